@@ -1,0 +1,19 @@
+"""See what a transformer's attention does while it trains."""
+
+from typing import TYPE_CHECKING, Any
+
+from attnmon._version import __version__
+
+if TYPE_CHECKING:
+    from attnmon.monitor import LightweightAttentionMonitor, TrainingAttentionMonitor
+
+__all__ = ["LightweightAttentionMonitor", "TrainingAttentionMonitor", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, because the renderer imports `attnmon.link` and must not load torch with it.
+    if name in {"LightweightAttentionMonitor", "TrainingAttentionMonitor"}:
+        from attnmon import monitor
+
+        return getattr(monitor, name)
+    raise AttributeError(f"module 'attnmon' has no attribute {name!r}; it has {__all__}")

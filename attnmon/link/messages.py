@@ -1,0 +1,351 @@
+"""What the two processes say to each other: frozen records, to msgpack and back.
+
+A record is written as ``[VERSION, kind, field, field, …]``. The schema is closed: it is the
+fields of the classes below, and a message with one more, one less, or one of another type or
+range is refused on receipt. Nothing here moves bytes; `channel` does.
+
+    training process → renderer     Setup  Capture …  Goodbye
+    renderer → training process     Acknowledgement …
+"""
+
+import math
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from operator import attrgetter
+from typing import Any, Literal
+
+import msgpack
+
+VERSION = 1
+LIMIT = 64 * 1024
+"""Bytes of one message at most. Arrays travel in slots; a message only names them."""
+
+ITEM_BYTES = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1,
+}  # fmt: skip
+
+Stack = Literal["encoder", "decoder"]
+AttentionType = Literal["self_attention", "cross_attention"]
+
+
+class MessageError(ValueError):
+    """A message that does not follow the schema. It is refused whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """A run of neighbouring slots of the ring, lent to whoever holds the message."""
+
+    first: int
+    count: int
+
+    def __post_init__(self) -> None:
+        _require(self.first >= 0 and self.count > 0, "slots", (self.first, self.count))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """An array in the ring, in C order: where it starts and how to read it."""
+
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _require(self.dtype in ITEM_BYTES, "dtype", self.dtype)
+        _require(len(self.shape) <= 4 and all(n >= 0 for n in self.shape), "shape", self.shape)
+        _require(self.offset >= 0, "offset", self.offset)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One layer's attention for one sample: either its weights, or all that they follow from.
+
+    The weights are ``softmax(softcap(scale · query · keyᵀ) + bias, masked)`` over the keys, before
+    dropout, with one more column for ``sinks`` that is left out again after the softmax.
+    """
+
+    name: str
+    stack: Stack
+    layer: int
+    type: AttentionType
+    source: str
+    """Which call it was seen in: "scaled_dot_product_attention", "softmax", "recorded", …"""
+    heads: tuple[int, ...]
+    """Indices, in the model's numbering, of the heads sent."""
+    weights: Block | None = None
+    """[heads, queries, keys]"""
+    query: Block | None = None
+    """[heads, queries, width]"""
+    key: Block | None = None
+    """[key heads, keys, width]; a key head serves heads // key heads query heads in turn."""
+    bias: Block | None = None
+    """Broadcastable to [heads, queries, keys]; bool: True may be attended; float: is added."""
+    sinks: Block | None = None
+    """[heads]: a logit each that takes part in the softmax and is no key."""
+    scale: float = 1.0
+    causal: bool = False
+    """Query i sees the keys 0 … i."""
+    softcap: float = 0.0
+    """The logits become softcap · tanh(logits / softcap); 0 is none."""
+    note: str = ""
+    """Why the map is only approximate; empty when it is exact."""
+    error: float | None = None
+    """‖weights · value − output‖ / ‖output‖ against the layer's own output, where measured."""
+
+    def __post_init__(self) -> None:
+        _require(self.layer >= 0, "layer", self.layer)
+        exact = (self.weights is None, self.query is None, self.key is None)
+        _require(exact in {(False, True, True), (True, False, False)}, "weights or query, key", exact)
+        for name, dimensions in (("weights", 3), ("query", 3), ("key", 3), ("sinks", 1)):
+            block: Block | None = getattr(self, name)
+            if block is not None:
+                _require(len(block.shape) == dimensions, name, block.shape)
+        self._require_shapes_that_fit()
+
+    def _require_shapes_that_fit(self) -> None:
+        heads, _, _ = self.shape
+        _require(heads == len(self.heads), "heads", self.heads)
+        if self.query is not None and self.key is not None:
+            _require(self.query.shape[2] == self.key.shape[2], "width", self.key.shape)
+            key_heads = self.key.shape[0]
+            _require(key_heads > 0 and heads % key_heads == 0, "key heads", self.key.shape)
+        if self.sinks is not None:
+            _require(self.sinks.shape == (heads,), "sinks", self.sinks.shape)
+        if self.bias is not None:
+            _require(len(self.bias.shape) <= 3, "bias", self.bias.shape)
+            pairs = zip(reversed(self.bias.shape), reversed(self.shape), strict=False)
+            _require(all(given in (1, full) for given, full in pairs), "bias", self.bias.shape)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(heads, queries, keys)"""
+        if self.weights is not None:
+            heads, queries, keys = self.weights.shape
+            return heads, queries, keys
+        assert self.query is not None
+        assert self.key is not None
+        return self.query.shape[0], self.query.shape[1], self.key.shape[1]
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        given = (self.weights, self.query, self.key, self.bias, self.sinks)
+        return tuple(block for block in given if block is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """What the training process has counted so far. Rides on every message it sends."""
+
+    captured: int = 0
+    dropped: int = 0
+    failed: int = 0
+    """Captures that failed before they were announced; the renderer adds its own."""
+    hook_seconds: float = 0.0
+    """Time spent inside attnmon's calls, in the training process."""
+    steps: int = 0
+    """Calls of `log_attention`, due or not."""
+    last_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the renderer is to do, said once, before anything else."""
+
+    save_dir: str
+    pictures: tuple[str, ...]
+    """Of `PICTURES`; empty draws nothing."""
+    statistics_files: bool
+    heads: str | tuple[int, ...]
+    """ "average", "all", or the heads chosen."""
+    raw_weights: bool
+    tensorboard: bool
+    workers: int
+    ring_bytes: int
+    slot_bytes: int
+    trainer_pid: int
+    versions: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        _require(self.workers >= 1, "workers", self.workers)
+        _require(0 < self.slot_bytes <= self.ring_bytes, "slot_bytes", self.slot_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """All attention captured at one step. The slots are the receiver's until it acknowledges."""
+
+    sequence: int
+    step: int
+    by_epoch: bool
+    """Due because of `save_on_epochs`, not of `save_frequency`."""
+    epoch: int | None
+    loss: float | None
+    lr: float | None
+    timestamp: float
+    sample: int
+    """Index in the batch of the sample that was taken."""
+    slots: tuple[Slots, ...]
+    attentions: tuple[Attention, ...]
+    accounts: Accounts
+    query_tokens: tuple[str, ...] = ()
+    key_tokens: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(self.sequence >= 0, "sequence", self.sequence)
+        _require(len(self.attentions) > 0, "attentions", 0)
+
+    def require_inside(self, ring_bytes: int, slot_bytes: int) -> None:
+        """Raise `MessageError` unless each array lies inside the slots that came with it."""
+        spans = [
+            (run.first * slot_bytes, (run.first + run.count) * slot_bytes) for run in self.slots
+        ]
+        _require(all(end <= ring_bytes for _, end in spans), "slots", self.slots)
+        for attention in self.attentions:
+            for block in attention.blocks:
+                end = block.offset + block.nbytes
+                inside = any(low <= block.offset and end <= high for low, high in spans)
+                _require(inside, "block", (block.offset, block.nbytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The training process closes in order. Without it, a closed channel means it died."""
+
+    accounts: Accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The capture's results are on disk, or its failure is recorded: its slots are free again."""
+
+    sequence: int
+    error: str = ""
+    """Empty when everything was drawn; otherwise what failed."""
+
+
+Message = Setup | Capture | Goodbye | Acknowledgement
+_KINDS: tuple[type[Any], ...] = (Setup, Capture, Goodbye, Acknowledgement)
+
+
+def encode(message: Message) -> bytes:
+    """The message in bytes. Raises `MessageError` when it is larger than `LIMIT`."""
+    kind = _KINDS.index(type(message))
+    packed: bytes = msgpack.packb((VERSION, kind, *_values(message)), default=_values)
+    if len(packed) > LIMIT:
+        raise MessageError(f"a message of {len(packed)} bytes; {LIMIT} is the most that is sent")
+    return packed
+
+
+def decode(packed: bytes) -> Message:
+    """The message in these bytes. Raises `MessageError` for anything the schema does not allow."""
+    try:
+        unpacked = msgpack.unpackb(
+            packed, use_list=False, strict_map_key=True, max_bin_len=0, max_ext_len=0, max_map_len=0
+        )
+    except Exception as error:  # msgpack raises half a dozen unrelated types for bad input
+        raise MessageError(f"not msgpack: {error}") from error
+    _require(isinstance(unpacked, tuple) and len(unpacked) >= 2, "message", unpacked)
+    version, kind, *values = unpacked
+    _require(version == VERSION, f"version (this side speaks {VERSION})", version)
+    _require(type(kind) is int and 0 <= kind < len(_KINDS), "kind", kind)
+    message: Message = _read_record(_KINDS[kind], tuple(values))
+    return message
+
+
+def _values(record: Any) -> Any:
+    getter = _getter(type(record))
+    return getter(record)
+
+
+@cache
+def _getter(record_type: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    names = [field.name for field in fields(record_type)]
+    getter = attrgetter(*names)
+    return getter if len(names) > 1 else lambda record: (getter(record),)
+
+
+@cache
+def _readers(record_type: type[Any]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    hints = typing.get_type_hints(record_type)
+    return tuple((field.name, _reader(hints[field.name])) for field in fields(record_type))
+
+
+def _read_record(record_type: type[Any], values: Any) -> Any:
+    readers = _readers(record_type)
+    _require(
+        isinstance(values, tuple) and len(values) == len(readers), record_type.__name__, values
+    )
+    return record_type(*(read(value) for (_, read), value in zip(readers, values, strict=True)))
+
+
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    """A function that takes what msgpack gave and returns it as `hint`, or refuses it."""
+    origin = typing.get_origin(hint)
+    if is_dataclass(hint):
+        return lambda value: _read_record(typing.cast("type[Any]", hint), value)
+    if origin is Literal:
+        return _one_of(typing.get_args(hint))
+    if origin is tuple:
+        return _tuple_reader(typing.get_args(hint))
+    if origin in (types.UnionType, typing.Union):
+        return _first_of([_reader(option) for option in typing.get_args(hint)])
+    return _instance_of(float if hint is float else hint)
+
+
+def _instance_of(wanted: type[Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        _require(type(value) is wanted, wanted.__name__, value)
+        return value
+
+    return read
+
+
+def _one_of(allowed: tuple[Any, ...]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        _require(value in allowed, f"one of {allowed}", value)
+        return value
+
+    return read
+
+
+def _tuple_reader(items: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if items[-1] is Ellipsis:
+        read_item = _reader(items[0])
+
+        def read_many(value: Any) -> Any:
+            _require(isinstance(value, tuple), "a list", value)
+            return tuple(read_item(item) for item in value)
+
+        return read_many
+    readers = [_reader(item) for item in items]
+
+    def read_fixed(value: Any) -> Any:
+        _require(isinstance(value, tuple) and len(value) == len(readers), "a list", value)
+        return tuple(read(item) for read, item in zip(readers, value, strict=True))
+
+    return read_fixed
+
+
+def _first_of(readers: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        for reader in readers[:-1]:
+            try:
+                return reader(value)
+            except MessageError:
+                continue
+        return readers[-1](value)
+
+    return read
+
+
+def _require(holds: bool, what: str, given: object) -> None:
+    if not holds:
+        raise MessageError(f"{what}: not allowed: {given!r:.200}")

@@ -1,0 +1,1 @@
+"""The renderer: draws what the training process announces. Never imports torch."""

@@ -1,27 +1,19 @@
-"""What the two processes say to each other: frozen records, to msgpack and back.
+"""What the two processes say to each other.
 
-A record is written as ``[VERSION, kind, field, field, …]``. The schema is closed: it is the
-fields of the classes below, and a message with one more, one less, or one of another type or
-range is refused on receipt. Nothing here moves bytes; `channel` does.
+The schema is closed: it is the fields of these classes, and a message with one more, one less,
+or one of another type or range is refused on receipt. Nothing here moves bytes; `channel` does.
 
     training process → renderer     Setup  Capture …  Goodbye
     renderer → training process     Acknowledgement …
 """
 
 import math
-import types
-import typing
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
-from operator import attrgetter
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-import msgpack
+from attnmon.link.schema import MessageError, Schema, require
 
 VERSION = 1
-LIMIT = 64 * 1024
-"""Bytes of one message at most. Arrays travel in slots; a message only names them."""
 
 ITEM_BYTES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1,
@@ -29,10 +21,6 @@ ITEM_BYTES = {
 
 Stack = Literal["encoder", "decoder"]
 AttentionType = Literal["self_attention", "cross_attention"]
-
-
-class MessageError(ValueError):
-    """A message that does not follow the schema. It is refused whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +31,7 @@ class Slots:
     count: int
 
     def __post_init__(self) -> None:
-        _require(self.first >= 0 and self.count > 0, "slots", (self.first, self.count))
+        require(self.first >= 0 and self.count > 0, "slots", (self.first, self.count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +43,9 @@ class Block:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _require(self.dtype in ITEM_BYTES, "dtype", self.dtype)
-        _require(len(self.shape) <= 4 and all(n >= 0 for n in self.shape), "shape", self.shape)
-        _require(self.offset >= 0, "offset", self.offset)
+        require(self.dtype in ITEM_BYTES, "dtype", self.dtype)
+        require(len(self.shape) <= 4 and all(n >= 0 for n in self.shape), "shape", self.shape)
+        require(self.offset >= 0, "offset", self.offset)
 
     @property
     def nbytes(self) -> int:
@@ -101,28 +89,30 @@ class Attention:
     """‖weights · value − output‖ / ‖output‖ against the layer's own output, where measured."""
 
     def __post_init__(self) -> None:
-        _require(self.layer >= 0, "layer", self.layer)
+        require(self.layer >= 0, "layer", self.layer)
         exact = (self.weights is None, self.query is None, self.key is None)
-        _require(exact in {(False, True, True), (True, False, False)}, "weights or query, key", exact)
+        require(
+            exact in {(False, True, True), (True, False, False)}, "weights or query, key", exact
+        )
         for name, dimensions in (("weights", 3), ("query", 3), ("key", 3), ("sinks", 1)):
             block: Block | None = getattr(self, name)
             if block is not None:
-                _require(len(block.shape) == dimensions, name, block.shape)
+                require(len(block.shape) == dimensions, name, block.shape)
         self._require_shapes_that_fit()
 
     def _require_shapes_that_fit(self) -> None:
         heads, _, _ = self.shape
-        _require(heads == len(self.heads), "heads", self.heads)
+        require(heads == len(self.heads), "heads", self.heads)
         if self.query is not None and self.key is not None:
-            _require(self.query.shape[2] == self.key.shape[2], "width", self.key.shape)
+            require(self.query.shape[2] == self.key.shape[2], "width", self.key.shape)
             key_heads = self.key.shape[0]
-            _require(key_heads > 0 and heads % key_heads == 0, "key heads", self.key.shape)
+            require(key_heads > 0 and heads % key_heads == 0, "key heads", self.key.shape)
         if self.sinks is not None:
-            _require(self.sinks.shape == (heads,), "sinks", self.sinks.shape)
+            require(self.sinks.shape == (heads,), "sinks", self.sinks.shape)
         if self.bias is not None:
-            _require(len(self.bias.shape) <= 3, "bias", self.bias.shape)
+            require(len(self.bias.shape) <= 3, "bias", self.bias.shape)
             pairs = zip(reversed(self.bias.shape), reversed(self.shape), strict=False)
-            _require(all(given in (1, full) for given, full in pairs), "bias", self.bias.shape)
+            require(all(given in (1, full) for given, full in pairs), "bias", self.bias.shape)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -174,8 +164,8 @@ class Setup:
     versions: tuple[tuple[str, str], ...]
 
     def __post_init__(self) -> None:
-        _require(self.workers >= 1, "workers", self.workers)
-        _require(0 < self.slot_bytes <= self.ring_bytes, "slot_bytes", self.slot_bytes)
+        require(self.workers >= 1, "workers", self.workers)
+        require(0 < self.slot_bytes <= self.ring_bytes, "slot_bytes", self.slot_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,20 +189,20 @@ class Capture:
     key_tokens: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(self.sequence >= 0, "sequence", self.sequence)
-        _require(len(self.attentions) > 0, "attentions", 0)
+        require(self.sequence >= 0, "sequence", self.sequence)
+        require(len(self.attentions) > 0, "attentions", 0)
 
     def require_inside(self, ring_bytes: int, slot_bytes: int) -> None:
         """Raise `MessageError` unless each array lies inside the slots that came with it."""
         spans = [
             (run.first * slot_bytes, (run.first + run.count) * slot_bytes) for run in self.slots
         ]
-        _require(all(end <= ring_bytes for _, end in spans), "slots", self.slots)
+        require(all(end <= ring_bytes for _, end in spans), "slots", self.slots)
         for attention in self.attentions:
             for block in attention.blocks:
                 end = block.offset + block.nbytes
                 inside = any(low <= block.offset and end <= high for low, high in spans)
-                _require(inside, "block", (block.offset, block.nbytes))
+                require(inside, "block", (block.offset, block.nbytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,123 +219,30 @@ class Acknowledgement:
     sequence: int
     error: str = ""
     """Empty when everything was drawn; otherwise what failed."""
+    notices: tuple[tuple[str, str], ...] = ()
+    """(kind, text): what the user should be told, once for each kind."""
 
 
 Message = Setup | Capture | Goodbye | Acknowledgement
-_KINDS: tuple[type[Any], ...] = (Setup, Capture, Goodbye, Acknowledgement)
 
+_SCHEMA: Schema[Message] = Schema(VERSION, (Setup, Capture, Goodbye, Acknowledgement))
+encode = _SCHEMA.encode
+decode = _SCHEMA.decode
 
-def encode(message: Message) -> bytes:
-    """The message in bytes. Raises `MessageError` when it is larger than `LIMIT`."""
-    kind = _KINDS.index(type(message))
-    packed: bytes = msgpack.packb((VERSION, kind, *_values(message)), default=_values)
-    if len(packed) > LIMIT:
-        raise MessageError(f"a message of {len(packed)} bytes; {LIMIT} is the most that is sent")
-    return packed
-
-
-def decode(packed: bytes) -> Message:
-    """The message in these bytes. Raises `MessageError` for anything the schema does not allow."""
-    try:
-        unpacked = msgpack.unpackb(
-            packed, use_list=False, strict_map_key=True, max_bin_len=0, max_ext_len=0, max_map_len=0
-        )
-    except Exception as error:  # msgpack raises half a dozen unrelated types for bad input
-        raise MessageError(f"not msgpack: {error}") from error
-    _require(isinstance(unpacked, tuple) and len(unpacked) >= 2, "message", unpacked)
-    version, kind, *values = unpacked
-    _require(version == VERSION, f"version (this side speaks {VERSION})", version)
-    _require(type(kind) is int and 0 <= kind < len(_KINDS), "kind", kind)
-    message: Message = _read_record(_KINDS[kind], tuple(values))
-    return message
-
-
-def _values(record: Any) -> Any:
-    getter = _getter(type(record))
-    return getter(record)
-
-
-@cache
-def _getter(record_type: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    names = [field.name for field in fields(record_type)]
-    getter = attrgetter(*names)
-    return getter if len(names) > 1 else lambda record: (getter(record),)
-
-
-@cache
-def _readers(record_type: type[Any]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    hints = typing.get_type_hints(record_type)
-    return tuple((field.name, _reader(hints[field.name])) for field in fields(record_type))
-
-
-def _read_record(record_type: type[Any], values: Any) -> Any:
-    readers = _readers(record_type)
-    _require(
-        isinstance(values, tuple) and len(values) == len(readers), record_type.__name__, values
-    )
-    return record_type(*(read(value) for (_, read), value in zip(readers, values, strict=True)))
-
-
-def _reader(hint: Any) -> Callable[[Any], Any]:
-    """A function that takes what msgpack gave and returns it as `hint`, or refuses it."""
-    origin = typing.get_origin(hint)
-    if is_dataclass(hint):
-        return lambda value: _read_record(typing.cast("type[Any]", hint), value)
-    if origin is Literal:
-        return _one_of(typing.get_args(hint))
-    if origin is tuple:
-        return _tuple_reader(typing.get_args(hint))
-    if origin in (types.UnionType, typing.Union):
-        return _first_of([_reader(option) for option in typing.get_args(hint)])
-    return _instance_of(float if hint is float else hint)
-
-
-def _instance_of(wanted: type[Any]) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        _require(type(value) is wanted, wanted.__name__, value)
-        return value
-
-    return read
-
-
-def _one_of(allowed: tuple[Any, ...]) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        _require(value in allowed, f"one of {allowed}", value)
-        return value
-
-    return read
-
-
-def _tuple_reader(items: tuple[Any, ...]) -> Callable[[Any], Any]:
-    if items[-1] is Ellipsis:
-        read_item = _reader(items[0])
-
-        def read_many(value: Any) -> Any:
-            _require(isinstance(value, tuple), "a list", value)
-            return tuple(read_item(item) for item in value)
-
-        return read_many
-    readers = [_reader(item) for item in items]
-
-    def read_fixed(value: Any) -> Any:
-        _require(isinstance(value, tuple) and len(value) == len(readers), "a list", value)
-        return tuple(read(item) for read, item in zip(readers, value, strict=True))
-
-    return read_fixed
-
-
-def _first_of(readers: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        for reader in readers[:-1]:
-            try:
-                return reader(value)
-            except MessageError:
-                continue
-        return readers[-1](value)
-
-    return read
-
-
-def _require(holds: bool, what: str, given: object) -> None:
-    if not holds:
-        raise MessageError(f"{what}: not allowed: {given!r:.200}")
+__all__ = [
+    "ITEM_BYTES",
+    "Accounts",
+    "Acknowledgement",
+    "Attention",
+    "AttentionType",
+    "Block",
+    "Capture",
+    "Goodbye",
+    "Message",
+    "MessageError",
+    "Setup",
+    "Slots",
+    "Stack",
+    "decode",
+    "encode",
+]

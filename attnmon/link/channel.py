@@ -1,0 +1,153 @@
+"""Bytes and descriptors from process to process: a socket pair, one message a packet.
+
+`SOCK_SEQPACKET` keeps message boundaries and tells when the other side is gone. Sending never
+waits; a descriptor can travel with a message. Where the system has no such sockets (macOS) a
+stream with a length before each message does the same; nobody else need know.
+"""
+
+import array
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from attnmon.link.schema import LIMIT
+
+_SEND_BUFFER = 1 << 20
+_FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)  # a script may have SIGPIPE kill
+_DESCRIPTORS = 4
+_BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
+_LENGTH = struct.Struct("!I")
+
+
+class ChannelClosed(ConnectionError):
+    """The other side is gone; nothing more will come or go."""
+
+
+class Packet(NamedTuple):
+    """What came: a message's bytes, still to be checked, and descriptors, now the receiver's."""
+
+    data: bytes
+    descriptors: tuple[int, ...] = ()
+
+
+class Channel:
+    """One end. Neither `send` nor `receive` ever waits."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._stream = end.type == socket.SOCK_STREAM
+        self._incoming = b""
+        self._arrived: tuple[int, ...] = ()
+        self._outgoing = b""
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+
+    @classmethod
+    def pair(cls) -> tuple["Channel", "Channel"]:
+        kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
+        try:
+            ends = socket.socketpair(socket.AF_UNIX, kind)
+        except OSError:
+            ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        return cls(ends[0]), cls(ends[1])
+
+    @classmethod
+    def from_descriptor(cls, descriptor: int) -> "Channel":
+        return cls(socket.socket(fileno=descriptor))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def end_sending(self) -> None:
+        """Tell the other side that no more will come, and go on receiving."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is gone already, which says the same
+
+    def send(self, data: bytes, descriptors: Sequence[int] = ()) -> bool:
+        """Send one message. False, and nothing sent, when the other side does not keep up.
+
+        The descriptors arrive as copies; the sender's own stay open. Raises `ChannelClosed`.
+        """
+        if self._stream:
+            return self._send_in_stream(data, descriptors)
+        return self._transmit(data, descriptors) > 0
+
+    def receive(self) -> Packet | None:
+        """The next message's bytes, or None when there is none yet. Raises `ChannelClosed`."""
+        return self._receive_from_stream() if self._stream else self._receive_packet()
+
+    def _transmit(self, data: bytes, descriptors: Sequence[int]) -> int:
+        ancillary = []
+        if descriptors:
+            rights = array.array("i", descriptors)
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+        try:
+            return self._socket.sendmsg([data], ancillary, _FLAGS)
+        except OSError as error:
+            if error.errno in _BUSY:
+                return 0
+            raise ChannelClosed(str(error)) from error
+
+    def _receive_packet(self) -> Packet | None:
+        for _ in range(2):
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(
+                    LIMIT + 1, socket.CMSG_SPACE(_DESCRIPTORS * 4), socket.MSG_DONTWAIT
+                )
+            except ConnectionResetError:
+                continue  # said once, before the messages that are still queued
+            except OSError as error:
+                if error.errno in _BUSY:
+                    return None
+                raise ChannelClosed(str(error)) from error
+            if not data:
+                break
+            return Packet(data, _descriptors_in(ancillary))
+        raise ChannelClosed("the other side has closed")
+
+    def _send_in_stream(self, data: bytes, descriptors: Sequence[int]) -> bool:
+        if self._outgoing:
+            self._outgoing = self._outgoing[self._transmit(self._outgoing, ()) :]
+            if self._outgoing:
+                return False
+        framed = _LENGTH.pack(len(data)) + data
+        sent = self._transmit(framed, descriptors)
+        if sent:
+            self._outgoing = framed[sent:]
+        return sent > 0
+
+    def _receive_from_stream(self) -> Packet | None:
+        while (data := self._first_in_stream()) is None:
+            part = self._receive_packet()
+            if part is None:
+                return None
+            self._incoming += part.data
+            self._arrived += part.descriptors
+        descriptors, self._arrived = self._arrived, ()
+        return Packet(data, descriptors)
+
+    def _first_in_stream(self) -> bytes | None:
+        if len(self._incoming) < _LENGTH.size:
+            return None
+        end = _LENGTH.size + _LENGTH.unpack_from(self._incoming)[0]
+        if end > _LENGTH.size + LIMIT:
+            raise ChannelClosed(f"a message of {end} bytes was announced; {LIMIT} is the most")
+        if len(self._incoming) < end:
+            return None
+        data, self._incoming = self._incoming[_LENGTH.size : end], self._incoming[end:]
+        return data
+
+
+def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, ...]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return tuple(found)

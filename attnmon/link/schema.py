@@ -1,0 +1,152 @@
+"""Frozen records to msgpack and back, by a closed schema: the fields of the records themselves.
+
+A record is written as ``[version, kind, field, field, …]``. On receipt every field's type is
+checked against its annotation, and the record's own ``__post_init__`` checks the ranges.
+"""
+
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from operator import attrgetter
+from typing import Any, Generic, Literal, TypeVar
+
+import msgpack
+
+M = TypeVar("M")
+
+LIMIT = 64 * 1024
+"""Bytes of one message at most. Arrays travel in slots; a message only names them."""
+
+
+class MessageError(ValueError):
+    """A message that does not follow the schema. It is refused whole."""
+
+
+def require(holds: bool, what: str, given: object) -> None:
+    """Raise `MessageError`, naming what is wrong and what was given, unless it holds."""
+    if not holds:
+        raise MessageError(f"{what}: not allowed: {given!r:.200}")
+
+
+class Schema(Generic[M]):
+    """A set of record types that one side may send to the other."""
+
+    def __init__(self, version: int, kinds: tuple[type[Any], ...]) -> None:
+        self.version = version
+        self._kinds = kinds
+
+    def encode(self, message: M) -> bytes:
+        """The message in bytes. Raises `MessageError` when it is larger than `LIMIT`."""
+        kind = self._kinds.index(type(message))
+        packed: bytes = msgpack.packb((self.version, kind, *_values(message)), default=_values)
+        if len(packed) > LIMIT:
+            raise MessageError(f"a message of {len(packed)} bytes; {LIMIT} is the most there is")
+        return packed
+
+    def decode(self, packed: bytes) -> M:
+        """The message in these bytes. Raises `MessageError` for all the schema does not allow."""
+        require(len(packed) <= LIMIT, "length", len(packed))
+        try:
+            unpacked = msgpack.unpackb(packed, use_list=False, **_NOTHING_ELSE)
+        except Exception as error:  # msgpack raises half a dozen unrelated types for bad input
+            raise MessageError(f"not msgpack: {error}") from error
+        require(isinstance(unpacked, tuple) and len(unpacked) >= 2, "message", unpacked)
+        version, kind, *values = unpacked
+        require(version == self.version, f"version (this side speaks {self.version})", version)
+        require(type(kind) is int and 0 <= kind < len(self._kinds), "kind", kind)
+        message: M = _read_record(self._kinds[kind], tuple(values))
+        return message
+
+
+_NOTHING_ELSE = {"max_bin_len": 0, "max_ext_len": 0, "max_map_len": 0}
+
+
+_getters: dict[type[Any], Callable[[Any], tuple[Any, ...]]] = {}
+_readers: dict[type[Any], tuple[Callable[[Any], Any], ...]] = {}
+
+
+def _values(record: Any) -> tuple[Any, ...]:
+    getter = _getters.get(type(record))
+    if getter is None:
+        getter = _getters[type(record)] = _make_getter(type(record))
+    return getter(record)
+
+
+def _make_getter(record_type: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    names = [field.name for field in fields(record_type)]
+    getter = attrgetter(*names)
+    return getter if len(names) > 1 else lambda record: (getter(record),)
+
+
+def _readers_of(record_type: type[Any]) -> tuple[Callable[[Any], Any], ...]:
+    if record_type not in _readers:
+        hints = typing.get_type_hints(record_type)
+        _readers[record_type] = tuple(_reader(hints[f.name]) for f in fields(record_type))
+    return _readers[record_type]
+
+
+def _read_record(record_type: type[Any], values: Any) -> Any:
+    readers = _readers_of(record_type)
+    require(isinstance(values, tuple) and len(values) == len(readers), record_type.__name__, values)
+    return record_type(*(read(value) for read, value in zip(readers, values, strict=True)))
+
+
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    """A function that takes what msgpack gave and returns it as `hint`, or refuses it."""
+    origin = typing.get_origin(hint)
+    if is_dataclass(hint):
+        return lambda value: _read_record(typing.cast("type[Any]", hint), value)
+    if origin is Literal:
+        return _one_of(typing.get_args(hint))
+    if origin is tuple:
+        return _tuple_reader(typing.get_args(hint))
+    if origin in (types.UnionType, typing.Union):
+        return _first_of([_reader(option) for option in typing.get_args(hint)])
+    return _instance_of(float if hint is float else hint)
+
+
+def _instance_of(wanted: type[Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        require(type(value) is wanted, wanted.__name__, value)
+        return value
+
+    return read
+
+
+def _one_of(allowed: tuple[Any, ...]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        require(value in allowed, f"one of {allowed}", value)
+        return value
+
+    return read
+
+
+def _tuple_reader(items: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if items[-1] is Ellipsis:
+        read_item = _reader(items[0])
+
+        def read_many(value: Any) -> Any:
+            require(isinstance(value, tuple), "a list", value)
+            return tuple(read_item(item) for item in value)
+
+        return read_many
+    readers = [_reader(item) for item in items]
+
+    def read_fixed(value: Any) -> Any:
+        require(isinstance(value, tuple) and len(value) == len(readers), "a list", value)
+        return tuple(read(item) for read, item in zip(readers, value, strict=True))
+
+    return read_fixed
+
+
+def _first_of(readers: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        for reader in readers[:-1]:
+            try:
+                return reader(value)
+            except MessageError:
+                continue
+        return readers[-1](value)
+
+    return read

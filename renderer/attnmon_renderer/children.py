@@ -1,0 +1,158 @@
+"""The supervisor's child processes: forked, watched by their channel, replaced when they die.
+
+The supervisor has loaded nothing but the standard library and msgpack when it forks, and has one
+thread, so a fork here is cheap and safe. A child that is lost shows as the end of its channel.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from attnmon.link.channel import Channel
+
+FRUITLESS_DEATHS = 5
+"""In a row, without one finished task in between: then it is a crash loop, and it ends."""
+IDLE_LIMIT_SECONDS = 60.0
+"""Without using the processor, while it has a task and is not waiting for the processor."""
+CPU_LIMIT_SECONDS = 600.0
+"""Of processor time on one task."""
+
+
+class Child:
+    """A running child: its process id, its channel and what it is at work on."""
+
+    def __init__(self, role: str, pid: int, channel: Channel) -> None:
+        self.role = role
+        self.pid = pid
+        self.channel = channel
+        self.task: int | None = None
+        self.completed = 0
+        self._cpu_at_start = 0.0
+        self._last_cpu = 0.0
+        self._last_sign_of_life = time.monotonic()
+
+    def give(self, task: int) -> None:
+        self.task = task
+        self._cpu_at_start = self._last_cpu = cpu_seconds(self.pid)
+        self._last_sign_of_life = time.monotonic()
+
+    def finish(self) -> None:
+        self.task = None
+        self.completed += 1
+
+    def hangs(self) -> bool:
+        """Whether it has a task and does not get on with it.
+
+        Judged by processor time, not by the clock: at idle priority on a busy machine a healthy
+        child may wait for minutes, and then it is runnable.
+        """
+        if self.task is None:
+            return False
+        cpu = cpu_seconds(self.pid)
+        if cpu > self._last_cpu or process_state(self.pid) == "R":
+            self._last_cpu = cpu
+            self._last_sign_of_life = time.monotonic()
+        if cpu - self._cpu_at_start > CPU_LIMIT_SECONDS:
+            return True
+        return time.monotonic() - self._last_sign_of_life > IDLE_LIMIT_SECONDS
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def bury(self) -> str:
+        """Wait for the end of a child whose channel is closed; how it ended, in words."""
+        self.kill()
+        self.channel.close()
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            return f"the {self.role} is gone"
+        code = os.waitstatus_to_exitcode(status)
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        return f"the {self.role} {how}"
+
+
+class Crew:
+    """Forks children of one role, and stops when they die again and again without a result."""
+
+    def __init__(self, role: str, run: Callable[[Channel], None], keep_open: set[int]) -> None:
+        self.role = role
+        self.members: list[Child] = []
+        self.deaths_in_a_row = 0
+        self._run = run
+        self._keep_open = keep_open
+
+    @property
+    def exhausted(self) -> bool:
+        return self.deaths_in_a_row >= FRUITLESS_DEATHS
+
+    def recruit(self) -> Child:
+        """Fork one more. Raises OSError when the system has no room for a process."""
+        ours, theirs = Channel.pair()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            self._live(theirs)
+        theirs.close()
+        child = Child(self.role, pid, ours)
+        self.members.append(child)
+        return child
+
+    def dismiss(self, child: Child) -> str:
+        """Take a dead or hanging child off the list; says how it ended."""
+        self.members.remove(child)
+        self.deaths_in_a_row = 0 if child.completed else self.deaths_in_a_row + 1
+        return child.bury()
+
+    def _live(self, channel: Channel) -> None:
+        """In the child: run, and never return into the supervisor's code."""
+        status = 1
+        try:
+            _close_all_but({0, 1, 2, channel.fileno()} | self._keep_open)
+            _offer_to_the_oom_killer()
+            self._run(channel)
+            status = 0
+        finally:
+            os._exit(status)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far; 0 where the system does not tell."""
+    fields = _stat_fields(pid)
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks if fields else 0.0
+
+
+def process_state(pid: int) -> str:
+    """ "R" runnable, "S" sleeping, "D" in the disk, "T" stopped, …; "R" where it is not known."""
+    fields = _stat_fields(pid)
+    return fields[0] if fields else "R"
+
+
+def _stat_fields(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _close_all_but(keep: set[int]) -> None:
+    # A copy of another child's or of the training process's socket would keep it open, and the
+    # end of a channel is how a death is noticed.
+    for name in os.listdir("/dev/fd"):
+        if int(name) not in keep:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
+def _offer_to_the_oom_killer() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")

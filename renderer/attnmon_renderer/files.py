@@ -1,0 +1,58 @@
+"""Files that are there whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+PRIVATE_FOLDER = 0o700  # attention shows training text: only its owner is to see it
+PRIVATE_FILE = 0o600
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path` when the block ends well.
+
+    Raises OSError as the disk gives it, also for what only shows when the bytes are really
+    written; then `path` is as it was and nothing else is left.
+    """
+    path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb", opener=_private) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one move. Raises OSError."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def anonymous(write: Callable[[IO[bytes]], object]) -> int:
+    """The descriptor of a file without a name, written by `write` and set back to its start."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("attnmon-results", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            write(file)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE_FILE)

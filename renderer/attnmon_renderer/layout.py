@@ -1,0 +1,52 @@
+"""What things are called on disk and in TensorBoard. All of it is a contract with the user.
+
+Names of modules, runs and tokens are data and are never part of a path: a path is made of the
+step, the epoch, the stack, the layer's index and the type, and nothing else.
+"""
+
+from attnmon.link.messages import Attention, AttentionType, Capture, Stack
+
+SHORT_TYPE: dict[AttentionType, str] = {"self_attention": "self", "cross_attention": "cross"}
+
+Kind = tuple[Stack, AttentionType]
+"""Layers of one kind can be compared with each other."""
+
+
+def folder(capture: Capture) -> str:
+    """ "step_100", or "epoch_1_step_500" for a capture that is due because of its epoch."""
+    step = f"step_{capture.step}"
+    return f"epoch_{capture.epoch}_{step}" if capture.by_epoch else step
+
+
+def kind(attention: Attention) -> Kind:
+    return attention.stack, attention.type
+
+
+def stem(attention: Attention) -> str:
+    """ "decoder_layer0_cross_attn": what the layer's files are called, and its raw weights."""
+    return f"{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}_attn"
+
+
+def comparison_stem(layers: Kind) -> str:
+    """ "encoder_layer_comparison", "decoder_cross_layer_comparison" """
+    stack, type_ = layers
+    which = stack if stack == "encoder" else f"{stack}_{SHORT_TYPE[type_]}"
+    return f"{which}_layer_comparison"
+
+
+def scalar_tag(attention: Attention, statistic: str) -> str:
+    """ "attention/encoder_layer0_mean", "attention/decoder_layer0_cross_std" """
+    layer = f"{attention.stack}_layer{attention.layer}"
+    if attention.stack == "decoder":
+        layer += f"_{SHORT_TYPE[attention.type]}"
+    return f"attention/{layer}_{statistic}"
+
+
+def image_tag(attention: Attention) -> str:
+    """ "attention/encoder_layer0_self" """
+    return f"attention/{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}"
+
+
+def title(attention: Attention) -> str:
+    """ "decoder layer 0 · cross-attention" """
+    return f"{attention.stack} layer {attention.layer} · {SHORT_TYPE[attention.type]}-attention"

@@ -1,0 +1,78 @@
+"""The recorder: the one writer of everything that grows, in the order of the steps.
+
+`statistics.json` of each capture, `history.jsonl`, the TensorBoard events and `summary.json`. It
+answers only when what it was given is on disk.
+"""
+
+import select
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attnmon.link.channel import Channel, ChannelClosed
+from attnmon.link.messages import Setup
+from attnmon_renderer import results, tasks
+from attnmon_renderer.results import Results
+from attnmon_renderer.sinks.history import History
+from attnmon_renderer.sinks.statistics import write_statistics
+from attnmon_renderer.sinks.summary import Summary
+from attnmon_renderer.sinks.tensorboard import TensorBoard
+from attnmon_renderer.tasks import Record, Recorded
+
+
+def record(channel: Channel, setup: Setup) -> None:
+    """Write what the supervisor hands over, until it closes the channel."""
+    recorder = Recorder(setup)
+    try:
+        while True:
+            select.select([channel], [], [])
+            packet = channel.receive()
+            if packet is None:
+                continue
+            task = tasks.decode(packet.data)
+            assert isinstance(task, Record)
+            made = results.take(packet.descriptors[0]) if packet.descriptors else None
+            error = recorder.write(task, made)
+            if task.sequence is not None:
+                channel.send(tasks.encode(Recorded(task.sequence, error)))
+    except ChannelClosed:
+        recorder.close()
+
+
+class Recorder:
+    """The sinks of one run. What one of them cannot write does not keep the others from it."""
+
+    def __init__(self, setup: Setup) -> None:
+        save_dir = Path(setup.save_dir)
+        self._save_dir = save_dir
+        self._statistics_files = setup.statistics_files
+        self._history = History(save_dir / "history.jsonl")
+        self._summary = Summary(save_dir / "summary.json", setup)
+        self._tensorboard = TensorBoard(save_dir / "tensorboard") if setup.tensorboard else None
+
+    def write(self, task: Record, made: Results | None) -> str:
+        """Record a capture, or only how the run stands; says what could not be written."""
+        errors: list[str] = []
+        if made is not None:
+            self._write_results(made, task.error, errors)
+        _attempt(errors, "summary.json", self._summary.write, task.standing)
+        return "; ".join(errors)
+
+    def _write_results(self, made: Results, error: str, errors: list[str]) -> None:
+        if self._statistics_files:
+            folder = self._save_dir / made.folder
+            _attempt(errors, "statistics.json", write_statistics, folder, made.document)
+        _attempt(errors, "history.jsonl", self._history.append, made.document, error)
+        if self._tensorboard is not None:
+            _attempt(errors, "TensorBoard", self._tensorboard.write, made)
+
+    def close(self) -> None:
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+
+def _attempt(errors: list[str], what: str, write: Callable[..., None], *given: Any) -> None:
+    try:
+        write(*given)
+    except Exception as error:
+        errors.append(f"{what}: {type(error).__name__}: {error}")

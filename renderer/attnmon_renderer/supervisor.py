@@ -1,0 +1,311 @@
+"""The renderer's first process: takes captures in, hands them out, acknowledges, keeps accounts.
+
+It loads the standard library and msgpack only, draws nothing and writes nothing, so that nothing
+a picture or a disk can do will stop it. It ends when the training process has closed the channel,
+or died, and everything that was announced is recorded.
+"""
+
+import os
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from attnmon.link import messages
+from attnmon.link.channel import Channel, ChannelClosed
+from attnmon.link.messages import Accounts, Acknowledgement, Capture, Goodbye, Setup
+from attnmon.link.ring import map_read_only
+from attnmon.link.schema import MessageError
+from attnmon_renderer import priority, tasks
+from attnmon_renderer.children import Child, Crew
+from attnmon_renderer.ledger import TRIES, Entry, Ledger, State
+from attnmon_renderer.tasks import Drawn, Record, Recorded, Standing
+
+TICK_SECONDS = 2.0
+"""How often a child that is at work is looked at; with nobody at work nothing wakes up."""
+FAREWELL_SECONDS = 30.0
+KEPT_ERRORS = 20
+
+
+def serve(descriptor: int) -> None:
+    """Be the renderer of the training process at the other end of this socket, to the end."""
+    priority.ignore_signals()
+    priority.yield_to_training()
+    channel = Channel.from_descriptor(descriptor)
+    try:
+        setup, ring = receive_setup(channel)
+    except ChannelClosed:
+        return
+    Supervisor(channel, setup, ring).run()
+
+
+def receive_setup(channel: Channel) -> tuple[Setup, int]:
+    """The first message, and the ring's descriptor, which comes with it."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(channel, selectors.EVENT_READ)
+        while (packet := channel.receive()) is None:
+            selector.select()
+    setup = messages.decode(packet.data)
+    if not isinstance(setup, Setup) or len(packet.descriptors) != 1:
+        raise MessageError(f"a Setup and one descriptor must come first, not {setup!r:.200}")
+    return setup, packet.descriptors[0]
+
+
+class Supervisor:
+    """One training process's renderer: its channel, its ledger, its workers and its recorder."""
+
+    def __init__(self, channel: Channel, setup: Setup, ring: int) -> None:
+        self._channel = channel
+        self._setup = setup
+        self._ledger = Ledger()
+        self._accounts = Accounts()
+        self._state = "running"
+        self._errors: deque[str] = deque(maxlen=KEPT_ERRORS)
+        self._to_acknowledge: deque[Acknowledgement] = deque()
+        self._standing_is_news = True
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(channel, selectors.EVENT_READ, self._hear_trainer)
+
+        def work(own: Channel) -> None:
+            from attnmon_renderer.worker import work
+
+            work(own, setup, map_read_only(ring, setup.ring_bytes))
+
+        def record(own: Channel) -> None:
+            from attnmon_renderer.recorder import record
+
+            record(own, setup)
+
+        self._workers = Crew("worker", work, {ring})
+        self._recorders = Crew("recorder", record, set())
+
+    def run(self) -> None:
+        while self._state == "running" or len(self._ledger):
+            self._keep_recorder()
+            self._hand_out()
+            self._record()
+            self._acknowledge()
+            for key, _ in self._selector.select(self._timeout()):
+                key.data()
+            self._replace_hanging()
+        self._acknowledge()
+        self._part()
+
+    def _timeout(self) -> float | None:
+        at_work = any(child.task is not None for child in self._children())
+        return TICK_SECONDS if at_work or self._to_acknowledge else None
+
+    def _children(self) -> list[Child]:
+        return self._workers.members + self._recorders.members
+
+    # From the training process
+
+    def _hear_trainer(self) -> None:
+        try:
+            while (packet := self._channel.receive()) is not None:
+                for descriptor in packet.descriptors:
+                    os.close(descriptor)
+                self._take_in(packet.data)
+        except ChannelClosed:
+            self._selector.unregister(self._channel)
+            if self._state == "running":
+                self._state = "trainer lost"
+            self._standing_is_news = True
+
+    def _take_in(self, packed: bytes) -> None:
+        try:
+            message = messages.decode(packed)
+            if isinstance(message, Capture):
+                message.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
+                self._ledger.add(message.sequence, packed)
+                self._accounts = message.accounts
+            elif isinstance(message, Goodbye):
+                self._accounts = message.accounts
+                self._state = "closed"
+            else:
+                raise MessageError(f"not for the renderer: {message!r:.200}")
+        except ValueError as error:
+            self._errors.append(f"refused a message: {error}")
+
+    def _acknowledge(self) -> None:
+        try:
+            while self._to_acknowledge:
+                if not self._channel.send(messages.encode(self._to_acknowledge[0])):
+                    return
+                self._to_acknowledge.popleft()
+        except ChannelClosed:
+            self._to_acknowledge.clear()  # nobody is left to hear it
+
+    # Drawing
+
+    def _hand_out(self) -> None:
+        while (entry := self._ledger.next_to_draw()) is not None:
+            if self._workers.exhausted:
+                self._ledger.fail(entry, "the workers die again and again; drawing has stopped")
+                continue
+            worker = self._idle_worker()
+            if worker is None:
+                return
+            self._ledger.start(entry)
+            worker.give(entry.sequence)
+            self._tell(worker, entry.packed)
+
+    def _idle_worker(self) -> Child | None:
+        for worker in self._workers.members:
+            if worker.task is None:
+                return worker
+        if len(self._workers.members) < self._setup.workers:
+            return self._recruit(self._workers, self._hear_worker)
+        return None
+
+    def _hear_worker(self, worker: Child) -> None:
+        try:
+            while (packet := worker.channel.receive()) is not None:
+                drawn = tasks.decode(packet.data)
+                assert isinstance(drawn, Drawn)
+                entry = self._ledger[drawn.sequence]
+                entry.error, entry.notices = drawn.error, drawn.notices
+                entry.results = packet.descriptors[0] if packet.descriptors else -1
+                entry.move("drawn")
+                worker.finish()
+        except ChannelClosed:
+            self._bury_worker(worker)
+
+    def _bury_worker(self, worker: Child) -> None:
+        self._selector.unregister(worker.channel)
+        how = self._workers.dismiss(worker)
+        self._standing_is_news = True
+        if worker.task is not None:
+            self._ledger.lose(self._ledger[worker.task], how)
+
+    # Recording
+
+    def _keep_recorder(self) -> None:
+        if not self._recorders.members and not self._recorders.exhausted:
+            self._recruit(self._recorders, self._hear_recorder)
+            self._standing_is_news = True
+
+    def _record(self) -> None:
+        recorder = next(iter(self._recorders.members), None)
+        if recorder is None:
+            if self._recorders.exhausted:
+                self._settle_unrecorded()
+            return
+        if recorder.task is not None:
+            return
+        entry = self._ledger.next_to_record()
+        if entry is not None:
+            self._ledger.record(entry)
+            recorder.give(entry.sequence)
+            record = Record(self._standing_after(entry), entry.sequence, entry.error)
+            results = (entry.results,) if entry.results >= 0 else ()
+            self._tell(recorder, tasks.encode(record), results)
+        elif self._standing_is_news:
+            self._tell(recorder, tasks.encode(Record(self._standing())))
+        self._standing_is_news = False
+
+    def _hear_recorder(self, recorder: Child) -> None:
+        try:
+            while (packet := recorder.channel.receive()) is not None:
+                recorded = tasks.decode(packet.data)
+                assert isinstance(recorded, Recorded)
+                recorder.finish()
+                self._settle(self._ledger[recorded.sequence], recorded.error)
+        except ChannelClosed:
+            self._bury_recorder(recorder)
+
+    def _bury_recorder(self, recorder: Child) -> None:
+        self._selector.unregister(recorder.channel)
+        how = self._recorders.dismiss(recorder)
+        if recorder.task is None:
+            return
+        entry = self._ledger[recorder.task]
+        if entry.recordings >= TRIES:
+            self._settle(entry, f"{how}, {entry.recordings} times")
+        else:
+            entry.move("lose")
+
+    def _settle_unrecorded(self) -> None:
+        for entry in list(self._ledger):
+            if entry.state is State.DRAWN:
+                self._settle(entry, "the recorder dies again and again; nothing is written")
+
+    def _settle(self, entry: Entry, error: str) -> None:
+        self._ledger.settle(entry, error)
+        if entry.results >= 0:
+            os.close(entry.results)
+        if entry.error:
+            self._errors.append(f"capture {entry.sequence}: {entry.error}")
+            self._standing_is_news = True
+        self._to_acknowledge.append(
+            Acknowledgement(entry.sequence, entry.error[:1000], entry.notices)
+        )
+
+    def _standing(self) -> Standing:
+        return Standing(
+            trainer=self._accounts,
+            rendered=self._ledger.rendered,
+            failed=self._ledger.failed,
+            state=self._state,
+            pids=(os.getpid(), *(child.pid for child in self._children())),
+            errors=tuple(self._errors),
+        )
+
+    def _standing_after(self, entry: Entry) -> Standing:
+        """How the run stands once this capture is recorded: the summary must not lag behind."""
+        standing = self._standing()
+        if not entry.error:
+            return replace(standing, rendered=standing.rendered + 1)
+        return replace(
+            standing, failed=standing.failed + 1, errors=(*standing.errors, entry.error)
+        )
+
+    # Children
+
+    def _recruit(self, crew: Crew, hear: Callable[[Child], None]) -> Child | None:
+        try:
+            child = crew.recruit()
+        except OSError as error:
+            crew.deaths_in_a_row += 1
+            self._errors.append(f"no process for a {crew.role}: {error}")
+            return None
+        self._selector.register(child.channel, selectors.EVENT_READ, lambda: hear(child))
+        self._standing_is_news = True
+        return child
+
+    def _tell(self, child: Child, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        try:
+            if not child.channel.send(data, descriptors):
+                child.kill()  # it has not read what came before; its channel's end brings us on
+        except ChannelClosed:
+            pass  # likewise
+
+    def _replace_hanging(self) -> None:
+        for child in self._children():
+            if child.hangs():
+                child.kill()
+
+    def _part(self) -> None:
+        """Let the recorder write how it all ended, then let the children go."""
+        for worker in self._workers.members:
+            worker.kill()  # idle: everything is drawn
+        self._keep_recorder()
+        for recorder in self._recorders.members:
+            self._tell(recorder, tasks.encode(Record(replace(self._standing(), pids=()))))
+            recorder.channel.end_sending()
+            _wait_for_end(recorder.channel)
+        for child in self._children():
+            child.bury()
+
+
+def _wait_for_end(channel: Channel) -> None:
+    deadline = time.monotonic() + FAREWELL_SECONDS
+    with selectors.DefaultSelector() as selector:
+        selector.register(channel, selectors.EVENT_READ)
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                selector.select(left)
+                channel.receive()
+        except ChannelClosed:
+            pass

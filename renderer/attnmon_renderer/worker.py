@@ -1,0 +1,93 @@
+"""A drawing worker: one capture in, its pictures on disk and its results handed back.
+
+Knows nothing of order, of other captures or of the training process. If it dies, the supervisor
+gives the capture to another, which writes the same files again.
+"""
+
+import os
+import select
+import traceback
+from pathlib import Path
+
+from attnmon.link import messages
+from attnmon.link.channel import Channel, ChannelClosed
+from attnmon.link.messages import Attention, Capture, Setup
+from attnmon_renderer import layout, results, tasks
+from attnmon_renderer.attention import LayerAttention
+from attnmon_renderer.pooling import Survey, survey
+from attnmon_renderer.results import Image, Results
+from attnmon_renderer.sinks import figures, raw, statistics
+from attnmon_renderer.tasks import Drawn
+
+
+def work(channel: Channel, setup: Setup, ring: memoryview) -> None:
+    """Draw one capture after another, until the supervisor is gone."""
+    try:
+        while True:
+            select.select([channel], [], [])
+            packet = channel.receive()
+            if packet is not None:
+                capture = messages.decode(packet.data)
+                assert isinstance(capture, Capture)
+                _answer(channel, *process(capture, setup, ring))
+    except ChannelClosed:
+        return
+
+
+def _answer(channel: Channel, drawn: Drawn, made: Results | None) -> None:
+    if made is None:
+        channel.send(tasks.encode(drawn))
+        return
+    descriptor = results.hand_over(made)
+    channel.send(tasks.encode(drawn), [descriptor])
+    os.close(descriptor)
+
+
+def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results | None]:
+    """Everything a capture asks for, as far as it can be had; what cannot be is said."""
+    try:
+        return _process(capture, setup, ring)
+    except Exception as error:
+        return Drawn(capture.sequence, _in_words(error)), None
+
+
+def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
+    layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
+    surveys = {attention: _survey(layer, setup) for attention, layer in layers.items()}
+    document = statistics.document(capture, surveys)
+    made = Results(layout.folder(capture), document, statistics.scalars(surveys))
+    errors = _draw(capture, setup, surveys, made.images)
+    if setup.raw_weights:
+        try:
+            raw.write_raw(_folder(setup, capture), capture, layers)
+        except Exception as error:
+            errors.append(f"{raw.NAME}: {_in_words(error)}")
+    notices = statistics.notices(capture, surveys)
+    return Drawn(capture.sequence, "; ".join(errors), notices), made
+
+
+def _survey(layer: LayerAttention, setup: Setup) -> Survey:
+    wanted = figures.wanted(setup)
+    return survey(layer, average_side=wanted.average_side, head_side=wanted.head_side)
+
+
+def _draw(
+    capture: Capture, setup: Setup, surveys: dict[Attention, Survey], images: list[Image]
+) -> list[str]:
+    errors = []
+    for figure in figures.plan(capture, setup, surveys):
+        try:
+            images.append(figures.write(figure, _folder(setup, capture)))
+        except Exception as error:
+            errors.append(f"{figure.name}: {_in_words(error)}")
+    return errors
+
+
+def _folder(setup: Setup, capture: Capture) -> Path:
+    return Path(setup.save_dir, layout.folder(capture))
+
+
+def _in_words(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(where.filename).name}:{where.lineno}"
+    return f"{type(error).__name__}: {error} ({place})"

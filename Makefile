@@ -1,0 +1,59 @@
+# `make demo` and `make test` need Python 3.11 or newer with pip, and nothing else: what they use
+# is installed into .venv once, and again only when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_LOGS := demo_logs
+WHEEL := build/wheel
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-source test-wheel check bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## train the example for a minute and show where its pictures are
+	$(BIN)/python scripts/train_example.py --mode full --seconds 60 --save-dir $(DEMO_LOGS)
+
+test: test-source test-wheel ## run the tests, on the source and on the built wheel
+
+test-source: $(VENV)/.installed-dev ## run the tests on the source
+	$(BIN)/python -m pytest
+
+# The second environment sees the dependencies of the first, but neither its editable install nor
+# the source: a plain path in a .pth file is searched, while the .pth files below it are not read.
+test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the source out of the way
+	rm -rf $(WHEEL)
+	$(BIN)/python -m build --wheel --no-isolation --outdir $(WHEEL)/dist .
+	$(BIN)/python -m venv --without-pip $(WHEEL)/venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(WHEEL)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dependencies.pth"
+	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --no-deps --no-index $(WHEEL)/dist/*.whl
+	cp -r tests scripts pyproject.toml CHANGELOG.md $(WHEEL)
+	cd $(WHEEL) && ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest
+
+check: $(VENV)/.installed-dev ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy scripts
+
+bench: $(VENV)/.installed ## measure what the monitor costs
+	@for script in $(wildcard scripts/bench_*.py); do \
+		echo "$$script" && $(BIN)/python $$script --quick || exit 1; \
+	done
+
+clean: ## remove what the targets above have made
+	rm -rf $(VENV) $(DEMO_LOGS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # the first that knows --group
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev hatchling
+	touch $@

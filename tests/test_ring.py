@@ -1,0 +1,138 @@
+"""The ring: reserved, nameless, and read-only for everybody but its maker."""
+
+import errno
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attnmon.link import ring as ring_module
+from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, RingError, make_ring, map_read_only
+
+
+def shared_memory_names() -> set[str]:
+    return set(os.listdir("/dev/shm"))
+
+
+def test_what_is_written_is_read_through_the_descriptor() -> None:
+    ring = make_ring(MEBIBYTE)
+    ring.memory[SLOT_BYTES : SLOT_BYTES + 5] = b"hello"
+    view = map_read_only(ring.descriptor, ring.nbytes)
+    assert bytes(view[SLOT_BYTES : SLOT_BYTES + 5]) == b"hello"
+    ring.close_descriptor()
+
+
+def test_the_renderers_view_cannot_be_written() -> None:
+    ring = make_ring(MEBIBYTE)
+    view = map_read_only(ring.descriptor, ring.nbytes)
+    with pytest.raises(TypeError):
+        view[0] = 1
+    ring.close_descriptor()
+
+
+def test_nobody_can_map_it_writable_or_resize_it_afterwards() -> None:
+    ring = make_ring(MEBIBYTE)
+    with pytest.raises(PermissionError):
+        mmap.mmap(ring.descriptor, ring.nbytes)
+    for nbytes in (0, 2 * ring.nbytes):  # a shrunk mapping would be a SIGBUS in training
+        with pytest.raises(PermissionError):
+            os.ftruncate(ring.descriptor, nbytes)
+    ring.close_descriptor()
+
+
+def test_it_has_no_name_and_starts_no_tracker_process() -> None:
+    before = shared_memory_names()
+    code = (
+        "import os; from attnmon.link.ring import make_ring; ring = make_ring(1 << 20);"
+        "print(ring.backend, os.listdir('/proc/self/task'), len(open('/proc/self/task/%d/children'"
+        "% os.getpid()).read().split()))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stderr == ""
+    assert out.stdout.startswith("memory file")
+    assert out.stdout.rstrip().endswith(" 0")
+    assert shared_memory_names() == before
+
+
+@pytest.mark.parametrize("backend", ["memory file", "file"])
+def test_each_backend_gives_a_ring_and_leaves_no_name(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shared_memory_names()
+    chosen = tuple(entry for entry in ring_module._BACKENDS if entry[0] == backend)
+    monkeypatch.setattr(ring_module, "_BACKENDS", chosen)
+    ring = make_ring(MEBIBYTE)
+    assert (ring.backend, ring.nbytes) == (backend, MEBIBYTE)
+    ring.memory[-1:] = b"x"
+    assert shared_memory_names() == before
+    ring.close_descriptor()
+
+
+def test_posix_shared_memory_serves_where_there_are_no_memory_files() -> None:
+    before = shared_memory_names()
+    code = (
+        "import os; del os.memfd_create\n"
+        "from attnmon.link.ring import make_ring\n"
+        "ring = make_ring(1 << 20); ring.memory[:2] = b'ok'; print(ring.backend, ring.nbytes)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["shared", "memory", str(MEBIBYTE)]
+    assert out.stderr == ""
+    assert shared_memory_names() == before
+
+
+def test_a_smaller_ring_when_there_is_not_enough_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = 3 * MEBIBYTE
+
+    def reserve(descriptor: int, nbytes: int) -> None:
+        if nbytes > room:
+            raise OSError(errno.ENOSPC, "no space")
+        os.ftruncate(descriptor, nbytes)
+
+    monkeypatch.setattr(ring_module, "_reserve", reserve)
+    ring = make_ring(16 * MEBIBYTE)
+    assert ring.nbytes == 2 * MEBIBYTE
+    ring.close_descriptor()
+
+
+def test_no_room_at_all_is_an_error_that_says_what_was_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(descriptor: int, nbytes: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(ring_module, "_reserve", refuse)
+    backends = tuple(b for b in ring_module._BACKENDS if b[0] != "shared memory")
+    monkeypatch.setattr(ring_module, "_BACKENDS", backends)
+    with pytest.raises(RingError, match=r"memory file of 1024 KiB: .*no space left"):
+        make_ring(4 * MEBIBYTE)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_it_never_takes_more_than_its_share_of_free_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ring_module, "_available_memory", lambda: 16 * MEBIBYTE)
+    ring = make_ring(64 * MEBIBYTE)
+    assert ring.nbytes == 2 * MEBIBYTE
+    ring.close_descriptor()
+
+
+def test_every_page_is_reserved() -> None:
+    ring = make_ring(4 * MEBIBYTE)
+    blocks = os.fstat(ring.descriptor).st_blocks
+    assert blocks * 512 >= ring.nbytes
+    ring.close_descriptor()
+
+
+def test_the_control_groups_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    monkeypatch.setattr(
+        ring_module, "Path", lambda path: tmp_path if str(path).startswith("/sys") else Path(path)
+    )
+    assert ring_module._control_group_memory() == 600

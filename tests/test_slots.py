@@ -1,0 +1,80 @@
+"""The free list: no slot is ever owned twice, and none is ever lost."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from attnmon.link.messages import Slots
+from attnmon.link.slots import SlotPool
+
+COUNT = 24
+
+
+class Lending(RuleBasedStateMachine):
+    """Any order of lending and taking back, against a plain list of owners."""
+
+    lent = Bundle("lent")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = SlotPool(COUNT)
+        self.owner: list[int | None] = [None] * COUNT
+        self.loans = 0
+
+    @rule(target=lent, count=st.integers(1, COUNT))
+    def lend(self, count: int) -> Slots | None:
+        slots = self.pool.lend(count)
+        if slots is None:
+            assert count > self.longest_gap(), "there was room"
+            return None
+        assert slots.count == count
+        for slot in range(slots.first, slots.first + count):
+            assert self.owner[slot] is None, "owned twice"
+            self.owner[slot] = self.loans
+        self.loans += 1
+        return slots
+
+    @rule(slots=consumes(lent))
+    def take_back(self, slots: Slots | None) -> None:
+        if slots is not None:
+            self.pool.take_back(slots)
+            self.owner[slots.first : slots.first + slots.count] = [None] * slots.count
+
+    @rule(first=st.integers(0, COUNT), count=st.integers(1, COUNT))
+    def take_back_what_was_not_lent(self, first: int, count: int) -> None:
+        run = self.owner[first : first + count]
+        whole = bool(run) and run[0] is not None and set(run) == {run[0]}
+        if whole and self.owner.count(run[0]) == count:
+            return  # it was lent as such
+        free = self.pool.free
+        with pytest.raises(ValueError, match="not lent"):
+            self.pool.take_back(Slots(first, count))
+        assert self.pool.free == free
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        assert self.pool.free == self.owner.count(None)
+
+    def longest_gap(self) -> int:
+        taken = "".join(" " if owner is None else "x" for owner in self.owner)
+        return max(len(gap) for gap in taken.split("x"))
+
+
+TestLending = Lending.TestCase
+TestLending.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+def test_all_can_be_lent_again_as_one_run_after_coming_back_in_any_order() -> None:
+    pool = SlotPool(8)
+    loans = [pool.lend(2) for _ in range(4)]
+    for index in (2, 0, 3, 1):
+        loan = loans[index]
+        assert loan is not None
+        pool.take_back(loan)
+    assert pool.lend(8) == Slots(0, 8)
+
+
+def test_less_than_one_slot_cannot_be_lent() -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        SlotPool(4).lend(0)

@@ -1,4 +1,4 @@
-"""The supervisor's child processes: forked, watched by their channel, replaced when they die.
+"""The supervisor's child processes: how one is forked, looked at and buried.
 
 The supervisor has loaded nothing but the standard library and msgpack when it forks, and has one
 thread, so a fork here is cheap and safe. A child that is lost shows as the end of its channel.
@@ -8,17 +8,17 @@ import contextlib
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from attnmon.link.channel import Channel
 
-FRUITLESS_DEATHS = 5
-"""In a row, without one finished task in between: then it is a crash loop, and it ends."""
 IDLE_LIMIT_SECONDS = 60.0
 """Without using the processor, while it has a task and is not waiting for the processor."""
 CPU_LIMIT_SECONDS = 600.0
 """Of processor time on one task."""
+_TAIL_BYTES = 2000
 
 
 class Child:
@@ -72,56 +72,42 @@ class Child:
         except ChildProcessError:
             return f"the {self.role} is gone"
         code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return f"the {self.role} {how}"
+        if code < 0:
+            return f"the {self.role} was killed by {signal.Signals(-code).name}"
+        return f"the {self.role} exited with {code}" + _last_words()
 
 
-class Crew:
-    """Forks children of one role, and stops when they die again and again without a result."""
+def fork(role: str, run: Callable[[Channel], None], keep_open: set[int]) -> Child:
+    """A child that runs `run` with its end of a channel and then ends.
 
-    def __init__(self, role: str, run: Callable[[Channel], None], keep_open: set[int]) -> None:
-        self.role = role
-        self.members: list[Child] = []
-        self.deaths_in_a_row = 0
-        self._run = run
-        self._keep_open = keep_open
-
-    @property
-    def exhausted(self) -> bool:
-        return self.deaths_in_a_row >= FRUITLESS_DEATHS
-
-    def recruit(self) -> Child:
-        """Fork one more. Raises OSError when the system has no room for a process."""
-        ours, theirs = Channel.pair()
-        try:
-            pid = os.fork()
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
-        if pid == 0:
-            self._live(theirs)
+    Of the open descriptors it keeps the standard ones and `keep_open`. Raises OSError when the
+    system has no room for a process.
+    """
+    ours, theirs = Channel.pair()
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
         theirs.close()
-        child = Child(self.role, pid, ours)
-        self.members.append(child)
-        return child
+        raise
+    if pid == 0:
+        _live(run, theirs, keep_open)
+    theirs.close()
+    return Child(role, pid, ours)
 
-    def dismiss(self, child: Child) -> str:
-        """Take a dead or hanging child off the list; says how it ended."""
-        self.members.remove(child)
-        self.deaths_in_a_row = 0 if child.completed else self.deaths_in_a_row + 1
-        return child.bury()
 
-    def _live(self, channel: Channel) -> None:
-        """In the child: run, and never return into the supervisor's code."""
-        status = 1
-        try:
-            _close_all_but({0, 1, 2, channel.fileno()} | self._keep_open)
-            _offer_to_the_oom_killer()
-            self._run(channel)
-            status = 0
-        finally:
-            os._exit(status)
+def _live(run: Callable[[Channel], None], channel: Channel, keep_open: set[int]) -> None:
+    """In the child: run, and never return into the supervisor's code."""
+    status = 1
+    try:
+        _close_all_but({0, 1, 2, channel.fileno()} | keep_open)
+        _offer_to_the_oom_killer()
+        run(channel)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -151,6 +137,17 @@ def _close_all_but(keep: set[int]) -> None:
         if int(name) not in keep:
             with contextlib.suppress(OSError):
                 os.close(int(name))
+
+
+def _last_words() -> str:
+    """The last line on standard error, which is a file of the training process's making."""
+    try:
+        size = os.fstat(2).st_size
+        tail = os.pread(2, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    except OSError:
+        return ""
+    lines = tail.decode(errors="replace").strip().splitlines()
+    return f" ({lines[-1]})" if lines else ""
 
 
 def _offer_to_the_oom_killer() -> None:

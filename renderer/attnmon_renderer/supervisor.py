@@ -9,23 +9,24 @@ import os
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 
 from attnmon.link import messages
-from attnmon.link.channel import Channel, ChannelClosed
+from attnmon.link.channel import Channel, ChannelClosed, Packet
 from attnmon.link.messages import Accounts, Acknowledgement, Capture, Goodbye, Setup
 from attnmon.link.ring import map_read_only
 from attnmon.link.schema import MessageError
 from attnmon_renderer import priority, tasks
-from attnmon_renderer.children import Child, Crew
-from attnmon_renderer.ledger import TRIES, Entry, Ledger, State
+from attnmon_renderer.children import Child
+from attnmon_renderer.crew import Crew
+from attnmon_renderer.ledger import TRIES, Entry, Ledger
 from attnmon_renderer.tasks import Drawn, Record, Recorded, Standing
 
 TICK_SECONDS = 2.0
 """How often a child that is at work is looked at; with nobody at work nothing wakes up."""
 FAREWELL_SECONDS = 30.0
 KEPT_ERRORS = 20
+LONGEST_ERROR = 1000
 
 
 def serve(descriptor: int) -> None:
@@ -77,29 +78,31 @@ class Supervisor:
 
             record(own, setup)
 
-        self._workers = Crew("worker", work, {ring})
-        self._recorders = Crew("recorder", record, set())
+        self._workers = Crew(
+            "worker", setup.workers, work, {ring}, self._selector, self._drawn, self._worker_lost
+        )
+        self._recorders = Crew(
+            "recorder", 1, record, set(), self._selector, self._recorded, self._recorder_lost
+        )
 
     def run(self) -> None:
+        """Until the training process is gone and all it announced is settled."""
         while self._state == "running" or len(self._ledger):
-            self._keep_recorder()
             self._hand_out()
             self._record()
             self._acknowledge()
-            for key, _ in self._selector.select(self._timeout()):
+            for key, _ in self._selector.select(self._patience()):
                 key.data()
-            self._replace_hanging()
+            self._workers.kill_hanging()
+            self._recorders.kill_hanging()
         self._acknowledge()
         self._part()
 
-    def _timeout(self) -> float | None:
-        at_work = any(child.task is not None for child in self._children())
-        return TICK_SECONDS if at_work or self._to_acknowledge else None
+    def _patience(self) -> float | None:
+        """With nothing to do, nothing wakes the renderer but a message."""
+        return TICK_SECONDS if len(self._ledger) or self._to_acknowledge else None
 
-    def _children(self) -> list[Child]:
-        return self._workers.members + self._recorders.members
-
-    # From the training process
+    # The training process
 
     def _hear_trainer(self) -> None:
         try:
@@ -141,114 +144,87 @@ class Supervisor:
 
     def _hand_out(self) -> None:
         while (entry := self._ledger.next_to_draw()) is not None:
-            if self._workers.exhausted:
+            worker = self._workers.idle()
+            if worker is not None:
+                self._ledger.start(entry)
+                worker.give(entry.sequence)
+                self._workers.tell(worker, entry.packed)
+            elif self._workers.exhausted:
                 self._ledger.fail(entry, "the workers die again and again; drawing has stopped")
-                continue
-            worker = self._idle_worker()
-            if worker is None:
+            else:
                 return
-            self._ledger.start(entry)
-            worker.give(entry.sequence)
-            self._tell(worker, entry.packed)
 
-    def _idle_worker(self) -> Child | None:
-        for worker in self._workers.members:
-            if worker.task is None:
-                return worker
-        if len(self._workers.members) < self._setup.workers:
-            return self._recruit(self._workers, self._hear_worker)
-        return None
+    def _drawn(self, worker: Child, packet: Packet) -> None:
+        drawn = tasks.decode(packet.data)
+        assert isinstance(drawn, Drawn)
+        entry = self._ledger[drawn.sequence]
+        entry.error, entry.notices = drawn.error, drawn.notices
+        entry.results = packet.descriptors[0] if packet.descriptors else -1
+        entry.move("drawn")
+        worker.finish()
 
-    def _hear_worker(self, worker: Child) -> None:
-        try:
-            while (packet := worker.channel.receive()) is not None:
-                drawn = tasks.decode(packet.data)
-                assert isinstance(drawn, Drawn)
-                entry = self._ledger[drawn.sequence]
-                entry.error, entry.notices = drawn.error, drawn.notices
-                entry.results = packet.descriptors[0] if packet.descriptors else -1
-                entry.move("drawn")
-                worker.finish()
-        except ChannelClosed:
-            self._bury_worker(worker)
-
-    def _bury_worker(self, worker: Child) -> None:
-        self._selector.unregister(worker.channel)
-        how = self._workers.dismiss(worker)
+    def _worker_lost(self, worker: Child | None, how: str) -> None:
         self._standing_is_news = True
-        if worker.task is not None:
+        if worker is None:
+            self._errors.append(how)
+        elif worker.task is not None:
             self._ledger.lose(self._ledger[worker.task], how)
 
     # Recording
 
-    def _keep_recorder(self) -> None:
-        if not self._recorders.members and not self._recorders.exhausted:
-            self._recruit(self._recorders, self._hear_recorder)
-            self._standing_is_news = True
-
     def _record(self) -> None:
-        recorder = next(iter(self._recorders.members), None)
+        recorder = self._recorders.idle()
         if recorder is None:
-            if self._recorders.exhausted:
-                self._settle_unrecorded()
-            return
-        if recorder.task is not None:
-            return
-        entry = self._ledger.next_to_record()
-        if entry is not None:
+            self._settle_unrecorded()
+        elif (entry := self._ledger.next_to_record()) is not None:
             self._ledger.record(entry)
             recorder.give(entry.sequence)
             record = Record(self._standing_after(entry), entry.sequence, entry.error)
             results = (entry.results,) if entry.results >= 0 else ()
-            self._tell(recorder, tasks.encode(record), results)
+            self._recorders.tell(recorder, tasks.encode(record), results)
         elif self._standing_is_news:
-            self._tell(recorder, tasks.encode(Record(self._standing())))
-        self._standing_is_news = False
-
-    def _hear_recorder(self, recorder: Child) -> None:
-        try:
-            while (packet := recorder.channel.receive()) is not None:
-                recorded = tasks.decode(packet.data)
-                assert isinstance(recorded, Recorded)
-                recorder.finish()
-                self._settle(self._ledger[recorded.sequence], recorded.error)
-        except ChannelClosed:
-            self._bury_recorder(recorder)
-
-    def _bury_recorder(self, recorder: Child) -> None:
-        self._selector.unregister(recorder.channel)
-        how = self._recorders.dismiss(recorder)
-        if recorder.task is None:
-            return
-        entry = self._ledger[recorder.task]
-        if entry.recordings >= TRIES:
-            self._settle(entry, f"{how}, {entry.recordings} times")
-        else:
-            entry.move("lose")
+            self._recorders.tell(recorder, tasks.encode(Record(self._standing())))
+            self._standing_is_news = False
 
     def _settle_unrecorded(self) -> None:
-        for entry in list(self._ledger):
-            if entry.state is State.DRAWN:
-                self._settle(entry, "the recorder dies again and again; nothing is written")
+        while self._recorders.exhausted and (entry := self._ledger.next_to_record()) is not None:
+            self._settle(entry, "the recorder dies again and again; nothing is written")
+
+    def _recorded(self, recorder: Child, packet: Packet) -> None:
+        recorded = tasks.decode(packet.data)
+        assert isinstance(recorded, Recorded)
+        recorder.finish()
+        self._settle(self._ledger[recorded.sequence], recorded.error)
+
+    def _recorder_lost(self, recorder: Child | None, how: str) -> None:
+        self._standing_is_news = True
+        if recorder is None:
+            self._errors.append(how)
+        elif recorder.task is not None:
+            entry = self._ledger[recorder.task]
+            entry.move("lose")
+            if entry.recordings >= TRIES:
+                self._settle(entry, f"{how}, {entry.recordings} times")
 
     def _settle(self, entry: Entry, error: str) -> None:
         self._ledger.settle(entry, error)
         if entry.results >= 0:
             os.close(entry.results)
         if entry.error:
-            self._errors.append(f"capture {entry.sequence}: {entry.error}")
+            self._errors.append(_in_words(entry))
             self._standing_is_news = True
         self._to_acknowledge.append(
-            Acknowledgement(entry.sequence, entry.error[:1000], entry.notices)
+            Acknowledgement(entry.sequence, entry.error[:LONGEST_ERROR], entry.notices)
         )
 
     def _standing(self) -> Standing:
+        members = self._workers.members + self._recorders.members
         return Standing(
             trainer=self._accounts,
             rendered=self._ledger.rendered,
             failed=self._ledger.failed,
             state=self._state,
-            pids=(os.getpid(), *(child.pid for child in self._children())),
+            pids=(os.getpid(), *(child.pid for child in members)),
             errors=tuple(self._errors),
         )
 
@@ -257,46 +233,28 @@ class Supervisor:
         standing = self._standing()
         if not entry.error:
             return replace(standing, rendered=standing.rendered + 1)
-        return replace(
-            standing, failed=standing.failed + 1, errors=(*standing.errors, entry.error)
-        )
+        errors = (*standing.errors, _in_words(entry))
+        return replace(standing, failed=standing.failed + 1, errors=errors)
 
-    # Children
-
-    def _recruit(self, crew: Crew, hear: Callable[[Child], None]) -> Child | None:
-        try:
-            child = crew.recruit()
-        except OSError as error:
-            crew.deaths_in_a_row += 1
-            self._errors.append(f"no process for a {crew.role}: {error}")
-            return None
-        self._selector.register(child.channel, selectors.EVENT_READ, lambda: hear(child))
-        self._standing_is_news = True
-        return child
-
-    def _tell(self, child: Child, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
-        try:
-            if not child.channel.send(data, descriptors):
-                child.kill()  # it has not read what came before; its channel's end brings us on
-        except ChannelClosed:
-            pass  # likewise
-
-    def _replace_hanging(self) -> None:
-        for child in self._children():
-            if child.hangs():
-                child.kill()
+    # The end
 
     def _part(self) -> None:
         """Let the recorder write how it all ended, then let the children go."""
         for worker in self._workers.members:
             worker.kill()  # idle: everything is drawn
-        self._keep_recorder()
-        for recorder in self._recorders.members:
-            self._tell(recorder, tasks.encode(Record(replace(self._standing(), pids=()))))
+            worker.bury()
+        self._workers.members.clear()
+        recorder = self._recorders.idle()
+        if recorder is not None:
+            last = replace(self._standing(), pids=())
+            self._recorders.tell(recorder, tasks.encode(Record(last)))
             recorder.channel.end_sending()
             _wait_for_end(recorder.channel)
-        for child in self._children():
-            child.bury()
+            recorder.bury()
+
+
+def _in_words(entry: Entry) -> str:
+    return f"capture {entry.sequence}: {entry.error[:LONGEST_ERROR]}"
 
 
 def _wait_for_end(channel: Channel) -> None:

@@ -1,9 +1,9 @@
 """What the renderer's own processes say to each other, in the form of `attnmon.link.schema`.
 
-    supervisor → worker      the training process's Capture, byte for byte as it came
-    worker     → supervisor  Drawn      with a descriptor of the results (see `results`)
-    supervisor → recorder    Record     with that descriptor
-    recorder   → supervisor  Recorded
+supervisor → worker      the training process's Capture, byte for byte as it came
+worker     → supervisor  Drawn      with a descriptor of the results (see `results`)
+supervisor → recorder    Record     with that descriptor
+recorder   → supervisor  Recorded
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,93 @@
+"""What may not happen: that watching a training stops it.
+
+Every entry into attnmon during training runs inside `Guard`. An error of ours is warned about
+once, counted, and training goes on; after three in a row the monitor switches itself off.
+"""
+
+import logging
+import signal
+from types import CodeType, TracebackType
+from typing import Literal
+
+FAILURES_BEFORE_OFF = 3
+
+logger = logging.getLogger("attnmon")
+
+
+class Guard:
+    """A context that lets no error of ours out, and every error of the user's."""
+
+    def __init__(self) -> None:
+        self.failures_in_a_row = 0
+        self.off: str = ""
+        """Why the monitor has switched itself off; empty while it is on."""
+        self._warned: set[str] = set()
+
+    def warn_once(self, kind: str, text: str) -> None:
+        """Warn, once for each kind; through `logging`, since `warnings` can be told to raise."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            logger.warning("%s", text)
+
+    def switch_off(self, reason: str) -> None:
+        if not self.off:
+            self.off = reason
+            self.warn_once("off", f"attnmon is off from now on: {reason}. Training goes on.")
+
+    def failed(self, kind: str, text: str) -> None:
+        """A capture came to nothing: warn once, and give up after three in a row."""
+        self.failures_in_a_row += 1
+        self.warn_once(kind, text)
+        if self.failures_in_a_row >= FAILURES_BEFORE_OFF:
+            self.switch_off(f"{self.failures_in_a_row} captures in a row failed, the last: {text}")
+
+    def succeeded(self) -> None:
+        self.failures_in_a_row = 0
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Literal[False] | bool:
+        if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
+            return False
+        self.failed(f"error {type(error).__name__}", describe(error))
+        return True
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, with the place it was raised at."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    place = ""
+    if traceback is not None:
+        code = traceback.tb_frame.f_code
+        place = f" ({code.co_filename}:{traceback.tb_lineno} in {code.co_name})"
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def comes_from_signal_handler(traceback: TracebackType | None) -> bool:
+    """Whether an error was raised by a signal handler that happened to run inside our code.
+
+    torch's handler for a dead DataLoader worker raises wherever the main thread is. Swallowed
+    here, training would wait for ever for a batch that never comes.
+    """
+    if traceback is None:
+        return False
+    handlers = _handler_codes()
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _handler_codes() -> set[CodeType]:
+    handlers = (signal.getsignal(number) for number in signal.valid_signals())
+    codes = (getattr(handler, "__code__", None) for handler in handlers)
+    return {code for code in codes if isinstance(code, CodeType)}

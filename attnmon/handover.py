@@ -1,0 +1,301 @@
+"""The life of a monitor's renderer, seen from the training process: start, captures, farewell."""
+
+import atexit
+import logging
+import math
+import os
+import platform
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnmon import launch
+from attnmon._version import __version__
+from attnmon.capture import Observation
+from attnmon.guard import Guard, comes_from_signal_handler, describe
+from attnmon.launch import LaunchError, Renderer
+from attnmon.link.channel import ChannelClosed
+from attnmon.link.messages import Attention, Capture, Setup
+from attnmon.link.ring import SLOT_BYTES, RingError, make_ring
+from attnmon.outbox import Draft, Outbox, RingFull, Tally
+from attnmon.progress import Progress
+from attnmon.reduce import RingWriter, choose_heads
+from attnmon.settings import Settings
+from attnmon.watch import Place
+
+logger = logging.getLogger("attnmon")
+
+PROGRESS_AFTER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When in the training a capture is made."""
+
+    step: int
+    by_epoch: bool
+    epoch: int | None
+    loss: float | Tensor | None
+    lr: float | None
+
+
+Deliver = Callable[[Place, Observation], None]
+
+
+class Handover:
+    """Owns the renderer, the ring and the accounts. Construction waits for nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.guard = Guard()
+        self.tally = Tally()
+        self.closed = False
+        self._settings = settings
+        self._owner = os.getpid()
+        self._sequence = 0
+        self._renderer: Renderer | None = None
+        self._outbox: Outbox | None = None
+        self._writer: RingWriter | None = None
+        if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
+            self.guard.off = "ATTNMON_DISABLE is set"
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        if os.name != "posix":
+            self.guard.switch_off(f"{platform.system()} is not supported yet")
+            return
+        try:
+            ring = make_ring(self._settings.ring_bytes)
+            self._renderer = launch.start()
+            self._outbox = Outbox(
+                ring, self._renderer.channel, self.tally, wait=self._settings.on_full == "wait"
+            )
+            self._writer = RingWriter(ring)
+            self._outbox.open(self._setup(ring.nbytes))
+        except (RingError, LaunchError, ChannelClosed, OSError) as error:
+            self.guard.switch_off(str(error))
+            return
+        _open_handovers.add(self)
+
+    def _setup(self, ring_bytes: int) -> Setup:
+        settings = self._settings
+        return Setup(
+            save_dir=str(settings.save_dir),
+            pictures=settings.pictures,
+            statistics_files=settings.statistics_files,
+            heads=settings.heads,
+            raw_weights=settings.save_raw_weights,
+            tensorboard=settings.use_tensorboard,
+            workers=settings.max_workers,
+            ring_bytes=ring_bytes,
+            slot_bytes=SLOT_BYTES,
+            trainer_pid=self._owner,
+            versions=(
+                ("attnmon", __version__),
+                ("python", platform.python_version()),
+                ("torch", torch.__version__),
+            ),
+        )
+
+    # While training
+
+    def capture(self, moment: Moment, watch: Callable[[Deliver], int]) -> None:
+        """Let `watch` deliver the layers it sees, and announce them; counts whatever comes of it.
+
+        `watch` returns the index of the sample it took. Errors are counted and raised.
+        """
+        started = time.perf_counter()
+        try:
+            self.collect()
+            if self._outbox is not None and not self.guard.off:
+                self._capture(self._outbox, moment, watch)
+        finally:
+            self.tally.hook_seconds += time.perf_counter() - started
+
+    def _capture(self, outbox: Outbox, moment: Moment, watch: Callable[[Deliver], int]) -> None:
+        self.tally.last_step = moment.step
+        self.tally.captured += 1
+        try:
+            with outbox.draft() as draft:
+                attentions: list[Attention] = []
+                sample = watch(lambda place, seen: attentions.append(self._put(place, seen, draft)))
+                if not attentions:
+                    self.tally.captured -= 1  # there was nothing to see, and that is said
+                    return
+                outbox.announce(self._message(moment, sample, attentions, draft), draft)
+            self._sequence += 1
+            self.guard.succeeded()
+        except RingFull as error:
+            self.tally.dropped += 1
+            self.guard.warn_once("dropped", _dropped(moment, error))
+        except ChannelClosed:
+            self._fail_here()
+            self._renderer_is_gone()
+        except Exception as error:
+            if comes_from_signal_handler(error.__traceback__):
+                raise
+            self._fail_here()
+            self.guard.failed(f"error {type(error).__name__}", _failed(moment, error))
+
+    def _fail_here(self) -> None:
+        self.tally.failed += 1
+        self.tally.failed_here += 1
+
+    def _put(self, place: Place, seen: Observation, draft: Draft) -> Attention:
+        """Copy one layer into the ring; how the message describes it."""
+        assert self._writer is not None
+        chosen = choose_heads(
+            place.heads,
+            weights=seen.weights,
+            query=seen.query,
+            key=seen.key,
+            bias=seen.bias,
+            sinks=seen.sinks,
+        )
+        return Attention(
+            name=place.name,
+            stack=place.role.stack,
+            layer=place.layer,
+            type=place.role.type,
+            source=seen.source,
+            heads=place.heads,
+            **self._writer.write(chosen, draft),  # type: ignore[arg-type]  # names of blocks
+            scale=float(seen.scale),
+            causal=bool(seen.causal),
+            softcap=float(seen.softcap),
+            note=seen.note,
+        )
+
+    def _message(
+        self, moment: Moment, sample: int, attentions: list[Attention], draft: Draft
+    ) -> Capture:
+        return Capture(
+            sequence=self._sequence,
+            step=moment.step,
+            by_epoch=moment.by_epoch,
+            epoch=None if moment.epoch is None else int(moment.epoch),
+            loss=self._loss(moment),
+            lr=None if moment.lr is None else float(moment.lr),
+            timestamp=time.time(),
+            sample=sample,
+            slots=tuple(draft.slots),
+            attentions=tuple(attentions),
+            accounts=self.tally.as_message(),
+        )
+
+    def _loss(self, moment: Moment) -> float | None:
+        loss = moment.loss
+        if loss is None:
+            return None
+        if isinstance(loss, Tensor) and loss.device.type != "cpu":
+            self.guard.warn_once(
+                "loss on device",
+                "the loss is a tensor on the device, and reading it would make training wait; "
+                "pass loss.item() of a step where you read it anyway. It is recorded as null.",
+            )
+            return None
+        number = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
+        if not math.isfinite(number):
+            self.guard.warn_once(
+                "loss",
+                f"the loss is {number} at step {moment.step}; it is recorded as null. Look at the "
+                "pictures of the steps before, and at the learning rate.",
+            )
+        return number
+
+    def collect(self) -> None:
+        """Take what the renderer has said since; never waits."""
+        if self._outbox is None or self._outbox.lost:
+            return
+        still_there = self._outbox.collect()
+        for kind, text in self._outbox.take_notices():
+            self.guard.warn_once(kind, text)
+        if not still_there and not self.closed:
+            self._renderer_is_gone()
+
+    def _renderer_is_gone(self) -> None:
+        words = self._renderer.last_words() if self._renderer is not None else ""
+        self.guard.switch_off("the renderer has gone" + (f" ({words})" if words else ""))
+
+    # At the end
+
+    def close(self, timeout: float | None = None) -> dict[str, Any]:
+        """Say goodbye, wait for what is pending, and return the accounts."""
+        if self.closed or os.getpid() != self._owner:
+            return self.accounts()
+        self.closed = True
+        _open_handovers.discard(self)
+        timeout = self._settings.close_timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout
+        try:
+            if self._outbox is not None and not self._outbox.lost:
+                self._outbox.say_goodbye()
+                self._see_off(self._outbox, deadline)
+        finally:
+            if self._renderer is not None:
+                self._renderer.wait(deadline - time.monotonic())
+                self._renderer.abandon()
+        accounts = self.accounts()
+        if self._renderer is not None:
+            logger.info("%s", _in_a_line(accounts, self._settings))
+        return accounts
+
+    def accounts(self) -> dict[str, Any]:
+        """captured == rendered + dropped + failed + pending, always."""
+        tally = self.tally
+        return {
+            "captured": tally.captured,
+            "rendered": tally.rendered,
+            "dropped": tally.dropped,
+            "failed": tally.failed,
+            "pending": 0 if self._outbox is None else self._outbox.pending,
+            "steps": tally.steps,
+            "last_step": tally.last_step,
+            "hook_seconds": tally.hook_seconds,
+            "save_dir": str(self._settings.save_dir),
+        }
+
+    def _see_off(self, outbox: Outbox, deadline: float) -> None:
+        """Until the renderer has ended, or the deadline."""
+        started = time.monotonic()
+        progress = Progress(outbox.pending)
+        while not outbox.lost and (left := deadline - time.monotonic()) > 0:
+            outbox.await_news(min(left, 0.2))
+            self.collect()
+            if time.monotonic() - started > PROGRESS_AFTER_SECONDS:
+                progress.show(outbox.pending)
+        progress.clear()
+
+
+_open_handovers: weakref.WeakSet[Handover] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for handover in list(_open_handovers):
+        handover.close()
+
+
+def _dropped(moment: Moment, error: RingFull) -> str:
+    return (
+        f"the capture of step {moment.step} was dropped: {error}. Training goes on, and drops are "
+        "counted. Fewer pictures, a larger save_frequency or on_full='wait' would avoid them."
+    )
+
+
+def _failed(moment: Moment, error: Exception) -> str:
+    return f"the capture of step {moment.step} failed: {describe(error)}. Training goes on."
+
+
+def _in_a_line(accounts: dict[str, Any], settings: Settings) -> str:
+    pending = f", {accounts['pending']} still being drawn" if accounts["pending"] else ""
+    return (
+        f"attnmon: {accounts['captured']} captured, {accounts['rendered']} rendered, "
+        f"{accounts['dropped']} dropped, {accounts['failed']} failed{pending}; "
+        f"{accounts['hook_seconds']:.3f} s in the training process; see {settings.save_dir}"
+    )

@@ -1,0 +1,206 @@
+"""What the user may choose, checked where it is chosen.
+
+Every mistake that can be known at construction raises `ValueError` or `TypeError` here, before
+training starts; what only shows in training is warned about and counted there.
+"""
+
+import difflib
+import operator
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from attnmon.link.ring import DEFAULT_BYTES, SLOT_BYTES
+
+PICTURES = ("heatmap", "multi_head", "layer_comparison")
+"""Kinds of pictures that are drawn."""
+VISUALIZATION_TYPES = (*PICTURES, "statistics")
+DEFAULT_EPOCHS = (1, 5, 10)
+
+Heads = Literal["average", "all"] | int | Iterable[int]
+Layers = Literal["all"] | Iterable[int] | None
+
+
+class Options(TypedDict, total=False):
+    """Settings that both monitors take and few people need."""
+
+    batch_dim: int | None
+    """Dimension of the batch in the model's inputs; None finds it out."""
+    forward_fn: Callable[..., Any] | None
+    """``forward_fn(model, enc, dec)`` calls the model; None calls it as is usual."""
+    on_full: Literal["drop", "wait"]
+    """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
+    ring_bytes: int
+    """Shared memory for captures on their way, at most."""
+    close_timeout: float
+    """Seconds that `close` waits for the last pictures, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A monitor's settings in their checked form; see `docs/guide.md` for each of them."""
+
+    save_dir: Path
+    save_frequency: int
+    save_on_epochs: frozenset[int]
+    pictures: tuple[str, ...]
+    statistics_files: bool
+    layers: tuple[int, ...] | None
+    """None is all; negative counts from the end."""
+    heads: str | tuple[int, ...]
+    max_workers: int
+    sample: int
+    save_raw_weights: bool
+    use_tensorboard: bool
+    batch_dim: int | None = None
+    forward_fn: Callable[..., Any] | None = None
+    on_full: str = "drop"
+    ring_bytes: int = DEFAULT_BYTES
+    close_timeout: float = 60.0
+
+    @property
+    def head_indices(self) -> tuple[int, ...] | None:
+        """The heads to take; None is all of them."""
+        return self.heads if isinstance(self.heads, tuple) else None
+
+
+def check(
+    *,
+    save_dir: Any,
+    save_frequency: Any,
+    save_on_epochs: Iterable[Any] | None,
+    layers: Layers,
+    sample: Any,
+    use_tensorboard: bool,
+    visualization_types: Iterable[str] = (),
+    heads: Heads = "all",
+    max_workers: Any = 1,
+    save_raw_weights: bool = False,
+    options: Options,
+) -> Settings:
+    """Settings as the user gave them, checked. The directory comes last: it is made."""
+    kinds = known_kinds(visualization_types)
+    checked: dict[str, Any] = {
+        "save_frequency": whole("save_frequency", save_frequency, at_least=1),
+        "save_on_epochs": epochs(save_on_epochs),
+        "pictures": tuple(kind for kind in kinds if kind != "statistics"),
+        "statistics_files": "statistics" in kinds,
+        "layers": chosen_layers(layers),
+        "heads": chosen_heads(heads),
+        "max_workers": whole("max_workers", max_workers, at_least=1),
+        "sample": whole("batch_idx_to_visualize", sample, at_least=0),
+        "save_raw_weights": bool(save_raw_weights),
+        "use_tensorboard": bool(use_tensorboard),
+        **_checked_options(**options),
+    }
+    return Settings(save_dir=directory(save_dir), **checked)
+
+
+def _checked_options(
+    *,
+    batch_dim: Any = None,
+    forward_fn: Any = None,
+    on_full: Any = "drop",
+    ring_bytes: Any = DEFAULT_BYTES,
+    close_timeout: Any = 60.0,
+) -> dict[str, Any]:
+    if forward_fn is not None and not callable(forward_fn):
+        raise TypeError(f"forward_fn={forward_fn!r}: give a function of (model, enc, dec)")
+    if not isinstance(close_timeout, int | float) or not close_timeout >= 0:
+        raise ValueError(f"close_timeout={close_timeout!r}: give seconds, 0 or more")
+    return {
+        "batch_dim": None if batch_dim is None else whole("batch_dim", batch_dim, at_least=0),
+        "forward_fn": forward_fn,
+        "on_full": choice("on_full", on_full, ("drop", "wait")),
+        "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
+        "close_timeout": float(close_timeout),
+    }
+
+
+def known_kinds(given: Iterable[str]) -> tuple[str, ...]:
+    """The kinds asked for, each once. Raises ValueError for an unknown one."""
+    if isinstance(given, str):
+        raise TypeError(f"visualization_types={given!r}: give a list, such as [{given!r}]")
+    names = tuple(dict.fromkeys(given))
+    for name in names:
+        if name not in VISUALIZATION_TYPES:
+            raise ValueError(_unknown("visualization_types", name, VISUALIZATION_TYPES))
+    return names
+
+
+def choice(name: str, given: Any, allowed: tuple[str, ...]) -> Any:
+    if given not in allowed:
+        raise ValueError(_unknown(name, given, allowed))
+    return given
+
+
+def whole(name: str, given: Any, *, at_least: int | None = None) -> int:
+    """A whole number. Raises TypeError for anything else, ValueError below `at_least`."""
+    if isinstance(given, bool):
+        raise TypeError(f"{name}={given!r}: give a whole number")
+    try:
+        number = operator.index(given)
+    except TypeError:
+        raise TypeError(f"{name}={given!r}: give a whole number") from None
+    if at_least is not None and number < at_least:
+        raise ValueError(f"{name}={number}: must be {at_least} or more")
+    return number
+
+
+def wholes(name: str, given: Iterable[Any], *, at_least: int | None = None) -> tuple[int, ...]:
+    numbers = tuple(dict.fromkeys(whole(name, item, at_least=at_least) for item in given))
+    if not numbers:
+        raise ValueError(f"{name}=[]: nothing is chosen; name at least one")
+    return numbers
+
+
+def chosen_layers(given: Layers) -> tuple[int, ...] | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        choice("layers_to_visualize", given, ("all",))
+        return None
+    if isinstance(given, int):
+        return wholes("layers_to_visualize", [given])
+    return wholes("layers_to_visualize", given)
+
+
+def chosen_heads(given: Heads) -> str | tuple[int, ...]:
+    if isinstance(given, str):
+        name: str = choice("heads_to_visualize", given, ("average", "all"))
+        return name
+    indices: Iterable[Any] = given if isinstance(given, Iterable) else [given]
+    return wholes("heads_to_visualize", indices, at_least=0)
+
+
+def epochs(given: Iterable[int] | None) -> frozenset[int]:
+    chosen = [whole("save_on_epochs", epoch, at_least=0) for epoch in given or ()]
+    return frozenset(chosen)
+
+
+def directory(given: Any) -> Path:
+    """The directory, made if need be, as an absolute path: scripts change their own.
+
+    Raises OSError, naming it, where nothing can be written.
+    """
+    path = Path(given).expanduser().absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"save_dir={str(given)!r} cannot be written to ({error.strerror}); "
+            "choose another directory or free this one",
+        ) from error
+    return path
+
+
+def _unknown(name: str, given: Any, allowed: tuple[str, ...]) -> str:
+    known = ", ".join(repr(option) for option in allowed)
+    near = difflib.get_close_matches(str(given), allowed, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{name}: unknown {given!r}; known are {known}.{hint}"

@@ -1,0 +1,69 @@
+"""`history.jsonl`: one line for each capture, in the order of the steps."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from attnmon_renderer import files
+from attnmon_renderer.sinks.statistics import to_json
+
+_TAIL_BYTES = 1 << 20
+
+
+class History:
+    """Appends lines, each by one write, so that a reader never sees half of one.
+
+    A recorder that died after a line was written is followed by one that is given the same
+    capture again; so the first line is compared with the last one there. A line that a crash of
+    the machine cut short is closed first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fresh = True
+
+    def append(self, document: dict[str, Any], error: str = "") -> None:
+        """Write one capture's line. Raises OSError."""
+        if self._fresh and self._is_there_already(document):
+            return
+        line = to_json({**document, "error": error} if error else document) + "\n"
+        self._path.parent.mkdir(mode=files.PRIVATE_FOLDER, parents=True, exist_ok=True)
+        descriptor = os.open(
+            self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, files.PRIVATE_FILE
+        )
+        try:
+            heal = b"\n" if self._fresh and self._ends_torn() else b""
+            self._write(descriptor, heal + line.encode())
+        finally:
+            os.close(descriptor)
+        self._fresh = False
+
+    def _write(self, descriptor: int, content: bytes) -> None:
+        before = os.fstat(descriptor).st_size
+        if os.write(descriptor, content) != len(content):
+            os.ftruncate(descriptor, before)  # a full disk takes what fits; a reader needs lines
+            raise OSError(28, "no space left for a line", str(self._path))
+        os.fsync(descriptor)
+
+    def _tail(self) -> bytes:
+        try:
+            with open(self._path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _TAIL_BYTES))
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def _ends_torn(self) -> bool:
+        tail = self._tail()
+        return bool(tail) and not tail.endswith(b"\n")
+
+    def _is_there_already(self, document: dict[str, Any]) -> bool:
+        lines = self._tail().splitlines()
+        try:
+            last = json.loads(lines[-1])["metadata"] if lines else {}
+        except (ValueError, KeyError, TypeError):
+            return False
+        here = document["metadata"]
+        return all(last.get(key) == here[key] for key in ("step", "timestamp"))

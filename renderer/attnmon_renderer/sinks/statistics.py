@@ -1,0 +1,89 @@
+"""`statistics.json`: a capture in numbers. Strict JSON: what is not a number becomes null."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attnmon.link.messages import Attention, Capture
+from attnmon_renderer import files, layout
+from attnmon_renderer.pooling import Survey
+
+
+def document(capture: Capture, surveys: Mapping[Attention, Survey]) -> dict[str, Any]:
+    """What `statistics.json` and a line of `history.jsonl` hold."""
+    rows: dict[str, list[dict[str, Any]]] = {"encoder": [], "decoder": []}
+    for attention, survey in surveys.items():
+        rows[attention.stack].append(_row(attention, survey))
+    return {"metadata": _metadata(capture), **rows}
+
+
+def scalars(surveys: Mapping[Attention, Survey]) -> dict[str, float]:
+    """TensorBoard's scalars of the layers: tag → value."""
+    return {
+        layout.scalar_tag(attention, name): getattr(survey.statistics, name)
+        for attention, survey in surveys.items()
+        for name in ("mean", "std")
+    }
+
+
+def notices(capture: Capture, surveys: Mapping[Attention, Survey]) -> tuple[tuple[str, str], ...]:
+    """What the user should be told about these numbers."""
+    broken = [
+        f"{layout.title(attention)} ({attention.name})"
+        for attention, survey in surveys.items()
+        if survey.statistics.non_finite
+    ]
+    if not broken:
+        return ()
+    more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+    text = (
+        f"attention is NaN or infinite at step {capture.step} in {broken[0]}{more}; it is marked "
+        "in the pictures and null in the JSON. Look for a loss or a learning rate that is too high, or for rows "
+        "that a mask leaves without any key."
+    )
+    return (("non_finite", text),)
+
+
+def write_statistics(folder: Path, content: dict[str, Any]) -> None:
+    files.replace(folder / "statistics.json", (to_json(content, indent=2) + "\n").encode())
+
+
+def to_json(content: Any, indent: int | None = None) -> str:
+    return json.dumps(_strict(content), allow_nan=False, ensure_ascii=False, indent=indent)
+
+
+def _metadata(capture: Capture) -> dict[str, Any]:
+    return {
+        "step": capture.step,
+        "epoch": capture.epoch,
+        "loss": capture.loss,
+        "timestamp": capture.timestamp,
+        "lr": capture.lr,
+        "sample": capture.sample,
+    }
+
+
+def _row(attention: Attention, survey: Survey) -> dict[str, Any]:
+    return {
+        "layer": attention.layer,
+        "type": attention.type,
+        **survey.statistics.to_json(),
+        "shape": list(attention.shape),
+        "name": attention.name,
+        "source": attention.source,
+        "head_indices": list(attention.heads),
+        "note": attention.note,
+        "error": attention.error,
+    }
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value

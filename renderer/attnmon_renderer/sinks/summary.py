@@ -1,0 +1,58 @@
+"""`summary.json`: the accounts of a run, rewritten while it goes on."""
+
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from attnmon.link.messages import Setup
+from attnmon_renderer import files
+from attnmon_renderer.sinks.statistics import to_json
+from attnmon_renderer.tasks import Standing
+
+_PACKAGES = ("numpy", "matplotlib", "pillow", "tensorboardX", "msgpack", "safetensors")
+
+
+class Summary:
+    """Once the state is no longer "running", captured == rendered + dropped + failed."""
+
+    def __init__(self, path: Path, setup: Setup) -> None:
+        self._path = path
+        self._setup = setup
+        self._versions = dict(setup.versions) | _own_versions()
+        self._started = time.time()
+
+    def write(self, standing: Standing) -> None:
+        """Put the present accounts in the file's place. Raises OSError."""
+        content = to_json(self._content(standing), indent=2) + "\n"
+        files.replace(self._path, content.encode())
+
+    def _content(self, standing: Standing) -> dict[str, Any]:
+        trainer = standing.trainer
+        return {
+            "state": standing.state,
+            "captured": trainer.captured,
+            "rendered": standing.rendered,
+            "dropped": trainer.dropped,
+            "failed": trainer.failed + standing.failed,
+            "hook_seconds": trainer.hook_seconds,
+            "steps": trainer.steps,
+            "last_step": trainer.last_step,
+            "pids": list(standing.pids),
+            "trainer_pid": self._setup.trainer_pid,
+            "started": self._started,
+            "written": time.time(),
+            "errors": list(standing.errors),
+            "versions": self._versions,
+        }
+
+
+def _own_versions() -> dict[str, str]:
+    found = {"python (renderer)": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

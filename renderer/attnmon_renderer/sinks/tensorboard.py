@@ -1,0 +1,101 @@
+"""TensorBoard events: all of a step in one event, written when it is said to be written.
+
+tensorboardX keeps the file format; its `SummaryWriter` is not used. It would import torch where
+it can, write from a thread of its own and flush without saying when it is done.
+"""
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from attnmon_renderer import files
+from attnmon_renderer.results import Image, Results
+
+_KEPT_OUT = ("torch", "boto3", "google.cloud.storage", "comet_ml")
+_RGBA = 4
+
+
+class TensorBoard:
+    """One event file for each recorder; nobody ever writes to one that was there before."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: Any = None
+
+    def write(self, results: Results) -> None:
+        """Append one event with all of the capture's values. Raises OSError."""
+        writer = self._open()
+        from tensorboardX.proto import event_pb2
+
+        metadata = results.document["metadata"]
+        event = event_pb2.Event(
+            wall_time=metadata["timestamp"], step=metadata["step"], summary=_summary(results)
+        )
+        try:
+            writer.write(event.SerializeToString())
+            writer.flush()
+        except OSError:
+            self._writer = None  # half an event would end the file for every reader: start anew
+            raise
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _open(self) -> Any:
+        if self._writer is None:
+            record_writer = _load()
+            from tensorboardX.proto import event_pb2
+
+            self._folder.mkdir(mode=files.PRIVATE_FOLDER, parents=True, exist_ok=True)
+            self._writer = record_writer.RecordWriter(str(self._folder / _file_name()))
+            first = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
+            self._writer.write(first.SerializeToString())
+        return self._writer
+
+
+def _summary(results: Results) -> Any:
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    metadata = results.document["metadata"]
+    train = {"train/loss": metadata["loss"], "train/lr": metadata["lr"]}
+    scalars = {tag: value for tag, value in train.items() if value is not None} | results.scalars
+    values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+    return Summary(value=values + [_image(image) for image in results.images])
+
+
+def _image(image: Image) -> Any:
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    encoded = Summary.Image(
+        height=image.height,
+        width=image.width,
+        colorspace=_RGBA,
+        encoded_image_string=image.png,
+    )
+    return Summary.Value(tag=image.tag, image=encoded)
+
+
+def _file_name() -> str:
+    # The process id and the nanoseconds: two writers in one second must not share a file.
+    now = time.time_ns()
+    return f"events.out.tfevents.{now // 10**9}.{socket.gethostname()}.{os.getpid()}.{now}"
+
+
+def _load() -> Any:
+    """tensorboardX's record writer, without the heavy packages it imports where it finds them."""
+    import google_crc32c
+
+    absent = [package for package in _KEPT_OUT if package not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: not importable
+    try:
+        from tensorboardX import record_writer
+    finally:
+        for package in absent:
+            del sys.modules[package]
+    record_writer.crc32c = google_crc32c.value  # its own, in pure Python, takes 100 ms a megabyte
+    return record_writer

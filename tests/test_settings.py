@@ -1,0 +1,99 @@
+"""Settings: each mistake is named where it is made, with what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+from attnmon.settings import Settings, check
+
+
+def checked(tmp_path: Path, **changed: Any) -> Settings:
+    given: dict[str, Any] = {
+        "save_dir": tmp_path / "logs",
+        "save_frequency": 100,
+        "save_on_epochs": [1, 5],
+        "layers": [0, -1],
+        "sample": 0,
+        "use_tensorboard": True,
+        "options": {},
+    }
+    return check(**{**given, **changed})
+
+
+MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"visualization_types": ["heatmpa"]}, ValueError, r"unknown 'heatmpa'.*Did you mean 'heatmap'"),
+    ({"visualization_types": ["zzz"]}, ValueError, r"known are 'heatmap', 'multi_head'"),
+    ({"visualization_types": "heatmap"}, TypeError, r"give a list, such as \['heatmap'\]"),
+    ({"save_frequency": 0}, ValueError, "save_frequency=0: must be 1 or more"),
+    ({"save_frequency": -5}, ValueError, "save_frequency=-5: must be 1 or more"),
+    ({"save_frequency": 2.5}, TypeError, "save_frequency=2.5: give a whole number"),
+    ({"save_frequency": True}, TypeError, "save_frequency=True"),
+    ({"save_on_epochs": [-1]}, ValueError, "save_on_epochs=-1"),
+    ({"layers": []}, ValueError, "layers_to_visualize=.*nothing is chosen"),
+    ({"layers": ["first"]}, TypeError, "layers_to_visualize='first'"),
+    ({"layers": "al"}, ValueError, "Did you mean 'all'"),
+    ({"heads": "averge"}, ValueError, "Did you mean 'average'"),
+    ({"heads": [-1]}, ValueError, "heads_to_visualize=-1: must be 0 or more"),
+    ({"heads": []}, ValueError, "heads_to_visualize=.*nothing is chosen"),
+    ({"max_workers": 0}, ValueError, "max_workers=0: must be 1 or more"),
+    ({"sample": -1}, ValueError, "batch_idx_to_visualize=-1"),
+    ({"options": {"on_full": "block"}}, ValueError, "known are 'drop', 'wait'"),
+    ({"options": {"ring_bytes": 10}}, ValueError, "ring_bytes=10: must be 65536 or more"),
+    ({"options": {"close_timeout": -1}}, ValueError, "close_timeout=-1"),
+    ({"options": {"forward_fn": 3}}, TypeError, "forward_fn=3: give a function"),
+    ({"options": {"nonsense": 3}}, TypeError, "nonsense"),
+]
+
+
+@pytest.mark.parametrize(("given", "error", "words"), MISTAKES, ids=lambda m: str(m)[:40])
+def test_a_mistake_raises_and_says_what_is_allowed(
+    given: dict[str, Any], error: type[Exception], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=words):
+        checked(tmp_path, **given)
+    assert not (tmp_path / "logs").exists(), "nothing is made for a monitor that cannot be"
+
+
+def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    with TrainingAttentionMonitor(tmp_path) as monitor:
+        chosen = monitor._settings
+    assert (chosen.save_frequency, chosen.save_on_epochs) == (100, {1, 5, 10})
+    assert (chosen.pictures, chosen.statistics_files) == (("heatmap",), True)
+    assert (chosen.layers, chosen.heads, chosen.max_workers) == ((0, -1), "average", 2)
+    assert (chosen.sample, chosen.save_raw_weights, chosen.use_tensorboard) == (0, False, True)
+
+
+def test_the_lightweight_monitor_looks_every_50_steps_and_draws_nothing(tmp_path: Path) -> None:
+    with LightweightAttentionMonitor(tmp_path) as monitor:
+        chosen = monitor._settings
+    assert (chosen.save_frequency, chosen.pictures, chosen.layers) == (50, (), None)
+
+
+@pytest.mark.parametrize("everything", [None, "all"])
+def test_all_layers_can_be_asked_for(everything: str | None, tmp_path: Path) -> None:
+    assert checked(tmp_path, layers=everything).layers is None
+
+
+@pytest.mark.parametrize(("given", "kept"), [(3, (3,)), ([2, 0, 2], (2, 0)), ("all", "all")])
+def test_heads_are_one_several_or_all(given: Any, kept: Any, tmp_path: Path) -> None:
+    assert checked(tmp_path, heads=given).heads == kept
+
+
+def test_a_relative_directory_stays_where_it_was_when_the_script_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert checked(tmp_path, save_dir="logs").save_dir == tmp_path / "logs"
+
+
+def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"file/logs.*cannot be written to.*choose another directory"):
+        checked(tmp_path, save_dir=tmp_path / "file" / "logs")
+
+
+def test_only_its_owner_may_read_the_directory(tmp_path: Path) -> None:
+    checked(tmp_path)
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,34 @@
+"""Where attention is found in a forward: the tap, the probe, names and roles.
+
+Gives `Observation`s, tensors of the model's own, and decides nothing of what becomes of them.
+"""
+
+from attnmon.capture.given import given
+from attnmon.capture.inputs import ForwardFunction, InputError, ModelCall, model_call
+from attnmon.capture.naming import module_names, unwrap
+from attnmon.capture.observation import Observation, is_causal
+from attnmon.capture.probe import Discovery, discover, probe
+from attnmon.capture.roles import ROLES, Position, Role, Sighting, assign_roles, parse_role
+from attnmon.capture.tap import Tap
+
+__all__ = [
+    "ROLES",
+    "Discovery",
+    "ForwardFunction",
+    "InputError",
+    "ModelCall",
+    "Observation",
+    "Position",
+    "Role",
+    "Sighting",
+    "Tap",
+    "assign_roles",
+    "discover",
+    "given",
+    "is_causal",
+    "model_call",
+    "module_names",
+    "parse_role",
+    "probe",
+    "unwrap",
+]

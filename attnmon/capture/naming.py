@@ -1,0 +1,78 @@
+"""What modules are called, and which of them is making a call."""
+
+import sys
+from collections.abc import Mapping
+from types import FrameType
+
+from torch import nn
+
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch.compile, FSDP and activation checkpointing put into names."""
+
+_REPLICATORS = ("DistributedDataParallel", "DataParallel")
+_HEADS = (
+    "num_heads", "n_heads", "nheads", "nhead", "n_head", "num_attention_heads", "heads", "h",
+)  # fmt: skip
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The user's own module inside DistributedDataParallel, DataParallel and torch.compile.
+
+    A forward of it talks to no other process. FSDP's wrapper stays: its forward gathers weights.
+    """
+    while True:
+        if any(base.__name__ in _REPLICATORS for base in type(model).__mro__):
+            inner = getattr(model, "module", None)
+        else:
+            inner = model._modules.get("_orig_mod")
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def module_names(model: nn.Module) -> dict[int, str]:
+    """Each module's name in the model by its id, wrappers' prefixes stripped; the root's is ""."""
+    root = unwrap(model)
+    names = {id(module): _stripped(name) for name, module in root.named_modules()}
+    names.setdefault(id(model), "")
+    return names
+
+
+def calling_module(names: Mapping[int, str]) -> nn.Module | None:
+    """The innermost known module whose method, or helper, is running now.
+
+    Found among the first arguments of the functions on the stack and what they call `self` or
+    `module`; so the model carries no hook, and nothing is left out of step by an exception.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        for local in _candidates(frame):
+            # f_locals builds a dictionary of the whole frame: asked only where the name exists.
+            found = frame.f_locals.get(local)
+            if isinstance(found, nn.Module) and id(found) in names:
+                return found
+        frame = frame.f_back
+    return None
+
+
+def heads_of(module: nn.Module | None) -> int | None:
+    """How many heads the module says it has, under any of the usual names."""
+    for attribute in _HEADS:
+        heads = getattr(module, attribute, None)
+        if isinstance(heads, int) and not isinstance(heads, bool) and heads > 0:
+            return heads
+    return None
+
+
+def _candidates(frame: FrameType) -> list[str]:
+    code = frame.f_code
+    first = code.co_varnames[:1] if code.co_argcount else ()
+    visible = code.co_varnames + code.co_freevars
+    return [*first, *(name for name in ("self", "module") if name in visible)]
+
+
+def _stripped(name: str) -> str:
+    padded = name + "."
+    for prefix in _WRAPPERS:
+        padded = padded.replace(prefix, "")
+    return padded[:-1]

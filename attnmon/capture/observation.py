@@ -1,0 +1,131 @@
+"""What was seen of one attention call: its tensors, as they were, and how they combine.
+
+Knows nothing of how calls are found, nor of what is made of them.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+FORBIDDEN = -9e3
+"""An added bias at or below this forbids: masks are written as -inf, as the least number of some
+dtype, or as -1e4 and -1e9; position biases stay far above."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """One attention call: either `weights`, or the `query` and `key` they follow from.
+
+    The weights are ``softmax(softcap(scale · query · keyᵀ) + bias, masked)`` over the keys, before
+    dropout, with one more column for `sinks` that is left out again after the softmax. Tensors are
+    detached and share memory with the model's own: copy what is to be kept.
+    """
+
+    name: str
+    """Of the module, wrappers' prefixes stripped; empty when unknown or the model itself."""
+    call: int
+    """Which attention call of this module in this forward, from 0 (tied layers repeat a name)."""
+    source: str
+    """The call it was seen in: "scaled_dot_product_attention", "softmax", …"""
+    heads: int
+    query: Tensor | None = None
+    """[batch, heads, queries, width]"""
+    key: Tensor | None = None
+    """[batch, key heads, keys, width]; a key head serves heads // key heads heads in turn."""
+    weights: Tensor | None = None
+    """[batch, heads, queries, keys], before dropout."""
+    bias: Tensor | None = None
+    """Broadcastable to [batch, heads, queries, keys]. Bool: True may be attended; float: added."""
+    value: Tensor | None = None
+    """[batch, key heads, keys, value width], where known."""
+    output: Tensor | None = None
+    """[batch, heads, queries, value width]: the call's own result; None with dropout."""
+    scale: float = 1.0
+    causal: bool = False
+    """Query i sees the keys 0 … i."""
+    softcap: float = 0.0
+    """The logits become softcap · tanh(logits / softcap); 0 is none."""
+    sinks: Tensor | None = None
+    """[heads]: a logit each that takes part in the softmax and is no key."""
+    note: str = ""
+    """Why the map is only approximate; empty when it is exact."""
+    rounding: torch.dtype | None = None
+    """What autocast rounds query, key, value and bias to inside the kernel; `of_sample` does."""
+
+    @property
+    def batch(self) -> int:
+        """Samples in it; 1 for what `of_sample` returned."""
+        shape = self._shape
+        return shape[0] if len(shape) == 4 else 1
+
+    @property
+    def queries(self) -> int:
+        return self._shape[-2]
+
+    @property
+    def keys(self) -> int:
+        return self._shape[-1] if self.key is None else self.key.shape[-2]
+
+    @property
+    def _shape(self) -> torch.Size:
+        seen = self.query if self.weights is None else self.weights
+        assert seen is not None
+        return seen.shape
+
+    def of_sample(self, index: int) -> "Observation":
+        """The same for one sample, the batch dimension gone: views, or rounded copies.
+
+        Raises `IndexError` when the batch has no such sample.
+        """
+        if not 0 <= index < self.batch:
+            raise IndexError(f"sample {index} of a batch of {self.batch}")
+        return replace(
+            self,
+            query=self._rounded(_pick(self.query, index)),
+            key=self._rounded(_pick(self.key, index)),
+            weights=_pick(self.weights, index),
+            bias=self._rounded(_pick(self.bias, index)),
+            value=self._rounded(_pick(self.value, index)),
+            output=_pick(self.output, index),
+            rounding=None,
+        )
+
+    def _rounded(self, tensor: Tensor | None) -> Tensor | None:
+        if tensor is None or self.rounding is None or not tensor.is_floating_point():
+            return tensor
+        return tensor.to(self.rounding)
+
+
+def is_causal(observation: Observation) -> bool:
+    """Whether no query of this sample sees a later key. Reads the tensors: for discovery only.
+
+    One query sees no earlier one, so such a map says nothing, and only `causal` itself counts.
+    """
+    if observation.causal or observation.queries < 2:
+        return observation.causal
+    if observation.weights is not None:
+        above = observation.weights.triu(1)
+        return above.numel() > 0 and not bool(above.any())
+    if observation.bias is None:
+        return False
+    return _forbids_later_keys(observation.bias, observation.queries, observation.keys)
+
+
+def _forbids_later_keys(bias: Tensor, queries: int, keys: int) -> bool:
+    allowed = bias if bias.dtype == torch.bool else bias > FORBIDDEN
+    shape = (*allowed.shape[:-2], queries, keys)
+    later = torch.ones(queries, keys, dtype=torch.bool, device=bias.device).triu(1)
+    return bool(later.any()) and not bool((allowed.expand(shape) & later).any())
+
+
+def _pick(tensor: Tensor | None, index: int) -> Tensor | None:
+    if tensor is None or tensor.dim() < 4:
+        return tensor
+    return tensor[0 if tensor.shape[0] == 1 else index]
+
+
+def default_scale(query: Tensor) -> float:
+    """1 / √width (Vaswani et al. 2017, equation 1); 1 for a width of 0."""
+    return 1.0 / math.sqrt(query.shape[-1] or 1)

@@ -1,0 +1,126 @@
+"""The probe: one more forward, of one sample, in evaluation, that leaves no trace.
+
+It serves where the real forward cannot be looked at: compiled models, or a call that comes after
+the step.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from attnmon.capture.guards import untouched
+from attnmon.capture.inputs import ForwardFunction, ModelCall, model_call, same_batch
+from attnmon.capture.naming import module_names, unwrap
+from attnmon.capture.roles import Sighting
+from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap, ignore_refusal
+
+BatchDim = int | Literal["auto"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What one forward showed, and how its inputs were read."""
+
+    sightings: tuple[Sighting, ...]
+    """In the order of the calls."""
+    refusals: tuple[tuple[str, str], ...]
+    """(module, why) of attention that was seen and cannot be told."""
+    batch_dim: int | None
+    """Where the samples lie in the inputs; None when they hold a single one, without a batch."""
+    sample: int
+    """The index used: the one asked for, or the last of a smaller batch."""
+    batch: int
+
+    @property
+    def is_one_sample(self) -> bool:
+        """Whether the attention seen is that of one sample, of more than one position."""
+        seen = self.sightings
+        return min((s.batch for s in seen), default=0) == 1 and any(s.queries > 1 for s in seen)
+
+
+def discover(
+    model: nn.Module,
+    enc: Any,
+    dec: Any,
+    on_error: OnError,
+    *,
+    sample: int = 0,
+    batch_dim: BatchDim = "auto",
+    forward_fn: ForwardFunction | None = None,
+) -> Discovery:
+    """Which attention the model has, and along which dimension its inputs hold the samples.
+
+    "auto" tries the dimensions 0 and 1, then no batch at all, and takes the first with which the
+    attention is that of one sample; it runs one forward where 0 is right. Reads values off the
+    device: for the first capture only. An exception of the model's forward passes through.
+    """
+    if batch_dim != "auto":
+        return _look(model, enc, dec, sample, batch_dim, forward_fn, on_error)
+    failure: Exception | None = None
+    doubtful: list[Discovery] = []
+    for candidate in (0, 1, None):
+        try:
+            found = _look(model, enc, dec, sample, candidate, forward_fn, on_error)
+        except Exception as error:  # a wrong dimension makes most models raise
+            failure = failure or error
+            continue
+        if found.is_one_sample and same_batch(enc, dec, candidate):
+            return found
+        doubtful.append(found)
+    if not doubtful:
+        assert failure is not None
+        raise failure
+    return max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
+
+
+def _look(
+    model: nn.Module,
+    enc: Any,
+    dec: Any,
+    sample: int,
+    batch_dim: int | None,
+    forward_fn: ForwardFunction | None,
+    on_error: OnError,
+) -> Discovery:
+    sightings: list[Sighting] = []
+    refusals: list[tuple[str, str]] = []
+    call = probe(
+        model,
+        enc,
+        dec,
+        lambda seen: sightings.append(Sighting.of(seen)),
+        on_error,
+        sample=sample,
+        batch_dim=batch_dim,
+        forward_fn=forward_fn,
+        refused=lambda name, why: refusals.append((name, why)),
+    )
+    return Discovery(tuple(sightings), tuple(refusals), batch_dim, call.sample, call.batch)
+
+
+def probe(
+    model: nn.Module,
+    enc: Any,
+    dec: Any,
+    receive: Receive,
+    on_error: OnError,
+    *,
+    sample: int = 0,
+    batch_dim: BatchDim = "auto",
+    forward_fn: ForwardFunction | None = None,
+    refused: OnRefusal = ignore_refusal,
+) -> ModelCall:
+    """Runs the model on one sample under the tap. Returns the call made: which sample, of how many.
+
+    batch_dim: best as `discover` found it; "auto" discovers it anew, at the cost of a forward.
+    Raises `InputError`, and whatever the model's forward raises; in each case everything is put
+    back (`untouched`).
+    """
+    inner = unwrap(model)
+    if batch_dim == "auto":
+        batch_dim = discover(inner, enc, dec, on_error, forward_fn=forward_fn).batch_dim
+    call = model_call(inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn)
+    with untouched(inner), Tap(module_names(inner), receive, on_error, refused):
+        call()
+    return call

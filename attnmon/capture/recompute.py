@@ -1,0 +1,82 @@
+"""The weights that follow from a query and a key, and how well they explain the call's own output.
+
+Dense, in torch: for a few rows, to check a capture. The renderer computes whole maps tile by tile.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from attnmon.capture.observation import Observation
+
+ROWS = 64
+"""Queries that a check looks at, evenly spaced: what is wrong for one is wrong for most."""
+
+_TINY = torch.finfo(torch.float32).tiny
+
+
+def attention_weights(
+    observation: Observation, rows: Tensor | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """The weights of these query `rows` (all, if None): […, heads, rows, keys], in `dtype`.
+
+    A query that may attend to nothing has weights of 0, as the fused kernels have it.
+    """
+    rows = _all_rows(observation) if rows is None else rows
+    if observation.weights is not None:
+        return observation.weights.index_select(-2, rows).to(dtype)
+    logits = _masked(_logits(observation, rows, dtype), observation, rows)
+    if observation.sinks is None:
+        return logits.softmax(-1).nan_to_num(0.0)
+    sinks = observation.sinks.to(dtype)[:, None, None].expand(*logits.shape[:-1], 1)
+    return torch.cat([logits, sinks], -1).softmax(-1)[..., :-1]
+
+
+def output_error(observation: Observation) -> Tensor | None:
+    """‖weights · value − output‖ / ‖output‖ over some rows, a tensor of no dimensions.
+
+    None where the call's value or output is not known. It stays on the device: reading it waits.
+    """
+    value, output = observation.value, observation.output
+    if value is None or output is None or 0 in output.shape:
+        return None
+    count = min(ROWS, observation.queries)
+    rows = torch.linspace(0, observation.queries - 1, count, device=output.device).long()
+    weights = attention_weights(observation, rows)
+    expected = output.index_select(-2, rows).float()
+    repeated = value.float().repeat_interleave(observation.heads // value.shape[-3], -3)
+    difference = torch.linalg.norm(weights @ repeated - expected)
+    error: Tensor = difference / torch.linalg.norm(expected).clamp_min(_TINY)
+    return error
+
+
+def _logits(observation: Observation, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    query, key = observation.query, observation.key
+    assert query is not None
+    assert key is not None
+    key = key.to(dtype).repeat_interleave(observation.heads // key.shape[-3], -3)
+    logits = query.index_select(-2, rows).to(dtype) @ key.mT * observation.scale
+    if observation.softcap:
+        logits = observation.softcap * torch.tanh(logits / observation.softcap)
+    return logits
+
+
+def _masked(logits: Tensor, observation: Observation, rows: Tensor) -> Tensor:
+    if observation.causal:
+        keys = torch.arange(observation.keys, device=logits.device)
+        logits = logits.masked_fill(keys > rows[:, None], -math.inf)
+    bias = observation.bias
+    if bias is None:
+        return logits
+    if bias.dim() > 1 and bias.shape[-2] > 1:
+        bias = bias.index_select(-2, rows)
+    if bias.dtype == torch.bool:
+        return logits.masked_fill(~bias, -math.inf)
+    return logits + bias.to(logits.dtype)
+
+
+def _all_rows(observation: Observation) -> Tensor:
+    seen = observation.query if observation.weights is None else observation.weights
+    assert seen is not None
+    return torch.arange(observation.queries, device=seen.device)

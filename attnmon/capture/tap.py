@@ -1,0 +1,141 @@
+"""The tap: a torch-function mode that looks on while a model computes, and tells its attention.
+
+It changes no argument and no result. Pushed only for the forward that is captured, it costs
+nothing at any other time.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from attnmon.capture.kernels import Adapter, Place, Refused, adapter_of
+from attnmon.capture.layout import LayoutError
+from attnmon.capture.naming import calling_module, heads_of
+from attnmon.capture.observation import Observation
+from attnmon.capture.operations import Operation, operation_of
+from attnmon.capture.provenance import Provenance
+
+Receive = Callable[[Observation], None]
+OnError = Callable[[Exception], None]
+OnRefusal = Callable[[str, str], None]
+"""Called with a module's name, and why its attention is not told."""
+
+
+_PLAIN = {torch.Tensor, torch.nn.Parameter}
+"""Other tensors may want a function's call whole, as this mode would have it."""
+
+
+def ignore_refusal(name: str, why: str) -> None:
+    """The `OnRefusal` of those who do not ask."""
+
+
+class Tap(TorchFunctionMode):
+    """Tells `receive` each attention call made in its scope, at once, from inside the call.
+
+    names: modules' names by id (`module_names`). Our own exceptions, those of `receive` included,
+    go to `on_error`; the model's pass through. What activation checkpointing computes again during
+    backward is not told twice. `receive` runs with the mode popped and without gradients.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[int, str],
+        receive: Receive,
+        on_error: OnError,
+        refused: OnRefusal = ignore_refusal,
+    ) -> None:
+        super().__init__()
+        self._names = names
+        self._receive = receive
+        self._on_error = on_error
+        self._refused = refused
+        self._calls: Counter[str] = Counter()
+        self._heads: list[int] = []
+        self._provenance = Provenance()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if torch._C._current_graph_task_id() != -1:
+            return func(*args, **kwargs)
+        if func is F.multi_head_attention_forward and _PLAIN.issuperset(types):
+            return self._enter(func, args, kwargs)
+        if (adapter := adapter_of(func)) is not None:
+            result = func(*args, **kwargs)
+            self._guard(self._tell_kernel, adapter, result, args, kwargs)
+            return result
+        if (operation := operation_of(func)) is not None:
+            return self._follow(operation, func, args, kwargs)
+        return func(*args, **kwargs)
+
+    def _enter(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs the function's inside under this mode, which was popped for the call itself."""
+        self._heads.append(kwargs["num_heads"] if "num_heads" in kwargs else args[4])
+        try:
+            with self:
+                return _without_handing_over(function)(*args, **kwargs)
+        finally:
+            self._heads.pop()
+
+    def _follow(
+        self, operation: Operation, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        self._guard(self._provenance.before, operation, func, args, kwargs)
+        result = func(*args, **kwargs)
+        self._guard(self._tell_handwritten, operation, func, args, kwargs, result)
+        return result
+
+    def _tell_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
+        place = self._place()
+        try:
+            observation = adapter(place, result, *args, **kwargs)
+        except (Refused, LayoutError) as reason:
+            self._refused(place.name, str(reason))
+        else:
+            self._tell(observation)
+
+    def _tell_handwritten(
+        self, operation: Operation, func: Any, args: Any, kwargs: Any, result: Any
+    ) -> None:
+        weighting = self._provenance.after(operation, func, args, kwargs, result)
+        observation = None if weighting is None else weighting.observed(self._place())
+        if observation is not None:
+            self._tell(observation)
+
+    def _tell(self, observation: Observation) -> None:
+        self._calls[observation.name] += 1
+        self._receive(observation)
+
+    def _place(self) -> Place:
+        module = calling_module(self._names)
+        name = self._names.get(id(module), "")
+        heads = self._heads[-1] if self._heads else heads_of(module)
+        return Place(name, self._calls[name], heads)
+
+    def _guard(self, ours: Callable[..., None], *arguments: Any) -> None:
+        try:
+            with torch.no_grad():
+                ours(*arguments)
+        except Exception as error:
+            self._on_error(error)
+
+
+def _without_handing_over(function: Any) -> Callable[..., Any]:
+    """The same function, but one that does not ask whether a mode wants its call whole.
+
+    Made anew each time, so that whatever the user has put into its module is what it calls.
+    """
+    scope = {**function.__globals__, "has_torch_function": lambda tensors: False}
+    return FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+    )

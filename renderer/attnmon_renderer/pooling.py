@@ -1,0 +1,101 @@
+"""Maps small enough to draw, and the statistics, from one pass over a layer's tiles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from attnmon_renderer.arrays import Booleans, Floats, Integers
+from attnmon_renderer.attention import LayerAttention
+from attnmon_renderer.cells import MassPool, MaxPool, Pool
+from attnmon_renderer.statistics import LayerStatistics, StatisticsPass
+
+Pooling = Literal["mass", "max"]
+
+POOLS: dict[Pooling, type[Pool]] = {"mass": MassPool, "max": MaxPool}
+
+
+@dataclass(frozen=True, eq=False)
+class PooledMap:
+    """Attention in cells of `query_step` × `key_step` positions; the last ones may be smaller.
+
+    By "mass" a cell is the mean over its queries of the sum over its keys: a row still sums to 1,
+    and a thin diagonal or a single strong key keeps its weight, which a mean would drown. By "max"
+    it is the largest weight in the cell, and no distribution.
+    """
+
+    values: Floats
+    """[cells of queries, cells of keys], with the heads in front where there are several"""
+    masked: Booleans
+    """[cells of queries, cells of keys] No query in the cell may attend to any key in it."""
+    query_step: int
+    key_step: int
+    pooling: Pooling
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What one pass over a layer gave."""
+
+    statistics: LayerStatistics
+    average: PooledMap | None
+    """The mean over all heads that were sent; of the mean, when pooled by "max"."""
+    per_head: PooledMap | None
+    """The heads that were asked for, in that order."""
+
+
+def survey(
+    layer: LayerAttention,
+    *,
+    average_side: int | None = None,
+    head_side: int | None = None,
+    heads: Sequence[int] | None = None,
+    pooling: Pooling = "mass",
+    statistics_queries: int | Literal["all"] = 1024,
+) -> Survey:
+    """Statistics of all heads, and maps of at most so many cells a side; None: no such map.
+
+    `heads` are positions among the heads that were sent; None: each. A map needs every query.
+    Without any, of more than `statistics_queries` queries only that many, evenly spaced, are used.
+    Raises ValueError for a setting that cannot be.
+    """
+    chosen = _positions(heads, layer.shape[0])
+    pools: dict[int, Pool] = {}
+    for side in (average_side, head_side):
+        if side is not None and side not in pools:
+            kept = chosen if side == head_side else ()
+            pools[side] = POOLS[pooling](layer.shape, side, side == average_side, kept)
+    rows = None if pools else _evenly_spaced(layer.shape[1], statistics_queries)
+    statistics = StatisticsPass(layer)
+    for tile in layer.tiles(rows):
+        statistics.add(tile)
+        for pool in pools.values():
+            pool.add(tile)
+    return Survey(
+        statistics.result(None if rows is None else len(rows)),
+        None if average_side is None else _map_of(pools[average_side], pooling, average=True),
+        None if head_side is None else _map_of(pools[head_side], pooling, average=False),
+    )
+
+
+def _positions(heads: Sequence[int] | None, sent: int) -> Sequence[int]:
+    if heads is None:
+        return range(sent)
+    if any(not 0 <= head < sent for head in heads):
+        raise ValueError(f"heads {tuple(heads)}: positions among the {sent} that were sent, from 0")
+    return heads
+
+
+def _evenly_spaced(queries: int, wanted: int | Literal["all"]) -> Integers | None:
+    """[wanted] indices from the first query to the last; None when all are to be used."""
+    if wanted == "all" or queries <= wanted:
+        return None
+    return np.linspace(0, queries - 1, wanted).round().astype(np.intp)
+
+
+def _map_of(pool: Pool, pooling: Pooling, average: bool) -> PooledMap:
+    values = pool.average if average else pool.per_head
+    assert values is not None
+    grid = pool.grid
+    return PooledMap(values, ~pool.allowed, grid.query_step, grid.key_step, pooling)

@@ -1,0 +1,109 @@
+"""Raw weights as the safetensors library itself reads them."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load, load_file
+
+from attnmon.link.messages import Accounts, Attention, AttentionType, Block, Capture, Slots
+from attnmon_renderer.attention import LayerAttention
+from attnmon_renderer.sinks.raw import NAME, write_raw, write_safetensors
+
+Array = np.ndarray[Any, Any]
+
+
+def layer_of(
+    query: Array, key: Array, layer: int = 0, type_: AttentionType = "self_attention"
+) -> LayerAttention:
+    blocks = (
+        Block(0, "float32", query.shape),
+        Block(query.nbytes, "float32", key.shape),
+    )
+    message = Attention(
+        f"layers.{layer}.attn",
+        "decoder",
+        layer,
+        type_,
+        "test",
+        tuple(range(4, 4 + len(query))),
+        query=blocks[0],
+        key=blocks[1],
+        causal=type_ == "self_attention",
+        note="window left out",
+    )
+    return LayerAttention(message, query.tobytes() + key.tobytes())
+
+
+def random_layer(heads: int, queries: int, keys: int, **about: Any) -> LayerAttention:
+    rng = np.random.default_rng(queries)
+    query = rng.standard_normal((heads, queries, 8), np.float32)
+    return layer_of(query, rng.standard_normal((heads, keys, 8), np.float32), **about)
+
+
+def capture_of(*layers: LayerAttention) -> Capture:
+    return Capture(
+        sequence=0,
+        step=100,
+        by_epoch=False,
+        epoch=None,
+        loss=float("nan"),
+        lr=1e-4,
+        timestamp=0.0,
+        sample=0,
+        slots=(Slots(0, 1),),
+        attentions=tuple(layer.attention for layer in layers),
+        accounts=Accounts(),
+    )
+
+
+def test_the_library_reads_every_weight_under_the_names_of_the_files(tmp_path: Path) -> None:
+    own = random_layer(3, 70, 70)
+    cross = random_layer(3, 70, 31, layer=1, type_="cross_attention")
+    write_raw(tmp_path, capture_of(own, cross), {own.attention: own, cross.attention: cross})
+    tensors = load_file(tmp_path / NAME)
+    assert set(tensors) == {"decoder_layer0_self_attn", "decoder_layer1_cross_attn"}
+    np.testing.assert_allclose(tensors["decoder_layer0_self_attn"], own.full(), atol=1e-7)
+    np.testing.assert_allclose(tensors["decoder_layer1_cross_attn"], cross.full(), atol=1e-7)
+    assert tensors["decoder_layer0_self_attn"].dtype == np.float32
+    assert [entry.name for entry in tmp_path.iterdir()] == [NAME]
+
+
+def test_the_metadata_says_what_the_tensors_are(tmp_path: Path) -> None:
+    layer = random_layer(2, 5, 5)
+    write_raw(tmp_path, capture_of(layer), {layer.attention: layer})
+    with safe_open(tmp_path / NAME, framework="numpy") as file:
+        assert file.metadata() == {
+            "step": "100",
+            "loss": "nan",
+            "lr": "0.0001",
+            "decoder_layer0_self_attn.module": "layers.0.attn",
+            "decoder_layer0_self_attn.heads": "4,5",
+            "decoder_layer0_self_attn.note": "window left out",
+        }
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 0, 3), (2, 3, 0)])
+def test_the_smallest_shapes(shape: tuple[int, int, int]) -> None:
+    file = io.BytesIO()
+    layers = {"é\n": random_layer(*shape), "b": random_layer(1, 300, 1000)}
+    write_safetensors(file, layers, {})
+    tensors = load(file.getvalue())
+    assert tensors["é\n"].shape == shape
+    np.testing.assert_allclose(tensors["b"], layers["b"].full(), atol=1e-7)
+
+
+def test_the_file_is_written_in_pieces_far_smaller_than_a_layer() -> None:
+    class Widest(io.RawIOBase):
+        widest = 0
+
+        def write(self, piece: Any) -> int:
+            self.widest = max(self.widest, len(piece))
+            return len(piece)
+
+    file = Widest()
+    write_safetensors(file, {"a": random_layer(1, 2048, 2048)}, {})  # type: ignore[arg-type]
+    assert file.widest <= 2048 * 2048 * 4 / 8

@@ -101,23 +101,30 @@ class Observation:
 def is_causal(observation: Observation) -> bool:
     """Whether no query of this sample sees a later key. Reads the tensors: for discovery only.
 
-    One query sees no earlier one, so such a map says nothing, and only `causal` itself counts.
+    Rows that see all keys alike, or none, are padding: they say nothing, nor does a single query.
     """
     if observation.causal or observation.queries < 2:
         return observation.causal
-    if observation.weights is not None:
-        above = observation.weights.triu(1)
-        return above.numel() > 0 and not bool(above.any())
-    if observation.bias is None:
+    allowed, padding = _allowed(observation)
+    if allowed is None or padding is None:
         return False
-    return _forbids_later_keys(observation.bias, observation.queries, observation.keys)
+    telling = allowed.any(-1) & ~padding
+    sees_later = allowed.triu(1).any(-1)
+    return bool(telling.any()) and not bool((telling & sees_later).any())
 
 
-def _forbids_later_keys(bias: Tensor, queries: int, keys: int) -> bool:
+def _allowed(observation: Observation) -> tuple[Tensor | None, Tensor | None]:
+    """Which keys each query sees, [..., queries, keys]; and of which nothing can be told."""
+    weights, bias = observation.weights, observation.bias
+    if weights is not None:
+        allowed = weights > 0
+        alike = allowed.all(-1) & (weights == weights[..., :1]).all(-1)
+        return allowed, alike
+    if bias is None:
+        return None, None
     allowed = bias if bias.dtype == torch.bool else bias > FORBIDDEN
-    shape = (*allowed.shape[:-2], queries, keys)
-    later = torch.ones(queries, keys, dtype=torch.bool, device=bias.device).triu(1)
-    return bool(later.any()) and not bool((allowed.expand(shape) & later).any())
+    allowed = allowed.expand(*allowed.shape[:-2], observation.queries, observation.keys)
+    return allowed, allowed.all(-1)
 
 
 def _pick(tensor: Tensor | None, index: int) -> Tensor | None:

@@ -9,7 +9,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -20,6 +20,7 @@ MARK = f"ATTNMON_TESTED_BY_{os.getpid()}"
 """Inherited by every process started from here, whoever becomes its parent later."""
 CACHES = ("torchinductor_", "matplotlib-")
 """Libraries keep these in the temporary directory for their own later use."""
+FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,21 +34,40 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind(own_temporary_directory: None) -> Iterator[None]:
+def leaves_nothing_behind(
+    request: pytest.FixtureRequest, own_temporary_directory: None
+) -> Iterator[None]:
     """Fail the test if the machine has something afterwards that it did not have before."""
     if not Path("/proc/self/fd").exists():
         yield
         return
     before = everything()
     yield
-    deadline = time.monotonic() + GRACE_SECONDS
-    while left := everything() - before:
-        if time.monotonic() > deadline:
-            listing = "".join(f"\n  {thing}" for thing in end_processes(sorted(left)))
-            pytest.fail(f"the test left behind:{listing}", pytrace=False)
+    # A test that failed keeps the objects of its frames, for the traceback: no use waiting.
+    failed: bool = request.node.stash[FAILED]
+    left = wait_until_gone(before, 0.0 if failed else GRACE_SECONDS)
+    listing = "".join(f"\n  {thing}" for thing in end_processes(sorted(left)))
+    if left and not failed:
+        pytest.fail(f"the test left behind:{listing}", pytrace=False)
+
+
+def wait_until_gone(before: set[str], seconds: float) -> set[str]:
+    """What is there and was not before, once it is nothing or the time is up."""
+    deadline = time.monotonic() + seconds
+    while (left := everything() - before) and time.monotonic() < deadline:
         gc.collect()  # what lies in a cycle closes its descriptors only when it is found
         time.sleep(0.05)
+    return left
 
 
 def everything() -> set[str]:

@@ -7,8 +7,13 @@ what a package's `__init__` or a library loads behind them.
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
+import torch
+
+from attnmon import TrainingAttentionMonitor
 
 DRAWING = {"matplotlib", "PIL", "tensorboardX", "attnmon_renderer"}
 
@@ -47,9 +52,9 @@ def test_the_link_loads_neither_torch_nor_numpy() -> None:
     assert not loaded & {*DRAWING, "torch", "numpy"}
 
 
-def test_the_renderer_loads_no_torch_and_of_attnmon_only_the_link() -> None:
+def test_the_renderer_imports_no_torch_and_of_attnmon_only_the_link() -> None:
     loaded = loaded_after(import_all("attnmon_renderer"))
-    assert "tensorboardX" in loaded
+    assert "attnmon_renderer.worker" in loaded
     assert "torch" not in loaded
     ours = {name for name in loaded if name.startswith("attnmon.")}
     assert "attnmon.link.messages" in ours
@@ -60,3 +65,31 @@ def test_the_renderer_loads_no_torch_and_of_attnmon_only_the_link() -> None:
 def test_the_supervisor_loads_no_numerics() -> None:
     loaded = loaded_after("import attnmon_renderer.supervisor")
     assert not loaded & {"torch", "numpy", "matplotlib", "PIL", "tensorboardX", "safetensors"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="read from Linux's /proc")
+def test_the_running_renderer_has_mapped_no_torch(tmp_path: Path) -> None:
+    """Also not behind a library's back: seen in the libraries it has mapped, after doing it all."""
+    model = torch.nn.Transformer(16, 2, 1, 1, 32, batch_first=True)
+    with TrainingAttentionMonitor(
+        tmp_path,
+        save_frequency=1,
+        visualization_types=["heatmap", "multi_head", "layer_comparison", "statistics"],
+        save_raw_weights=True,
+    ) as monitor:
+        monitor.log_attention(model, torch.ones(1, 5, 16), torch.ones(1, 4, 16), step=0)
+        pids = renderer_pids_when_done(tmp_path / "summary.json", captures=1)
+        mapped = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
+    assert len(pids) >= 3
+    assert "numpy" in mapped
+    assert "libtorch" not in mapped
+
+
+def renderer_pids_when_done(summary: Path, captures: int) -> list[int]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        accounts = json.loads(summary.read_text()) if summary.exists() else {}
+        if accounts.get("rendered") == captures:
+            return list(accounts["pids"])
+        time.sleep(0.05)
+    raise AssertionError(f"nothing was rendered in a minute: {accounts}")

@@ -1,0 +1,89 @@
+"""A page, as inert data: what stands where, in whole pixels from the upper left corner.
+
+Two interpreters draw it: `paint` pastes pixels, `plain` asks matplotlib. Tests hold them together.
+"""
+
+from dataclasses import dataclass
+
+from attnmon_renderer.drawing.pictures import Mask, Values
+
+
+@dataclass(frozen=True, slots=True)
+class Font:
+    """DejaVu Sans, or whatever installed font has the character."""
+
+    size: int
+    bold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One line. (x, y) is where its baseline starts; an upright one reads from there upwards."""
+
+    x: int
+    y: int
+    string: str
+    font: Font
+    upright: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Values as coloured cells. (x, y) is the upper left corner."""
+
+    x: int
+    y: int
+    cell_width: int
+    cell_height: int
+    values: Values
+    masked: Mask
+    column_ticks: tuple[float, ...]
+    """Pixels from the left edge to the centre of each tick."""
+    row_ticks: tuple[float, ...]
+
+    @property
+    def width(self) -> int:
+        return self.cell_width * int(self.values.shape[1])
+
+    @property
+    def height(self) -> int:
+        return self.cell_height * int(self.values.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The colour bar. Its height is a multiple of the levels, so each level is whole pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    ticks: tuple[float, ...]
+    """Weights at which a tick stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swatch:
+    """A square that shows what a colour means."""
+
+    x: int
+    y: int
+    side: int
+    index: int
+    """Of the palette."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    width: int
+    height: int
+    top: float
+    """The weight at the upper end of the colour scale."""
+    tick_length: int
+    maps: tuple[Map, ...]
+    bar: Bar
+    swatches: tuple[Swatch, ...]
+    texts: tuple[Text, ...]
+
+
+TICK_WIDTH = 2

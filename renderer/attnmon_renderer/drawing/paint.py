@@ -1,0 +1,59 @@
+"""A page to pixels, without matplotlib's artists: cells by look-up, letters by stamp."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmon_renderer.drawing import colours
+from attnmon_renderer.drawing.lettering import write
+from attnmon_renderer.drawing.page import TICK_WIDTH, Bar, Map, Page
+
+Canvas = NDArray[np.uint8]
+
+
+def paint(page: Page) -> Canvas:
+    """The page as [rows, columns] of indices in the palette."""
+    canvas = np.full((page.height, page.width), colours.WHITE, np.uint8)
+    for area in page.maps:
+        _paste_map(canvas, area, page.top)
+        _draw_map_ticks(canvas, area, page.tick_length)
+    _paste_bar(canvas, page.bar)
+    _draw_bar_ticks(canvas, page.bar, page.top, page.tick_length)
+    for swatch in page.swatches:
+        canvas[swatch.y : swatch.y + swatch.side, swatch.x : swatch.x + swatch.side] = swatch.index
+    for text in page.texts:
+        write(canvas, text)
+    return canvas
+
+
+def _paste_map(canvas: Canvas, area: Map, top: float) -> None:
+    cells = colours.indices(area.values, area.masked, top).repeat(area.cell_width, axis=1)
+    target = canvas[area.y : area.y + area.height, area.x : area.x + area.width]
+    for line in range(area.cell_height):
+        target[line :: area.cell_height] = cells
+
+
+def _draw_map_ticks(canvas: Canvas, area: Map, length: int) -> None:
+    below, left = area.y + area.height, area.x - length
+    for offset in area.column_ticks:
+        x = _tick_start(area.x + offset)
+        canvas[below : below + length, x : x + TICK_WIDTH] = colours.INK
+    for offset in area.row_ticks:
+        y = _tick_start(area.y + offset)
+        canvas[y : y + TICK_WIDTH, left : area.x] = colours.INK
+
+
+def _tick_start(centre: float) -> int:
+    """The first pixel of a tick: where matplotlib snaps it to."""
+    return int(np.floor(centre + 0.5)) - TICK_WIDTH // 2
+
+
+def _paste_bar(canvas: Canvas, bar: Bar) -> None:
+    upwards = np.arange(colours.LEVELS - 1, -1, -1).repeat(bar.height // colours.LEVELS)
+    canvas[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = upwards[:, None]
+
+
+def _draw_bar_ticks(canvas: Canvas, bar: Bar, top: float, length: int) -> None:
+    right = bar.x + bar.width
+    for weight in bar.ticks:
+        y = _tick_start(bar.y + bar.height * (1 - np.sqrt(weight / top)))
+        canvas[y : y + TICK_WIDTH, right : right + length] = colours.INK

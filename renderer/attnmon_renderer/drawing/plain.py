@@ -1,0 +1,105 @@
+"""A page drawn by matplotlib alone, the usual way: axes, `imshow`, ticks, `colorbar`, text.
+
+Slow, and right by definition: what `paint` does is measured against it. It also serves where
+pixels are not wanted, since the figure can be saved as SVG or PDF.
+"""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import FuncNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from attnmon_renderer.drawing import colours
+from attnmon_renderer.drawing.fonts import properties, visible
+from attnmon_renderer.drawing.lettering import POINTS_PER_INCH
+from attnmon_renderer.drawing.page import TICK_WIDTH, Map, Page, Swatch, Text
+
+_INK = str(colours.INK / 255)
+
+
+def figure(page: Page) -> Figure:
+    """The page as a figure with an Agg canvas. Draw or save it under `default_settings()`."""
+    size = (page.width / POINTS_PER_INCH, page.height / POINTS_PER_INCH)
+    drawn = Figure(figsize=size, dpi=POINTS_PER_INCH)
+    FigureCanvasAgg(drawn)
+    norm = FuncNorm((np.sqrt, np.square), vmin=0, vmax=page.top)
+    for area in page.maps:
+        _add_map(drawn, page, area, norm)
+    _add_bar(drawn, page, norm)
+    for swatch in page.swatches:
+        _add_swatch(drawn, page, swatch)
+    for text in page.texts:
+        _add_text(drawn, page, text)
+    return drawn
+
+
+def _rectangle(
+    page: Page, x: int, y: int, width: int, height: int
+) -> tuple[float, float, float, float]:
+    """Pixels from the upper left as fractions of the figure from the lower left."""
+    return (
+        x / page.width,
+        (page.height - y - height) / page.height,
+        width / page.width,
+        height / page.height,
+    )
+
+
+def _add_map(drawn: Figure, page: Page, area: Map, norm: FuncNorm) -> None:
+    axes = drawn.add_axes(_rectangle(page, area.x, area.y, area.width, area.height))
+    finite = np.isfinite(area.values) | area.masked
+    shown = np.ma.masked_array(np.clip(area.values, 0, page.top), area.masked | ~finite)
+    colour_map = colours.COLOUR_MAP.with_extremes(bad=_colour(colours.MASKED))
+    axes.imshow(shown, norm=norm, cmap=colour_map, aspect="auto", interpolation="nearest")
+    if not finite.all():
+        axes.imshow(_overlay(finite), aspect="auto", interpolation="nearest")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    columns = [offset / area.cell_width - 0.5 for offset in area.column_ticks]
+    rows = [offset / area.cell_height - 0.5 for offset in area.row_ticks]
+    axes.set_xticks(columns, [""] * len(columns))
+    axes.set_yticks(rows, [""] * len(rows))
+    axes.tick_params(length=page.tick_length, width=TICK_WIDTH, color=_INK)
+
+
+def _overlay(finite: np.ndarray) -> np.ndarray:
+    overlay = np.zeros((*finite.shape, 4), np.uint8)
+    overlay[~finite] = (*colours.NOT_FINITE_COLOUR, 255)
+    return overlay
+
+
+def _colour(index: int) -> tuple[float, float, float]:
+    red, green, blue = colours.PALETTE[index] / 255
+    return float(red), float(green), float(blue)
+
+
+def _add_bar(drawn: Figure, page: Page, norm: FuncNorm) -> None:
+    bar = page.bar
+    axes = drawn.add_axes(_rectangle(page, bar.x, bar.y, bar.width, bar.height))
+    colour_bar = drawn.colorbar(ScalarMappable(norm, colours.COLOUR_MAP), cax=axes)
+    colour_bar.outline.set_visible(False)
+    colour_bar.set_ticks(list(bar.ticks), labels=[""] * len(bar.ticks))
+    colour_bar.minorticks_off()
+    axes.tick_params(length=page.tick_length, width=TICK_WIDTH, color=_INK)
+
+
+def _add_swatch(drawn: Figure, page: Page, swatch: Swatch) -> None:
+    x, y, width, height = _rectangle(page, swatch.x, swatch.y, swatch.side, swatch.side)
+    drawn.add_artist(Rectangle((x, y), width, height, facecolor=_colour(swatch.index), lw=0))
+
+
+def _add_text(drawn: Figure, page: Page, text: Text) -> None:
+    drawn.text(
+        text.x / page.width,
+        1 - text.y / page.height,
+        visible(text.string),
+        fontproperties=properties(text.font),
+        color=_INK,
+        rotation=90 if text.upright else 0,
+        rotation_mode="anchor",
+        ha="left",
+        va="baseline",
+        parse_math=False,
+    )

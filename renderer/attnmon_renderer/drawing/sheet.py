@@ -1,0 +1,158 @@
+"""Panels to a page: the maps' cells are whole pixels, and everything else is laid around them.
+
+Letters grow with the page, so that a picture remains legible when it is shrunk to a thumbnail.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from attnmon_renderer.drawing import colours, words
+from attnmon_renderer.drawing.arrangement import Arrangement, Place
+from attnmon_renderer.drawing.lettering import width
+from attnmon_renderer.drawing.page import Bar, Map, Page, Swatch, Text
+from attnmon_renderer.drawing.pictures import Caption, Panel
+
+_NARROWEST = 760
+_LEAST_HEIGHT = 4 * colours.LEVELS
+"""Of the colour bar, in pixels."""
+_ROW_PIXELS = 8
+"""Page widths are multiples of this: `png` compares rows by words of eight bytes."""
+
+
+def sheet(caption: Caption, panels: tuple[Panel, ...], columns: int) -> Page:
+    """The page of all panels, in so many columns, on one colour scale."""
+    return _Sheet(caption, Arrangement(panels, columns)).page()
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    caption: Caption
+    body: Arrangement
+
+    def page(self) -> Page:
+        sizes = self.body.sizes
+        legend = tuple(self._legend())
+        return Page(
+            self.width,
+            self.foot + sizes.px(40) + sizes.edge,
+            self.top,
+            sizes.tick_length,
+            tuple(self._map(place) for place in self.places),
+            self.bar,
+            tuple(swatch for swatch, _ in legend),
+            (*self.header, *self._body_texts(), *self._bar_texts(), *(t for _, t in legend)),
+        )
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        return tuple(self.body.places())
+
+    @cached_property
+    def top(self) -> float:
+        maxima = [
+            np.max(
+                place.fitted.values,
+                initial=0,
+                where=np.isfinite(place.fitted.values) & ~place.fitted.masked,
+            )
+            for place in self.places
+        ]
+        return colours.top_of(float(max(maxima)))
+
+    @cached_property
+    def bar_ticks(self) -> tuple[float, ...]:
+        return tuple(colours.scale_ticks(self.top))
+
+    @cached_property
+    def header(self) -> tuple[Text, ...]:
+        return tuple(words.header(self.caption, self._remarks(), self.width, self.body.sizes))
+
+    @cached_property
+    def upper(self) -> int:
+        """Where the body begins, in the middle of what a colour bar needs at least."""
+        spare = max(0, _LEAST_HEIGHT - self.body.height)
+        return self.header[-1].y + self.body.sizes.px(24) + spare // 2
+
+    @cached_property
+    def foot(self) -> int:
+        """Where the labels of the lowest ticks end."""
+        return self.upper + self.body.height + self.body.column_ticks_height
+
+    @cached_property
+    def _margins(self) -> tuple[int, int]:
+        sizes = self.body.sizes
+        left = sizes.edge + sizes.axis.size + sizes.px(14) + self.body.row_ticks_width
+        numbers = max(width(f"{tick:g}", sizes.tick) for tick in self.bar_ticks)
+        beside = sizes.tick_length + sizes.tick_gap + numbers + sizes.px(14) + sizes.axis.size
+        return left, sizes.px(34 + 30) + beside + sizes.edge
+
+    @cached_property
+    def width(self) -> int:
+        content = sum(self._margins) + self.body.width
+        wide = max(content, self.body.sizes.px(_NARROWEST))
+        return wide + -wide % _ROW_PIXELS
+
+    @cached_property
+    def left(self) -> int:
+        left, right = self._margins
+        return left + (self.width - left - right - self.body.width) // 2
+
+    @cached_property
+    def bar(self) -> Bar:
+        sizes = self.body.sizes
+        beside = self.body.height - self.body.label_height
+        height = max(_LEAST_HEIGHT, beside // colours.LEVELS * colours.LEVELS)
+        x = self.left + self.body.width + sizes.px(34)
+        y = self.upper + self.body.label_height + (beside - height) // 2
+        return Bar(x, y, sizes.px(30), height, self.bar_ticks)
+
+    def _map(self, place: Place) -> Map:
+        return Map(
+            self.left + place.x,
+            self.upper + place.y,
+            place.fitted.columns.pixels,
+            place.fitted.rows.pixels,
+            place.fitted.values,
+            place.fitted.masked,
+            place.column_ticks.offsets,
+            place.row_ticks.offsets,
+        )
+
+    def _remarks(self) -> Iterator[str]:
+        """What drawing itself did to the values, and what in them is no number."""
+        merged = {(p.fitted.rows.merged, p.fitted.columns.merged) for p in self.places} - {(1, 1)}
+        for rows, columns in sorted(merged):
+            yield f"each cell drawn is the largest of {rows}×{columns}"
+        broken = sum(_not_finite(place.panel) for place in self.places)
+        if broken:
+            yield f"{broken:,} cells are not finite"
+
+    def _body_texts(self) -> Iterator[Text]:
+        sizes, body = self.body.sizes, self.body
+        yield from words.panels(self.places, self.left, self.upper, body)
+        rows = "query token" if self.places[0].row_ticks.tokens else "query position"
+        columns = "key token" if self.places[0].column_ticks.tokens else "key position"
+        middle_y = self.upper + (body.label_height + body.height) // 2
+        x = self.left - body.row_ticks_width - sizes.px(14)
+        yield words.upright(rows, x, middle_y, sizes.axis)
+        middle_x = self.left + body.width // 2
+        yield words.centred(columns, middle_x, self.foot + sizes.px(34), sizes.axis)
+
+    def _bar_texts(self) -> Iterator[Text]:
+        right = self.left + self.body.width + self._margins[1] - self.body.sizes.edge
+        return words.bar(self.bar, self.top, right, self.body.sizes)
+
+    def _legend(self) -> Iterator[tuple[Swatch, Text]]:
+        meanings = []
+        if any(place.fitted.masked.any() for place in self.places):
+            meanings.append(("masked", colours.MASKED))
+        if any(_not_finite(place.panel) for place in self.places):
+            meanings.append(("not finite", colours.NOT_FINITE))
+        return words.legend(meanings, self.bar.x, self.upper + self.body.height, self.body.sizes)
+
+
+def _not_finite(panel: Panel) -> int:
+    return int(np.count_nonzero(~np.isfinite(panel.values) & ~panel.masked))

@@ -1,0 +1,108 @@
+"""The words of a page, each put where it stands."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from attnmon_renderer.drawing.arrangement import Arrangement, Place
+from attnmon_renderer.drawing.lettering import shortened, width, wrapped
+from attnmon_renderer.drawing.page import Bar, Font, Swatch, Text
+from attnmon_renderer.drawing.pictures import Caption
+from attnmon_renderer.drawing.sizes import Sizes
+from attnmon_renderer.drawing.ticks import Ticks
+
+SCALE_NAME = "attention weight (√ scale)"
+_CAPITAL = 0.73
+"""Height of a capital or a digit in DejaVu Sans, in sizes of the font."""
+_SMALLEST_LABEL = 15
+
+
+def header(
+    caption: Caption, remarks: Iterable[str], page_width: int, sizes: Sizes
+) -> Iterator[Text]:
+    """Title, run, and the note in one line or two."""
+    x, room = sizes.edge, page_width - 2 * sizes.edge
+    y = sizes.px(14) + sizes.title.size
+    yield Text(x, y, shortened(caption.title, sizes.title, room), sizes.title)
+    if caption.run:
+        y += sizes.px(40)
+        yield Text(x, y, shortened(caption.run, sizes.run, room), sizes.run)
+    note = " · ".join(filter(None, (caption.note, *remarks)))
+    for line, string in enumerate(wrapped(note, sizes.note, room) if note else ()):
+        y += sizes.px(30 if line else 36)
+        yield Text(x, y, string, sizes.note)
+
+
+def panels(places: tuple[Place, ...], left: int, upper: int, body: Arrangement) -> Iterator[Text]:
+    """The panels' labels and the names of their ticks."""
+    font = _label_font(places, body)
+    for place in places:
+        x, y = left + place.x, upper + place.y
+        if place.panel.label:
+            label = shortened(place.panel.label, font, body.room(place))
+            yield Text(x, y - body.sizes.px(9), label, font)
+        if place.named_columns:
+            yield from _below(place.column_ticks, x, y + place.fitted.rows.length, body.sizes)
+        if place.named_rows:
+            yield from _beside(place.row_ticks, x, y, body.sizes)
+
+
+def _label_font(places: tuple[Place, ...], body: Arrangement) -> Font:
+    """As large as it may be for the longest label to fit, within reason."""
+    font = body.sizes.label
+    fits = min(body.room(p) / max(1, width(p.panel.label, font)) for p in places)
+    return Font(min(font.size, max(_SMALLEST_LABEL, int(font.size * fits))), font.bold)
+
+
+def _below(ticks: Ticks, left: int, lower: int, sizes: Sizes) -> Iterator[Text]:
+    y = lower + sizes.tick_length + sizes.tick_gap
+    for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
+        if ticks.tokens:
+            x = round(left + offset + ticks.font.size * _CAPITAL / 2)
+            yield Text(x, y + width(label, ticks.font), label, ticks.font, upright=True)
+        else:
+            yield centred(label, round(left + offset), y + _capital(ticks.font), ticks.font)
+
+
+def _beside(ticks: Ticks, left: int, upper: int, sizes: Sizes) -> Iterator[Text]:
+    right = left - sizes.tick_length - sizes.tick_gap
+    for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
+        y = round(upper + offset + _capital(ticks.font) / 2)
+        yield Text(right - width(label, ticks.font), y, label, ticks.font)
+
+
+def bar(bar: Bar, top: float, right: int, sizes: Sizes) -> Iterator[Text]:
+    """The numbers at the colour bar, and the name of its scale, its baseline at `right`."""
+    x = bar.x + bar.width + sizes.tick_length + sizes.tick_gap
+    for tick in bar.ticks:
+        y = bar.y + bar.height * (1 - np.sqrt(tick / top)) + _capital(sizes.tick) / 2
+        yield Text(x, round(y), f"{tick:g}", sizes.tick)
+    yield upright(SCALE_NAME, right, bar.y + bar.height // 2, sizes.axis)
+
+
+def legend(
+    meanings: Iterable[tuple[str, int]], x: int, y: int, sizes: Sizes
+) -> Iterator[tuple[Swatch, Text]]:
+    """A square and a word for each colour that is not on the bar."""
+    font = sizes.tick
+    side = sizes.px(20)
+    for line, (meaning, index) in enumerate(meanings):
+        baseline = y + sizes.px(34 + 32 * line)
+        middle = baseline - _capital(font) // 2
+        yield (
+            Swatch(x, middle - side // 2, side, index),
+            Text(x + side + sizes.px(9), baseline, meaning, font),
+        )
+
+
+def centred(string: str, x: int, y: int, font: Font) -> Text:
+    return Text(x - width(string, font) // 2, y, string, font)
+
+
+def upright(string: str, x: int, y: int, font: Font) -> Text:
+    """Centred on `y` and read upwards, its baseline at `x`."""
+    return Text(x, y + width(string, font) // 2, string, font, upright=True)
+
+
+def _capital(font: Font) -> int:
+    return round(_CAPITAL * font.size)

@@ -1,0 +1,35 @@
+"""The PNG writer against Pillow's reader and the format's own checksums."""
+
+import io
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from attnmon_renderer.drawing.png import encode
+
+PALETTE = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
+
+canvases = arrays.arrays(
+    np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255)
+)
+
+
+@given(canvases, st.integers(1, 9))
+def test_what_is_written_is_what_is_read(canvas: np.ndarray, repeated: int) -> None:
+    """Any pixels, with and without runs of equal rows."""
+    canvas = canvas.repeat(repeated, axis=0)
+    png = encode(canvas, PALETTE)
+    with Image.open(io.BytesIO(png.data)) as image:
+        image.verify()  # the checksums
+    with Image.open(io.BytesIO(png.data)) as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")), PALETTE[canvas])
+    assert (png.width, png.height) == canvas.shape[::-1]
+
+
+def test_repeated_rows_take_next_to_no_room() -> None:
+    row = np.random.default_rng(1).integers(0, 256, (1, 800), dtype=np.uint8)
+    once, often = encode(row, PALETTE), encode(row.repeat(500, axis=0), PALETTE)
+    assert len(often.data) < 2 * len(once.data)

@@ -149,6 +149,11 @@ class Handover:
     def _put(self, place: Place, seen: Observation, draft: Draft) -> Attention:
         """Copy one layer into the ring; how the message describes it."""
         assert self._writer is not None
+        if not seen.queries or not seen.keys:
+            raise ValueError(
+                f"{seen.name or 'the attention'} is empty: {seen.queries} queries and {seen.keys} "
+                "keys; look at how this batch was made"
+            )
         chosen = choose_heads(
             place.heads,
             weights=seen.weights,

@@ -97,19 +97,20 @@ def test_unread_messages_of_a_side_that_died_do_not_hide_its_own(
 
 def drain_to_the_end(channel: Channel) -> list[bytes]:
     messages = []
-    with pytest.raises(ChannelClosed):
-        while True:
+    for _ in range(10):
+        try:
             packet = channel.receive()
-            if packet is not None:
-                messages.append(packet.data)
-    return messages
+        except ChannelClosed:
+            return messages
+        if packet is not None:
+            messages.append(packet.data)
+    return pytest.fail(f"the end was not seen after {messages}")
 
 
 def test_sending_to_a_dead_side_raises(ends: tuple[Channel, Channel]) -> None:
     ends[1].close()
     with pytest.raises(ChannelClosed):
-        for _ in range(3):
-            ends[0].send(b"anybody?")
+        ends[0].send(b"anybody?")
 
 
 def test_one_side_can_end_its_sending_and_still_receive(ends: tuple[Channel, Channel]) -> None:

@@ -23,7 +23,11 @@ def checked(tmp_path: Path, **changed: Any) -> Settings:
 
 
 MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"visualization_types": ["heatmpa"]}, ValueError, r"unknown 'heatmpa'.*Did you mean 'heatmap'"),
+    (
+        {"visualization_types": ["heatmpa"]},
+        ValueError,
+        r"unknown 'heatmpa'.*Did you mean 'heatmap'",
+    ),
     ({"visualization_types": ["zzz"]}, ValueError, r"known are 'heatmap', 'multi_head'"),
     ({"visualization_types": "heatmap"}, TypeError, r"give a list, such as \['heatmap'\]"),
     ({"save_frequency": 0}, ValueError, "save_frequency=0: must be 1 or more"),

@@ -1,41 +1,40 @@
-"""Fused attention calls: from a call's arguments and result to an `Observation`.
-
-An adapter is called as the function was, after `place` and the function's result. It raises
-`Refused`, with the reason, for what it cannot reproduce; it never guesses.
-"""
+"""Which functions are fused attention, and the adapter of each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 
+from attnmon.capture import registered
+from attnmon.capture.adapter import (
+    Adapter,
+    Place,
+    autocast_rounding,
+    plain_mask,
+    require_plain,
+)
+from attnmon.capture.flex import flex_attention
 from attnmon.capture.layout import beside, four_dimensional, mask_beside
 from attnmon.capture.observation import Observation, default_scale
 
 
-class Refused(Exception):
-    """This call's attention cannot be told. The message says why, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the model a call was made."""
-
-    name: str
-    call: int
-    heads: int | None
-    """Of the module that made the call, where it says."""
-
-
-Adapter = Callable[..., Observation]
-
-
+@cache
 def adapter_of(function: Callable[..., Any]) -> Adapter | None:
-    """The adapter of a fused attention function; None for any other function."""
-    return _ADAPTERS.get(function)
+    """The adapter of an attention function; None for any other function.
+
+    Also for operators that are attention by their name alone: those are refused, with a reason.
+    """
+    if function is F.scaled_dot_product_attention:
+        return scaled_dot_product_attention
+    if isinstance(function, HigherOrderOperator):
+        return flex_attention if function.name() == "flex_attention" else None
+    if isinstance(function, (OpOverload, OpOverloadPacket)):
+        known = registered.is_known(function) or registered.sounds_like_attention(function)
+        return partial(registered.operator, operator=function) if known else None
+    return None
 
 
 def scaled_dot_product_attention(
@@ -67,37 +66,3 @@ def scaled_dot_product_attention(
         causal=is_causal,
         rounding=autocast_rounding(query),
     )
-
-
-def require_plain(*tensors: Tensor | None) -> None:
-    """Raise `Refused` for tensors whose values cannot be read one sample at a time."""
-    for tensor in tensors:
-        if tensor is None:
-            continue
-        if tensor.is_nested:
-            raise Refused("nested tensors: pass padded ones, or give the weights to record()")
-        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            raise Refused("inside torch.func (vmap, grad): give the weights to record()")
-
-
-def plain_mask(mask: Any) -> Tensor:
-    """The mask's values, also of a `torch.nn.attention.bias` object."""
-    materialize = getattr(mask, "_materialize", None)
-    plain: Tensor = mask if materialize is None else materialize(mask.device)
-    return plain.detach()
-
-
-def autocast_rounding(query: Tensor) -> torch.dtype | None:
-    """What an attention kernel rounds its inputs to here: they are seen before the rounding.
-
-    Float64 is left alone by autocast (`is_autocast_eligible` in ATen/autocast_mode.h).
-    """
-    device = query.device.type
-    if query.dtype == torch.float64 or not torch.is_autocast_enabled(device):
-        return None
-    return torch.get_autocast_dtype(device)
-
-
-_ADAPTERS: dict[Callable[..., Any], Adapter] = {
-    F.scaled_dot_product_attention: scaled_dot_product_attention,
-}

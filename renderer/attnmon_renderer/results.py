@@ -43,5 +43,5 @@ def hand_over(results: Results) -> int:
 def take(descriptor: int) -> Results:
     """Read results and close the descriptor."""
     with os.fdopen(descriptor, "rb") as file:
-        folder, document, scalars, images = msgpack.unpack(file, max_buffer_size=0)
+        folder, document, scalars, images = msgpack.unpackb(file.read())
     return Results(folder, document, scalars, [Image(*image) for image in images])

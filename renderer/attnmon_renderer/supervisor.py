@@ -61,7 +61,8 @@ class Supervisor:
         self._setup = setup
         self._ledger = Ledger()
         self._accounts = Accounts()
-        self._state = "running"
+        self._outcome = ""
+        """How the training process ended: "closed" or "trainer lost"; empty while it has not."""
         self._errors: deque[str] = deque(maxlen=KEPT_ERRORS)
         self._to_acknowledge: deque[Acknowledgement] = deque()
         self._standing_is_news = True
@@ -87,15 +88,16 @@ class Supervisor:
 
     def run(self) -> None:
         """Until the training process is gone and all it announced is settled."""
-        while self._state == "running" or len(self._ledger):
+        while True:
             self._hand_out()
             self._record()
             self._acknowledge()
+            if self._outcome and not len(self._ledger):
+                break
             for key, _ in self._selector.select(self._patience()):
                 key.data()
             self._workers.kill_hanging()
             self._recorders.kill_hanging()
-        self._acknowledge()
         self._part()
 
     def _patience(self) -> float | None:
@@ -112,8 +114,7 @@ class Supervisor:
                 self._take_in(packet.data)
         except ChannelClosed:
             self._selector.unregister(self._channel)
-            if self._state == "running":
-                self._state = "trainer lost"
+            self._outcome = self._outcome or "trainer lost"
             self._standing_is_news = True
 
     def _take_in(self, packed: bytes) -> None:
@@ -125,7 +126,7 @@ class Supervisor:
                 self._accounts = message.accounts
             elif isinstance(message, Goodbye):
                 self._accounts = message.accounts
-                self._state = "closed"
+                self._outcome = "closed"
             else:
                 raise MessageError(f"not for the renderer: {message!r:.200}")
         except ValueError as error:
@@ -223,7 +224,7 @@ class Supervisor:
             trainer=self._accounts,
             rendered=self._ledger.rendered,
             failed=self._ledger.failed,
-            state=self._state,
+            state="finishing" if self._outcome else "running",
             pids=(os.getpid(), *(child.pid for child in members)),
             errors=tuple(self._errors),
         )
@@ -246,7 +247,7 @@ class Supervisor:
         self._workers.members.clear()
         recorder = self._recorders.idle()
         if recorder is not None:
-            last = replace(self._standing(), pids=())
+            last = replace(self._standing(), state=self._outcome, pids=())
             self._recorders.tell(recorder, tasks.encode(Record(last)))
             recorder.channel.end_sending()
             _wait_for_end(recorder.channel)

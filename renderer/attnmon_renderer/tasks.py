@@ -29,7 +29,7 @@ class Standing:
     rendered: int
     failed: int
     state: str
-    """ "running", "closed" in order, or "trainer lost"."""
+    """ "running"; "finishing" what was announced; then "closed" in order, or "trainer lost"."""
     pids: tuple[int, ...]
     errors: tuple[str, ...]
     """The latest, oldest first."""

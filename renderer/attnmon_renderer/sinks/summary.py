@@ -15,7 +15,7 @@ _PACKAGES = ("numpy", "matplotlib", "pillow", "tensorboardX", "msgpack", "safete
 
 
 class Summary:
-    """Once the state is no longer "running", captured == rendered + dropped + failed."""
+    """Once the state is "closed" or "trainer lost", captured == rendered + dropped + failed."""
 
     def __init__(self, path: Path, setup: Setup) -> None:
         self._path = path

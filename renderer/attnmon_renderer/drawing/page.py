@@ -4,13 +4,13 @@ Two interpreters draw it: `paint` pastes pixels, `plain` asks matplotlib. Tests 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from attnmon_renderer.drawing.pictures import Mask, Values
 
 
-@dataclass(frozen=True, slots=True)
-class Font:
-    """DejaVu Sans, or whatever installed font has the character."""
+class Font(NamedTuple):
+    """DejaVu Sans, or whatever installed font has the character. A key of many look-ups."""
 
     size: int
     bold: bool = False

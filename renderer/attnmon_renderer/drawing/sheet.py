@@ -11,6 +11,7 @@ import numpy as np
 
 from attnmon_renderer.drawing import colours, words
 from attnmon_renderer.drawing.arrangement import Arrangement, Place
+from attnmon_renderer.drawing.fit import Fitted
 from attnmon_renderer.drawing.lettering import width
 from attnmon_renderer.drawing.page import Bar, Map, Page, Swatch, Text
 from attnmon_renderer.drawing.pictures import Caption, Panel
@@ -18,8 +19,6 @@ from attnmon_renderer.drawing.pictures import Caption, Panel
 _NARROWEST = 760
 _LEAST_HEIGHT = 4 * colours.LEVELS
 """Of the colour bar, in pixels."""
-_ROW_PIXELS = 8
-"""Page widths are multiples of this: `png` compares rows by words of eight bytes."""
 
 
 def sheet(caption: Caption, panels: tuple[Panel, ...], columns: int) -> Page:
@@ -52,15 +51,14 @@ class _Sheet:
 
     @cached_property
     def top(self) -> float:
-        maxima = [
-            np.max(
-                place.fitted.values,
-                initial=0,
-                where=np.isfinite(place.fitted.values) & ~place.fitted.masked,
-            )
-            for place in self.places
-        ]
-        return colours.top_of(float(max(maxima)))
+        """The weight at the upper end of the colour scale."""
+        return colours.top_of(max(_maximum(place.fitted) for place in self.places))
+
+    @cached_property
+    def not_finite(self) -> int:
+        """Cells of all panels that are neither a number nor masked."""
+        panels = self.body.panels
+        return sum(int(np.sum(~(np.isfinite(p.values) | p.masked))) for p in panels)
 
     @cached_property
     def bar_ticks(self) -> tuple[float, ...]:
@@ -92,8 +90,7 @@ class _Sheet:
     @cached_property
     def width(self) -> int:
         content = sum(self._margins) + self.body.width
-        wide = max(content, self.body.sizes.px(_NARROWEST))
-        return wide + -wide % _ROW_PIXELS
+        return max(content, self.body.sizes.px(_NARROWEST))
 
     @cached_property
     def left(self) -> int:
@@ -126,9 +123,8 @@ class _Sheet:
         merged = {(p.fitted.rows.merged, p.fitted.columns.merged) for p in self.places} - {(1, 1)}
         for rows, columns in sorted(merged):
             yield f"each cell drawn is the largest of {rows}×{columns}"
-        broken = sum(_not_finite(place.panel) for place in self.places)
-        if broken:
-            yield f"{broken:,} cells are not finite"
+        if self.not_finite:
+            yield f"{self.not_finite:,} cells are not finite"
 
     def _body_texts(self) -> Iterator[Text]:
         sizes, body = self.body.sizes, self.body
@@ -149,10 +145,11 @@ class _Sheet:
         meanings = []
         if any(place.fitted.masked.any() for place in self.places):
             meanings.append(("masked", colours.MASKED))
-        if any(_not_finite(place.panel) for place in self.places):
+        if self.not_finite:
             meanings.append(("not finite", colours.NOT_FINITE))
         return words.legend(meanings, self.bar.x, self.upper + self.body.height, self.body.sizes)
 
 
-def _not_finite(panel: Panel) -> int:
-    return int(np.count_nonzero(~np.isfinite(panel.values) & ~panel.masked))
+def _maximum(fit: Fitted) -> float:
+    counts = np.isfinite(fit.values) & ~fit.masked
+    return float(np.max(fit.values, initial=0, where=counts))

@@ -17,15 +17,15 @@ class Sizes:
 
     @cached_property
     def title(self) -> Font:
-        return Font(self.px(33), bold=True)
+        return Font(self.px(36), bold=True)
 
     @cached_property
     def run(self) -> Font:
-        return Font(self.px(27))
+        return Font(self.px(29))
 
     @cached_property
     def note(self) -> Font:
-        return Font(self.px(22))
+        return Font(self.px(23))
 
     @cached_property
     def label(self) -> Font:
@@ -37,7 +37,7 @@ class Sizes:
 
     @cached_property
     def tick(self) -> Font:
-        return Font(self.px(21))
+        return Font(self.px(22))
 
     @cached_property
     def edge(self) -> int:

@@ -40,8 +40,8 @@ def notices(capture: Capture, surveys: Mapping[Attention, Survey]) -> tuple[tupl
     more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
     text = (
         f"attention is NaN or infinite at step {capture.step} in {broken[0]}{more}; it is marked "
-        "in the pictures and null in the JSON. Look for a loss or a learning rate that is too high, or for rows "
-        "that a mask leaves without any key."
+        "in the pictures and null in the JSON. Look for a loss or a learning rate that is too "
+        "high, or for rows that a mask leaves without any key."
     )
     return (("non_finite", text),)
 

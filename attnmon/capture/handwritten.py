@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from attnmon.capture.adapter import Place
 from attnmon.capture.einsum import Letters
-from attnmon.capture.kernels import Place
 from attnmon.capture.layout import LayoutError, beside, four_dimensional
 from attnmon.capture.observation import Observation
 

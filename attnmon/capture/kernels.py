@@ -30,7 +30,7 @@ def adapter_of(function: Callable[..., Any]) -> Adapter | None:
     if function is F.scaled_dot_product_attention:
         return scaled_dot_product_attention
     if isinstance(function, HigherOrderOperator):
-        return flex_attention if function.name() == "flex_attention" else None
+        return flex_attention if function.__name__ == "flex_attention" else None
     if isinstance(function, (OpOverload, OpOverloadPacket)):
         known = registered.is_known(function) or registered.sounds_like_attention(function)
         return partial(registered.operator, operator=function) if known else None

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from attnmon.capture.kernels import Adapter, Place, Refused, adapter_of
+from attnmon.capture.adapter import Adapter, Place, Refused
+from attnmon.capture.kernels import adapter_of
 from attnmon.capture.layout import LayoutError
 from attnmon.capture.naming import calling_module, heads_of
 from attnmon.capture.observation import Observation

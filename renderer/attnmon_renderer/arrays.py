@@ -45,3 +45,17 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+class Scratch:
+    """Memory for one array, used again and again: fresh memory costs more than most operations."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.float32)
+
+    def take(self, *shape: int) -> Floats:
+        """An array of any content, in the place of the one that was taken before."""
+        size = math.prod(shape)
+        if size > self._memory.size:
+            self._memory = np.empty(size, np.float32)
+        return self._memory[:size].reshape(shape)

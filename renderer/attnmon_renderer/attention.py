@@ -4,7 +4,6 @@ The weights come a tile at a time, sized to stay in the cache while they are use
 queries × keys is held, whatever the length of the sequence.
 """
 
-import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from attnmon.link.messages import Attention
-from attnmon_renderer.arrays import Doubles, Floats, Integers, Memory, Rows, read, to_float32
+from attnmon_renderer.arrays import (
+    Doubles,
+    Floats,
+    Integers,
+    Memory,
+    Rows,
+    Scratch,
+    read,
+    to_float32,
+)
 from attnmon_renderer.masks import Mask, MaskTile
 from attnmon_renderer.tile import Tile, tile_of_logits, tile_of_weights
 
@@ -23,7 +31,12 @@ TILE = 2**18
 MINIMUM_ROWS = 32
 """Rows in a tile, however long they are: with fewer the matrix product loses its speed."""
 
+MAXIMUM_CAUSAL_ROWS = 128
+"""Half of a square at the end of the rows is computed for nothing; so that square is small."""
+
 ALL_HEADS = slice(None)
+
+Scratches = tuple[Scratch, Scratch]  # for logits and numerators
 
 
 class LayerAttention:
@@ -72,23 +85,26 @@ class LayerAttention:
         keys = self.shape[2]
         if first >= end or not len(rows) or not keys:
             return
-        height = min(len(rows), max(MINIMUM_ROWS, size // keys))
-        depth = max(1, min(end - first, size // (height * keys)))
-        blocks = [slice(head, min(head + depth, end)) for head in range(first, end, depth)]
-        work = np.empty((2, depth * height * keys), np.float32)
+        height = max(MINIMUM_ROWS, size // keys)
+        if self.attention.causal:
+            height = min(height, MAXIMUM_CAUSAL_ROWS)
+        scratch = Scratch(), Scratch()
         for top in range(0, len(rows), height):
-            yield from self._tiles_of(Rows(rows[top : top + height]), blocks, work)
+            block = Rows(rows[top : top + height])
+            depth = max(1, size // (len(block) * self._visible_keys(block)))
+            slices = [slice(head, min(head + depth, end)) for head in range(first, end, depth)]
+            yield from self._tiles_of(block, slices, scratch)
 
-    def _tiles_of(self, rows: Rows, blocks: list[slice], work: Floats) -> Iterator[Tile]:
+    def _tiles_of(self, rows: Rows, slices: list[slice], scratch: Scratches) -> Iterator[Tile]:
         mask = None
-        for heads in blocks:
+        for heads in slices:
             if mask is None or self._mask.differs_by_head:
                 mask = self._mask.cut(heads, rows, self._visible_keys(rows))
             if self._weights is not None:
                 weights = to_float32(self._weights[heads, rows.selector])
                 yield tile_of_weights(heads, rows, weights, mask)
             else:
-                yield self._softmax(heads, rows, mask, work)
+                yield self._softmax(heads, rows, mask, scratch)
 
     def _visible_keys(self, rows: Rows) -> int:
         """Under a causal mask what comes after the last row is never computed."""
@@ -96,9 +112,9 @@ class LayerAttention:
         computed = self._weights is None and self.attention.causal
         return min(keys, rows.last + 1) if computed else keys
 
-    def _softmax(self, heads: slice, rows: Rows, mask: MaskTile, work: Floats) -> Tile:
+    def _softmax(self, heads: slice, rows: Rows, mask: MaskTile, scratch: Scratches) -> Tile:
         shape = (heads.stop - heads.start, len(rows), self._visible_keys(rows))
-        logits, numerators = work[:, : math.prod(shape)].reshape(2, *shape)
+        logits, numerators = (each.take(*shape) for each in scratch)
         self._fill(logits, heads, rows)
         sinks = None if self._sinks is None else self._sinks[heads]
         return tile_of_logits(heads, rows, logits, mask, sinks, out=numerators)

@@ -1,12 +1,13 @@
 """Which keys a query may attend to, and what is added to its logits: bias and causality."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from attnmon_renderer.arrays import Booleans, Floats, Rows, to_float32
+from attnmon_renderer.arrays import Booleans, Floats, Integers, Rows, to_float32
 
 FORBIDDEN = np.float32(-1e38)
 """Stands for a bias of −∞. Its exponential is 0 too, but 0 · FORBIDDEN is 0, not NaN."""
@@ -18,24 +19,58 @@ NO_WEIGHT = np.float32(-1e4)
 """A bias at or below this says "masked" in models that know no bool masks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class MaskTile:
-    """A mask cut to a tile. What is None is not there."""
+    """A mask cut to some heads and rows and to the first `keys` keys."""
 
-    allowed: Booleans | None = None
-    """Broadcastable to [heads, rows, keys]: not forbidden, nor left without weight by the bias."""
-    bias: Floats | None = None
-    """Broadcastable to [heads, rows, keys]"""
-    future: Booleans | None = None
-    """[rows, the last keys] True where a key comes after the query."""
+    rows: Rows
+    keys: int
+    causal: bool
+    bias: npt.NDArray[Any] | None
+    """As it was sent, broadcastable to [heads, rows, keys]."""
+
+    @property
+    def differs_by_head(self) -> bool:
+        return self.bias is not None and len(self.bias) > 1
 
     def apply_to(self, logits: Floats) -> None:
         """Mask [heads, rows, keys] in place. What lies in the future is overwritten, NaN or not."""
         if self.bias is not None:
-            logits += self.bias
-        if self.future is not None:
-            last_keys = logits[:, :, logits.shape[2] - self.future.shape[1] :]
-            np.copyto(last_keys, FORBIDDEN, where=self.future)
+            logits += self._to_add
+        if self.causal:
+            next_key = self.rows.first + 1
+            future = np.arange(next_key, self.keys) > self.rows.indices[:, None]
+            np.copyto(logits[:, :, next_key:], FORBIDDEN, where=future)
+
+    @cached_property
+    def _to_add(self) -> Floats:
+        assert self.bias is not None
+        if self.bias.dtype == np.bool_:
+            return np.where(self.bias, np.float32(0), FORBIDDEN)
+        bias = to_float32(self.bias)
+        return np.where(np.isneginf(bias), FORBIDDEN, np.maximum(bias, LOWEST))
+
+    @cached_property
+    def allowed(self) -> Booleans:
+        """[1 or heads, 1 or rows, keys] May the query attend to the key?"""
+        allowed = np.ones((1, 1, self.keys), np.bool_)
+        if self.bias is not None:
+            is_bool = self.bias.dtype == np.bool_
+            allowed = allowed & (self.bias if is_bool else to_float32(self.bias) > NO_WEIGHT)
+        if self.causal:
+            allowed = allowed & (np.arange(self.keys) <= self.rows.indices[:, None])
+        return allowed
+
+    @cached_property
+    def allowed_keys(self) -> Integers:
+        """[1 or heads, 1 or rows] how many keys each query may attend to."""
+        if self.bias is not None:
+            return np.asarray(np.count_nonzero(self.allowed, axis=2))
+        return (
+            np.minimum(self.rows.indices + 1, self.keys)[None]
+            if self.causal
+            else np.array([[self.keys]])
+        )
 
 
 class Mask:
@@ -48,26 +83,13 @@ class Mask:
     def __init__(self, bias: npt.NDArray[Any] | None, causal: bool) -> None:
         self._bias = None if bias is None else bias.reshape((1,) * (3 - bias.ndim) + bias.shape)
         self._causal = causal
-        self.differs_by_head = self._bias is not None and self._bias.shape[0] > 1
+        self.differs_by_head = self._bias is not None and len(self._bias) > 1
 
     def cut(self, heads: slice, rows: Rows, keys: int) -> MaskTile:
         """The mask of these heads and rows over the first `keys` keys."""
-        allowed, bias = self._cut_bias(heads, rows, keys)
-        if not self._causal:
-            return MaskTile(allowed, bias)
-        past = np.arange(keys) <= rows.indices[:, None]
-        future = ~past[:, rows.first + 1 :]
-        return MaskTile(past[None] if allowed is None else allowed & past, bias, future)
-
-    def _cut_bias(
-        self, heads: slice, rows: Rows, keys: int
-    ) -> tuple[Booleans | None, Floats | None]:
-        if self._bias is None:
-            return None, None
-        bias = self._bias[heads] if self.differs_by_head else self._bias
-        bias = (bias if bias.shape[1] == 1 else bias[:, rows.selector])[:, :, :keys]
-        if bias.dtype == np.bool_:
-            return bias, np.where(bias, np.float32(0), FORBIDDEN)
-        added = to_float32(bias)
-        bias = np.where(np.isneginf(added), FORBIDDEN, np.maximum(added, LOWEST))
-        return added > NO_WEIGHT, bias
+        bias = self._bias
+        if bias is not None:
+            bias = bias[heads] if len(bias) > 1 else bias
+            bias = bias[:, rows.selector] if bias.shape[1] > 1 else bias
+            bias = bias[:, :, :keys]
+        return MaskTile(rows, keys, self._causal, bias)

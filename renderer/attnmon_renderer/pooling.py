@@ -9,7 +9,9 @@ import numpy as np
 from attnmon_renderer.arrays import Booleans, Floats, Integers
 from attnmon_renderer.attention import LayerAttention
 from attnmon_renderer.cells import MassPool, MaxPool, Pool
-from attnmon_renderer.statistics import LayerStatistics, StatisticsPass
+from attnmon_renderer.grid import Grid
+from attnmon_renderer.statistics import LayerStatistics
+from attnmon_renderer.tally import Tally
 
 Pooling = Literal["mass", "max"]
 
@@ -60,22 +62,26 @@ def survey(
     Without any, of more than `statistics_queries` queries only that many, evenly spaced, are used.
     Raises ValueError for a setting that cannot be.
     """
-    chosen = _positions(heads, layer.shape[0])
-    pools: dict[int, Pool] = {}
-    for side in (average_side, head_side):
-        if side is not None and side not in pools:
-            kept = chosen if side == head_side else ()
-            pools[side] = POOLS[pooling](layer.shape, side, side == average_side, kept)
+    heads = _positions(heads, layer.shape[0])
+    average = _grid(layer, average_side)
+    per_head = _grid(layer, head_side)
+    pools = {
+        grid: POOLS[pooling](
+            grid, layer.shape[0], grid == average, heads if grid == per_head else ()
+        )
+        for grid in (average, per_head)
+        if grid is not None
+    }
     rows = None if pools else _evenly_spaced(layer.shape[1], statistics_queries)
-    statistics = StatisticsPass(layer)
+    tally = Tally(layer)
     for tile in layer.tiles(rows):
-        statistics.add(tile)
+        tally.add(tile)
         for pool in pools.values():
             pool.add(tile)
     return Survey(
-        statistics.result(None if rows is None else len(rows)),
-        None if average_side is None else _map_of(pools[average_side], pooling, average=True),
-        None if head_side is None else _map_of(pools[head_side], pooling, average=False),
+        tally.statistics(None if rows is None else len(rows)),
+        None if average is None else _map(pools[average], pools[average].average, pooling),
+        None if per_head is None else _map(pools[per_head], pools[per_head].per_head, pooling),
     )
 
 
@@ -94,8 +100,10 @@ def _evenly_spaced(queries: int, wanted: int | Literal["all"]) -> Integers | Non
     return np.linspace(0, queries - 1, wanted).round().astype(np.intp)
 
 
-def _map_of(pool: Pool, pooling: Pooling, average: bool) -> PooledMap:
-    values = pool.average if average else pool.per_head
-    assert values is not None
-    grid = pool.grid
-    return PooledMap(values, ~pool.allowed, grid.query_step, grid.key_step, pooling)
+def _grid(layer: LayerAttention, side: int | None) -> Grid | None:
+    _, queries, keys = layer.shape
+    return None if side is None else Grid.of_side(queries, keys, side)
+
+
+def _map(pool: Pool, values: Floats, pooling: Pooling) -> PooledMap:
+    return PooledMap(values, pool.masked, pool.grid.query_step, pool.grid.key_step, pooling)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnmon_renderer.arrays import Booleans, Floats, Integers, Rows
+from attnmon_renderer.arrays import Floats, Rows
 from attnmon_renderer.masks import FORBIDDEN, MaskTile
 
 
@@ -24,23 +24,13 @@ class Tile:
     """[heads, rows]"""
     tops: Floats
     """[heads, rows] the largest numerator of each row"""
-    allowed: Booleans | None
-    """Broadcastable to `numerators`: may the query attend to the key? None: to every one."""
+    mask: MaskTile
     logits: Floats | None = None
     """Like `numerators`, less a constant for each row; None where only the weights are known."""
     peaks: Floats | None = None
     """[heads, rows] the largest logit of each row"""
     to_sink: Floats | None = None
     """[heads, rows] the share of the softmax that went to no key"""
-
-    @property
-    def allowed_keys(self) -> Integers:
-        """[1 or heads, rows] how many keys each query may attend to."""
-        _, rows, keys = self.numerators.shape
-        if self.allowed is None:
-            return np.full((1, rows), keys)
-        full = (self.allowed.shape[0], rows, keys)
-        return np.asarray(np.count_nonzero(np.broadcast_to(self.allowed, full), axis=2))
 
     @np.errstate(all="ignore")
     def weights(self, keys: int) -> Floats:
@@ -54,7 +44,7 @@ class Tile:
 def tile_of_weights(heads: slice, rows: Rows, weights: Floats, mask: MaskTile) -> Tile:
     """A tile of weights that are known: [heads, rows, keys]."""
     ones = np.ones(weights.shape[:2], np.float32)
-    return Tile(heads, rows, weights, ones, weights.max(axis=2), mask.allowed)
+    return Tile(heads, rows, weights, ones, weights.max(axis=2), mask)
 
 
 @np.errstate(all="ignore")
@@ -85,4 +75,4 @@ def tile_of_logits(
     nothing_allowed = peaks < FORBIDDEN / 2
     factors = np.where(nothing_allowed, np.float32(0), 1 / totals)
     tops = np.exp(peaks - highest)
-    return Tile(heads, rows, out, factors, tops, mask.allowed, logits, peaks, to_sink)
+    return Tile(heads, rows, out, factors, tops, mask, logits, peaks, to_sink)

@@ -15,7 +15,6 @@ backwards, and the diagonal runs the other way. The text comes with Python: noth
 
 import argparse
 import logging
-import os
 import random
 import re
 import time
@@ -224,7 +223,8 @@ def main() -> None:
     parser.add_argument("--save-dir", default="./attention_logs")
     given = parser.parse_args()
 
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    torch.set_num_threads(1)  # so small a model gains nothing from more, and loses where they wait
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     monitor = MODES[given.mode](given.save_dir)
     print(f"Training now; what is drawn meanwhile is below {given.save_dir}")
     train(given.task, monitor, given.seconds, given.steps)
@@ -237,13 +237,17 @@ def main() -> None:
 
 
 def where_to_look(save_dir: Path) -> None:
-    pictures = sorted(save_dir.glob("*/decoder_layer1_cross_attn.png"), key=os.path.getmtime)
+    pictures = sorted(save_dir.glob("*/decoder_layer1_cross_attn.png"), key=step_of)
     print("\nWhere to look:")
     if pictures:
         print(f"    first and last picture   {pictures[0]}\n{'':29}{pictures[-1]}")
     print(f"    one line a capture       {save_dir / 'history.jsonl'}")
     if (save_dir / "tensorboard").exists():
         print(f"    curves beside the loss   tensorboard --logdir {save_dir / 'tensorboard'}")
+
+
+def step_of(picture: Path) -> int:
+    return int(picture.parent.name.rpartition("_")[2])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the
 	$(BIN)/python -m venv --without-pip $(WHEEL)/venv
 	$(BIN)/python $(PURELIB) > "$$($(WHEEL)/venv/bin/python $(PURELIB))/dependencies.pth"
 	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --no-deps --no-index $(WHEEL)/dist/*.whl
-	cp -r tests scripts pyproject.toml CHANGELOG.md $(WHEEL)
+	cp -r tests scripts docs pyproject.toml README.md CHANGELOG.md $(WHEEL)
 	cd $(WHEEL) && ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest
 
 check: $(VENV)/.installed-dev ## lint, formatting and types

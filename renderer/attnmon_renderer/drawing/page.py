@@ -3,6 +3,7 @@
 Two interpreters draw it: `paint` pastes pixels, `plain` asks matplotlib. Tests hold them together.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,9 +38,9 @@ class Map:
     cell_height: int
     values: Values
     masked: Mask
-    column_ticks: tuple[float, ...]
+    column_ticks: tuple[int, ...]
     """Pixels from the left edge to the centre of each tick."""
-    row_ticks: tuple[float, ...]
+    row_ticks: tuple[int, ...]
 
     @property
     def width(self) -> int:
@@ -60,6 +61,10 @@ class Bar:
     height: int
     ticks: tuple[float, ...]
     """Weights at which a tick stands."""
+
+    def offset(self, share: float) -> int:
+        """Pixels from the upper end to the tick of a weight that is this share of the largest."""
+        return math.floor(self.height * (1 - math.sqrt(share)) + 0.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,16 +35,11 @@ def _paste_map(canvas: Canvas, area: Map, top: float) -> None:
 def _draw_map_ticks(canvas: Canvas, area: Map, length: int) -> None:
     below, left = area.y + area.height, area.x - length
     for offset in area.column_ticks:
-        x = _tick_start(area.x + offset)
+        x = area.x + offset - TICK_WIDTH // 2
         canvas[below : below + length, x : x + TICK_WIDTH] = colours.INK
     for offset in area.row_ticks:
-        y = _tick_start(area.y + offset)
+        y = area.y + offset - TICK_WIDTH // 2
         canvas[y : y + TICK_WIDTH, left : area.x] = colours.INK
-
-
-def _tick_start(centre: float) -> int:
-    """The first pixel of a tick: where matplotlib snaps it to."""
-    return int(np.floor(centre + 0.5)) - TICK_WIDTH // 2
 
 
 def _paste_bar(canvas: Canvas, bar: Bar) -> None:
@@ -55,5 +50,5 @@ def _paste_bar(canvas: Canvas, bar: Bar) -> None:
 def _draw_bar_ticks(canvas: Canvas, bar: Bar, top: float, length: int) -> None:
     right = bar.x + bar.width
     for weight in bar.ticks:
-        y = _tick_start(bar.y + bar.height * (1 - np.sqrt(weight / top)))
+        y = bar.y + bar.offset(weight / top) - TICK_WIDTH // 2
         canvas[y : y + TICK_WIDTH, right : right + length] = colours.INK

@@ -16,8 +16,8 @@ _LONGEST_TOKEN = 9
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    offsets: tuple[float, ...]
-    """Pixels from the map's edge to the centre of the cell."""
+    offsets: tuple[int, ...]
+    """Pixels from the map's edge to the centre of the cell; whole, so that no one has to round."""
     labels: tuple[str, ...]
     font: Font
     tokens: bool = False
@@ -33,7 +33,7 @@ def ticks(side: Side, font: Font, across: bool) -> Ticks:
         return _tokens(side, font)
     every = next(step for step in _round_numbers() if _far_enough(step, side, font, across))
     positions = range(0, side.axis.length, every)
-    offsets = tuple((p + 0.5) / side.positions * side.pixels for p in positions)
+    offsets = tuple(_centre(p, side) for p in positions)
     return Ticks(offsets, tuple(map(str, positions)), font)
 
 
@@ -46,8 +46,12 @@ def _tokens(side: Side, font: Font) -> Ticks:
     letters = Font(min(font.size, int(side.pixels * 0.8)), font.bold)
     room = _LONGEST_TOKEN * font.size
     names = tuple(shortened(_bare(name), letters, room) for name in side.axis.tokens)
-    offsets = tuple((cell + 0.5) * side.pixels for cell in range(side.cells))
+    offsets = tuple(_centre(cell, side) for cell in range(side.cells))
     return Ticks(offsets, names, letters, tokens=True)
+
+
+def _centre(position: int, side: Side) -> int:
+    return int((position + 0.5) / side.positions * side.pixels + 0.5)
 
 
 def _bare(token: str) -> str:

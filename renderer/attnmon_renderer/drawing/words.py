@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from attnmon_renderer.drawing.arrangement import Arrangement, Place
 from attnmon_renderer.drawing.lettering import shortened, width, wrapped
 from attnmon_renderer.drawing.page import Bar, Font, Swatch, Text
@@ -58,16 +56,16 @@ def _below(ticks: Ticks, left: int, lower: int, sizes: Sizes) -> Iterator[Text]:
     y = lower + sizes.tick_length + sizes.tick_gap
     for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
         if ticks.tokens:
-            x = round(left + offset + ticks.font.size * _CAPITAL / 2)
+            x = left + offset + round(ticks.font.size * _CAPITAL / 2)
             yield Text(x, y + width(label, ticks.font), label, ticks.font, upright=True)
         else:
-            yield centred(label, round(left + offset), y + _capital(ticks.font), ticks.font)
+            yield centred(label, left + offset, y + _capital(ticks.font), ticks.font)
 
 
 def _beside(ticks: Ticks, left: int, upper: int, sizes: Sizes) -> Iterator[Text]:
     right = left - sizes.tick_length - sizes.tick_gap
     for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
-        y = round(upper + offset + _capital(ticks.font) / 2)
+        y = upper + offset + _capital(ticks.font) // 2
         yield Text(right - width(label, ticks.font), y, label, ticks.font)
 
 
@@ -75,8 +73,8 @@ def bar(bar: Bar, top: float, right: int, sizes: Sizes) -> Iterator[Text]:
     """The numbers at the colour bar, and the name of its scale, its baseline at `right`."""
     x = bar.x + bar.width + sizes.tick_length + sizes.tick_gap
     for tick in bar.ticks:
-        y = bar.y + bar.height * (1 - np.sqrt(tick / top)) + _capital(sizes.tick) / 2
-        yield Text(x, round(y), f"{tick:g}", sizes.tick)
+        y = bar.y + bar.offset(tick / top) + _capital(sizes.tick) // 2
+        yield Text(x, y, f"{tick:g}", sizes.tick)
     yield upright(SCALE_NAME, right, bar.y + bar.height // 2, sizes.axis)
 
 

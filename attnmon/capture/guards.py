@@ -124,10 +124,14 @@ def _no_autocast_cache() -> Iterator[None]:
         torch.set_autocast_cache_enabled(enabled)
 
 
+_COMPILERS = ("torch._dynamo", "torch.nn.attention.flex_attention")
+"""Without these nothing is compiled, and importing the first takes seconds."""
+
+
 @contextmanager
 def _eager() -> Iterator[None]:
-    """Compiled code runs as it was written, and nothing is compiled or compiled again."""
-    if "torch._dynamo" not in sys.modules:  # importing it takes seconds, and nothing is compiled
+    """Compiled code runs as it was written, and nothing is compiled, or compiled again."""
+    if not any(name in sys.modules for name in _COMPILERS):
         yield
         return
     with torch.compiler.set_stance("force_eager"):

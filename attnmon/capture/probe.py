@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from attnmon.capture.compiled import CompiledRegions
 from attnmon.capture.guards import untouched
 from attnmon.capture.inputs import ForwardFunction, ModelCall, model_call, same_batch
 from attnmon.capture.naming import module_names, unwrap
@@ -31,6 +32,8 @@ class Discovery:
     sample: int
     """The index used: the one asked for, or the last of a smaller batch."""
     batch: int
+    compiled: bool
+    """Whether the real forward runs through compiled code, where the tap must not go."""
 
     @property
     def is_one_sample(self) -> bool:
@@ -85,18 +88,22 @@ def _look(
 ) -> Discovery:
     sightings: list[Sighting] = []
     refusals: list[tuple[str, str]] = []
-    call = probe(
-        model,
-        enc,
-        dec,
-        lambda seen: sightings.append(Sighting.of(seen)),
-        on_error,
-        sample=sample,
-        batch_dim=batch_dim,
-        forward_fn=forward_fn,
-        refused=lambda name, why: refusals.append((name, why)),
+    with CompiledRegions() as regions:
+        call = probe(
+            model,
+            enc,
+            dec,
+            lambda seen: sightings.append(Sighting.of(seen)),
+            on_error,
+            sample=sample,
+            batch_dim=batch_dim,
+            forward_fn=forward_fn,
+            refused=lambda name, why: refusals.append((name, why)),
+        )
+    compiled = regions.found or any("_orig_mod" in module._modules for module in model.modules())
+    return Discovery(
+        tuple(sightings), tuple(refusals), batch_dim, call.sample, call.batch, compiled
     )
-    return Discovery(tuple(sightings), tuple(refusals), batch_dim, call.sample, call.batch)
 
 
 def probe(

@@ -1,0 +1,123 @@
+"""Compiled models: seen in the probe, and neither compiled again nor run eagerly because of it."""
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from attnmon.capture import Observation, discover, probe
+
+WIDTH, HEADS = 16, 4
+Compile = Callable[[nn.Module], nn.Module]
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 32, dropout=0.1, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.norm = nn.BatchNorm1d(WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.norm(self.encoder(x).mT)
+        return result
+
+
+def whole(model: nn.Module) -> nn.Module:
+    return torch.compile(model, backend="aot_eager")  # type: ignore[return-value]
+
+
+def in_place(model: nn.Module) -> nn.Module:
+    model.compile(backend="aot_eager")
+    return model
+
+
+def by_region(model: nn.Module) -> nn.Module:
+    for layer in model.encoder.layers:  # type: ignore[union-attr]
+        layer.compile(backend="aot_eager")
+    return model
+
+
+WAYS = [whole, in_place, by_region]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiler_is_loaded() -> None:
+    """Loading it opens a semaphore, once a process, that none of the tests would have opened."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.compile(torch.relu, backend="aot_eager")(torch.ones(1))
+
+
+@pytest.fixture(autouse=True)
+def no_code_of_another_test() -> None:
+    torch.compiler.reset()
+
+
+def train(compile_model: Compile, watched: bool) -> list[Tensor]:
+    torch.manual_seed(0)
+    model = compile_model(Model())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    x = torch.randn(3, 5, WIDTH)
+    losses = []
+    for step in range(4):
+        stance = "default" if step == 0 else "fail_on_recompile"
+        with torch.compiler.set_stance(stance):
+            loss = model(x).square().mean()
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+        if watched:
+            told: list[Observation] = []
+            probe(model, x, None, told.append, fail, sample=1, batch_dim=0)
+            assert [seen.name for seen in told] == [f"encoder.layers.{i}.self_attn" for i in (0, 1)]
+    return [*losses, *model.state_dict().values(), torch.get_rng_state()]
+
+
+@pytest.mark.parametrize("compile_model", WAYS)
+def test_nothing_is_compiled_again_and_training_is_bitwise_the_same(compile_model: Compile) -> None:
+    alone, watched = train(compile_model, False), train(compile_model, True)
+    assert all(map(torch.equal, alone, watched))
+
+
+class WithFunction(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.activation = torch.compile(lambda x: x.relu() * 2, backend="eager")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.model(x))
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = checkpoint(self.model, x, use_reentrant=False)
+        return result
+
+
+@pytest.mark.parametrize(
+    ("build", "compiled"),
+    [
+        (Model, False),
+        (Checkpointed, False),
+        (WithFunction, True),
+        *((lambda way=way: way(Model()), True) for way in WAYS),
+    ],
+)
+def test_discovery_says_whether_the_forward_is_compiled(
+    build: Callable[[], nn.Module], compiled: bool
+) -> None:
+    assert discover(build(), torch.randn(3, 5, WIDTH), None, fail).compiled == compiled

@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_LOGS := demo_logs
+CODE := attnmon renderer scripts tests
 WHEEL := build/wheel
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
@@ -34,8 +35,8 @@ test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the
 	cd $(WHEEL) && ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest
 
 check: $(VENV)/.installed-dev ## lint, formatting and types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/mypy --allow-untyped-calls scripts  # torch leaves Tensor.backward untyped
 

@@ -31,11 +31,12 @@ from attnmon_renderer.drawing import (
     maps,
     plain,
 )
-from attnmon_renderer.drawing.colours import LEVELS, MASKED, NOT_FINITE_COLOUR, PALETTE
+from attnmon_renderer.drawing.colours import LEVELS, NOT_FINITE, WEIGHTS
 from attnmon_renderer.drawing.isolation import default_settings
 from attnmon_renderer.drawing.page import Page
 
 Array = np.ndarray[Any, Any]
+PALETTE = WEIGHTS.colours
 
 TOKENS = (
     *("x", "Pdb", "the", "is", "Ġthe", "▁word", "<pad>"),
@@ -98,7 +99,7 @@ def test_cells_have_the_colours_of_viridis() -> None:
     values = attention(2, 50, 40)[1]
     picture = map_picture(values)
     (area,) = maps.heat_map_page(picture).maps
-    top = maps.heat_map_page(picture).top
+    top = maps.heat_map_page(picture).scale.high
     pixels = heat_map_pixels(picture)[area.cell_height // 2 :: area.cell_height]
     cells = pixels[:, area.cell_width // 2 :: area.cell_width]
     expected = matplotlib.colormaps["viridis"](np.sqrt(values / top), bytes=True)[..., :3]
@@ -128,8 +129,8 @@ def test_masked_zero_and_not_finite_are_three_colours() -> None:
     pixels = heat_map_pixels(picture)
     height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
     assert (pixels[:height, :width] == PALETTE[0]).all()
-    assert (pixels[:height, width:] == MASKED).all()
-    assert (pixels[height:] == NOT_FINITE_COLOUR).all()
+    assert (pixels[:height, width:] == WEIGHTS.masked).all()
+    assert (pixels[height:] == PALETTE[NOT_FINITE]).all()
 
 
 def test_what_is_masked_or_not_finite_is_said() -> None:
@@ -174,7 +175,7 @@ def test_nothing_is_cut_off_and_nothing_overlaps(name: str) -> None:
     taken[[0, -1]] = taken[:, [0, -1]] = True
     for text in page.texts:
         ink = maps.paint(
-            replace(page, maps=(), swatches=(), texts=(text,), bar=replace(bar, ticks=()))
+            replace(page, maps=(), blocks=(), texts=(text,), scale=replace(page.scale, ticks=()))
         )
         ink[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = 255
         inked = ink < 255

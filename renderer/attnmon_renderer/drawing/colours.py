@@ -1,72 +1,51 @@
-"""Attention weights to colours, all of them of one palette.
-
-The colour map is viridis: perceptually uniform, safe for the colour-blind, and never grey, so that
-grey can mean "masked"; nor vermilion, which Okabe and Ito's palette sets apart for every eye, so
-that it can mean "not finite". Colours follow the square root of the weight: a first token that
-draws half of all attention leaves a third of the colours to weights below a tenth of that.
+"""The palettes: which colour each byte of a picture stands for.
 
 A palette has 256 colours. Letters need every grey from ink to white to be drawn exactly as
-matplotlib draws them; the colour map has the rest. A byte a pixel instead of three halves the time
-that a picture takes.
+matplotlib draws them; a colour map has the rest, but for two colours of signs. A byte a pixel
+instead of three halves the time that a picture takes.
 """
+
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.pictures import Mask, Values
-
-Indices = NDArray[np.uint8]
-
-INK, MASKED, WHITE = 81, 228, 255
-"""Of the palette, whose greys stand at their own value."""
-LEVELS = INK - 1
+INK, WHITE = 82, 255
+"""The darkest and the lightest grey. Greys stand at their own value."""
+LEVELS = 80
 """Of the colour map, from index 0 on."""
-NOT_FINITE = LEVELS
-NOT_FINITE_COLOUR = (213, 94, 0)
+NOT_FINITE, MARK = 80, 81
 
-_VIRIDIS = np.rint(colormaps["viridis"].resampled(LEVELS)(np.arange(LEVELS))[:, :3] * 255)
+_SIGNS = ((213, 94, 0), (255, 45, 85))
 _GREYS = np.arange(INK, WHITE + 1).repeat(3).reshape(-1, 3)
 
-PALETTE = np.vstack([_VIRIDIS, NOT_FINITE_COLOUR, _GREYS]).astype(np.uint8)
-"""[256, 3]"""
 
-COLOUR_MAP = ListedColormap((_VIRIDIS + 0.25) / 255, "viridis of the palette")
-"""The same for matplotlib. A quarter more, since it truncates for images and rounds for meshes."""
+@dataclass(frozen=True, eq=False)
+class Palette:
+    """A colour map of matplotlib's, the signs, and the greys."""
 
+    name: str
+    masked: int
+    """The grey that the colour map keeps clear of."""
+    colours: NDArray[np.uint8] = field(init=False)
+    """[256, 3]"""
+    colour_map: ListedColormap = field(init=False)
+    """Its levels for matplotlib."""
 
-def indices(values: Values, masked: Mask, top: float) -> Indices:
-    """The colour of each weight: ⌊levels · √(weight / top)⌋, computed in matplotlib's order."""
-    finite = np.isfinite(values)
-    root = np.sqrt(np.where(finite, np.clip(values, 0, top), 0))
-    root /= np.sqrt(np.float64(top))
-    root *= LEVELS
-    index = np.minimum(root, LEVELS - 1).astype(np.uint8)
-    index[~finite] = NOT_FINITE
-    index[masked] = MASKED
-    return index
-
-
-_ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-
-
-def top_of(maximum: float) -> float:
-    """The round number that a scale ends at, so that neighbouring steps share their colours."""
-    if not maximum > 0:
-        return 1.0
-    power = 10.0 ** np.floor(np.log10(maximum))
-    least = maximum / power * (1 - 1e-5)  # float32 has 0.8 and 1 a little larger than they are
-    return float(f"{next((r for r in _ROUND if r >= least), 10.0) * power:.6g}")
+    def __post_init__(self) -> None:
+        levels = np.rint(colormaps[self.name].resampled(LEVELS)(np.arange(LEVELS))[:, :3] * 255)
+        colours = np.vstack([levels, _SIGNS, _GREYS]).astype(np.uint8)
+        # A quarter more: matplotlib truncates colours for images and rounds them for meshes.
+        colour_map = ListedColormap((levels + 0.25) / 255.25, f"{self.name} of a palette")
+        object.__setattr__(self, "colours", colours)
+        object.__setattr__(self, "colour_map", colour_map)
 
 
-def scale_ticks(top: float, apart: float = 0.14) -> list[float]:
-    """Round weights from 0 to `top`, at least `apart` of the square-root scale's length apart."""
-    power = np.floor(np.log10(top))
-    candidates = [m * 10.0**e for e in (power, power - 1, power - 2) for m in (5, 2, 1)]
-    ticks = [top]
-    for candidate in candidates:
-        place = np.sqrt(candidate / top)
-        if apart <= place <= np.sqrt(ticks[-1] / top) - apart:
-            ticks.append(float(f"{candidate:.6g}"))
-    return [0.0, *reversed(ticks)]
+WEIGHTS = Palette("viridis", masked=228)
+"""Perceptually uniform, safe for the colour-blind, and never grey nor vermilion: so grey can mean
+"masked", and vermilion, which Okabe and Ito's palette sets apart for every eye, "not finite"."""
+
+CHANGES = Palette("RdBu_r", masked=150)
+"""Blue is less and red is more, which the colour-blind tell apart too; white is no change."""

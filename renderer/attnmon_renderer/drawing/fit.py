@@ -56,11 +56,20 @@ def fitted(panel: Panel, side: int) -> Fitted:
     rows = _side(panel.queries, longest, side)
     columns = _side(panel.keys, longest, side)
     return Fitted(
-        _reduced(panel.values, rows.merged, columns.merged, np.maximum),
+        _largest(panel.values, rows.merged, columns.merged),
         _reduced(panel.masked, rows.merged, columns.merged, np.logical_and),
         rows,
         columns,
     )
+
+
+def _largest(values: Values, rows: int, columns: int) -> Values:
+    """Of each group of cells the one that is farthest from 0."""
+    above = _reduced(values, rows, columns, np.maximum)
+    if above is values or not (values < 0).any():
+        return above
+    below = _reduced(values, rows, columns, np.minimum)
+    return np.where(-below > above, below, above)
 
 
 def _side(axis: Axis, longest: int, side: int) -> Side:

@@ -64,7 +64,7 @@ def width(string: str, font: Font) -> int:
     return int(np.ceil(sum(_advance(piece, font) for piece in pieces)))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def _drawn(piece: str, font: Font, upright: bool, sixty_fourths: int) -> Glyphs | None:
     """The piece as matplotlib draws it, cropped; None when nothing of it is visible."""
     room = 2 * font.size

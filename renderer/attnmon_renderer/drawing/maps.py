@@ -1,7 +1,8 @@
 """The kinds of pictures that show attention maps. Pure: from numbers to a finished PNG."""
 
+import numpy as np
+
 from attnmon_renderer.drawing.arrangement import columns_for
-from attnmon_renderer.drawing.colours import PALETTE
 from attnmon_renderer.drawing.page import Page
 from attnmon_renderer.drawing.paint import paint
 from attnmon_renderer.drawing.pictures import (
@@ -12,27 +13,28 @@ from attnmon_renderer.drawing.pictures import (
     Png,
 )
 from attnmon_renderer.drawing.png import encode
+from attnmon_renderer.drawing.scales import Scale, of_weights, top_of
 from attnmon_renderer.drawing.sheet import sheet
 
 
 def heat_map(picture: MapPicture) -> Png:
     """One attention map, large."""
-    return _png(heat_map_page(picture))
+    return png_of(heat_map_page(picture))
 
 
 def head_grid(picture: GridPicture) -> Png:
     """All heads of a layer, in the order given, on one colour scale."""
-    return _png(head_grid_page(picture))
+    return png_of(head_grid_page(picture))
 
 
 def layer_comparison(picture: ComparisonPicture) -> Png:
     """One panel a layer, in the order given, on one colour scale."""
-    return _png(layer_comparison_page(picture))
+    return png_of(layer_comparison_page(picture))
 
 
 def heat_map_page(picture: MapPicture) -> Page:
     panel = Panel("", picture.values, picture.masked, picture.queries, picture.keys)
-    return sheet(picture.caption, (panel,), columns=1)
+    return sheet(picture.caption, (panel,), 1, _scale((panel,), picture.top))
 
 
 def head_grid_page(picture: GridPicture) -> Page:
@@ -40,12 +42,23 @@ def head_grid_page(picture: GridPicture) -> Page:
         Panel(label, values, picture.masked, picture.queries, picture.keys)
         for label, values in zip(picture.labels, picture.values, strict=True)
     )
-    return sheet(picture.caption, panels, columns_for(len(panels)))
+    return sheet(picture.caption, panels, columns_for(len(panels)), _scale(panels, picture.top))
 
 
 def layer_comparison_page(picture: ComparisonPicture) -> Page:
-    return sheet(picture.caption, picture.panels, columns_for(len(picture.panels)))
+    columns = columns_for(len(picture.panels))
+    return sheet(picture.caption, picture.panels, columns, _scale(picture.panels, picture.top))
 
 
-def _png(page: Page) -> Png:
-    return encode(paint(page), PALETTE)
+def _scale(panels: tuple[Panel, ...], top: float | None) -> Scale:
+    return of_weights(top_of(max(map(largest, panels))) if top is None else top)
+
+
+def largest(panel: Panel) -> float:
+    """The largest magnitude that is a number and not masked; 0 where there is none."""
+    counts = np.isfinite(panel.values) & ~panel.masked
+    return float(np.max(np.abs(panel.values), initial=0, where=counts))
+
+
+def png_of(page: Page) -> Png:
+    return encode(paint(page), page.scale.palette.colours)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from attnmon_renderer.drawing.pictures import Mask, Values
+from attnmon_renderer.drawing.scales import Scale
 
 
 class Font(NamedTuple):
@@ -59,21 +60,20 @@ class Bar:
     y: int
     width: int
     height: int
-    ticks: tuple[float, ...]
-    """Weights at which a tick stands."""
 
-    def offset(self, share: float) -> int:
-        """Pixels from the upper end to the tick of a weight that is this share of the largest."""
-        return math.floor(self.height * (1 - math.sqrt(share)) + 0.5)
+    def offset(self, place: float) -> int:
+        """Pixels from the upper end to a place, 0 at the lower end … 1 at the upper."""
+        return math.floor(self.height * (1 - place) + 0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Swatch:
-    """A square that shows what a colour means."""
+class Block:
+    """A rectangle of one colour."""
 
     x: int
     y: int
-    side: int
+    width: int
+    height: int
     index: int
     """Of the palette."""
 
@@ -82,12 +82,12 @@ class Swatch:
 class Page:
     width: int
     height: int
-    top: float
-    """The weight at the upper end of the colour scale."""
+    scale: Scale
     tick_length: int
     maps: tuple[Map, ...]
     bar: Bar
-    swatches: tuple[Swatch, ...]
+    blocks: tuple[Block, ...]
+    """In this order, over the maps."""
     texts: tuple[Text, ...]
 
 

@@ -28,6 +28,8 @@ class Axis:
     """Positions in one cell; the last cell may hold fewer."""
     tokens: tuple[str, ...] = ()
     """One name a position, where known."""
+    name: str = ""
+    """What the positions are, when they are neither queries nor keys."""
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.step < 1:
@@ -81,6 +83,8 @@ class MapPicture:
     masked: Mask
     queries: Axis
     keys: Axis
+    top: float | None = None
+    """Where the colour scale ends; None is a round number above the largest weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class GridPicture:
     """One a head: "head 3 · H 0.41"."""
     queries: Axis
     keys: Axis
+    top: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.labels) or not self.labels:
@@ -111,6 +116,7 @@ class ComparisonPicture:
 
     caption: Caption
     panels: tuple[Panel, ...]
+    top: float | None = None
 
     def __post_init__(self) -> None:
         if not self.panels:

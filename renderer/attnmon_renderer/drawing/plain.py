@@ -7,14 +7,14 @@ pixels are not wanted, since the figure can be saved as SVG or PDF.
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from attnmon_renderer.drawing import colours
 from attnmon_renderer.drawing.fonts import properties, visible
 from attnmon_renderer.drawing.lettering import POINTS_PER_INCH
-from attnmon_renderer.drawing.page import TICK_WIDTH, Map, Page, Swatch, Text
+from attnmon_renderer.drawing.page import TICK_WIDTH, Block, Map, Page, Text
+from attnmon_renderer.drawing.scales import Scale
 
 _INK = str(colours.INK / 255)
 
@@ -24,12 +24,11 @@ def figure(page: Page) -> Figure:
     size = (page.width / POINTS_PER_INCH, page.height / POINTS_PER_INCH)
     drawn = Figure(figsize=size, dpi=POINTS_PER_INCH)
     FigureCanvasAgg(drawn)
-    norm = FuncNorm((np.sqrt, np.square), vmin=0, vmax=page.top)
     for area in page.maps:
-        _add_map(drawn, page, area, norm)
-    _add_bar(drawn, page, norm)
-    for swatch in page.swatches:
-        _add_swatch(drawn, page, swatch)
+        _add_map(drawn, page, area)
+    _add_bar(drawn, page)
+    for block in page.blocks:
+        _add_block(drawn, page, block)
     for text in page.texts:
         _add_text(drawn, page, text)
     return drawn
@@ -47,12 +46,13 @@ def _rectangle(
     )
 
 
-def _add_map(drawn: Figure, page: Page, area: Map, norm: FuncNorm) -> None:
+def _add_map(drawn: Figure, page: Page, area: Map) -> None:
     axes = drawn.add_axes(_rectangle(page, area.x, area.y, area.width, area.height))
+    scale = page.scale
     finite = np.isfinite(area.values) | area.masked
-    shown = np.ma.masked_array(np.clip(area.values, 0, page.top), area.masked | ~finite)
-    colour_map = colours.COLOUR_MAP.with_extremes(bad=_colour(colours.MASKED))
-    axes.imshow(shown, norm=norm, cmap=colour_map, aspect="auto", interpolation="nearest")
+    shown = np.ma.masked_array(np.clip(area.values, scale.low, scale.high), area.masked | ~finite)
+    colour_map = scale.palette.colour_map.with_extremes(bad=_colour(scale, scale.palette.masked))
+    axes.imshow(shown, norm=scale.norm(), cmap=colour_map, aspect="auto", interpolation="nearest")
     if not finite.all():
         axes.imshow(_overlay(finite), aspect="auto", interpolation="nearest")
     for spine in axes.spines.values():
@@ -66,28 +66,29 @@ def _add_map(drawn: Figure, page: Page, area: Map, norm: FuncNorm) -> None:
 
 def _overlay(finite: np.ndarray) -> np.ndarray:
     overlay = np.zeros((*finite.shape, 4), np.uint8)
-    overlay[~finite] = (*colours.NOT_FINITE_COLOUR, 255)
+    overlay[~finite] = (*colours.WEIGHTS.colours[colours.NOT_FINITE], 255)
     return overlay
 
 
-def _colour(index: int) -> tuple[float, float, float]:
-    red, green, blue = colours.PALETTE[index] / 255
+def _colour(scale: Scale, index: int) -> tuple[float, float, float]:
+    red, green, blue = scale.palette.colours[index] / 255
     return float(red), float(green), float(blue)
 
 
-def _add_bar(drawn: Figure, page: Page, norm: FuncNorm) -> None:
-    bar = page.bar
+def _add_bar(drawn: Figure, page: Page) -> None:
+    bar, scale = page.bar, page.scale
     axes = drawn.add_axes(_rectangle(page, bar.x, bar.y, bar.width, bar.height))
-    colour_bar = drawn.colorbar(ScalarMappable(norm, colours.COLOUR_MAP), cax=axes)
+    colour_bar = drawn.colorbar(ScalarMappable(scale.norm(), scale.palette.colour_map), cax=axes)
     colour_bar.outline.set_visible(False)
-    colour_bar.set_ticks(list(bar.ticks), labels=[""] * len(bar.ticks))
+    colour_bar.set_ticks(list(scale.ticks), labels=[""] * len(scale.ticks))
     colour_bar.minorticks_off()
     axes.tick_params(length=page.tick_length, width=TICK_WIDTH, color=_INK)
 
 
-def _add_swatch(drawn: Figure, page: Page, swatch: Swatch) -> None:
-    x, y, width, height = _rectangle(page, swatch.x, swatch.y, swatch.side, swatch.side)
-    drawn.add_artist(Rectangle((x, y), width, height, facecolor=_colour(swatch.index), lw=0))
+def _add_block(drawn: Figure, page: Page, block: Block) -> None:
+    x, y, width, height = _rectangle(page, block.x, block.y, block.width, block.height)
+    colour = _colour(page.scale, block.index)
+    drawn.add_artist(Rectangle((x, y), width, height, facecolor=colour, lw=0))
 
 
 def _add_text(drawn: Figure, page: Page, text: Text) -> None:

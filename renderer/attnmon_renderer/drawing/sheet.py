@@ -11,25 +11,26 @@ import numpy as np
 
 from attnmon_renderer.drawing import colours, words
 from attnmon_renderer.drawing.arrangement import Arrangement, Place
-from attnmon_renderer.drawing.fit import Fitted
 from attnmon_renderer.drawing.lettering import width
-from attnmon_renderer.drawing.page import Bar, Map, Page, Swatch, Text
+from attnmon_renderer.drawing.page import Bar, Block, Map, Page, Text
 from attnmon_renderer.drawing.pictures import Caption, Panel
+from attnmon_renderer.drawing.scales import Scale
 
 _NARROWEST = 760
 _LEAST_HEIGHT = 4 * colours.LEVELS
 """Of the colour bar, in pixels."""
 
 
-def sheet(caption: Caption, panels: tuple[Panel, ...], columns: int) -> Page:
+def sheet(caption: Caption, panels: tuple[Panel, ...], columns: int, scale: Scale) -> Page:
     """The page of all panels, in so many columns, on one colour scale."""
-    return _Sheet(caption, Arrangement(panels, columns)).page()
+    return _Sheet(caption, Arrangement(panels, columns), scale).page()
 
 
 @dataclass(frozen=True)
 class _Sheet:
     caption: Caption
     body: Arrangement
+    scale: Scale
 
     def page(self) -> Page:
         sizes = self.body.sizes
@@ -37,11 +38,11 @@ class _Sheet:
         return Page(
             self.width,
             self.foot + sizes.px(40) + sizes.edge,
-            self.top,
+            self.scale,
             sizes.tick_length,
             tuple(self._map(place) for place in self.places),
             self.bar,
-            tuple(swatch for swatch, _ in legend),
+            tuple(block for block, _ in legend),
             (*self.header, *self._body_texts(), *self._bar_texts(), *(t for _, t in legend)),
         )
 
@@ -50,19 +51,10 @@ class _Sheet:
         return tuple(self.body.places())
 
     @cached_property
-    def top(self) -> float:
-        """The weight at the upper end of the colour scale."""
-        return colours.top_of(max(_maximum(place.fitted) for place in self.places))
-
-    @cached_property
     def not_finite(self) -> int:
         """Cells of all panels that are neither a number nor masked."""
         panels = self.body.panels
         return sum(int(np.sum(~(np.isfinite(p.values) | p.masked))) for p in panels)
-
-    @cached_property
-    def bar_ticks(self) -> tuple[float, ...]:
-        return tuple(colours.scale_ticks(self.top))
 
     @cached_property
     def header(self) -> tuple[Text, ...]:
@@ -83,7 +75,7 @@ class _Sheet:
     def _margins(self) -> tuple[int, int]:
         sizes = self.body.sizes
         left = sizes.edge + sizes.axis.size + sizes.px(14) + self.body.row_ticks_width
-        numbers = max(width(f"{tick:g}", sizes.tick) for tick in self.bar_ticks)
+        numbers = max(width(words.number(tick), sizes.tick) for tick in self.scale.ticks)
         beside = sizes.tick_length + sizes.tick_gap + numbers + sizes.px(14) + sizes.axis.size
         return left, sizes.px(34 + 30) + beside + sizes.edge
 
@@ -104,7 +96,7 @@ class _Sheet:
         height = max(_LEAST_HEIGHT, beside // colours.LEVELS * colours.LEVELS)
         x = self.left + self.body.width + sizes.px(34)
         y = self.upper + self.body.label_height + (beside - height) // 2
-        return Bar(x, y, sizes.px(30), height, self.bar_ticks)
+        return Bar(x, y, sizes.px(30), height)
 
     def _map(self, place: Place) -> Map:
         return Map(
@@ -129,8 +121,9 @@ class _Sheet:
     def _body_texts(self) -> Iterator[Text]:
         sizes, body = self.body.sizes, self.body
         yield from words.panels(self.places, self.left, self.upper, body)
-        rows = "query token" if self.places[0].row_ticks.tokens else "query position"
-        columns = "key token" if self.places[0].column_ticks.tokens else "key position"
+        first = self.places[0]
+        rows = words.axis_name(first.panel.queries, "query", first.row_ticks)
+        columns = words.axis_name(first.panel.keys, "key", first.column_ticks)
         middle_y = self.upper + (body.label_height + body.height) // 2
         x = self.left - body.row_ticks_width - sizes.px(14)
         yield words.upright(rows, x, middle_y, sizes.axis)
@@ -139,17 +132,12 @@ class _Sheet:
 
     def _bar_texts(self) -> Iterator[Text]:
         right = self.left + self.body.width + self._margins[1] - self.body.sizes.edge
-        return words.bar(self.bar, self.top, right, self.body.sizes)
+        return words.bar(self.bar, self.scale, right, self.body.sizes)
 
-    def _legend(self) -> Iterator[tuple[Swatch, Text]]:
+    def _legend(self) -> Iterator[tuple[Block, Text]]:
         meanings = []
         if any(place.fitted.masked.any() for place in self.places):
-            meanings.append(("masked", colours.MASKED))
+            meanings.append(("masked", self.scale.palette.masked))
         if self.not_finite:
             meanings.append(("not finite", colours.NOT_FINITE))
         return words.legend(meanings, self.bar.x, self.upper + self.body.height, self.body.sizes)
-
-
-def _maximum(fit: Fitted) -> float:
-    counts = np.isfinite(fit.values) & ~fit.masked
-    return float(np.max(fit.values, initial=0, where=counts))

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 from attnmon_renderer.drawing.arrangement import Arrangement, Place
 from attnmon_renderer.drawing.lettering import shortened, width, wrapped
-from attnmon_renderer.drawing.page import Bar, Font, Swatch, Text
-from attnmon_renderer.drawing.pictures import Caption
+from attnmon_renderer.drawing.page import Bar, Block, Font, Text
+from attnmon_renderer.drawing.pictures import Axis, Caption
+from attnmon_renderer.drawing.scales import Scale
 from attnmon_renderer.drawing.sizes import Sizes
 from attnmon_renderer.drawing.ticks import Ticks
 
-SCALE_NAME = "attention weight (√ scale)"
 _CAPITAL = 0.73
 """Height of a capital or a digit in DejaVu Sans, in sizes of the font."""
 _SMALLEST_LABEL = 15
@@ -69,18 +69,18 @@ def _beside(ticks: Ticks, left: int, upper: int, sizes: Sizes) -> Iterator[Text]
         yield Text(right - width(label, ticks.font), y, label, ticks.font)
 
 
-def bar(bar: Bar, top: float, right: int, sizes: Sizes) -> Iterator[Text]:
+def bar(bar: Bar, scale: Scale, right: int, sizes: Sizes) -> Iterator[Text]:
     """The numbers at the colour bar, and the name of its scale, its baseline at `right`."""
     x = bar.x + bar.width + sizes.tick_length + sizes.tick_gap
-    for tick in bar.ticks:
-        y = bar.y + bar.offset(tick / top) + _capital(sizes.tick) // 2
-        yield Text(x, y, f"{tick:g}", sizes.tick)
-    yield upright(SCALE_NAME, right, bar.y + bar.height // 2, sizes.axis)
+    for tick in scale.ticks:
+        y = bar.y + bar.offset(scale.place(tick)) + _capital(sizes.tick) // 2
+        yield Text(x, y, number(tick), sizes.tick)
+    yield upright(scale.name, right, bar.y + bar.height // 2, sizes.axis)
 
 
 def legend(
     meanings: Iterable[tuple[str, int]], x: int, y: int, sizes: Sizes
-) -> Iterator[tuple[Swatch, Text]]:
+) -> Iterator[tuple[Block, Text]]:
     """A square and a word for each colour that is not on the bar."""
     font = sizes.tick
     side = sizes.px(20)
@@ -88,9 +88,13 @@ def legend(
         baseline = y + sizes.px(34 + 32 * line)
         middle = baseline - _capital(font) // 2
         yield (
-            Swatch(x, middle - side // 2, side, index),
+            Block(x, middle - side // 2, side, side, index),
             Text(x + side + sizes.px(9), baseline, meaning, font),
         )
+
+
+def axis_name(axis: Axis, role: str, ticks: Ticks) -> str:
+    return axis.name or f"{role} {'token' if ticks.tokens else 'position'}"
 
 
 def centred(string: str, x: int, y: int, font: Font) -> Text:
@@ -100,6 +104,11 @@ def centred(string: str, x: int, y: int, font: Font) -> Text:
 def upright(string: str, x: int, y: int, font: Font) -> Text:
     """Centred on `y` and read upwards, its baseline at `x`."""
     return Text(x, y + width(string, font) // 2, string, font, upright=True)
+
+
+def number(value: float) -> str:
+    """As short as can be, with a true minus."""
+    return f"{value:g}".replace("-", "−")
 
 
 def _capital(font: Font) -> int:

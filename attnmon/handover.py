@@ -23,10 +23,10 @@ from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import Attention, Capture, Setup
 from attnmon.link.ring import SLOT_BYTES, RingError, make_ring
 from attnmon.outbox import Draft, Outbox, RingFull, Tally
+from attnmon.places import Place
 from attnmon.progress import Progress
 from attnmon.reduce import RingWriter, choose_heads
 from attnmon.settings import Settings
-from attnmon.watch import Place
 
 logger = logging.getLogger("attnmon")
 
@@ -44,7 +44,22 @@ class Moment:
     lr: float | None
 
 
-Deliver = Callable[[Place, Observation], None]
+class NotSeen(Exception):
+    """This step's attention was not looked at, and cannot be any more."""
+
+
+@dataclass(eq=False)
+class Taken:
+    """A capture before it is announced; what is not announced is given back."""
+
+    draft: Draft
+    sample: int
+
+    def __enter__(self) -> "Taken":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.draft.discard()
 
 
 class Handover:
@@ -104,32 +119,33 @@ class Handover:
 
     # While training
 
-    def capture(self, moment: Moment, watch: Callable[[Deliver], int]) -> None:
-        """Let `watch` deliver the layers it sees, and announce them; counts whatever comes of it.
+    def draft(self) -> Draft:
+        """Room for a capture; what was acknowledged in the meantime is free again."""
+        assert self._outbox is not None
+        self.collect()
+        return self._outbox.draft()
 
-        `watch` returns the index of the sample it took. Errors are counted and raised.
+    def capture(self, moment: Moment, take: Callable[[], Taken]) -> bool:
+        """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
+
+        False when it could not be looked at now, and should be at the next step.
         """
+        if self._outbox is None or self.guard.off:
+            return True
         started = time.perf_counter()
-        try:
-            self.collect()
-            if self._outbox is not None and not self.guard.off:
-                self._capture(self._outbox, moment, watch)
-        finally:
-            self.tally.hook_seconds += time.perf_counter() - started
-
-    def _capture(self, outbox: Outbox, moment: Moment, watch: Callable[[Deliver], int]) -> None:
         self.tally.last_step = moment.step
         self.tally.captured += 1
         try:
-            with outbox.draft() as draft:
-                attentions: list[Attention] = []
-                sample = watch(lambda place, seen: attentions.append(self._put(place, seen, draft)))
-                if not attentions:
-                    self.tally.captured -= 1  # there was nothing to see, and that is said
-                    return
-                outbox.announce(self._message(moment, sample, attentions, draft), draft)
-            self._sequence += 1
-            self.guard.succeeded()
+            with take() as taken:
+                if taken.draft.attentions:
+                    self._outbox.announce(self._message(moment, taken), taken.draft)
+                    self._sequence += 1
+                    self.guard.succeeded()
+                else:
+                    self.tally.captured -= 1  # there was nothing to see, and that was said
+        except NotSeen:
+            self.tally.captured -= 1
+            return False
         except RingFull as error:
             self.tally.dropped += 1
             self.guard.warn_once("dropped", _dropped(moment, error))
@@ -141,13 +157,19 @@ class Handover:
                 raise
             self._fail_here()
             self.guard.failed(f"error {type(error).__name__}", _failed(moment, error))
+        finally:
+            self.tally.hook_seconds += time.perf_counter() - started
+        return True
 
     def _fail_here(self) -> None:
         self.tally.failed += 1
         self.tally.failed_here += 1
 
-    def _put(self, place: Place, seen: Observation, draft: Draft) -> Attention:
-        """Copy one layer into the ring; how the message describes it."""
+    def put(self, place: Place, seen: Observation, draft: Draft) -> None:
+        """Copy one layer's attention of one sample into the ring."""
+        draft.attentions.append(self._written(place, seen, draft))
+
+    def _written(self, place: Place, seen: Observation, draft: Draft) -> Attention:
         assert self._writer is not None
         if not seen.queries or not seen.keys:
             raise ValueError(
@@ -176,9 +198,7 @@ class Handover:
             note=seen.note,
         )
 
-    def _message(
-        self, moment: Moment, sample: int, attentions: list[Attention], draft: Draft
-    ) -> Capture:
+    def _message(self, moment: Moment, taken: Taken) -> Capture:
         return Capture(
             sequence=self._sequence,
             step=moment.step,
@@ -187,9 +207,9 @@ class Handover:
             loss=self._loss(moment),
             lr=None if moment.lr is None else float(moment.lr),
             timestamp=time.time(),
-            sample=sample,
-            slots=tuple(draft.slots),
-            attentions=tuple(attentions),
+            sample=taken.sample,
+            slots=tuple(taken.draft.slots),
+            attentions=tuple(taken.draft.attentions),
             accounts=self.tally.as_message(),
         )
 

@@ -4,7 +4,8 @@
 for nothing, and no error of ours leaves it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from attnmon import settings
 from attnmon.capture import given
 from attnmon.handover import Handover, Moment
+from attnmon.places import Coverage
 from attnmon.schedule import Schedule
 from attnmon.settings import DEFAULT_EPOCHS, Heads, Layers, Options, Settings
 from attnmon.watch import Watcher
@@ -29,7 +31,8 @@ class AttentionMonitor:
         self._handover = Handover(chosen)
         self._guard = self._handover.guard
         self._tally = self._handover.tally
-        self._watcher = Watcher(chosen, self._guard)
+        self._watcher = Watcher(chosen, self._handover)
+        self._attached: nn.Module | None = None
         self._enabled = True
 
     def log_attention(
@@ -60,8 +63,12 @@ class AttentionMonitor:
             due = self._schedule.due(step, epoch)
             if due is not None:
                 moment = Moment(int(step), due == "epoch", epoch, loss, lr)
-                self._handover.capture(moment, partial(self._watcher.watch, model, enc, dec))
-        self._watcher.forget_recorded()
+                self._publish(moment, model, enc, dec)
+            self._watcher.recorded.forget()
+            if self._schedule.next_is_due():
+                self._watcher.arm(self._attached or model)
+            else:
+                self._watcher.disarm()
 
     def record(
         self,
@@ -88,7 +95,42 @@ class AttentionMonitor:
             seen = given(
                 name, weights=weights, query=query, key=key, mask=mask, scale=scale, causal=causal
             )
-            self._watcher.record(seen, role)
+            self._watcher.recorded.add(seen, role)
+
+    def attach(self, model: nn.Module) -> None:
+        """Look on at the model's own forwards from the next one on, instead of an extra one.
+
+        For models that an extra forward would disturb: sharded ones, and ones with a memory. Then
+        `log_attention(model, step=…, loss=…)` publishes what that step's own forward showed.
+        """
+        with self._guard:
+            self._attached = model
+            self._watcher.arm(model)
+
+    def detach(self) -> None:
+        """Let go of the model: nothing of the monitor stays on it."""
+        with self._guard:
+            self._attached = None
+            self._watcher.forget()
+
+    @contextmanager
+    def capture(self, step: int) -> Iterator[None]:
+        """Look on at the forward in this block, if the step is due.
+
+        `log_attention` with the same step publishes it, with its loss.
+        """
+        if not self.enabled or not self._schedule.would_be_due(step):
+            yield
+            return
+        with self._watcher.looking_on():
+            yield
+
+    def coverage(self) -> tuple[Coverage, ...]:
+        """What was found: a row for each layer, and whether and why not it is captured.
+
+        Empty before the first capture.
+        """
+        return self._watcher.coverage()
 
     def enable(self) -> None:
         """Capture again."""
@@ -97,6 +139,7 @@ class AttentionMonitor:
     def disable(self) -> None:
         """Capture nothing until `enable`; calls cost next to nothing."""
         self._enabled = False
+        self._watcher.forget()
 
     @property
     def enabled(self) -> bool:
@@ -111,6 +154,7 @@ class AttentionMonitor:
         captured == rendered + dropped + failed + pending.
         """
         self._enabled = False
+        self.detach()
         return self._handover.close(timeout)
 
     def __enter__(self) -> Self:
@@ -123,6 +167,11 @@ class AttentionMonitor:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _publish(self, moment: Moment, model: nn.Module | None, enc: Any, dec: Any) -> None:
+        """Capture now or, where only the model's own forward may be looked at, at the next step."""
+        if not self._handover.capture(moment, partial(self._watcher.take, model, enc, dec)):
+            self._schedule.postpone("epoch" if moment.by_epoch else "step")
 
 
 class TrainingAttentionMonitor(AttentionMonitor):

@@ -11,13 +11,19 @@ and nobody ever knew of them. Nothing here waits, unless the user asked for it.
 import os
 import select
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Accounts, Acknowledgement, Capture, Goodbye, Setup, Slots
+from attnmon.link.messages import (
+    Accounts,
+    Acknowledgement,
+    Attention,
+    Capture,
+    Goodbye,
+    Setup,
+    Slots,
+)
 from attnmon.link.ring import SLOT_BYTES, Ring
 from attnmon.link.schema import MessageError
 from attnmon.link.slots import SlotPool
@@ -57,13 +63,32 @@ class Tally:
         )
 
 
-@dataclass(eq=False)
 class Draft:
-    """A capture in the making: the slots it has been lent so far."""
+    """A capture in the making: its layers, and the slots it has been lent for them.
 
-    lend: Callable[[int], int]
-    """Bytes → the offset in the ring of that much room. Raises `RingFull`, `TooLarge`."""
-    slots: list[Slots] = field(default_factory=list)
+    What is not announced is given back by `discard`, or at the end of a `with`.
+    """
+
+    def __init__(self, outbox: "Outbox") -> None:
+        self._outbox = outbox
+        self.attentions: list[Attention] = []
+        self.slots: list[Slots] = []
+
+    def lend(self, nbytes: int) -> int:
+        """The offset in the ring of that much room. Raises `RingFull`, `TooLarge`."""
+        slots = self._outbox.lend(nbytes)
+        self.slots.append(slots)
+        return slots.first * SLOT_BYTES
+
+    def discard(self) -> None:
+        self._outbox.take_back(self.slots)
+        self.slots, self.attentions = [], []
+
+    def __enter__(self) -> "Draft":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.discard()
 
 
 class Outbox:
@@ -92,13 +117,8 @@ class Outbox:
         self._channel.send(messages.encode(setup), [self.ring.descriptor])
         self.ring.close_descriptor()
 
-    @contextmanager
-    def draft(self) -> Iterator[Draft]:
-        draft = Draft(lambda nbytes: self._lend(draft, nbytes))
-        try:
-            yield draft
-        finally:
-            self._take_back(draft.slots)
+    def draft(self) -> Draft:
+        return Draft(self)
 
     def announce(self, capture: Capture, draft: Draft) -> None:
         """Make the capture the renderer's.
@@ -112,7 +132,7 @@ class Outbox:
                 raise RingFull("the renderer has not taken what was announced before")
             self._await_news()
         self._pending[capture.sequence] = draft.slots
-        draft.slots = []
+        draft.slots = []  # they are the renderer's now
 
     def collect(self) -> bool:
         """Take what was acknowledged, and its slots, back. False: the renderer is gone."""
@@ -153,27 +173,27 @@ class Outbox:
         if self.lost:
             raise ChannelClosed("the renderer is gone")
 
-    def _lend(self, draft: Draft, nbytes: int) -> int:
+    def lend(self, nbytes: int) -> Slots:
+        """A run of slots for so many bytes. Raises `RingFull`, `TooLarge`."""
         count = -(-max(nbytes, 1) // SLOT_BYTES)
         while (slots := self._pool.lend(count)) is None:
             if not self._pending:
-                raise TooLarge(self._too_large(draft, count))
+                raise TooLarge(self._too_large(count))
             if not self._wait:
                 raise RingFull("every slot is still with the renderer")
             self._await_news()
-        draft.slots.append(slots)
-        return slots.first * SLOT_BYTES
+        return slots
 
-    def _too_large(self, draft: Draft, count: int) -> str:
-        needed = (count + sum(run.count for run in draft.slots)) * SLOT_BYTES
+    def take_back(self, slots: list[Slots]) -> None:
+        for run in slots:
+            self._pool.take_back(run)
+
+    def _too_large(self, count: int) -> str:
+        needed = (count + self._pool.count - self._pool.free) * SLOT_BYTES
         return (
             f"a capture of {needed / 2**20:.1f} MiB or more does not fit the ring of "
             f"{self.ring.nbytes / 2**20:.1f} MiB; choose fewer layers or heads, or raise ring_bytes"
         )
-
-    def _take_back(self, slots: list[Slots]) -> None:
-        for run in slots:
-            self._pool.take_back(run)
 
     def _acknowledge(self, packed: bytes) -> None:
         try:
@@ -181,7 +201,7 @@ class Outbox:
         except MessageError:
             return
         if isinstance(message, Acknowledgement) and message.sequence in self._pending:
-            self._take_back(self._pending.pop(message.sequence))
+            self.take_back(self._pending.pop(message.sequence))
             self._notices += message.notices
             if message.error:
                 self._tally.failed += 1

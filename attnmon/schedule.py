@@ -12,6 +12,9 @@ class Schedule:
     def __init__(self, frequency: int, epochs: Iterable[int]) -> None:
         self.frequency = frequency
         self._epochs_to_come = set(epochs)
+        self._overdue: Due | None = None
+        self._last: int | None = None
+        self._stride = 1
 
     def due(self, step: int, epoch: int | None) -> Due | None:
         """Why this step is due, if it is; an epoch is due once.
@@ -19,7 +22,27 @@ class Schedule:
         A step that is due for both reasons is the epoch's, so that every chosen epoch has its
         folder.
         """
+        if self._last is not None:
+            self._stride = step - self._last
+        self._last = step
         if epoch in self._epochs_to_come and epoch is not None:
             self._epochs_to_come.discard(epoch)
             return "epoch"
+        if self._overdue is not None:
+            overdue, self._overdue = self._overdue, None
+            return overdue
         return None if step % self.frequency else "step"
+
+    def next_is_due(self) -> bool:
+        """Whether the next step will be, if steps go on as they went. An epoch is a surprise."""
+        if self._last is None or self._overdue is not None:
+            return True
+        return (self._last + self._stride) % self.frequency == 0
+
+    def would_be_due(self, step: int) -> bool:
+        """Whether this step will be, as far as its number tells."""
+        return self._overdue is not None or step % self.frequency == 0
+
+    def postpone(self, due: Due) -> None:
+        """A due step was missed: the next one is due for the same reason."""
+        self._overdue = due

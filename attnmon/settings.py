@@ -7,8 +7,8 @@ training starts; what only shows in training is warned about and counted there.
 import difflib
 import operator
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -20,12 +20,18 @@ VISUALIZATION_TYPES = (*PICTURES, "statistics")
 DEFAULT_EPOCHS = (1, 5, 10)
 
 Heads = Literal["average", "all"] | int | Iterable[int]
-Layers = Literal["all"] | Iterable[int] | None
+Layers = str | int | Iterable[int | str] | None
+ROLES = ("encoder_self", "decoder_self", "decoder_cross")
 
 
 class Options(TypedDict, total=False):
     """Settings that both monitors take and few people need."""
 
+    capture: Literal["auto", "forward", "probe"]
+    """Where attention is seen: in the model's own "forward", in an extra one of one sample (the
+    "probe"), or "auto": in its own wherever that is safe."""
+    roles: Mapping[str, str]
+    """Module names, or patterns of them, to "encoder_self", "decoder_self" or "decoder_cross"."""
     batch_dim: int | None
     """Dimension of the batch in the model's inputs; None finds it out."""
     forward_fn: Callable[..., Any] | None
@@ -47,13 +53,15 @@ class Settings:
     save_on_epochs: frozenset[int]
     pictures: tuple[str, ...]
     statistics_files: bool
-    layers: tuple[int, ...] | None
-    """None is all; negative counts from the end."""
+    layers: tuple[int | str, ...] | None
+    """Indices, negative from the end, or patterns of module names; None is all."""
     heads: str | tuple[int, ...]
     max_workers: int
     sample: int
     save_raw_weights: bool
     use_tensorboard: bool
+    capture: str = "auto"
+    roles: Mapping[str, str] = field(default_factory=dict)
     batch_dim: int | None = None
     forward_fn: Callable[..., Any] | None = None
     on_full: str = "drop"
@@ -100,6 +108,8 @@ def check(
 
 def _checked_options(
     *,
+    capture: Any = "auto",
+    roles: Any = None,
     batch_dim: Any = None,
     forward_fn: Any = None,
     on_full: Any = "drop",
@@ -111,6 +121,8 @@ def _checked_options(
     if not isinstance(close_timeout, int | float) or not close_timeout >= 0:
         raise ValueError(f"close_timeout={close_timeout!r}: give seconds, 0 or more")
     return {
+        "capture": choice("capture", capture, ("auto", "forward", "probe")),
+        "roles": {str(k): choice("roles", v, ROLES) for k, v in dict(roles or {}).items()},
         "batch_dim": None if batch_dim is None else whole("batch_dim", batch_dim, at_least=0),
         "forward_fn": forward_fn,
         "on_full": choice("on_full", on_full, ("drop", "wait")),
@@ -156,15 +168,20 @@ def wholes(name: str, given: Iterable[Any], *, at_least: int | None = None) -> t
     return numbers
 
 
-def chosen_layers(given: Layers) -> tuple[int, ...] | None:
-    if given is None:
+def chosen_layers(given: Layers) -> tuple[int | str, ...] | None:
+    """None for all; else indices and name patterns, each once."""
+    if given is None or given == "all":
         return None
-    if isinstance(given, str):
-        choice("layers_to_visualize", given, ("all",))
-        return None
-    if isinstance(given, int):
-        return wholes("layers_to_visualize", [given])
-    return wholes("layers_to_visualize", given)
+    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    chosen = tuple(dict.fromkeys(_layer(item) for item in several))
+    if not chosen:
+        raise ValueError("layers_to_visualize=[]: nothing is chosen; name at least one, or 'all'")
+    return chosen
+
+
+def _layer(given: Any) -> int | str:
+    """An index, or a name or pattern as in 'decoder.layers.*'."""
+    return given if isinstance(given, str) and given else whole("layers_to_visualize", given)
 
 
 def chosen_heads(given: Heads) -> str | tuple[int, ...]:

@@ -1,177 +1,229 @@
-"""From a model and its inputs to the layers asked for: discover once, then look at those.
+"""From a model and its inputs to the layers asked for, by one of two ways.
 
-The first capture only counts the layers and tells their roles, since "the last layer" means
-nothing before that. Whenever the model makes calls that it did not make then, the places are
-chosen anew.
+The *probe* is an extra forward of one sample, after the step. The *forward* way looks on while the
+model makes its own: the step before a due one arms it. What it saw is published only if it was the
+forward of the very tensors that are logged; otherwise the probe takes its place.
+
+Either way the layers are counted first, since "the last layer" means nothing before that; and
+again whenever the model makes calls that it did not make then.
 """
 
 import weakref
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from attnmon.capture import Observation, Role, Sighting, assign_roles, discover, parse_role, probe
-from attnmon.guard import Guard
+from attnmon.capture import (
+    ForwardTap,
+    Inputs,
+    ModelCall,
+    Observation,
+    Sighting,
+    Tap,
+    discover,
+    is_sharded,
+    module_names,
+    probe,
+    runs_as_written,
+    tensors_in,
+    unwrap,
+)
+from attnmon.guard import logger
+from attnmon.handover import Handover, NotSeen, Taken
+from attnmon.inforward import Held, InForward
+from attnmon.places import Choice, Coverage, Key, Place, table
+from attnmon.recorded import Recorder
 from attnmon.settings import Settings
-
-Key = tuple[str, int]
-"""A module's name, and which of its calls in this forward: tied layers share a name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A layer that was chosen: where it stands in the model, and which of its heads are taken."""
-
-    name: str
-    role: Role
-    layer: int
-    heads: tuple[int, ...]
-
-
-Deliver = Callable[[Place, Observation], None]
 
 
 class Watcher:
-    """Remembers what a model's forward looks like, and what of it the user wants to see."""
+    """Remembers what a model's forward looks like, and takes of it what the user wants to see."""
 
-    def __init__(self, settings: Settings, guard: Guard) -> None:
+    def __init__(self, settings: Settings, handover: Handover) -> None:
+        self.recorded = Recorder(settings.sample)
+        self.known: dict[Key, Sighting] = {}
+        self.places: dict[Key, Place] = {}
         self._settings = settings
-        self._guard = guard
-        self._model: Callable[[], nn.Module | None] = _no_model
+        self._handover = handover
+        self._guard = handover.guard
+        self._choice = Choice(settings.layers, settings.head_indices)
+        self._refusals: dict[str, str] = {}
         self._batch_dim: int | None = 0
-        self._sightings: dict[Key, Sighting] = {}
-        self._places: dict[Key, Place] = {}
-        self._roles: dict[str, Role] = {}
-        self._recorded: dict[Key, Recorded] = {}
+        self._model: Callable[[], nn.Module | None] = _no_model
+        self._forward = InForward(handover, self, settings.sample)
+        self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
 
-    def watch(self, model: nn.Module | None, enc: Any, dec: Any, deliver: Deliver) -> int:
-        """Deliver every chosen layer's attention of one sample; the index of the sample.
+    # At a step that is due
 
-        Raises what the model raises, and what `deliver` does.
+    def take(self, model: nn.Module | None, enc: Any, dec: Any) -> Taken:
+        """Every chosen layer's attention of one sample, copied.
+
+        Raises what the model raises, `RingFull`, `NotSeen` when there is no way to look now.
         """
-        if model is not None and self._model() is not model:
+        held = self._held_for(tensors_in((enc, dec)))
+        taken = Taken(self._handover.draft(), self._settings.sample) if held is None else held.taken
+        with _given_back_on_error(taken):
+            if held is not None:
+                self._note_smaller_batch(taken.sample, held.batch)
+            elif model is not None:
+                self._require_probe(model)
+                self._probe(model, enc, dec, taken)
+            self._add_recorded(taken)
+        if not self.known:
+            self._guard.failed("nothing", _nothing_found(model, self._refusals))
+        return taken
+
+    def _held_for(self, logged: Inputs) -> Held | None:
+        held = self._forward.take()
+        if held is not None and not held.is_of(logged):
+            held.taken.draft.discard()
+            return None
+        return held
+
+    # The probe
+
+    def _require_probe(self, model: nn.Module) -> None:
+        if self._settings.capture == "forward" or is_sharded(unwrap(model)):
+            raise NotSeen
+
+    def _probe(self, model: nn.Module, enc: Any, dec: Any, taken: Taken) -> None:
+        if self._model() is not model or not self.known:
             self._discover(model, enc, dec)
-        self._note_recorded()
-        sample = self._settings.sample
-        if model is not None:
-            sample = self._look(model, enc, dec, deliver)
-        self._deliver_recorded(deliver)
-        if not self._sightings:
-            self._guard.failed("nothing", _nothing_found(model))
-        return sample
+        strangers = False
+
+        def receive(observation: Observation) -> None:
+            nonlocal strangers
+            key = (observation.name, observation.call)
+            strangers = strangers or key not in self.known
+            if key in self.places:
+                self._handover.put(self.places[key], observation.of_sample(0), taken.draft)
+
+        call = self._run_probe(model, enc, dec, receive)
+        taken.sample = call.sample
+        self._note_smaller_batch(call.sample, call.batch)
+        if strangers:
+            self.learn({})
+
+    def _run_probe(
+        self, model: nn.Module, enc: Any, dec: Any, receive: Callable[[Observation], None]
+    ) -> ModelCall:
+        with _first_error() as note:
+            return probe(
+                model,
+                enc,
+                dec,
+                receive,
+                note,
+                sample=self._settings.sample,
+                batch_dim=self._batch_dim,
+                forward_fn=self._settings.forward_fn,
+            )
 
     def _discover(self, model: nn.Module, enc: Any, dec: Any) -> None:
-        chosen = self._settings
+        batch_dim = self._settings.batch_dim
         with _first_error() as note:
             found = discover(
                 model,
                 enc,
                 dec,
                 note,
-                sample=chosen.sample,
-                batch_dim="auto" if chosen.batch_dim is None else chosen.batch_dim,
-                forward_fn=chosen.forward_fn,
+                sample=self._settings.sample,
+                batch_dim="auto" if batch_dim is None else batch_dim,
+                forward_fn=self._settings.forward_fn,
             )
-        self._sightings = {(seen.name, seen.call): seen for seen in found.sightings}
-        self._batch_dim = found.batch_dim
         self._model = weakref.ref(model)
+        self._batch_dim = found.batch_dim
+        self._refusals = dict(found.refusals)
+        self.learn({(seen.name, seen.call): seen for seen in found.sightings})
+
+    # The model's own forward
+
+    def arm(self, model: nn.Module | None) -> None:
+        """Look on at the model's next forwards, if it may be; None: at none."""
+        if self._armed is not None:
+            armed, tap = self._armed
+            if model is not None and armed() is model:
+                return
+            tap.remove()
+            self._armed = None
+        if model is None or not self._may_look_on(model):
+            return
+        if self._model() is not model:
+            self._model = weakref.ref(model)
+            self.learn({})
+        forward = self._forward
+        tap = ForwardTap(
+            model, forward.begin, forward.receive, forward.end, forward.fail, self._refuse
+        )
+        self._armed = (weakref.ref(model), tap)
+
+    def disarm(self) -> None:
+        self.arm(None)
+
+    @contextmanager
+    def looking_on(self) -> Iterator[None]:
+        """Look on at whatever forward is made in this block, of the model known or of any."""
+        self.disarm()
+        model = self._model()
+        names = {} if model is None else module_names(unwrap(model))
+        forward = self._forward
+        forward.begin(())
+        tap = Tap(names, forward.receive, forward.fail, self._refuse)
+        well = False
+        try:
+            with tap:
+                yield
+            well = True
+        finally:
+            forward.end(well)
+
+    def forget(self) -> None:
+        """Give back what is held, and let go of the model."""
+        self.disarm()
+        self._forward.discard()
+
+    def _may_look_on(self, model: nn.Module) -> bool:
+        return self._settings.capture != "probe" and runs_as_written(model)
+
+    def _refuse(self, name: str, why: str) -> None:
+        self._refusals[name] = why
+
+    # What is known of the model
+
+    def learn(self, sightings: Mapping[Key, Sighting]) -> None:
+        """These are the model's attention calls; none: they are to be counted anew."""
+        self.known = {**sightings}
         self._choose()
+        if sightings:
+            for kind, text in enumerate(self._choice.missing(self.known, self._roles)):
+                self._guard.warn_once(f"missing {kind}", text)
+            logger.info("attnmon: the attention of this model\n%s", table(self.coverage()))
 
-    def _look(self, model: nn.Module, enc: Any, dec: Any, deliver: Deliver) -> int:
-        strangers = False
+    def coverage(self) -> tuple[Coverage, ...]:
+        """A row for each layer: its role, where it was seen, whether and why not it is captured."""
+        return self._choice.coverage(self.known, self._roles, self._refusals.items())
 
-        def receive(observation: Observation) -> None:
-            nonlocal strangers
-            key = (observation.name, observation.call)
-            strangers = strangers or key not in self._sightings
-            place = self._places.get(key)
-            if place is not None:
-                deliver(place, observation.of_sample(0))
-
-        chosen = self._settings
-        with _first_error() as note:
-            call = probe(
-                model,
-                enc,
-                dec,
-                receive,
-                note,
-                sample=chosen.sample,
-                batch_dim=self._batch_dim,
-                forward_fn=chosen.forward_fn,
-            )
-        if strangers:
-            self._model = _no_model  # it has changed its ways: discover again next time
-        if call.sample != chosen.sample:
-            self._guard.warn_once("sample", _smaller_batch(chosen.sample, call.batch))
-        return call.sample
-
-    # What the user has himself
-
-    def record(self, observation: Observation, role: str | None) -> None:
-        """Keep it until the next `log_attention`, which copies it if it is due."""
-        calls = sum(name == observation.name for name, _ in self._recorded)
-        key = (observation.name, calls)
-        if role is not None:
-            self._roles[observation.name] = parse_role(role)
-        versions = tuple(tensor._version for tensor in tensors_of(observation))
-        self._recorded[key] = Recorded(replace(observation, call=calls), versions)
-
-    def forget_recorded(self) -> None:
-        """What was not due is not kept: it would hold the step's memory."""
-        self._recorded.clear()
-
-    def _note_recorded(self) -> None:
-        new = {key: kept for key, kept in self._recorded.items() if key not in self._sightings}
-        for key, kept in new.items():
-            self._sightings[key] = Sighting.of(kept.observation, self._sample_in(kept.observation))
-        if new:
-            self._choose()
-
-    def _deliver_recorded(self, deliver: Deliver) -> None:
-        for key, kept in self._recorded.items():
-            place = self._places.get(key)
-            if place is not None:
-                deliver(place, kept.unchanged().of_sample(self._sample_in(kept.observation)))
-
-    def _sample_in(self, observation: Observation) -> int:
-        return min(self._settings.sample, max(observation.batch - 1, 0))
-
-    # Which layers and heads
+    @property
+    def _roles(self) -> dict[str, str]:
+        return {**self._settings.roles, **self.recorded.roles}
 
     def _choose(self) -> None:
-        positions = assign_roles(tuple(self._sightings.values()), self._roles)
-        layers: defaultdict[Role, list[Key]] = defaultdict(list)
-        for key, position in positions.items():
-            layers[position.role].append(key)
-        wanted = {key for keys in layers.values() for key in self._wanted(keys)}
-        if not wanted and positions:
-            counts = {role: len(keys) for role, keys in layers.items()}
-            self._guard.warn_once("layers", _no_such_layer(self._settings.layers, counts))
-        self._places = {
-            key: Place(key[0], position.role, position.layer, heads)
-            for key, position in positions.items()
-            if key in wanted and (heads := self._heads(self._sightings[key]))
-        }
+        self.places = self._choice.places(self.known, self._roles)
 
-    def _wanted(self, keys: list[Key]) -> Iterable[Key]:
-        """Of the layers of one role, in their order, those that were asked for."""
-        if self._settings.layers is None:
-            return keys
-        return [keys[i] for i in self._settings.layers if -len(keys) <= i < len(keys)]
+    def _add_recorded(self, taken: Taken) -> None:
+        new = {key: seen for key, seen in self.recorded.sightings() if key not in self.known}
+        if new:
+            self.known |= new
+            self._choose()
+        for key, observation in self.recorded.samples():
+            if key in self.places:
+                self._handover.put(self.places[key], observation, taken.draft)
 
-    def _heads(self, sighting: Sighting) -> tuple[int, ...]:
-        chosen = self._settings.head_indices
-        if chosen is None:
-            return tuple(range(sighting.heads))
-        heads = tuple(head for head in chosen if head < sighting.heads)
-        if heads != chosen:
-            self._guard.warn_once("heads", _no_such_head(chosen, sighting))
-        return heads
+    def _note_smaller_batch(self, sample: int, batch: int) -> None:
+        if sample != self._settings.sample:
+            self._guard.warn_once("sample", _smaller_batch(self._settings.sample, batch))
 
 
 def _no_model() -> None:
@@ -187,31 +239,22 @@ def _first_error() -> Iterator[Callable[[Exception], None]]:
         raise errors[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Attention the user gave, with the versions its tensors had then."""
-
-    observation: Observation
-    versions: tuple[int, ...]
-
-    def unchanged(self) -> Observation:
-        """The observation; marked when its tensors were written to since it was given."""
-        if tuple(tensor._version for tensor in tensors_of(self.observation)) == self.versions:
-            return self.observation
-        return replace(self.observation, note="changed in place after it was recorded")
+@contextmanager
+def _given_back_on_error(taken: Taken) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        taken.draft.discard()
+        raise
 
 
-def tensors_of(observation: Observation) -> list[Tensor]:
-    given = (observation.weights, observation.query, observation.key, observation.bias)
-    return [tensor for tensor in given if tensor is not None]
-
-
-def _nothing_found(model: nn.Module | None) -> str:
+def _nothing_found(model: nn.Module | None, refusals: Mapping[str, str]) -> str:
     seen = "no model was given"
     if model is not None:
         seen = f"no attention was seen in {type(model).__name__}"
+    because = "".join(f" ({name}: {why})" for name, why in list(refusals.items())[:1])
     return (
-        f"{seen}: 0 layers can be captured. Attention is found where it is computed by "
+        f"{seen}: 0 layers can be captured{because}. Attention is found where it is computed by "
         "scaled_dot_product_attention, nn.MultiheadAttention or softmax(query · key) · value; give "
         "other weights with monitor.record(name, weights=...). Training goes on."
     )
@@ -221,16 +264,4 @@ def _smaller_batch(wanted: int, batch: int) -> str:
     return (
         f"batch_idx_to_visualize={wanted}, but a batch had only {batch} samples; its last one is "
         "shown instead. metadata.sample in the statistics says which was taken."
-    )
-
-
-def _no_such_layer(wanted: tuple[int, ...] | None, counts: dict[Role, int]) -> str:
-    there = ", ".join(f"{role.stack} {role.type} 0 … {n - 1}" for role, n in counts.items())
-    return f"layers_to_visualize={list(wanted or ())}: none of these exist; there are {there}."
-
-
-def _no_such_head(wanted: tuple[int, ...], sighting: Sighting) -> str:
-    return (
-        f"heads_to_visualize={list(wanted)}: {sighting.name or 'the model'} has the heads "
-        f"0 … {sighting.heads - 1}; those that do not exist are left out."
     )

@@ -285,7 +285,7 @@ def test_closing_again_returns_the_same_accounts_and_logs_one_line(
     assert monitor.close() == first
     monitor.log_attention(LanguageModel(), batch(), step=100)
     assert monitor.close()["captured"] == 1
-    (line,) = [r.getMessage() for r in caplog.records if "captured" in r.getMessage()]
+    (line,) = [r.getMessage() for r in caplog.records if "captured," in r.getMessage()]
     assert "1 captured, 1 rendered, 0 dropped, 0 failed" in line
     assert str(tmp_path) in line
 

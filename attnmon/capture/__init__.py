@@ -3,6 +3,13 @@
 Gives `Observation`s, tensors of the model's own, and decides nothing of what becomes of them.
 """
 
+from attnmon.capture.forward import (
+    ForwardTap,
+    Inputs,
+    is_sharded,
+    runs_as_written,
+    tensors_in,
+)
 from attnmon.capture.given import given
 from attnmon.capture.inputs import ForwardFunction, InputError, ModelCall, model_call
 from attnmon.capture.naming import module_names, unwrap
@@ -15,7 +22,9 @@ __all__ = [
     "ROLES",
     "Discovery",
     "ForwardFunction",
+    "ForwardTap",
     "InputError",
+    "Inputs",
     "ModelCall",
     "Observation",
     "Position",
@@ -26,9 +35,12 @@ __all__ = [
     "discover",
     "given",
     "is_causal",
+    "is_sharded",
     "model_call",
     "module_names",
     "parse_role",
     "probe",
+    "runs_as_written",
+    "tensors_in",
     "unwrap",
 ]

@@ -1,0 +1,132 @@
+"""The tap inside the model's own next forward: nothing is computed twice.
+
+Hooks stand on the model only from the moment a forward is wanted until it is no longer. They do
+not follow the model elsewhere: in a copy, or in a file, there is a stand-in that does nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attnmon.capture.naming import module_names, unwrap
+from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap
+
+Inputs = tuple[Tensor, ...]
+"""The tensors among a forward's arguments, as they are."""
+
+
+class ForwardTap:
+    """Taps each forward of the model that is made with gradients, until `remove`.
+
+    before: called when a forward begins, with its inputs; after: when it has ended, with whether it
+    ended well. What these and `receive` raise goes to `on_error`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        before: Callable[[Inputs], None],
+        receive: Receive,
+        after: Callable[[bool], None],
+        on_error: OnError,
+        refused: OnRefusal,
+    ) -> None:
+        root = unwrap(model)
+        self._before = before
+        self._after = after
+        self._on_error = on_error
+        self._depth = 0
+        self._tap: Tap | None = None
+        self._make_tap = lambda: Tap(module_names(root), receive, on_error, refused)
+        enter, leave = Hook(self._enter), Hook(self._leave)
+        self._handles = (
+            root.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
+            root.register_forward_hook(leave, always_call=True),
+        )
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        self._depth += 1
+        if self._depth > 1 or not torch.is_grad_enabled():
+            return  # its own inner call, or a validation between two steps
+        try:
+            self._before(tensors_in((args, kwargs)))
+            self._tap = self._make_tap()
+        except Exception as error:
+            self._on_error(error)
+        else:
+            self._tap.__enter__()
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._depth = max(self._depth - 1, 0)
+        if self._depth or self._tap is None:
+            return
+        tap, self._tap = self._tap, None
+        tap.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        try:
+            self._after(output is not None)
+        except Exception as error:
+            self._on_error(error)
+
+
+class Hook:
+    """A hook that stays behind when its module is copied or saved."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> None:
+        self._call(*args)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
+        return nothing
+
+    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
+        return _stand_in, ()
+
+
+def nothing(*args: Any) -> None:
+    """What stands in a copied model's list of hooks for one of ours."""
+
+
+def _stand_in() -> Callable[..., None]:
+    return nothing
+
+
+def runs_as_written(model: nn.Module) -> bool:
+    """Whether its forward is plain Python all the way: a compiled one would be traced anew."""
+    return not any(
+        getattr(module, "_compiled_call_impl", None) is not None or "_orig_mod" in module._modules
+        for module in model.modules()
+    )
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a forward of it gathers its parameters from other processes.
+
+    Then one process alone cannot make an extra forward: it would wait for the others for ever.
+    FSDP1 is told by its class, FSDP2 and tensor parallelism by DTensor, ZeRO-3 by its mark.
+    """
+    if any(_named(module, "FullyShardedDataParallel") for module in model.modules()):
+        return True
+    return any(_named(p, "DTensor") or hasattr(p, "ds_id") for p in model.parameters())
+
+
+def _named(value: object, name: str) -> bool:
+    return any(base.__name__ == name for base in type(value).__mro__)
+
+
+def tensors_in(value: Any) -> Inputs:
+    """All tensors in nested tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        return (value,)
+    if isinstance(value, dict) or hasattr(value, "values"):
+        return tensors_in(tuple(value.values()))
+    if isinstance(value, (tuple, list)):
+        return tuple(tensor for item in value for tensor in tensors_in(item))
+    return ()

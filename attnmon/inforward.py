@@ -1,0 +1,143 @@
+"""What the model's own latest forward showed, copied and held until it is logged."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from torch import Tensor
+
+from attnmon.capture import Inputs, Observation, Sighting
+from attnmon.handover import Handover, Taken
+from attnmon.places import Key, Place
+
+
+class Plan(Protocol):
+    """The part of the watcher that this needs: what is wanted, and whom to tell of what is new."""
+
+    @property
+    def places(self) -> Mapping[Key, Place]: ...
+    @property
+    def known(self) -> Mapping[Key, Sighting]: ...
+    def learn(self, sightings: Mapping[Key, Sighting]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A capture that waits to be logged, and the inputs of the forward it is of."""
+
+    taken: Taken
+    inputs: Inputs
+    batch: int
+
+    def is_of(self, logged: Inputs) -> bool:
+        """Whether it was the forward of these tensors; of none in particular, any will do."""
+        return not logged or any(one is other for one in logged for other in self.inputs)
+
+
+class InForward:
+    """Takes what the tap reports during one forward after another; keeps the latest.
+
+    A model seen for the first time has no places yet: its layers are cloned, one sample of each,
+    until the forward is over and the layers are counted.
+    """
+
+    def __init__(self, handover: Handover, plan: Plan, sample: int) -> None:
+        self._handover = handover
+        self._plan = plan
+        self._wanted = sample
+        self._held: Held | None = None
+        self._error: Exception | None = None
+        self._clones: dict[Key, tuple[Sighting, Observation]] = {}
+        self._strangers = False
+
+    def begin(self, inputs: Inputs) -> None:
+        """A forward of these inputs begins."""
+        self.discard()
+        batch = next((t.shape[0] for t in inputs if t.dim()), 0)
+        sample = min(self._wanted, max(batch - 1, 0))
+        self._held = Held(Taken(self._handover.draft(), sample), inputs, batch)
+
+    def receive(self, observation: Observation) -> None:
+        """One attention call of it; timed, since it is training that waits."""
+        if self._held is None or self._error is not None:
+            return
+        started = time.perf_counter()
+        try:
+            self._take(observation, self._held)
+        finally:
+            self._handover.tally.hook_seconds += time.perf_counter() - started
+
+    def end(self, well: bool) -> None:
+        """The forward is over; `well` is False when it raised."""
+        if not well:
+            self.discard()
+        elif self._clones and self._error is None:
+            self._deliver_clones()
+        elif self._strangers:
+            self._plan.learn({})  # it has changed its ways: count its layers anew
+
+    def fail(self, error: Exception) -> None:
+        """Something of ours went wrong; it is raised when the capture is asked for."""
+        self._error = self._error or error
+
+    def take(self) -> Held | None:
+        """Give up what is held, to whoever asked. Raises what went wrong in taking it."""
+        held, self._held = self._held, None
+        error, self._error = self._error, None
+        if error is not None:
+            if held is not None:
+                held.taken.draft.discard()
+            raise error
+        return held
+
+    def discard(self) -> None:
+        if self._held is not None:
+            self._held.taken.draft.discard()
+        self._held = self._error = None
+        self._clones = {}
+        self._strangers = False
+
+    def _take(self, observation: Observation, held: Held) -> None:
+        key = (observation.name, observation.call)
+        index = self._index(observation, held)
+        if not self._plan.known:
+            clone = _cloned(observation.of_sample(index))
+            sighting = replace(Sighting.of(clone), batch=observation.batch)
+            self._clones[key] = (sighting, clone)
+        elif key not in self._plan.known:
+            self._strangers = True
+        elif key in self._plan.places:
+            self._handover.put(
+                self._plan.places[key], observation.of_sample(index), held.taken.draft
+            )
+
+    def _index(self, observation: Observation, held: Held) -> int:
+        """Where the sample's attention begins: windowed attention has several to a sample."""
+        each = observation.batch // held.batch if held.batch else 1
+        if not each or observation.batch % held.batch:
+            each = 1
+        return min(held.taken.sample * each, observation.batch - 1)
+
+    def _deliver_clones(self) -> None:
+        assert self._held is not None
+        self._plan.learn({key: sighting for key, (sighting, _) in self._clones.items()})
+        for key, (_, clone) in self._clones.items():
+            if key in self._plan.places:
+                self._handover.put(self._plan.places[key], clone, self._held.taken.draft)
+        self._clones = {}
+
+
+def _cloned(observation: Observation) -> Observation:
+    def clone(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.clone()
+
+    return replace(
+        observation,
+        weights=clone(observation.weights),
+        query=clone(observation.query),
+        key=clone(observation.key),
+        bias=clone(observation.bias),
+        value=None,
+        output=None,
+    )

@@ -258,6 +258,35 @@ def test_what_is_no_attention_is_not_told(way: Callable[[], object]) -> None:
     assert watch(nn.Module(), way) == []
 
 
+class Talking(nn.Module):
+    """Heads mixed by a parameter after the softmax, as in CaiT: not followed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(HEADS, HEADS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = (Q @ K.mT).softmax(-1) + x
+        return self.mix(weights.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) @ V
+
+
+def test_weights_that_are_lost_sight_of_are_refused_once() -> None:
+    """A layer that is told beside it is not."""
+    model = nn.Sequential(Talking(), Named(operators))
+    told: list[Observation] = []
+    refused: list[tuple[str, str]] = []
+    tap = Tap(module_names(model), told.append, pytest.fail, lambda *why: refused.append(why))
+    with tap:
+        model[0](torch.zeros(()))
+        model[1]()
+        attention = nn.MultiheadAttention(8, 2)
+        attention(Q[0], Q[0], Q[0])
+    assert [seen.name for seen in told] == ["1.inner", ""]
+    assert [(name, why.split(" whose")[0]) for name, why in refused] == [
+        ("0", "a softmax over query · key")
+    ]
+
+
 class Block(nn.Module):
     """nanoGPT's attention without the fused kernel, trained with dropout."""
 

@@ -309,3 +309,37 @@ def test_a_sample_that_is_not_there() -> None:
     told = watch(nn.Module(), lambda: F.scaled_dot_product_attention(query, query, query))
     with pytest.raises(IndexError, match="sample 2 of a batch of 2"):
         told[0].of_sample(2)
+
+
+def test_a_function_of_the_users_own_around_multi_head_attention(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It runs as often as without the tap, and what it calls is told."""
+    original, calls = F.multi_head_attention_forward, []
+
+    def wrapper(*args: object, **kwargs: object) -> object:
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(F, "multi_head_attention_forward", wrapper)
+    attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+    x = torch.randn(2, 6, WIDTH)
+    told = watch(attention, lambda: attention(x, x, x))
+    assert (len(told), len(calls)) == (1, 1)
+
+
+class Own(Tensor):
+    """A class of tensors of the user's own."""
+
+
+def test_multi_head_attention_on_a_class_of_tensors_is_refused() -> None:
+    attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+    x = torch.randn(2, 6, WIDTH).as_subclass(Own)
+    reasons: list[str] = []
+    told: list[Observation] = []
+    names = module_names(attention)
+    with Tap(names, told.append, pytest.fail, lambda name, why: reasons.append(why)):
+        result = attention(x, x, x)[0]
+    assert result.shape == x.shape
+    assert told == []
+    assert [why.split(" of ")[0] for why in reasons] == ["multi_head_attention_forward"]

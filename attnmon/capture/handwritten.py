@@ -14,6 +14,8 @@ from attnmon.capture.observation import Observation
 class Weighting:
     """A product of softmax weights with something else: attention, if it sums over the keys."""
 
+    number: int
+    """Of the softmax, in the order of the forward."""
     weights: Tensor
     value: Tensor
     output: Tensor

@@ -12,6 +12,7 @@ from attnmon.capture import registered
 from attnmon.capture.adapter import (
     Adapter,
     Place,
+    Refused,
     autocast_rounding,
     plain_mask,
     require_plain,
@@ -29,6 +30,8 @@ def adapter_of(function: Callable[..., Any]) -> Adapter | None:
     """
     if function is F.scaled_dot_product_attention:
         return scaled_dot_product_attention
+    if function is F.multi_head_attention_forward:
+        return multi_head_attention_forward
     if isinstance(function, HigherOrderOperator):
         return flex_attention if function.__name__ == "flex_attention" else None
     if isinstance(function, (OpOverload, OpOverloadPacket)):
@@ -65,4 +68,14 @@ def scaled_dot_product_attention(
         scale=default_scale(query) if scale is None else float(scale),
         causal=is_causal,
         rounding=autocast_rounding(query),
+    )
+
+
+def multi_head_attention_forward(
+    place: Place, result: object, *_: object, **__: object
+) -> Observation:
+    """Its inside is told by the tap; it comes here only where the tap could not enter."""
+    raise Refused(
+        "multi_head_attention_forward of a tensor class, or replaced: "
+        "give query and key to record()"
     )

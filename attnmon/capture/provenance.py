@@ -23,6 +23,8 @@ Function = Callable[..., Any]
 class _Weights:
     """Of a tensor that left a softmax over scores."""
 
+    number: int
+    """Which softmax over scores it was, in the order of the forward."""
     keys_at: int
     """The normalised dimension, counted from the end."""
     told: Tensor | None = None
@@ -38,6 +40,8 @@ class Provenance:
 
     def __init__(self) -> None:
         self._origins: dict[int, tuple[weakref.ref[Tensor], _Origin]] = {}
+        self.softmaxes = 0
+        """How many were taken over scores so far."""
 
     def before(self, operation: Operation, function: Function, args: Any, kwargs: Any) -> None:
         """To be called before the function: dropout in place would take the weights with it."""
@@ -73,7 +77,14 @@ class Provenance:
             if isinstance(origin, _Weights):
                 told = factor if origin.told is None else origin.told
                 return Weighting(
-                    told, factors[1 - at], result, origin.keys_at, origin.dropped, at == 0, equation
+                    origin.number,
+                    told,
+                    factors[1 - at],
+                    result,
+                    origin.keys_at,
+                    origin.dropped,
+                    at == 0,
+                    equation,
                 )
         if not any(self._is_parameter(factor) for factor in factors):
             self._note(result, "scores")
@@ -83,7 +94,9 @@ class Provenance:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         scores = next(_tensors((*args, *kwargs.values())), None)
         if self._origin(scores) == "scores" and isinstance(dim, int):
-            self._note(result, _Weights(dim if dim < 0 else dim - result.dim()))
+            keys_at = dim if dim < 0 else dim - result.dim()
+            self._note(result, _Weights(self.softmaxes, keys_at))
+            self.softmaxes += 1
 
     def _carry(
         self, operation: Operation, function: Function, args: Any, kwargs: Any, result: Tensor

@@ -26,9 +26,19 @@ OnError = Callable[[Exception], None]
 OnRefusal = Callable[[str, str], None]
 """Called with a module's name, and why its attention is not told."""
 
+_MULTI_HEAD = F.multi_head_attention_forward
+_CAN_ENTER = isinstance(_MULTI_HEAD, FunctionType) and (
+    "has_torch_function" in _MULTI_HEAD.__code__.co_names
+)
+"""Not where a user's own function took its place before this module was loaded."""
 
 _PLAIN = {torch.Tensor, torch.nn.Parameter}
 """Other tensors may want a function's call whole, as this mode would have it."""
+
+_UNUSED = (
+    "a softmax over query · key whose weights were in no product with values that is known: "
+    "give them to record()"
+)
 
 
 def ignore_refusal(name: str, why: str) -> None:
@@ -58,6 +68,19 @@ class Tap(TorchFunctionMode):
         self._calls: Counter[str] = Counter()
         self._heads: list[int] = []
         self._provenance = Provenance()
+        self._unused: list[str | None] = []
+        """For each softmax over scores, its module, until its weights are used."""
+
+    def __enter__(self) -> "Tap":
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        if not self._heads and exception[0] is None:  # not inside _enter
+            for name in self._unused:
+                if name is not None:
+                    self._guard(self._refused, name, _UNUSED)
 
     def __torch_function__(
         self,
@@ -69,22 +92,26 @@ class Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if torch._C._current_graph_task_id() != -1:
             return func(*args, **kwargs)
-        if func is F.multi_head_attention_forward and _PLAIN.issuperset(types):
-            return self._enter(func, args, kwargs)
-        if (adapter := adapter_of(func)) is not None:
-            result = func(*args, **kwargs)
-            self._guard(self._tell_kernel, adapter, result, args, kwargs)
-            return result
-        if (operation := operation_of(func)) is not None:
+        if func is F.multi_head_attention_forward and _CAN_ENTER and _PLAIN.issuperset(types):
+            return self._enter(args, kwargs)
+        try:
+            adapter, operation = adapter_of(func), operation_of(func)
+        except Exception as error:
+            self._on_error(error)
+            return func(*args, **kwargs)
+        if operation is not None:
             return self._follow(operation, func, args, kwargs)
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if adapter is not None:
+            self._guard(self._tell_kernel, adapter, result, args, kwargs)
+        return result
 
-    def _enter(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the function's inside under this mode, which was popped for the call itself."""
         self._heads.append(kwargs["num_heads"] if "num_heads" in kwargs else args[4])
         try:
             with self:
-                return _without_handing_over(function)(*args, **kwargs)
+                return _multi_head_inside()(*args, **kwargs)
         finally:
             self._heads.pop()
 
@@ -109,8 +136,11 @@ class Tap(TorchFunctionMode):
         self, operation: Operation, func: Any, args: Any, kwargs: Any, result: Any
     ) -> None:
         weighting = self._provenance.after(operation, func, args, kwargs, result)
+        if len(self._unused) < self._provenance.softmaxes:
+            self._unused.append(self._place().name)
         observation = None if weighting is None else weighting.observed(self._place())
-        if observation is not None:
+        if weighting is not None and observation is not None:
+            self._unused[weighting.number] = None
             self._tell(observation)
 
     def _tell(self, observation: Observation) -> None:
@@ -131,12 +161,11 @@ class Tap(TorchFunctionMode):
             self._on_error(error)
 
 
-def _without_handing_over(function: Any) -> Callable[..., Any]:
-    """The same function, but one that does not ask whether a mode wants its call whole.
+def _multi_head_inside() -> Callable[..., Any]:
+    """The function, but one that does not ask whether a mode wants its call whole.
 
     Made anew each time, so that whatever the user has put into its module is what it calls.
     """
+    function: Any = _MULTI_HEAD
     scope = {**function.__globals__, "has_torch_function": lambda tensors: False}
-    return FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
-    )
+    return FunctionType(function.__code__, scope, function.__name__, function.__defaults__)

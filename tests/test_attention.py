@@ -235,6 +235,12 @@ def test_large_logits_do_not_overflow() -> None:
     np.testing.assert_allclose(given.layer().full(), reference(given), atol=1e-6)
 
 
+def test_a_sink_far_above_all_logits_takes_everything() -> None:
+    given = small()
+    given.arrays["sinks"] = np.array([200, -200], np.float32)
+    np.testing.assert_allclose(given.layer().full(), reference(given), atol=1e-6)
+
+
 def test_memory_that_ends_too_early_is_refused() -> None:
     message = small().layer().attention
     layer = LayerAttention(replace(message, query=Block(10_000, "float32", (2, 6, 4))), bytes(500))

@@ -98,6 +98,31 @@ def test_a_cell_is_masked_when_no_query_in_it_may_attend_to_any_key_in_it(
     np.testing.assert_array_equal(found.masked, pool(allowed, side, "max") == 0)
 
 
+@pytest.mark.parametrize("pooling", ["mass", "max"])
+def test_cells_may_lie_across_tiles(pooling: Pooling) -> None:
+    """700 queries in cells of 14 and 9; tiles of 128, and not of all heads for the later ones."""
+    bias = np.random.default_rng(0).random((5, 700, 700)) < 0.001
+    bias[:, :, 0] = True
+    layer = random_layer(0, 5, 700, 700, causal=True, bias=bias)
+    found = survey(layer, average_side=50, head_side=80, heads=[4, 0], pooling=pooling)
+    assert found.average is not None
+    assert found.per_head is not None
+    weights = layer.full().astype(np.float64)
+    average = pool(weights.mean(axis=0), 50, pooling)
+    np.testing.assert_allclose(found.average.values, average, atol=1e-6)
+    for values, head in zip(found.per_head.values, [4, 0], strict=True):
+        np.testing.assert_allclose(values, pool(weights[head], 80, pooling), atol=1e-6)
+    allowed = bias.any(axis=0) & np.tri(700, dtype=bool)
+    np.testing.assert_array_equal(found.average.masked, pool(allowed, 50, "max") == 0)
+
+
+def test_what_is_masked_is_known_of_weights_too() -> None:
+    weights = np.tri(10, 20, dtype=np.float32)
+    found = survey(layer_of(causal=True, weights=weights[None]), average_side=4).average
+    assert found is not None
+    np.testing.assert_array_equal(found.masked, pool(weights, 4, "max") == 0)
+
+
 def test_thin_lines_keep_their_weight() -> None:
     """A diagonal of 0.6 and a first key of 0.3, pooled eightfold; a mean would leave 0.08."""
     weights = 0.6 * np.eye(64) + 0.1 / 64

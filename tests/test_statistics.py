@@ -156,9 +156,25 @@ def test_a_long_sequence_keeps_five_decimals() -> None:
 def test_what_went_to_a_sink_is_no_error_of_the_row_sum() -> None:
     rng = np.random.default_rng(0)
     query, key = rng.standard_normal((2, 2, 9, 4), np.float32)
-    found = statistics_of(layer_of(query=query, key=key, sinks=np.array([0, 3], np.float32)))
+    sinks = np.array([0, 30], np.float32)
+    found = statistics_of(layer_of(query=query, key=key, sinks=sinks))
     assert found.row_sum_error < 1e-6
-    assert 0 < found.mean < 1 / 9
+    logits = query.astype(np.float64) @ key.astype(np.float64).transpose(0, 2, 1)
+    column = np.broadcast_to(sinks[:, None, None], (2, 9, 1))
+    weights = softmax(np.concatenate([logits, column], axis=2))[:, :, :9]
+    compare(found, weights, np.ones((1, 1, 1)), np.arange(9))
+
+
+@pytest.mark.parametrize("masked", [-np.inf, np.finfo(np.float32).min, -65_504.0, -10_000.0])
+def test_each_way_to_mask_leaves_the_same_choice(masked: float) -> None:
+    rng = np.random.default_rng(0)
+    query, key = rng.standard_normal((2, 2, 9, 4), np.float32)
+    allowed = np.arange(9) < 5
+    bias = np.where(allowed, 0, masked).astype(np.float32)
+    found = statistics_of(layer_of(query=query, key=key, bias=bias))
+    expected = statistics_of(layer_of(query=query, key=key, bias=allowed))
+    assert found.heads["entropy"] == pytest.approx(expected.heads["entropy"])
+    assert found.heads["max_logit"] == expected.heads["max_logit"]
 
 
 def test_rows_that_are_no_softmax_are_told() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from attnmon_renderer.arrays import Floats, Rows, Scratch
 from attnmon_renderer.grid import Grid
+from attnmon_renderer.masks import MaskTile
 from attnmon_renderer.tile import Tile
 
 Place = tuple[slice, slice]  # rows and columns of cells
@@ -29,13 +30,15 @@ class Pool(ABC):
         self._wants_average = average
         self._heads = heads
         self._sent = sent
+        self._mask: MaskTile | None = None
         self._scratch = Scratch()
 
     @np.errstate(all="ignore")
     def add(self, tile: Tile) -> None:
         """Gather a tile."""
         place = self.grid.place(tile.rows, tile.numerators.shape[2])
-        if tile.heads.start == 0 or tile.mask.differs_by_head:
+        if tile.mask is not self._mask:  # heads that share a mask share the object
+            self._mask = tile.mask
             self.masked[place] &= ~self.grid.allowed(tile.mask)
         self._add_weights(tile, place)
 

@@ -29,10 +29,6 @@ class MaskTile:
     bias: npt.NDArray[Any] | None
     """As it was sent, broadcastable to [heads, rows, keys]."""
 
-    @property
-    def differs_by_head(self) -> bool:
-        return self.bias is not None and len(self.bias) > 1
-
     def apply_to(self, logits: Floats) -> None:
         """Mask [heads, rows, keys] in place. What lies in the future is overwritten, NaN or not."""
         if self.bias is not None:
@@ -66,11 +62,8 @@ class MaskTile:
         """[1 or heads, 1 or rows] how many keys each query may attend to."""
         if self.bias is not None:
             return np.asarray(np.count_nonzero(self.allowed, axis=2))
-        return (
-            np.minimum(self.rows.indices + 1, self.keys)[None]
-            if self.causal
-            else np.array([[self.keys]])
-        )
+        past = self.rows.indices + 1 if self.causal else np.array([self.keys])
+        return np.asarray(np.minimum(past, self.keys)[None])
 
 
 class Mask:

@@ -137,9 +137,8 @@ def _entropies(tile: Tile, sums: Rowwise) -> Rowwise:
     if tile.logits is None:
         logarithms = np.log(np.maximum(tile.numerators, np.finfo(np.float32).tiny))
         return np.asarray(-np.einsum("hrk,hrk->hr", tile.numerators, logarithms))
-    log_totals = np.where(tile.factors == 0, 0, -np.log(tile.factors))
     products = np.einsum("hrk,hrk->hr", tile.numerators, tile.logits)
-    return np.asarray(sums * log_totals - tile.factors * products)
+    return np.asarray(-sums * np.log(tile.factors) - tile.factors * products)
 
 
 def _sum_rows(values: Rowwise, counted: Booleans) -> Doubles:

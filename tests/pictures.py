@@ -1,13 +1,17 @@
 """Attention to draw in tests: made up, but with the features of the real thing."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
-from attnmon_renderer.drawing import Axis, Caption, GridPicture, MapPicture, Panel, Png
+from attnmon_renderer.drawing import Axis, Caption, GridPicture, MapPicture, Panel, Png, plain
+from attnmon_renderer.drawing.colours import WHITE
+from attnmon_renderer.drawing.isolation import default_settings
 from attnmon_renderer.drawing.lettering import width
 from attnmon_renderer.drawing.page import Font, Map, Page
+from attnmon_renderer.drawing.paint import paint
 
 for bold in (False, True):
     width("0", Font(9, bold))  # matplotlib keeps font files open: before any test looks for them
@@ -91,3 +95,32 @@ def rows_of(area: Map) -> slice:
 
 def columns_of(area: Map) -> slice:
     return slice(area.x, area.x + area.width)
+
+
+def assert_matplotlib_draws_the_same(pixels: np.ndarray, page: Page) -> None:
+    """No pixel inside a map differs from matplotlib's drawing, and at most 0.1 % of the others."""
+    with default_settings():
+        figure = plain.figure(page)
+        figure.canvas.draw()
+        expected = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]
+    differs = (pixels != expected).any(axis=2)
+    assert not differs[inside_maps(page)].any()
+    assert differs.mean() <= 0.001
+
+
+def assert_texts_stand_apart(page: Page) -> None:
+    """Drawn one by one, no text leaves the page, touches its edge, a map, or another text."""
+    taken = inside_maps(page)
+    bar = page.bar
+    taken[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = True
+    taken[[0, -1]] = taken[:, [0, -1]] = True
+    for block in page.blocks:
+        taken[block.y : block.y + block.height, block.x : block.x + block.width] = True
+    empty = replace(page, maps=(), blocks=(), scale=replace(page.scale, ticks=()))
+    for text in page.texts:
+        ink = paint(replace(empty, texts=(text,)))
+        ink[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = WHITE
+        inked = ink < WHITE
+        assert inked.any(), text
+        assert not (inked & taken).any(), text
+        taken |= inked

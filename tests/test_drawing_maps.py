@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from pictures import (
     CAPTION,
+    assert_matplotlib_draws_the_same,
+    assert_texts_stand_apart,
     attention,
     columns_of,
     decoded,
     grid_picture,
-    inside_maps,
     map_picture,
     nothing_masked,
     panel,
@@ -29,10 +30,8 @@ from attnmon_renderer.drawing import (
     heat_map,
     layer_comparison,
     maps,
-    plain,
 )
 from attnmon_renderer.drawing.colours import LEVELS, NOT_FINITE, WEIGHTS
-from attnmon_renderer.drawing.isolation import default_settings
 from attnmon_renderer.drawing.page import Page
 
 Array = np.ndarray[Any, Any]
@@ -78,20 +77,10 @@ def drawn(picture: MapPicture | GridPicture | ComparisonPicture) -> Array:
     return decoded(layer_comparison(picture))
 
 
-def drawn_by_matplotlib(page: Page) -> Array:
-    with default_settings():
-        figure = plain.figure(page)
-        figure.canvas.draw()
-        return np.asarray(figure.canvas.buffer_rgba())[:, :, :3].copy()
-
-
 @pytest.mark.parametrize("name", PICTURES)
 def test_picture_is_matplotlibs_own(name: str) -> None:
     """No pixel inside a map differs from matplotlib's drawing, and at most 0.1 % of the others."""
-    page = page_of(PICTURES[name])
-    differs = (drawn(PICTURES[name]) != drawn_by_matplotlib(page)).any(axis=2)
-    assert not differs[inside_maps(page)].any()
-    assert differs.mean() <= 0.001
+    assert_matplotlib_draws_the_same(drawn(PICTURES[name]), page_of(PICTURES[name]))
 
 
 def test_cells_have_the_colours_of_viridis() -> None:
@@ -167,21 +156,7 @@ def test_one_scale_for_all_panels() -> None:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_nothing_is_cut_off_and_nothing_overlaps(name: str) -> None:
-    """Drawn one by one, no text leaves the page, touches its edge, a map, or another text."""
-    page = page_of(PICTURES[name])
-    taken = inside_maps(page)
-    bar = page.bar
-    taken[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = True
-    taken[[0, -1]] = taken[:, [0, -1]] = True
-    for text in page.texts:
-        ink = maps.paint(
-            replace(page, maps=(), blocks=(), texts=(text,), scale=replace(page.scale, ticks=()))
-        )
-        ink[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = 255
-        inked = ink < 255
-        assert inked.any(), text
-        assert not (inked & taken).any(), text
-        taken |= inked
+    assert_texts_stand_apart(page_of(PICTURES[name]))
 
 
 def test_long_names_and_markup_are_drawn_literally() -> None:

@@ -27,4 +27,3 @@ def test_what_is_written_is_what_is_read(canvas: np.ndarray, repeated: int) -> N
     with Image.open(io.BytesIO(png.data)) as image:
         assert np.array_equal(np.asarray(image.convert("RGB")), PALETTE[canvas])
     assert (png.width, png.height) == canvas.shape[::-1]
-

@@ -47,5 +47,5 @@ WEIGHTS = Palette("viridis", masked=228)
 """Perceptually uniform, safe for the colour-blind, and never grey nor vermilion: so grey can mean
 "masked", and vermilion, which Okabe and Ito's palette sets apart for every eye, "not finite"."""
 
-CHANGES = Palette("RdBu_r", masked=150)
+CHANGES = Palette("RdBu_r", masked=185)
 """Blue is less and red is more, which the colour-blind tell apart too; white is no change."""

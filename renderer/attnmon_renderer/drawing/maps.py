@@ -14,7 +14,7 @@ from attnmon_renderer.drawing.pictures import (
 )
 from attnmon_renderer.drawing.png import encode
 from attnmon_renderer.drawing.scales import Scale, of_weights, top_of
-from attnmon_renderer.drawing.sheet import sheet
+from attnmon_renderer.drawing.sheet import Extras, sheet
 
 
 def heat_map(picture: MapPicture) -> Png:
@@ -32,9 +32,9 @@ def layer_comparison(picture: ComparisonPicture) -> Png:
     return png_of(layer_comparison_page(picture))
 
 
-def heat_map_page(picture: MapPicture) -> Page:
+def heat_map_page(picture: MapPicture, extras: Extras | None = None) -> Page:
     panel = Panel("", picture.values, picture.masked, picture.queries, picture.keys)
-    return sheet(picture.caption, (panel,), 1, _scale((panel,), picture.top))
+    return sheet(picture.caption, (panel,), 1, _scale((panel,), picture.top), extras)
 
 
 def head_grid_page(picture: GridPicture) -> Page:

@@ -71,10 +71,10 @@ class Scale:
         return np.sign(places) * np.square(places) if self.root else places.copy()
 
 
-def of_weights(top: float) -> Scale:
+def of_weights(top: float, name: str = "attention weight") -> Scale:
     """From 0 to `top`."""
     ticks = _root_ticks(top)
-    return Scale("attention weight (√ scale)", 0.0, top, ticks, WEIGHTS, root=True)
+    return Scale(f"{name} (√ scale)", 0.0, top, ticks, WEIGHTS, root=True)
 
 
 def of_changes(top: float) -> Scale:

@@ -17,13 +17,32 @@ from attnmon_renderer.drawing.pictures import Caption, Panel
 from attnmon_renderer.drawing.scales import Scale
 
 _NARROWEST = 760
+_BAR_GAP, _BAR_WIDTH = 34, 30
 _LEAST_HEIGHT = 4 * colours.LEVELS
 """Of the colour bar, in pixels."""
 
 
-def sheet(caption: Caption, panels: tuple[Panel, ...], columns: int, scale: Scale) -> Page:
+@dataclass(frozen=True)
+class Extras:
+    """What a kind of picture has that others have not."""
+
+    masked: str = "masked"
+    """What the grey means."""
+    marks: str = ""
+    """What the marks mean that it puts on its maps."""
+    headroom: int = 0
+    """Pixels that it needs above the maps, on a page of unit 1."""
+
+
+def sheet(
+    caption: Caption,
+    panels: tuple[Panel, ...],
+    columns: int,
+    scale: Scale,
+    extras: Extras | None = None,
+) -> Page:
     """The page of all panels, in so many columns, on one colour scale."""
-    return _Sheet(caption, Arrangement(panels, columns), scale).page()
+    return _Sheet(caption, Arrangement(panels, columns), scale, extras or Extras()).page()
 
 
 @dataclass(frozen=True)
@@ -31,13 +50,14 @@ class _Sheet:
     caption: Caption
     body: Arrangement
     scale: Scale
+    extras: Extras
 
     def page(self) -> Page:
         sizes = self.body.sizes
         legend = tuple(self._legend())
         return Page(
             self.width,
-            self.foot + sizes.px(40) + sizes.edge,
+            max([self.foot + sizes.px(40), *(text.y for _, text in legend)]) + sizes.edge,
             self.scale,
             sizes.tick_length,
             tuple(self._map(place) for place in self.places),
@@ -57,6 +77,17 @@ class _Sheet:
         return sum(int(np.sum(~(np.isfinite(p.values) | p.masked))) for p in panels)
 
     @cached_property
+    def signs(self) -> tuple[tuple[str, int], ...]:
+        """What the colours mean that are not on the bar."""
+        masked = any(panel.masked.any() for panel in self.body.panels)
+        marks = self.extras.marks
+        return (
+            *([(marks, colours.MARK)] if marks else []),
+            *([(self.extras.masked, self.scale.palette.masked)] if masked else []),
+            *([("not finite", colours.NOT_FINITE)] if self.not_finite else []),
+        )
+
+    @cached_property
     def header(self) -> tuple[Text, ...]:
         return tuple(words.header(self.caption, self._remarks(), self.width, self.body.sizes))
 
@@ -64,7 +95,8 @@ class _Sheet:
     def upper(self) -> int:
         """Where the body begins, in the middle of what a colour bar needs at least."""
         spare = max(0, _LEAST_HEIGHT - self.body.height)
-        return self.header[-1].y + self.body.sizes.px(24) + spare // 2
+        gap = self.body.sizes.px(24 + self.extras.headroom)
+        return self.header[-1].y + gap + spare // 2
 
     @cached_property
     def foot(self) -> int:
@@ -77,7 +109,9 @@ class _Sheet:
         left = sizes.edge + sizes.axis.size + sizes.px(14) + self.body.row_ticks_width
         numbers = max(width(words.number(tick), sizes.tick) for tick in self.scale.ticks)
         beside = sizes.tick_length + sizes.tick_gap + numbers + sizes.px(14) + sizes.axis.size
-        return left, sizes.px(34 + 30) + beside + sizes.edge
+        bar = sizes.px(_BAR_WIDTH) + beside
+        legend = words.legend_width([meaning for meaning, _ in self.signs], sizes)
+        return left, sizes.px(_BAR_GAP) + max(bar, legend) + sizes.edge
 
     @cached_property
     def width(self) -> int:
@@ -94,9 +128,9 @@ class _Sheet:
         sizes = self.body.sizes
         beside = self.body.height - self.body.label_height
         height = max(_LEAST_HEIGHT, beside // colours.LEVELS * colours.LEVELS)
-        x = self.left + self.body.width + sizes.px(34)
+        x = self.left + self.body.width + sizes.px(_BAR_GAP)
         y = self.upper + self.body.label_height + (beside - height) // 2
-        return Bar(x, y, sizes.px(30), height)
+        return Bar(x, y, sizes.px(_BAR_WIDTH), height)
 
     def _map(self, place: Place) -> Map:
         return Map(
@@ -131,13 +165,8 @@ class _Sheet:
         yield words.centred(columns, middle_x, self.foot + sizes.px(34), sizes.axis)
 
     def _bar_texts(self) -> Iterator[Text]:
-        right = self.left + self.body.width + self._margins[1] - self.body.sizes.edge
-        return words.bar(self.bar, self.scale, right, self.body.sizes)
+        return words.bar(self.bar, self.scale, self.body.sizes)
 
     def _legend(self) -> Iterator[tuple[Block, Text]]:
-        meanings = []
-        if any(place.fitted.masked.any() for place in self.places):
-            meanings.append(("masked", self.scale.palette.masked))
-        if self.not_finite:
-            meanings.append(("not finite", colours.NOT_FINITE))
-        return words.legend(meanings, self.bar.x, self.upper + self.body.height, self.body.sizes)
+        below = max(self.upper + self.body.height, self.bar.y + self.bar.height)
+        return words.legend(self.signs, self.bar.x, below, self.body.sizes)

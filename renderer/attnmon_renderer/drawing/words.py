@@ -13,6 +13,7 @@ from attnmon_renderer.drawing.ticks import Ticks
 _CAPITAL = 0.73
 """Height of a capital or a digit in DejaVu Sans, in sizes of the font."""
 _SMALLEST_LABEL = 15
+_SWATCH, _SWATCH_GAP = 20, 9
 
 
 def header(
@@ -69,13 +70,16 @@ def _beside(ticks: Ticks, left: int, upper: int, sizes: Sizes) -> Iterator[Text]
         yield Text(right - width(label, ticks.font), y, label, ticks.font)
 
 
-def bar(bar: Bar, scale: Scale, right: int, sizes: Sizes) -> Iterator[Text]:
-    """The numbers at the colour bar, and the name of its scale, its baseline at `right`."""
+def bar(bar: Bar, scale: Scale, sizes: Sizes) -> Iterator[Text]:
+    """The numbers at the colour bar, and the name of its scale beyond them."""
     x = bar.x + bar.width + sizes.tick_length + sizes.tick_gap
+    right = x + max(width(number(tick), sizes.tick) for tick in scale.ticks)
     for tick in scale.ticks:
         y = bar.y + bar.offset(scale.place(tick)) + _capital(sizes.tick) // 2
         yield Text(x, y, number(tick), sizes.tick)
-    yield upright(scale.name, right, bar.y + bar.height // 2, sizes.axis)
+    yield upright(
+        scale.name, right + sizes.px(14) + sizes.axis.size, bar.y + bar.height // 2, sizes.axis
+    )
 
 
 def legend(
@@ -83,14 +87,19 @@ def legend(
 ) -> Iterator[tuple[Block, Text]]:
     """A square and a word for each colour that is not on the bar."""
     font = sizes.tick
-    side = sizes.px(20)
+    side = sizes.px(_SWATCH)
     for line, (meaning, index) in enumerate(meanings):
         baseline = y + sizes.px(34 + 32 * line)
         middle = baseline - _capital(font) // 2
         yield (
             Block(x, middle - side // 2, side, side, index),
-            Text(x + side + sizes.px(9), baseline, meaning, font),
+            Text(x + side + sizes.px(_SWATCH_GAP), baseline, meaning, font),
         )
+
+
+def legend_width(meanings: Iterable[str], sizes: Sizes) -> int:
+    widest = max((width(meaning, sizes.tick) for meaning in meanings), default=0)
+    return sizes.px(_SWATCH) + sizes.px(_SWATCH_GAP) + widest
 
 
 def axis_name(axis: Axis, role: str, ticks: Ticks) -> str:

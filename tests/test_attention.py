@@ -26,21 +26,20 @@ class Given:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def layer(self) -> LayerAttention:
-        memory, blocks = bytearray(b"before the arrays"), {}
+        memory = b"before the arrays"
+        blocks: dict[str, Any] = {}
         for name, array in self.arrays.items():
             memory += bytes(-len(memory) % 8)
             dtype = self.dtypes.get(name, str(array.dtype))
             blocks[name] = Block(len(memory), dtype, array.shape)
             memory += array.tobytes()
-        first = self.arrays.get("weights", self.arrays.get("query"))
-        assert first is not None
-        return LayerAttention(attention(tuple(range(len(first))), blocks, self.settings), memory)
+        heads = len(next(iter(self.arrays.values())))  # of the weights or the query
+        return LayerAttention(attention(heads, **blocks, **self.settings), memory)
 
 
-def attention(
-    heads: tuple[int, ...], blocks: dict[str, Block], settings: dict[str, Any]
-) -> Attention:
-    return Attention("m", "decoder", 0, "self_attention", "test", heads, **blocks, **settings)
+def attention(heads: int, **about: Any) -> Attention:
+    sent = tuple(range(heads))
+    return Attention("m", "decoder", 0, "self_attention", "test", sent, **about)
 
 
 def reference(given: Given) -> torch.Tensor:
@@ -61,7 +60,7 @@ def reference(given: Given) -> torch.Tensor:
     if "sinks" in arrays:
         column = arrays["sinks"].double()[:, None, None].expand(*logits.shape[:2], 1)
         logits = torch.cat([logits, column], dim=2)
-    weights = logits.softmax(dim=2)[:, :, : hidden.shape[2]]
+    weights: torch.Tensor = logits.softmax(dim=2)[:, :, : hidden.shape[2]]
     return weights.masked_fill(hidden.all(dim=2, keepdim=True), 0.0)
 
 
@@ -169,7 +168,7 @@ def test_float32_weights_are_read_from_the_ring_without_a_copy() -> None:
     memory = np.zeros(4 * 2 * 40 * 40, np.uint8)
     memory.flags.writeable = False
     block = Block(0, "float32", (2, 40, 40))
-    layer = LayerAttention(attention((0, 1), {"weights": block}, {}), memory)
+    layer = LayerAttention(attention(2, weights=block), memory)
     assert all(np.shares_memory(tile.numerators, memory) for tile in layer.tiles(size=1))
 
 

@@ -20,7 +20,8 @@ TOLERANCE = 1e-5
 
 
 def layer_of(causal: bool = False, scale: float = 1.0, **arrays: Array) -> LayerAttention:
-    memory, blocks = b"", {}
+    memory = b""
+    blocks: dict[str, Any] = {}
     for name, array in arrays.items():
         blocks[name] = Block(len(memory), str(array.dtype), array.shape)
         memory += array.tobytes()

@@ -60,7 +60,7 @@ def survey(
 
     `heads` are positions among the heads that were sent; None: each. A map needs every query.
     Without any, of more than `statistics_queries` queries only that many, evenly spaced, are used.
-    Raises ValueError for a setting that cannot be.
+    Raises ValueError for a head that was not sent and for a side below 1.
     """
     heads = _positions(heads, layer.shape[0])
     average = _grid(layer, average_side)

@@ -24,16 +24,16 @@ class LayerStatistics:
 
     - ``entropy``: ``H_i / ln n_i`` where ``n_i > 1``. 1 is uniform, 0 is all on one key.
       Zhai et al. 2023 (arXiv 2303.06296) take it per head as the measure of entropy collapse.
-    - ``effective_keys``: ``exp H_i``, how many keys it spreads over; 1 is a single one.
-      The perplexity of the row, the exponential of the entropy above.
+    - ``effective_keys``: ``exp H_i``, the perplexity (Jelinek et al. 1977) of the row: how many
+      keys it spreads over.
     - ``max_logit``: the largest logit that enters the softmax at an allowed key; NaN where the
       weights alone are known. Dehghani et al. 2023 (arXiv 2302.05442), Wortsman et al. 2023
       (arXiv 2309.14322): its growth announces divergence.
-    - ``first_token``: ``A_i0``, the attention sink of Xiao et al. 2023 (arXiv 2309.17453); Gu et
-      al. 2024 (arXiv 2410.10781), equation for the importance score of the first key.
+    - ``first_token``: ``A_i0``, the attention sink of Xiao et al. 2023 (arXiv 2309.17453); the
+      importance score of the first key in Gu et al. 2024 (arXiv 2410.10781), a sink above 0.3.
     - ``distance``: ``Σ_j A_ij |p_i − j|``, in keys; the mean attention distance of Dosovitskiy et
       al. 2020 (arXiv 2010.11929), figure 7. ``p_i`` is i, or ``i · keys / queries`` when the two
-      sequences differ in length.
+      sequences differ in length and the mask is not causal.
     - ``diagonal``: ``A_ij`` at the key nearest to ``p_i``: how far a head attends to itself, or how
       diagonal an alignment is (the diagonal of Tachibana et al. 2017, arXiv 1710.08969).
     """

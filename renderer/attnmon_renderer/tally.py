@@ -129,10 +129,10 @@ class Tally:
 
 
 def _entropies(tile: Tile, sums: Rowwise) -> Rowwise:
-    """[heads, rows] −Σ_j A_ij ln A_ij, where ln A_ij is the logit less the log of the row's total.
+    """[heads, rows] −Σ_j A_ij ln A_ij
 
-    It needs no logarithm of each weight (the identity behind Milakov and Gimelshein 2018, arXiv
-    1805.02867); only where no logits are known are the weights' own logarithms taken.
+    ln A_ij is the logit less the logarithm of the row's total, so the sum needs no logarithm of
+    each weight (the entropy of a Gibbs distribution). Only without logits are those taken.
     """
     if tile.logits is None:
         logarithms = np.log(np.maximum(tile.numerators, np.finfo(np.float32).tiny))

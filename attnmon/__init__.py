@@ -17,3 +17,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(monitor, name)
     raise AttributeError(f"module 'attnmon' has no attribute {name!r}; it has {__all__}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

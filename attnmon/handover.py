@@ -27,6 +27,7 @@ from attnmon.places import Place
 from attnmon.progress import Progress
 from attnmon.reduce import RingWriter, choose_heads
 from attnmon.settings import Settings
+from attnmon.tokens import Tokens, read_tokens
 
 logger = logging.getLogger("attnmon")
 
@@ -42,6 +43,7 @@ class Moment:
     epoch: int | None
     loss: float | Tensor | None
     lr: float | None
+    tokens: Tokens = None
 
 
 class NotSeen(Exception):
@@ -72,6 +74,7 @@ class Handover:
         self._settings = settings
         self._owner = os.getpid()
         self._sequence = 0
+        self._pending = 0
         self._renderer: Renderer | None = None
         self._outbox: Outbox | None = None
         self._writer: RingWriter | None = None
@@ -199,6 +202,7 @@ class Handover:
         )
 
     def _message(self, moment: Moment, taken: Taken) -> Capture:
+        encoder_tokens, decoder_tokens = read_tokens(moment.tokens, taken.draft.attentions)
         return Capture(
             sequence=self._sequence,
             step=moment.step,
@@ -211,6 +215,8 @@ class Handover:
             slots=tuple(taken.draft.slots),
             attentions=tuple(taken.draft.attentions),
             accounts=self.tally.as_message(),
+            encoder_tokens=encoder_tokens,
+            decoder_tokens=decoder_tokens,
         )
 
     def _loss(self, moment: Moment) -> float | None:
@@ -268,7 +274,15 @@ class Handover:
         accounts = self.accounts()
         if self._renderer is not None:
             logger.info("%s", _in_a_line(accounts, self._settings))
+        self._let_go()
         return accounts
+
+    def _let_go(self) -> None:
+        """The ring's memory goes back when nothing refers to it; the accounts stay."""
+        if self._outbox is not None:
+            self._pending = self._outbox.pending
+            self._outbox.forget()
+        self._outbox = self._writer = self._renderer = None
 
     def accounts(self) -> dict[str, Any]:
         """captured == rendered + dropped + failed + pending, always."""
@@ -278,7 +292,7 @@ class Handover:
             "rendered": tally.rendered,
             "dropped": tally.dropped,
             "failed": tally.failed,
-            "pending": 0 if self._outbox is None else self._outbox.pending,
+            "pending": self._pending if self._outbox is None else self._outbox.pending,
             "steps": tally.steps,
             "last_step": tally.last_step,
             "hook_seconds": tally.hook_seconds,

@@ -114,9 +114,8 @@ class InForward:
 
     def _index(self, observation: Observation, held: Held) -> int:
         """Where the sample's attention begins: windowed attention has several to a sample."""
-        each = observation.batch // held.batch if held.batch else 1
-        if not each or observation.batch % held.batch:
-            each = 1
+        whole = held.batch and observation.batch % held.batch == 0
+        each = observation.batch // held.batch if whole else 1
         return min(held.taken.sample * each, observation.batch - 1)
 
     def _deliver_clones(self) -> None:

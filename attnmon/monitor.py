@@ -19,6 +19,7 @@ from attnmon.handover import Handover, Moment
 from attnmon.places import Coverage
 from attnmon.schedule import Schedule
 from attnmon.settings import DEFAULT_EPOCHS, Heads, Layers, Options, Settings
+from attnmon.tokens import Tokens
 from attnmon.watch import Watcher
 
 
@@ -45,13 +46,15 @@ class AttentionMonitor:
         *,
         epoch: int | None = None,
         lr: float | None = None,
+        tokens: Tokens = None,
     ) -> None:
         """Capture the model's attention for one sample of this batch, if the step is due.
 
         `enc` and `dec` are the model's inputs: tensors, tuples of positional or dicts of keyword
-        arguments; `dec` may be absent. Without `step` the calls are counted. Never raises, never
-        waits for a picture or the disk, and leaves the model, its gradients and every random
-        state as they were.
+        arguments; `dec` may be absent. Without `step` the calls are counted. `tokens` label the
+        axes: a list, (the encoder's, the decoder's), or a function that gives them, called only
+        when due. Never raises, never waits for a picture or the disk, and leaves the model, its
+        gradients and every random state as they were.
         """
         tally = self._tally
         if step is None:
@@ -62,7 +65,7 @@ class AttentionMonitor:
         with self._guard:
             due = self._schedule.due(step, epoch)
             if due is not None:
-                moment = Moment(int(step), due == "epoch", epoch, loss, lr)
+                moment = Moment(int(step), due == "epoch", epoch, loss, lr, tokens)
                 self._publish(moment, model, enc, dec)
             self._watcher.recorded.forget()
             if self._schedule.next_is_due():

@@ -62,31 +62,32 @@ class Watcher:
 
         Raises what the model raises, `RingFull`, `NotSeen` when there is no way to look now.
         """
-        held = self._held_for(tensors_in((enc, dec)))
+        held = self._held_for(model, tensors_in((enc, dec)))
         taken = Taken(self._handover.draft(), self._settings.sample) if held is None else held.taken
         with _given_back_on_error(taken):
             if held is not None:
                 self._note_smaller_batch(taken.sample, held.batch)
             elif model is not None:
-                self._require_probe(model)
+                if not self._may_probe(model):
+                    raise NotSeen
                 self._probe(model, enc, dec, taken)
             self._add_recorded(taken)
         if not self.known:
             self._guard.failed("nothing", _nothing_found(model, self._refusals))
         return taken
 
-    def _held_for(self, logged: Inputs) -> Held | None:
+    def _held_for(self, model: nn.Module | None, logged: Inputs) -> Held | None:
+        """What the model's own forward showed: of these very tensors, if there is a choice."""
         held = self._forward.take()
-        if held is not None and not held.is_of(logged):
-            held.taken.draft.discard()
-            return None
-        return held
+        if held is None or held.is_of(logged) or model is None or not self._may_probe(model):
+            return held
+        held.taken.draft.discard()
+        return None
 
     # The probe
 
-    def _require_probe(self, model: nn.Module) -> None:
-        if self._settings.capture == "forward" or is_sharded(unwrap(model)):
-            raise NotSeen
+    def _may_probe(self, model: nn.Module) -> bool:
+        return self._settings.capture != "forward" and not is_sharded(unwrap(model))
 
     def _probe(self, model: nn.Module, enc: Any, dec: Any, taken: Taken) -> None:
         if self._model() is not model or not self.known:

@@ -20,6 +20,8 @@ MARK = f"ATTNMON_TESTED_BY_{os.getpid()}"
 """Inherited by every process started from here, whoever becomes its parent later."""
 CACHES = ("torchinductor_", "matplotlib-")
 """Libraries keep these in the temporary directory for their own later use."""
+SEMAPHORE = "/dev/shm/sem."
+"""torch.compile keeps one for its workers to the end of the process."""
 FAILED = pytest.StashKey[bool]()
 
 
@@ -110,7 +112,8 @@ def mappings() -> Iterator[str]:
     """Shared memory that this process has mapped, whether it still has a name or not."""
     for line in read("/proc/self/maps").decode().splitlines():
         _, _, _, _, inode, *path = line.split(maxsplit=5)
-        if path and path[0].startswith(("/dev/shm/", "/memfd:")):
+        shared = bool(path) and path[0].startswith(("/dev/shm/", "/memfd:"))
+        if shared and not path[0].startswith(SEMAPHORE):
             yield f"mapping of {path[0]}, inode {inode}"
 
 

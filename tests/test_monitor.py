@@ -477,9 +477,11 @@ def test_layers_and_heads_that_do_not_exist(
         tmp_path, 1, layers_to_visualize=[0, 9], heads_to_visualize=[1, 7]
     ) as monitor:
         monitor.log_attention(LanguageModel(), batch(), step=0)
-    (warning,) = [record.getMessage() for record in caplog.records]
-    assert "heads_to_visualize=[1, 7]" in warning
-    assert "0 … 3" in warning
+    heads, layers = (record.getMessage() for record in caplog.records)
+    assert "heads_to_visualize=[1, 7]" in heads
+    assert "0 … 3" in heads
+    assert "there is no layer 9" in layers
+    assert "decoder self_attention 0 … 1" in layers
     assert [row["head_indices"] for row in history(tmp_path)[0]["decoder"]] == [[1]]
 
 

@@ -5,6 +5,7 @@ not follow the model elsewhere: in a copy, or in a file, there is a stand-in tha
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,7 +40,8 @@ class ForwardTap:
         self._on_error = on_error
         self._depth = 0
         self._tap: Tap | None = None
-        self._make_tap = lambda: Tap(module_names(root), receive, on_error, refused)
+        self._make_tap = partial(Tap, receive=receive, on_error=on_error, refused=refused)
+        self._root = root
         enter, leave = Hook(self._enter), Hook(self._leave)
         self._handles = (
             root.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
@@ -56,7 +58,7 @@ class ForwardTap:
             return  # its own inner call, or a validation between two steps
         try:
             self._before(tensors_in((args, kwargs)))
-            self._tap = self._make_tap()
+            self._tap = self._make_tap(module_names(self._root))
         except Exception as error:
             self._on_error(error)
         else:
@@ -67,7 +69,7 @@ class ForwardTap:
         if self._depth or self._tap is None:
             return
         tap, self._tap = self._tap, None
-        tap.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        tap.__exit__(None, None, None)
         try:
             self._after(output is not None)
         except Exception as error:

@@ -185,8 +185,9 @@ class Capture:
     slots: tuple[Slots, ...]
     attentions: tuple[Attention, ...]
     accounts: Accounts
-    query_tokens: tuple[str, ...] = ()
-    key_tokens: tuple[str, ...] = ()
+    encoder_tokens: tuple[str, ...] = ()
+    decoder_tokens: tuple[str, ...] = ()
+    """What stands at each position of the sample, where the user said it."""
 
     def __post_init__(self) -> None:
         require(self.sequence >= 0, "sequence", self.sequence)

@@ -123,9 +123,11 @@ def _there(pooled: PooledMap | None) -> PooledMap:
 
 def _axes(capture: Capture, attention: Attention, pooled: PooledMap) -> tuple[Axis, Axis]:
     _, queries, keys = attention.shape
+    own = capture.encoder_tokens if attention.stack == "encoder" else capture.decoder_tokens
+    attended = capture.encoder_tokens if attention.type == "cross_attention" else own
     return (
-        Axis(queries, pooled.query_step, _fitting(capture.query_tokens, queries)),
-        Axis(keys, pooled.key_step, _fitting(capture.key_tokens, keys)),
+        Axis(queries, pooled.query_step, _fitting(own, queries)),
+        Axis(keys, pooled.key_step, _fitting(attended, keys)),
     )
 
 

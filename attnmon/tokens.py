@@ -1,0 +1,50 @@
+"""What stands at each position of the sample, for the axes of the pictures."""
+
+from collections.abc import Callable, Sequence
+
+from attnmon.link.messages import Attention
+
+Tokens = (
+    Sequence[str]
+    | tuple[Sequence[str], Sequence[str]]
+    | Callable[[], "Sequence[str] | tuple[Sequence[str], Sequence[str]]"]
+    | None
+)
+"""One stack's tokens, the encoder's and the decoder's, or a function that gives either."""
+
+LONGEST = 512
+"""More labels than this cannot be read in any picture, and are not sent."""
+LONGEST_TOKEN = 24
+
+
+def read_tokens(
+    given: Tokens, attentions: Sequence[Attention]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(the encoder's, the decoder's). One list is of the only stack there is, or of both.
+
+    Raises what the function raises, and TypeError for anything that is not a list of strings.
+    """
+    if callable(given):
+        given = given()
+    if given is None:
+        return (), ()
+    if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], str):
+        return _labels(given[0]), _labels(given[1])
+    only = _labels(given)
+    stacks = {attention.stack for attention in attentions}
+    return (only if "encoder" in stacks else ()), (only if "decoder" in stacks else ())
+
+
+def _labels(tokens: Sequence[object]) -> tuple[str, ...]:
+    if isinstance(tokens, str):
+        tokens = list(tokens)
+    if len(tokens) > LONGEST:
+        return ()
+    return tuple(_sendable(token) for token in tokens)
+
+
+def _sendable(token: object) -> str:
+    """Lone surrogates, which some tokenizers make of bytes, are no text: they are spelled out."""
+    if not isinstance(token, str):
+        raise TypeError(f"tokens: give strings, not {token!r:.80}")
+    return token[:LONGEST_TOKEN].encode("utf-8", "backslashreplace").decode()

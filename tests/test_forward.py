@@ -1,0 +1,278 @@
+"""Looking on at the model's own forward: the right one, once, and nothing left on the model."""
+
+import copy
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from models import LanguageModel, Translator, batch
+from outputs import check_outputs, history, summary
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from attnmon import TrainingAttentionMonitor
+
+RAW = "attention_weights.safetensors"
+
+
+class Counting(LanguageModel):
+    """Counts how often it is called, where the probe does not put it back."""
+
+    def __init__(self, calls: list[int]) -> None:
+        super().__init__()
+        self.note = calls.append
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.note(len(tokens))
+        return super().forward(tokens)
+
+
+def weights_of(model: LanguageModel, tokens: Tensor) -> list[Tensor]:
+    """Attention weights in float64, computed beside the model; for a model without dropout."""
+    model = copy.deepcopy(model).double()
+    hidden = model.embedding(tokens)
+    found = []
+    for block in model.blocks:
+        size, length, width = hidden.shape
+        query, key, _ = (
+            part.view(size, length, block.heads, -1).transpose(1, 2)
+            for part in block.projection(hidden).split(width, -1)
+        )
+        later = torch.ones(length, length, dtype=torch.bool).triu(1)
+        logits = (query @ key.mT / query.shape[-1] ** 0.5).masked_fill(later, -torch.inf)
+        found.append(logits.softmax(-1))
+        hidden = hidden + block(hidden)
+    return found
+
+
+def step_of(model: nn.Module, tokens: Tensor) -> None:
+    model(tokens).logsumexp(-1).mean().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.1 * (0 if parameter.grad is None else parameter.grad)
+            parameter.grad = None
+
+
+def test_only_the_first_captures_cost_a_forward_of_their_own(tmp_path: Path) -> None:
+    calls: list[int] = []
+    model = Counting(calls)
+    with TrainingAttentionMonitor(tmp_path, 5) as monitor:
+        for step in range(21):
+            tokens = batch(seed=step)
+            step_of(model, tokens)
+            monitor.log_attention(model, tokens, step=step)
+    assert calls == [4, 1, 1] + [4] * 20, "one to count the layers, one to look at step 0"
+    assert [line["metadata"]["step"] for line in history(tmp_path)] == [0, 5, 10, 15, 20]
+
+
+@pytest.mark.parametrize("mode", ["auto", "probe"])
+@pytest.mark.parametrize("every", [1, 5])
+def test_what_is_published_is_of_the_step_that_is_logged(
+    mode: str, every: int, tmp_path: Path
+) -> None:
+    """Also when only every fifth step is logged, so that other forwards are looked on at too."""
+    model = LanguageModel()
+    expected = {}
+    with TrainingAttentionMonitor(
+        tmp_path, 5, save_raw_weights=True, capture=mode, batch_idx_to_visualize=1
+    ) as monitor:
+        for step in range(11):
+            tokens = batch(seed=step)
+            before = copy.deepcopy(model)
+            step_of(model, tokens)
+            if step % every == 0:
+                monitor.log_attention(model, tokens, step=step)
+            known_stride = every == 1 or step == 10
+            own = mode == "auto" and step > 0 and known_stride
+            expected[step] = weights_of(before if own else model, tokens)
+    for step in (0, 5, 10):
+        written = load_file(tmp_path / f"step_{step}" / RAW)
+        for layer, weights in enumerate(expected[step]):
+            close = written[f"decoder_layer{layer}_self_attn"].double()
+            torch.testing.assert_close(close, weights[1], rtol=0, atol=1e-5)
+
+
+def test_of_several_forwards_in_a_step_the_logged_one_is_taken(tmp_path: Path) -> None:
+    """Gradient accumulation, and a validation in between."""
+    model = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path, 1, capture="forward", save_raw_weights=True) as monitor:
+        monitor.attach(model)
+        for step in range(3):
+            parts = [batch(seed=10 * step + part) for part in range(3)]
+            for part in parts:
+                model(part).logsumexp(-1).mean().backward()
+            with torch.no_grad():
+                model(batch(seed=99))
+            monitor.log_attention(model, parts[-1], step=step)
+    accounts = summary(tmp_path)
+    assert (accounts["captured"], accounts["rendered"]) == (3, 3)
+    for step in range(3):
+        written = load_file(tmp_path / f"step_{step}" / RAW)["decoder_layer0_self_attn"]
+        expected = weights_of(model, batch(seed=10 * step + 2))[0][0]
+        torch.testing.assert_close(written.double(), expected, rtol=0, atol=1e-5)
+
+
+class Checkpointed(LanguageModel):
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embedding(tokens)
+        for block in self.blocks:
+            hidden = hidden + checkpoint(block, hidden, use_reentrant=self.reentrant)
+        logits: Tensor = self.head(hidden)
+        return logits
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_activation_checkpointing_is_looked_at_once(reentrant: bool, tmp_path: Path) -> None:
+    model = Checkpointed(reentrant)
+    with TrainingAttentionMonitor(tmp_path, 1, capture="forward") as monitor:
+        monitor.attach(model)
+        for step in range(3):
+            tokens = batch(seed=step)
+            step_of(model, tokens)
+            monitor.log_attention(model, tokens, step=step)
+    assert [len(line["decoder"]) for line in history(tmp_path)] == [2, 2, 2]
+    check_outputs(tmp_path)
+
+
+def test_a_model_is_copied_saved_and_exported_as_ever_while_it_is_watched(tmp_path: Path) -> None:
+    model, tokens = LanguageModel(), batch()
+    with TrainingAttentionMonitor(tmp_path, 1) as monitor:
+        monitor.log_attention(model, tokens, step=0)
+        assert model._forward_hooks, "it should be looking on now"
+        average, file = copy.deepcopy(model), io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        loaded = torch.load(file, weights_only=False)
+        captured = monitor._tally.captured
+        for other in (average, loaded):
+            assert torch.equal(other(tokens), model(tokens))
+        assert model.to(torch.float64)(tokens).dtype == torch.float64
+        assert monitor._tally.captured == captured
+        monitor.detach()
+        assert not model._forward_hooks
+        assert not model._forward_pre_hooks
+        exported = torch.export.export(model, (tokens,))
+        assert torch.equal(exported.module()(tokens), model(tokens))
+
+
+def test_detaching_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    model = Translator()
+    before = {name: sorted(vars(module)) for name, module in model.named_modules()}
+    monitor = TrainingAttentionMonitor(tmp_path, 1)
+    monitor.attach(model)
+    monitor.log_attention(model, batch(), batch(length=9), 0)
+    monitor.close()
+    after = {name: sorted(vars(module)) for name, module in model.named_modules()}
+    assert before == after
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+def test_the_block_form_needs_no_attached_model(tmp_path: Path) -> None:
+    model = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path, 2, layers_to_visualize="all") as monitor:
+        for step in range(5):
+            with monitor.capture(step):
+                loss = model(batch(seed=step)).logsumexp(-1).mean()
+            monitor.log_attention(step=step, loss=loss.item())
+    lines = history(tmp_path)
+    assert [line["metadata"]["step"] for line in lines] == [0, 2, 4]
+    assert [len(line["decoder"]) for line in lines] == [2, 2, 2]
+    assert all(line["metadata"]["loss"] for line in lines)
+
+
+def test_an_error_in_the_users_forward_is_the_users_and_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    model = LanguageModel()
+    modes = torch.overrides._len_torch_function_stack()
+    with TrainingAttentionMonitor(tmp_path, 1) as monitor:
+        monitor.attach(model)
+        with pytest.raises(IndexError):
+            model(batch() + 10_000)
+        assert torch.overrides._len_torch_function_stack() == modes
+        step_of(model, batch())
+        monitor.log_attention(model, batch(), step=0)
+        with pytest.raises(ZeroDivisionError), monitor.capture(1):
+            raise ZeroDivisionError
+        assert torch.overrides._len_torch_function_stack() == modes
+    assert summary(tmp_path)["rendered"] == 1
+
+
+def test_where_no_extra_forward_may_be_made_a_missed_step_is_made_up_for(tmp_path: Path) -> None:
+    calls: list[int] = []
+    model = Counting(calls)
+    with TrainingAttentionMonitor(tmp_path, 10, [1], capture="forward") as monitor:
+        for step in range(21):
+            step_of(model, batch(seed=step))
+            monitor.log_attention(model, batch(seed=step), step=step, epoch=step // 15)
+    assert calls == [4] * 21
+    folders = sorted(path.name for path in tmp_path.glob("*step_*"))
+    assert folders == ["epoch_1_step_16", "step_1", "step_10", "step_20"]
+
+
+@contextmanager
+def no_recompilation() -> Iterator[None]:
+    torch._dynamo.config.error_on_recompile = True
+    try:
+        yield
+    finally:
+        torch._dynamo.config.error_on_recompile = False
+
+
+@pytest.mark.parametrize("how", ["torch.compile", "module.compile"])
+def test_a_compiled_model_is_probed_and_never_compiled_again(how: str, tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    plain = LanguageModel()
+    model: Any = plain
+    if how == "torch.compile":
+        model = torch.compile(plain, backend="aot_eager")
+    else:
+        plain.compile(backend="aot_eager")
+    step_of(model, batch())
+    with (
+        no_recompilation(),
+        TrainingAttentionMonitor(tmp_path, 1, layers_to_visualize="all") as monitor,
+    ):
+        for step in range(4):
+            tokens = batch(seed=step)
+            step_of(model, tokens)
+            monitor.log_attention(model, tokens, step=step)
+    lines = history(tmp_path)
+    assert [[row["name"] for row in line["decoder"]] for line in lines] == [
+        ["blocks.0", "blocks.1"]
+    ] * 4
+
+
+def test_coverage_says_of_each_layer_whether_and_why_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "attnmon")
+    with TrainingAttentionMonitor(
+        tmp_path,
+        1,
+        layers_to_visualize=["*.decoder.*", 0],
+        roles={"*.layers.1.multi*": "encoder_self"},
+    ) as monitor:
+        assert monitor.coverage() == ()
+        monitor.log_attention(Translator(), batch(), batch(length=9), 0)
+        rows = {row.name.removeprefix("transformer."): row for row in monitor.coverage()}
+    assert rows["encoder.layers.0.self_attn"].captured
+    left_out = rows["encoder.layers.1.self_attn"]
+    assert (left_out.captured, left_out.why) == (False, "not in layers_to_visualize")
+    moved = rows["decoder.layers.1.multihead_attn"]
+    assert (moved.stack, moved.type, moved.captured) == ("encoder", "self_attention", True)
+    assert {row.source for row in rows.values()} == {"scaled_dot_product_attention"}
+    table = next(r.getMessage() for r in caplog.records if "the attention of" in r.getMessage())
+    assert table.count("\n") == 1 + len(rows)
+    assert "no: not in layers_to_visualize" in table

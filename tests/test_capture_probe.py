@@ -210,9 +210,43 @@ def test_causality_is_read_from_the_mask_and_from_the_weights() -> None:
         )
 
 
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_tensors_are_followed_only_where_that_is_needed(need_weights: bool) -> None:
+    """With kernels alone, the cheaper tap sees the same."""
+    model, x = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True), torch.randn(2, 5, WIDTH)
+    options = {"need_weights": need_weights}
+    found = discover(model, (x, x, x), options, fail)
+    assert found.handwritten == need_weights
+    told: list[Observation] = []
+    probe(model, (x, x, x), options, told.append, fail, batch_dim=0, handwritten=False)
+    assert len(told) == (0 if need_weights else 1)
+
+
 def test_parametrizations_and_their_caches_stay() -> None:
     model = nn.Sequential(parametrizations.spectral_norm(nn.Linear(WIDTH, WIDTH)))
     with parametrize.cached():
         cached = model[0].weight
         probe(model, torch.randn(2, WIDTH), None, lambda seen: None, fail, batch_dim=0)
         assert model[0].weight is cached
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.")
+def test_scripted_submodules_are_put_back_by_value() -> None:
+    """Their buffers are held where no attribute reaches them."""
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.count.add_(1)
+            return x + self.count
+
+    model = nn.Sequential(torch.jit.script(Counting()), torch.jit.script(nn.BatchNorm1d(4)))
+    x = torch.randn(3, 4)
+    model(x)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    probe(model, x, None, lambda seen: None, fail, batch_dim=0)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())

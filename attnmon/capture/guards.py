@@ -30,7 +30,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _modules(model: nn.Module) -> Iterator[None]:
     copies: dict[int, Tensor] = {}
-    saved = [_Module(module, copies) for module in model.modules()]
+    saved = [
+        _Scripted(module) if isinstance(module, torch.jit.ScriptModule) else _Module(module, copies)
+        for module in model.modules()
+    ]
     try:
         for module in saved:
             module.lend()
@@ -52,7 +55,7 @@ class _Module:
         self._training = module.training
         self._buffers = dict(module._buffers)
         self._transient = set(module._non_persistent_buffers_set)
-        self._attributes = None if _is_sharded(module) else dict(vars(module))
+        self._attributes = None if _is_sharded(type(module)) else dict(vars(module))
         self._copies = copies
 
     def lend(self) -> None:
@@ -68,21 +71,47 @@ class _Module:
         if self._attributes is not None:
             _put_back(vars(self._module), self._attributes)
         _put_back(self._module._buffers, self._buffers)
-        self._module._non_persistent_buffers_set.clear()
-        self._module._non_persistent_buffers_set.update(self._transient)
+        transient = self._module._non_persistent_buffers_set
+        if len(transient) != len(self._transient):
+            transient.intersection_update(self._transient)
+            transient.update(self._transient)
+        if self._module.training != self._training:
+            self._module.training = self._training
+
+
+class _Scripted:
+    """A TorchScript module's state. It is held in C++, so that only values can be put back."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._training = module.training
+        buffers = [*module.buffers(recurse=False)]
+        self._buffers = [(buffer, buffer.detach().clone()) for buffer in buffers]
+
+    def lend(self) -> None:
+        self._module.training = False
+
+    def restore(self) -> None:
         self._module.training = self._training
+        for buffer, before in self._buffers:
+            buffer.data.copy_(before)  # .data: autograd may have saved this buffer
+
+
+_ABSENT = object()
 
 
 def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
-    for name in now.keys() - before.keys():
-        del now[name]
     for name, value in before.items():
-        if name not in now or now[name] is not value:
+        if now.get(name, _ABSENT) is not value:
             now[name] = value
+    if len(now) > len(before):
+        for name in now.keys() - before.keys():
+            del now[name]
 
 
-def _is_sharded(module: nn.Module) -> bool:
-    return any(base.__module__.startswith("torch.distributed.") for base in type(module).__mro__)
+def _is_sharded(kind: type[nn.Module]) -> bool:
+    """Whether FSDP keeps its own state in the attributes of such a module."""
+    return any(base.__module__.startswith("torch.distributed.") for base in kind.__mro__)
 
 
 @contextmanager

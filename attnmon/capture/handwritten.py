@@ -9,6 +9,9 @@ from attnmon.capture.einsum import Letters
 from attnmon.capture.layout import LayoutError, beside, four_dimensional
 from attnmon.capture.observation import Observation
 
+HANDWRITTEN = "softmax"
+"""The source of what is told from here."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weighting:
@@ -65,7 +68,7 @@ class Weighting:
         return Observation(
             name=place.name,
             call=place.call,
-            source="softmax",
+            source=HANDWRITTEN,
             heads=weights.shape[1],
             weights=weights.detach(),
             value=None if value is None else value.detach(),

@@ -20,6 +20,8 @@ def four_dimensional(tensor: Tensor, heads: int | None) -> Tensor:
     `nn.MultiheadAttention` folds them), else the batch; of five, the third alone is the heads, or
     with the second where `heads` says so. Raises `LayoutError` below two dimensions.
     """
+    if tensor.dim() == 4:
+        return tensor
     if tensor.dim() < 2:
         raise LayoutError(f"{tuple(tensor.shape)} has no positions to attend")
     if tensor.dim() == 2:

@@ -11,6 +11,7 @@ from torch import nn
 
 from attnmon.capture.compiled import CompiledRegions
 from attnmon.capture.guards import untouched
+from attnmon.capture.handwritten import HANDWRITTEN
 from attnmon.capture.inputs import ForwardFunction, ModelCall, model_call, same_batch
 from attnmon.capture.naming import module_names, unwrap
 from attnmon.capture.roles import Sighting
@@ -34,6 +35,11 @@ class Discovery:
     batch: int
     compiled: bool
     """Whether the real forward runs through compiled code, where the tap must not go."""
+
+    @property
+    def handwritten(self) -> bool:
+        """Whether any of it was found by following tensors to a softmax."""
+        return any(sighting.source == HANDWRITTEN for sighting in self.sightings)
 
     @property
     def is_one_sample(self) -> bool:
@@ -117,10 +123,12 @@ def probe(
     batch_dim: BatchDim = "auto",
     forward_fn: ForwardFunction | None = None,
     refused: OnRefusal = ignore_refusal,
+    handwritten: bool = True,
 ) -> ModelCall:
     """Runs the model on one sample under the tap. Returns the call made: which sample, of how many.
 
     batch_dim: best as `discover` found it; "auto" discovers it anew, at the cost of a forward.
+    handwritten: as of `Tap`; `Discovery.handwritten` says whether it is needed.
     Raises `InputError`, and whatever the model's forward raises; in each case everything is put
     back (`untouched`).
     """
@@ -128,6 +136,6 @@ def probe(
     if batch_dim == "auto":
         batch_dim = discover(inner, enc, dec, on_error, forward_fn=forward_fn).batch_dim
     call = model_call(inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn)
-    with untouched(inner), Tap(module_names(inner), receive, on_error, refused):
+    with untouched(inner), Tap(module_names(inner), receive, on_error, refused, handwritten):
         call()
     return call

@@ -6,7 +6,7 @@ scores are a product with a parameter.
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -43,11 +43,9 @@ class Provenance:
         self.softmaxes = 0
         """How many were taken over scores so far."""
 
-    def before(self, operation: Operation, function: Function, args: Any, kwargs: Any) -> None:
-        """To be called before the function: dropout in place would take the weights with it."""
-        if operation is not Operation.DROPOUT or not args:
-            return
-        origin = self._origin(args[0])
+    def before_dropout(self, function: Function, args: Any, kwargs: Any) -> None:
+        """To be called before it: in place, it would take the weights with it."""
+        origin = self._origin(args[0]) if args else None
         in_place = function.__name__.endswith("_") or kwargs.get("inplace", args[3:4] == (True,))
         if isinstance(origin, _Weights) and origin.told is None and in_place:
             kept = args[0].detach().clone()
@@ -68,7 +66,7 @@ class Provenance:
         return None
 
     def _product(self, name: str, args: Any, kwargs: Any, result: Tensor) -> Weighting | None:
-        factors = list(_tensors((*args, *kwargs.values())))[-2:]  # baddbmm's first is added
+        factors = _tensors((*args, *kwargs.values()))[-2:]  # baddbmm's first is added
         if len(factors) != 2:
             return None
         equation = kwargs.get("equation", args[0]) if name == "einsum" else ""
@@ -92,8 +90,8 @@ class Provenance:
 
     def _softmax(self, args: Any, kwargs: Any, result: Tensor) -> None:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        scores = next(_tensors((*args, *kwargs.values())), None)
-        if self._origin(scores) == "scores" and isinstance(dim, int):
+        scores = _tensors((*args, *kwargs.values()))
+        if scores and self._origin(scores[0]) == "scores" and isinstance(dim, int):
             keys_at = dim if dim < 0 else dim - result.dim()
             self._note(result, _Weights(self.softmaxes, keys_at))
             self.softmaxes += 1
@@ -101,22 +99,27 @@ class Provenance:
     def _carry(
         self, operation: Operation, function: Function, args: Any, kwargs: Any, result: Tensor
     ) -> None:
-        operands = list(_tensors((*args, *kwargs.values())))
-        origins = [self._origin(operand) for operand in operands]
-        for operand, origin in zip(operands, origins, strict=True):
+        operands = _tensors(args) if not kwargs else _tensors((*args, *kwargs.values()))
+        scores = False
+        for operand in operands:
+            origin = self._origin(operand)
             if isinstance(origin, _Weights):
                 if result is not operand:
                     carried = _carried(origin, operation, function, args, kwargs, operand, result)
                     self._note(result, carried)
                 return
-        if "scores" in origins:
+            scores = scores or origin == "scores"
+        if scores:
             self._note(result, "scores")
         elif operands and all(self._is_parameter(operand) for operand in operands):
             self._note(result, "parameter")
 
     def _is_parameter(self, tensor: Tensor) -> bool:
-        owner = tensor._base if tensor._base is not None else tensor
-        return isinstance(owner, nn.Parameter) or self._origin(tensor) == "parameter"
+        base = tensor._base
+        owner = tensor if base is None else base
+        if type(owner) is not Tensor and isinstance(owner, nn.Parameter):  # isinstance is slow here
+            return True
+        return self._origin(tensor) == "parameter"
 
     def _origin(self, tensor: object) -> _Origin | None:
         reference, origin = self._origins.get(id(tensor), (None, None))
@@ -139,7 +142,7 @@ def _carried(
     result: Tensor,
 ) -> _Weights | None:
     """What the weights became; None when they can no longer be told from this tensor."""
-    told = operand if origin.told is None else origin.told
+    told = operand.detach() if origin.told is None else origin.told
     if operation is Operation.DROPOUT:
         return replace(origin, told=told, dropped=True)
     if operation is Operation.RESHAPE:
@@ -165,9 +168,11 @@ def _turned(
     return replace(origin, keys_at=lengths.index(dims + 1 + origin.keys_at) - dims, told=told)
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
+            found += _tensors(value)
+    return found

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from attnmon.capture.adapter import Adapter, Place, Refused
+from attnmon.capture.handwritten import Weighting
 from attnmon.capture.kernels import adapter_of
 from attnmon.capture.layout import LayoutError
 from attnmon.capture.naming import calling_module, heads_of
@@ -51,6 +52,8 @@ class Tap(TorchFunctionMode):
     names: modules' names by id (`module_names`). Our own exceptions, those of `receive` included,
     go to `on_error`; the model's pass through. What activation checkpointing computes again during
     backward is not told twice. `receive` runs with the mode popped and without gradients.
+    handwritten: whether to follow tensors to attention that is no kernel's; without it, a torch
+    call costs a microsecond more than by itself, with it several.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Tap(TorchFunctionMode):
         receive: Receive,
         on_error: OnError,
         refused: OnRefusal = ignore_refusal,
+        handwritten: bool = True,
     ) -> None:
         super().__init__()
         self._names = names
@@ -67,6 +71,7 @@ class Tap(TorchFunctionMode):
         self._refused = refused
         self._calls: Counter[str] = Counter()
         self._heads: list[int] = []
+        self._handwritten = handwritten
         self._provenance = Provenance()
         self._unused: list[str | None] = []
         """For each softmax over scores, its module, until its weights are used."""
@@ -99,7 +104,7 @@ class Tap(TorchFunctionMode):
         except Exception as error:
             self._on_error(error)
             return func(*args, **kwargs)
-        if operation is not None:
+        if operation is not None and self._handwritten:
             return self._follow(operation, func, args, kwargs)
         result = func(*args, **kwargs)
         if adapter is not None:
@@ -118,9 +123,16 @@ class Tap(TorchFunctionMode):
     def _follow(
         self, operation: Operation, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        self._guard(self._provenance.before, operation, func, args, kwargs)
+        if operation is Operation.DROPOUT:
+            self._guard(self._provenance.before_dropout, func, args, kwargs)
         result = func(*args, **kwargs)
-        self._guard(self._tell_handwritten, operation, func, args, kwargs, result)
+        try:
+            weighting = self._provenance.after(operation, func, args, kwargs, result)
+        except Exception as error:
+            self._on_error(error)
+        else:
+            if operation is Operation.SOFTMAX or weighting is not None:
+                self._guard(self._tell_handwritten, weighting)
         return result
 
     def _tell_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
@@ -132,13 +144,11 @@ class Tap(TorchFunctionMode):
         else:
             self._tell(observation)
 
-    def _tell_handwritten(
-        self, operation: Operation, func: Any, args: Any, kwargs: Any, result: Any
-    ) -> None:
-        weighting = self._provenance.after(operation, func, args, kwargs, result)
+    def _tell_handwritten(self, weighting: Weighting | None) -> None:
+        place = self._place()
         if len(self._unused) < self._provenance.softmaxes:
-            self._unused.append(self._place().name)
-        observation = None if weighting is None else weighting.observed(self._place())
+            self._unused.append(place.name)
+        observation = None if weighting is None else weighting.observed(place)
         if weighting is not None and observation is not None:
             self._unused[weighting.number] = None
             self._tell(observation)

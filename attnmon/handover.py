@@ -110,6 +110,8 @@ class Handover:
             raw_weights=settings.save_raw_weights,
             tensorboard=settings.use_tensorboard,
             workers=settings.max_workers,
+            statistics_queries=settings.statistics_queries,
+            pooling="max" if settings.pooling == "max" else "mass",
             ring_bytes=ring_bytes,
             slot_bytes=SLOT_BYTES,
             trainer_pid=self._owner,

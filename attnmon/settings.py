@@ -36,6 +36,10 @@ class Options(TypedDict, total=False):
     """Dimension of the batch in the model's inputs; None finds it out."""
     forward_fn: Callable[..., Any] | None
     """``forward_fn(model, enc, dec)`` calls the model; None calls it as is usual."""
+    statistics_queries: int | Literal["all"]
+    """Of more queries than this, so many evenly spaced ones serve for statistics without maps."""
+    pooling: Literal["mass", "max"]
+    """How long sequences are pooled to the cells of a picture: by mass, rows still sum to 1."""
     on_full: Literal["drop", "wait"]
     """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
     ring_bytes: int
@@ -64,6 +68,9 @@ class Settings:
     roles: Mapping[str, str] = field(default_factory=dict)
     batch_dim: int | None = None
     forward_fn: Callable[..., Any] | None = None
+    statistics_queries: int | None = 1024
+    """None is all."""
+    pooling: str = "mass"
     on_full: str = "drop"
     ring_bytes: int = DEFAULT_BYTES
     close_timeout: float = 60.0
@@ -112,6 +119,8 @@ def _checked_options(
     roles: Any = None,
     batch_dim: Any = None,
     forward_fn: Any = None,
+    statistics_queries: Any = 1024,
+    pooling: Any = "mass",
     on_full: Any = "drop",
     ring_bytes: Any = DEFAULT_BYTES,
     close_timeout: Any = 60.0,
@@ -125,6 +134,10 @@ def _checked_options(
         "roles": {str(k): choice("roles", v, ROLES) for k, v in dict(roles or {}).items()},
         "batch_dim": None if batch_dim is None else whole("batch_dim", batch_dim, at_least=0),
         "forward_fn": forward_fn,
+        "statistics_queries": None
+        if statistics_queries == "all"
+        else whole("statistics_queries", statistics_queries, at_least=1),
+        "pooling": choice("pooling", pooling, ("mass", "max")),
         "on_full": choice("on_full", on_full, ("drop", "wait")),
         "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
         "close_timeout": float(close_timeout),

@@ -33,7 +33,19 @@ CAPTURE = Capture(
     3, 100, True, 1, 0.5, None, 1.5, 0, (Slots(0, 2),), (LAYER,), Accounts(captured=4)
 )
 SETUP = Setup(
-    "/tmp/x", ("heatmap",), True, "average", False, True, 2, 1 << 20, 1 << 16, 12, (("torch", "2"),)
+    "/tmp/x",
+    ("heatmap",),
+    True,
+    "average",
+    False,
+    True,
+    2,
+    1024,
+    "mass",
+    1 << 20,
+    1 << 16,
+    12,
+    (("torch", "2"),),
 )
 EVERY_KIND = [SETUP, CAPTURE, Goodbye(Accounts()), Acknowledgement(7, "disk full", (("a", "b"),))]
 

@@ -158,6 +158,9 @@ class Setup:
     raw_weights: bool
     tensorboard: bool
     workers: int
+    statistics_queries: int | None
+    """Query rows that statistics without maps are made of, at most; None is all of them."""
+    pooling: Literal["mass", "max"]
     ring_bytes: int
     slot_bytes: int
     trainer_pid: int

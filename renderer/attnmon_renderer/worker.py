@@ -68,7 +68,13 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
 
 def _survey(layer: LayerAttention, setup: Setup) -> Survey:
     wanted = figures.wanted(setup)
-    return survey(layer, average_side=wanted.average_side, head_side=wanted.head_side)
+    return survey(
+        layer,
+        average_side=wanted.average_side,
+        head_side=wanted.head_side,
+        pooling=setup.pooling,
+        statistics_queries=setup.statistics_queries or "all",
+    )
 
 
 def _draw(

@@ -1,5 +1,6 @@
 """Which pictures a capture gives, what they are called, and their way to the disk."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -174,6 +175,6 @@ def _head_labels(attention: Attention, survey: Survey) -> tuple[str, ...]:
     if len(entropies) != len(labels):
         return tuple(labels)
     return tuple(
-        label if entropy is None else f"{label} · entropy {entropy:.2f}"
+        f"{label} · entropy {entropy:.2f}" if math.isfinite(entropy) else label
         for label, entropy in zip(labels, entropies, strict=True)
     )

@@ -109,18 +109,12 @@ def assert_matplotlib_draws_the_same(pixels: np.ndarray, page: Page) -> None:
 
 
 def assert_texts_stand_apart(page: Page) -> None:
-    """Drawn one by one, no text leaves the page, touches its edge, a map, or another text."""
-    taken = inside_maps(page)
-    bar = page.bar
-    taken[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = True
+    """Drawn one by one, no text touches the edge of the page, what is drawn, or another text."""
+    taken = paint(replace(page, texts=())) != WHITE
     taken[[0, -1]] = taken[:, [0, -1]] = True
-    for block in page.blocks:
-        taken[block.y : block.y + block.height, block.x : block.x + block.width] = True
-    empty = replace(page, maps=(), blocks=(), scale=replace(page.scale, ticks=()))
+    empty = replace(page, maps=(), bars=(), blocks=(), shapes=(), mesh=None)
     for text in page.texts:
-        ink = paint(replace(empty, texts=(text,)))
-        ink[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = WHITE
-        inked = ink < WHITE
+        inked = paint(replace(empty, texts=(text,))) < WHITE
         assert inked.any(), text
         assert not (inked & taken).any(), text
         taken |= inked

@@ -26,7 +26,7 @@ def test_marks_stand_at_each_querys_strongest_key() -> None:
     values = attention(3, 30, 20)[2]
     page = alignment_page(map_picture(values))
     (area,) = page.maps
-    marks = [block for block in page.blocks if block.index == MARK and block.x < page.bar.x]
+    marks = [block for block in page.blocks if block.index == MARK and block.x < page.bars[0].x]
     keys = [(mark.x - area.x) // area.cell_width for mark in marks]
     queries = [(mark.y - area.y) // area.cell_height for mark in marks]
     assert queries == list(range(30))
@@ -39,7 +39,7 @@ def test_queries_without_a_number_have_no_mark() -> None:
     masked = np.zeros((6, 6), np.bool_)
     masked[4] = True
     page = alignment_page(map_picture(values, masked))
-    marks = [block for block in page.blocks if block.index == MARK and block.x < page.bar.x]
+    marks = [block for block in page.blocks if block.index == MARK and block.x < page.bars[0].x]
     assert len(marks) == 4
 
 

@@ -88,7 +88,7 @@ def test_cells_have_the_colours_of_viridis() -> None:
     values = attention(2, 50, 40)[1]
     picture = map_picture(values)
     (area,) = maps.heat_map_page(picture).maps
-    top = maps.heat_map_page(picture).scale.high
+    top = maps.heat_map_page(picture).maps[0].scale.high
     pixels = heat_map_pixels(picture)[area.cell_height // 2 :: area.cell_height]
     cells = pixels[:, area.cell_width // 2 :: area.cell_width]
     expected = matplotlib.colormaps["viridis"](np.sqrt(values / top), bytes=True)[..., :3]

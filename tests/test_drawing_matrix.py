@@ -16,6 +16,7 @@ from attnmon_renderer.drawing.matrix import (
     layer_head_matrix,
     layer_head_matrix_page,
 )
+from attnmon_renderer.drawing.scales import Scale
 
 Layers = Sequence[tuple[str, Sequence[float]]]
 
@@ -40,17 +41,20 @@ def test_layers_are_named_and_missing_heads_said() -> None:
     assert page.maps[0].masked.tolist() == [[False] * 3, [False, True, True]]
 
 
+def scale_of(drawn: MatrixPicture) -> Scale:
+    return layer_head_matrix_page(drawn).maps[0].scale
+
+
 def test_scale_is_that_of_the_numbers_unless_given() -> None:
     layers = [("0", [0.2, 0.7, float("nan")])]
-    own, given = layer_head_matrix_page(picture(layers)), picture(layers, 0, 1)
-    assert (own.scale.low, own.scale.high) == pytest.approx((0.2, 0.7))
-    scale = layer_head_matrix_page(given).scale
-    assert (scale.low, scale.high) == (0, 1)
+    own, given = scale_of(picture(layers)), scale_of(picture(layers, 0, 1))
+    assert (own.low, own.high) == pytest.approx((0.2, 0.7))
+    assert (given.low, given.high) == (0, 1)
 
 
 @pytest.mark.parametrize("numbers", [[3.0, 3.0], [float("nan")]])
 def test_equal_numbers_and_none_have_a_scale_too(numbers: list[float]) -> None:
-    scale = layer_head_matrix_page(picture([("0", numbers)])).scale
+    scale = scale_of(picture([("0", numbers)]))
     assert scale.high - scale.low == 1
 
 

@@ -56,19 +56,19 @@ def fitted(panel: Panel, side: int) -> Fitted:
     rows = _side(panel.queries, longest, side)
     columns = _side(panel.keys, longest, side)
     return Fitted(
-        _largest(panel.values, rows.merged, columns.merged),
-        _reduced(panel.masked, rows.merged, columns.merged, np.logical_and),
+        farthest(panel.values, rows.merged, columns.merged),
+        reduced(panel.masked, rows.merged, columns.merged, np.logical_and),
         rows,
         columns,
     )
 
 
-def _largest(values: Values, rows: int, columns: int) -> Values:
+def farthest(values: Values, rows: int, columns: int) -> Values:
     """Of each group of cells the one that is farthest from 0."""
-    above = _reduced(values, rows, columns, np.maximum)
+    above = reduced(values, rows, columns, np.maximum)
     if above is values or not (values < 0).any():
         return above
-    below = _reduced(values, rows, columns, np.minimum)
+    below = reduced(values, rows, columns, np.minimum)
     return np.where(-below > above, below, above)
 
 
@@ -81,7 +81,8 @@ def _side(axis: Axis, longest: int, side: int) -> Side:
     return Side(axis, merged, max(1, int(wished / cells + 0.5)))
 
 
-def _reduced(cells: NDArray[T], rows: int, columns: int, by: np.ufunc) -> NDArray[T]:
+def reduced(cells: NDArray[T], rows: int, columns: int, by: np.ufunc) -> NDArray[T]:
+    """Each group of so many rows and columns made one cell; the last may hold fewer."""
     if rows == columns == 1:
         return cells
     with np.errstate(invalid="ignore"):

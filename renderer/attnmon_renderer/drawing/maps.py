@@ -61,4 +61,4 @@ def largest(panel: Panel) -> float:
 
 
 def png_of(page: Page) -> Png:
-    return encode(paint(page), page.scale.palette.colours)
+    return encode(paint(page), page.palette.colours)

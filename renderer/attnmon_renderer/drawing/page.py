@@ -7,6 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmon_renderer.drawing.colours import Palette
 from attnmon_renderer.drawing.pictures import Mask, Values
 from attnmon_renderer.drawing.scales import Scale
 
@@ -42,6 +46,7 @@ class Map:
     column_ticks: tuple[int, ...]
     """Pixels from the left edge to the centre of each tick."""
     row_ticks: tuple[int, ...]
+    scale: Scale
 
     @property
     def width(self) -> int:
@@ -60,6 +65,7 @@ class Bar:
     y: int
     width: int
     height: int
+    scale: Scale
 
     def offset(self, place: float) -> int:
         """Pixels from the upper end to a place, 0 at the lower end … 1 at the upper."""
@@ -79,16 +85,41 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """A line through points, or the area that they enclose, in grey on white."""
+
+    points: NDArray[np.float64]
+    """[points, 2]: x and y"""
+    grey: int
+    line_width: float = 0.0
+    """0 fills the area."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Quadrilaterals, each of one colour, drawn row by row: later ones hide earlier ones."""
+
+    corners: NDArray[np.float64]
+    """[rows + 1, columns + 1, 2]: x and y"""
+    indices: NDArray[np.uint8]
+    """[rows, columns], of the palette"""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     width: int
     height: int
-    scale: Scale
+    palette: Palette
     tick_length: int
     maps: tuple[Map, ...]
-    bar: Bar
+    bars: tuple[Bar, ...]
     blocks: tuple[Block, ...]
     """In this order, over the maps."""
     texts: tuple[Text, ...]
+    shapes: tuple[Shape, ...] = ()
+    """Under all else, in this order."""
+    mesh: Mesh | None = None
+    """Over the shapes."""
 
 
 TICK_WIDTH = 2

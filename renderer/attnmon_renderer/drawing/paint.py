@@ -6,19 +6,20 @@ from numpy.typing import NDArray
 from attnmon_renderer.drawing import colours
 from attnmon_renderer.drawing.lettering import write
 from attnmon_renderer.drawing.page import TICK_WIDTH, Bar, Map, Page
-from attnmon_renderer.drawing.scales import Scale
+from attnmon_renderer.drawing.shapes import backdrop
 
 Canvas = NDArray[np.uint8]
 
 
 def paint(page: Page) -> Canvas:
     """The page as [rows, columns] of indices in the palette."""
-    canvas = np.full((page.height, page.width), colours.WHITE, np.uint8)
+    canvas = backdrop(page)
     for area in page.maps:
-        _paste_map(canvas, area, page.scale)
+        _paste_map(canvas, area)
         _draw_map_ticks(canvas, area, page.tick_length)
-    _paste_bar(canvas, page.bar)
-    _draw_bar_ticks(canvas, page.bar, page.scale, page.tick_length)
+    for bar in page.bars:
+        _paste_bar(canvas, bar)
+        _draw_bar_ticks(canvas, bar, page.tick_length)
     for block in page.blocks:
         canvas[block.y : block.y + block.height, block.x : block.x + block.width] = block.index
     for text in page.texts:
@@ -26,8 +27,8 @@ def paint(page: Page) -> Canvas:
     return canvas
 
 
-def _paste_map(canvas: Canvas, area: Map, scale: Scale) -> None:
-    cells = scale.indices(area.values, area.masked).repeat(area.cell_width, axis=1)
+def _paste_map(canvas: Canvas, area: Map) -> None:
+    cells = area.scale.indices(area.values, area.masked).repeat(area.cell_width, axis=1)
     target = canvas[area.y : area.y + area.height, area.x : area.x + area.width]
     for line in range(area.cell_height):
         target[line :: area.cell_height] = cells
@@ -48,8 +49,8 @@ def _paste_bar(canvas: Canvas, bar: Bar) -> None:
     canvas[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = upwards[:, None]
 
 
-def _draw_bar_ticks(canvas: Canvas, bar: Bar, scale: Scale, length: int) -> None:
+def _draw_bar_ticks(canvas: Canvas, bar: Bar, length: int) -> None:
     right = bar.x + bar.width
-    for tick in scale.ticks:
-        y = bar.y + bar.offset(scale.place(tick)) - TICK_WIDTH // 2
+    for tick in bar.scale.ticks:
+        y = bar.y + bar.offset(bar.scale.place(tick)) - TICK_WIDTH // 2
         canvas[y : y + TICK_WIDTH, right : right + length] = colours.INK

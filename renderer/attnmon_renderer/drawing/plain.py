@@ -7,14 +7,17 @@ pixels are not wanted, since the figure can be saved as SVG or PDF.
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
 
 from attnmon_renderer.drawing import colours
+from attnmon_renderer.drawing.colours import Palette
 from attnmon_renderer.drawing.fonts import properties, visible
 from attnmon_renderer.drawing.lettering import POINTS_PER_INCH
-from attnmon_renderer.drawing.page import TICK_WIDTH, Block, Map, Page, Text
-from attnmon_renderer.drawing.scales import Scale
+from attnmon_renderer.drawing.page import TICK_WIDTH, Bar, Block, Map, Mesh, Page, Shape, Text
+from attnmon_renderer.drawing.shapes import pixels
 
 _INK = str(colours.INK / 255)
 
@@ -24,14 +27,40 @@ def figure(page: Page) -> Figure:
     size = (page.width / POINTS_PER_INCH, page.height / POINTS_PER_INCH)
     drawn = Figure(figsize=size, dpi=POINTS_PER_INCH)
     FigureCanvasAgg(drawn)
+    for shape in page.shapes:
+        _add_shape(drawn, page, shape)
+    if page.mesh is not None:
+        _add_mesh(drawn, page, page.mesh)
     for area in page.maps:
         _add_map(drawn, page, area)
-    _add_bar(drawn, page)
+    for bar in page.bars:
+        _add_bar(drawn, page, bar)
     for block in page.blocks:
         _add_block(drawn, page, block)
     for text in page.texts:
         _add_text(drawn, page, text)
     return drawn
+
+
+def _add_shape(drawn: Figure, page: Page, shape: Shape) -> None:
+    grey, transform = str(shape.grey / colours.WHITE), pixels(page.height)
+    if shape.line_width:
+        x, y = shape.points.T
+        drawn.add_artist(
+            Line2D(
+                x, y, color=grey, lw=shape.line_width, solid_joinstyle="round", transform=transform
+            )
+        )
+    else:
+        drawn.add_artist(Polygon(shape.points, facecolor=grey, lw=0, transform=transform))
+
+
+def _add_mesh(drawn: Figure, page: Page, mesh: Mesh) -> None:
+    colours = page.palette.colours[mesh.indices] / 255
+    quadrilaterals = QuadMesh(mesh.corners, antialiased=False, lw=0)
+    quadrilaterals.set_facecolor([tuple(colour) for colour in colours.reshape(-1, 3)])
+    quadrilaterals.set_transform(pixels(page.height))
+    drawn.add_artist(quadrilaterals)
 
 
 def _rectangle(
@@ -48,10 +77,12 @@ def _rectangle(
 
 def _add_map(drawn: Figure, page: Page, area: Map) -> None:
     axes = drawn.add_axes(_rectangle(page, area.x, area.y, area.width, area.height))
-    scale = page.scale
+    scale = area.scale
     finite = np.isfinite(area.values) | area.masked
     shown = np.ma.masked_array(np.clip(area.values, scale.low, scale.high), area.masked | ~finite)
-    colour_map = scale.palette.colour_map.with_extremes(bad=_colour(scale, scale.palette.masked))
+    colour_map = scale.palette.colour_map.with_extremes(
+        bad=_colour(scale.palette, scale.palette.masked)
+    )
     axes.imshow(shown, norm=scale.norm(), cmap=colour_map, aspect="auto", interpolation="nearest")
     if not finite.all():
         axes.imshow(_overlay(finite), aspect="auto", interpolation="nearest")
@@ -70,13 +101,13 @@ def _overlay(finite: np.ndarray) -> np.ndarray:
     return overlay
 
 
-def _colour(scale: Scale, index: int) -> tuple[float, float, float]:
-    red, green, blue = scale.palette.colours[index] / 255
+def _colour(palette: Palette, index: int) -> tuple[float, float, float]:
+    red, green, blue = palette.colours[index] / 255
     return float(red), float(green), float(blue)
 
 
-def _add_bar(drawn: Figure, page: Page) -> None:
-    bar, scale = page.bar, page.scale
+def _add_bar(drawn: Figure, page: Page, bar: Bar) -> None:
+    scale = bar.scale
     axes = drawn.add_axes(_rectangle(page, bar.x, bar.y, bar.width, bar.height))
     colour_bar = drawn.colorbar(ScalarMappable(scale.norm(), scale.palette.colour_map), cax=axes)
     colour_bar.outline.set_visible(False)
@@ -87,7 +118,7 @@ def _add_bar(drawn: Figure, page: Page) -> None:
 
 def _add_block(drawn: Figure, page: Page, block: Block) -> None:
     x, y, width, height = _rectangle(page, block.x, block.y, block.width, block.height)
-    colour = _colour(page.scale, block.index)
+    colour = _colour(page.palette, block.index)
     drawn.add_artist(Rectangle((x, y), width, height, facecolor=colour, lw=0))
 
 

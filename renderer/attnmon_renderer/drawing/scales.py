@@ -89,7 +89,7 @@ def linear(name: str, low: float, high: float) -> Scale:
     step = next(s for s in _steps(high - low) if s >= (high - low) * _APART)
     first = np.ceil(low / step - 1e-9)
     count = int((high - first * step) / step + 1e-9) + 1
-    ticks = tuple(float(f"{(first + n) * step:.6g}") for n in range(count))
+    ticks = tuple(float(f"{(first + n) * step:.10g}") for n in range(count))
     return Scale(name, low, high, ticks, WEIGHTS, root=False)
 
 

@@ -58,10 +58,10 @@ class _Sheet:
         return Page(
             self.width,
             max([self.foot + sizes.px(40), *(text.y for _, text in legend)]) + sizes.edge,
-            self.scale,
+            self.scale.palette,
             sizes.tick_length,
             tuple(self._map(place) for place in self.places),
-            self.bar,
+            (self.bar,),
             tuple(block for block, _ in legend),
             (*self.header, *self._body_texts(), *self._bar_texts(), *(t for _, t in legend)),
         )
@@ -130,7 +130,7 @@ class _Sheet:
         height = max(_LEAST_HEIGHT, beside // colours.LEVELS * colours.LEVELS)
         x = self.left + self.body.width + sizes.px(_BAR_GAP)
         y = self.upper + self.body.label_height + (beside - height) // 2
-        return Bar(x, y, sizes.px(_BAR_WIDTH), height)
+        return Bar(x, y, sizes.px(_BAR_WIDTH), height, self.scale)
 
     def _map(self, place: Place) -> Map:
         return Map(
@@ -142,6 +142,7 @@ class _Sheet:
             place.fitted.masked,
             place.column_ticks.offsets,
             place.row_ticks.offsets,
+            self.scale,
         )
 
     def _remarks(self) -> Iterator[str]:
@@ -165,7 +166,7 @@ class _Sheet:
         yield words.centred(columns, middle_x, self.foot + sizes.px(34), sizes.axis)
 
     def _bar_texts(self) -> Iterator[Text]:
-        return words.bar(self.bar, self.scale, self.body.sizes)
+        return words.bar(self.bar, self.body.sizes)
 
     def _legend(self) -> Iterator[tuple[Block, Text]]:
         below = max(self.upper + self.body.height, self.bar.y + self.bar.height)

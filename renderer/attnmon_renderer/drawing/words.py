@@ -6,7 +6,6 @@ from attnmon_renderer.drawing.arrangement import Arrangement, Place
 from attnmon_renderer.drawing.lettering import shortened, width, wrapped
 from attnmon_renderer.drawing.page import Bar, Block, Font, Text
 from attnmon_renderer.drawing.pictures import Axis, Caption
-from attnmon_renderer.drawing.scales import Scale
 from attnmon_renderer.drawing.sizes import Sizes
 from attnmon_renderer.drawing.ticks import Ticks
 
@@ -60,22 +59,23 @@ def _below(ticks: Ticks, left: int, lower: int, sizes: Sizes) -> Iterator[Text]:
             x = left + offset + round(ticks.font.size * _CAPITAL / 2)
             yield Text(x, y + width(label, ticks.font), label, ticks.font, upright=True)
         else:
-            yield centred(label, left + offset, y + _capital(ticks.font), ticks.font)
+            yield centred(label, left + offset, y + capital(ticks.font), ticks.font)
 
 
 def _beside(ticks: Ticks, left: int, upper: int, sizes: Sizes) -> Iterator[Text]:
     right = left - sizes.tick_length - sizes.tick_gap
     for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
-        y = upper + offset + _capital(ticks.font) // 2
+        y = upper + offset + capital(ticks.font) // 2
         yield Text(right - width(label, ticks.font), y, label, ticks.font)
 
 
-def bar(bar: Bar, scale: Scale, sizes: Sizes) -> Iterator[Text]:
+def bar(bar: Bar, sizes: Sizes) -> Iterator[Text]:
     """The numbers at the colour bar, and the name of its scale beyond them."""
+    scale = bar.scale
     x = bar.x + bar.width + sizes.tick_length + sizes.tick_gap
     right = x + max(width(number(tick), sizes.tick) for tick in scale.ticks)
     for tick in scale.ticks:
-        y = bar.y + bar.offset(scale.place(tick)) + _capital(sizes.tick) // 2
+        y = bar.y + bar.offset(scale.place(tick)) + capital(sizes.tick) // 2
         yield Text(x, y, number(tick), sizes.tick)
     yield upright(
         scale.name, right + sizes.px(14) + sizes.axis.size, bar.y + bar.height // 2, sizes.axis
@@ -90,7 +90,7 @@ def legend(
     side = sizes.px(_SWATCH)
     for line, (meaning, index) in enumerate(meanings):
         baseline = y + sizes.px(34 + 32 * line)
-        middle = baseline - _capital(font) // 2
+        middle = baseline - capital(font) // 2
         yield (
             Block(x, middle - side // 2, side, side, index),
             Text(x + side + sizes.px(_SWATCH_GAP), baseline, meaning, font),
@@ -117,8 +117,8 @@ def upright(string: str, x: int, y: int, font: Font) -> Text:
 
 def number(value: float) -> str:
     """As short as can be, with a true minus."""
-    return f"{value:g}".replace("-", "−")
+    return f"{value:.10g}".replace("-", "−")
 
 
-def _capital(font: Font) -> int:
+def capital(font: Font) -> int:
     return round(_CAPITAL * font.size)

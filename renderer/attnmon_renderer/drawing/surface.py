@@ -1,0 +1,204 @@
+"""One attention map as a landscape: height and colour are the weight. A showpiece.
+
+Seen from above a corner, in parallel projection: the first query and the first key meet at the
+back, so that drawing row by row lets what is in front hide what is behind. Pure: from numbers to a
+finished PNG.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmon_renderer.drawing import words
+from attnmon_renderer.drawing.colours import INK, LEVELS, NOT_FINITE
+from attnmon_renderer.drawing.fit import Side, farthest, reduced
+from attnmon_renderer.drawing.lettering import width
+from attnmon_renderer.drawing.maps import largest, png_of
+from attnmon_renderer.drawing.page import Bar, Mesh, Page, Shape, Text
+from attnmon_renderer.drawing.pictures import Axis, MapPicture, Mask, Panel, Png, Values
+from attnmon_renderer.drawing.scales import Scale, of_weights, top_of
+from attnmon_renderer.drawing.sizes import Sizes
+from attnmon_renderer.drawing.ticks import Ticks, ticks
+
+_SIZES = Sizes(1.0)
+_WIDTH = 1000
+_SIDE = 64
+"""Cells a side, at most."""
+_TURN, _TILT = np.radians(32), np.radians(38)
+_EDGE, _TALLEST = 520, 200
+"""Pixels: a side of the floor before it is tilted, and the height of the largest weight."""
+_FINEST = 128
+"""Quadrilaterals a side, about: colours follow the slopes."""
+_TICK = 0.02
+"""Length of a tick, in sides of the floor."""
+
+Points = float | NDArray[np.float64]
+
+
+def surface(picture: MapPicture) -> Png:
+    """The map, pooled to 64 × 64 at most, as a surface."""
+    return png_of(surface_page(picture))
+
+
+def surface_page(picture: MapPicture) -> Page:
+    return _Surface(picture).page()
+
+
+@dataclass(frozen=True)
+class _Surface:
+    picture: MapPicture
+
+    def page(self) -> Page:
+        front = int(self._seen(1, 1)[1])
+        bar = Bar(_WIDTH - 160, self.upper, 30, 4 * LEVELS, self.scale)
+        legend = tuple(words.legend(self._signs(), bar.x, front - 70, _SIZES))
+        return Page(
+            _WIDTH,
+            front + 70,
+            self.scale.palette,
+            _SIZES.tick_length,
+            (),
+            (bar,),
+            tuple(block for block, _ in legend),
+            (*self.header, *self._names(), *words.bar(bar, _SIZES), *(text for _, text in legend)),
+            tuple(self._tick_marks()),
+            self._mesh(),
+        )
+
+    @cached_property
+    def rows(self) -> Side:
+        return _side(self.picture.queries)
+
+    @cached_property
+    def columns(self) -> Side:
+        return _side(self.picture.keys)
+
+    @cached_property
+    def values(self) -> Values:
+        return farthest(self.picture.values, self.rows.merged, self.columns.merged)
+
+    @cached_property
+    def masked(self) -> Mask:
+        merged = self.rows.merged, self.columns.merged
+        return reduced(self.picture.masked, *merged, np.logical_and)
+
+    @cached_property
+    def scale(self) -> Scale:
+        given = self.picture
+        panel = Panel("", given.values, given.masked, given.queries, given.keys)
+        return of_weights(top_of(largest(panel)) if given.top is None else given.top)
+
+    @cached_property
+    def header(self) -> tuple[Text, ...]:
+        return tuple(words.header(self.picture.caption, self._remarks(), _WIDTH, _SIZES))
+
+    @cached_property
+    def upper(self) -> int:
+        return self.header[-1].y + 30
+
+    def _remarks(self) -> Iterator[str]:
+        merged = self.rows.merged, self.columns.merged
+        if merged != (1, 1):
+            yield f"each point is the largest of {merged[0]}×{merged[1]} cells"
+
+    def _signs(self) -> Iterator[tuple[str, int]]:
+        if self.masked.any():
+            yield "masked", self.scale.palette.masked
+        if not (np.isfinite(self.values) | self.masked).all():
+            yield "not finite", NOT_FINITE
+
+    def _seen(self, query: Points, key: Points, height: Points = 0.0) -> NDArray[np.float64]:
+        """[..., 2]: where a point of the unit cube is on the page."""
+        right, towards = np.cos(_TURN), np.sin(_TURN) * np.sin(_TILT)
+        left, near = np.sin(_TURN), np.cos(_TURN) * np.sin(_TILT)
+        x = _SIZES.edge + 60 + _EDGE * (left + key * right - query * left)
+        y = self.upper + _TALLEST + _EDGE * (key * towards + query * near) - height * _TALLEST
+        return np.stack(np.broadcast_arrays(x, y), axis=-1)
+
+    @cached_property
+    def key_ticks(self) -> Ticks:
+        return _ticks(self.columns)
+
+    @cached_property
+    def query_ticks(self) -> Ticks:
+        return _ticks(self.rows)
+
+    def _tick_marks(self) -> Iterator[Shape]:
+        """Along the two edges in front."""
+        for share in _shares(self.key_ticks, self.columns):
+            yield Shape(self._seen(np.array([1, 1 + _TICK]), share), INK, 2)
+        for share in _shares(self.query_ticks, self.rows):
+            yield Shape(self._seen(share, np.array([1, 1 + _TICK])), INK, 2)
+
+    def _names(self) -> Iterator[Text]:
+        font, axis = _SIZES.tick, _SIZES.axis
+        for share, label in zip(
+            _shares(self.key_ticks, self.columns), self.key_ticks.labels, strict=True
+        ):
+            x, y = self._seen(1 + 2 * _TICK, share).astype(int)
+            yield Text(x - width(label, font), y + 16, label, font)
+        for share, label in zip(
+            _shares(self.query_ticks, self.rows), self.query_ticks.labels, strict=True
+        ):
+            x, y = self._seen(share, 1 + 2 * _TICK).astype(int)
+            yield Text(x, y + 16, label, font)
+        x, y = self._seen(1.15, 0.4).astype(int)
+        yield Text(x - width("key position", axis), y + 40, "key position", axis)
+        x, y = self._seen(0.5, 1.15).astype(int)
+        yield Text(x, y + 24, "query position", axis)
+
+    def _mesh(self) -> Mesh:
+        """Corners between the values too, and a wall down to the floor all around."""
+        indices = self.scale.indices(self.values, self.masked)
+        for axis in (0, 1):
+            if indices.shape[axis] == 1:
+                indices = indices.repeat(2, axis)
+        finer = [max(1, _FINEST // cells) for cells in indices.shape]
+        heights = _between(_between(np.where(indices < LEVELS, indices, 0), finer[0]).T, finer[1]).T
+        signs = _of_four(np.where(indices < LEVELS, 0, indices), self.scale.palette.masked)
+        signs = signs.repeat(finer[0], axis=0).repeat(finer[1], axis=1)
+        colours = np.where(signs, signs, _highest(np.rint(heights)))
+        queries, keys = (np.pad(np.linspace(0, 1, n), 1, mode="edge") for n in heights.shape)
+        walled = np.pad(heights, 1) / (LEVELS - 1)
+        corners = self._seen(queries[:, None], keys, walled)
+        return Mesh(corners, np.pad(colours.astype(np.uint8), 1, mode="edge"))
+
+
+def _side(axis: Axis) -> Side:
+    merged = -(-axis.cells // _SIDE)
+    return Side(replace(axis, tokens=()), merged, max(1, int(0.8 * _EDGE / axis.cells * merged)))
+
+
+def _ticks(side: Side) -> Ticks:
+    return ticks(side, _SIZES.tick, across=True)
+
+
+def _shares(ticks: Ticks, side: Side) -> list[float]:
+    """Where ticks stand on an edge, 0 … 1: the first and the last value are its ends."""
+    if side.cells == 1:
+        return [0.5]
+    return [(offset / side.pixels - 0.5) / (side.cells - 1) for offset in ticks.offsets]
+
+
+def _between(heights: NDArray[np.float64], finer: int) -> NDArray[np.float64]:
+    """Each gap between two rows filled by so many steps."""
+    rows = np.arange((len(heights) - 1) * finer + 1) / finer
+    below = np.minimum(rows.astype(int), len(heights) - 2)
+    share = (rows - below)[:, None]
+    return np.asarray(heights[below] * (1 - share) + heights[below + 1] * share)
+
+
+def _of_four(signs: NDArray[np.uint8], masked: int) -> NDArray[np.uint8]:
+    """The sign at any corner of each quadrilateral, or 0; masked only if all four are."""
+    highest = _highest(np.where(signs == masked, -1, signs.astype(np.int16)))
+    return np.where(highest < 0, masked, highest).astype(np.uint8)
+
+
+def _highest(corners: NDArray[Any]) -> NDArray[Any]:
+    """The highest of the four corners of each quadrilateral."""
+    pairs = np.maximum(corners[1:], corners[:-1])
+    return np.asarray(np.maximum(pairs[:, 1:], pairs[:, :-1]))

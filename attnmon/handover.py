@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attnmon import launch
 from attnmon._version import __version__
-from attnmon.capture import Observation
+from attnmon.capture import Observation, doubt, measured_error
 from attnmon.guard import Guard, comes_from_signal_handler, describe
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
@@ -189,6 +189,7 @@ class Handover:
             bias=seen.bias,
             sinks=seen.sinks,
         )
+        error = measured_error(seen)
         return Attention(
             name=place.name,
             stack=place.role.stack,
@@ -196,11 +197,12 @@ class Handover:
             type=place.role.type,
             source=seen.source,
             heads=place.heads,
-            **self._writer.write(chosen, draft),  # type: ignore[arg-type]  # names of blocks
+            **self._writer.write(chosen, draft),
             scale=float(seen.scale),
             causal=bool(seen.causal),
             softcap=float(seen.softcap),
-            note=seen.note,
+            note=seen.note or doubt(seen, error),
+            error=error,
         )
 
     def _message(self, moment: Moment, taken: Taken) -> Capture:

@@ -51,6 +51,8 @@ class Watcher:
         self._choice = Choice(settings.layers, settings.head_indices)
         self._refusals: dict[str, str] = {}
         self._batch_dim: int | None = 0
+        self._compiled = False
+        self._handwritten = True
         self._model: Callable[[], nn.Module | None] = _no_model
         self._forward = InForward(handover, self, settings.sample)
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
@@ -120,6 +122,7 @@ class Watcher:
                 sample=self._settings.sample,
                 batch_dim=self._batch_dim,
                 forward_fn=self._settings.forward_fn,
+                handwritten=self._handwritten,
             )
 
     def _discover(self, model: nn.Module, enc: Any, dec: Any) -> None:
@@ -136,6 +139,8 @@ class Watcher:
             )
         self._model = weakref.ref(model)
         self._batch_dim = found.batch_dim
+        self._compiled = found.compiled
+        self._handwritten = found.handwritten
         self._refusals = dict(found.refusals)
         self.learn({(seen.name, seen.call): seen for seen in found.sightings})
 
@@ -152,11 +157,16 @@ class Watcher:
         if model is None or not self._may_look_on(model):
             return
         if self._model() is not model:
-            self._model = weakref.ref(model)
-            self.learn({})
+            self._meet(model)
         forward = self._forward
         tap = ForwardTap(
-            model, forward.begin, forward.receive, forward.end, forward.fail, self._refuse
+            model,
+            forward.begin,
+            forward.receive,
+            forward.end,
+            forward.fail,
+            self._refuse,
+            handwritten=self._handwritten,
         )
         self._armed = (weakref.ref(model), tap)
 
@@ -186,7 +196,17 @@ class Watcher:
         self._forward.discard()
 
     def _may_look_on(self, model: nn.Module) -> bool:
-        return self._settings.capture != "probe" and runs_as_written(model)
+        known = self._model() is model
+        if self._settings.capture == "probe" or (known and self._compiled):
+            return False
+        return runs_as_written(model)
+
+    def _meet(self, model: nn.Module) -> None:
+        """A model of which nothing is known yet."""
+        self._model = weakref.ref(model)
+        self._compiled, self._handwritten = False, True
+        self._refusals = {}
+        self.learn({})
 
     def _refuse(self, name: str, why: str) -> None:
         self._refusals[name] = why

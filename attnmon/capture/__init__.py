@@ -15,6 +15,7 @@ from attnmon.capture.inputs import ForwardFunction, InputError, ModelCall, model
 from attnmon.capture.naming import module_names, unwrap
 from attnmon.capture.observation import Observation, is_causal
 from attnmon.capture.probe import Discovery, discover, probe
+from attnmon.capture.recompute import doubt, measured_error
 from attnmon.capture.roles import ROLES, Position, Role, Sighting, assign_roles, parse_role
 from attnmon.capture.tap import Tap
 
@@ -33,9 +34,11 @@ __all__ = [
     "Tap",
     "assign_roles",
     "discover",
+    "doubt",
     "given",
     "is_causal",
     "is_sharded",
+    "measured_error",
     "model_call",
     "module_names",
     "parse_role",

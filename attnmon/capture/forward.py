@@ -33,6 +33,7 @@ class ForwardTap:
         after: Callable[[bool], None],
         on_error: OnError,
         refused: OnRefusal,
+        handwritten: bool = True,
     ) -> None:
         root = unwrap(model)
         self._before = before
@@ -40,7 +41,9 @@ class ForwardTap:
         self._on_error = on_error
         self._depth = 0
         self._tap: Tap | None = None
-        self._make_tap = partial(Tap, receive=receive, on_error=on_error, refused=refused)
+        self._make_tap = partial(
+            Tap, receive=receive, on_error=on_error, refused=refused, handwritten=handwritten
+        )
         self._root = root
         enter, leave = Hook(self._enter), Hook(self._leave)
         self._handles = (

@@ -61,6 +61,12 @@ class Observation:
         return shape[0] if len(shape) == 4 else 1
 
     @property
+    def is_on_cpu(self) -> bool:
+        """Whether its values can be read without waiting for a device."""
+        seen = self.query if self.weights is None else self.weights
+        return seen is not None and seen.device.type == "cpu"
+
+    @property
     def queries(self) -> int:
         return self._shape[-2]
 

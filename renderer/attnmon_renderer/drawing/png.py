@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.pictures import Png
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BITS, _INDEXED = 8, 3
 _LEVEL, _MEMORY = 1, 7
 """Of zlib; a smaller table of what came before stays in the processor's cache."""
@@ -21,22 +21,28 @@ _LEVEL, _MEMORY = 1, 7
 def encode(canvas: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Png:
     """A PNG of `canvas`, [rows, columns] of indices in `palette`, [256, 3] in RGB."""
     rows, columns = canvas.shape
-    header = struct.pack(">IIBBBBB", columns, rows, _BITS, _INDEXED, 0, 0, 0)
     chunks = (
-        _chunk(b"IHDR", header),
-        _chunk(b"PLTE", palette.tobytes()),
-        _chunk(b"IDAT", _deflated(canvas)),
-        _chunk(b"IEND", b""),
+        header(columns, rows),
+        chunk(b"PLTE", palette.tobytes()),
+        chunk(b"IDAT", deflated(canvas)),
+        chunk(b"IEND", b""),
     )
-    return Png(b"".join((_SIGNATURE, *chunks)), columns, rows)
+    return Png(b"".join((SIGNATURE, *chunks)), columns, rows)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def header(width: int, height: int) -> bytes:
+    """The first chunk."""
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, _BITS, _INDEXED, 0, 0, 0))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Length, kind, data, checksum."""
     checksum = zlib.crc32(data, zlib.crc32(kind))
     return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", checksum)))
 
 
-def _deflated(canvas: NDArray[np.uint8]) -> bytes:
+def deflated(canvas: NDArray[np.uint8]) -> bytes:
+    """The rows of a canvas as the data chunks hold them."""
     rows, columns = canvas.shape
     scanlines = np.zeros((rows, columns + 1), np.uint8)  # each begins with its filter: 0, none
     scanlines[:, 1:] = canvas

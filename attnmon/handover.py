@@ -7,8 +7,9 @@ import os
 import platform
 import time
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from attnmon import launch
 from attnmon._version import __version__
 from attnmon.capture import Observation, doubt, measured_error
+from attnmon.device import Flight
 from attnmon.guard import Guard, comes_from_signal_handler, describe
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
@@ -57,11 +59,26 @@ class Taken:
     draft: Draft
     sample: int
 
+    def keep(self) -> Draft:
+        """Take the draft out: it is not given back at the end of the `with`."""
+        kept, self.draft = self.draft, self.draft.emptied()
+        return kept
+
     def __enter__(self) -> "Taken":
         return self
 
     def __exit__(self, *error: object) -> None:
         self.draft.discard()
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A capture whose copies have not landed yet."""
+
+    flight: Flight
+    moment: Moment
+    sample: int
+    draft: Draft
 
 
 class Handover:
@@ -75,11 +92,14 @@ class Handover:
         self._owner = os.getpid()
         self._sequence = 0
         self._pending = 0
+        self._under_way: list[UnderWay] = []
         self._renderer: Renderer | None = None
         self._outbox: Outbox | None = None
         self._writer: RingWriter | None = None
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
             self.guard.off = "ATTNMON_DISABLE is set"
+        elif not settings.takes_part:
+            self.guard.off = f"rank {settings.rank} is not among ranks={settings.ranks!r}"
         else:
             self._start()
 
@@ -115,6 +135,8 @@ class Handover:
             ring_bytes=ring_bytes,
             slot_bytes=SLOT_BYTES,
             trainer_pid=self._owner,
+            rank=settings.rank,
+            world_size=settings.world_size,
             versions=(
                 ("attnmon", __version__),
                 ("python", platform.python_version()),
@@ -137,20 +159,29 @@ class Handover:
         """
         if self._outbox is None or self.guard.off:
             return True
-        started = time.perf_counter()
         self.tally.last_step = moment.step
         self.tally.captured += 1
         try:
-            with take() as taken:
-                if taken.draft.attentions:
-                    self._outbox.announce(self._message(moment, taken), taken.draft)
-                    self._sequence += 1
-                    self.guard.succeeded()
-                else:
+            with self._counted(moment), take() as taken:
+                if not taken.draft.attentions:
                     self.tally.captured -= 1  # there was nothing to see, and that was said
+                elif self._writer is not None and self._writer.device_copies.busy:
+                    self._under_way.append(self._flight_of(moment, taken, self._writer))
+                else:
+                    self._announce(self._outbox, moment, taken.sample, taken.draft)
         except NotSeen:
             self.tally.captured -= 1
             return False
+        return True
+
+    @contextmanager
+    def _counted(self, moment: Moment) -> Iterator[None]:
+        """Whatever keeps a capture from being announced in this block is counted and said."""
+        started = time.perf_counter()
+        try:
+            yield
+        except NotSeen:
+            raise
         except RingFull as error:
             self.tally.dropped += 1
             self.guard.warn_once("dropped", _dropped(moment, error))
@@ -164,7 +195,31 @@ class Handover:
             self.guard.failed(f"error {type(error).__name__}", _failed(moment, error))
         finally:
             self.tally.hook_seconds += time.perf_counter() - started
-        return True
+
+    def _announce(self, outbox: Outbox, moment: Moment, sample: int, draft: Draft) -> None:
+        outbox.announce(self._message(moment, sample, draft), draft)
+        self._sequence += 1
+        self.guard.succeeded()
+
+    def _flight_of(self, moment: Moment, taken: Taken, writer: RingWriter) -> "UnderWay":
+        """What is to be announced when its copies have landed, and the loss with it."""
+        loss = moment.loss
+        if isinstance(loss, Tensor) and loss.device.type != "cpu":
+            moment = replace(moment, loss=writer.device_copies.scalar(loss.detach()))
+        return UnderWay(writer.device_copies.depart(), moment, taken.sample, taken.keep())
+
+    def announce_landed(self, *, wait: bool = False) -> None:
+        """Announce what has come from the device in the meantime, in the order of the steps."""
+        while self._under_way and self._outbox is not None:
+            first = self._under_way[0]
+            if wait:
+                first.flight.wait()
+            if not first.flight.landed():
+                return
+            del self._under_way[0]
+            first.flight.finish()
+            with self._counted(first.moment), first.draft as draft:
+                self._announce(self._outbox, first.moment, first.sample, draft)
 
     def _fail_here(self) -> None:
         self.tally.failed += 1
@@ -205,8 +260,9 @@ class Handover:
             error=error,
         )
 
-    def _message(self, moment: Moment, taken: Taken) -> Capture:
-        encoder_tokens, decoder_tokens = read_tokens(moment.tokens, taken.draft.attentions)
+    def _message(self, moment: Moment, sample: int, draft: Draft) -> Capture:
+        assert self._outbox is not None
+        encoder_tokens, decoder_tokens = read_tokens(moment.tokens, draft.attentions)
         return Capture(
             sequence=self._sequence,
             step=moment.step,
@@ -215,10 +271,10 @@ class Handover:
             loss=self._loss(moment),
             lr=None if moment.lr is None else float(moment.lr),
             timestamp=time.time(),
-            sample=taken.sample,
-            slots=tuple(taken.draft.slots),
-            attentions=tuple(taken.draft.attentions),
-            accounts=self.tally.as_message(),
+            sample=sample,
+            slots=tuple(draft.slots),
+            attentions=tuple(draft.attentions),
+            accounts=self.tally.as_message(self._outbox.pending),
             encoder_tokens=encoder_tokens,
             decoder_tokens=decoder_tokens,
         )
@@ -226,13 +282,6 @@ class Handover:
     def _loss(self, moment: Moment) -> float | None:
         loss = moment.loss
         if loss is None:
-            return None
-        if isinstance(loss, Tensor) and loss.device.type != "cpu":
-            self.guard.warn_once(
-                "loss on device",
-                "the loss is a tensor on the device, and reading it would make training wait; "
-                "pass loss.item() of a step where you read it anyway. It is recorded as null.",
-            )
             return None
         number = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
         if not math.isfinite(number):
@@ -268,6 +317,7 @@ class Handover:
         timeout = self._settings.close_timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
         try:
+            self.announce_landed(wait=True)
             if self._outbox is not None and not self._outbox.lost:
                 self._outbox.say_goodbye()
                 self._see_off(self._outbox, deadline)
@@ -284,8 +334,10 @@ class Handover:
     def _let_go(self) -> None:
         """The ring's memory goes back when nothing refers to it; the accounts stay."""
         if self._outbox is not None:
-            self._pending = self._outbox.pending
+            self._pending = self._unsettled()
             self._outbox.forget()
+        if self._writer is not None:
+            self._writer.device_copies.release()
         self._outbox = self._writer = self._renderer = None
 
     def accounts(self) -> dict[str, Any]:
@@ -296,12 +348,21 @@ class Handover:
             "rendered": tally.rendered,
             "dropped": tally.dropped,
             "failed": tally.failed,
-            "pending": self._pending if self._outbox is None else self._outbox.pending,
+            "pending": self._unsettled(),
             "steps": tally.steps,
             "last_step": tally.last_step,
             "hook_seconds": tally.hook_seconds,
+            "overhead": tally.overhead,
+            "interval": tally.interval,
+            "stretched": tally.stretched,
             "save_dir": str(self._settings.save_dir),
         }
+
+    def _unsettled(self) -> int:
+        """Captures that are neither drawn nor given up yet."""
+        return (
+            self._pending if self._outbox is None else self._outbox.pending + len(self._under_way)
+        )
 
     def _see_off(self, outbox: Outbox, deadline: float) -> None:
         """Until the renderer has ended, or the deadline."""

@@ -1,6 +1,5 @@
 """What the model's own latest forward showed, copied and held until it is logged."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -8,6 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from attnmon.capture import Inputs, Observation, Sighting
+from attnmon.device import is_recording_a_graph
 from attnmon.handover import Handover, Taken
 from attnmon.places import Key, Place
 
@@ -53,7 +53,13 @@ class InForward:
 
     def begin(self, inputs: Inputs) -> None:
         """A forward of these inputs begins."""
+        with self._handover.tally.timed():
+            self._begin(inputs)
+
+    def _begin(self, inputs: Inputs) -> None:
         self.discard()
+        if is_recording_a_graph():
+            return
         batch = next((t.shape[0] for t in inputs if t.dim()), 0)
         sample = min(self._wanted, max(batch - 1, 0))
         self._held = Held(Taken(self._handover.draft(), sample), inputs, batch)
@@ -62,14 +68,15 @@ class InForward:
         """One attention call of it; timed, since it is training that waits."""
         if self._held is None or self._error is not None:
             return
-        started = time.perf_counter()
-        try:
+        with self._handover.tally.timed():
             self._take(observation, self._held)
-        finally:
-            self._handover.tally.hook_seconds += time.perf_counter() - started
 
     def end(self, well: bool) -> None:
         """The forward is over; `well` is False when it raised."""
+        with self._handover.tally.timed():
+            self._end(well)
+
+    def _end(self, well: bool) -> None:
         if not well:
             self.discard()
         elif self._clones and self._error is None:

@@ -14,8 +14,10 @@ from typing import Any, Self, Unpack
 from torch import Tensor, nn
 
 from attnmon import settings
+from attnmon.budget import Budget
 from attnmon.capture import given
 from attnmon.handover import Handover, Moment
+from attnmon.outbox import Tally
 from attnmon.places import Coverage
 from attnmon.schedule import Schedule
 from attnmon.settings import DEFAULT_EPOCHS, Heads, Layers, Options, Settings
@@ -27,11 +29,15 @@ class AttentionMonitor:
     """What both monitors do; they differ in what they ask the renderer for."""
 
     def __init__(self, chosen: Settings) -> None:
+        if chosen.takes_part:
+            settings.directory(chosen.save_dir)
         self._settings = chosen
         self._schedule = Schedule(chosen.save_frequency, chosen.save_on_epochs)
         self._handover = Handover(chosen)
         self._guard = self._handover.guard
         self._tally = self._handover.tally
+        self._tally.interval = self._schedule.interval
+        self._budget = Budget(chosen.max_overhead)
         self._watcher = Watcher(chosen, self._handover)
         self._attached: nn.Module | None = None
         self._enabled = True
@@ -63,13 +69,15 @@ class AttentionMonitor:
         if not self._enabled or self._guard.off:
             return
         with self._guard:
+            self._handover.announce_landed()
             due = self._schedule.due(step, epoch)
             if due is not None:
                 moment = Moment(int(step), due == "epoch", epoch, loss, lr, tokens)
                 self._publish(moment, model, enc, dec)
             self._watcher.recorded.forget()
             if self._schedule.next_is_due():
-                self._watcher.arm(self._attached or model)
+                with tally.timed():
+                    self._watcher.arm(self._attached or model)
             else:
                 self._watcher.disarm()
 
@@ -108,7 +116,8 @@ class AttentionMonitor:
         """
         with self._guard:
             self._attached = model
-            self._watcher.arm(model)
+            if self.enabled:
+                self._watcher.arm(model)
 
     def detach(self) -> None:
         """Let go of the model: nothing of the monitor stays on it."""
@@ -175,6 +184,29 @@ class AttentionMonitor:
         """Capture now or, where only the model's own forward may be looked at, at the next step."""
         if not self._handover.capture(moment, partial(self._watcher.take, model, enc, dec)):
             self._schedule.postpone("epoch" if moment.by_epoch else "step")
+        self._keep_to_budget()
+
+    def _keep_to_budget(self) -> None:
+        tally, schedule, budget = self._tally, self._schedule, self._budget
+        changed = budget.review(tally.hook_seconds, tally.dropped)
+        tally.overhead = budget.overhead(tally.hook_seconds)
+        if not changed:
+            return
+        before = schedule.interval
+        schedule.stretch(budget.stretch)
+        tally.interval = schedule.interval
+        if tally.interval > before:
+            tally.stretched += 1
+            self._guard.warn_once("budget", _held_back(before, tally, self._settings))
+
+
+def _held_back(before: int, tally: Tally, chosen: Settings) -> str:
+    return (
+        f"a capture every {before} steps took {tally.overhead:.2%} of training time, with "
+        f"{tally.dropped} dropped; max_overhead allows {chosen.max_overhead:.2%} and no drops, so "
+        f"captures are now made every {tally.interval} steps, and more often again when there is "
+        "room. summary.json tells the interval; max_overhead=None keeps it as it was asked for."
+    )
 
 
 class TrainingAttentionMonitor(AttentionMonitor):
@@ -204,10 +236,10 @@ class TrainingAttentionMonitor(AttentionMonitor):
                 save_frequency=save_frequency,
                 save_on_epochs=save_on_epochs,
                 visualization_types=visualization_types,
-                layers=layers_to_visualize,
-                heads=heads_to_visualize,
+                layers_to_visualize=layers_to_visualize,
+                heads_to_visualize=heads_to_visualize,
                 max_workers=max_workers,
-                sample=batch_idx_to_visualize,
+                batch_idx_to_visualize=batch_idx_to_visualize,
                 save_raw_weights=save_raw_weights,
                 use_tensorboard=use_tensorboard,
                 options=options,
@@ -236,8 +268,8 @@ class LightweightAttentionMonitor(AttentionMonitor):
                 save_dir=save_dir,
                 save_frequency=save_frequency,
                 save_on_epochs=save_on_epochs,
-                layers=layers_to_visualize,
-                sample=batch_idx_to_visualize,
+                layers_to_visualize=layers_to_visualize,
+                batch_idx_to_visualize=batch_idx_to_visualize,
                 use_tensorboard=use_tensorboard,
                 options=options,
             )

@@ -10,7 +10,10 @@ and nobody ever knew of them. Nothing here waits, unless the user asked for it.
 
 import os
 import select
+import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from attnmon.link import messages
@@ -51,8 +54,20 @@ class Tally:
     """Of these, before."""
     hook_seconds: float = 0.0
     last_step: int | None = None
+    interval: int = 0
+    stretched: int = 0
+    overhead: float = 0.0
 
-    def as_message(self) -> Accounts:
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count what happens inside as time that the monitor took from the training."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.hook_seconds += time.perf_counter() - started
+
+    def as_message(self, backlog: int) -> Accounts:
         return Accounts(
             captured=self.captured,
             dropped=self.dropped,
@@ -60,6 +75,10 @@ class Tally:
             hook_seconds=self.hook_seconds,
             steps=self.steps,
             last_step=self.last_step,
+            interval=self.interval,
+            stretched=self.stretched,
+            overhead=self.overhead,
+            backlog=backlog,
         )
 
 
@@ -79,6 +98,10 @@ class Draft:
         slots = self._outbox.lend(nbytes)
         self.slots.append(slots)
         return slots.first * SLOT_BYTES
+
+    def emptied(self) -> "Draft":
+        """Another one, with nothing in it."""
+        return Draft(self._outbox)
 
     def discard(self) -> None:
         self._outbox.take_back(self.slots)
@@ -151,7 +174,7 @@ class Outbox:
     def say_goodbye(self) -> None:
         """Announce the end; what is pending is still drawn and acknowledged."""
         try:
-            self._channel.send(messages.encode(Goodbye(self._tally.as_message())))
+            self._channel.send(messages.encode(Goodbye(self._tally.as_message(self.pending))))
             self._channel.end_sending()
         except ChannelClosed:
             self._give_up()

@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from attnmon.device import DeviceCopies
 from attnmon.link.messages import Block
 from attnmon.link.ring import Ring
 
@@ -28,11 +29,13 @@ class RingWriter:
 
     def __init__(self, ring: Ring) -> None:
         self._bytes = torch.frombuffer(ring.memory, dtype=torch.uint8)
+        self.device_copies = DeviceCopies(self._bytes)
 
     def write(self, tensors: Mapping[str, Tensor], lender: "_Lender") -> dict[str, Block]:
         """Copy the tensors, side by side, into one run of slots; where each of them lies.
 
-        One pass over the memory: a strided view is gathered on the way. Raises what `lend` does.
+        One pass over the memory: a strided view is gathered on the way. Copies from a device are
+        only started. Raises what `lend` does.
         """
         sendable = {name: _sendable(tensor) for name, tensor in tensors.items()}
         sizes = [_aligned(tensor.numel() * tensor.element_size()) for tensor in sendable.values()]
@@ -41,10 +44,16 @@ class RingWriter:
         for (name, tensor), size in zip(sendable.items(), sizes, strict=True):
             nbytes = tensor.numel() * tensor.element_size()
             room = self._bytes[offset : offset + nbytes]
-            room.view(tensor.dtype).view(tensor.shape).copy_(tensor)
+            self._copy(room.view(tensor.dtype).view(tensor.shape), tensor)
             blocks[name] = Block(offset, _NAMES[tensor.dtype], tuple(tensor.shape))
             offset += size
         return blocks
+
+    def _copy(self, room: Tensor, tensor: Tensor) -> None:
+        if tensor.device.type == "cuda":
+            self.device_copies.copy(room, tensor)
+        else:
+            room.copy_(tensor)
 
 
 def choose_heads(

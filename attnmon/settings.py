@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from attnmon.link.ring import DEFAULT_BYTES, SLOT_BYTES
+from attnmon.ranks import this_process
 
 PICTURES = ("heatmap", "multi_head", "layer_comparison")
 """Kinds of pictures that are drawn."""
@@ -21,6 +22,7 @@ DEFAULT_EPOCHS = (1, 5, 10)
 
 Heads = Literal["average", "all"] | int | Iterable[int]
 Layers = str | int | Iterable[int | str] | None
+Ranks = Literal["zero", "all"] | int | Iterable[int]
 ROLES = ("encoder_self", "decoder_self", "decoder_cross")
 
 
@@ -40,6 +42,10 @@ class Options(TypedDict, total=False):
     """Of more queries than this, so many evenly spaced ones serve for statistics without maps."""
     pooling: Literal["mass", "max"]
     """How long sequences are pooled to the cells of a picture: by mass, rows still sum to 1."""
+    ranks: Ranks
+    """Which processes of a distributed training are watched: "zero", "all", or some."""
+    rank: int | None
+    """Which of them this is; None finds it out."""
     on_full: Literal["drop", "wait"]
     """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
     ring_bytes: int
@@ -53,6 +59,7 @@ class Settings:
     """A monitor's settings in their checked form; see `docs/guide.md` for each of them."""
 
     save_dir: Path
+    """Absolute; not made yet."""
     save_frequency: int
     save_on_epochs: frozenset[int]
     pictures: tuple[str, ...]
@@ -71,9 +78,19 @@ class Settings:
     statistics_queries: int | None = 1024
     """None is all."""
     pooling: str = "mass"
+    ranks: str | tuple[int, ...] = "zero"
+    rank: int = 0
+    world_size: int = 1
     on_full: str = "drop"
     ring_bytes: int = DEFAULT_BYTES
     close_timeout: float = 60.0
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this process is one of those that are watched."""
+        if isinstance(self.ranks, tuple):
+            return self.rank in self.ranks
+        return self.ranks == "all" or self.rank == 0
 
     @property
     def head_indices(self) -> tuple[int, ...] | None:
@@ -86,31 +103,32 @@ def check(
     save_dir: Any,
     save_frequency: Any,
     save_on_epochs: Iterable[Any] | None,
-    layers: Layers,
-    sample: Any,
+    layers_to_visualize: Layers,
+    batch_idx_to_visualize: Any,
     use_tensorboard: bool,
     visualization_types: Iterable[str] = (),
-    heads: Heads = "all",
+    heads_to_visualize: Heads = "all",
     max_workers: Any = 1,
     save_raw_weights: bool = False,
     options: Options,
 ) -> Settings:
-    """Settings as the user gave them, checked. The directory comes last: it is made."""
+    """Settings as the user gave them, checked. Nothing is made yet: `directory` does that."""
     kinds = known_kinds(visualization_types)
     checked: dict[str, Any] = {
         "save_frequency": whole("save_frequency", save_frequency, at_least=1),
         "save_on_epochs": epochs(save_on_epochs),
         "pictures": tuple(kind for kind in kinds if kind != "statistics"),
         "statistics_files": "statistics" in kinds,
-        "layers": chosen_layers(layers),
-        "heads": chosen_heads(heads),
+        "layers": chosen_layers(layers_to_visualize),
+        "heads": chosen_heads(heads_to_visualize),
         "max_workers": whole("max_workers", max_workers, at_least=1),
-        "sample": whole("batch_idx_to_visualize", sample, at_least=0),
+        "sample": whole("batch_idx_to_visualize", batch_idx_to_visualize, at_least=0),
         "save_raw_weights": bool(save_raw_weights),
         "use_tensorboard": bool(use_tensorboard),
         **_checked_options(**options),
     }
-    return Settings(save_dir=directory(save_dir), **checked)
+    place = Path(save_dir).expanduser().absolute()  # a script may change its own directory
+    return Settings(save_dir=place / checked.pop("folder"), **checked)
 
 
 def _checked_options(
@@ -121,6 +139,8 @@ def _checked_options(
     forward_fn: Any = None,
     statistics_queries: Any = 1024,
     pooling: Any = "mass",
+    ranks: Any = "zero",
+    rank: Any = None,
     on_full: Any = "drop",
     ring_bytes: Any = DEFAULT_BYTES,
     close_timeout: Any = 60.0,
@@ -138,6 +158,7 @@ def _checked_options(
         if statistics_queries == "all"
         else whole("statistics_queries", statistics_queries, at_least=1),
         "pooling": choice("pooling", pooling, ("mass", "max")),
+        **_process(chosen_ranks(ranks), rank),
         "on_full": choice("on_full", on_full, ("drop", "wait")),
         "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
         "close_timeout": float(close_timeout),
@@ -205,17 +226,33 @@ def chosen_heads(given: Heads) -> str | tuple[int, ...]:
     return wholes("heads_to_visualize", indices, at_least=0)
 
 
+def chosen_ranks(given: Any) -> str | tuple[int, ...]:
+    if isinstance(given, str):
+        name: str = choice("ranks", given, ("zero", "all"))
+        return name
+    return wholes("ranks", given if isinstance(given, Iterable) else [given], at_least=0)
+
+
+def _process(ranks: str | tuple[int, ...], rank: Any) -> dict[str, Any]:
+    """Which process this is, and the folder for it where several may write."""
+    here = this_process(None if rank is None else whole("rank", rank, at_least=0))
+    if isinstance(ranks, tuple) and min(ranks) >= here.world_size:
+        raise ValueError(f"ranks={list(ranks)}: there are only the ranks 0 … {here.world_size - 1}")
+    return {
+        "ranks": ranks,
+        "rank": here.rank,
+        "world_size": here.world_size,
+        "folder": "" if ranks == "zero" else here.folder,
+    }
+
+
 def epochs(given: Iterable[int] | None) -> frozenset[int]:
     chosen = [whole("save_on_epochs", epoch, at_least=0) for epoch in given or ()]
     return frozenset(chosen)
 
 
-def directory(given: Any) -> Path:
-    """The directory, made if need be, as an absolute path: scripts change their own.
-
-    Raises OSError, naming it, where nothing can be written.
-    """
-    path = Path(given).expanduser().absolute()
+def directory(path: Path) -> None:
+    """Make the directory if need be. Raises OSError, naming it, where nothing can be written."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -223,10 +260,9 @@ def directory(given: Any) -> Path:
     except OSError as error:
         raise type(error)(
             error.errno,
-            f"save_dir={str(given)!r} cannot be written to ({error.strerror}); "
+            f"save_dir={str(path)!r} cannot be written to ({error.strerror}); "
             "choose another directory or free this one",
         ) from error
-    return path
 
 
 def _unknown(name: str, given: Any, allowed: tuple[str, ...]) -> str:

@@ -45,6 +45,8 @@ SETUP = Setup(
     1 << 20,
     1 << 16,
     12,
+    3,
+    4,
     (("torch", "2"),),
 )
 EVERY_KIND = [SETUP, CAPTURE, Goodbye(Accounts()), Acknowledgement(7, "disk full", (("a", "b"),))]

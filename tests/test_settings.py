@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.settings import Settings, check
+from attnmon.settings import Settings, check, directory
 
 
 def checked(tmp_path: Path, **changed: Any) -> Settings:
@@ -14,8 +14,8 @@ def checked(tmp_path: Path, **changed: Any) -> Settings:
         "save_dir": tmp_path / "logs",
         "save_frequency": 100,
         "save_on_epochs": [1, 5],
-        "layers": [0, -1],
-        "sample": 0,
+        "layers_to_visualize": [0, -1],
+        "batch_idx_to_visualize": 0,
         "use_tensorboard": True,
         "options": {},
     }
@@ -35,19 +35,24 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"save_frequency": 2.5}, TypeError, "save_frequency=2.5: give a whole number"),
     ({"save_frequency": True}, TypeError, "save_frequency=True"),
     ({"save_on_epochs": [-1]}, ValueError, "save_on_epochs=-1"),
-    ({"layers": []}, ValueError, "layers_to_visualize=.*nothing is chosen"),
-    ({"layers": [1.5]}, TypeError, "layers_to_visualize=1.5: give a whole number"),
+    ({"layers_to_visualize": []}, ValueError, "layers_to_visualize=.*nothing is chosen"),
+    ({"layers_to_visualize": [1.5]}, TypeError, "layers_to_visualize=1.5: give a whole number"),
     ({"options": {"capture": "prob"}}, ValueError, "Did you mean 'probe'"),
     ({"options": {"roles": {"x": "encoder"}}}, ValueError, "known are 'encoder_self'"),
-    ({"heads": "averge"}, ValueError, "Did you mean 'average'"),
-    ({"heads": [-1]}, ValueError, "heads_to_visualize=-1: must be 0 or more"),
-    ({"heads": []}, ValueError, "heads_to_visualize=.*nothing is chosen"),
+    ({"heads_to_visualize": "averge"}, ValueError, "Did you mean 'average'"),
+    ({"heads_to_visualize": [-1]}, ValueError, "heads_to_visualize=-1: must be 0 or more"),
+    ({"heads_to_visualize": []}, ValueError, "heads_to_visualize=.*nothing is chosen"),
     ({"max_workers": 0}, ValueError, "max_workers=0: must be 1 or more"),
-    ({"sample": -1}, ValueError, "batch_idx_to_visualize=-1"),
+    ({"batch_idx_to_visualize": -1}, ValueError, "batch_idx_to_visualize=-1"),
     ({"options": {"on_full": "block"}}, ValueError, "known are 'drop', 'wait'"),
     ({"options": {"ring_bytes": 10}}, ValueError, "ring_bytes=10: must be 65536 or more"),
     ({"options": {"close_timeout": -1}}, ValueError, "close_timeout=-1"),
     ({"options": {"forward_fn": 3}}, TypeError, "forward_fn=3: give a function"),
+    ({"options": {"ranks": "none"}}, ValueError, "known are 'zero', 'all'"),
+    ({"options": {"ranks": []}}, ValueError, "ranks=.*nothing is chosen"),
+    ({"options": {"ranks": [-1]}}, ValueError, "ranks=-1: must be 0 or more"),
+    ({"options": {"ranks": [7]}}, ValueError, r"ranks=\[7\]: there are only the ranks 0 … 0"),
+    ({"options": {"rank": -1}}, ValueError, "rank=-1: must be 0 or more"),
     ({"options": {"nonsense": 3}}, TypeError, "nonsense"),
 ]
 
@@ -78,12 +83,12 @@ def test_the_lightweight_monitor_looks_every_50_steps_and_draws_nothing(tmp_path
 
 @pytest.mark.parametrize("everything", [None, "all"])
 def test_all_layers_can_be_asked_for(everything: str | None, tmp_path: Path) -> None:
-    assert checked(tmp_path, layers=everything).layers is None
+    assert checked(tmp_path, layers_to_visualize=everything).layers is None
 
 
 @pytest.mark.parametrize(("given", "kept"), [(3, (3,)), ([2, 0, 2], (2, 0)), ("all", "all")])
 def test_heads_are_one_several_or_all(given: Any, kept: Any, tmp_path: Path) -> None:
-    assert checked(tmp_path, heads=given).heads == kept
+    assert checked(tmp_path, heads_to_visualize=given).heads == kept
 
 
 def test_a_relative_directory_stays_where_it_was_when_the_script_moves(
@@ -96,9 +101,9 @@ def test_a_relative_directory_stays_where_it_was_when_the_script_moves(
 def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"file/logs.*cannot be written to.*choose another directory"):
-        checked(tmp_path, save_dir=tmp_path / "file" / "logs")
+        directory(tmp_path / "file" / "logs")
 
 
 def test_only_its_owner_may_read_the_directory(tmp_path: Path) -> None:
-    checked(tmp_path)
+    directory(tmp_path / "logs")
     assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o700

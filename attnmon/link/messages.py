@@ -164,10 +164,14 @@ class Setup:
     ring_bytes: int
     slot_bytes: int
     trainer_pid: int
+    rank: int
+    world_size: int
+    """The training process is one of so many; 1 when it trains alone."""
     versions: tuple[tuple[str, str], ...]
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, "workers", self.workers)
+        require(0 <= self.rank < self.world_size, "rank", (self.rank, self.world_size))
         require(0 < self.slot_bytes <= self.ring_bytes, "slot_bytes", self.slot_bytes)
 
 

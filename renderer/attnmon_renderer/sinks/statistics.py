@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import Attention, Capture, Setup
 from attnmon_renderer import files, layout
 from attnmon_renderer.pooling import Survey
 
 
-def document(capture: Capture, surveys: Mapping[Attention, Survey]) -> dict[str, Any]:
+def document(
+    capture: Capture, setup: Setup, surveys: Mapping[Attention, Survey]
+) -> dict[str, Any]:
     """What `statistics.json` and a line of `history.jsonl` hold."""
     rows: dict[str, list[dict[str, Any]]] = {"encoder": [], "decoder": []}
     for attention, survey in surveys.items():
         rows[attention.stack].append(_row(attention, survey))
-    return {"metadata": _metadata(capture), **rows}
+    metadata = _metadata(capture)
+    if setup.world_size > 1:
+        metadata["rank"] = setup.rank
+    return {"metadata": metadata, **rows}
 
 
 def scalars(surveys: Mapping[Attention, Survey]) -> dict[str, float]:

@@ -41,11 +41,18 @@ class Summary:
             "last_step": trainer.last_step,
             "pids": list(standing.pids),
             "trainer_pid": self._setup.trainer_pid,
+            **_process(self._setup),
             "started": self._started,
             "written": time.time(),
             "errors": list(standing.errors),
             "versions": self._versions,
         }
+
+
+def _process(setup: Setup) -> dict[str, int]:
+    if setup.world_size == 1:
+        return {}
+    return {"rank": setup.rank, "world_size": setup.world_size}
 
 
 def _own_versions() -> dict[str, str]:

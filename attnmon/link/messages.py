@@ -4,7 +4,7 @@ The schema is closed: it is the fields of these classes, and a message with one 
 or one of another type or range is refused on receipt. Nothing here moves bytes; `channel` does.
 
     training process → renderer     Setup  Capture …  Goodbye
-    renderer → training process     Acknowledgement …
+    renderer → training process     Acknowledgement …  Refusal
 """
 
 import math
@@ -231,9 +231,16 @@ class Acknowledgement:
     """(kind, text): what the user should be told, once for each kind."""
 
 
-Message = Setup | Capture | Goodbye | Acknowledgement
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The renderer takes in nothing, or nothing more; acknowledgements may still follow."""
 
-_SCHEMA: Schema[Message] = Schema(VERSION, (Setup, Capture, Goodbye, Acknowledgement))
+    reason: str
+
+
+Message = Setup | Capture | Goodbye | Acknowledgement | Refusal
+
+_SCHEMA: Schema[Message] = Schema(VERSION, (Setup, Capture, Goodbye, Acknowledgement, Refusal))
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode
 
@@ -254,3 +261,4 @@ __all__ = [
     "decode",
     "encode",
 ]
+    "Refusal",

@@ -5,6 +5,7 @@ a picture or a disk can do will stop it. It ends when the training process has c
 or died, and everything that was announced is recorded.
 """
 
+import contextlib
 import os
 import selectors
 import time
@@ -13,14 +14,14 @@ from dataclasses import replace
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed, Packet
-from attnmon.link.messages import Accounts, Acknowledgement, Capture, Goodbye, Setup
+from attnmon.link.messages import Accounts, Acknowledgement, Capture, Goodbye, Refusal, Setup
 from attnmon.link.ring import map_read_only
 from attnmon.link.schema import MessageError
 from attnmon_renderer import priority, tasks
 from attnmon_renderer.children import Child
 from attnmon_renderer.crew import Crew
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
-from attnmon_renderer.tasks import Drawn, Record, Recorded, Standing
+from attnmon_renderer.tasks import Drawn, Record, Recorded, Standing, Task
 
 TICK_SECONDS = 2.0
 """How often a child that is at work is looked at; with nobody at work nothing wakes up."""
@@ -41,12 +42,16 @@ def serve(descriptor: int) -> None:
     Supervisor(channel, setup, ring).run()
 
 
-def receive_setup(channel: Channel) -> tuple[Setup, int]:
-    """The first message, and the ring's descriptor, which comes with it."""
+def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int]:
+    """The first message, and the ring's descriptor, which comes with it.
+
+    Raises `MessageError` for anything else, and when nothing comes for `patience` seconds.
+    """
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
         while (packet := channel.receive()) is None:
-            selector.select()
+            if not selector.select(patience):
+                raise MessageError(f"no Setup came for {patience} seconds")
     setup = messages.decode(packet.data)
     if not isinstance(setup, Setup) or len(packet.descriptors) != 1:
         raise MessageError(f"a Setup and one descriptor must come first, not {setup!r:.200}")
@@ -54,20 +59,30 @@ def receive_setup(channel: Channel) -> tuple[Setup, int]:
 
 
 class Supervisor:
-    """One training process's renderer: its channel, its ledger, its workers and its recorder."""
+    """One training process's renderer: its channel, its ledger, its workers and its recorder.
 
-    def __init__(self, channel: Channel, setup: Setup, ring: int) -> None:
+    In a standalone renderer, `above` leads to the process that serves all: it is told how the run
+    stands, and its end means that no more is to be taken in.
+    """
+
+    def __init__(
+        self, channel: Channel, setup: Setup, ring: int, above: Channel | None = None
+    ) -> None:
         self._channel = channel
         self._setup = setup
         self._ledger = Ledger()
         self._accounts = Accounts()
         self._outcome = ""
-        """How the training process ended: "closed" or "trainer lost"; empty while it has not."""
+        """How it ended: "closed", "trainer lost" or "renderer stopped"; empty while it goes on."""
         self._errors: deque[str] = deque(maxlen=KEPT_ERRORS)
-        self._to_acknowledge: deque[Acknowledgement] = deque()
+        self._to_say: deque[Acknowledgement | Refusal] = deque()
         self._standing_is_news = True
+        self._reported: Standing | None = None
         self._selector = selectors.DefaultSelector()
         self._selector.register(channel, selectors.EVENT_READ, self._hear_trainer)
+        self._above = above
+        if above is not None:
+            self._selector.register(above, selectors.EVENT_READ, self._stop)
 
         def work(own: Channel) -> None:
             from attnmon_renderer.worker import work
@@ -91,7 +106,8 @@ class Supervisor:
         while True:
             self._hand_out()
             self._record()
-            self._acknowledge()
+            self._say()
+            self._report()
             if self._outcome and not len(self._ledger):
                 break
             for key, _ in self._selector.select(self._patience()):
@@ -102,11 +118,13 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """With nothing to do, nothing wakes the renderer but a message."""
-        return TICK_SECONDS if len(self._ledger) or self._to_acknowledge else None
+        return TICK_SECONDS if len(self._ledger) or self._to_say else None
 
     # The training process
 
     def _hear_trainer(self) -> None:
+        if self._outcome == "renderer stopped":
+            return  # its channel was ready in the same moment as the word to stop
         try:
             while (packet := self._channel.receive()) is not None:
                 for descriptor in packet.descriptors:
@@ -132,14 +150,36 @@ class Supervisor:
         except ValueError as error:
             self._errors.append(f"refused a message: {error}")
 
-    def _acknowledge(self) -> None:
+    def _say(self) -> None:
         try:
-            while self._to_acknowledge:
-                if not self._channel.send(messages.encode(self._to_acknowledge[0])):
+            while self._to_say:
+                if not self._channel.send(messages.encode(self._to_say[0])):
                     return
-                self._to_acknowledge.popleft()
+                self._to_say.popleft()
         except ChannelClosed:
-            self._to_acknowledge.clear()  # nobody is left to hear it
+            self._to_say.clear()  # nobody is left to hear it
+
+    # The standalone renderer
+
+    def _report(self) -> None:
+        """Tell it how the run stands; what does not fit is made up for by the next report."""
+        if self._above is not None:
+            standing = replace(self._standing(), state=self._outcome or "running")
+            if standing != self._reported:
+                self._reported = standing
+                tell_above(self._above, standing)
+
+    def _stop(self) -> None:
+        """It ends: finish what was announced, and take in no more."""
+        assert self._above is not None
+        self._selector.unregister(self._above)
+        if not self._outcome:
+            self._hear_trainer()
+        if not self._outcome:
+            self._selector.unregister(self._channel)
+            self._outcome = "renderer stopped"
+            self._standing_is_news = True
+            self._to_say.append(Refusal("attnmon-renderer was stopped"))
 
     # Drawing
 
@@ -214,7 +254,7 @@ class Supervisor:
         if entry.error:
             self._errors.append(_in_words(entry))
             self._standing_is_news = True
-        self._to_acknowledge.append(
+        self._to_say.append(
             Acknowledgement(entry.sequence, entry.error[:LONGEST_ERROR], entry.notices)
         )
 
@@ -252,6 +292,12 @@ class Supervisor:
             recorder.channel.end_sending()
             _wait_for_end(recorder.channel)
             recorder.bury()
+
+
+def tell_above(above: Channel, news: Task) -> None:
+    """Send to the standalone renderer; if it is gone, its end is heard elsewhere."""
+    with contextlib.suppress(ChannelClosed):
+        above.send(tasks.encode(news))
 
 
 def _in_words(entry: Entry) -> str:

@@ -4,6 +4,8 @@ supervisor → worker      the training process's Capture, byte for byte as it c
 worker     → supervisor  Drawn      with a descriptor of the results (see `results`)
 supervisor → recorder    Record     with that descriptor
 recorder   → supervisor  Recorded
+
+supervisor → standalone renderer   Serving  Standing …  or Refused
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,8 @@ class Standing:
     rendered: int
     failed: int
     state: str
-    """ "running"; "finishing" what was announced; then "closed" in order, or "trainer lost"."""
+    """ "running"; "finishing" what was announced; then "closed" in order, "trainer lost", or
+    "renderer stopped" by hand."""
     pids: tuple[int, ...]
     errors: tuple[str, ...]
     """The latest, oldest first."""
@@ -52,8 +55,23 @@ class Recorded:
     error: str = ""
 
 
-Task = Drawn | Record | Recorded
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A training process is taken on."""
 
-_SCHEMA: Schema[Task] = Schema(1, (Drawn, Record, Recorded))
+    trainer_pid: int
+    save_dir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A training process is not taken on."""
+
+    reason: str
+
+
+Task = Drawn | Record | Recorded | Standing | Serving | Refused
+
+_SCHEMA: Schema[Task] = Schema(1, (Drawn, Record, Recorded, Standing, Serving, Refused))
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode

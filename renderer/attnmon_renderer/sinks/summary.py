@@ -42,6 +42,7 @@ class Summary:
             "pids": list(standing.pids),
             "trainer_pid": self._setup.trainer_pid,
             **_process(self._setup),
+            "host": platform.node(),
             "started": self._started,
             "written": time.time(),
             "errors": list(standing.errors),

@@ -1,0 +1,40 @@
+"""The commands a user types: one module a subcommand of `attnmon`, and `attnmon-renderer`.
+
+A subcommand's module has a docstring whose first line is its help, `add_arguments(parser)`, and
+`run(arguments)`, which prints and returns the exit code. It imports what is heavy only when run.
+"""
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+
+from attnmon._version import __version__
+
+SUBCOMMANDS = ("status",)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`attnmon`: run the subcommand that is named; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="attnmon", description="Look at what attnmon does and has written."
+    )
+    parser.add_argument("--version", action="version", version=f"attnmon {__version__}")
+    choices = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in SUBCOMMANDS:
+        _add(choices, name)
+    arguments = parser.parse_args(argv)
+    code: int = arguments.run(arguments)
+    return code
+
+
+def _add(choices: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str) -> None:
+    module = import_module(f"{__name__}.{name}")
+    summary, _, rest = (module.__doc__ or "").partition("\n")
+    parser = choices.add_parser(
+        name,
+        help=summary.strip().rstrip("."),
+        description=summary + rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)

@@ -1,0 +1,148 @@
+"""One renderer for several trainings: waits for them at a socket, and draws what they capture.
+
+A training attaches by `TrainingAttentionMonitor(renderer="attach")`, or by ATTNMON_RENDERER=attach
+in its environment. Ctrl-C or SIGTERM ends the renderer once what was announced is drawn; a second
+one ends it at once.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from attnmon._version import __version__
+from attnmon.link import meeting
+from attnmon_renderer import priority
+from attnmon_renderer.door import Door
+from attnmon_renderer.guest import Guest
+from attnmon_renderer.standalone import Standalone
+from attnmon_renderer.terminal import harmless
+
+REDRAW_SECONDS = 0.2
+ONE_THREAD = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+NOT_FOR_DRAWING = ("MPLBACKEND", "MATPLOTLIBRC")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 after an orderly end; 1 when it cannot start, or could not finish; 2 for a wrong option."""
+    arguments = _parser().parse_args(argv)
+    below = None if arguments.save_dir is None else arguments.save_dir.absolute()
+    folder = (arguments.socket_dir or meeting.folders()[0]).absolute()
+    try:
+        if below is not None:
+            below.mkdir(mode=0o700, parents=True, exist_ok=True)
+            below = below.resolve()
+        if arguments.cpus:
+            os.sched_setaffinity(0, arguments.cpus)
+        door = Door(folder)
+    except (OSError, AttributeError) as error:
+        print(f"attnmon-renderer: {harmless(error)}", file=sys.stderr)
+        return 1
+    level = priority.yield_to_training()
+    _prepare_environment()
+    log = TerminalLog(sys.stdout)
+    log.log(f"attnmon-renderer {__version__} listens at {door.path}, priority {level}")
+    try:
+        return 0 if Standalone(door, log, below, arguments.grace).run() else 1
+    finally:
+        door.close()
+        log.show([])
+
+
+class TerminalLog:
+    """Lines as things happen; on a terminal, beneath them a line for each training, kept fresh."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._shown = 0
+        self._drawn_at = 0.0
+
+    def log(self, text: str) -> None:
+        self._clear()
+        self._write(f"[{time.strftime('%H:%M:%S')}] {harmless(text)}\n")
+
+    def show(self, guests: list[Guest]) -> None:
+        now = time.monotonic()
+        if not self._live or (guests and now - self._drawn_at < REDRAW_SECONDS):
+            return
+        self._clear()
+        width = _width()
+        self._write("".join(f"{live_line(guest)[:width]}\n" for guest in guests))
+        self._shown, self._drawn_at = len(guests), now
+
+    def _clear(self) -> None:
+        if self._shown:
+            self._write(f"\x1b[{self._shown}A\x1b[J")
+            self._shown = 0
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            pass  # the terminal is gone, or the log's disk is full: drawing goes on
+
+
+def live_line(guest: Guest) -> str:
+    """How one training stands."""
+    standing = guest.standing
+    failed = standing.trainer.failed + standing.failed
+    words = f"{guest.number}: captured {standing.trainer.captured}, rendered {standing.rendered}"
+    words += f", dropped {standing.trainer.dropped}, failed {failed}"
+    return words + (f"  {harmless(guest.serving.save_dir)}" if guest.serving else "")
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size().columns - 1
+    except OSError:
+        return 79
+
+
+def _prepare_environment() -> None:
+    """For the workers, which load numpy and matplotlib only once they are forked."""
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"), CUDA_VISIBLE_DEVICES="")
+    for name in NOT_FOR_DRAWING:
+        os.environ.pop(name, None)
+    os.chdir("/")  # this directory may hold a matplotlibrc, or want to be unmounted
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="attnmon-renderer",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"attnmon {__version__}")
+    parser.add_argument(
+        "--save-dir", metavar="DIR", type=Path, help="write nowhere but below this directory"
+    )
+    parser.add_argument(
+        "--socket-dir", metavar="DIR", type=Path,
+        help=f"private directory of the socket (default: {meeting.folders()[0]})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cpus", metavar="LIST", type=cpu_list, help="run on these only, such as 2,3 or 4-7"
+    )
+    parser.add_argument(
+        "--grace", metavar="SECONDS", type=float, default=60.0,
+        help="at the end, time to finish what was announced (default: 60)",
+    )  # fmt: skip
+    return parser
+
+
+def cpu_list(text: str) -> set[int]:
+    """Raises ValueError, which argparse turns into words, for anything but "2,3" or "4-7"."""
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        chosen |= set(range(int(first), int(last or first) + 1))
+    if not chosen:
+        raise ValueError(text)
+    return chosen

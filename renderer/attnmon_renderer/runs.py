@@ -1,0 +1,103 @@
+"""Reads back how a run stands: from `summary.json`, and from the end of `history.jsonl`."""
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_TAIL_BYTES = 1 << 20
+ENDED = ("closed", "trainer lost", "renderer stopped")
+"""States after which nothing more is written."""
+
+
+class NoRun(Exception):
+    """The directory holds no run that could be read; says why, and what to give instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's directory as it is at this moment."""
+
+    folder: Path
+    summary: dict[str, Any]
+    last: dict[str, Any] | None
+    """The last capture in `history.jsonl`; None while there is none."""
+
+    @property
+    def state(self) -> str:
+        return str(self.summary.get("state", "unknown"))
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether its process ids mean anything here."""
+        return self.summary.get("host") == platform.node()
+
+    def processes(self) -> dict[int, bool | None]:
+        """The renderer's processes according to the summary; whether each is alive.
+
+        None for one on another machine: a directory is often shared by several.
+        """
+        pids = self.summary.get("pids")
+        listed = pids if isinstance(pids, list) else []
+        return {pid: self._is_alive(pid) for pid in listed if isinstance(pid, int) and pid > 0}
+
+    def _is_alive(self, pid: int) -> bool | None:
+        return is_alive(pid) if self.is_on_this_machine else None
+
+
+def read_run(folder: Path) -> Run:
+    """Raises `NoRun`."""
+    path = folder / "summary.json"
+    try:
+        summary = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise NoRun(_what_is_there_instead(folder)) from None
+    except (OSError, ValueError) as error:
+        raise NoRun(f"{path} cannot be read: {error}") from error
+    if not isinstance(summary, dict):
+        raise NoRun(f"{path} is not a summary of attnmon's")
+    return Run(folder, summary, _last_capture(folder / "history.jsonl"))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of that id can be seen from here."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _last_capture(path: Path) -> dict[str, Any] | None:
+    """The last whole line; a line that is being written, or was torn, is passed over."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            capture = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(capture, dict) and isinstance(capture.get("metadata"), dict):
+            return capture
+    return None
+
+
+def _what_is_there_instead(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"there is no directory {folder}"
+    runs = sorted(str(found.parent) for found in folder.glob("*/summary.json"))
+    hint = f"; runs below it: {', '.join(runs[:5])}" if runs else ""
+    return f"no run in {folder}: it has no summary.json. Give a monitor's save_dir{hint}"

@@ -1,0 +1,233 @@
+"""Check on a machine with a CUDA device what the monitor claims there, and print a table.
+
+    python scripts/check_cuda.py [--json FILE]
+
+Ends with 0 when every claim holds, 1 when one does not, 2 without a device.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+from attnmon.device import DeviceCopies
+from attnmon.link.ring import MEBIBYTE, make_ring
+
+DEVICE = "cuda"
+BATCH, LENGTH, WIDTH, HEADS, LAYERS = 16, 1024, 768, 12, 12
+
+
+class LanguageModel(nn.Module):
+    """The size of GPT-2 small, without its vocabulary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        block = nn.TransformerEncoderLayer(
+            WIDTH, HEADS, 4 * WIDTH, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(block, LAYERS, enable_nested_tensor=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(hidden.shape[1], hidden.device)
+        output: Tensor = self.blocks(hidden, mask=mask, is_causal=True)
+        return output
+
+
+class Training:
+    """One step after another of the same model on the same data."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = LanguageModel().to(DEVICE)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        self.batch = torch.randn(BATCH, LENGTH, WIDTH, device=DEVICE)
+        self.taken = 0
+
+    def step(self, monitor: Any = None) -> Tensor:
+        with torch.autocast(DEVICE, torch.bfloat16):
+            loss = self.model(self.batch).float().pow(2).mean()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if monitor is not None:
+            monitor.log_attention(self.model, self.batch, step=self.taken, loss=loss.detach())
+        self.taken += 1
+        return loss.detach()
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="attnmon-") as name:
+        yield Path(name)
+
+
+def nothing_synchronises() -> tuple[bool, str]:
+    training = Training()
+    with folder() as path, TrainingAttentionMonitor(path, 1, max_overhead=None) as monitor:
+        for _ in range(3):
+            training.step(monitor)  # the first capture counts the layers, and may wait
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(5):
+                training.step(monitor)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        accounts = monitor.close()
+    return accounts["failed"] == 0, f"{accounts['captured']} captures, {accounts['failed']} failed"
+
+
+def training_is_bit_identical() -> tuple[bool, str]:
+    def run(monitor: Any) -> list[Tensor]:
+        training = Training()
+        losses = [training.step(monitor) for _ in range(10)]
+        return [torch.stack(losses), *training.model.parameters()]
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    without = run(None)
+    with folder() as path, TrainingAttentionMonitor(path, 1, max_overhead=None) as monitor:
+        watched = run(monitor)
+    same = all(torch.equal(one, other) for one, other in zip(without, watched, strict=True))
+    return same, "10 steps, losses and parameters"
+
+
+def weights_are_the_models_own() -> tuple[bool, str]:
+    training = Training()
+    layer = training.model.blocks.layers[0]
+    assert isinstance(layer, nn.TransformerEncoderLayer)
+    with (
+        folder() as path,
+        TrainingAttentionMonitor(
+            path, 1, layers_to_visualize=[0], save_raw_weights=True, max_overhead=None
+        ) as monitor,
+    ):
+        monitor.log_attention(training.model, training.batch, step=0)
+        monitor.close()
+        raw = load_file(path / "step_0" / "attention_weights.safetensors")
+    mask = nn.Transformer.generate_square_subsequent_mask(LENGTH, DEVICE)
+    normed = layer.norm1(training.batch[:1])
+    with torch.no_grad():
+        expected = layer.self_attn(
+            normed, normed, normed, attn_mask=mask, average_attn_weights=False
+        )[1][0].cpu()
+    error = (raw["decoder_layer0_self_attn"] - expected).abs().max().item()
+    return error < 1e-4, f"largest difference {error:.1e}"
+
+
+def memory_stays_small() -> tuple[bool, str]:
+    def peak(monitor: Any) -> int:
+        training = Training()
+        for _ in range(4):
+            training.step(monitor)
+        torch.cuda.reset_peak_memory_stats()
+        for _ in range(4):
+            training.step(monitor)
+        return torch.cuda.max_memory_allocated()
+
+    without = peak(None)
+    with folder() as path, TrainingAttentionMonitor(path, 1, max_overhead=None) as monitor:
+        extra = (peak(monitor) - without) / 2**20
+    one_layer = 2 * HEADS * LENGTH * (WIDTH // HEADS) * 2 / 2**20
+    return extra <= one_layer + 2, f"{extra:.1f} MiB more; one layer's Q and K are {one_layer:.1f}"
+
+
+def copies_run_at_the_speed_of_pinned_memory() -> tuple[bool, str]:
+    size = 64 * MEBIBYTE
+    ring = make_ring(size)
+    ours = torch.frombuffer(ring.memory, dtype=torch.uint8)
+    copies = DeviceCopies(ours)
+    source = torch.zeros(ring.nbytes, dtype=torch.uint8, device=DEVICE)
+    pinned = torch.empty(ring.nbytes, dtype=torch.uint8, pin_memory=True)
+
+    def into_ring() -> None:
+        copies.copy(ours, source)
+        copies.depart().wait()
+
+    def into_pinned() -> None:
+        pinned.copy_(source, non_blocking=True)
+        torch.cuda.synchronize()
+
+    ratio = in_turns(into_pinned, into_ring, 20)
+    copies.release()
+    ring.close_descriptor()
+    return ratio >= 0.95, f"{ratio:.2f} of the speed into pinned memory"
+
+
+def overhead(every: int) -> Callable[[], tuple[bool, str]]:
+    def measure() -> tuple[bool, str]:
+        plain, watched = Training(), Training()
+        with folder() as path:
+            monitor = LightweightAttentionMonitor(path, every, max_overhead=None)
+
+            def steps(training: Training, watching: Any) -> Callable[[], None]:
+                def run() -> None:
+                    for _ in range(50):
+                        training.step(watching)
+                    torch.cuda.synchronize()
+
+                return run
+
+            ratio = 1 / in_turns(steps(plain, None), steps(watched, monitor), 6)
+            monitor.close()
+        return ratio <= (1.02 if every == 1 else 1.002), f"{ratio:.4f} of the time without"
+
+    return measure
+
+
+def in_turns(one: Callable[[], None], other: Callable[[], None], times: int) -> float:
+    """Median time of `one` over that of `other`, each run in turns."""
+    one(), other()  # warm up
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(2 * times):
+        which = (turn + turn // 2) % 2  # ABBA
+        started = time.perf_counter()
+        (one, other)[which]()
+        seconds[which].append(time.perf_counter() - started)
+    return statistics.median(seconds[0]) / statistics.median(seconds[1])
+
+
+CLAIMS: dict[str, Callable[[], tuple[bool, str]]] = {
+    "no synchronisation in a watched step": nothing_synchronises,
+    "training is bit-identical": training_is_bit_identical,
+    "the weights are the model's own": weights_are_the_models_own,
+    "little memory on the device": memory_stays_small,
+    "copies as fast as into pinned memory": copies_run_at_the_speed_of_pinned_memory,
+    "every 10 steps at most 1.002": overhead(10),
+    "every step at most 1.02": overhead(1),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("no CUDA device: nothing was checked")
+        return 2
+    device = torch.cuda.get_device_name()
+    print(f"{device}, torch {torch.__version__}")
+    rows = []
+    for claim, check in CLAIMS.items():
+        try:
+            holds, what = check()
+        except Exception as error:
+            holds, what = False, f"{type(error).__name__}: {error}"
+        rows.append({"claim": claim, "holds": holds, "measured": what})
+        print(f"{'yes' if holds else 'NO ':3}  {claim:40}  {what}")
+    if options.json:
+        options.json.write_text(json.dumps({"device": device, "rows": rows}, indent=2) + "\n")
+    return 0 if all(row["holds"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

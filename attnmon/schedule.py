@@ -10,7 +10,9 @@ class Schedule:
     """Every `frequency` steps, step 0 included, and the first logged step of certain epochs."""
 
     def __init__(self, frequency: int, epochs: Iterable[int]) -> None:
-        self.frequency = frequency
+        self.interval = frequency
+        """Steps from one due step to the next at present."""
+        self._frequency = frequency
         self._epochs_to_come = set(epochs)
         self._overdue: Due | None = None
         self._last: int | None = None
@@ -31,17 +33,21 @@ class Schedule:
         if self._overdue is not None:
             overdue, self._overdue = self._overdue, None
             return overdue
-        return None if step % self.frequency else "step"
+        return None if step % self.interval else "step"
 
     def next_is_due(self) -> bool:
         """Whether the next step will be, if steps go on as they went. An epoch is a surprise."""
         if self._last is None or self._overdue is not None:
             return True
-        return (self._last + self._stride) % self.frequency == 0
+        return (self._last + self._stride) % self.interval == 0
 
     def would_be_due(self, step: int) -> bool:
         """Whether this step will be, as far as its number tells."""
-        return self._overdue is not None or step % self.frequency == 0
+        return self._overdue is not None or step % self.interval == 0
+
+    def stretch(self, times: int) -> None:
+        """Fewer steps are due: every `frequency` times this. Epochs stay as they were chosen."""
+        self.interval = self._frequency * times
 
     def postpone(self, due: Due) -> None:
         """A due step was missed: the next one is due for the same reason."""

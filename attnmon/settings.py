@@ -46,6 +46,8 @@ class Options(TypedDict, total=False):
     """Which processes of a distributed training are watched: "zero", "all", or some."""
     rank: int | None
     """Which of them this is; None finds it out."""
+    max_overhead: float | None
+    """The share of training time that the monitor may take; None is no limit."""
     on_full: Literal["drop", "wait"]
     """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
     ring_bytes: int
@@ -81,6 +83,7 @@ class Settings:
     ranks: str | tuple[int, ...] = "zero"
     rank: int = 0
     world_size: int = 1
+    max_overhead: float | None = 0.005
     on_full: str = "drop"
     ring_bytes: int = DEFAULT_BYTES
     close_timeout: float = 60.0
@@ -141,6 +144,7 @@ def _checked_options(
     pooling: Any = "mass",
     ranks: Any = "zero",
     rank: Any = None,
+    max_overhead: Any = 0.005,
     on_full: Any = "drop",
     ring_bytes: Any = DEFAULT_BYTES,
     close_timeout: Any = 60.0,
@@ -159,6 +163,7 @@ def _checked_options(
         else whole("statistics_queries", statistics_queries, at_least=1),
         "pooling": choice("pooling", pooling, ("mass", "max")),
         **_process(chosen_ranks(ranks), rank),
+        "max_overhead": None if max_overhead is None else share("max_overhead", max_overhead),
         "on_full": choice("on_full", on_full, ("drop", "wait")),
         "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
         "close_timeout": float(close_timeout),
@@ -193,6 +198,15 @@ def whole(name: str, given: Any, *, at_least: int | None = None) -> int:
     if at_least is not None and number < at_least:
         raise ValueError(f"{name}={number}: must be {at_least} or more")
     return number
+
+
+def share(name: str, given: Any) -> float:
+    """A share above 0 and up to 1. Raises TypeError for what is no number, ValueError outside."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(f"{name}={given!r}: give a share, such as 0.005, or None for no limit")
+    if not 0 < given <= 1:
+        raise ValueError(f"{name}={given!r}: must be above 0 and at most 1; None is no limit")
+    return float(given)
 
 
 def wholes(name: str, given: Iterable[Any], *, at_least: int | None = None) -> tuple[int, ...]:

@@ -89,7 +89,9 @@ def test_tensorboards_own_reader_finds_scalars_and_images(tmp_path: Path) -> Non
     layers = {f"encoder_layer{i}" for i in (0, 1)}
     layers |= {f"decoder_layer{i}_{kind}" for i in (0, 1) for kind in ("self", "cross")}
     scalars = {f"attention/{layer}_{what}" for layer in layers for what in ("mean", "std")}
-    assert set(events.Tags()["scalars"]) == scalars | {"train/loss", "train/lr"}
+    assert set(events.Tags()["scalars"]) == scalars | {"train/loss", "train/lr"} | {
+        f"attnmon/{name}" for name in ("overhead", "dropped", "backlog")
+    }
     images = {f"attention/encoder_layer{i}_self" for i in (0, 1)}
     images |= {f"attention/decoder_layer{i}_{kind}" for i in (0, 1) for kind in ("self", "cross")}
     assert set(events.Tags()["images"]) == images

@@ -143,6 +143,14 @@ class Accounts:
     steps: int = 0
     """Calls of `log_attention`, due or not."""
     last_step: int | None = None
+    interval: int = 0
+    """Steps from one due step to the next at present."""
+    stretched: int = 0
+    """How often the interval was made longer, to keep to `max_overhead`."""
+    overhead: float = 0.0
+    """The share of training time spent inside attnmon's calls since the first capture."""
+    backlog: int = 0
+    """Captures announced before and not drawn yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
     surveys = {attention: _survey(layer, setup) for attention, layer in layers.items()}
     document = statistics.document(capture, setup, surveys)
-    made = Results(layout.folder(capture), document, statistics.scalars(surveys))
+    made = Results(layout.folder(capture), document, statistics.scalars(capture, surveys))
     errors = _draw(capture, setup, surveys, made.images)
     if setup.raw_weights:
         try:

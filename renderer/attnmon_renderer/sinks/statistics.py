@@ -24,12 +24,18 @@ def document(
     return {"metadata": metadata, **rows}
 
 
-def scalars(surveys: Mapping[Attention, Survey]) -> dict[str, float]:
-    """TensorBoard's scalars of the layers: tag → value."""
-    return {
+def scalars(capture: Capture, surveys: Mapping[Attention, Survey]) -> dict[str, float]:
+    """TensorBoard's scalars of the layers, and of the monitor itself: tag → value."""
+    layers = {
         layout.scalar_tag(attention, name): getattr(survey.statistics, name)
         for attention, survey in surveys.items()
         for name in ("mean", "std")
+    }
+    accounts = capture.accounts
+    return layers | {
+        "attnmon/overhead": accounts.overhead,
+        "attnmon/dropped": accounts.dropped,
+        "attnmon/backlog": accounts.backlog,
     }
 
 

@@ -95,6 +95,20 @@ def test_flex_attention(
     assert output_error(seen) < 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("score_mod", [None, relative])
+def test_under_autocast_what_is_rounded_is_told(score_mod: Callable[..., Tensor] | None) -> None:
+    query, key = (torch.randn(1, HEADS, LENGTH, WIDTH) * 3 for _ in range(2))
+
+    def weights(query: Tensor, key: Tensor, autocast: bool) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            (seen,), _ = told_by(lambda: flex_attention(query, key, key, score_mod))
+        return exact(seen.of_sample(0))
+
+    rounded = weights(query.bfloat16().float(), key.bfloat16().float(), autocast=False)
+    torch.testing.assert_close(weights(query, key, autocast=True), rounded, rtol=0, atol=1e-6)
+
+
 class Flexible(nn.Module):
     def __init__(self) -> None:
         super().__init__()

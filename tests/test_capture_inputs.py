@@ -86,10 +86,12 @@ def test_sequence_first_with_padding_and_lengths() -> None:
 def test_masks_for_all_samples_are_not_cut() -> None:
     """Also where as many positions as samples make them look like one row a sample."""
     model = nn.Transformer(8, 2, 1, 1, 8, batch_first=True)
-    x, mask = torch.randn(4, 4, 8), torch.zeros(4, 4)
-    call = model_call(model, (x, x, mask), {"memory_mask": mask, "tgt_mask": mask}, sample=1)
-    assert [tensor.shape[0] for tensor in call.args] == [1, 1, 4]
-    assert call.kwargs["memory_mask"].shape == (4, 4)
+    source, target, mask = torch.randn(4, 6, 8), torch.randn(4, 4, 8), torch.zeros(4, 4)
+    masks = {"memory_mask": torch.zeros(4, 6), "tgt_mask": mask}
+    call = model_call(model, (source, target, torch.zeros(6, 6)), masks, sample=1)
+    assert [tensor.shape[0] for tensor in call.args] == [1, 1, 6]
+    assert call.kwargs["memory_mask"].shape == (4, 6)
+    assert call.kwargs["tgt_mask"] is mask
     call()
 
 

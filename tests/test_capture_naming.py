@@ -1,5 +1,7 @@
 """Names without wrappers, and which module a call is made from."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
@@ -34,12 +36,18 @@ def test_checkpointed_and_compiled_blocks_keep_their_names() -> None:
     assert (names[id(first)], names[id(second)]) == ("0", "1")
 
 
+class Runner(nn.Module):
+    def forward(self, closure: Callable[[], None]) -> None:
+        closure()
+
+
 class Caller(nn.Module):
-    """Finds itself from a method, from a closure, and from a function that is handed it."""
+    """Finds itself from a method, from a function that is handed it, from one it hands on."""
 
     def __init__(self, way: str) -> None:
         super().__init__()
         self.way = way
+        self.runner = Runner()
         self.names: dict[int, str] = {}
         self.found: list[nn.Module | None] = []
 
@@ -50,7 +58,7 @@ class Caller(nn.Module):
         if self.way == "method":
             self.found.append(calling_module(self.names))
         elif self.way == "closure":
-            closure()
+            self.runner(closure)
         else:
             helper(self, self.found, self.names)
         return x

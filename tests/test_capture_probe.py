@@ -33,6 +33,7 @@ class Restless(nn.Module):
         self.old_head = nn.utils.spectral_norm(nn.Linear(WIDTH, WIDTH))
         self.register_buffer("average", torch.zeros(WIDTH))
         self.register_buffer("replaced", torch.zeros(1))
+        self.register_buffer("transient", torch.zeros(1), persistent=False)
         self.calls = 0
         self.last: Tensor | None = None
 
@@ -51,6 +52,8 @@ class Restless(nn.Module):
         self.average.mul_(0.9).add_(x.detach().mean((0, 1)))
         self.replaced = self.replaced + 1
         self.register_buffer(f"added_{self.calls}", torch.ones(1), persistent=False)
+        if self.calls % 2:
+            self.register_buffer("transient", self.transient, persistent=True)
         self.last = self.old_head(self.head(x))
         return self.last
 
@@ -83,7 +86,16 @@ def run(steps: int, monitored: bool, autocast: bool) -> list[Any]:
     state = [*losses, *model.state_dict().values(), *dict(model.named_buffers()).values()]
     flags = [module.training for module in model.modules()]
     states = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()]
-    return [*state, flags, list(vars(model)), model.calls, model.last, *states]
+    return [
+        *state,
+        list(model.state_dict()),
+        model._non_persistent_buffers_set,
+        flags,
+        list(vars(model)),
+        model.calls,
+        model.last,
+        *states,
+    ]
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -126,11 +138,13 @@ def test_the_model_is_seen_in_evaluation_without_gradients() -> None:
 
     class Curious(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            seen.append((self.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
+            inference = torch.is_inference_mode_enabled()
+            caching = torch.is_autocast_cache_enabled()
+            seen.append((self.training, torch.is_grad_enabled(), inference, caching))
             return F.scaled_dot_product_attention(x, x, x)
 
     probe(Curious(), torch.randn(2, 4, 5, 8), None, lambda observation: None, fail, batch_dim=0)
-    assert seen == [(False, False, False)]
+    assert seen == [(False, False, False, False)]
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")

@@ -197,11 +197,22 @@ def test_a_row_without_any_key_is_zero_as_the_kernel_has_it() -> None:
     assert (exact(told[0])[0, 0, 1] == 0).all()
 
 
-@pytest.mark.parametrize("lead", [(), (6,), (2, 3, HEADS)])
-def test_other_numbers_of_dimensions(lead: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("lead", "of_mask"),
+    [
+        ((), ()),
+        ((6,), (6,)),
+        ((6,), (1,)),
+        ((6,), ()),
+        ((2, 3, HEADS), (2, 3, HEADS)),
+        ((2, 3, HEADS), (3, HEADS)),
+        ((2, 3, HEADS), (2, 1, 1)),
+    ],
+)
+def test_other_numbers_of_dimensions(lead: tuple[int, ...], of_mask: tuple[int, ...]) -> None:
     """[positions, width], [batch, …] of one head, and two batch dimensions."""
     query, key = torch.randn(*lead, 5, 8), torch.randn(*lead, 7, 8)
-    mask = torch.randn(*lead, 5, 7)
+    mask = torch.randn(*of_mask, 5, 7)
     told = watch(nn.Module(), lambda: F.scaled_dot_product_attention(query, key, key, mask))
     expected = (query @ key.mT / 8**0.5 + mask).softmax(-1)
     torch.testing.assert_close(exact(told[0]).float().reshape(expected.shape), expected)
@@ -219,6 +230,9 @@ def test_under_autocast_the_rounded_query_is_told() -> None:
     sample = watch(nn.Module(), forward)[0].of_sample(1)
     assert results[0].dtype == torch.bfloat16
     assert torch.equal(sample.query, query[1].bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = watch(nn.Module(), lambda: F.scaled_dot_product_attention(*[query.double()] * 3))
+    assert kept[0].of_sample(0).query.dtype == torch.float64  # which autocast leaves alone
     rounded = [tensor[1].bfloat16().double() for tensor in (query, key)]
     expected = (rounded[0] @ rounded[1].mT / 8**0.5).softmax(-1)
     torch.testing.assert_close(exact(sample), expected, rtol=0, atol=1e-12)
@@ -241,8 +255,14 @@ class Checkpointed(nn.Module):
 def test_what_checkpointing_computes_again_is_told_once(use_reentrant: bool) -> None:
     model = Checkpointed(use_reentrant)
     x = torch.randn(2, 6, WIDTH, requires_grad=True)
-    told = watch(model, lambda: torch.autograd.backward(model(x).sum()))
-    assert [seen.name for seen in told] == ["attention"]
+
+    def forward_and_backward() -> None:
+        loss = model(x).sum()
+        # Tensor.backward would pop the mode; who calls the engine directly, as this does, keeps it.
+        run = torch.autograd.Variable._execution_engine.run_backward
+        run((loss,), (torch.ones_like(loss),), False, False, (), True, True)
+
+    assert [seen.name for seen in watch(model, forward_and_backward)] == ["attention"]
 
 
 def test_tied_layers_are_told_apart_by_their_call() -> None:
@@ -264,6 +284,22 @@ def test_the_models_exception_passes_and_leaves_no_mode() -> None:
     assert torch._C._len_torch_function_stack() == 0
 
 
+def test_the_receiver_is_called_without_gradients_and_without_the_mode() -> None:
+    attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+    x = torch.randn(2, 6, WIDTH)
+    seen: list[tuple[bool, bool, int]] = []
+
+    def receive(told: Observation) -> None:
+        tensors = (told.weights, told.query, told.key, told.value, told.output)
+        attached = any(tensor is not None and tensor.requires_grad for tensor in tensors)
+        seen.append((torch.is_grad_enabled(), attached, torch._C._len_torch_function_stack()))
+
+    with Tap(module_names(attention), receive, pytest.fail):
+        attention(x, x, x, need_weights=False)
+        attention(x, x, x, need_weights=True)
+    assert seen == [(False, False, 0)] * 2
+
+
 def test_an_error_of_the_receiver_stays_out_of_the_forward() -> None:
     attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
     x = torch.randn(2, 6, WIDTH)
@@ -283,6 +319,7 @@ def test_an_error_of_the_receiver_stays_out_of_the_forward() -> None:
 def test_what_cannot_be_told_is_refused_with_a_reason() -> None:
     reasons: list[tuple[str, str]] = []
     told: list[Observation] = []
+    query = torch.randn(1, HEADS, 5, 8)
     nested = torch.nested.nested_tensor(
         [torch.randn(3, HEADS, 8), torch.randn(5, HEADS, 8)], layout=torch.jagged
     ).transpose(1, 2)
@@ -290,10 +327,12 @@ def test_what_cannot_be_told_is_refused_with_a_reason() -> None:
     with Tap({}, told.append, pytest.fail, lambda name, why: reasons.append((name, why))):
         F.scaled_dot_product_attention(nested, nested, nested)
         torch.vmap(lambda q: F.scaled_dot_product_attention(q, q, q))(batched)
+        F.scaled_dot_product_attention(query, query.expand(3, -1, -1, -1), query)
     assert told == []
     assert [why.split(":")[0] for _, why in reasons] == [
         "nested tensors",
         "inside torch.func (vmap, grad)",
+        "query (1, 4, 5, 8) beside (3, 4, 5, 8)",
     ]
 
 

@@ -72,8 +72,8 @@ class _Module:
             _put_back(vars(self._module), self._attributes)
         _put_back(self._module._buffers, self._buffers)
         transient = self._module._non_persistent_buffers_set
-        if len(transient) != len(self._transient):
-            transient.intersection_update(self._transient)
+        if transient != self._transient:
+            transient.clear()
             transient.update(self._transient)
         if self._module.training != self._training:
             self._module.training = self._training

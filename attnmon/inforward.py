@@ -61,7 +61,7 @@ class InForward:
         if is_recording_a_graph():
             return
         batch = next((t.shape[0] for t in inputs if t.dim()), 0)
-        sample = min(self._wanted, max(batch - 1, 0))
+        sample = min(self._wanted, batch - 1) if batch else self._wanted
         self._held = Held(Taken(self._handover.draft(), sample), inputs, batch)
 
     def receive(self, observation: Observation) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attnmon import settings
 from attnmon.budget import Budget
-from attnmon.capture import given
+from attnmon.capture import given, tensors_in
 from attnmon.handover import Handover, Moment
 from attnmon.outbox import Tally
 from attnmon.places import Coverage
@@ -29,8 +29,7 @@ class AttentionMonitor:
     """What both monitors do; they differ in what they ask the renderer for."""
 
     def __init__(self, chosen: Settings) -> None:
-        if chosen.takes_part:
-            settings.directory(chosen.save_dir)
+        settings.prepare(chosen)
         self._settings = chosen
         self._schedule = Schedule(chosen.save_frequency, chosen.save_on_epochs)
         self._handover = Handover(chosen)
@@ -126,16 +125,25 @@ class AttentionMonitor:
             self._watcher.forget()
 
     @contextmanager
-    def capture(self, step: int) -> Iterator[None]:
+    def capture(
+        self, step: int, inputs: Any = None, *, epoch: int | None = None
+    ) -> Iterator[None]:
         """Look on at the forward in this block, if the step is due.
 
-        `log_attention` with the same step publishes it, with its loss.
+        `log_attention` with the same step publishes it, with its loss. `inputs`, the batch or the
+        model's inputs, tell how many samples there are.
         """
-        if not self.enabled or not self._schedule.would_be_due(step):
+        if not self.enabled or not self._schedule.would_be_due(step, epoch):
             yield
             return
-        with self._watcher.looking_on():
+        with self._watcher.looking_on(tensors_in(inputs)):
             yield
+
+    def capture_next(self) -> None:
+        """Make the next logged step due, whatever its number."""
+        self._schedule.postpone("step")
+        if self.enabled:
+            self._watcher.arm(self._attached)
 
     def coverage(self) -> tuple[Coverage, ...]:
         """What was found: a row for each layer, and whether and why not it is captured.

@@ -41,8 +41,10 @@ class Schedule:
             return True
         return (self._last + self._stride) % self.interval == 0
 
-    def would_be_due(self, step: int) -> bool:
-        """Whether this step will be, as far as its number tells."""
+    def would_be_due(self, step: int, epoch: int | None = None) -> bool:
+        """Whether this step will be, as far as is known before it is logged."""
+        if epoch in self._epochs_to_come:
+            return True
         return self._overdue is not None or step % self.interval == 0
 
     def stretch(self, times: int) -> None:
@@ -51,4 +53,4 @@ class Schedule:
 
     def postpone(self, due: Due) -> None:
         """A due step was missed: the next one is due for the same reason."""
-        self._overdue = due
+        self._overdue = self._overdue or due

@@ -250,8 +250,6 @@ def chosen_ranks(given: Any) -> str | tuple[int, ...]:
 def _process(ranks: str | tuple[int, ...], rank: Any) -> dict[str, Any]:
     """Which process this is, and the folder for it where several may write."""
     here = this_process(None if rank is None else whole("rank", rank, at_least=0))
-    if isinstance(ranks, tuple) and min(ranks) >= here.world_size:
-        raise ValueError(f"ranks={list(ranks)}: there are only the ranks 0 … {here.world_size - 1}")
     return {
         "ranks": ranks,
         "rank": here.rank,
@@ -263,6 +261,19 @@ def _process(ranks: str | tuple[int, ...], rank: Any) -> dict[str, Any]:
 def epochs(given: Iterable[int] | None) -> frozenset[int]:
     chosen = [whole("save_on_epochs", epoch, at_least=0) for epoch in given or ()]
     return frozenset(chosen)
+
+
+def prepare(chosen: Settings) -> None:
+    """What can be known only in the process that is to be watched. Makes the directory.
+
+    Raises ValueError for ranks that are not there, OSError where nothing can be written.
+    """
+    ranks = chosen.ranks
+    if isinstance(ranks, tuple) and min(ranks) >= chosen.world_size:
+        last = chosen.world_size - 1
+        raise ValueError(f"ranks={list(ranks)}: there are only the ranks 0 … {last}")
+    if chosen.takes_part:
+        directory(chosen.save_dir)
 
 
 def directory(path: Path) -> None:

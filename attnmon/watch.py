@@ -174,13 +174,13 @@ class Watcher:
         self.arm(None)
 
     @contextmanager
-    def looking_on(self) -> Iterator[None]:
+    def looking_on(self, inputs: Inputs = ()) -> Iterator[None]:
         """Look on at whatever forward is made in this block, of the model known or of any."""
         self.disarm()
         model = self._model()
         names = {} if model is None else module_names(unwrap(model))
         forward = self._forward
-        forward.begin(())
+        forward.begin(inputs)
         tap = Tap(names, forward.receive, forward.fail, self._refuse)
         well = False
         try:
@@ -188,7 +188,10 @@ class Watcher:
                 yield
             well = True
         finally:
-            forward.end(well)
+            try:
+                forward.end(well)
+            except Exception as error:  # ours, and not for the user's block
+                forward.fail(error)
 
     def forget(self) -> None:
         """Give back what is held, and let go of the model."""

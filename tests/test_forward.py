@@ -191,6 +191,57 @@ def test_the_block_form_needs_no_attached_model(tmp_path: Path) -> None:
     assert all(line["metadata"]["loss"] for line in lines)
 
 
+def test_the_block_form_takes_the_sample_asked_for(tmp_path: Path) -> None:
+    model, tokens = LanguageModel(), batch()
+    expected = weights_of(model, tokens)[0][2]
+    with TrainingAttentionMonitor(
+        tmp_path, save_raw_weights=True, batch_idx_to_visualize=2
+    ) as monitor:
+        for step, inputs in ((0, tokens), (100, None)):
+            with monitor.capture(step, inputs):
+                model(tokens)
+            monitor.log_attention(step=step)
+    for step in (0, 100):
+        written = load_file(tmp_path / f"step_{step}" / RAW)["decoder_layer0_self_attn"]
+        torch.testing.assert_close(written.double(), expected, rtol=0, atol=1e-5)
+    assert [line["metadata"]["sample"] for line in history(tmp_path)] == [2, 2]
+
+
+def test_an_error_of_ours_does_not_leave_the_block(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path, 1, ring_bytes=1 << 16) as monitor:
+        with monitor.capture(0):
+            model(batch(size=1, length=2000))
+        monitor.log_attention(step=0)
+    assert "does not fit the ring" in caplog.text
+    assert (summary(tmp_path)["captured"], summary(tmp_path)["failed"]) == (1, 1)
+
+
+def test_a_step_can_be_asked_for(tmp_path: Path) -> None:
+    model = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path, capture="forward") as monitor:
+        monitor.attach(model)
+        for step in range(1, 6):
+            if step in (1, 4):
+                monitor.capture_next()
+            model(batch(seed=step))
+            monitor.log_attention(model, step=step)
+    assert [line["metadata"]["step"] for line in history(tmp_path)] == [1, 4]
+
+
+def test_an_epoch_is_no_surprise_to_a_block_that_is_told_of_it(tmp_path: Path) -> None:
+    model = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path, 100, [1], capture="forward") as monitor:
+        for step in range(6):
+            with monitor.capture(step, epoch=step // 3):
+                model(batch(seed=step))
+            monitor.log_attention(model, step=step, epoch=step // 3)
+    folders = sorted(path.name for path in tmp_path.glob("*step_*"))
+    assert folders == ["epoch_1_step_3", "step_0"]
+
+
 def test_an_error_in_the_users_forward_is_the_users_and_leaves_nothing_behind(
     tmp_path: Path,
 ) -> None:

@@ -105,6 +105,15 @@ def test_a_process_that_was_not_chosen_makes_nothing_and_says_nothing(
     assert caplog.messages == []
 
 
+def test_ranks_that_are_not_there_are_an_error_on_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch(monkeypatch, TORCHRUN)
+    with pytest.raises(ValueError, match=r"ranks=\[8, 9\]: there are only the ranks 0 … 7"):
+        LightweightAttentionMonitor(tmp_path / "logs", ranks=[8, 9])
+    assert not (tmp_path / "logs").exists()
+
+
 @pytest.mark.parametrize("ranks", ["all", [3], [1, 3]])
 def test_each_of_several_processes_writes_into_its_own_folder(
     ranks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

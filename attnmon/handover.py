@@ -17,13 +17,14 @@ from torch import Tensor
 
 from attnmon import launch
 from attnmon._version import __version__
+from attnmon.attach import Attached, attach
 from attnmon.capture import Observation, doubt, measured_error
 from attnmon.device import Flight
 from attnmon.guard import Guard, comes_from_signal_handler, describe
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import Attention, Capture, Setup
-from attnmon.link.ring import SLOT_BYTES, RingError, make_ring
+from attnmon.link.ring import SLOT_BYTES, Ring, RingError, make_ring
 from attnmon.outbox import Draft, Outbox, RingFull, Tally
 from attnmon.places import Place
 from attnmon.progress import Progress
@@ -93,7 +94,7 @@ class Handover:
         self._sequence = 0
         self._pending = 0
         self._under_way: list[UnderWay] = []
-        self._renderer: Renderer | None = None
+        self._renderer: Renderer | Attached | None = None
         self._outbox: Outbox | None = None
         self._writer: RingWriter | None = None
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
@@ -107,15 +108,18 @@ class Handover:
         if os.name != "posix":
             self.guard.switch_off(f"{platform.system()} is not supported yet")
             return
+        ring: Ring | None = None
         try:
             ring = make_ring(self._settings.ring_bytes)
-            self._renderer = launch.start()
+            self._renderer = _renderer(self._settings.renderer)
             self._outbox = Outbox(
                 ring, self._renderer.channel, self.tally, wait=self._settings.on_full == "wait"
             )
             self._writer = RingWriter(ring)
             self._outbox.open(self._setup(ring.nbytes))
         except (RingError, LaunchError, ChannelClosed, OSError) as error:
+            if ring is not None:
+                ring.close_descriptor()
             self.guard.switch_off(str(error))
             return
         _open_handovers.add(self)
@@ -131,7 +135,8 @@ class Handover:
             tensorboard=settings.use_tensorboard,
             workers=settings.max_workers,
             statistics_queries=settings.statistics_queries,
-            pooling="max" if settings.pooling == "max" else "mass",
+            pooling=settings.pooling,
+            image_format=settings.image_format,
             ring_bytes=ring_bytes,
             slot_bytes=SLOT_BYTES,
             trainer_pid=self._owner,
@@ -187,6 +192,7 @@ class Handover:
             self.guard.warn_once("dropped", _dropped(moment, error))
         except ChannelClosed:
             self._fail_here()
+            self.collect()  # it may have said why
             self._renderer_is_gone()
         except Exception as error:
             if comes_from_signal_handler(error.__traceback__):
@@ -299,8 +305,13 @@ class Handover:
         still_there = self._outbox.collect()
         for kind, text in self._outbox.take_notices():
             self.guard.warn_once(kind, text)
+        self._heed_refusal()
         if not still_there and not self.closed:
             self._renderer_is_gone()
+
+    def _heed_refusal(self) -> None:
+        if self._outbox is not None and self._outbox.refusal:
+            self.guard.switch_off(f"the renderer takes in no more: {self._outbox.refusal}")
 
     def _renderer_is_gone(self) -> None:
         words = self._renderer.last_words() if self._renderer is not None else ""
@@ -321,6 +332,7 @@ class Handover:
             if self._outbox is not None and not self._outbox.lost:
                 self._outbox.say_goodbye()
                 self._see_off(self._outbox, deadline)
+                self._heed_refusal()
         finally:
             if self._renderer is not None:
                 self._renderer.wait(deadline - time.monotonic())
@@ -383,6 +395,13 @@ _open_handovers: weakref.WeakSet[Handover] = weakref.WeakSet()
 def _close_all() -> None:
     for handover in list(_open_handovers):
         handover.close()
+
+
+def _renderer(where: str) -> Renderer | Attached:
+    """One of its own, or the one that listens at the usual place or at this path."""
+    if where == "own":
+        return launch.start()
+    return attach("" if where == "attach" else where)
 
 
 def _dropped(moment: Moment, error: RingFull) -> str:

@@ -6,6 +6,7 @@ training starts; what only shows in training is warned about and counted there.
 
 import difflib
 import operator
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,17 @@ from typing import Any, Literal, TypedDict
 from attnmon.link.ring import DEFAULT_BYTES, SLOT_BYTES
 from attnmon.ranks import this_process
 
-PICTURES = ("heatmap", "multi_head", "layer_comparison")
+PICTURES = (
+    "heatmap",
+    "multi_head",
+    "layer_comparison",
+    "alignment",
+    "head_matrix",
+    "rollout",
+    "surface3d",
+    "animation",
+    "timeline",
+)
 """Kinds of pictures that are drawn."""
 VISUALIZATION_TYPES = (*PICTURES, "statistics")
 DEFAULT_EPOCHS = (1, 5, 10)
@@ -48,10 +59,15 @@ class Options(TypedDict, total=False):
     """Which of them this is; None finds it out."""
     max_overhead: float | None
     """The share of training time that the monitor may take; None is no limit."""
+    image_format: Literal["png", "svg", "pdf"]
+    """Of the pictures on disk; TensorBoard gets PNG in any case."""
     on_full: Literal["drop", "wait"]
     """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
     ring_bytes: int
     """Shared memory for captures on their way, at most."""
+    renderer: str
+    """"own" starts one; "attach" joins the `attnmon-renderer` of this machine; a path is its
+    socket. ATTNMON_RENDERER in the environment goes before."""
     close_timeout: float
     """Seconds that `close` waits for the last pictures, at most."""
 
@@ -79,13 +95,16 @@ class Settings:
     forward_fn: Callable[..., Any] | None = None
     statistics_queries: int | None = 1024
     """None is all."""
-    pooling: str = "mass"
+    pooling: Literal["mass", "max"] = "mass"
+    image_format: Literal["png", "svg", "pdf"] = "png"
     ranks: str | tuple[int, ...] = "zero"
     rank: int = 0
     world_size: int = 1
     max_overhead: float | None = 0.005
     on_full: str = "drop"
     ring_bytes: int = DEFAULT_BYTES
+    renderer: str = "own"
+    """Or "attach", or the path of a socket."""
     close_timeout: float = 60.0
 
     @property
@@ -142,11 +161,13 @@ def _checked_options(
     forward_fn: Any = None,
     statistics_queries: Any = 1024,
     pooling: Any = "mass",
+    image_format: Any = "png",
     ranks: Any = "zero",
     rank: Any = None,
     max_overhead: Any = 0.005,
     on_full: Any = "drop",
     ring_bytes: Any = DEFAULT_BYTES,
+    renderer: Any = "own",
     close_timeout: Any = 60.0,
 ) -> dict[str, Any]:
     if forward_fn is not None and not callable(forward_fn):
@@ -162,10 +183,12 @@ def _checked_options(
         if statistics_queries == "all"
         else whole("statistics_queries", statistics_queries, at_least=1),
         "pooling": choice("pooling", pooling, ("mass", "max")),
+        "image_format": choice("image_format", image_format, ("png", "svg", "pdf")),
         **_process(chosen_ranks(ranks), rank),
         "max_overhead": None if max_overhead is None else share("max_overhead", max_overhead),
         "on_full": choice("on_full", on_full, ("drop", "wait")),
         "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
+        "renderer": chosen_renderer(renderer),
         "close_timeout": float(close_timeout),
     }
 
@@ -256,6 +279,16 @@ def _process(ranks: str | tuple[int, ...], rank: Any) -> dict[str, Any]:
         "world_size": here.world_size,
         "folder": "" if ranks == "zero" else here.folder,
     }
+
+
+def chosen_renderer(given: Any) -> str:
+    """ "own", "attach", or a socket's absolute path; the environment's choice where it has one."""
+    chosen = os.environ.get("ATTNMON_RENDERER") or given
+    if os.sep in str(chosen):
+        return str(Path(chosen).expanduser().absolute())
+    name = "renderer" if chosen is given else "ATTNMON_RENDERER"
+    known: str = choice(name, chosen, ("own", "attach", "/path/of/its/socket"))
+    return known
 
 
 def epochs(given: Iterable[int] | None) -> frozenset[int]:

@@ -82,6 +82,28 @@ def test_the_third_snippet_writes_numbers_only(tmp_path: Path) -> None:
     check_outputs(tmp_path)
 
 
+def test_every_other_kind_of_picture_is_drawn_when_it_is_asked_for(tmp_path: Path) -> None:
+    kinds = ["alignment", "head_matrix", "rollout", "surface3d", "animation", "timeline"]
+    with TrainingAttentionMonitor(
+        tmp_path, 1, None, kinds, layers_to_visualize="all", image_format="svg"
+    ) as monitor:
+        train(monitor, Translator(), 3)
+    cross = {f"decoder_layer{i}_cross_attn_alignment" for i in (0, 1)}
+    names = cross | {f"{stem}_3d" for stem in PER_LAYER}
+    names |= {f"{kind}_head_matrix" for kind in ("encoder", "decoder_self", "decoder_cross")}
+    names |= {"encoder_rollout", "decoder_self_rollout"}
+    expected = {f"step_{step}/{name}.svg" for step in range(3) for name in names}
+    expected |= {f"animations/{stem}.png" for stem in PER_LAYER}
+    expected |= {
+        "timeline.png", "history.jsonl", "summary.json", "tensorboard/events.out.tfevents",
+    }  # fmt: skip
+    assert files_in(tmp_path) == expected
+    for stem in PER_LAYER:
+        with Image.open(tmp_path / "animations" / f"{stem}.png") as film:
+            assert getattr(film, "n_frames", 1) == 3
+    check_outputs(tmp_path)
+
+
 def test_tensorboards_own_reader_finds_scalars_and_images(tmp_path: Path) -> None:
     with TrainingAttentionMonitor(tmp_path, 2) as monitor:
         train(monitor, Translator(), 5)

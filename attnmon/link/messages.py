@@ -169,6 +169,7 @@ class Setup:
     statistics_queries: int | None
     """Query rows that statistics without maps are made of, at most; None is all of them."""
     pooling: Literal["mass", "max"]
+    image_format: Literal["png", "svg", "pdf"]
     ring_bytes: int
     slot_bytes: int
     trainer_pid: int
@@ -263,10 +264,10 @@ __all__ = [
     "Goodbye",
     "Message",
     "MessageError",
+    "Refusal",
     "Setup",
     "Slots",
     "Stack",
     "decode",
     "encode",
 ]
-    "Refusal",

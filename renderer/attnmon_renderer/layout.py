@@ -27,11 +27,11 @@ def stem(attention: Attention) -> str:
     return f"{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}_attn"
 
 
-def comparison_stem(layers: Kind) -> str:
-    """ "encoder_layer_comparison", "decoder_cross_layer_comparison" """
+def over_layers(picture: str, layers: Kind) -> str:
+    """ "encoder_layer_comparison", "decoder_cross_layer_comparison", "decoder_self_rollout" """
     stack, type_ = layers
     which = stack if stack == "encoder" else f"{stack}_{SHORT_TYPE[type_]}"
-    return f"{which}_layer_comparison"
+    return f"{which}_{picture}"
 
 
 def scalar_tag(attention: Attention, statistic: str) -> str:

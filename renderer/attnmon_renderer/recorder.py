@@ -14,6 +14,7 @@ from attnmon.link.messages import Setup
 from attnmon_renderer import results, tasks
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.history import History
+from attnmon_renderer.sinks.over_time import Animations, Timeline
 from attnmon_renderer.sinks.statistics import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
@@ -49,6 +50,11 @@ class Recorder:
         self._history = History(save_dir / "history.jsonl")
         self._summary = Summary(save_dir / "summary.json", setup)
         self._tensorboard = TensorBoard(save_dir / "tensorboard") if setup.tensorboard else None
+        self._over_time: dict[str, Animations | Timeline] = {}
+        if "animation" in setup.pictures:
+            self._over_time["animations"] = Animations(save_dir / "animations")
+        if "timeline" in setup.pictures:
+            self._over_time["timeline"] = Timeline(save_dir)
 
     def write(self, task: Record, made: Results | None) -> str:
         """Record a capture, or only how the run stands; says what could not be written."""
@@ -65,6 +71,8 @@ class Recorder:
         _attempt(errors, "history.jsonl", self._history.append, made.document, error)
         if self._tensorboard is not None:
             _attempt(errors, "TensorBoard", self._tensorboard.write, made)
+        for name, pictures in self._over_time.items():
+            _attempt(errors, name, pictures.write, made)
 
     def close(self) -> None:
         if self._tensorboard is not None:

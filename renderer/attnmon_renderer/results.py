@@ -5,12 +5,14 @@ after handing it over takes nothing with it.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import msgpack
+import numpy as np
 
 from attnmon_renderer import files
+from attnmon_renderer.drawing.pictures import Axis, Caption, MapPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,41 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A map that will be one frame of an animation; arrays as bytes, to travel."""
+
+    stem: str
+    caption: tuple[str, str, str]
+    """Title, run, note."""
+    queries: tuple[int, int]
+    """Positions, and positions in one cell; likewise for the keys."""
+    keys: tuple[int, int]
+    values: bytes
+    masked: bytes
+    top: float | None
+
+    @classmethod
+    def of(cls, stem: str, picture: MapPicture) -> "Frame":
+        caption = picture.caption
+        return cls(
+            stem,
+            (caption.title, caption.run, caption.note),
+            (picture.queries.length, picture.queries.step),
+            (picture.keys.length, picture.keys.step),
+            picture.values.astype("<f4").tobytes(),
+            picture.masked.tobytes(),
+            picture.top,
+        )
+
+    def picture(self) -> MapPicture:
+        queries, keys = Axis(*self.queries), Axis(*self.keys)
+        shape = (queries.cells, keys.cells)
+        values = np.frombuffer(self.values, "<f4").reshape(shape)
+        masked = np.frombuffer(self.masked, np.bool_).reshape(shape)
+        return MapPicture(Caption(*self.caption), values, masked, queries, keys, self.top)
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """A capture's statistics in the form of `statistics.json`, its scalars and its pictures."""
 
@@ -31,17 +68,20 @@ class Results:
     document: dict[str, Any]
     scalars: dict[str, float] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
 
 
 def hand_over(results: Results) -> int:
     """A descriptor from which `take` reads the same results."""
-    images = [(image.tag, image.width, image.height, image.png) for image in results.images]
-    content = (results.folder, results.document, results.scalars, images)
+    images = [astuple(image) for image in results.images]
+    frames = [astuple(frame) for frame in results.frames]
+    content = (results.folder, results.document, results.scalars, images, frames)
     return files.anonymous(lambda file: msgpack.pack(content, file))
 
 
 def take(descriptor: int) -> Results:
     """Read results and close the descriptor."""
     with os.fdopen(descriptor, "rb") as file:
-        folder, document, scalars, images = msgpack.unpackb(file.read())
-    return Results(folder, document, scalars, [Image(*image) for image in images])
+        folder, document, scalars, images, frames = msgpack.unpackb(file.read())
+    images = [Image(*image) for image in images]
+    return Results(folder, document, scalars, images, [Frame(*frame) for frame in frames])

@@ -57,6 +57,7 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     document = statistics.document(capture, setup, surveys)
     made = Results(layout.folder(capture), document, statistics.scalars(capture, surveys))
     errors = _draw(capture, setup, surveys, made.images)
+    made.frames.extend(figures.frames(capture, setup, surveys))
     if setup.raw_weights:
         try:
             raw.write_raw(_folder(setup, capture), capture, layers)
@@ -83,7 +84,7 @@ def _draw(
     errors = []
     for figure in figures.plan(capture, setup, surveys):
         try:
-            images.append(figures.write(figure, _folder(setup, capture)))
+            images.append(figures.write(figure, _folder(setup, capture), setup.image_format))
         except Exception as error:
             errors.append(f"{figure.name}: {_in_words(error)}")
     return errors

@@ -1,34 +1,40 @@
 """Which pictures a capture gives, what they are called, and their way to the disk."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from attnmon.link.messages import Attention, Capture, Setup
 from attnmon_renderer import files, layout
 from attnmon_renderer.drawing import (
-    Axis,
     Caption,
     ComparisonPicture,
     GridPicture,
     MapPicture,
+    MatrixPicture,
+    Page,
     Panel,
-    Png,
-    head_grid,
-    heat_map,
-    layer_comparison,
+    RolloutPicture,
+    drawn_as,
+    pages,
+    png_of,
 )
 from attnmon_renderer.pooling import PooledMap, Survey
-from attnmon_renderer.results import Image
+from attnmon_renderer.results import Frame, Image
+from attnmon_renderer.sinks import captions
 
 MAP_SIDE = 1024
 """Cells a side of one large map, at most."""
 GRID_SIDE = 256
-"""Cells a side of a map that stands among others, at most."""
+"""Cells a side of a map that stands among others, or moves, at most."""
+ENTROPY = "entropy (of its maximum)"
 
 Surveys = Mapping[Attention, Survey]
+
+_LARGE = {"heatmap", "alignment", "rollout", "surface3d"}
+_SMALL = {"layer_comparison", "animation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,76 +50,146 @@ class Figure:
     """A picture still to be drawn."""
 
     name: str
+    """Of the file, without its suffix."""
     tag: str
-    draw: Callable[[], Png]
+    page: Callable[[], Page]
 
 
 def wanted(setup: Setup) -> Wanted:
-    pictures = setup.pictures
-    average = MAP_SIDE if "heatmap" in pictures else None
-    if average is None and "layer_comparison" in pictures:
-        average = GRID_SIDE
+    """What the survey of a layer has to give for the pictures asked for."""
+    pictures = set(setup.pictures)
+    average = MAP_SIDE if pictures & _LARGE else GRID_SIDE if pictures & _SMALL else None
     return Wanted(average, GRID_SIDE if "multi_head" in pictures else None)
 
 
 def plan(capture: Capture, setup: Setup, surveys: Surveys) -> Iterator[Figure]:
-    """The pictures of a capture, in the order of their layers."""
-    for attention, survey in surveys.items():
-        if "heatmap" in setup.pictures:
-            yield _heat_map(capture, attention, survey)
-        if "multi_head" in setup.pictures:
-            yield _head_grid(capture, attention, survey)
-    if "layer_comparison" in setup.pictures:
-        yield from _comparisons(capture, surveys)
+    """The pictures of a capture: layer by layer, then those over the layers of a kind."""
+    for attention in surveys:
+        for kind, page in _OF_A_LAYER.items():
+            if kind in setup.pictures and _applies(kind, attention):
+                yield _figure(kind, attention, partial(page, capture, attention, surveys))
+    for layers in _kinds(surveys):
+        for kind, comparing in _OVER_LAYERS.items():
+            if kind in setup.pictures and (kind != "rollout" or _rolls_out(layers, surveys)):
+                stem = layout.over_layers(kind, layout.kind(layers[0]))
+                page = partial(comparing, capture, layers, surveys)
+                yield Figure(stem, f"attention/{stem}", page)
 
 
-def write(figure: Figure, folder: Path) -> Image:
-    """Draw the picture once, for the disk and for TensorBoard. Raises OSError."""
-    png = figure.draw()
-    files.replace(folder / figure.name, png.data)
+def write(figure: Figure, folder: Path, image_format: Literal["png", "svg", "pdf"]) -> Image:
+    """Draw the picture: once for TensorBoard and, as a PNG, for the disk. Raises OSError."""
+    page = figure.page()
+    png = png_of(page)
+    content = png.data if image_format == "png" else drawn_as(page, image_format)
+    files.replace(folder / f"{figure.name}.{image_format}", content)
     return Image(figure.tag, png.width, png.height, png.data)
 
 
-def _heat_map(capture: Capture, attention: Attention, survey: Survey) -> Figure:
-    def draw() -> Png:
-        pooled = _there(survey.average)
-        caption = _caption(capture, attention, pooled, _which_heads(attention))
-        axes = _axes(capture, attention, pooled)
-        return heat_map(MapPicture(caption, pooled.values, pooled.masked, *axes))
-
-    return Figure(f"{layout.stem(attention)}.png", layout.image_tag(attention), draw)
-
-
-def _head_grid(capture: Capture, attention: Attention, survey: Survey) -> Figure:
-    def draw() -> Png:
-        pooled = _there(survey.per_head)
-        caption = _caption(capture, attention, pooled, _heads(attention))
-        labels = _head_labels(attention, survey)
-        axes = _axes(capture, attention, pooled)
-        return head_grid(GridPicture(caption, pooled.values, pooled.masked, labels, *axes))
-
-    name = f"{layout.stem(attention)}_heads.png"
-    return Figure(name, f"{layout.image_tag(attention)}_heads", draw)
+def frames(capture: Capture, setup: Setup, surveys: Surveys) -> list[Frame]:
+    """One frame of each layer's animation, for the recorder to add."""
+    if "animation" not in setup.pictures:
+        return []
+    return [
+        Frame.of(layout.stem(attention), _map_picture(capture, attention, surveys, top=1.0))
+        for attention in surveys
+    ]
 
 
-def _comparisons(capture: Capture, surveys: Surveys) -> Iterator[Figure]:
-    for kind in dict.fromkeys(layout.kind(attention) for attention in surveys):
-        layers = [attention for attention in surveys if layout.kind(attention) == kind]
-        stem = layout.comparison_stem(kind)
-        draw = partial(_compare, capture, layers, surveys)
-        yield Figure(f"{stem}.png", f"attention/{stem}", draw)
+def _figure(kind: str, attention: Attention, page: Callable[[], Page]) -> Figure:
+    suffix = _SUFFIX[kind]
+    return Figure(layout.stem(attention) + suffix, layout.image_tag(attention) + suffix, page)
 
 
-def _compare(capture: Capture, layers: list[Attention], surveys: Surveys) -> Png:
+def _applies(kind: str, attention: Attention) -> bool:
+    return kind != "alignment" or attention.type == "cross_attention"
+
+
+def _kinds(surveys: Surveys) -> list[list[Attention]]:
+    """The layers of each kind, from the first to the last."""
+    kinds = dict.fromkeys(layout.kind(attention) for attention in surveys)
+    return [
+        sorted((a for a in surveys if layout.kind(a) == kind), key=lambda a: a.layer)
+        for kind in kinds
+    ]
+
+
+def _map_picture(
+    capture: Capture, attention: Attention, surveys: Surveys, top: float | None = None
+) -> MapPicture:
+    pooled = _there(surveys[attention].average)
+    caption = captions.caption(capture, attention, pooled, captions.averaged(attention))
+    axes = captions.axes(capture, attention, pooled)
+    return MapPicture(caption, pooled.values, pooled.masked, *axes, top=top)
+
+
+def _heat_map(capture: Capture, attention: Attention, surveys: Surveys) -> Page:
+    return pages.heat_map(_map_picture(capture, attention, surveys))
+
+
+def _alignment(capture: Capture, attention: Attention, surveys: Surveys) -> Page:
+    return pages.alignment(_map_picture(capture, attention, surveys))
+
+
+def _surface(capture: Capture, attention: Attention, surveys: Surveys) -> Page:
+    return pages.surface(_map_picture(capture, attention, surveys))
+
+
+def _head_grid(capture: Capture, attention: Attention, surveys: Surveys) -> Page:
+    survey = surveys[attention]
+    pooled = _there(survey.per_head)
+    caption = captions.caption(capture, attention, pooled, captions.counted(attention))
+    labels = captions.head_labels(attention, survey)
+    axes = captions.axes(capture, attention, pooled)
+    return pages.head_grid(GridPicture(caption, pooled.values, pooled.masked, labels, *axes))
+
+
+def _comparison(capture: Capture, layers: list[Attention], surveys: Surveys) -> Page:
     panels = []
-    for attention in sorted(layers, key=lambda attention: attention.layer):
+    for attention in layers:
         pooled = _there(surveys[attention].average)
-        axes = _axes(capture, attention, pooled)
+        axes = captions.axes(capture, attention, pooled)
         panels.append(Panel(f"layer {attention.layer}", pooled.values, pooled.masked, *axes))
-    first = layers[0]
-    title = f"{first.stack} {layout.SHORT_TYPE[first.type]}-attention by layer"
-    caption = Caption(title, _run_line(capture), _which_heads(first))
-    return layer_comparison(ComparisonPicture(caption, tuple(panels)))
+    caption = _caption(capture, layers, "by layer", captions.averaged(layers[0]))
+    return pages.layer_comparison(ComparisonPicture(caption, tuple(panels)))
+
+
+def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys) -> Page:
+    rows = tuple(
+        (f"layer {attention.layer}", surveys[attention].statistics.heads["entropy"])
+        for attention in layers
+    )
+    note = "0: one key · 1: all keys alike"
+    caption = _caption(capture, layers, "entropy", note)
+    return pages.layer_head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
+
+
+def _rollout(capture: Capture, layers: list[Attention], surveys: Surveys) -> Page:
+    maps = [_there(surveys[attention].average) for attention in layers]
+    note = f"Abnar and Zuidema 2020 · layers 0 to {layers[-1].layer}, heads averaged"
+    caption = _caption(capture, layers, "rolled out", note)
+    positions, _ = captions.axes(capture, layers[0], maps[0])
+    return pages.attention_rollout(
+        RolloutPicture(caption, tuple(pooled.values for pooled in maps), positions)
+    )
+
+
+def _rolls_out(layers: list[Attention], surveys: Surveys) -> bool:
+    """Whether flow can be followed: self-attention of every layer from the first, not pooled."""
+    whole = [attention.layer for attention in layers] == list(range(len(layers)))
+    maps = [surveys[attention].average for attention in layers]
+    shapes = {attention.shape[1:] for attention in layers}
+    return (
+        whole
+        and layers[0].type == "self_attention"
+        and len(shapes) == 1
+        and all(pooled is not None and pooled.query_step == 1 for pooled in maps)
+    )
+
+
+def _caption(capture: Capture, layers: list[Attention], what: str, note: str) -> Caption:
+    stack, type_ = layout.kind(layers[0])
+    title = f"{stack} {layout.SHORT_TYPE[type_]}-attention · {what}"
+    return Caption(title, captions.run_line(capture), note)
 
 
 def _there(pooled: PooledMap | None) -> PooledMap:
@@ -122,59 +198,15 @@ def _there(pooled: PooledMap | None) -> PooledMap:
     return pooled
 
 
-def _axes(capture: Capture, attention: Attention, pooled: PooledMap) -> tuple[Axis, Axis]:
-    _, queries, keys = attention.shape
-    own = capture.encoder_tokens if attention.stack == "encoder" else capture.decoder_tokens
-    attended = capture.encoder_tokens if attention.type == "cross_attention" else own
-    return (
-        Axis(queries, pooled.query_step, _fitting(own, queries)),
-        Axis(keys, pooled.key_step, _fitting(attended, keys)),
-    )
-
-
-def _fitting(tokens: tuple[str, ...], length: int) -> tuple[str, ...]:
-    """Tokens label an axis only when there is one for each position."""
-    return tokens if len(tokens) == length else ()
-
-
-def _caption(capture: Capture, attention: Attention, pooled: PooledMap, heads: str) -> Caption:
-    notes = [heads]
-    if pooled.query_step > 1 or pooled.key_step > 1:
-        notes.append(f"pooled {pooled.query_step}×{pooled.key_step} by {pooled.pooling}")
-    if attention.note:
-        notes.append(f"approximate: {attention.note}")
-    return Caption(layout.title(attention), _run_line(capture), " · ".join(notes))
-
-
-def _run_line(capture: Capture) -> str:
-    parts = [f"step {capture.step:,}"]
-    if capture.epoch is not None:
-        parts.append(f"epoch {capture.epoch}")
-    if capture.loss is not None:
-        parts.append(f"loss {capture.loss:.4g}")
-    return " · ".join(parts)
-
-
-def _which_heads(attention: Attention) -> str:
-    heads = attention.heads
-    if len(heads) == 1:
-        return f"head {heads[0]}"
-    if heads == tuple(range(len(heads))):
-        return f"average of {len(heads)} heads"
-    return f"average of heads {', '.join(map(str, heads))}"
-
-
-def _heads(attention: Attention) -> str:
-    count = len(attention.heads)
-    return f"{count} heads" if count > 1 else f"head {attention.heads[0]}"
-
-
-def _head_labels(attention: Attention, survey: Survey) -> tuple[str, ...]:
-    entropies = survey.statistics.heads.get("entropy", [])
-    labels = [f"head {head}" for head in attention.heads]
-    if len(entropies) != len(labels):
-        return tuple(labels)
-    return tuple(
-        f"{label} · entropy {entropy:.2f}" if math.isfinite(entropy) else label
-        for label, entropy in zip(labels, entropies, strict=True)
-    )
+_OF_A_LAYER: dict[str, Callable[[Capture, Attention, Surveys], Page]] = {
+    "heatmap": _heat_map,
+    "multi_head": _head_grid,
+    "alignment": _alignment,
+    "surface3d": _surface,
+}
+_SUFFIX = {"heatmap": "", "multi_head": "_heads", "alignment": "_alignment", "surface3d": "_3d"}
+_OVER_LAYERS: dict[str, Callable[[Capture, list[Attention], Surveys], Page]] = {
+    "layer_comparison": _comparison,
+    "head_matrix": _head_matrix,
+    "rollout": _rollout,
+}

@@ -11,6 +11,24 @@ from attnmon_renderer.sinks.statistics import to_json
 _TAIL_BYTES = 1 << 20
 
 
+def read_history(path: Path) -> list[Any]:
+    """The captures written so far, oldest first; a line that is torn or foreign is left out."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [entry for line in lines if (entry := _entry(line)) is not None]
+
+
+def _entry(line: str) -> Any:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    whole = isinstance(entry, dict) and {"metadata", "encoder", "decoder"} <= entry.keys()
+    return entry if whole else None
+
+
 class History:
     """Appends lines, each by one write, so that a reader never sees half of one.
 

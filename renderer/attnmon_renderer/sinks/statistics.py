@@ -11,9 +11,7 @@ from attnmon_renderer import files, layout
 from attnmon_renderer.pooling import Survey
 
 
-def document(
-    capture: Capture, setup: Setup, surveys: Mapping[Attention, Survey]
-) -> dict[str, Any]:
+def document(capture: Capture, setup: Setup, surveys: Mapping[Attention, Survey]) -> dict[str, Any]:
     """What `statistics.json` and a line of `history.jsonl` hold."""
     rows: dict[str, list[dict[str, Any]]] = {"encoder": [], "decoder": []}
     for attention, survey in surveys.items():

@@ -10,6 +10,8 @@ every label in the same place.
 import argparse
 import io
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -31,18 +33,23 @@ from attnmon_renderer.drawing import (
     MapPicture,
     Panel,
     Png,
-    head_grid,
-    heat_map,
-    layer_comparison,
     maps,
     plain,
 )
+from attnmon_renderer.drawing.alignment import alignment_page
 from attnmon_renderer.drawing.arrangement import columns_for
+from attnmon_renderer.drawing.difference import DifferencePicture, difference_page
 from attnmon_renderer.drawing.isolation import default_settings
+from attnmon_renderer.drawing.maps import png_of
+from attnmon_renderer.drawing.matrix import MatrixPicture, layer_head_matrix_page
 from attnmon_renderer.drawing.page import Page
+from attnmon_renderer.drawing.rollout import RolloutPicture, attention_rollout_page
+from attnmon_renderer.drawing.surface import surface_page
+from attnmon_renderer.drawing.timeline import TimelinePicture, timeline_page
 
 Array = npt.NDArray[Any]
 
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 CAPTION = Caption("decoder layer 0 · self-attention", "step 1,200 · epoch 3 · loss 0.123")
 TOKENS = (
     *("the", "model", "reads", "and", "restores", "▁what", "Ġwas", "lost"),
@@ -50,8 +57,16 @@ TOKENS = (
 )
 
 
+class Case(NamedTuple):
+    """A picture, the page that is drawn for it, and the same by plain matplotlib."""
+
+    name: str
+    page: Callable[[], Page]
+    naive: Callable[[Page], bytes]
+
+
 class Row(NamedTuple):
-    """One line of the result: names and units are those of the JSON."""
+    """One line of the result; names and units are those of the JSON."""
 
     figure: str
     naive_ms: float
@@ -87,35 +102,129 @@ def grid(heads: int, length: int) -> GridPicture:
 
 
 def comparison(layers: int, length: int) -> ComparisonPicture:
-    picture = grid(layers, length)
+    given = grid(layers, length)
     panels = [
-        Panel(f"layer {layer}", values, picture.masked, picture.queries, picture.keys)
-        for layer, values in enumerate(picture.values)
+        Panel(f"layer {layer}", values, given.masked, given.queries, given.keys)
+        for layer, values in enumerate(given.values)
     ]
     return ComparisonPicture(CAPTION, tuple(panels))
 
 
-def naive(page: Page, tokens: tuple[str, ...] = ()) -> bytes:
-    """The maps of a page at its size, drawn by matplotlib as one uses it."""
-    columns = columns_for(len(page.maps))
+def change(length: int) -> DifferencePicture:
+    before, after = attention(2, length)
+    axis, nothing = Axis(length), np.zeros((length, length), np.bool_)
+    return DifferencePicture(CAPTION, before, after, nothing, axis, axis)
+
+
+def matrix(layers: int, heads: int) -> MatrixPicture:
+    numbers = np.random.default_rng(0).random((layers, heads))
+    named = tuple((f"decoder {layer}", row.tolist()) for layer, row in enumerate(numbers))
+    return MatrixPicture(CAPTION, "entropy (of its maximum)", named, 0, 1)
+
+
+def course(layers: int, captures: int) -> TimelinePicture:
+    random, steps = np.random.default_rng(0), np.arange(captures) * 100
+    falling = np.exp(-steps / steps.max() * 3)
+    entropies = [
+        (f"decoder {layer}", 0.4 + falling[:, None] * random.random((captures, 8)) / 2)
+        for layer in range(layers)
+    ]
+    losses = (3 * falling + random.random(captures) / 9).tolist()
+    return TimelinePicture(CAPTION, "entropy", steps.tolist(), tuple(entropies), losses, 0, 1)
+
+
+def figure_of(page: Page) -> Figure:
     figure = Figure(figsize=(page.width / 100, page.height / 100), dpi=100)
     FigureCanvasAgg(figure)
+    figure.suptitle(f"{CAPTION.title}\n{CAPTION.run}")
+    return figure
+
+
+def saved(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def naive_maps(page: Page, tokens: tuple[str, ...] = (), marked: bool = False) -> bytes:
+    """Any page of maps; `marked` is an alignment's path and coverage besides."""
+    columns, scale = columns_for(len(page.maps)), page.maps[0].scale
+    figure = figure_of(page)
     axes = figure.subplots(-(-len(page.maps) // columns), columns, squeeze=False)
-    norm = FuncNorm((np.sqrt, np.square), vmin=0, vmax=page.top)
+    norm = FuncNorm((scale.forward, scale.backward), vmin=scale.low, vmax=scale.high)
     for number, (ax, area) in enumerate(zip(axes.flat, page.maps, strict=False)):
         shown = np.ma.masked_array(area.values, area.masked)
-        image = ax.imshow(shown, cmap="viridis", norm=norm, interpolation="nearest")
+        image = ax.imshow(
+            shown, cmap=scale.palette.name, norm=norm, interpolation="nearest", aspect="auto"
+        )
         ax.set_title(f"head {number} · H 0.41")
         ax.set_xlabel("key position")
         ax.set_ylabel("query position")
         if tokens:
             ax.set_xticks(range(len(tokens)), tokens, rotation=90)
             ax.set_yticks(range(len(tokens)), tokens)
-    figure.colorbar(image, ax=axes, label="attention weight")
-    figure.suptitle(f"{CAPTION.title}\n{CAPTION.run}")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+        if marked:
+            ax.scatter(area.values.argmax(axis=1), range(len(area.values)), marker="s", s=4)
+            beside = ax.inset_axes((0, 1.02, 1, 0.1))
+            beside.bar(range(area.values.shape[1]), area.values.sum(axis=0))
+            beside.set_axis_off()
+    figure.colorbar(image, ax=axes, label=scale.name)
+    return saved(figure)
+
+
+def naive_timeline(picture: TimelinePicture, page: Page) -> bytes:
+    figure = figure_of(page)
+    axes = figure.subplots(len(picture.layers) + 1, 1, sharex=True)
+    for ax, (name, numbers) in zip(axes, picture.layers, strict=False):
+        ax.fill_between(picture.steps, numbers.min(axis=1), numbers.max(axis=1), color="0.8")
+        ax.plot(picture.steps, numbers.mean(axis=1))
+        ax.set_ylabel(name)
+        ax.set_ylim(0, 1)
+    axes[-1].plot(picture.steps, picture.losses)
+    axes[-1].set_ylabel("loss")
+    axes[-1].set_xlabel("step")
+    return saved(figure)
+
+
+def naive_surface(picture: MapPicture, page: Page) -> bytes:
+    figure = figure_of(page)
+    ax: Any = figure.add_subplot(projection="3d")
+    length = len(picture.values) // 64
+    pooled = picture.values.reshape(64, length, 64, length).max(axis=(1, 3))
+    keys, queries = np.meshgrid(np.arange(64), np.arange(64))
+    drawn = ax.plot_surface(keys, queries, np.sqrt(pooled), cmap="viridis", rcount=64, ccount=64)
+    ax.set_xlabel("key position")
+    ax.set_ylabel("query position")
+    figure.colorbar(drawn, label="attention weight")
+    return saved(figure)
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """Each kind of picture, and several sizes of those that are drawn most."""
+    tokens = TOKENS[:29]
+    yield Case("heat map, 128 × 128", partial(maps.heat_map_page, one_map(128)), naive_maps)
+    words = partial(maps.heat_map_page, one_map(29, tokens))
+    yield Case("heat map, 29 × 29, tokens", words, partial(naive_maps, tokens=tokens))
+    causal = partial(maps.heat_map_page, one_map(512, causal=True))
+    yield Case("heat map, 512 × 512, causal", causal, naive_maps)
+    for heads, length in ((12, 128),) if quick else ((12, 128), (64, 64)):
+        heads_page = partial(maps.head_grid_page, grid(heads, length))
+        yield Case(f"head grid, {heads} × {length} × {length}", heads_page, naive_maps)
+    layers = partial(maps.layer_comparison_page, comparison(6, 128))
+    yield Case("layer comparison, 6 × 128 × 128", layers, naive_maps)
+    path = partial(alignment_page, one_map(128))
+    yield Case("alignment, 128 × 128", path, partial(naive_maps, marked=True))
+    yield Case("difference, 128 × 128", partial(difference_page, change(128)), naive_maps)
+    flow = RolloutPicture(CAPTION, tuple(attention(6, 128)), Axis(128))
+    yield Case("rollout, 6 × 128 × 128", partial(attention_rollout_page, flow), naive_maps)
+    heads_of_layers = partial(layer_head_matrix_page, matrix(12, 12))
+    yield Case("layer × head matrix, 12 × 12", heads_of_layers, naive_maps)
+    run = course(6, 200)
+    yield Case(
+        "timeline, 6 layers, 200 steps", partial(timeline_page, run), partial(naive_timeline, run)
+    )
+    land = one_map(128)
+    yield Case("surface, 64 × 64", partial(surface_page, land), partial(naive_surface, land))
 
 
 def cpu_milliseconds(draw: Callable[[], object], times: int) -> float:
@@ -137,51 +246,36 @@ def differing_pixels(png: Png, page: Page) -> int:
         return int((np.asarray(image.convert("RGB")) != expected).any(axis=2).sum())
 
 
-def cases(quick: bool) -> Iterator[tuple[str, Callable[[], Png], Page, tuple[str, ...]]]:
-    """What is drawn: its name, our drawing of it, its page, and the tokens on its axes."""
-    tokens = TOKENS
-    for name, picture in (
-        ("heat map, 128 × 128", one_map(128)),
-        ("heat map, 29 × 29, tokens", one_map(29, tokens)),
-        ("heat map, 512 × 512, causal", one_map(512, causal=True)),
-    ):
-        page = maps.heat_map_page(picture)
-        yield name, partial(heat_map, picture), page, picture.queries.tokens
-    for heads, length in ((12, 128),) if quick else ((12, 128), (64, 64)):
-        heads_picture = grid(heads, length)
-        page = maps.head_grid_page(heads_picture)
-        name = f"head grid, {heads} × {length} × {length}"
-        yield name, partial(head_grid, heads_picture), page, ()
-    layers = comparison(6, 128)
-    page = maps.layer_comparison_page(layers)
-    yield "layer comparison, 6 × 128 × 128", partial(layer_comparison, layers), page, ()
+def measured(case: Case, times: int) -> Row:
+    page = case.page()
+    png = png_of(page)
+    naive_ms = cpu_milliseconds(lambda: case.naive(page), times)
+    ours_ms = cpu_milliseconds(lambda: png_of(case.page()), 5 * times)
+    differing = differing_pixels(png, page)
+    return Row(case.name, naive_ms, ours_ms, naive_ms / ours_ms, len(png.data), differing)
 
 
-def measured(quick: bool) -> Iterator[tuple[Row, Page]]:
-    times = 3 if quick else 9
-    for name, ours, page, tokens in cases(quick):
-        naive_ms = cpu_milliseconds(partial(naive, page, tokens), times)
-        ours_ms = cpu_milliseconds(ours, 5 * times)
-        png = ours()
-        ratio = naive_ms / ours_ms
-        row = Row(name, naive_ms, ours_ms, ratio, len(png.data), differing_pixels(png, page))
-        yield row, page
+def line(row: Row, page: Page) -> str:
+    return (
+        f"{row.figure:32} {f'{page.width} × {page.height}':>11} {row.naive_ms:8.0f} ms "
+        f"{row.ours_ms:6.1f} ms {row.ratio:5.0f}× {row.bytes:8,} {row.differing_pixels:6}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer kinds, fewer times")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes, fewer times")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there as well")
     options = parser.parse_args()
-    print(f"{'picture':32} {'pixels':>11} {'matplotlib':>11} {'here':>9}  ratio   bytes  differ")
+    if any(os.environ.get(name) != "1" for name in THREADS):  # read when numpy is loaded
+        environment = os.environ | dict.fromkeys(THREADS, "1")
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+    print(f"{'picture':32} {'pixels':>11} {'matplotlib':>11} {'here':>9}  ratio    bytes  differ")
     rows = []
-    for row, page in measured(options.quick):
+    for case in cases(options.quick):
+        row = measured(case, 3 if options.quick else 9)
         rows.append(row._asdict())
-        print(
-            f"{row.figure:32} {f'{page.width} × {page.height}':>11} {row.naive_ms:8.0f} ms "
-            f"{row.ours_ms:6.1f} ms {row.ratio:5.0f}× {row.bytes:8,} {row.differing_pixels:6}",
-            flush=True,
-        )
+        print(line(row, case.page()), flush=True)
     if options.json:
         options.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
 

@@ -35,7 +35,7 @@ def test_the_largest_weight_is_the_highest_point_and_brightest() -> None:
     peak = np.unravel_index(heights.argmax(), heights.shape)
     around = mesh.indices[peak[0] - 1 : peak[0] + 1, peak[1] - 1 : peak[1] + 1]
     assert (around == LEVELS - 1).all()
-    share = (np.array(peak) - 1) / (np.array(mesh.indices.shape) - 2)
+    share = np.array(peak) / (np.array(mesh.indices.shape) - 1)
     assert share == pytest.approx([4 / 7, 4 / 7])
 
 

@@ -5,7 +5,11 @@ from contextlib import contextmanager
 
 import matplotlib
 
-_OF_TEXT = tuple(name for name in matplotlib.rcParamsDefault if name.startswith("text."))
+_OF_INK = tuple(
+    name
+    for name in matplotlib.rcParamsDefault
+    if name.startswith(("text.", "path.", "agg.", "hatch."))
+)
 
 
 @contextmanager
@@ -17,9 +21,9 @@ def default_settings() -> Iterator[None]:
 
 
 @contextmanager
-def default_text_settings() -> Iterator[None]:
-    """The same for those that bear on how letters are drawn; free when nothing was changed."""
-    defaults = {name: matplotlib.rcParamsDefault[name] for name in _OF_TEXT}
+def default_ink() -> Iterator[None]:
+    """The same for those that bear on letters and paths; free when nothing was changed."""
+    defaults = {name: matplotlib.rcParamsDefault[name] for name in _OF_INK}
     if all(matplotlib.rcParams[name] == value for name, value in defaults.items()):
         yield
         return

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.colours import INK, WHITE
 from attnmon_renderer.drawing.fonts import properties, visible
-from attnmon_renderer.drawing.isolation import default_text_settings
+from attnmon_renderer.drawing.isolation import default_ink
 from attnmon_renderer.drawing.page import Font, Text
 
 Image = NDArray[np.uint8]
@@ -47,7 +47,7 @@ def _ruler() -> Any:
 
 
 def _measure(string: str, font: Font) -> float:
-    with default_text_settings():
+    with default_ink():
         extent = _ruler().get_text_width_height_descent(string, properties(font), False)
     return float(extent[0])
 
@@ -71,7 +71,7 @@ def _drawn(piece: str, font: Font, upright: bool, sixty_fourths: int) -> Glyphs 
     length = int(_measure(piece, font)) + 2 * room
     columns, rows = (2 * room, length) if upright else (length, 2 * room)
     x, y = room + sixty_fourths / _GRID, rows - room
-    with default_text_settings():
+    with default_ink():
         renderer = _AGG(columns, rows, POINTS_PER_INCH)
         image = np.asarray(renderer.buffer_rgba())
         image[:] = WHITE

@@ -36,18 +36,16 @@ class Scale:
 
     def place(self, value: float) -> float:
         """0 at the lower end of the bar … 1 at the upper."""
-        low, here, high = (
-            float(self._forward(np.float64(x))) for x in (self.low, value, self.high)
-        )
+        low, here, high = (float(self.forward(np.float64(x))) for x in (self.low, value, self.high))
         return (here - low) / (high - low)
 
     def indices(self, values: Values, masked: Mask) -> Indices:
         """The colour of each value: ⌊levels · place⌋, computed in matplotlib's order."""
         finite = np.isfinite(values)
-        place: Values = self._forward(
+        place: Values = self.forward(
             np.where(finite, np.clip(values, self.low, self.high), self.low)
         )
-        low, high = self._forward(np.array([self.low, self.high]))
+        low, high = self.forward(np.array([self.low, self.high]))
         place -= low
         place /= high - low
         place *= LEVELS
@@ -58,16 +56,18 @@ class Scale:
 
     def norm(self) -> FuncNorm:
         """The same for matplotlib."""
-        return FuncNorm((self._forward, self._backward), vmin=self.low, vmax=self.high)
+        return FuncNorm((self.forward, self.backward), vmin=self.low, vmax=self.high)
 
-    def _forward(self, values: Any) -> Any:
+    def forward(self, values: Any) -> Any:
+        """The numbers whose differences are lengths on the bar."""
         if not self.root:
             return values.copy()
         if self.low >= 0:
             return np.sqrt(values)
         return np.sign(values) * np.sqrt(np.abs(values))
 
-    def _backward(self, places: Any) -> Any:
+    def backward(self, places: Any) -> Any:
+        """The inverse of `forward`."""
         return np.sign(places) * np.square(places) if self.root else places.copy()
 
 

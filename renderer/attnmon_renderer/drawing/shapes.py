@@ -9,7 +9,7 @@ from matplotlib.transforms import Affine2D, IdentityTransform
 from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.colours import WHITE
-from attnmon_renderer.drawing.isolation import default_settings
+from attnmon_renderer.drawing.isolation import default_ink
 from attnmon_renderer.drawing.lettering import POINTS_PER_INCH
 from attnmon_renderer.drawing.page import Mesh, Page, Shape
 
@@ -26,7 +26,7 @@ def backdrop(page: Page) -> Canvas:
     """
     if not page.shapes and page.mesh is None:
         return np.full((page.height, page.width), WHITE, np.uint8)
-    with default_settings():
+    with default_ink():
         renderer = _AGG(page.width, page.height, POINTS_PER_INCH)
         canvas = np.asarray(renderer.buffer_rgba())
         canvas[:] = WHITE

@@ -25,14 +25,16 @@ from attnmon_renderer.drawing.sizes import Sizes
 from attnmon_renderer.drawing.ticks import Ticks, ticks
 
 _SIZES = Sizes(1.0)
-_WIDTH = 1000
+_WIDTH = 900
 _SIDE = 64
 """Cells a side, at most."""
 _TURN, _TILT = np.radians(32), np.radians(38)
-_EDGE, _TALLEST = 520, 200
+_EDGE, _TALLEST = 468, 150
 """Pixels: a side of the floor before it is tilted, and the height of the largest weight."""
-_FINEST = 128
+_FINEST = 64
 """Quadrilaterals a side, about: colours follow the slopes."""
+_FRONT = (0, 1)
+"""Rows and columns that walls add: none at the back."""
 _TICK = 0.02
 """Length of a tick, in sides of the floor."""
 
@@ -115,7 +117,7 @@ class _Surface:
         """[..., 2]: where a point of the unit cube is on the page."""
         right, towards = np.cos(_TURN), np.sin(_TURN) * np.sin(_TILT)
         left, near = np.sin(_TURN), np.cos(_TURN) * np.sin(_TILT)
-        x = _SIZES.edge + 60 + _EDGE * (left + key * right - query * left)
+        x = _SIZES.edge + 22 + _EDGE * (left + key * right - query * left)
         y = self.upper + _TALLEST + _EDGE * (key * towards + query * near) - height * _TALLEST
         return np.stack(np.broadcast_arrays(x, y), axis=-1)
 
@@ -152,7 +154,7 @@ class _Surface:
         yield Text(x, y + 24, "query position", axis)
 
     def _mesh(self) -> Mesh:
-        """Corners between the values too, and a wall down to the floor all around."""
+        """Corners between the values too, and walls down to the floor at the edges in front."""
         indices = self.scale.indices(self.values, self.masked)
         for axis in (0, 1):
             if indices.shape[axis] == 1:
@@ -162,10 +164,10 @@ class _Surface:
         signs = _of_four(np.where(indices < LEVELS, 0, indices), self.scale.palette.masked)
         signs = signs.repeat(finer[0], axis=0).repeat(finer[1], axis=1)
         colours = np.where(signs, signs, _highest(np.rint(heights)))
-        queries, keys = (np.pad(np.linspace(0, 1, n), 1, mode="edge") for n in heights.shape)
-        walled = np.pad(heights, 1) / (LEVELS - 1)
+        queries, keys = (np.pad(np.linspace(0, 1, n), _FRONT, mode="edge") for n in heights.shape)
+        walled = np.pad(heights, _FRONT) / (LEVELS - 1)
         corners = self._seen(queries[:, None], keys, walled)
-        return Mesh(corners, np.pad(colours.astype(np.uint8), 1, mode="edge"))
+        return Mesh(corners, np.pad(colours.astype(np.uint8), _FRONT, mode="edge"))
 
 
 def _side(axis: Axis) -> Side:

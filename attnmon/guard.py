@@ -4,9 +4,11 @@ Every entry into attnmon during training runs inside `Guard`. An error of ours i
 once, counted, and training goes on; after three in a row the monitor switches itself off.
 """
 
+import inspect
 import logging
 import signal
-from types import CodeType, TracebackType
+from itertools import pairwise
+from types import CodeType, FrameType, TracebackType
 from typing import Literal
 
 FAILURES_BEFORE_OFF = 3
@@ -25,9 +27,14 @@ class Guard:
 
     def warn_once(self, kind: str, text: str) -> None:
         """Warn, once for each kind; through `logging`, since `warnings` can be told to raise."""
-        if kind not in self._warned:
-            self._warned.add(kind)
+        if kind in self._warned:
+            return
+        self._warned.add(kind)
+        try:
             logger.warning("%s", text)
+        except Exception as error:  # a handler of the user's that raises: not because of us
+            if comes_from_signal_handler(error.__traceback__):
+                raise
 
     def switch_off(self, reason: str) -> None:
         if not self.off:
@@ -77,13 +84,13 @@ def comes_from_signal_handler(traceback: TracebackType | None) -> bool:
     torch's handler for a dead DataLoader worker raises wherever the main thread is. Swallowed
     here, training would wait for ever for a batch that never comes.
     """
-    if traceback is None:
-        return False
     handlers = _handler_codes()
+    interrupted: FrameType | None = None
     while traceback is not None:
-        if traceback.tb_frame.f_code in handlers:
+        frame = traceback.tb_frame
+        if frame.f_code in handlers or _was_told_of(interrupted, frame):
             return True
-        traceback = traceback.tb_next
+        interrupted, traceback = frame, traceback.tb_next
     return False
 
 
@@ -91,3 +98,21 @@ def _handler_codes() -> set[CodeType]:
     handlers = (signal.getsignal(number) for number in signal.valid_signals())
     codes = (getattr(handler, "__code__", None) for handler in handlers)
     return {code for code in codes if isinstance(code, CodeType)}
+
+
+def _was_told_of(interrupted: FrameType | None, frame: FrameType) -> bool:
+    """Whether this frame got (signal number, the frame before it) as its arguments.
+
+    That is how Python calls a handler: also one that is a partial or an object, or that has put
+    another in its place before it raised.
+    """
+    code = frame.f_code
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+    given: list[object] = []
+    for name in code.co_varnames[:count]:
+        value = frame.f_locals.get(name)
+        given += value if isinstance(value, tuple) else (value,)
+    return any(
+        isinstance(number, int) and interrupted is not None and there is interrupted
+        for number, there in pairwise(given)
+    )

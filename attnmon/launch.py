@@ -7,6 +7,7 @@ Never `multiprocessing`: it would run the user's script again in the child, or c
 and its CUDA context.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -20,8 +21,13 @@ from typing import IO
 from attnmon.link.channel import Channel
 
 _BOOT = """\
-import json, sys
-sys.path += [folder for folder in json.loads(sys.argv[1]) if folder not in sys.path]
+import importlib.machinery, importlib.util, json, sys
+ours, search_path = json.loads(sys.argv[1])
+sys.path += [folder for folder in search_path if folder not in sys.path]
+for name, folder in ours.items():
+    spec = importlib.machinery.PathFinder.find_spec(name, [folder])
+    sys.modules[name] = package = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
 from attnmon_renderer.supervisor import serve
 serve(int(sys.argv[2]))
 """
@@ -79,26 +85,38 @@ def start() -> Renderer:
     """Start a renderer, in its own process group, and return at once. Raises `LaunchError`."""
     if not sys.executable:
         raise LaunchError("this Python does not know its own executable")
-    ours, theirs = Channel.pair()
-    complaints = tempfile.TemporaryFile(prefix="attnmon-")  # noqa: SIM115 - outlives this call
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, json.dumps(_search_path()), str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=complaints,
-            pass_fds=[theirs.fileno()],
-            cwd="/",  # the user's may hold a json.py or a matplotlibrc, or want to be unmounted
-            env=_environment(),
-            process_group=0,  # Ctrl-C is not for it; a new session would void its idle priority
-        )
-    except OSError as error:
-        ours.close()
-        complaints.close()
-        raise LaunchError(f"the renderer could not be started: {error}") from error
-    finally:
-        theirs.close()
+    packages = json.dumps(_packages())
+    with contextlib.ExitStack() as on_failure:
+        try:
+            ours, theirs = Channel.pair()
+            on_failure.callback(ours.close)
+            with contextlib.closing(theirs):
+                complaints = on_failure.enter_context(_nameless_file())
+                process = _popen(packages, theirs.fileno(), complaints)
+        except OSError as error:
+            raise LaunchError(f"the renderer could not be started: {error}") from error
+        on_failure.pop_all()
     return Renderer(process, ours, complaints)
+
+
+def _popen(packages: str, channel: int, complaints: IO[bytes]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _BOOT, packages, str(channel)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=complaints,
+        pass_fds=[channel],
+        cwd="/",  # the user's may hold a json.py or a matplotlibrc, or want to be unmounted
+        env=_environment(),
+        process_group=0,  # Ctrl-C is not for it; a new session would void its idle priority
+    )
+
+
+def _nameless_file() -> IO[bytes]:
+    """In memory, where it can be: a full disk, or none to write to, is no reason not to start."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("attnmon-complaints", os.MFD_CLOEXEC), "w+b")
+    return tempfile.TemporaryFile(prefix="attnmon-")
 
 
 def _environment() -> dict[str, str]:
@@ -106,11 +124,17 @@ def _environment() -> dict[str, str]:
     return kept | dict.fromkeys(_ONE_THREAD, "1") | {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def _search_path() -> list[str]:
-    """Where the renderer finds the packages, after its own Python's folders and never before."""
+def _packages() -> tuple[dict[str, str], list[str]]:
+    """The folders of our two packages, and where the renderer finds what they import.
+
+    Ours are named one by one: another version of them may be installed, and would come first on
+    the renderer's own path. All else is looked for in its own Python's folders first, so that no
+    file of the user's is taken for a library.
+    """
     spec = importlib.util.find_spec("attnmon_renderer")
     if spec is None or not spec.submodule_search_locations:
         raise LaunchError("the package attnmon_renderer is not installed beside attnmon")
-    packages = [Path(spec.submodule_search_locations[0]), Path(__file__).parent]
-    folders = [str(package.absolute().parent) for package in packages]
-    return folders + [folder for folder in sys.path if os.path.isabs(folder)]
+    places = {"attnmon": Path(__file__).parent}
+    places["attnmon_renderer"] = Path(spec.submodule_search_locations[0])
+    ours = {name: str(place.absolute().parent) for name, place in places.items()}
+    return ours, [folder for folder in sys.path if os.path.isabs(folder)]

@@ -1,5 +1,6 @@
 """One line on a terminal while the user waits for the last pictures; elsewhere nothing."""
 
+import contextlib
 import sys
 
 
@@ -11,15 +12,24 @@ class Progress:
         self._shown = False
 
     def show(self, left: int) -> None:
-        if sys.stderr is not None and sys.stderr.isatty():
-            self._write(f"\rattnmon: drawing the last captures, {left} of {self._total} left\033[K")
+        if _is_terminal():
+            _write(f"\rattnmon: drawing the last captures, {left} of {self._total} left\033[K")
             self._shown = True
 
     def clear(self) -> None:
         if self._shown:
-            self._write("\r\033[K")
+            _write("\r\033[K")
             self._shown = False
 
-    def _write(self, text: str) -> None:
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # None, closed, or something that a user put there
+        return False
+
+
+def _write(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # the terminal has been closed
         sys.stderr.write(text)
         sys.stderr.flush()

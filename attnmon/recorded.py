@@ -58,4 +58,9 @@ class Recorded:
 
 def versions_of(observation: Observation) -> tuple[int, ...]:
     given = (observation.weights, observation.query, observation.key, observation.bias)
-    return tuple(tensor._version for tensor in given if isinstance(tensor, Tensor))
+    return tuple(version_of(tensor) for tensor in given if isinstance(tensor, Tensor))
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often it was written to; tensors made in inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version

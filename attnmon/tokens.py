@@ -15,6 +15,8 @@ Tokens = (
 LONGEST = 512
 """More labels than this cannot be read in any picture, and are not sent."""
 LONGEST_TOKEN = 24
+MOST_BYTES = 16 * 1024
+"""Of one stack's labels; what is longer cannot be read either, and no message has room for it."""
 
 
 def read_tokens(
@@ -40,7 +42,8 @@ def _labels(tokens: Sequence[object]) -> tuple[str, ...]:
         tokens = list(tokens)
     if len(tokens) > LONGEST:
         return ()
-    return tuple(_sendable(token) for token in tokens)
+    labels = tuple(_sendable(token) for token in tokens)
+    return labels if sum(len(label.encode()) for label in labels) <= MOST_BYTES else ()
 
 
 def _sendable(token: object) -> str:

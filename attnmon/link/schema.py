@@ -39,7 +39,9 @@ class Schema(Generic[M]):
     def encode(self, message: M) -> bytes:
         """The message in bytes. Raises `MessageError` when it is larger than `LIMIT`."""
         kind = self._kinds.index(type(message))
-        packed: bytes = msgpack.packb((self.version, kind, *_values(message)), default=_values)
+        packed: bytes = msgpack.packb(
+            (self.version, kind, *_values(message)), default=_values, unicode_errors=_ANY_TEXT
+        )
         if len(packed) > LIMIT:
             raise MessageError(f"a message of {len(packed)} bytes; {LIMIT} is the most there is")
         return packed
@@ -48,7 +50,9 @@ class Schema(Generic[M]):
         """The message in these bytes. Raises `MessageError` for all the schema does not allow."""
         require(len(packed) <= LIMIT, "length", len(packed))
         try:
-            unpacked = msgpack.unpackb(packed, use_list=False, **_NOTHING_ELSE)
+            unpacked = msgpack.unpackb(
+                packed, use_list=False, unicode_errors=_ANY_TEXT, **_NOTHING_ELSE
+            )
         except Exception as error:  # msgpack raises half a dozen unrelated types for bad input
             raise MessageError(f"not msgpack: {error}") from error
         require(isinstance(unpacked, tuple) and len(unpacked) >= 2, "message", unpacked)
@@ -59,6 +63,7 @@ class Schema(Generic[M]):
         return message
 
 
+_ANY_TEXT = "surrogatepass"  # paths that are no UTF-8 are lone surrogates in Python's strings
 _NOTHING_ELSE = {"max_bin_len": 0, "max_ext_len": 0, "max_map_len": 0}
 
 

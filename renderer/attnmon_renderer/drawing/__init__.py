@@ -1,20 +1,14 @@
 """Pictures of attention: inert data in, PNG bytes out.
 
-Here are the kinds that are drawn at every capture. The others have modules of their own, each with
-a record of what it shows, a function that draws it, and one that lays out its page: `alignment`,
-`difference`, `matrix`, `rollout`, `surface`, `timeline`. A page can also be had as SVG or PDF
-(`vector`), and be a frame of an `animation`.
+Each kind has a record of what it shows, and a function in `pages` that lays out its page. A page
+becomes a PNG (`png_of`), SVG or PDF (`drawn_as`), or a frame of an animation (`extended`).
 """
 
-from attnmon_renderer.drawing.maps import (
-    head_grid,
-    head_grid_page,
-    heat_map,
-    heat_map_page,
-    layer_comparison,
-    layer_comparison_page,
-    png_of,
-)
+from attnmon_renderer.drawing import pages
+from attnmon_renderer.drawing.animation import extended
+from attnmon_renderer.drawing.difference import DifferencePicture
+from attnmon_renderer.drawing.maps import head_grid, heat_map, layer_comparison, png_of
+from attnmon_renderer.drawing.matrix import MatrixPicture
 from attnmon_renderer.drawing.page import Page
 from attnmon_renderer.drawing.pictures import (
     Axis,
@@ -25,21 +19,28 @@ from attnmon_renderer.drawing.pictures import (
     Panel,
     Png,
 )
+from attnmon_renderer.drawing.rollout import RolloutPicture
+from attnmon_renderer.drawing.timeline import TimelinePicture
+from attnmon_renderer.drawing.vector import drawn_as
 
 __all__ = [
     "Axis",
     "Caption",
     "ComparisonPicture",
+    "DifferencePicture",
     "GridPicture",
     "MapPicture",
+    "MatrixPicture",
     "Page",
     "Panel",
     "Png",
+    "RolloutPicture",
+    "TimelinePicture",
+    "drawn_as",
+    "extended",
     "head_grid",
-    "head_grid_page",
     "heat_map",
-    "heat_map_page",
     "layer_comparison",
-    "layer_comparison_page",
+    "pages",
     "png_of",
 ]

@@ -1,5 +1,6 @@
 """The three kinds of map pictures, held against matplotlib's own drawing of the same page."""
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -215,3 +216,21 @@ def test_pages_are_of_the_size_designed() -> None:
 def test_misuse_is_told_at_construction(make: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_memory_stays_flat_over_many_pictures() -> None:
+    """Other numbers, steps and lengths in each: after the first ones, nothing is kept."""
+
+    def draw(numbers: range) -> None:
+        for number in numbers:
+            caption = Caption("encoder layer 0", f"step {number:,} · loss {1 / (number + 1):.5f}")
+            heat_map(map_picture(attention(2, 20 + number % 9, 20)[1], caption=caption))
+
+    draw(range(60))
+    tracemalloc.start()
+    draw(range(60, 80))
+    before, _ = tracemalloc.get_traced_memory()
+    draw(range(80, 180))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 100_000

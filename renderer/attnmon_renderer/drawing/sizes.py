@@ -29,7 +29,7 @@ class Sizes:
 
     @cached_property
     def label(self) -> Font:
-        return Font(self.px(20))
+        return Font(self.px(22))
 
     @cached_property
     def axis(self) -> Font:

@@ -8,7 +8,6 @@ finished PNG.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from attnmon_renderer.drawing.lettering import width
 from attnmon_renderer.drawing.maps import largest, png_of
 from attnmon_renderer.drawing.page import Bar, Mesh, Page, Shape, Text
 from attnmon_renderer.drawing.pictures import Axis, MapPicture, Mask, Panel, Png, Values
+from attnmon_renderer.drawing.relief import relief
 from attnmon_renderer.drawing.scales import Scale, of_weights, top_of
 from attnmon_renderer.drawing.sizes import Sizes
 from attnmon_renderer.drawing.ticks import Ticks, ticks
@@ -31,10 +31,6 @@ _SIDE = 64
 _TURN, _TILT = np.radians(32), np.radians(38)
 _EDGE, _TALLEST = 468, 150
 """Pixels: a side of the floor before it is tilted, and the height of the largest weight."""
-_FINEST = 64
-"""Quadrilaterals a side, about: colours follow the slopes."""
-_FRONT = (0, 1)
-"""Rows and columns that walls add: none at the back."""
 _TICK = 0.02
 """Length of a tick, in sides of the floor."""
 
@@ -154,20 +150,9 @@ class _Surface:
         yield Text(x, y + 24, "query position", axis)
 
     def _mesh(self) -> Mesh:
-        """Corners between the values too, and walls down to the floor at the edges in front."""
         indices = self.scale.indices(self.values, self.masked)
-        for axis in (0, 1):
-            if indices.shape[axis] == 1:
-                indices = indices.repeat(2, axis)
-        finer = [max(1, _FINEST // cells) for cells in indices.shape]
-        heights = _between(_between(np.where(indices < LEVELS, indices, 0), finer[0]).T, finer[1]).T
-        signs = _of_four(np.where(indices < LEVELS, 0, indices), self.scale.palette.masked)
-        signs = signs.repeat(finer[0], axis=0).repeat(finer[1], axis=1)
-        colours = np.where(signs, signs, _highest(np.rint(heights)))
-        queries, keys = (np.pad(np.linspace(0, 1, n), _FRONT, mode="edge") for n in heights.shape)
-        walled = np.pad(heights, _FRONT) / (LEVELS - 1)
-        corners = self._seen(queries[:, None], keys, walled)
-        return Mesh(corners, np.pad(colours.astype(np.uint8), _FRONT, mode="edge"))
+        land = relief(indices, self.scale.palette.masked)
+        return Mesh(self._seen(land.queries[:, None], land.keys, land.heights), land.colours)
 
 
 def _side(axis: Axis) -> Side:
@@ -184,23 +169,3 @@ def _shares(ticks: Ticks, side: Side) -> list[float]:
     if side.cells == 1:
         return [0.5]
     return [(offset / side.pixels - 0.5) / (side.cells - 1) for offset in ticks.offsets]
-
-
-def _between(heights: NDArray[np.float64], finer: int) -> NDArray[np.float64]:
-    """Each gap between two rows filled by so many steps."""
-    rows = np.arange((len(heights) - 1) * finer + 1) / finer
-    below = np.minimum(rows.astype(int), len(heights) - 2)
-    share = (rows - below)[:, None]
-    return np.asarray(heights[below] * (1 - share) + heights[below + 1] * share)
-
-
-def _of_four(signs: NDArray[np.uint8], masked: int) -> NDArray[np.uint8]:
-    """The sign at any corner of each quadrilateral, or 0; masked only if all four are."""
-    highest = _highest(np.where(signs == masked, -1, signs.astype(np.int16)))
-    return np.where(highest < 0, masked, highest).astype(np.uint8)
-
-
-def _highest(corners: NDArray[Any]) -> NDArray[Any]:
-    """The highest of the four corners of each quadrilateral."""
-    pairs = np.maximum(corners[1:], corners[:-1])
-    return np.asarray(np.maximum(pairs[:, 1:], pairs[:, :-1]))

@@ -24,6 +24,7 @@ from attnmon.link.messages import (
     Attention,
     Capture,
     Goodbye,
+    Refusal,
     Setup,
     Slots,
 )
@@ -124,6 +125,8 @@ class Outbox:
         self._notices: list[tuple[str, str]] = []
         self._channel = channel
         self._tally = tally
+        self.refusal = ""
+        """Why the renderer takes in no more, where it has said so."""
         self._wait = wait
         self._pool = SlotPool(ring.slot_count)
         self._pending: dict[int, list[Slots]] = {}
@@ -177,7 +180,7 @@ class Outbox:
             self._channel.send(messages.encode(Goodbye(self._tally.as_message(self.pending))))
             self._channel.end_sending()
         except ChannelClosed:
-            self._give_up()
+            self.collect()  # what it said last is still to be read
 
     def await_news(self, seconds: float) -> None:
         """Wait for an acknowledgement or the renderer's end, at most so long, and take it."""
@@ -223,7 +226,9 @@ class Outbox:
             message = messages.decode(packed)
         except MessageError:
             return
-        if isinstance(message, Acknowledgement) and message.sequence in self._pending:
+        if isinstance(message, Refusal):
+            self.refusal = message.reason
+        elif isinstance(message, Acknowledgement) and message.sequence in self._pending:
             self.take_back(self._pending.pop(message.sequence))
             self._notices += message.notices
             if message.error:

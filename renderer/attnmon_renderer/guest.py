@@ -4,6 +4,7 @@ In that process, `serve`: a supervisor with its own ring, workers and recorder, 
 with those of other training processes. In the standalone renderer, `Guest`: what it says of itself.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -63,6 +64,9 @@ class Guest:
         self._child.channel.end_sending()
 
     def kill(self) -> None:
+        """With the processes it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
         self._child.kill()
 
     def bury(self) -> str:
@@ -84,6 +88,7 @@ def serve(descriptor: int, above: Channel, below: Path | None) -> None:
     What it asks for is written below its own directory; when `below` is given, only if that
     directory lies there.
     """
+    os.setpgid(0, 0)
     priority.ignore_signals()
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -39,7 +39,7 @@ class Guard:
     def switch_off(self, reason: str) -> None:
         if not self.off:
             self.off = reason
-            self.warn_once("off", f"attnmon is off from now on: {reason}. Training goes on.")
+            self.warn_once("off", f"attnmon is off from now on; training goes on. {reason}")
 
     def failed(self, kind: str, text: str) -> None:
         """A capture came to nothing: warn once, and give up after three in a row."""
@@ -62,20 +62,25 @@ class Guard:
     ) -> Literal[False] | bool:
         if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
             return False
-        self.failed(f"error {type(error).__name__}", describe(error))
+        self.failed(place_of(error), describe(error))
         return True
 
 
 def describe(error: BaseException) -> str:
     """An error in one line, with the place it was raised at."""
+    place = place_of(error)
+    return f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
+
+
+def place_of(error: BaseException) -> str:
+    """Where it was raised; errors of one place are of one kind."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
-    place = ""
-    if traceback is not None:
-        code = traceback.tb_frame.f_code
-        place = f" ({code.co_filename}:{traceback.tb_lineno} in {code.co_name})"
-    return f"{type(error).__name__}: {error}{place}"
+    if traceback is None:
+        return ""
+    code = traceback.tb_frame.f_code
+    return f"{code.co_filename}:{traceback.tb_lineno} in {code.co_name}"
 
 
 def comes_from_signal_handler(traceback: TracebackType | None) -> bool:

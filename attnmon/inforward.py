@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from attnmon.capture import Inputs, Observation, Sighting
+from attnmon.capture import Inputs, Observation, Sighting, compilations
 from attnmon.device import is_recording_a_graph
 from attnmon.handover import Handover, Taken
 from attnmon.places import Key, Place
@@ -20,6 +20,8 @@ class Plan(Protocol):
     @property
     def known(self) -> Mapping[Key, Sighting]: ...
     def learn(self, sightings: Mapping[Key, Sighting]) -> None: ...
+    def stay_out(self) -> None:
+        """The model's own forward turned out to run compiled code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class InForward:
         self._error: Exception | None = None
         self._clones: dict[Key, tuple[Sighting, Observation]] = {}
         self._strangers = False
+        self._compilations = 0
 
     def begin(self, inputs: Inputs) -> None:
         """A forward of these inputs begins."""
@@ -60,9 +63,10 @@ class InForward:
         self.discard()
         if is_recording_a_graph():
             return
+        self._compilations = compilations()
         batch = next((t.shape[0] for t in inputs if t.dim()), 0)
         sample = min(self._wanted, batch - 1) if batch else self._wanted
-        self._held = Held(Taken(self._handover.draft(), sample), inputs, batch)
+        self._held = Held(Taken(self._handover.draft(), sample, "forward"), inputs, batch)
 
     def receive(self, observation: Observation) -> None:
         """One attention call of it; timed, since it is training that waits."""
@@ -77,7 +81,10 @@ class InForward:
             self._end(well)
 
     def _end(self, well: bool) -> None:
-        if not well:
+        if self._held is not None and compilations() != self._compilations:
+            self._plan.stay_out()
+            self.discard()
+        elif not well:
             self.discard()
         elif self._clones and self._error is None:
             self._deliver_clones()
@@ -107,23 +114,15 @@ class InForward:
 
     def _take(self, observation: Observation, held: Held) -> None:
         key = (observation.name, observation.call)
-        index = self._index(observation, held)
+        sample = observation.of_one(held.taken.sample, held.batch)
         if not self._plan.known:
-            clone = _cloned(observation.of_sample(index))
+            clone = _cloned(sample)
             sighting = replace(Sighting.of(clone), batch=observation.batch)
             self._clones[key] = (sighting, clone)
         elif key not in self._plan.known:
             self._strangers = True
         elif key in self._plan.places:
-            self._handover.put(
-                self._plan.places[key], observation.of_sample(index), held.taken.draft
-            )
-
-    def _index(self, observation: Observation, held: Held) -> int:
-        """Where the sample's attention begins: windowed attention has several to a sample."""
-        whole = held.batch and observation.batch % held.batch == 0
-        each = observation.batch // held.batch if whole else 1
-        return min(held.taken.sample * each, observation.batch - 1)
+            self._handover.put(self._plan.places[key], sample, held.taken.draft)
 
     def _deliver_clones(self) -> None:
         assert self._held is not None

@@ -5,7 +5,7 @@ for nothing, and no error of ours leaves it.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -69,9 +69,12 @@ class AttentionMonitor:
             return
         with self._guard:
             self._handover.announce_landed()
+            if type(step) is not int:
+                step = _step(step)
             due = self._schedule.due(step, epoch)
             if due is not None:
-                moment = Moment(int(step), due == "epoch", epoch, loss, lr, tokens)
+                _require_model(model)
+                moment = Moment(step, due == "epoch", epoch, loss, lr, tokens)
                 self._publish(moment, model, enc, dec)
             self._watcher.recorded.forget()
             if self._schedule.next_is_due():
@@ -125,18 +128,16 @@ class AttentionMonitor:
             self._watcher.forget()
 
     @contextmanager
-    def capture(
-        self, step: int, inputs: Any = None, *, epoch: int | None = None
-    ) -> Iterator[None]:
+    def capture(self, step: int, inputs: Any = None, *, epoch: int | None = None) -> Iterator[None]:
         """Look on at the forward in this block, if the step is due.
 
         `log_attention` with the same step publishes it, with its loss. `inputs`, the batch or the
         model's inputs, tell how many samples there are.
         """
-        if not self.enabled or not self._schedule.would_be_due(step, epoch):
-            yield
-            return
-        with self._watcher.looking_on(tensors_in(inputs)):
+        with ExitStack() as block:
+            if self.enabled and self._schedule.would_be_due(step, epoch):
+                with self._guard:
+                    block.enter_context(self._watcher.looking_on(tensors_in(inputs)))
             yield
 
     def capture_next(self) -> None:
@@ -215,6 +216,24 @@ def _held_back(before: int, tally: Tally, chosen: Settings) -> str:
         f"captures are now made every {tally.interval} steps, and more often again when there is "
         "room. summary.json tells the interval; max_overhead=None keeps it as it was asked for."
     )
+
+
+def _step(given: Any) -> int:
+    try:
+        return settings.whole("step", given)
+    except TypeError:
+        raise TypeError(
+            f"step={given!r:.80} is no whole number. The call is log_attention(model, enc, dec, "
+            "step, loss); for a model of one input, log_attention(model, x, step=step, loss=loss)"
+        ) from None
+
+
+def _require_model(model: Any) -> None:
+    if model is not None and not isinstance(model, nn.Module):
+        raise TypeError(
+            f"the first argument must be the model, an nn.Module, and is a {type(model).__name__}: "
+            "log_attention(model, enc, dec, step, loss)"
+        )
 
 
 class TrainingAttentionMonitor(AttentionMonitor):

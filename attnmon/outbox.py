@@ -53,6 +53,8 @@ class Tally:
     """Before or after they were announced."""
     failed_here: int = 0
     """Of these, before."""
+    error: str = ""
+    """The latest of those."""
     hook_seconds: float = 0.0
     last_step: int | None = None
     interval: int = 0
@@ -73,6 +75,7 @@ class Tally:
             captured=self.captured,
             dropped=self.dropped,
             failed=self.failed_here,
+            error=self.error,
             hook_seconds=self.hook_seconds,
             steps=self.steps,
             last_step=self.last_step,
@@ -122,11 +125,11 @@ class Outbox:
         self.ring = ring
         self.lost = False
         """The renderer is gone; nothing can be announced any more."""
+        self.refusal = ""
+        """Why the renderer takes in no more, where it has said so."""
         self._notices: list[tuple[str, str]] = []
         self._channel = channel
         self._tally = tally
-        self.refusal = ""
-        """Why the renderer takes in no more, where it has said so."""
         self._wait = wait
         self._pool = SlotPool(ring.slot_count)
         self._pending: dict[int, list[Slots]] = {}

@@ -135,6 +135,7 @@ def check(
     options: Options,
 ) -> Settings:
     """Settings as the user gave them, checked. Nothing is made yet: `directory` does that."""
+    _refuse_unknown(options)
     kinds = known_kinds(visualization_types)
     checked: dict[str, Any] = {
         "save_frequency": whole("save_frequency", save_frequency, at_least=1),
@@ -151,6 +152,24 @@ def check(
     }
     place = Path(save_dir).expanduser().absolute()  # a script may change its own directory
     return Settings(save_dir=place / checked.pop("folder"), **checked)
+
+
+def _refuse_unknown(options: Mapping[str, object]) -> None:
+    """Raise TypeError for a keyword that no monitor knows, with the nearest that one does."""
+    for name in options:
+        if name not in Options.__annotations__:
+            known = (*_NAMES, *Options.__annotations__)
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near and near[0] != name else ""
+            there = ", ".join(Options.__annotations__)
+            raise TypeError(f"unknown setting {name!r}.{hint} Further settings are {there}.")
+
+
+_NAMES = (
+    "save_dir", "save_frequency", "save_on_epochs", "visualization_types", "layers_to_visualize",
+    "heads_to_visualize", "max_workers", "batch_idx_to_visualize", "save_raw_weights",
+    "use_tensorboard",
+)  # fmt: skip
 
 
 def _checked_options(
@@ -291,9 +310,9 @@ def chosen_renderer(given: Any) -> str:
     return known
 
 
-def epochs(given: Iterable[int] | None) -> frozenset[int]:
-    chosen = [whole("save_on_epochs", epoch, at_least=0) for epoch in given or ()]
-    return frozenset(chosen)
+def epochs(given: Iterable[int] | int | None) -> frozenset[int]:
+    several = given if isinstance(given, Iterable) else () if given is None else (given,)
+    return frozenset(whole("save_on_epochs", epoch, at_least=0) for epoch in several)
 
 
 def prepare(chosen: Settings) -> None:

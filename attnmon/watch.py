@@ -26,6 +26,7 @@ from attnmon.capture import (
     is_sharded,
     module_names,
     probe,
+    reaches_compiled,
     runs_as_written,
     tensors_in,
     unwrap,
@@ -33,6 +34,7 @@ from attnmon.capture import (
 from attnmon.guard import logger
 from attnmon.handover import Handover, NotSeen, Taken
 from attnmon.inforward import Held, InForward
+from attnmon.link.messages import SeenIn
 from attnmon.places import Choice, Coverage, Key, Place, table
 from attnmon.recorded import Recorder
 from attnmon.settings import Settings
@@ -65,18 +67,23 @@ class Watcher:
         Raises what the model raises, `RingFull`, `NotSeen` when there is no way to look now.
         """
         held = self._held_for(model, tensors_in((enc, dec)))
-        taken = Taken(self._handover.draft(), self._settings.sample) if held is None else held.taken
+        taken = self._fresh(model) if held is None else held.taken
         with _given_back_on_error(taken):
             if held is not None:
                 self._note_smaller_batch(taken.sample, held.batch)
             elif model is not None:
                 if not self._may_probe(model):
+                    self._say_if_never_seen(model)
                     raise NotSeen
                 self._probe(model, enc, dec, taken)
             self._add_recorded(taken)
         if not self.known:
             self._guard.failed("nothing", _nothing_found(model, self._refusals))
         return taken
+
+    def _fresh(self, model: nn.Module | None) -> Taken:
+        seen_in: SeenIn = "recorded" if model is None else "probe"
+        return Taken(self._handover.draft(), self._settings.sample, seen_in)
 
     def _held_for(self, model: nn.Module | None, logged: Inputs) -> Held | None:
         """What the model's own forward showed: of these very tensors, if there is a choice."""
@@ -137,9 +144,10 @@ class Watcher:
                 batch_dim="auto" if batch_dim is None else batch_dim,
                 forward_fn=self._settings.forward_fn,
             )
+        known_to_be = self._model() is model and self._compiled
         self._model = weakref.ref(model)
         self._batch_dim = found.batch_dim
-        self._compiled = found.compiled
+        self._compiled = known_to_be or found.compiled or reaches_compiled(unwrap(model))
         self._handwritten = found.handwritten
         self._refusals = dict(found.refusals)
         self.learn({(seen.name, seen.call): seen for seen in found.sightings})
@@ -154,10 +162,12 @@ class Watcher:
                 return
             tap.remove()
             self._armed = None
-        if model is None or not self._may_look_on(model):
+        if model is None or self._settings.capture == "probe":
             return
         if self._model() is not model:
             self._meet(model)
+        if self._runs_compiled(model):
+            return
         forward = self._forward
         tap = ForwardTap(
             model,
@@ -177,6 +187,9 @@ class Watcher:
     def looking_on(self, inputs: Inputs = ()) -> Iterator[None]:
         """Look on at whatever forward is made in this block, of the model known or of any."""
         self.disarm()
+        if self._compiled:
+            yield
+            return
         model = self._model()
         names = {} if model is None else module_names(unwrap(model))
         forward = self._forward
@@ -198,16 +211,25 @@ class Watcher:
         self.disarm()
         self._forward.discard()
 
-    def _may_look_on(self, model: nn.Module) -> bool:
+    def stay_out(self) -> None:
+        """Something was compiled while we looked on: let it not happen again."""
+        self._compiled = True
+        self.disarm()
+        self._guard.warn_once("compiled", _COMPILED)
+
+    def _runs_compiled(self, model: nn.Module) -> bool:
         known = self._model() is model
-        if self._settings.capture == "probe" or (known and self._compiled):
-            return False
-        return runs_as_written(model)
+        return (known and self._compiled) or not runs_as_written(model)
+
+    def _say_if_never_seen(self, model: nn.Module) -> None:
+        """Neither way is open to a compiled model that may not be probed."""
+        if self._runs_compiled(model):
+            self._guard.warn_once("never seen", _never_seen(self._settings.capture))
 
     def _meet(self, model: nn.Module) -> None:
         """A model of which nothing is known yet."""
         self._model = weakref.ref(model)
-        self._compiled, self._handwritten = False, True
+        self._compiled, self._handwritten = reaches_compiled(unwrap(model)), True
         self._refusals = {}
         self.learn({})
 
@@ -281,6 +303,26 @@ def _nothing_found(model: nn.Module | None, refusals: Mapping[str, str]) -> str:
         f"{seen}: 0 layers can be captured{because}. Attention is found where it is computed by "
         "scaled_dot_product_attention, nn.MultiheadAttention or softmax(query · key) · value; give "
         "other weights with monitor.record(name, weights=...). Training goes on."
+    )
+
+
+_COMPILED = (
+    "the model's forward runs compiled code, which was compiled once more because it was looked on "
+    "at. It will not be again: from now on an extra forward of one sample takes its place, where "
+    "one may be made."
+)
+
+
+def _never_seen(capture: str) -> str:
+    remedy = (
+        "use capture='auto'"
+        if capture == "forward"
+        else "its parameters are sharded, so that no "
+        "extra forward may be made either: give its weights to monitor.record(name, weights=...)"
+    )
+    return (
+        "0 layers are captured: the model's forward runs compiled code, which cannot be looked "
+        f"into without compiling it again; {remedy}."
     )
 
 

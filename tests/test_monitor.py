@@ -110,7 +110,8 @@ def test_tensorboards_own_reader_finds_scalars_and_images(tmp_path: Path) -> Non
     events = tensorboard(tmp_path)
     layers = {f"encoder_layer{i}" for i in (0, 1)}
     layers |= {f"decoder_layer{i}_{kind}" for i in (0, 1) for kind in ("self", "cross")}
-    scalars = {f"attention/{layer}_{what}" for layer in layers for what in ("mean", "std")}
+    what = ("mean", "std", "entropy", "max_logit")
+    scalars = {f"attention/{layer}_{name}" for layer in layers for name in what}
     assert set(events.Tags()["scalars"]) == scalars | {"train/loss", "train/lr"} | {
         f"attnmon/{name}" for name in ("overhead", "dropped", "backlog")
     }
@@ -272,6 +273,77 @@ def test_weights_the_user_has_are_drawn_with_the_others(tmp_path: Path) -> None:
     assert (row["type"], row["source"], row["shape"]) == ("cross_attention", "recorded", [2, 5, 6])
     written = load_file(tmp_path / "step_2" / "attention_weights.safetensors")
     torch.testing.assert_close(written["decoder_layer0_cross_attn"], mine[0])
+
+
+def test_weights_that_are_no_softmax_are_drawn_and_said_to_be_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with TrainingAttentionMonitor(tmp_path) as monitor:
+        monitor.record("mine", weights=3 * torch.rand(4, 2, 5, 5))
+        monitor.log_attention(step=0)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "do not sum to 1" in warning
+    assert "(mine)" in warning
+
+
+def test_handwritten_attention_has_the_statistics_of_the_fused_kernel(tmp_path: Path) -> None:
+    """It comes as weights, without the mask: which keys were allowed is seen from them."""
+
+    class ByHand(LanguageModel):
+        def forward(self, tokens: Tensor) -> Tensor:
+            hidden = self.embedding(tokens)
+            for block in self.blocks:
+                size, length, width = hidden.shape
+                query, key, value = (
+                    part.view(size, length, block.heads, -1).transpose(1, 2)
+                    for part in block.projection(hidden).split(width, -1)
+                )
+                later = torch.ones(length, length, dtype=torch.bool).triu(1)
+                logits = query @ key.mT / query.shape[-1] ** 0.5
+                weights = logits.masked_fill(later, -math.inf).softmax(-1)
+                hidden = hidden + (weights @ value).transpose(1, 2).reshape(size, length, width)
+            output: Tensor = self.head(hidden)
+            return output
+
+    torch.manual_seed(0)
+    fused = LanguageModel()
+    by_hand = ByHand()
+    by_hand.load_state_dict(fused.state_dict())
+    rows = {}
+    for name, model in {"fused": fused, "by hand": by_hand}.items():
+        with TrainingAttentionMonitor(tmp_path / name) as monitor:
+            monitor.log_attention(model, batch(), step=0)
+        rows[name] = history(tmp_path / name)[0]["decoder"]
+    for one, other in zip(rows["fused"], rows["by hand"], strict=True):
+        assert one["source"] != other["source"]
+        for statistic in ("entropy", "effective_keys", "first_token", "distance", "diagonal"):
+            assert other["heads"][statistic] == pytest.approx(one["heads"][statistic], abs=1e-5)
+        assert other["std"] == pytest.approx(one["std"], abs=1e-6)
+
+
+def test_labels_that_fit_nothing_cost_the_labels_and_not_the_capture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids: Any = batch()[0]
+    with TrainingAttentionMonitor(tmp_path, 1) as monitor:
+        monitor.log_attention(LanguageModel(), batch(), step=0, tokens=ids)
+        monitor.log_attention(LanguageModel(), batch(), step=1, tokens=["a"] * 11)
+        monitor.log_attention(LanguageModel(), batch(), step=2, tokens=lambda: ["a"] * 5)
+    assert summary(tmp_path)["rendered"] == 3
+    assert "give a list of strings, not a Tensor" in caplog.records[0].getMessage()
+
+
+def test_a_forgotten_decoder_input_is_pointed_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    anything: Any = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path) as monitor:
+        monitor.log_attention(anything, batch(), 0, 0.53)
+        monitor.log_attention(batch(), batch(), step=0)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "step=0.53 is no whole number" in first
+    assert "log_attention(model, x, step=step, loss=loss)" in first
+    assert "must be the model" in second
 
 
 def test_recorded_weights_alone_are_enough(tmp_path: Path) -> None:
@@ -489,7 +561,8 @@ def test_inputs_the_model_does_not_take(tmp_path: Path, caplog: pytest.LogCaptur
         tmp_path, caplog, lambda m, step: m.log_attention(model, batch(), step=step)
     )
     assert "forward() missing 1 required positional argument: 'target'" in warnings[0]
-    assert "Training goes on" in warnings[0]
+    assert "Models are called as model(enc, dec)" in warnings[0]
+    assert "training goes on" in warnings[-1]
     accounts = summary(tmp_path)
     assert (accounts["captured"], accounts["failed"]) == (3, 3)
 

@@ -55,7 +55,9 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"options": {"ranks": []}}, ValueError, "ranks=.*nothing is chosen"),
     ({"options": {"ranks": [-1]}}, ValueError, "ranks=-1: must be 0 or more"),
     ({"options": {"rank": -1}}, ValueError, "rank=-1: must be 0 or more"),
-    ({"options": {"nonsense": 3}}, TypeError, "nonsense"),
+    ({"options": {"nonsense": 3}}, TypeError, "unknown setting 'nonsense'.*batch_dim"),
+    ({"options": {"save_freq": 3}}, TypeError, "Did you mean 'save_frequency'"),
+    ({"save_on_epochs": 1.5}, TypeError, "save_on_epochs=1.5"),
 ]
 
 

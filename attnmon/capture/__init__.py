@@ -3,6 +3,7 @@
 Gives `Observation`s, tensors of the model's own, and decides nothing of what becomes of them.
 """
 
+from attnmon.capture.compiled import compilations, reaches_compiled
 from attnmon.capture.forward import (
     ForwardTap,
     Inputs,
@@ -13,7 +14,7 @@ from attnmon.capture.forward import (
 from attnmon.capture.given import given
 from attnmon.capture.inputs import ForwardFunction, InputError, ModelCall, model_call
 from attnmon.capture.naming import module_names, unwrap
-from attnmon.capture.observation import Observation, is_causal
+from attnmon.capture.observation import Observation, is_causal, with_evident_mask
 from attnmon.capture.probe import Discovery, discover, probe
 from attnmon.capture.recompute import doubt, measured_error
 from attnmon.capture.roles import ROLES, Position, Role, Sighting, assign_roles, parse_role
@@ -33,6 +34,7 @@ __all__ = [
     "Sighting",
     "Tap",
     "assign_roles",
+    "compilations",
     "discover",
     "doubt",
     "given",
@@ -43,7 +45,9 @@ __all__ = [
     "module_names",
     "parse_role",
     "probe",
+    "reaches_compiled",
     "runs_as_written",
     "tensors_in",
     "unwrap",
+    "with_evident_mask",
 ]

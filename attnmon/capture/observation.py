@@ -80,6 +80,17 @@ class Observation:
         assert seen is not None
         return seen.shape
 
+    def of_one(self, sample: int, samples: int) -> "Observation":
+        """`of_sample` by the sample's index in a model's batch of so many `samples`; 0 is unknown.
+
+        Attention in windows has several entries to a sample: its first is taken, and noted.
+        """
+        each, rest = divmod(self.batch, samples) if samples else (1, 0)
+        if rest or each < 2:
+            return self.of_sample(min(sample, self.batch - 1))
+        first = self.of_sample(sample * each)
+        return replace(first, note=first.note or f"only the first of {each} windows of this sample")
+
     def of_sample(self, index: int) -> "Observation":
         """The same for one sample, the batch dimension gone: views, or rounded copies.
 
@@ -102,6 +113,20 @@ class Observation:
         if tensor is None or self.rounding is None or not tensor.is_floating_point():
             return tensor
         return tensor.to(self.rounding)
+
+
+def with_evident_mask(observation: Observation) -> Observation:
+    """Weights of one sample that come without their mask, with what of it they show themselves.
+
+    A softmax gives exactly 0 to what was forbidden: nothing above the diagonal is a causal mask, a
+    key that no query of any head attends to is padding. Reads the tensors.
+    """
+    weights = observation.weights
+    if weights is None or observation.bias is not None or 0 in weights.shape:
+        return observation
+    attended = (weights != 0).any(-2).any(-2)
+    bias = None if bool(attended.all()) else attended[None, None]
+    return replace(observation, causal=is_causal(observation), bias=bias)
 
 
 def is_causal(observation: Observation) -> bool:

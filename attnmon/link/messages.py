@@ -21,6 +21,7 @@ ITEM_BYTES = {
 
 Stack = Literal["encoder", "decoder"]
 AttentionType = Literal["self_attention", "cross_attention"]
+SeenIn = Literal["forward", "probe", "recorded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ class Accounts:
     dropped: int = 0
     failed: int = 0
     """Captures that failed before they were announced; the renderer adds its own."""
+    error: str = ""
+    """The latest of these failures, in words."""
     hook_seconds: float = 0.0
     """Time spent inside attnmon's calls, in the training process."""
     steps: int = 0
@@ -201,6 +204,8 @@ class Capture:
     slots: tuple[Slots, ...]
     attentions: tuple[Attention, ...]
     accounts: Accounts
+    seen_in: SeenIn = "probe"
+    """The model's own forward, dropout and all; the extra one; or what the user gave."""
     encoder_tokens: tuple[str, ...] = ()
     decoder_tokens: tuple[str, ...] = ()
     """What stands at each position of the sample, where the user said it."""
@@ -265,6 +270,7 @@ __all__ = [
     "Message",
     "MessageError",
     "Refusal",
+    "SeenIn",
     "Setup",
     "Slots",
     "Stack",

@@ -48,7 +48,7 @@ class Summary:
             **_process(self._setup),
             "started": self._started,
             "written": time.time(),
-            "errors": list(standing.errors),
+            "errors": [*standing.errors, *([trainer.error] if trainer.error else [])],
             "versions": self._versions,
         }
 

@@ -19,6 +19,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -186,6 +187,7 @@ def train(task: str, monitor: Monitor, seconds: float, steps: int | None) -> Spe
     # The same text at every step, so that its pictures can be compared; it is never trained on.
     watched = max(held_out, key=lambda pair: len(pair[1]))
     watched_read, watched_written, _ = as_batch([watched])
+    characters = tuple(watched[0]), ("start", *watched[1][:-1].replace(" ", "␣"))
 
     started = time.monotonic()
     for step, (epoch, batch) in enumerate(batches(pairs)):
@@ -196,7 +198,9 @@ def train(task: str, monitor: Monitor, seconds: float, steps: int | None) -> Spe
         loss.backward()
         optimizer.step()
 
-        monitor.log_attention(model, watched_read, watched_written, step, loss.item(), epoch=epoch)
+        monitor.log_attention(
+            model, watched_read, watched_written, step, loss.item(), epoch=epoch, tokens=characters
+        )
 
         elapsed = time.monotonic() - started
         done = elapsed >= seconds if steps is None else step + 1 >= steps
@@ -243,7 +247,9 @@ def where_to_look(save_dir: Path) -> None:
         print(f"    first and last picture   {pictures[0]}\n{'':29}{pictures[-1]}")
     print(f"    one line a capture       {save_dir / 'history.jsonl'}")
     if (save_dir / "tensorboard").exists():
-        print(f"    curves beside the loss   tensorboard --logdir {save_dir / 'tensorboard'}")
+        viewer = "" if find_spec("tensorboard") else "  (pip install tensorboard)"
+        logs = save_dir / "tensorboard"
+        print(f"    curves beside the loss   tensorboard --logdir {logs}{viewer}")
 
 
 def step_of(picture: Path) -> int:

@@ -18,12 +18,12 @@ from torch import Tensor
 from attnmon import launch
 from attnmon._version import __version__
 from attnmon.attach import Attached, attach
-from attnmon.capture import Observation, doubt, measured_error, with_evident_mask
+from attnmon.capture import Observation, doubt, measured_error
 from attnmon.device import Flight
-from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
+from attnmon.guard import Guard, comes_from_signal_handler, describe
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import Attention, Capture, SeenIn, Setup
+from attnmon.link.messages import Attention, Capture, Setup
 from attnmon.link.ring import SLOT_BYTES, Ring, RingError, make_ring
 from attnmon.outbox import Draft, Outbox, RingFull, Tally
 from attnmon.places import Place
@@ -35,7 +35,6 @@ from attnmon.tokens import Tokens, read_tokens
 logger = logging.getLogger("attnmon")
 
 PROGRESS_AFTER_SECONDS = 1.0
-LONGEST_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +53,12 @@ class NotSeen(Exception):
     """This step's attention was not looked at, and cannot be any more."""
 
 
-About = tuple[int, SeenIn]
-"""Of a capture: the sample's index in the batch, and in which forward it was seen."""
-
-
 @dataclass(eq=False)
 class Taken:
     """A capture before it is announced; what is not announced is given back."""
 
     draft: Draft
     sample: int
-    seen_in: SeenIn = "probe"
-
-    @property
-    def about(self) -> About:
-        return self.sample, self.seen_in
 
     def keep(self) -> Draft:
         """Take the draft out: it is not given back at the end of the `with`."""
@@ -88,7 +78,7 @@ class UnderWay:
 
     flight: Flight
     moment: Moment
-    about: About
+    sample: int
     draft: Draft
 
 
@@ -174,6 +164,8 @@ class Handover:
         """
         if self._outbox is None or self.guard.off:
             return True
+        if abs(moment.step) >= 1 << 63:
+            raise ValueError(f"step={moment.step}: no step of a training, 64 bits are the most")
         self.tally.last_step = moment.step
         self.tally.captured += 1
         try:
@@ -183,7 +175,7 @@ class Handover:
                 elif self._writer is not None and self._writer.device_copies.busy:
                     self._under_way.append(self._flight_of(moment, taken, self._writer))
                 else:
-                    self._announce(self._outbox, moment, taken.about, taken.draft)
+                    self._announce(self._outbox, moment, taken.sample, taken.draft)
         except NotSeen:
             self.tally.captured -= 1
             return False
@@ -193,6 +185,7 @@ class Handover:
     def _counted(self, moment: Moment) -> Iterator[None]:
         """Whatever keeps a capture from being announced in this block is counted and said."""
         started = time.perf_counter()
+        sequence, outbox = self._sequence, self._outbox
         try:
             yield
         except NotSeen:
@@ -204,17 +197,20 @@ class Handover:
             self._fail_here()
             self.collect()  # it may have said why
             self._renderer_is_gone()
-        except Exception as error:
-            if comes_from_signal_handler(error.__traceback__):
+        except BaseException as error:
+            if outbox is not None and outbox.has(sequence):
+                raise  # announced before the user or a signal interrupted it
+            self._fail_here()
+            if not isinstance(error, Exception) or comes_from_signal_handler(error.__traceback__):
                 raise
-            self._fail_here(f"step {moment.step}: {describe(error)}")
-            self.guard.failed(place_of(error), _failed(moment, error))
+            self.guard.failed(f"error {type(error).__name__}", _failed(moment, error))
         finally:
             self.tally.hook_seconds += time.perf_counter() - started
 
-    def _announce(self, outbox: Outbox, moment: Moment, about: About, draft: Draft) -> None:
-        outbox.announce(self._message(moment, about, draft), draft)
+    def _announce(self, outbox: Outbox, moment: Moment, sample: int, draft: Draft) -> None:
+        message = self._message(moment, sample, draft)
         self._sequence += 1
+        outbox.announce(message, draft)
         self.guard.succeeded()
 
     def _flight_of(self, moment: Moment, taken: Taken, writer: RingWriter) -> "UnderWay":
@@ -222,7 +218,7 @@ class Handover:
         loss = moment.loss
         if isinstance(loss, Tensor) and loss.device.type != "cpu":
             moment = replace(moment, loss=writer.device_copies.scalar(loss.detach()))
-        return UnderWay(writer.device_copies.depart(), moment, taken.about, taken.keep())
+        return UnderWay(writer.device_copies.depart(), moment, taken.sample, taken.keep())
 
     def announce_landed(self, *, wait: bool = False) -> None:
         """Announce what has come from the device in the meantime, in the order of the steps."""
@@ -235,12 +231,11 @@ class Handover:
             del self._under_way[0]
             first.flight.finish()
             with self._counted(first.moment), first.draft as draft:
-                self._announce(self._outbox, first.moment, first.about, draft)
+                self._announce(self._outbox, first.moment, first.sample, draft)
 
-    def _fail_here(self, why: str = "") -> None:
+    def _fail_here(self) -> None:
         self.tally.failed += 1
         self.tally.failed_here += 1
-        self.tally.error = why[:LONGEST_ERROR]
 
     def put(self, place: Place, seen: Observation, draft: Draft) -> None:
         """Copy one layer's attention of one sample into the ring."""
@@ -253,8 +248,6 @@ class Handover:
                 f"{seen.name or 'the attention'} is empty: {seen.queries} queries and {seen.keys} "
                 "keys; look at how this batch was made"
             )
-        if seen.is_on_cpu:
-            seen = with_evident_mask(seen)
         chosen = choose_heads(
             place.heads,
             weights=seen.weights,
@@ -265,7 +258,7 @@ class Handover:
         )
         error = measured_error(seen)
         return Attention(
-            name=place.name,
+            name=place.name.encode("utf-8", "backslashreplace").decode(),  # also of what is no text
             stack=place.role.stack,
             layer=place.layer,
             type=place.role.type,
@@ -279,19 +272,18 @@ class Handover:
             error=error,
         )
 
-    def _message(self, moment: Moment, about: About, draft: Draft) -> Capture:
+    def _message(self, moment: Moment, sample: int, draft: Draft) -> Capture:
         assert self._outbox is not None
-        encoder_tokens, decoder_tokens = self._tokens(moment, draft)
+        encoder_tokens, decoder_tokens = read_tokens(moment.tokens, draft.attentions)
         return Capture(
             sequence=self._sequence,
             step=moment.step,
             by_epoch=moment.by_epoch,
             epoch=None if moment.epoch is None else int(moment.epoch),
             loss=self._loss(moment),
-            lr=None if moment.lr is None else float(moment.lr),
+            lr=self._number("lr", moment.lr),
             timestamp=time.time(),
-            sample=about[0],
-            seen_in=about[1],
+            sample=sample,
             slots=tuple(draft.slots),
             attentions=tuple(draft.attentions),
             accounts=self.tally.as_message(self._outbox.pending),
@@ -299,26 +291,27 @@ class Handover:
             decoder_tokens=decoder_tokens,
         )
 
-    def _tokens(self, moment: Moment, draft: Draft) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Labels for the axes; without them a capture is still worth having."""
-        try:
-            return read_tokens(moment.tokens, draft.attentions)
-        except (TypeError, ValueError) as error:
-            self.guard.warn_once("tokens", f"{error}. The axes show positions instead.")
-            return (), ()
-
     def _loss(self, moment: Moment) -> float | None:
-        loss = moment.loss
-        if loss is None:
-            return None
-        number = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
-        if not math.isfinite(number):
+        loss = self._number("loss", moment.loss)
+        if loss is not None and not math.isfinite(loss):
             self.guard.warn_once(
                 "loss",
-                f"the loss is {number} at step {moment.step}; it is recorded as null. Look at the "
+                f"the loss is {loss} at step {moment.step}; it is recorded as null. Look at the "
                 "pictures of the steps before, and at the learning rate.",
             )
-        return number
+        return loss
+
+    def _number(self, name: str, given: object) -> float | None:
+        """A capture is worth having without its loss, so what is no number is only said."""
+        if given is None:
+            return None
+        try:
+            return float(given.detach() if isinstance(given, Tensor) else given)  # type: ignore[arg-type]
+        except (TypeError, ValueError, RuntimeError) as error:
+            self.guard.warn_once(
+                f"{name} is no number", f"{name}: give one number ({error}); it is recorded as null"
+            )
+            return None
 
     def collect(self) -> None:
         """Take what the renderer has said since; never waits."""
@@ -339,7 +332,18 @@ class Handover:
         words = self._renderer.last_words() if self._renderer is not None else ""
         self.guard.switch_off("the renderer has gone" + (f" ({words})" if words else ""))
 
+    def forget(self) -> None:
+        """In a forked child: the training, the renderer and the ring are the parent's."""
+        self.guard.off = "this is a forked child of the training process"
+        if self._renderer is not None:
+            self._renderer.abandon()
+
     # At the end
+
+    def __del__(self) -> None:
+        """A monitor that was let go of without `close`: the renderer is told, not waited for."""
+        if not self.closed and self._outbox is not None:
+            self.close(timeout=0)
 
     def close(self, timeout: float | None = None) -> dict[str, Any]:
         """Say goodbye, wait for what is pending, and return the accounts."""
@@ -350,23 +354,28 @@ class Handover:
         timeout = self._settings.close_timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
         try:
-            self.announce_landed(wait=True)
-            if self._outbox is not None and not self._outbox.lost:
-                self._outbox.say_goodbye()
-                self._see_off(self._outbox, deadline)
-                self._heed_refusal()
-        finally:
-            if self._renderer is not None:
-                self._renderer.wait(deadline - time.monotonic())
-                self._renderer.abandon()
-        accounts = self.accounts()
+            self._finish(deadline)
+        except Exception as error:
+            if comes_from_signal_handler(error.__traceback__):
+                raise
+            self.guard.warn_once("close", f"attnmon did not close in order: {describe(error)}")
+        finally:  # also after Ctrl-C, which must not have to wait for us
+            self._let_go()
+        return self.accounts()
+
+    def _finish(self, deadline: float) -> None:
+        self.announce_landed(wait=True)
+        if self._outbox is not None and not self._outbox.lost:
+            self._see_off(self._outbox, deadline)
+            self._heed_refusal()
         if self._renderer is not None:
-            logger.info("%s", _in_a_line(accounts, self._settings))
-        self._let_go()
-        return accounts
+            self._renderer.wait(deadline - time.monotonic())
+            logger.info("%s", _in_a_line(self.accounts(), self._settings))
 
     def _let_go(self) -> None:
         """The ring's memory goes back when nothing refers to it; the accounts stay."""
+        if self._renderer is not None:
+            self._renderer.abandon()
         if self._outbox is not None:
             self._pending = self._unsettled()
             self._outbox.forget()
@@ -402,8 +411,10 @@ class Handover:
         """Until the renderer has ended, or the deadline."""
         started = time.monotonic()
         progress = Progress(outbox.pending)
+        said = outbox.say_goodbye()
         while not outbox.lost and (left := deadline - time.monotonic()) > 0:
             outbox.await_news(min(left, 0.2))
+            said = said or outbox.say_goodbye()
             self.collect()
             if time.monotonic() - started > PROGRESS_AFTER_SECONDS:
                 progress.show(outbox.pending)
@@ -417,6 +428,15 @@ _open_handovers: weakref.WeakSet[Handover] = weakref.WeakSet()
 def _close_all() -> None:
     for handover in list(_open_handovers):
         handover.close()
+
+
+def _forget_all() -> None:
+    for handover in list(_open_handovers):
+        handover.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def _renderer(where: str) -> Renderer | Attached:
@@ -434,10 +454,7 @@ def _dropped(moment: Moment, error: RingFull) -> str:
 
 
 def _failed(moment: Moment, error: Exception) -> str:
-    return (
-        f"the capture of step {moment.step} failed: {describe(error)}. Models are called as "
-        "model(enc, dec): pass what else they need in a tuple or a dict, or give a forward_fn."
-    )
+    return f"the capture of step {moment.step} failed: {describe(error)}. Training goes on."
 
 
 def _in_a_line(accounts: dict[str, Any], settings: Settings) -> str:

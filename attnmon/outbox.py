@@ -9,7 +9,6 @@ and nobody ever knew of them. Nothing here waits, unless the user asked for it.
 """
 
 import os
-import select
 import time
 import weakref
 from collections.abc import Iterator
@@ -53,8 +52,6 @@ class Tally:
     """Before or after they were announced."""
     failed_here: int = 0
     """Of these, before."""
-    error: str = ""
-    """The latest of those."""
     hook_seconds: float = 0.0
     last_step: int | None = None
     interval: int = 0
@@ -75,7 +72,6 @@ class Tally:
             captured=self.captured,
             dropped=self.dropped,
             failed=self.failed_here,
-            error=self.error,
             hook_seconds=self.hook_seconds,
             steps=self.steps,
             last_step=self.last_step,
@@ -156,12 +152,26 @@ class Outbox:
         many layers for one message, `ChannelClosed` when the renderer is gone.
         """
         packed = messages.encode(capture)
-        while not self._channel.send(packed):
+        while not self._hand_over(packed, capture.sequence, draft):
             if not self._wait:
                 raise RingFull("the renderer has not taken what was announced before")
             self._await_news()
-        self._pending[capture.sequence] = draft.slots
-        draft.slots = []  # they are the renderer's now
+
+    def _hand_over(self, packed: bytes, sequence: int, draft: Draft) -> bool:
+        # Before it is sent: an interrupt between the two must not free slots that are being read.
+        self._pending[sequence], draft.slots = draft.slots, []
+        try:
+            if self._channel.send(packed):
+                return True
+        except ChannelClosed:
+            draft.slots = self._pending.pop(sequence)
+            raise
+        draft.slots = self._pending.pop(sequence)
+        return False
+
+    def has(self, sequence: int) -> bool:
+        """Whether this capture was announced and is not acknowledged yet."""
+        return sequence in self._pending
 
     def collect(self) -> bool:
         """Take what was acknowledged, and its slots, back. False: the renderer is gone."""
@@ -177,17 +187,25 @@ class Outbox:
         notices, self._notices = self._notices, []
         return notices
 
-    def say_goodbye(self) -> None:
-        """Announce the end; what is pending is still drawn and acknowledged."""
+    def say_goodbye(self) -> bool:
+        """Announce the end; what is pending is still drawn and acknowledged.
+
+        False when the renderer is so far behind that there is no room for the word: say it again.
+        """
         try:
-            self._channel.send(messages.encode(Goodbye(self._tally.as_message(self.pending))))
-            self._channel.end_sending()
+            said = self._channel.send(
+                messages.encode(Goodbye(self._tally.as_message(self.pending)))
+            )
+            if said:
+                self._channel.end_sending()
         except ChannelClosed:
             self.collect()  # what it said last is still to be read
+            return True
+        return said
 
     def await_news(self, seconds: float) -> None:
         """Wait for an acknowledgement or the renderer's end, at most so long, and take it."""
-        select.select([self._channel], [], [], max(seconds, 0))
+        self._channel.wait(seconds)
         self.collect()
 
     def forget(self) -> None:
@@ -197,13 +215,15 @@ class Outbox:
         self.ring.close_descriptor()
 
     def _await_news(self) -> None:
-        select.select([self._channel], [], [])
+        self._channel.wait()
         self.collect()
         if self.lost:
             raise ChannelClosed("the renderer is gone")
 
     def lend(self, nbytes: int) -> Slots:
         """A run of slots for so many bytes. Raises `RingFull`, `TooLarge`."""
+        if self.lost:
+            raise ChannelClosed("the renderer is gone, or is another process's")
         count = -(-max(nbytes, 1) // SLOT_BYTES)
         while (slots := self._pool.lend(count)) is None:
             if not self._pending:

@@ -7,6 +7,8 @@ stream with a length before each message does the same; nobody else need know.
 
 import array
 import errno
+import math
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -33,7 +35,7 @@ class Packet(NamedTuple):
 
 
 class Channel:
-    """One end. Neither `send` nor `receive` ever waits."""
+    """One end. Neither `send` nor `receive` ever waits; `wait` does."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
@@ -82,6 +84,13 @@ class Channel:
     def receive(self) -> Packet | None:
         """The next message's bytes, or None when there is none yet. Raises `ChannelClosed`."""
         return self._receive_from_stream() if self._stream else self._receive_packet()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Until there is something to receive, or the other side is gone, or the time is up."""
+        # Not `select.select`, which knows descriptors below 1024 only, nor epoll, which takes one.
+        news = select.poll()
+        news.register(self, select.POLLIN)
+        news.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
 
     def _transmit(self, data: bytes, descriptors: Sequence[int]) -> int:
         ancillary = []

@@ -56,5 +56,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev hatchling
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group models hatchling
+	$(BIN)/python -m pip install --quiet --no-deps --group models-without-dependencies
 	touch $@

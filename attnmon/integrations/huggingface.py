@@ -1,0 +1,101 @@
+"""For the Trainer of Hugging Face's transformers.
+
+trainer = Trainer(model, args, train_dataset=…, callbacks=[AttentionCallback()])
+"""
+
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any, Unpack
+
+from torch import nn
+
+from attnmon.integrations.training import CallbackSettings, WatchedTraining, learning_rate
+from attnmon.monitor import AttentionMonitor
+
+try:
+    from transformers import TrainerCallback
+except ImportError as error:
+    raise ImportError(
+        "attnmon.integrations.huggingface needs transformers: pip install 'attnmon[huggingface]'"
+    ) from error
+
+
+class AttentionCallback(TrainerCallback):
+    """Watches the attention of the model that a Trainer trains, in its own forward.
+
+    Takes the settings of `TrainingAttentionMonitor`; `save_dir` is `attention_logs` below the
+    Trainer's output directory, if it is not given. Steps have the numbers of the Trainer's log:
+    optimizer steps, from 1; epochs are those completed before. The loss is the last that the
+    Trainer has logged, so let its `logging_steps` divide `save_frequency`.
+    """
+
+    def __init__(
+        self, save_dir: str | PathLike[str] | None = None, **settings: Unpack[CallbackSettings]
+    ) -> None:
+        self._training = WatchedTraining(save_dir, settings)
+        self._unpublished = False
+        self._lr: float | None = None
+
+    @property
+    def monitor(self) -> AttentionMonitor | None:
+        """The monitor of the training that goes on, or of the last one."""
+        return self._training.monitor
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
+        self._unpublished = False
+        self._training.begin(
+            model,
+            Path(args.output_dir),
+            args.process_index,
+            compiled=args.torch_compile,
+            has_batch=False,
+        )
+
+    def on_epoch_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
+        if self.monitor is not None:
+            self.monitor.attach(model)  # the first step of an epoch may be due
+
+    def on_step_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
+        self._publish(state, model)
+        self._lr = learning_rate(kwargs.get("optimizer"))
+
+    def on_step_end(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
+        self._unpublished = True
+        if not control.should_log:
+            self._publish(state, model)  # else when the Trainer has logged this step's loss
+
+    def on_log(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        self._publish(state, model)
+
+    def on_train_end(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
+        self._publish(state, model)
+        self._training.end()
+
+    def _publish(self, state: Any, model: nn.Module) -> None:
+        """Log the step that ended last, if that has not been done."""
+        if not self._unpublished or self.monitor is None:
+            return
+        self._unpublished = False
+        self.monitor.log_attention(
+            model,
+            step=state.global_step,
+            loss=_last_logged_loss(state),
+            epoch=math.ceil(state.epoch) - 1,
+            lr=self._lr,
+        )
+
+
+def _last_logged_loss(state: Any) -> float | None:
+    losses = (entry["loss"] for entry in reversed(state.log_history) if "loss" in entry)
+    return next(losses, None)

@@ -57,7 +57,7 @@ class Standalone:
     def _wait(self, seconds: float | None) -> None:
         for key, _ in self._selector.select(seconds):
             key.data()
-        self._display.show(list(self._guests.values()))
+            self._display.show(list(self._guests.values()))
 
     # Training processes
 

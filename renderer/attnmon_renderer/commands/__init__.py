@@ -10,7 +10,7 @@ from importlib import import_module
 
 from attnmon._version import __version__
 
-SUBCOMMANDS = ("status",)
+SUBCOMMANDS = ("status", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,6 @@ from attnmon_renderer.guest import Guest
 from attnmon_renderer.standalone import Standalone
 from attnmon_renderer.terminal import harmless
 
-REDRAW_SECONDS = 0.2
 ONE_THREAD = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
@@ -60,26 +59,22 @@ class TerminalLog:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._live = stream.isatty()
-        self._shown = 0
-        self._drawn_at = 0.0
+        self._beneath: list[str] = []
 
     def log(self, text: str) -> None:
-        self._clear()
-        self._write(f"[{time.strftime('%H:%M:%S')}] {harmless(text)}\n")
+        line = f"[{time.strftime('%H:%M:%S')}] {harmless(text)}"
+        self._write("".join(f"{line}\n" for line in [self._upwards() + line, *self._beneath]))
 
     def show(self, guests: list[Guest]) -> None:
-        now = time.monotonic()
-        if not self._live or (guests and now - self._drawn_at < REDRAW_SECONDS):
-            return
-        self._clear()
         width = _width()
-        self._write("".join(f"{live_line(guest)[:width]}\n" for guest in guests))
-        self._shown, self._drawn_at = len(guests), now
+        beneath = [live_line(guest)[:width] for guest in guests]
+        if self._live and beneath != self._beneath:
+            self._write(self._upwards() + "".join(f"{line}\n" for line in beneath))
+            self._beneath = beneath
 
-    def _clear(self) -> None:
-        if self._shown:
-            self._write(f"\x1b[{self._shown}A\x1b[J")
-            self._shown = 0
+    def _upwards(self) -> str:
+        """Over the lines beneath the log, and away with them."""
+        return f"\x1b[{len(self._beneath)}A\x1b[J" if self._beneath else ""
 
     def _write(self, text: str) -> None:
         try:

@@ -108,7 +108,7 @@ class Watcher:
             key = (observation.name, observation.call)
             strangers = strangers or key not in self.known
             if key in self.places:
-                self._handover.put(self.places[key], observation.of_sample(0), taken.draft)
+                self._handover.put(self.places[key], observation.of_one(0, 1), taken.draft)
 
         call = self._run_probe(model, enc, dec, receive)
         taken.sample = call.sample

@@ -23,6 +23,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         stack.enter_context(_modules(model))
         stack.enter_context(_no_autocast_cache())
         stack.enter_context(_eager())
+        stack.enter_context(_without_advice())
         stack.enter_context(torch.no_grad())
         yield
 
@@ -153,7 +154,8 @@ def _no_autocast_cache() -> Iterator[None]:
         torch.set_autocast_cache_enabled(enabled)
 
 
-_COMPILERS = ("torch._dynamo", "torch.nn.attention.flex_attention")
+_FLEX = "torch.nn.attention.flex_attention"
+_COMPILERS = ("torch._dynamo", _FLEX)
 """Without these nothing is compiled, and importing the first takes seconds."""
 
 
@@ -165,3 +167,22 @@ def _eager() -> Iterator[None]:
         return
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+_ADVICE = "flex_attention_performance"
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Once a process, flex_attention that runs eagerly says that it should be compiled.
+
+    Here that would be no advice to the user, whose own may well be; it is kept for the user's.
+    """
+    shown: set[str] = getattr(sys.modules.get(_FLEX), "_WARNINGS_SHOWN", set())
+    given = _ADVICE in shown
+    shown.add(_ADVICE)
+    try:
+        yield
+    finally:
+        if not given:
+            shown.discard(_ADVICE)

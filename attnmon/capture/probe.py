@@ -99,7 +99,7 @@ def _look(
             model,
             enc,
             dec,
-            lambda seen: sightings.append(Sighting.of(seen)),
+            lambda seen: sightings.append(Sighting.of(seen, samples=1)),
             on_error,
             sample=sample,
             batch_dim=batch_dim,

@@ -45,13 +45,13 @@ class Sighting:
     note: str = ""
 
     @classmethod
-    def of(cls, observation: Observation, sample: int = 0) -> "Sighting":
-        """Reads the tensors of one sample, to tell whether it is causal."""
-        seen = observation
-        causal = seen.batch > sample and is_causal(seen.of_sample(sample))
+    def of(cls, observation: Observation, samples: int = 0) -> "Sighting":
+        """Reads the tensors of one of so many samples (0: unknown): whether it is causal."""
+        seen = observation.of_one(0, samples) if observation.batch else observation
+        causal = bool(observation.batch) and is_causal(seen)
         return cls(
             seen.name, seen.call, seen.source, seen.heads, seen.queries, seen.keys, causal,
-            seen.batch, seen.note,
+            observation.batch, seen.note,
         )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """flex_attention: an identity as the value makes it show its own weights."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -123,8 +124,10 @@ class Flexible(nn.Module):
         return self.attend(query, key, value, block_mask=mask)
 
 
-def test_compiled_flex_attention_in_the_probe() -> None:
-    """Seen run eagerly, and not compiled again afterwards."""
+def test_compiled_flex_attention_in_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen run eagerly, not compiled again afterwards, and without advice to compile it."""
+    advice: set[str] = set()
+    monkeypatch.setattr(sys.modules[flex_attention.__module__], "_WARNINGS_SHOWN", advice)
     model, x = Flexible(), torch.randn(BATCH, LENGTH, WIDTH)
     with torch.no_grad():
         expected = model(x)
@@ -135,6 +138,7 @@ def test_compiled_flex_attention_in_the_probe() -> None:
     assert discover(model, x, None, fail).sightings[0].causal
     with torch.compiler.set_stance("fail_on_recompile"), torch.no_grad():
         assert torch.equal(model(x), expected)
+    assert not advice, "the user's own eager call is to be advised still"
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")

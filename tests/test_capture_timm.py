@@ -5,24 +5,22 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from vision import import_timm
 
 from attnmon.capture import Observation, Tap, discover, module_names
 from attnmon.capture.recompute import attention_weights, output_error
 
-try:
-    from timm.layers import set_fused_attn
-    from timm.models.swin_transformer import SwinTransformer
-    from timm.models.vision_transformer import VisionTransformer
-except (ImportError, RuntimeError) as error:  # torchvision of another build raises the latter
-    pytest.skip(f"timm is not here: {error}", allow_module_level=True)
+timm = import_timm()
 
 
 def vit() -> nn.Module:
-    return VisionTransformer(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=4)
+    return timm.models.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=4
+    )
 
 
 def swin() -> nn.Module:
-    return SwinTransformer(
+    return timm.models.SwinTransformer(
         img_size=32, patch_size=2, embed_dim=16, depths=(2, 2), num_heads=(2, 4), window_size=4
     )
 
@@ -32,7 +30,7 @@ def fail(error: Exception) -> None:
 
 
 def build(model: Callable[[], nn.Module], fused: bool) -> nn.Module:
-    set_fused_attn(fused, experimental=fused)  # of Swin it is
+    timm.layers.set_fused_attn(fused, experimental=fused)  # of Swin it is
     torch.manual_seed(0)
     return model().eval()
 

@@ -18,12 +18,12 @@ from torch import Tensor
 from attnmon import launch
 from attnmon._version import __version__
 from attnmon.attach import Attached, attach
-from attnmon.capture import Observation, doubt, measured_error
+from attnmon.capture import Observation, doubt, measured_error, with_evident_mask
 from attnmon.device import Flight
-from attnmon.guard import Guard, comes_from_signal_handler, describe
+from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import Attention, Capture, Setup
+from attnmon.link.messages import Attention, Capture, SeenIn, Setup
 from attnmon.link.ring import SLOT_BYTES, Ring, RingError, make_ring
 from attnmon.outbox import Draft, Outbox, RingFull, Tally
 from attnmon.places import Place
@@ -35,6 +35,7 @@ from attnmon.tokens import Tokens, read_tokens
 logger = logging.getLogger("attnmon")
 
 PROGRESS_AFTER_SECONDS = 1.0
+LONGEST_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,21 @@ class NotSeen(Exception):
     """This step's attention was not looked at, and cannot be any more."""
 
 
+About = tuple[int, SeenIn]
+"""Of a capture: the sample's index in the batch, and in which forward it was seen."""
+
+
 @dataclass(eq=False)
 class Taken:
     """A capture before it is announced; what is not announced is given back."""
 
     draft: Draft
     sample: int
+    seen_in: SeenIn = "probe"
+
+    @property
+    def about(self) -> About:
+        return self.sample, self.seen_in
 
     def keep(self) -> Draft:
         """Take the draft out: it is not given back at the end of the `with`."""
@@ -78,7 +88,7 @@ class UnderWay:
 
     flight: Flight
     moment: Moment
-    sample: int
+    about: About
     draft: Draft
 
 
@@ -136,6 +146,7 @@ class Handover:
             workers=settings.max_workers,
             statistics_queries=settings.statistics_queries,
             pooling=settings.pooling,
+            color_top=1.0 if settings.color_scale == "fixed" else None,
             image_format=settings.image_format,
             ring_bytes=ring_bytes,
             slot_bytes=SLOT_BYTES,
@@ -175,7 +186,7 @@ class Handover:
                 elif self._writer is not None and self._writer.device_copies.busy:
                     self._under_way.append(self._flight_of(moment, taken, self._writer))
                 else:
-                    self._announce(self._outbox, moment, taken.sample, taken.draft)
+                    self._announce(self._outbox, moment, taken.about, taken.draft)
         except NotSeen:
             self.tally.captured -= 1
             return False
@@ -200,15 +211,15 @@ class Handover:
         except BaseException as error:
             if outbox is not None and outbox.has(sequence):
                 raise  # announced before the user or a signal interrupted it
-            self._fail_here()
+            self._fail_here(f"step {moment.step}: {describe(error)}")
             if not isinstance(error, Exception) or comes_from_signal_handler(error.__traceback__):
                 raise
-            self.guard.failed(f"error {type(error).__name__}", _failed(moment, error))
+            self.guard.failed(place_of(error), _failed(moment, error))
         finally:
             self.tally.hook_seconds += time.perf_counter() - started
 
-    def _announce(self, outbox: Outbox, moment: Moment, sample: int, draft: Draft) -> None:
-        message = self._message(moment, sample, draft)
+    def _announce(self, outbox: Outbox, moment: Moment, about: About, draft: Draft) -> None:
+        message = self._message(moment, about, draft)
         self._sequence += 1
         outbox.announce(message, draft)
         self.guard.succeeded()
@@ -218,7 +229,7 @@ class Handover:
         loss = moment.loss
         if isinstance(loss, Tensor) and loss.device.type != "cpu":
             moment = replace(moment, loss=writer.device_copies.scalar(loss.detach()))
-        return UnderWay(writer.device_copies.depart(), moment, taken.sample, taken.keep())
+        return UnderWay(writer.device_copies.depart(), moment, taken.about, taken.keep())
 
     def announce_landed(self, *, wait: bool = False) -> None:
         """Announce what has come from the device in the meantime, in the order of the steps."""
@@ -231,11 +242,12 @@ class Handover:
             del self._under_way[0]
             first.flight.finish()
             with self._counted(first.moment), first.draft as draft:
-                self._announce(self._outbox, first.moment, first.sample, draft)
+                self._announce(self._outbox, first.moment, first.about, draft)
 
-    def _fail_here(self) -> None:
+    def _fail_here(self, why: str = "") -> None:
         self.tally.failed += 1
         self.tally.failed_here += 1
+        self.tally.error = why[:LONGEST_ERROR]
 
     def put(self, place: Place, seen: Observation, draft: Draft) -> None:
         """Copy one layer's attention of one sample into the ring."""
@@ -248,6 +260,8 @@ class Handover:
                 f"{seen.name or 'the attention'} is empty: {seen.queries} queries and {seen.keys} "
                 "keys; look at how this batch was made"
             )
+        if seen.is_on_cpu:
+            seen = with_evident_mask(seen)
         chosen = choose_heads(
             place.heads,
             weights=seen.weights,
@@ -272,9 +286,9 @@ class Handover:
             error=error,
         )
 
-    def _message(self, moment: Moment, sample: int, draft: Draft) -> Capture:
+    def _message(self, moment: Moment, about: About, draft: Draft) -> Capture:
         assert self._outbox is not None
-        encoder_tokens, decoder_tokens = read_tokens(moment.tokens, draft.attentions)
+        encoder_tokens, decoder_tokens = self._tokens(moment, draft)
         return Capture(
             sequence=self._sequence,
             step=moment.step,
@@ -283,13 +297,22 @@ class Handover:
             loss=self._loss(moment),
             lr=self._number("lr", moment.lr),
             timestamp=time.time(),
-            sample=sample,
+            sample=about[0],
+            seen_in=about[1],
             slots=tuple(draft.slots),
             attentions=tuple(draft.attentions),
             accounts=self.tally.as_message(self._outbox.pending),
             encoder_tokens=encoder_tokens,
             decoder_tokens=decoder_tokens,
         )
+
+    def _tokens(self, moment: Moment, draft: Draft) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Labels for the axes; without them a capture is still worth having."""
+        try:
+            return read_tokens(moment.tokens, draft.attentions)
+        except (TypeError, ValueError) as error:
+            self.guard.warn_once("tokens", f"{error}. The axes show positions instead.")
+            return (), ()
 
     def _loss(self, moment: Moment) -> float | None:
         loss = self._number("loss", moment.loss)
@@ -454,7 +477,10 @@ def _dropped(moment: Moment, error: RingFull) -> str:
 
 
 def _failed(moment: Moment, error: Exception) -> str:
-    return f"the capture of step {moment.step} failed: {describe(error)}. Training goes on."
+    return (
+        f"the capture of step {moment.step} failed: {describe(error)}. Models are called as "
+        "model(enc, dec): pass what else they need in a tuple or a dict, or give a forward_fn."
+    )
 
 
 def _in_a_line(accounts: dict[str, Any], settings: Settings) -> str:

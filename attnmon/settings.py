@@ -53,6 +53,9 @@ class Options(TypedDict, total=False):
     """Of more queries than this, so many evenly spaced ones serve for statistics without maps."""
     pooling: Literal["mass", "max"]
     """How long sequences are pooled to the cells of a picture: by mass, rows still sum to 1."""
+    color_scale: Literal["auto", "fixed"]
+    """Where the colours of a picture end: at a round number above its largest weight, or at 1, so
+    that pictures of different steps can be compared by colour."""
     ranks: Ranks
     """Which processes of a distributed training are watched: "zero", "all", or some."""
     rank: int | None
@@ -96,6 +99,7 @@ class Settings:
     statistics_queries: int | None = 1024
     """None is all."""
     pooling: Literal["mass", "max"] = "mass"
+    color_scale: Literal["auto", "fixed"] = "auto"
     image_format: Literal["png", "svg", "pdf"] = "png"
     ranks: str | tuple[int, ...] = "zero"
     rank: int = 0
@@ -180,6 +184,7 @@ def _checked_options(
     forward_fn: Any = None,
     statistics_queries: Any = 1024,
     pooling: Any = "mass",
+    color_scale: Any = "auto",
     image_format: Any = "png",
     ranks: Any = "zero",
     rank: Any = None,
@@ -202,6 +207,7 @@ def _checked_options(
         if statistics_queries == "all"
         else whole("statistics_queries", statistics_queries, at_least=1),
         "pooling": choice("pooling", pooling, ("mass", "max")),
+        "color_scale": choice("color_scale", color_scale, ("auto", "fixed")),
         "image_format": choice("image_format", image_format, ("png", "svg", "pdf")),
         **_process(chosen_ranks(ranks), rank),
         "max_overhead": None if max_overhead is None else share("max_overhead", max_overhead),

@@ -180,8 +180,11 @@ class Setup:
     world_size: int
     """The training process is one of so many; 1 when it trains alone."""
     versions: tuple[tuple[str, str], ...]
+    color_top: float | None = None
+    """The weight that every picture's colours end at; None is a round number for each."""
 
     def __post_init__(self) -> None:
+        require(self.color_top is None or self.color_top > 0, "color_top", self.color_top)
         require(self.workers >= 1, "workers", self.workers)
         require(0 <= self.rank < self.world_size, "rank", (self.rank, self.world_size))
         require(0 < self.slot_bytes <= self.ring_bytes, "slot_bytes", self.slot_bytes)

@@ -2,14 +2,13 @@
 
 import atexit
 import logging
-import math
 import os
 import platform
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,78 +17,24 @@ from torch import Tensor
 from attnmon import launch
 from attnmon._version import __version__
 from attnmon.attach import Attached, attach
-from attnmon.capture import Observation, doubt, measured_error, with_evident_mask
-from attnmon.device import Flight
+from attnmon.capture import Observation
+from attnmon.device import DeviceCopies
 from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import Attention, Capture, SeenIn, Setup
+from attnmon.link.messages import Setup
 from attnmon.link.ring import SLOT_BYTES, Ring, RingError, make_ring
+from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
 from attnmon.outbox import Draft, Outbox, RingFull, Tally
 from attnmon.places import Place
 from attnmon.progress import Progress
-from attnmon.reduce import RingWriter, choose_heads
+from attnmon.scribe import Scribe
 from attnmon.settings import Settings
-from attnmon.tokens import Tokens, read_tokens
 
 logger = logging.getLogger("attnmon")
 
 PROGRESS_AFTER_SECONDS = 1.0
 LONGEST_ERROR = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When in the training a capture is made."""
-
-    step: int
-    by_epoch: bool
-    epoch: int | None
-    loss: float | Tensor | None
-    lr: float | None
-    tokens: Tokens = None
-
-
-class NotSeen(Exception):
-    """This step's attention was not looked at, and cannot be any more."""
-
-
-About = tuple[int, SeenIn]
-"""Of a capture: the sample's index in the batch, and in which forward it was seen."""
-
-
-@dataclass(eq=False)
-class Taken:
-    """A capture before it is announced; what is not announced is given back."""
-
-    draft: Draft
-    sample: int
-    seen_in: SeenIn = "probe"
-
-    @property
-    def about(self) -> About:
-        return self.sample, self.seen_in
-
-    def keep(self) -> Draft:
-        """Take the draft out: it is not given back at the end of the `with`."""
-        kept, self.draft = self.draft, self.draft.emptied()
-        return kept
-
-    def __enter__(self) -> "Taken":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.draft.discard()
-
-
-@dataclass(frozen=True, slots=True)
-class UnderWay:
-    """A capture whose copies have not landed yet."""
-
-    flight: Flight
-    moment: Moment
-    about: About
-    draft: Draft
 
 
 class Handover:
@@ -106,7 +51,7 @@ class Handover:
         self._under_way: list[UnderWay] = []
         self._renderer: Renderer | Attached | None = None
         self._outbox: Outbox | None = None
-        self._writer: RingWriter | None = None
+        self._scribe: Scribe | None = None
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
             self.guard.off = "ATTNMON_DISABLE is set"
         elif not settings.takes_part:
@@ -125,40 +70,14 @@ class Handover:
             self._outbox = Outbox(
                 ring, self._renderer.channel, self.tally, wait=self._settings.on_full == "wait"
             )
-            self._writer = RingWriter(ring)
-            self._outbox.open(self._setup(ring.nbytes))
+            self._scribe = Scribe(ring, self.guard)
+            self._outbox.open(_setup(self._settings, ring))
         except (RingError, LaunchError, ChannelClosed, OSError) as error:
             if ring is not None:
                 ring.close_descriptor()
             self.guard.switch_off(str(error))
             return
         _open_handovers.add(self)
-
-    def _setup(self, ring_bytes: int) -> Setup:
-        settings = self._settings
-        return Setup(
-            save_dir=str(settings.save_dir),
-            pictures=settings.pictures,
-            statistics_files=settings.statistics_files,
-            heads=settings.heads,
-            raw_weights=settings.save_raw_weights,
-            tensorboard=settings.use_tensorboard,
-            workers=settings.max_workers,
-            statistics_queries=settings.statistics_queries,
-            pooling=settings.pooling,
-            color_top=1.0 if settings.color_scale == "fixed" else None,
-            image_format=settings.image_format,
-            ring_bytes=ring_bytes,
-            slot_bytes=SLOT_BYTES,
-            trainer_pid=self._owner,
-            rank=settings.rank,
-            world_size=settings.world_size,
-            versions=(
-                ("attnmon", __version__),
-                ("python", platform.python_version()),
-                ("torch", torch.__version__),
-            ),
-        )
 
     # While training
 
@@ -183,8 +102,8 @@ class Handover:
             with self._counted(moment), take() as taken:
                 if not taken.draft.attentions:
                     self.tally.captured -= 1  # there was nothing to see, and that was said
-                elif self._writer is not None and self._writer.device_copies.busy:
-                    self._under_way.append(self._flight_of(moment, taken, self._writer))
+                elif self._copies is not None and self._copies.busy:
+                    self._under_way.append(_take_off(moment, taken, self._copies))
                 else:
                     self._announce(self._outbox, moment, taken.about, taken.draft)
         except NotSeen:
@@ -219,17 +138,21 @@ class Handover:
             self.tally.hook_seconds += time.perf_counter() - started
 
     def _announce(self, outbox: Outbox, moment: Moment, about: About, draft: Draft) -> None:
-        message = self._message(moment, about, draft)
+        assert self._scribe is not None
+        accounts = self.tally.as_message(outbox.pending)
+        message = self._scribe.message(self._sequence, moment, about, draft, accounts)
         self._sequence += 1
         outbox.announce(message, draft)
         self.guard.succeeded()
 
-    def _flight_of(self, moment: Moment, taken: Taken, writer: RingWriter) -> "UnderWay":
-        """What is to be announced when its copies have landed, and the loss with it."""
-        loss = moment.loss
-        if isinstance(loss, Tensor) and loss.device.type != "cpu":
-            moment = replace(moment, loss=writer.device_copies.scalar(loss.detach()))
-        return UnderWay(writer.device_copies.depart(), moment, taken.about, taken.keep())
+    def put(self, place: Place, seen: Observation, draft: Draft) -> None:
+        """Copy one layer's attention of one sample into the ring."""
+        assert self._scribe is not None
+        self._scribe.put(place, seen, draft)
+
+    @property
+    def _copies(self) -> DeviceCopies | None:
+        return None if self._scribe is None else self._scribe.ring_writer.device_copies
 
     def announce_landed(self, *, wait: bool = False) -> None:
         """Announce what has come from the device in the meantime, in the order of the steps."""
@@ -248,93 +171,6 @@ class Handover:
         self.tally.failed += 1
         self.tally.failed_here += 1
         self.tally.error = why[:LONGEST_ERROR]
-
-    def put(self, place: Place, seen: Observation, draft: Draft) -> None:
-        """Copy one layer's attention of one sample into the ring."""
-        draft.attentions.append(self._written(place, seen, draft))
-
-    def _written(self, place: Place, seen: Observation, draft: Draft) -> Attention:
-        assert self._writer is not None
-        if not seen.queries or not seen.keys:
-            raise ValueError(
-                f"{seen.name or 'the attention'} is empty: {seen.queries} queries and {seen.keys} "
-                "keys; look at how this batch was made"
-            )
-        if seen.is_on_cpu:
-            seen = with_evident_mask(seen)
-        chosen = choose_heads(
-            place.heads,
-            weights=seen.weights,
-            query=seen.query,
-            key=seen.key,
-            bias=seen.bias,
-            sinks=seen.sinks,
-        )
-        error = measured_error(seen)
-        return Attention(
-            name=place.name.encode("utf-8", "backslashreplace").decode(),  # also of what is no text
-            stack=place.role.stack,
-            layer=place.layer,
-            type=place.role.type,
-            source=seen.source,
-            heads=place.heads,
-            **self._writer.write(chosen, draft),
-            scale=float(seen.scale),
-            causal=bool(seen.causal),
-            softcap=float(seen.softcap),
-            note=seen.note or doubt(seen, error),
-            error=error,
-        )
-
-    def _message(self, moment: Moment, about: About, draft: Draft) -> Capture:
-        assert self._outbox is not None
-        encoder_tokens, decoder_tokens = self._tokens(moment, draft)
-        return Capture(
-            sequence=self._sequence,
-            step=moment.step,
-            by_epoch=moment.by_epoch,
-            epoch=None if moment.epoch is None else int(moment.epoch),
-            loss=self._loss(moment),
-            lr=self._number("lr", moment.lr),
-            timestamp=time.time(),
-            sample=about[0],
-            seen_in=about[1],
-            slots=tuple(draft.slots),
-            attentions=tuple(draft.attentions),
-            accounts=self.tally.as_message(self._outbox.pending),
-            encoder_tokens=encoder_tokens,
-            decoder_tokens=decoder_tokens,
-        )
-
-    def _tokens(self, moment: Moment, draft: Draft) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Labels for the axes; without them a capture is still worth having."""
-        try:
-            return read_tokens(moment.tokens, draft.attentions)
-        except (TypeError, ValueError) as error:
-            self.guard.warn_once("tokens", f"{error}. The axes show positions instead.")
-            return (), ()
-
-    def _loss(self, moment: Moment) -> float | None:
-        loss = self._number("loss", moment.loss)
-        if loss is not None and not math.isfinite(loss):
-            self.guard.warn_once(
-                "loss",
-                f"the loss is {loss} at step {moment.step}; it is recorded as null. Look at the "
-                "pictures of the steps before, and at the learning rate.",
-            )
-        return loss
-
-    def _number(self, name: str, given: object) -> float | None:
-        """A capture is worth having without its loss, so what is no number is only said."""
-        if given is None:
-            return None
-        try:
-            return float(given.detach() if isinstance(given, Tensor) else given)  # type: ignore[arg-type]
-        except (TypeError, ValueError, RuntimeError) as error:
-            self.guard.warn_once(
-                f"{name} is no number", f"{name}: give one number ({error}); it is recorded as null"
-            )
-            return None
 
     def collect(self) -> None:
         """Take what the renderer has said since; never waits."""
@@ -402,9 +238,9 @@ class Handover:
         if self._outbox is not None:
             self._pending = self._unsettled()
             self._outbox.forget()
-        if self._writer is not None:
-            self._writer.device_copies.release()
-        self._outbox = self._writer = self._renderer = None
+        if self._copies is not None:
+            self._copies.release()
+        self._outbox = self._scribe = self._renderer = None
 
     def accounts(self) -> dict[str, Any]:
         """captured == rendered + dropped + failed + pending, always."""
@@ -462,11 +298,45 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
+def _setup(settings: Settings, ring: Ring) -> Setup:
+    return Setup(
+        save_dir=str(settings.save_dir),
+        pictures=settings.pictures,
+        statistics_files=settings.statistics_files,
+        heads=settings.heads,
+        raw_weights=settings.save_raw_weights,
+        tensorboard=settings.use_tensorboard,
+        workers=settings.max_workers,
+        statistics_queries=settings.statistics_queries,
+        pooling=settings.pooling,
+        color_top=1.0 if settings.color_scale == "fixed" else None,
+        image_format=settings.image_format,
+        ring_bytes=ring.nbytes,
+        slot_bytes=SLOT_BYTES,
+        trainer_pid=os.getpid(),
+        rank=settings.rank,
+        world_size=settings.world_size,
+        versions=(
+            ("attnmon", __version__),
+            ("python", platform.python_version()),
+            ("torch", torch.__version__),
+        ),
+    )
+
+
 def _renderer(where: str) -> Renderer | Attached:
     """One of its own, or the one that listens at the usual place or at this path."""
     if where == "own":
         return launch.start()
     return attach("" if where == "attach" else where)
+
+
+def _take_off(moment: Moment, taken: Taken, copies: DeviceCopies) -> UnderWay:
+    """What is to be announced when its copies have landed, and the loss with it."""
+    loss = moment.loss
+    if isinstance(loss, Tensor) and loss.device.type != "cpu":
+        moment = replace(moment, loss=copies.scalar(loss.detach()))
+    return UnderWay(copies.depart(), moment, taken.about, taken.keep())
 
 
 def _dropped(moment: Moment, error: RingFull) -> str:

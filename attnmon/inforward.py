@@ -8,7 +8,8 @@ from torch import Tensor
 
 from attnmon.capture import Inputs, Observation, Sighting, compilations
 from attnmon.device import is_recording_a_graph
-from attnmon.handover import Handover, Taken
+from attnmon.handover import Handover
+from attnmon.moment import Taken
 from attnmon.places import Key, Place
 
 

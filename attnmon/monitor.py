@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from attnmon import settings
 from attnmon.budget import Budget
 from attnmon.capture import given, tensors_in
-from attnmon.handover import Handover, Moment
+from attnmon.handover import Handover
+from attnmon.moment import Moment
 from attnmon.outbox import Tally
 from attnmon.places import Coverage
 from attnmon.schedule import Schedule

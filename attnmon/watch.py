@@ -32,9 +32,10 @@ from attnmon.capture import (
     unwrap,
 )
 from attnmon.guard import logger
-from attnmon.handover import Handover, NotSeen, Taken
+from attnmon.handover import Handover
 from attnmon.inforward import Held, InForward
 from attnmon.link.messages import SeenIn
+from attnmon.moment import NotSeen, Taken
 from attnmon.places import Choice, Coverage, Key, Place, table
 from attnmon.recorded import Recorder
 from attnmon.settings import Settings

@@ -3,10 +3,15 @@
 Each test is one fault: real processes, real signals, real disks.
 """
 
+import contextlib
+import errno
 import functools
 import io
 import logging
 import os
+import random
+import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +25,17 @@ from typing import Any
 import pytest
 import torch
 from models import LanguageModel, batch
-from outputs import check_outputs, history, summary
+from outputs import check_outputs, history, summary, tensorboard
 from safetensors.torch import load
 
-from attnmon import TrainingAttentionMonitor
+from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.guard import Guard, logger
+from attnmon.link.channel import Channel
+from attnmon.link.messages import Accounts
+from attnmon_renderer import children, tasks
+from attnmon_renderer.children import Child
+from attnmon_renderer.crew import FRUITLESS_DEATHS, Crew
+from attnmon_renderer.tasks import LONGEST_ERROR, Record, Standing, in_a_line
 
 
 class Preempted(Exception):
@@ -344,3 +355,145 @@ def test_names_and_paths_that_are_no_text(tmp_path: Path) -> None:
     assert summary(folder)["rendered"] == 1
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     load((folder / "step_0" / "attention_weights.safetensors").read_bytes())
+
+
+def pids(folder: Path) -> list[int]:
+    """The renderer's processes, its supervisor first, as the summary tells them."""
+    found: list[int] = summary(folder)["pids"]
+    return found
+
+
+def until_rendered(folder: Path, captures: int) -> None:
+    deadline = time.monotonic() + 20
+    while not (folder / "summary.json").exists() or summary(folder)["rendered"] < captures:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_supervisor_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its children end, what it had not settled counts as failed, and the training goes on."""
+    model = LanguageModel()
+    monitor = TrainingAttentionMonitor(tmp_path, 1, max_overhead=None)
+    monitor.log_attention(model, batch(), step=0)
+    until_rendered(tmp_path, 1)
+    for step in range(1, 4):
+        monitor.log_attention(model, batch(), step=step)
+    os.kill(pids(tmp_path)[0], signal.SIGKILL)
+    time.sleep(0.5)
+    monitor.log_attention(model, batch(), step=4)
+    accounts = monitor.close()
+    settled = accounts["rendered"] + accounts["dropped"] + accounts["failed"]
+    assert (accounts["captured"], accounts["pending"]) == (settled, 0)
+    assert "the renderer has gone" in caplog.text
+    wait_for_the_end(tmp_path)
+    last = summary(tmp_path)
+    assert last["state"] == "renderer lost"
+    assert last["captured"] == last["rendered"] + last["dropped"] + last["failed"]
+
+
+def test_children_are_killed_at_any_moment(tmp_path: Path) -> None:
+    """Each capture is drawn or counted, every file is whole, and no half-written one stays."""
+    model, chance = LanguageModel(), random.Random(0)
+    monitor = TrainingAttentionMonitor(
+        tmp_path, 1, None, ["heatmap", "multi_head", "statistics"], max_overhead=None
+    )
+    monitor.log_attention(model, batch(), step=0)
+    until_rendered(tmp_path, 1)
+    for step in range(1, 13):
+        monitor.log_attention(model, batch(), step=step)
+        time.sleep(chance.random() * 0.2)
+        for victim in chance.sample(pids(tmp_path)[1:], 1):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+    accounts = monitor.close()
+    assert accounts["captured"] == 13 == accounts["rendered"] + accounts["failed"]
+    check_outputs(tmp_path)
+    lines = [line["metadata"]["step"] for line in history(tmp_path)]
+    assert lines == sorted(set(lines)), "in order, and none twice"
+
+
+def test_events_deleted_in_the_middle_of_a_run_are_begun_anew(tmp_path: Path) -> None:
+    model = LanguageModel()
+    with LightweightAttentionMonitor(tmp_path, 1) as monitor:
+        monitor.log_attention(model, batch(), step=0, loss=1.0)
+        until_rendered(tmp_path, 1)
+        shutil.rmtree(tmp_path / "tensorboard")
+        monitor.log_attention(model, batch(), step=1, loss=1.0)
+    events = tensorboard(tmp_path)
+    assert [event.step for event in events.Scalars("train/loss")] == [1]
+
+
+def test_the_directory_is_deleted_or_taken_in_the_middle_of_a_run(tmp_path: Path) -> None:
+    model, folder = LanguageModel(), tmp_path / "out"
+    with TrainingAttentionMonitor(folder, 1) as monitor:
+        monitor.log_attention(model, batch(), step=0)
+        until_rendered(folder, 1)
+        shutil.rmtree(folder)
+        monitor.log_attention(model, batch(), step=1)
+        until_rendered(folder, 2)
+        (folder / "step_2").write_text("a file of the user's")
+        monitor.log_attention(model, batch(), step=2)
+        monitor.log_attention(model, batch(), step=3)
+    check_outputs(folder)
+    assert (summary(folder)["rendered"], summary(folder)["failed"]) == (3, 1)
+    lines = history(folder)
+    assert [line["metadata"]["step"] for line in lines] == [1, 2, 3], "what could be is there"
+    assert "FileExistsError" in lines[1]["error"]
+    assert (folder / "step_2").read_text() == "a file of the user's"
+
+
+def test_acknowledgements_find_the_training_busy_elsewhere(tmp_path: Path) -> None:
+    """More than its socket holds: the renderer does not leave before all have been taken."""
+    ran = run(
+        f"""
+        import time
+        from attnmon import launch
+        small = "import attnmon.link.channel; attnmon.link.channel._SEND_BUFFER = 2304; "
+        launch._BOOT = launch._BOOT.replace("from attnmon_r", small + "from attnmon_r")
+        model = LanguageModel()
+        monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None)
+        for step in range(30):
+            monitor.log_attention(model, batch(), step=step)
+        time.sleep(4)
+        accounts = monitor.close()
+        assert accounts["rendered"] == accounts["captured"] == 30, accounts
+        """
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    check_outputs(tmp_path)
+
+
+def test_one_worker_goes_on_where_there_is_no_room_for_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = Channel.pair()
+    room = iter([Child("worker", 0, ours)])
+
+    def fork(*given: Any) -> Child:
+        for child in room:
+            return child
+        raise BlockingIOError(errno.EAGAIN, "no room for a process")
+
+    monkeypatch.setattr(children, "fork", fork)
+    lost: list[str] = []
+    with selectors.DefaultSelector() as selector:
+        crew = Crew(
+            "worker", 2, print, set(), selector, lambda *_: None, lambda _, how: lost.append(how)
+        )
+        worker = crew.idle()
+        assert worker is not None
+        worker.give(0)
+        assert [crew.idle() for _ in range(9)] == [None] * 9
+        assert len(lost) == FRUITLESS_DEATHS, "it is not tried for ever"
+        assert not crew.exhausted, "captures would be given up while a worker is drawing"
+    ours.close()
+    theirs.close()
+
+
+def test_errors_without_end_still_fit_a_message() -> None:
+    line = in_a_line([f"picture {n}: OSError: [Errno 28] {'é' * 100}" for n in range(1000)])
+    assert len(line) <= LONGEST_ERROR
+    assert line.startswith("picture 0: OSError")
+    assert "1000 errors" in line
+    standing = Standing(Accounts(), 0, 0, "running", (), (("語" * LONGEST_ERROR),) * 11)
+    tasks.encode(Record(standing, 0, line))

@@ -30,6 +30,8 @@ class Child:
         self.channel = channel
         self.task: int | None = None
         self.completed = 0
+        self.exit_code: int | None = None
+        """Once it is buried."""
         self._cpu_at_start = 0.0
         self._last_cpu = 0.0
         self._last_sign_of_life = time.monotonic()
@@ -71,7 +73,7 @@ class Child:
             _, status = os.waitpid(self.pid, 0)
         except ChildProcessError:
             return f"the {self.role} is gone"
-        code = os.waitstatus_to_exitcode(status)
+        self.exit_code = code = os.waitstatus_to_exitcode(status)
         if code < 0:
             return f"the {self.role} was killed by {signal.Signals(-code).name}"
         return f"the {self.role} exited with {code}" + _last_words()

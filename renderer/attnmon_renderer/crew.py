@@ -39,17 +39,21 @@ class Crew:
 
     @property
     def exhausted(self) -> bool:
-        """Whether they have died so often that no more are recruited."""
-        return self._deaths_in_a_row >= FRUITLESS_DEATHS
+        """Whether none is left, and they died so often that no more are recruited."""
+        return not self.members and self._too_many_deaths
 
     def idle(self) -> Child | None:
         """One that is free to work, recruited if there may be one more; None if there may not."""
         for child in self.members:
             if child.task is None:
                 return child
-        if len(self.members) < self._size and not self.exhausted:
+        if len(self.members) < self._size and not self._too_many_deaths:
             return self._recruit()
         return None
+
+    @property
+    def _too_many_deaths(self) -> bool:
+        return self._deaths_in_a_row >= FRUITLESS_DEATHS
 
     def tell(self, child: Child, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         """Send; a child that does not take it is as good as dead, and its end will be heard."""

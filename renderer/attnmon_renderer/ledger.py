@@ -13,8 +13,11 @@ worker down twice is not tried a third time.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import islice
 
 TRIES = 2
+AHEAD = 64
+"""How far drawing may run ahead of recording; what is drawn waits in memory, as open files."""
 
 
 class State(Enum):
@@ -85,7 +88,8 @@ class Ledger:
         return sequence in self._entries
 
     def next_to_draw(self) -> Entry | None:
-        return next((entry for entry in self if entry.state is State.WAITING), None)
+        oldest = islice(self, AHEAD)
+        return next((entry for entry in oldest if entry.state is State.WAITING), None)
 
     def next_to_record(self) -> Entry | None:
         """The oldest capture, once it is drawn: recording keeps the order of the steps."""

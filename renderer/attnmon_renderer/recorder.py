@@ -6,6 +6,7 @@ answers only when what it was given is on disk.
 
 import select
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from attnmon_renderer.sinks.over_time import Animations, Timeline
 from attnmon_renderer.sinks.statistics import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
-from attnmon_renderer.tasks import Record, Recorded
+from attnmon_renderer.tasks import Record, Recorded, Standing
 
 
 def record(channel: Channel, setup: Setup) -> None:
@@ -50,6 +51,7 @@ class Recorder:
         self._history = History(save_dir / "history.jsonl")
         self._summary = Summary(save_dir / "summary.json", setup)
         self._tensorboard = TensorBoard(save_dir / "tensorboard") if setup.tensorboard else None
+        self._standing: Standing | None = None
         self._over_time: dict[str, Animations | Timeline] = {}
         if "animation" in setup.pictures:
             self._over_time["animations"] = Animations(save_dir / "animations")
@@ -61,8 +63,9 @@ class Recorder:
         errors: list[str] = []
         if made is not None:
             self._write_results(made, task.error, errors)
+        self._standing = task.standing
         _attempt(errors, "summary.json", self._summary.write, task.standing)
-        return "; ".join(errors)
+        return tasks.in_a_line(errors)
 
     def _write_results(self, made: Results, error: str, errors: list[str]) -> None:
         if self._statistics_files:
@@ -75,8 +78,19 @@ class Recorder:
             _attempt(errors, name, pictures.write, made)
 
     def close(self) -> None:
+        """The end; when nobody has said how the run ended, the supervisor was lost."""
+        last = self._standing
+        if last is not None and last.state in ("running", "finishing"):
+            self._summary.write(_cut_short(last))
         if self._tensorboard is not None:
             self._tensorboard.close()
+
+
+def _cut_short(standing: Standing) -> Standing:
+    """How a run stands whose supervisor has died: what it had not settled has failed."""
+    trainer = standing.trainer
+    failed = trainer.captured - trainer.dropped - trainer.failed - standing.rendered
+    return replace(standing, state="renderer lost", failed=failed, pids=())
 
 
 def _attempt(errors: list[str], what: str, write: Callable[..., None], *given: Any) -> None:

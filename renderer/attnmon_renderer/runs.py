@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _TAIL_BYTES = 1 << 20
-ENDED = ("closed", "trainer lost", "renderer stopped")
+ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost")
 """States after which nothing more is written."""
 
 

@@ -21,13 +21,14 @@ from attnmon_renderer import priority, tasks
 from attnmon_renderer.children import Child
 from attnmon_renderer.crew import Crew
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
-from attnmon_renderer.tasks import Drawn, Record, Recorded, Standing, Task
+from attnmon_renderer.tasks import LONGEST_ERROR, Drawn, Record, Recorded, Standing, Task
 
 TICK_SECONDS = 2.0
 """How often a child that is at work is looked at; with nobody at work nothing wakes up."""
+FULL_SECONDS = 0.1
+"""How soon to try again when the training process has not read what it was told before."""
 FAREWELL_SECONDS = 30.0
-KEPT_ERRORS = 20
-LONGEST_ERROR = 1000
+KEPT_ERRORS = 10
 
 
 def serve(descriptor: int) -> None:
@@ -108,7 +109,7 @@ class Supervisor:
             self._record()
             self._say()
             self._report()
-            if self._outcome and not len(self._ledger):
+            if self._outcome and not len(self._ledger) and not self._to_say:
                 break
             for key, _ in self._selector.select(self._patience()):
                 key.data()
@@ -118,7 +119,9 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """With nothing to do, nothing wakes the renderer but a message."""
-        return TICK_SECONDS if len(self._ledger) or self._to_say else None
+        if self._to_say:
+            return FULL_SECONDS
+        return TICK_SECONDS if len(self._ledger) else None
 
     # The training process
 
@@ -201,13 +204,15 @@ class Supervisor:
         entry = self._ledger[drawn.sequence]
         entry.error, entry.notices = drawn.error, drawn.notices
         entry.results = packet.descriptors[0] if packet.descriptors else -1
+        if not entry.error and entry.results < 0:
+            entry.error = "the results were lost on the way: no descriptor was left for them"
         entry.move("drawn")
         worker.finish()
 
     def _worker_lost(self, worker: Child | None, how: str) -> None:
         self._standing_is_news = True
         if worker is None:
-            self._errors.append(how)
+            self._errors.append(how[:LONGEST_ERROR])
         elif worker.task is not None:
             self._ledger.lose(self._ledger[worker.task], how)
 
@@ -240,7 +245,7 @@ class Supervisor:
     def _recorder_lost(self, recorder: Child | None, how: str) -> None:
         self._standing_is_news = True
         if recorder is None:
-            self._errors.append(how)
+            self._errors.append(how[:LONGEST_ERROR])
         elif recorder.task is not None:
             entry = self._ledger[recorder.task]
             entry.move("lose")
@@ -254,9 +259,7 @@ class Supervisor:
         if entry.error:
             self._errors.append(_in_words(entry))
             self._standing_is_news = True
-        self._to_say.append(
-            Acknowledgement(entry.sequence, entry.error[:LONGEST_ERROR], entry.notices)
-        )
+        self._to_say.append(Acknowledgement(entry.sequence, entry.error, entry.notices))
 
     def _standing(self) -> Standing:
         members = self._workers.members + self._recorders.members
@@ -285,13 +288,20 @@ class Supervisor:
             worker.kill()  # idle: everything is drawn
             worker.bury()
         self._workers.members.clear()
-        recorder = self._recorders.idle()
-        if recorder is not None:
-            last = replace(self._standing(), state=self._outcome, pids=())
-            self._recorders.tell(recorder, tasks.encode(Record(last)))
-            recorder.channel.end_sending()
-            _wait_for_end(recorder.channel)
-            recorder.bury()
+        for _ in range(TRIES):
+            recorder = self._recorders.idle()
+            if recorder is None or self._dismiss(recorder):
+                return
+
+    def _dismiss(self, recorder: Child) -> bool:
+        """Let it write the last summary and end; whether it did."""
+        last = replace(self._standing(), state=self._outcome, pids=())
+        self._recorders.tell(recorder, tasks.encode(Record(last)))
+        recorder.channel.end_sending()
+        _wait_for_end(recorder.channel)
+        self._recorders.members.remove(recorder)
+        recorder.bury()
+        return recorder.exit_code == 0
 
 
 def tell_above(above: Channel, news: Task) -> None:

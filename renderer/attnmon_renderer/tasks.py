@@ -8,10 +8,22 @@ recorder   → supervisor  Recorded
 supervisor → standalone renderer   Serving  Standing …  or Refused
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnmon.link.messages import Accounts
 from attnmon.link.schema import Schema
+
+LONGEST_ERROR = 1000
+"""Characters of one capture's errors: a message holds those of several."""
+
+
+def in_a_line(errors: Sequence[str]) -> str:
+    """All that went wrong with a capture; of a full disk, the beginning says enough."""
+    line = "; ".join(errors)
+    if len(line) <= LONGEST_ERROR:
+        return line
+    return f"{line[: LONGEST_ERROR - 40]} … ({len(errors)} errors in all)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +44,7 @@ class Standing:
     failed: int
     state: str
     """ "running"; "finishing" what was announced; then "closed" in order, "trainer lost", or
-    "renderer stopped" by hand."""
+    "renderer stopped" by hand; "renderer lost" when its supervisor died."""
     pids: tuple[int, ...]
     errors: tuple[str, ...]
     """The latest, oldest first."""

@@ -48,7 +48,7 @@ def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Re
     try:
         return _process(capture, setup, ring)
     except Exception as error:
-        return Drawn(capture.sequence, _in_words(error)), None
+        return Drawn(capture.sequence, tasks.in_a_line([_in_words(error)])), None
 
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
@@ -64,7 +64,7 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
         except Exception as error:
             errors.append(f"{raw.NAME}: {_in_words(error)}")
     notices = statistics.notices(capture, surveys)
-    return Drawn(capture.sequence, "; ".join(errors), notices), made
+    return Drawn(capture.sequence, tasks.in_a_line(errors), notices), made
 
 
 def _survey(layer: LayerAttention, setup: Setup) -> Survey:

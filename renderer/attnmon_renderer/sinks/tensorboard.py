@@ -47,6 +47,8 @@ class TensorBoard:
             self._writer = None
 
     def _open(self) -> Any:
+        if self._writer is not None and not os.path.exists(self._writer.path):
+            self.close()  # somebody has deleted it: what is written there, nobody would ever see
         if self._writer is None:
             record_writer = _load()
             from tensorboardX.proto import event_pb2

@@ -52,6 +52,8 @@ class Tally:
     """Before or after they were announced."""
     failed_here: int = 0
     """Of these, before."""
+    error: str = ""
+    """The latest of those."""
     hook_seconds: float = 0.0
     last_step: int | None = None
     interval: int = 0
@@ -72,6 +74,7 @@ class Tally:
             captured=self.captured,
             dropped=self.dropped,
             failed=self.failed_here,
+            error=self.error,
             hook_seconds=self.hook_seconds,
             steps=self.steps,
             last_step=self.last_step,

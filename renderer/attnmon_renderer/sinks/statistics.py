@@ -10,6 +10,9 @@ from attnmon.link.messages import Attention, Capture, Setup
 from attnmon_renderer import files, layout
 from attnmon_renderer.pooling import Survey
 
+MOST_ROW_SUM_ERROR = 1e-2
+"""Half precision rounds weights; more than this is no softmax."""
+
 
 def document(capture: Capture, setup: Setup, surveys: Mapping[Attention, Survey]) -> dict[str, Any]:
     """What `statistics.json` and a line of `history.jsonl` hold."""
@@ -28,6 +31,10 @@ def scalars(capture: Capture, surveys: Mapping[Attention, Survey]) -> dict[str, 
         layout.scalar_tag(attention, name): getattr(survey.statistics, name)
         for attention, survey in surveys.items()
         for name in ("mean", "std")
+    } | {
+        layout.scalar_tag(attention, name): value
+        for attention, survey in surveys.items()
+        for name, value in _of_all_heads(survey).items()
     }
     accounts = capture.accounts
     return layers | {
@@ -37,22 +44,46 @@ def scalars(capture: Capture, surveys: Mapping[Attention, Survey]) -> dict[str, 
     }
 
 
+def _of_all_heads(survey: Survey) -> dict[str, float]:
+    """Of the statistics of the heads, those that tell a training in trouble; what is a number."""
+    heads = survey.statistics.heads
+    entropies = [value for value in heads["entropy"] if math.isfinite(value)]
+    logits = [value for value in heads["max_logit"] if math.isfinite(value)]
+    mean = {"entropy": math.fsum(entropies) / len(entropies)} if entropies else {}
+    return mean | ({"max_logit": max(logits)} if logits else {})
+
+
 def notices(capture: Capture, surveys: Mapping[Attention, Survey]) -> tuple[tuple[str, str], ...]:
-    """What the user should be told about these numbers."""
-    broken = [
-        f"{layout.title(attention)} ({attention.name})"
-        for attention, survey in surveys.items()
-        if survey.statistics.non_finite
-    ]
-    if not broken:
-        return ()
-    more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
-    text = (
-        f"attention is NaN or infinite at step {capture.step} in {broken[0]}{more}; it is marked "
-        "in the pictures and null in the JSON. Look for a loss or a learning rate that is too "
-        "high, or for rows that a mask leaves without any key."
-    )
-    return (("non_finite", text),)
+    """(kind, text): what the user should be told about these numbers."""
+    broken = [a for a, survey in surveys.items() if survey.statistics.non_finite]
+    uneven = [a for a, survey in surveys.items() if not _is_a_softmax(a, survey)]
+    found = []
+    if broken:
+        text = (
+            f"attention is NaN or infinite at step {capture.step} in {_named(broken)}; it is "
+            "marked in the pictures and null in the JSON. Look for a loss or a learning rate that is too "
+            "high, or for rows that a mask leaves without any key."
+        )
+        found.append(("non_finite", text))
+    if uneven:
+        text = (
+            f"rows of attention do not sum to 1 at step {capture.step} in {_named(uneven)}: give "
+            "weights as they are after the softmax and before dropout."
+        )
+        found.append(("row sums", text))
+    return tuple(found)
+
+
+def _is_a_softmax(attention: Attention, survey: Survey) -> bool:
+    """Only weights that were given can fail to be; with a sink they sum to less."""
+    statistics = survey.statistics
+    computed = attention.weights is None or attention.source != "recorded"
+    return computed or statistics.non_finite > 0 or statistics.row_sum_error < MOST_ROW_SUM_ERROR
+
+
+def _named(attentions: list[Attention]) -> str:
+    first = f"{layout.title(attentions[0])} ({attentions[0].name})"
+    return first if len(attentions) == 1 else f"{first} and {len(attentions) - 1} more"
 
 
 def write_statistics(folder: Path, content: dict[str, Any]) -> None:
@@ -73,6 +104,7 @@ def _metadata(capture: Capture) -> dict[str, Any]:
         "timestamp": capture.timestamp,
         "lr": capture.lr,
         "sample": capture.sample,
+        "seen_in": capture.seen_in,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from guide import code_in
 from outputs import check_outputs, history, summary
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,6 +21,7 @@ from attnmon.integrations.huggingface import AttentionCallback
 
 TEXT = "\n".join(pydoc_data.topics.topics.values()).encode()
 HEADS, LENGTH, EVALUATED_LENGTH = 4, 24, 17
+QUICK: Any = {"visualization_types": ["statistics"], "use_tensorboard": False}
 
 
 class Text(Dataset[dict[str, Tensor]]):
@@ -103,17 +105,28 @@ def test_a_training_is_watched_and_is_bitwise_the_same(tmp_path: Path) -> None:
     assert not any(module._forward_hooks for module in watched.model.modules())
 
 
+def test_the_guides_lines_run(tmp_path: Path) -> None:
+    prepared = trainer(tmp_path, max_steps=2)
+    given = {
+        "model": prepared.model,
+        "args": prepared.args,
+        "dataset": prepared.train_dataset,
+    }
+    exec(code_in("Hugging Face Trainer"), given)
+    assert steps_in(tmp_path / "attention_logs") == [1]
+
+
 def test_the_first_step_of_an_epoch_is_captured_though_its_number_is_not_due(
     tmp_path: Path,
 ) -> None:
-    callback = AttentionCallback(tmp_path / "logs", save_frequency=100, save_on_epochs=[1])
+    callback = AttentionCallback(tmp_path / "logs", save_on_epochs=[1], **QUICK)
     trainer(tmp_path, callback, max_steps=12).train()
     folders = {path.name for path in (tmp_path / "logs").glob("*step_*")}
     assert folders == {"step_1", "epoch_1_step_11"}
 
 
 def test_a_loss_that_was_not_logged_at_the_step_is_the_last_that_was(tmp_path: Path) -> None:
-    callback = AttentionCallback(save_frequency=4)
+    callback = AttentionCallback(save_frequency=4, **QUICK)
     done = trainer(tmp_path, callback, logging_steps=6, max_steps=12)
     done.train()
     losses = logged(done, "loss")
@@ -125,8 +138,10 @@ def test_a_loss_that_was_not_logged_at_the_step_is_the_last_that_was(tmp_path: P
 
 def test_a_resumed_training_goes_on_counting(tmp_path: Path) -> None:
     arguments = {"save_strategy": "steps", "save_steps": 6, "max_steps": 6}
-    trainer(tmp_path, AttentionCallback(save_frequency=4), **arguments).train()
-    resumed = trainer(tmp_path, AttentionCallback(save_frequency=4), **arguments | {"max_steps": 9})
+    trainer(tmp_path, AttentionCallback(save_frequency=4, **QUICK), **arguments).train()
+    resumed = trainer(
+        tmp_path, AttentionCallback(save_frequency=4, **QUICK), **arguments | {"max_steps": 9}
+    )
     resumed.train(resume_from_checkpoint=True)
     logs = tmp_path / "attention_logs"
     assert steps_in(logs) == [1, 4, 7, 8], "the first one after resuming, and 8"
@@ -143,7 +158,7 @@ class Interrupt(TrainerCallback):
 
 
 def test_a_training_that_was_interrupted_can_be_begun_again(tmp_path: Path) -> None:
-    callback = AttentionCallback(save_frequency=1)
+    callback = AttentionCallback(save_frequency=1, **QUICK)
     broken = trainer(tmp_path, callback, Interrupt(), max_steps=5)
     with pytest.raises(KeyboardInterrupt):
         broken.train()
@@ -168,7 +183,10 @@ def test_a_compiled_model_is_looked_at_with_the_batch_that_one_names(
     assert not (tmp_path / "off").exists()
     batch = {"input_ids": torch.tensor([list(TEXT[:LENGTH])])}
     callback = AttentionCallback(
-        tmp_path / "on", save_frequency=1, forward_fn=lambda model, enc, dec: model(**batch)
+        tmp_path / "on",
+        save_frequency=1,
+        forward_fn=lambda model, enc, dec: model(**batch),
+        **QUICK,
     )
     watched = trainer(tmp_path, callback, **compiled)
     watched.train()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from guide import code_in
 from models import CausalAttention, LanguageModel
 from outputs import check_outputs, history, summary
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from attnmon.integrations.lightning import AttentionCallback
 TREES = ("lightning.pytorch", "pytorch_lightning")
 TEXT = "\n".join(pydoc_data.topics.topics.values()).encode()
 HEADS, LENGTH, VALIDATED_LENGTH = 4, 24, 17
+QUICK: Any = {"visualization_types": ["statistics"], "use_tensorboard": False}
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -29,9 +31,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=TREES)
-def tree(request: pytest.FixtureRequest) -> Any:
-    return pytest.importorskip(request.param)
+@pytest.fixture
+def tree() -> Any:
+    return pytest.importorskip(TREES[0])
 
 
 def texts(samples: int, length: int) -> DataLoader[Tensor]:
@@ -115,11 +117,12 @@ def steps_in(folder: Path) -> list[int]:
     return [line["metadata"]["step"] for line in history(folder)]
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(("name", "parts"), [(TREES[0], 1), (TREES[1], 2)])
 def test_a_training_is_watched_and_is_bitwise_the_same(
-    tree: Any, parts: int, tmp_path: Path
+    name: str, parts: int, tmp_path: Path
 ) -> None:
     """With a sanity check before, validations between, and gradients accumulated."""
+    tree = pytest.importorskip(name)
     csv_logger = importlib.import_module(f"{tree.__name__}.loggers").CSVLogger
     options = {"accumulate_grad_batches": parts, "val_check_interval": 4}
     alone = fit(tree, tmp_path, **options)
@@ -154,9 +157,17 @@ def test_a_training_is_watched_and_is_bitwise_the_same(
     assert not any(part._forward_hooks for part in watched.modules())
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on these few lines
+def test_the_guides_lines_run(tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(code_in("Lightning"), {"module": module_of(tree), "loader": texts(8, LENGTH)})
+    [logs] = tmp_path.rglob("attention_logs")
+    assert steps_in(logs) == [0]
+
+
 def test_a_module_that_optimizes_by_itself_is_watched(tree: Any, tmp_path: Path) -> None:
     alone = fit(tree, tmp_path, module=module_of(tree, automatic=False))
-    callback = AttentionCallback(save_frequency=10)
+    callback = AttentionCallback(save_frequency=10, **QUICK)
     watched = fit(tree, tmp_path, callback, module=module_of(tree, automatic=False))
     assert watched.losses == alone.losses
     logs = tmp_path / "attention_logs"
@@ -173,7 +184,7 @@ def test_a_resumed_training_goes_on_counting(tree: Any, tmp_path: Path) -> None:
         saving = checkpoint(
             tmp_path, "at_{step}", every_n_train_steps=7, auto_insert_metric_name=False
         )
-        callback = AttentionCallback(save_frequency=4, save_on_epochs=None)
+        callback = AttentionCallback(save_frequency=4, save_on_epochs=None, **QUICK)
         fit(
             tree, tmp_path, callback, saving,
             enable_checkpointing=True, max_steps=last_step, ckpt_path=path,
@@ -202,7 +213,7 @@ def test_a_compiled_module_is_looked_at_beside_its_training(tree: Any, tmp_path:
         return torch.compile(module_of(tree), backend="eager")
 
     alone = fit(tree, tmp_path, module=compiled(), max_steps=6)
-    callback = AttentionCallback(save_frequency=2)
+    callback = AttentionCallback(save_frequency=2, **QUICK)
     watched = fit(tree, tmp_path, callback, module=compiled(), max_steps=6)
     assert watched.losses == alone.losses
     assert steps_in(tmp_path / "attention_logs") == [0, 2, 4]
@@ -210,7 +221,7 @@ def test_a_compiled_module_is_looked_at_beside_its_training(tree: Any, tmp_path:
 
 def test_a_copy_has_the_settings_and_no_monitor(tree: Any, tmp_path: Path) -> None:
     """As it is sent to processes that are spawned."""
-    callback = AttentionCallback(tmp_path / "logs", save_frequency=10)
+    callback = AttentionCallback(tmp_path / "logs", **QUICK)
     fit(tree, tmp_path, callback, max_steps=1)
     assert callback.monitor is not None
     for other in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):

@@ -1,14 +1,16 @@
 """Compiled models: seen in the probe, and neither compiled again nor run eagerly because of it."""
 
+import functools
 import warnings
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import flex_attention
 from torch.utils.checkpoint import checkpoint
 
-from attnmon.capture import Observation, discover, probe
+from attnmon.capture import Observation, compilations, discover, probe, reaches_compiled
 
 WIDTH, HEADS = 16, 4
 Compile = Callable[[nn.Module], nn.Module]
@@ -121,3 +123,95 @@ def test_discovery_says_whether_the_forward_is_compiled(
     build: Callable[[], nn.Module], compiled: bool
 ) -> None:
     assert discover(build(), torch.randn(3, 5, WIDTH), None, fail).compiled == compiled
+
+
+@torch.compile(backend="eager")
+def twice(x: Tensor) -> Tensor:
+    return x * 2
+
+
+def thrice(x: Tensor) -> Tensor:
+    return x + twice(x)
+
+
+@functools.wraps(thrice)
+def wrapped(x: Tensor) -> Tensor:
+    return thrice(x)
+
+
+def squared(x: Tensor) -> Tensor:
+    return x * x
+
+
+class Naming(Model):
+    """Its forward names a function that calls a compiled one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return wrapped(super().forward(x))
+
+
+class Method(Model):
+    def forward(self, x: Tensor) -> Tensor:
+        def inner(y: Tensor) -> Tensor:
+            return self.helper(y)
+
+        return inner(super().forward(x))
+
+    @torch.compile(backend="eager")
+    def helper(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
+class Holding(Model):
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self.held = function
+
+
+class Flex(Model):
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = flex_attention(x, x, x)
+        return mixed
+
+
+class Plain(Model):
+    def forward(self, x: Tensor) -> Tensor:
+        return squared(super().forward(x))
+
+
+class NotCompiled(Model):
+    forward = torch.compiler.disable(Model.forward)
+
+
+@pytest.mark.parametrize(
+    ("build", "reaches"),
+    [
+        (Naming, True),
+        (Method, True),
+        (Flex, True),
+        (lambda: Holding(twice), True),
+        (lambda: Holding([squared, functools.partial(twice)]), True),
+        (lambda: Holding({"mix": Method().helper}), True),
+        (lambda: nn.Sequential(Model(), Naming()), True),
+        (Plain, False),
+        (NotCompiled, False),
+        (lambda: Holding([squared]), False),
+        (lambda: nn.Transformer(WIDTH, HEADS, batch_first=True), False),
+    ],
+)
+def test_compiled_functions_are_found_without_running_them(
+    build: Callable[[], nn.Module], reaches: bool
+) -> None:
+    before = compilations()
+    assert reaches_compiled(build()) == reaches
+    assert compilations() == before
+
+
+def test_what_is_compiled_is_counted() -> None:
+    model, x = torch.compile(nn.Linear(3, 3), backend="eager"), torch.ones(1, 3)
+    before = compilations()
+    model(x)
+    once = compilations()
+    assert once > before
+    model(x)
+    assert compilations() == once

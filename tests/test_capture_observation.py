@@ -37,6 +37,27 @@ def test_a_sample_is_a_view_without_the_batch() -> None:
     assert torch.equal(sample.of_sample(0).query, query[2])
 
 
+@pytest.mark.parametrize(
+    ("batch", "sample", "samples", "index", "windows"),
+    [
+        (3, 2, 3, 2, 0),
+        (12, 2, 3, 8, 4),  # the first of the third sample's windows
+        (4, 0, 1, 0, 4),
+        (1, 0, 1, 0, 0),
+        (3, 1, 0, 1, 0),  # of how many samples is not known
+        (3, 7, 0, 2, 0),
+        (3, 1, 2, 1, 0),  # no whole number of windows
+    ],
+)
+def test_one_sample_of_a_batch_is_its_first_window(
+    batch: int, sample: int, samples: int, index: int, windows: int
+) -> None:
+    query = torch.randn(batch, 2, 4, 8)
+    one = seen(query=query, key=query).of_one(sample, samples)
+    assert torch.equal(one.query, query[index])
+    assert one.note == (f"only the first of {windows} windows of this sample" if windows else "")
+
+
 CAUSAL = {
     "a triangle of booleans": triangle(),
     "of the least number": torch.zeros(4, 4).masked_fill(~triangle(), NEGATIVE),

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from attnmon import TrainingAttentionMonitor
+from attnmon.capture import compilations
 
 RAW = "attention_weights.safetensors"
 
@@ -303,6 +305,89 @@ def test_a_compiled_model_is_probed_and_never_compiled_again(how: str, tmp_path:
     assert [[row["name"] for row in line["decoder"]] for line in lines] == [
         ["blocks.0", "blocks.1"]
     ] * 4
+
+
+@torch.compile(backend="aot_eager")
+def sharpened(logits: Tensor) -> Tensor:
+    return logits.relu() * 2
+
+
+class WithCompiledFunction(LanguageModel):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return sharpened(super().forward(tokens))
+
+
+class Hiding(LanguageModel):
+    """What it calls is found only while it runs."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        function: Any = globals()["".join(["sharp", "ened"])]
+        logits: Tensor = function(super().forward(tokens))
+        return logits
+
+
+def trained(model: nn.Module, monitor: TrainingAttentionMonitor, steps: int) -> list[int]:
+    """How much was compiled by the end of each step."""
+    monitor.attach(model)
+    counts = []
+    for step in range(steps):
+        tokens = batch(seed=step)
+        step_of(model, tokens)
+        monitor.log_attention(model, tokens, step=step)
+        counts.append(compilations())
+    return counts
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which the compiler reads
+def test_an_attached_model_that_names_a_compiled_function_is_probed(tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    step_of(WithCompiledFunction(), batch())
+    before = compilations()
+    with no_recompilation(), TrainingAttentionMonitor(tmp_path, 2) as monitor:
+        counts = trained(WithCompiledFunction(), monitor, 5)
+    assert counts == [before] * 5
+    assert [line["metadata"]["step"] for line in history(tmp_path)] == [0, 2, 4]
+
+
+def test_a_forward_that_turns_out_to_be_compiled_is_left_alone_from_then_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is compiled once more, and once more without us, and never again."""
+    torch._dynamo.reset()
+    with warnings.catch_warnings(), TrainingAttentionMonitor(tmp_path, 1) as monitor:
+        warnings.simplefilter("ignore")  # of the compiler, about our code that it looks into
+        counts = trained(Hiding(), monitor, 5)
+    assert counts[0] < counts[1] == counts[-1]
+    assert [line["metadata"]["step"] for line in history(tmp_path)] == [0, 1, 2, 3, 4]
+    assert caplog.text.count("runs compiled code, which was compiled once more") == 1
+
+
+def test_a_block_around_compiled_code_is_looked_at_once(tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    model, counts = Hiding(), []
+    with warnings.catch_warnings(), TrainingAttentionMonitor(tmp_path, 1) as monitor:
+        warnings.simplefilter("ignore")
+        for step in range(4):
+            tokens = batch(seed=step)
+            with monitor.capture(step, tokens):
+                step_of(model, tokens)
+            monitor.log_attention(model, tokens, step=step)
+            counts.append(compilations())
+    assert counts[0] < counts[1] == counts[-1]
+    assert summary(tmp_path)["rendered"] == 4
+
+
+def test_where_neither_way_is_open_it_says_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = LanguageModel()
+    model.compile(backend="aot_eager")
+    with TrainingAttentionMonitor(tmp_path, 1, capture="forward") as monitor:
+        for step in range(3):
+            monitor.log_attention(model, batch(), step=step)
+    assert caplog.text.count("0 layers are captured") == 1
+    assert "use capture='auto'" in caplog.text
+    assert summary(tmp_path)["captured"] == 0
 
 
 def test_coverage_says_of_each_layer_whether_and_why_not(

@@ -24,6 +24,8 @@ class RolloutPicture:
     layers: tuple[Values, ...]
     """[positions, positions] each, from the first layer to the last"""
     positions: Axis
+    top: float | None = None
+    """Where the colour scale ends; None is a round number above the largest flow."""
 
     def __post_init__(self) -> None:
         side = self.positions.length
@@ -43,7 +45,8 @@ def attention_rollout(picture: RolloutPicture) -> Png:
 def attention_rollout_page(picture: RolloutPicture) -> Page:
     flow = rollout(picture.layers)
     panel = Panel("", flow, flow == 0, picture.positions, picture.positions)
-    scale = of_weights(top_of(largest(panel)), "flow of attention")
+    top = top_of(largest(panel)) if picture.top is None else picture.top
+    scale = of_weights(top, "flow of attention")
     return sheet(picture.caption, (panel,), 1, scale, Extras(masked="no path"))
 
 

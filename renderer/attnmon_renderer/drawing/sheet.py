@@ -77,6 +77,13 @@ class _Sheet:
         return sum(int(np.sum(~(np.isfinite(p.values) | p.masked))) for p in panels)
 
     @cached_property
+    def beyond(self) -> int:
+        """Cells of all panels that have the colour of the scale's end and are more than that."""
+        end = self.scale.high * (1 + 1e-5)  # a float32 is a little more than what it stands for
+        with np.errstate(invalid="ignore"):
+            return sum(int(np.sum((abs(p.values) > end) & ~p.masked)) for p in self.body.panels)
+
+    @cached_property
     def signs(self) -> tuple[tuple[str, int], ...]:
         """What the colours mean that are not on the bar."""
         masked = any(panel.masked.any() for panel in self.body.panels)
@@ -150,6 +157,8 @@ class _Sheet:
         merged = {(p.fitted.rows.merged, p.fitted.columns.merged) for p in self.places} - {(1, 1)}
         for rows, columns in sorted(merged):
             yield f"each cell drawn is the largest of {rows}×{columns}"
+        if self.beyond:
+            yield f"{self.beyond:,} cells are beyond the colour scale"
         if self.not_finite:
             yield f"{self.not_finite:,} cells are not finite"
 

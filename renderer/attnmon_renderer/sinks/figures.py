@@ -32,6 +32,7 @@ GRID_SIDE = 256
 ENTROPY = "entropy (of its maximum)"
 
 Surveys = Mapping[Attention, Survey]
+Top = float | None  # where the colours end; None: a round number above the largest weight
 
 _LARGE = {"heatmap", "alignment", "rollout", "surface3d"}
 _SMALL = {"layer_comparison", "animation"}
@@ -67,13 +68,14 @@ def plan(capture: Capture, setup: Setup, surveys: Surveys) -> Iterator[Figure]:
     for attention in surveys:
         for kind, page in _OF_A_LAYER.items():
             if kind in setup.pictures and _applies(kind, attention):
-                yield _figure(kind, attention, partial(page, capture, attention, surveys))
+                page_of = partial(page, capture, attention, surveys, setup.color_top)
+                yield _figure(kind, attention, page_of)
     for layers in _kinds(surveys):
         for kind, comparing in _OVER_LAYERS.items():
             if kind in setup.pictures and (kind != "rollout" or _rolls_out(layers, surveys)):
                 stem = layout.over_layers(kind, layout.kind(layers[0]))
-                page = partial(comparing, capture, layers, surveys)
-                yield Figure(stem, f"attention/{stem}", page)
+                page_of = partial(comparing, capture, layers, surveys, setup.color_top)
+                yield Figure(stem, f"attention/{stem}", page_of)
 
 
 def write(figure: Figure, folder: Path, image_format: Literal["png", "svg", "pdf"]) -> Image:
@@ -90,7 +92,7 @@ def frames(capture: Capture, setup: Setup, surveys: Surveys) -> list[Frame]:
     if "animation" not in setup.pictures:
         return []
     return [
-        Frame.of(layout.stem(attention), _map_picture(capture, attention, surveys, top=1.0))
+        Frame.of(layout.stem(attention), map_picture(capture, attention, surveys, top=1.0))
         for attention in surveys
     ]
 
@@ -113,47 +115,49 @@ def _kinds(surveys: Surveys) -> list[list[Attention]]:
     ]
 
 
-def _map_picture(
-    capture: Capture, attention: Attention, surveys: Surveys, top: float | None = None
+def map_picture(
+    capture: Capture, attention: Attention, surveys: Surveys, top: Top = None
 ) -> MapPicture:
+    """One layer's map, averaged over the heads that were taken."""
     pooled = _there(surveys[attention].average)
     caption = captions.caption(capture, attention, pooled, captions.averaged(attention))
     axes = captions.axes(capture, attention, pooled)
     return MapPicture(caption, pooled.values, pooled.masked, *axes, top=top)
 
 
-def _heat_map(capture: Capture, attention: Attention, surveys: Surveys) -> Page:
-    return pages.heat_map(_map_picture(capture, attention, surveys))
+def _heat_map(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
+    return pages.heat_map(map_picture(capture, attention, surveys, top))
 
 
-def _alignment(capture: Capture, attention: Attention, surveys: Surveys) -> Page:
-    return pages.alignment(_map_picture(capture, attention, surveys))
+def _alignment(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
+    return pages.alignment(map_picture(capture, attention, surveys, top))
 
 
-def _surface(capture: Capture, attention: Attention, surveys: Surveys) -> Page:
-    return pages.surface(_map_picture(capture, attention, surveys))
+def _surface(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
+    return pages.surface(map_picture(capture, attention, surveys, top))
 
 
-def _head_grid(capture: Capture, attention: Attention, surveys: Surveys) -> Page:
+def _head_grid(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
     survey = surveys[attention]
     pooled = _there(survey.per_head)
     caption = captions.caption(capture, attention, pooled, captions.counted(attention))
     labels = captions.head_labels(attention, survey)
     axes = captions.axes(capture, attention, pooled)
-    return pages.head_grid(GridPicture(caption, pooled.values, pooled.masked, labels, *axes))
+    picture = GridPicture(caption, pooled.values, pooled.masked, labels, *axes, top=top)
+    return pages.head_grid(picture)
 
 
-def _comparison(capture: Capture, layers: list[Attention], surveys: Surveys) -> Page:
+def _comparison(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
     panels = []
     for attention in layers:
         pooled = _there(surveys[attention].average)
         axes = captions.axes(capture, attention, pooled)
         panels.append(Panel(f"layer {attention.layer}", pooled.values, pooled.masked, *axes))
     caption = _caption(capture, layers, "by layer", captions.averaged(layers[0]))
-    return pages.layer_comparison(ComparisonPicture(caption, tuple(panels)))
+    return pages.layer_comparison(ComparisonPicture(caption, tuple(panels), top))
 
 
-def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys) -> Page:
+def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
     rows = tuple(
         (f"layer {attention.layer}", surveys[attention].statistics.heads["entropy"])
         for attention in layers
@@ -163,13 +167,13 @@ def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys) ->
     return pages.layer_head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
 
 
-def _rollout(capture: Capture, layers: list[Attention], surveys: Surveys) -> Page:
+def _rollout(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
     maps = [_there(surveys[attention].average) for attention in layers]
     note = f"Abnar and Zuidema 2020 · layers 0 to {layers[-1].layer}, heads averaged"
     caption = _caption(capture, layers, "rolled out", note)
     positions, _ = captions.axes(capture, layers[0], maps[0])
     return pages.attention_rollout(
-        RolloutPicture(caption, tuple(pooled.values for pooled in maps), positions)
+        RolloutPicture(caption, tuple(pooled.values for pooled in maps), positions, top)
     )
 
 
@@ -198,14 +202,14 @@ def _there(pooled: PooledMap | None) -> PooledMap:
     return pooled
 
 
-_OF_A_LAYER: dict[str, Callable[[Capture, Attention, Surveys], Page]] = {
+_OF_A_LAYER: dict[str, Callable[[Capture, Attention, Surveys, Top], Page]] = {
     "heatmap": _heat_map,
     "multi_head": _head_grid,
     "alignment": _alignment,
     "surface3d": _surface,
 }
 _SUFFIX = {"heatmap": "", "multi_head": "_heads", "alignment": "_alignment", "surface3d": "_3d"}
-_OVER_LAYERS: dict[str, Callable[[Capture, list[Attention], Surveys], Page]] = {
+_OVER_LAYERS: dict[str, Callable[[Capture, list[Attention], Surveys, Top], Page]] = {
     "layer_comparison": _comparison,
     "head_matrix": _head_matrix,
     "rollout": _rollout,

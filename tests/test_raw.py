@@ -1,6 +1,7 @@
 """Raw weights as the safetensors library itself reads them."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,43 @@ def test_the_metadata_says_what_the_tensors_are(tmp_path: Path) -> None:
             "step": "0",
             "loss": "nan",
             "lr": "0.0001",
+            "timestamp": "0.0",
+            "sample": "0",
+            "seen_in": "probe",
+            "due": "step",
             "decoder_layer0_self_attn.module": "layers.0.attn",
+            "decoder_layer0_self_attn.source": "test",
             "decoder_layer0_self_attn.heads": "4,5",
+            "decoder_layer0_self_attn.causal": "true",
             "decoder_layer0_self_attn.note": "window left out",
         }
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float32"])
+def test_what_a_mask_allows_stands_beside_the_weights(dtype: str) -> None:
+    allowed = np.array([[[True, False, True], [True, True, True]]])
+    bias = allowed if dtype == "bool" else np.where(allowed, np.float32(0.5), np.float32(-np.inf))
+    tensors = written(with_bias(bias))
+    assert set(tensors) == {"a", "a.allowed"}
+    np.testing.assert_array_equal(tensors["a.allowed"], allowed)
+    assert (tensors["a"][:, 0, 1] == 0).all()
+
+
+def test_a_bias_that_forbids_nothing_is_no_mask() -> None:
+    assert set(written(with_bias(np.full((2, 3), -0.5, np.float32)))) == {"a"}
+
+
+def with_bias(bias: Array) -> LayerAttention:
+    plain = random_layer(2, 2, 3)
+    memory = bytes(plain._memory) + bias.tobytes()
+    block = Block(len(bytes(plain._memory)), str(bias.dtype), bias.shape)
+    return LayerAttention(replace(plain.attention, bias=block, causal=False), memory)
+
+
+def written(layer: LayerAttention) -> dict[str, Array]:
+    file = io.BytesIO()
+    write_safetensors(file, {"a": layer}, {})
+    return load(file.getvalue())
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 0, 3), (2, 3, 0)])

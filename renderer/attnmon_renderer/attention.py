@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from attnmon.link.messages import Attention
 from attnmon_renderer.arrays import (
+    Booleans,
     Doubles,
     Floats,
     Integers,
@@ -57,6 +58,11 @@ class LayerAttention:
         self._weights = None if attention.weights is None else read(attention.weights, memory)
         bias = None if attention.bias is None else read(attention.bias, memory)
         self._mask = Mask(bias, attention.causal)
+
+    @property
+    def allowed(self) -> Booleans | None:
+        """Broadcastable to [heads, queries, keys]: what the bias leaves; None where that is all."""
+        return self._mask.allowed
 
     def positions(self, rows: Rows) -> Doubles:
         """[rows] Where each query stands among the keys, were both sequences equally long."""

@@ -78,6 +78,15 @@ class Mask:
         self._causal = causal
         self.differs_by_head = self._bias is not None and len(self._bias) > 1
 
+    @cached_property
+    def allowed(self) -> Booleans | None:
+        """[1 or heads, 1 or queries, 1 or keys] by the bias; None where it forbids nothing."""
+        if self._bias is None:
+            return None
+        is_bool = self._bias.dtype == np.bool_
+        allowed: Booleans = self._bias if is_bool else to_float32(self._bias) > NO_WEIGHT
+        return None if allowed.all() else allowed
+
     def cut(self, heads: slice, rows: Rows, keys: int) -> MaskTile:
         """The mask of these heads and rows over the first `keys` keys."""
         bias = self._bias

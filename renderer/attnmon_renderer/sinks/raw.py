@@ -2,10 +2,12 @@
 
 The format is written here, a tile at a time: the safetensors library wants all tensors in memory
 at once, which for long sequences is more than a renderer should take. It reads what this writes.
+`stored` reads it too, to draw the capture again.
 """
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
@@ -16,6 +18,8 @@ from attnmon_renderer import files, layout
 from attnmon_renderer.attention import LayerAttention
 
 NAME = "attention_weights.safetensors"
+ALLOWED = ".allowed"
+"""Ends the name of a mask that stands beside its layer's weights."""
 
 FLOAT_BYTES = 4
 
@@ -32,22 +36,49 @@ def write_safetensors(
 ) -> None:
     """Write each layer's weights [heads, queries, keys] under its name. Raises OSError.
 
+    Where a mask forbids some keys, what it allows follows as a bool tensor of the same name and
+    ".allowed", broadcastable to the weights: a masked weight is zero, but not every zero is masked.
     The format: https://github.com/huggingface/safetensors#format
     """
-    header = json.dumps({"__metadata__": dict(metadata), **_tensors(layers)}).encode()
+    tensors = [
+        *(_weights(name, layer) for name, layer in layers.items()),
+        *(mask for name, layer in layers.items() if (mask := _mask(name, layer)) is not None),
+    ]
+    header = json.dumps({"__metadata__": dict(metadata), **_index(tensors)}).encode()
     header += b" " * (-len(header) % 8)
     file.write(len(header).to_bytes(8, "little") + header)
-    for layer in layers.values():
-        for tile in _in_order(layer):
-            file.write(tile)
+    for tensor in tensors:
+        for piece in tensor.pieces:
+            file.write(piece)
 
 
-def _tensors(layers: Mapping[str, LayerAttention]) -> dict[str, object]:
-    sizes = (FLOAT_BYTES * prod(layer.shape) for layer in layers.values())
-    spans = pairwise(accumulate(sizes, initial=0))
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+    pieces: Iterator[bytes]
+    """All bytes, in C order."""
+
+
+def _weights(name: str, layer: LayerAttention) -> _Tensor:
+    return _Tensor(name, "F32", layer.shape, FLOAT_BYTES * prod(layer.shape), _in_order(layer))
+
+
+def _mask(name: str, layer: LayerAttention) -> _Tensor | None:
+    allowed = layer.allowed
+    if allowed is None:
+        return None
+    pieces = iter((allowed.tobytes(),))
+    return _Tensor(name + ALLOWED, "BOOL", allowed.shape, allowed.size, pieces)
+
+
+def _index(tensors: list[_Tensor]) -> dict[str, object]:
+    spans = pairwise(accumulate((tensor.size for tensor in tensors), initial=0))
     return {
-        name: {"dtype": "F32", "shape": layer.shape, "data_offsets": span}
-        for (name, layer), span in zip(layers.items(), spans, strict=True)
+        tensor.name: {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": span}
+        for tensor, span in zip(tensors, spans, strict=True)
     }
 
 
@@ -61,11 +92,28 @@ def _in_order(layer: LayerAttention) -> Iterator[bytes]:
 
 def _metadata(capture: Capture) -> dict[str, str]:
     """All of it as text, as the format has it; what is not known is left out."""
-    run = {"step": capture.step, "epoch": capture.epoch, "loss": capture.loss, "lr": capture.lr}
+    run = {
+        "step": capture.step,
+        "epoch": capture.epoch,
+        "loss": capture.loss,
+        "lr": capture.lr,
+        "timestamp": capture.timestamp,
+        "sample": capture.sample,
+        "seen_in": capture.seen_in,
+        "due": "epoch" if capture.by_epoch else "step",
+        "encoder_tokens": _tokens(capture.encoder_tokens),
+        "decoder_tokens": _tokens(capture.decoder_tokens),
+    }
     about = {key: str(value) for key, value in run.items() if value is not None}
     for attention in capture.attentions:
         stem = layout.stem(attention)
         about[f"{stem}.module"] = attention.name
+        about[f"{stem}.source"] = attention.source
         about[f"{stem}.heads"] = ",".join(map(str, attention.heads))
+        about[f"{stem}.causal"] = str(attention.causal).lower()
         about[f"{stem}.note"] = attention.note
     return about
+
+
+def _tokens(tokens: tuple[str, ...]) -> str | None:
+    return json.dumps(tokens) if tokens else None

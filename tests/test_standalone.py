@@ -1,6 +1,8 @@
 """One renderer for several trainings: real processes, a real socket, and what befalls them."""
 
 import os
+import resource
+import select
 import signal
 import socket
 import stat
@@ -10,7 +12,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from models import LanguageModel, batch
 from outputs import check_outputs, history, summary
 
 from attnmon import LightweightAttentionMonitor
-from attnmon.link import meeting
+from attnmon.link import meeting, messages
+from attnmon.link.channel import Channel
 from attnmon.link.meeting import MeetingError
+from attnmon.link.ring import SLOT_BYTES
+from attnmon_renderer.checks import trial
 
 PATIENCE = 60.0
 
@@ -47,13 +52,14 @@ def folder() -> Iterator[Path]:
 class Renderer:
     """A running `attnmon-renderer`, and what it has said so far."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, before: str = "") -> None:
         self.socket = folder / meeting.SOCKET_NAME
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - outlives this call
         self.process = subprocess.Popen(
             [
                 sys.executable, "-c",
-                "import sys; from attnmon_renderer.commands.renderer import main; sys.exit(main())",
+                f"{before}\nimport sys\nfrom attnmon_renderer.commands.renderer import main\n"
+                "sys.exit(main())",
                 "--socket-dir", str(folder), *options,
             ],
             stdout=self._log, stderr=subprocess.STDOUT,
@@ -77,8 +83,8 @@ class Renderer:
 
 
 @contextmanager
-def renderer(folder: Path, *options: str) -> Iterator[Renderer]:
-    started = Renderer(folder, *options)
+def renderer(folder: Path, *options: str, before: str = "") -> Iterator[Renderer]:
+    started = Renderer(folder, *options, before=before)
     try:
         started.says("listens at")
         yield started
@@ -332,6 +338,7 @@ def test_a_renderer_that_dies_turns_the_monitor_off_and_the_next_serves_the_next
     with renderer(folder) as first:
         before = monitor(tmp_path / "before", first)
         log_steps(before, 3)
+        first.says("attached")
         first.end(signal.SIGKILL)
     wait_for(lambda: state(tmp_path / "before") == "renderer stopped", "no end is told")
     log_steps(before, 2, first=3)
@@ -363,13 +370,131 @@ def test_a_stopped_renderer_first_finishes_what_was_announced(
     assert "attnmon-renderer was stopped" in warning
 
 
+def test_also_for_a_training_that_it_had_not_let_in_yet(folder: Path, tmp_path: Path) -> None:
+    with renderer(folder) as shared:
+        shared.process.send_signal(signal.SIGSTOP)
+        watched = monitor(tmp_path, shared)
+        log_steps(watched, 3)
+        shared.process.send_signal(signal.SIGTERM)
+        assert shared.end(signal.SIGCONT) == 0
+    assert watched.close()["rendered"] == 3
+    assert state(tmp_path) == "renderer stopped"
+
+
 def test_without_grace_nothing_is_waited_for_and_that_is_said(folder: Path, tmp_path: Path) -> None:
     with renderer(folder, "--grace", "0") as shared:
         watched = monitor(tmp_path, shared)
         shared.says("attached")
         assert shared.end(signal.SIGTERM) == 1
-        assert "1: running: 0 captured" in shared.log
+        assert ": 0 captured, 0 rendered, 0 dropped, 0 failed" in shared.log
     watched.close()
+
+
+def test_a_second_signal_ends_it_at_once_with_all_it_has_started(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Also with a worker that is stopped, and would never finish."""
+    with renderer(folder) as shared:
+        watched = monitor(tmp_path, shared)
+        log_steps(watched, 1)
+        wait_for(lambda: state(tmp_path) == "running", "nothing is written")
+        pids = summary(tmp_path)["pids"]
+        for pid in pids[1:]:
+            os.kill(pid, signal.SIGSTOP)
+        log_steps(watched, 3, first=1)
+        shared.process.send_signal(signal.SIGTERM)
+        shared.says("stopping")
+        assert shared.end(signal.SIGTERM) == 1
+        assert "not finished" in shared.log
+        wait_for(lambda: not any(map(is_running, pids)), "a process is left")
+    accounts = watched.close()
+    assert accounts["captured"] == accounts["rendered"] + accounts["failed"]
+
+
+def is_running(pid: int) -> bool:
+    """Not gone, and not merely unburied."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_renderer_that_does_not_move_is_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    """Stopped, it lets a whole training pass by; once it moves again it draws that training."""
+    with renderer(folder) as shared:
+        shared.process.send_signal(signal.SIGSTOP)
+        with monitor(tmp_path, shared, close_timeout=0.1) as watched:
+            log_steps(watched, 3)
+        assert watched.close()["pending"] == 3
+        shared.process.send_signal(signal.SIGCONT)
+        shared.says("closed: 3 captured, 3 rendered")
+    check_outputs(tmp_path)
+
+
+def test_it_serves_again_when_there_is_room_again(folder: Path, tmp_path: Path) -> None:
+    """With no descriptor left it says so, once, and lives."""
+    with renderer(folder) as shared:
+        pid = shared.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        in_use = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (in_use, before[1]))
+        watched = monitor(tmp_path, shared)
+        log_steps(watched, 1)
+        shared.says("no room for another training")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        assert watched.close()["rendered"] == 1
+        assert shared.log.count("no room") == 1
+
+
+def test_a_ring_that_shrinks_under_it_hurts_its_own_training_only(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A page that is gone kills whoever reads it: the worker, and not the renderer."""
+    with renderer(folder) as shared:
+        watched = monitor(tmp_path / "good", shared)
+        ring = os.memfd_create("ring")
+        os.ftruncate(ring, SLOT_BYTES)
+        (tmp_path / "bad").mkdir()
+        setup = trial._setup(tmp_path / "bad", SLOT_BYTES)
+        with closing(Channel(meeting.connect(shared.socket))) as visitor:
+            visitor.send(messages.encode(setup), [ring])
+            shared.says(f"attached, writes to {tmp_path / 'bad'}")
+            os.ftruncate(ring, 0)
+            os.close(ring)
+            visitor.send(messages.encode(trial._capture()))
+            shared.says("attached, writes to")
+            select.select([visitor], [], [], PATIENCE)
+            packet = visitor.receive()
+            assert packet is not None
+            answer = messages.decode(packet.data)
+        assert isinstance(answer, messages.Acknowledgement)
+        assert "worker" in answer.error
+        log_steps(watched, 2)
+        assert watched.close()["rendered"] == 2
+
+
+def test_a_ring_smaller_than_it_is_said_to_be_is_refused(folder: Path, tmp_path: Path) -> None:
+    with renderer(folder) as shared, closing(Channel(meeting.connect(shared.socket))) as visitor:
+        setup = trial._setup(tmp_path, SLOT_BYTES)
+        with open(os.devnull, "rb") as nothing:
+            visitor.send(messages.encode(setup), [nothing.fileno()])
+        shared.says("refused: the ring is smaller")
+
+
+def test_where_there_are_no_packets_a_stream_does(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = "import socket\nfrom attnmon.link import meeting\nmeeting.KIND = socket.SOCK_STREAM"
+    monkeypatch.setattr(meeting, "KIND", socket.SOCK_STREAM)
+    with renderer(folder, "--save-dir", str(tmp_path / "a"), before=stream) as shared:
+        with monitor(tmp_path / "a" / "run", shared) as watched:
+            log_steps(watched, 5)
+        assert watched.close()["rendered"] == 5
+        refused = monitor(tmp_path / "b", shared)
+        shared.says("does not lie below")
+        log_steps(refused, 1)
+        assert not refused.enabled
+        refused.close()
 
 
 def test_only_below_save_dir_is_anything_written(

@@ -12,9 +12,20 @@ import tempfile
 from pathlib import Path
 
 SOCKET_NAME = "renderer.sock"
-KIND = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
 LONGEST_PATH = 100
 """Bytes; the address of a Unix socket has room for 104 on some systems, for 108 on others."""
+
+
+def _kind_of_socket() -> socket.SocketKind:
+    """Packets where Unix sockets have them; macOS knows the name, but not the thing."""
+    try:
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).close()
+    except (AttributeError, OSError):
+        return socket.SOCK_STREAM
+    return socket.SOCK_SEQPACKET
+
+
+KIND = _kind_of_socket()
 
 
 class MeetingError(OSError):

@@ -18,7 +18,8 @@ from attnmon.link import meeting
 from attnmon.link.meeting import MeetingError
 
 LOCK_NAME = "renderer.lock"
-_BACKLOG = 64
+BACKLOG = 64
+"""Training processes that may wait to be let in."""
 
 
 class Door:
@@ -94,7 +95,7 @@ def _listen(path: Path) -> socket.socket:
     before = os.umask(0o177)
     try:
         listener.bind(str(path))
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:
         listener.close()

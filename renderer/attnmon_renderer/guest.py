@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Accounts, Refusal, Setup
 from attnmon.link.schema import MessageError
-from attnmon_renderer import children, priority, tasks
+from attnmon_renderer import children, files, priority, tasks
 from attnmon_renderer.supervisor import Supervisor, receive_setup, tell_above
 from attnmon_renderer.tasks import Refused, Serving, Standing
 
@@ -139,7 +138,9 @@ def _no_signals() -> Iterator[None]:
 
 def _be_quiet() -> None:
     """The terminal is for the log. Complaints go to a nameless file, for last words to be found."""
-    with open(os.devnull, "r+b") as nothing, tempfile.TemporaryFile(prefix="attnmon-") as words:
+    with open(os.devnull, "r+b") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(nothing.fileno(), 1)
-        os.dup2(words.fileno(), 2)
+    words = files.anonymous(lambda file: None)
+    os.dup2(words, 2)
+    os.close(words)

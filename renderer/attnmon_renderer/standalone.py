@@ -5,19 +5,16 @@ that none of them can stop it, and the forks are cheap. Two signals end it: afte
 finishes what was announced, for a bounded time; after the second it does not.
 """
 
-import os
 import selectors
-import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from attnmon.link.meeting import MeetingError
-from attnmon_renderer.door import Door
+from attnmon_renderer.door import BACKLOG, Door
 from attnmon_renderer.guest import Guest
+from attnmon_renderer.stop_signals import StopSignals
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REST_SECONDS = 1.0
 """After the system refused a descriptor or a process."""
 
@@ -41,12 +38,13 @@ class Standalone:
         self._guests: dict[int, Guest] = {}
         self._arrivals = 0
         self._stops = 0
+        self._full = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(door, selectors.EVENT_READ, self._let_in)
 
     def run(self) -> bool:
         """Until it is told to stop. Whether everything that was announced is finished."""
-        with _Signals() as signals:
+        with StopSignals() as signals:
             self._selector.register(signals, selectors.EVENT_READ, lambda: self._stop(signals))
             while not self._stops:
                 self._wait(None)
@@ -61,20 +59,26 @@ class Standalone:
 
     # Training processes
 
-    def _let_in(self) -> None:
+    def _let_in(self) -> bool:
+        """One that has knocked; False when there is none."""
         try:
             connection = self._door.accept()
-            if connection is not None:
-                with connection:  # the copy that counts is the child's
-                    self._serve(Guest(self._arrivals + 1, connection, self._below))
+            if connection is None:
+                return False
+            with connection:  # the copy that counts is the child's
+                self._serve(Guest(self._arrivals + 1, connection, self._below))
         except MeetingError as error:
             self._display.log(f"refused a connection: {error}")
         except OSError as error:
-            self._display.log(f"no room for another training: {error}")
-            time.sleep(REST_SECONDS)  # it would be asked again at once, without end
+            if not self._full:
+                self._display.log(f"no room for another training: {error}")
+            self._full = True
+            time.sleep(REST_SECONDS)  # or it would try again at once, without end
+        return True
 
     def _serve(self, guest: Guest) -> None:
         self._arrivals = guest.number
+        self._full = False
         self._guests[guest.number] = guest
         self._selector.register(guest.channel, selectors.EVENT_READ, lambda: self._hear(guest))
 
@@ -94,12 +98,15 @@ class Standalone:
 
     # The end
 
-    def _stop(self, signals: "_Signals") -> None:
+    def _stop(self, signals: StopSignals) -> None:
         self._stops += signals.count()
 
     def _finish(self) -> bool:
         """Whether all is finished within the time of grace, and before another signal."""
         self._selector.unregister(self._door)
+        for _ in range(BACKLOG):
+            if not self._let_in():  # who has knocked may have announced something, too
+                break
         self._door.close()
         for guest in self._guests.values():
             guest.stop()
@@ -116,32 +123,6 @@ class Standalone:
             guest.kill()
             self._say_farewell(guest)
         return abandoned
-
-
-class _Signals:
-    """Signals that say stop, as bytes to read. One that is ignored already stays so (nohup)."""
-
-    def __enter__(self) -> "_Signals":
-        self._out, self._in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._wakeup_before = signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
-        self._before: dict[signal.Signals, Callable[..., object] | int | None] = {}
-        for number in STOPPING:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, lambda *_: None)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup_before)
-        os.close(self._in)
-        os.close(self._out)
-
-    def fileno(self) -> int:
-        return self._out
-
-    def count(self) -> int:
-        return sum(number in STOPPING for number in os.read(self._out, 64))
 
 
 def _ending(guest: Guest, how: str) -> str:

@@ -23,9 +23,10 @@ from attnmon.link.messages import (
     Setup,
     Slots,
 )
-from attnmon.link.ring import SLOT_BYTES, Ring, make_ring
+from attnmon.link.ring import SLOT_BYTES, make_ring
 
-HEADS, QUERIES, KEYS = 2, 12, 12
+WEIGHTS = np.full((2, 12, 12), 1 / 12, np.float32)
+"""[heads, queries, keys]: uniform attention."""
 LONGEST_SECONDS = 60.0
 _BOOT = "import sys; from attnmon_renderer.supervisor import serve; serve(int(sys.argv[1]))"
 
@@ -57,7 +58,8 @@ _EXPECTED = (
 def _rendered_in(folder: Path) -> str:
     """The error that the renderer reports; empty when it reports none."""
     ring = make_ring(SLOT_BYTES)
-    setup, capture = messages.encode(_setup(folder, ring)), messages.encode(_capture(ring))
+    setup, capture = _setup(folder, ring.nbytes), _capture()
+    ring.memory[: WEIGHTS.nbytes] = WEIGHTS.tobytes()
     ours, theirs = Channel.pair()
     try:
         process = subprocess.Popen(
@@ -66,8 +68,8 @@ def _rendered_in(folder: Path) -> str:
         )  # fmt: skip
         theirs.close()
         try:
-            ours.send(setup, [ring.descriptor])
-            ours.send(capture)
+            ours.send(messages.encode(setup), [ring.descriptor])
+            ours.send(messages.encode(capture))
             return _answer(ours)
         finally:
             with contextlib.suppress(ChannelClosed):
@@ -102,7 +104,7 @@ def _answer(channel: Channel) -> str:
     return f"the renderer did not answer within {LONGEST_SECONDS:g} s"
 
 
-def _setup(folder: Path, ring: Ring) -> Setup:
+def _setup(folder: Path, ring_bytes: int) -> Setup:
     return Setup(
         save_dir=str(folder),
         pictures=("heatmap",),
@@ -114,7 +116,7 @@ def _setup(folder: Path, ring: Ring) -> Setup:
         statistics_queries=None,
         pooling="mass",
         image_format="png",
-        ring_bytes=ring.nbytes,
+        ring_bytes=ring_bytes,
         slot_bytes=SLOT_BYTES,
         trainer_pid=os.getpid(),
         rank=0,
@@ -123,18 +125,16 @@ def _setup(folder: Path, ring: Ring) -> Setup:
     )
 
 
-def _capture(ring: Ring) -> Capture:
-    """Uniform attention of one layer."""
-    weights = np.full((HEADS, QUERIES, KEYS), 1 / KEYS, np.float32)
-    ring.memory[: weights.nbytes] = weights.tobytes()
+def _capture() -> Capture:
+    """The weights of one layer, at the start of the ring."""
     attention = Attention(
         name="doctor",
         stack="encoder",
         layer=0,
         type="self_attention",
         source="softmax",
-        heads=tuple(range(HEADS)),
-        weights=Block(0, "float32", weights.shape),
+        heads=tuple(range(len(WEIGHTS))),
+        weights=Block(0, "float32", WEIGHTS.shape),
     )
     return Capture(
         sequence=0,

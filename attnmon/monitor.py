@@ -66,7 +66,10 @@ class AttentionMonitor:
         if step is None:
             step = tally.steps
         tally.steps += 1
-        if not self._enabled or self._guard.off:
+        if not self._enabled:
+            return
+        if self._guard.off:
+            self._watcher.forget()  # or every forward would be looked at to the end of the run
             return
         with self._guard:
             self._handover.announce_landed()

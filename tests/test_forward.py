@@ -180,6 +180,17 @@ def test_detaching_leaves_the_model_as_it_was(tmp_path: Path) -> None:
         assert not module._forward_pre_hooks
 
 
+def test_a_monitor_that_has_switched_itself_off_lets_go_of_the_model(tmp_path: Path) -> None:
+    model = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path, 1) as monitor:
+        monitor.log_attention(model, batch(), step=0)
+        assert model._forward_hooks, "it should be looking on now"
+        monitor._guard.switch_off("for a test")
+        monitor.log_attention(model, batch(), step=1)
+        assert not model._forward_hooks
+        assert not model._forward_pre_hooks
+
+
 def test_the_block_form_needs_no_attached_model(tmp_path: Path) -> None:
     model = LanguageModel()
     with TrainingAttentionMonitor(tmp_path, 2, layers_to_visualize="all") as monitor:

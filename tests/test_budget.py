@@ -38,10 +38,10 @@ class Training:
 @pytest.mark.parametrize("limit", [0.001, 0.005, 0.1])
 def test_in_the_long_run_the_limit_is_kept_and_used(cost: float, limit: float) -> None:
     training = Training(limit, cost)
-    training.run(100_000)
+    training.run(20_000)
     training.budget.review(training.spent, training.dropped)
     before, spent = training.now, training.spent
-    training.run(100_000)
+    training.run(20_000)
     share = (training.spent - spent) / (training.now - before)
     assert share <= limit
     assert training.budget.stretch == 1 or share >= limit / 2, "captures were given away"

@@ -25,6 +25,7 @@ from attnmon.link import meeting, messages
 from attnmon.link.channel import Channel
 from attnmon.link.meeting import MeetingError
 from attnmon.link.ring import SLOT_BYTES
+from attnmon.settings import chosen_renderer
 from attnmon_renderer.checks import trial
 
 PATIENCE = 60.0
@@ -193,6 +194,35 @@ def test_without_a_renderer_the_monitor_is_off_and_says_what_to_start(
     [warning] = caplog.messages
     assert "start `attnmon-renderer`" in warning
     assert str(folder) in warning
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        ("own", None, "own"),
+        ("attach", None, "attach"),
+        ("own", "attach", "attach"),
+        ("attach", "own", "own"),
+        ("attach", "", "attach"),
+        ("own", "/run/x.sock", "/run/x.sock"),
+        (Path("/run/x.sock"), None, "/run/x.sock"),
+    ],
+)
+def test_the_environment_goes_before_the_script(
+    given: Any, environment: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ATTNMON_RENDERER", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("ATTNMON_RENDERER", environment)
+    assert chosen_renderer(given) == expected
+
+
+def test_a_misspelt_choice_raises_and_names_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"^renderer: unknown 'atach'.*Did you mean 'attach'"):
+        chosen_renderer("atach")
+    monkeypatch.setenv("ATTNMON_RENDERER", "onw")
+    with pytest.raises(ValueError, match=r"^ATTNMON_RENDERER: unknown 'onw'.*'own', 'attach'"):
+        chosen_renderer("own")
 
 
 def test_the_socket_is_its_user_s_alone(folder: Path) -> None:

@@ -136,7 +136,9 @@ def fsdp(folder: Path) -> None:
 
 
 def transformers(folder: Path) -> None:
-    from test_integrations_huggingface import AttentionCallback, logged, trainer
+    from test_integrations_huggingface import logged, trainer
+
+    from attnmon.integrations.huggingface import AttentionCallback
 
     def fit(name: str, *callbacks: Any) -> list[Tensor]:
         done = trainer(folder / name, *callbacks, max_steps=4, ddp_backend="gloo")
@@ -152,7 +154,9 @@ def transformers(folder: Path) -> None:
 
 def lightning(folder: Path) -> None:
     import lightning.pytorch as tree
-    from test_integrations_lightning import AttentionCallback, fit
+    from test_integrations_lightning import fit
+
+    from attnmon.integrations.lightning import AttentionCallback
 
     def losses_of(name: str, *callbacks: Any) -> list[Tensor]:
         options = {"strategy": "ddp", "devices": PROCESSES, "max_steps": 4}

@@ -60,7 +60,7 @@ class Decoder(LanguageModel):
 def module_of(tree: Any, automatic: bool = True) -> Any:
     """A module whose training step goes round its own forward, as many do."""
 
-    class Learner(tree.LightningModule):  # type: ignore[misc,name-defined]
+    class Learner(tree.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             torch.manual_seed(0)
@@ -221,14 +221,16 @@ def test_a_compiled_module_is_looked_at_beside_its_training(tree: Any, tmp_path:
 
 def test_a_copy_has_the_settings_and_no_monitor(tree: Any, tmp_path: Path) -> None:
     """As it is sent to processes that are spawned."""
-    callback = AttentionCallback(tmp_path / "logs", **QUICK)
-    fit(tree, tmp_path, callback, max_steps=1)
+    callback = AttentionCallback(tmp_path / "logs", save_frequency=2, **QUICK)
+    fit(tree, tmp_path, callback, max_steps=3)
     assert callback.monitor is not None
-    for other in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):
-        assert isinstance(other, (AttentionCallback, tree.Callback))
+    others = [copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))]
+    for other in others:
+        assert isinstance(other, AttentionCallback)
+        assert isinstance(other, tree.Callback)
         assert other.monitor is None
-        fit(tree, tmp_path, other, max_steps=1)
-    assert steps_in(tmp_path / "logs") == [0, 0, 0]
+    fit(tree, tmp_path, others[1], max_steps=3)
+    assert steps_in(tmp_path / "logs") == [0, 2] * 2
 
 
 def test_mistakes_are_named_before_there_is_a_trainer() -> None:

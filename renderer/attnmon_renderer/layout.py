@@ -4,6 +4,8 @@ Names of modules, runs and tokens are data and are never part of a path: a path 
 step, the epoch, the stack, the layer's index and the type, and nothing else.
 """
 
+import re
+
 from attnmon.link.messages import Attention, AttentionType, Capture, Stack
 
 SHORT_TYPE: dict[AttentionType, str] = {"self_attention": "self", "cross_attention": "cross"}
@@ -50,3 +52,9 @@ def image_tag(attention: Attention) -> str:
 def title(attention: Attention) -> str:
     """ "decoder layer 0 · cross-attention" """
     return f"{attention.stack} layer {attention.layer} · {SHORT_TYPE[attention.type]}-attention"
+
+
+def step_of(folder_name: str) -> int | None:
+    """The step of a capture's folder; None for any other folder."""
+    named = re.fullmatch(r"(?:epoch_-?\d+_)?step_(-?\d+)", folder_name)
+    return int(named[1]) if named else None

@@ -48,26 +48,27 @@ def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Re
     try:
         return _process(capture, setup, ring)
     except Exception as error:
-        return Drawn(capture.sequence, tasks.in_a_line([_in_words(error)])), None
+        return Drawn(capture.sequence, tasks.in_a_line([in_words(error)])), None
 
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
-    surveys = {attention: _survey(layer, setup) for attention, layer in layers.items()}
+    surveys = {attention: survey_of(layer, setup) for attention, layer in layers.items()}
     document = statistics.document(capture, setup, surveys)
     made = Results(layout.folder(capture), document, statistics.scalars(capture, surveys))
-    errors = _draw(capture, setup, surveys, made.images)
+    errors = draw(capture, setup, surveys, made.images)
     made.frames.extend(figures.frames(capture, setup, surveys))
     if setup.raw_weights:
         try:
             raw.write_raw(_folder(setup, capture), capture, layers)
         except Exception as error:
-            errors.append(f"{raw.NAME}: {_in_words(error)}")
+            errors.append(f"{raw.NAME}: {in_words(error)}")
     notices = statistics.notices(capture, surveys)
     return Drawn(capture.sequence, tasks.in_a_line(errors), notices), made
 
 
-def _survey(layer: LayerAttention, setup: Setup) -> Survey:
+def survey_of(layer: LayerAttention, setup: Setup) -> Survey:
+    """One layer's statistics, and its maps as large as the pictures ask for."""
     wanted = figures.wanted(setup)
     return survey(
         layer,
@@ -78,15 +79,16 @@ def _survey(layer: LayerAttention, setup: Setup) -> Survey:
     )
 
 
-def _draw(
+def draw(
     capture: Capture, setup: Setup, surveys: dict[Attention, Survey], images: list[Image]
 ) -> list[str]:
+    """Write a capture's pictures and add them to `images`; says which of them failed, and why."""
     errors = []
     for figure in figures.plan(capture, setup, surveys):
         try:
             images.append(figures.write(figure, _folder(setup, capture), setup.image_format))
         except Exception as error:
-            errors.append(f"{figure.name}: {_in_words(error)}")
+            errors.append(f"{figure.name}: {in_words(error)}")
     return errors
 
 
@@ -94,7 +96,8 @@ def _folder(setup: Setup, capture: Capture) -> Path:
     return Path(setup.save_dir, layout.folder(capture))
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """What failed, why and where, in one line."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(where.filename).name}:{where.lineno}"
     return f"{type(error).__name__}: {error} ({place})"

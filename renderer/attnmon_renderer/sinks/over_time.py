@@ -33,18 +33,23 @@ class Timeline:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "timeline.png"
-        self._documents = [_slim(line) for line in read_history(folder / "history.jsonl")]
+        self._documents = [slim(line) for line in read_history(folder / "history.jsonl")]
 
     def write(self, results: Results) -> None:
         """Draw it again with this capture. Raises OSError."""
         from attnmon_renderer.drawing import pages, png_of
 
-        self._documents.append(_slim(results.document))
+        self._documents.append(slim(results.document))
         files.replace(self._path, png_of(pages.timeline(_picture(self._documents))).data)
 
 
-def _slim(document: dict[str, Any]) -> dict[str, Any]:
-    """Of a line of the history, what the timeline needs."""
+def timeline_picture(documents: list[dict[str, Any]]) -> Any:
+    """The timeline of these lines of the history; at least one."""
+    return _picture([slim(document) for document in documents])
+
+
+def slim(document: dict[str, Any]) -> dict[str, Any]:
+    """Of a line of the history, what a timeline needs: step, loss, entropies by layer's name."""
     layers = {
         f"{stack} {row['layer']} {row['type'].partition('_')[0]}": row["heads"]["entropy"]
         for stack in ("encoder", "decoder")

@@ -1,0 +1,142 @@
+"""Draw pictures again from the raw weights of a run, with other settings.
+
+It reads what a monitor with save_raw_weights=True has stored, and writes below DIR/rendered, so
+that the pictures drawn while training are kept. The exit code is 0, 1 when some picture could not
+be drawn, 2 when there is nothing to draw from.
+"""
+
+import argparse
+import difflib
+import math
+import os
+import sys
+from collections.abc import Iterable
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnmon_renderer.terminal import harmless
+
+if TYPE_CHECKING:
+    from attnmon_renderer.redraw.wishes import Outcome, Wishes
+
+KINDS = (
+    "heatmap", "multi_head", "layer_comparison", "alignment", "head_matrix", "rollout",
+    "surface3d", "animation", "timeline", "difference",
+)  # fmt: skip
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+SHOWN_ERRORS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("directory", metavar="DIR", type=Path, help="the monitor's save_dir")
+    kinds = ", ".join(KINDS)
+    add("--kinds", nargs="+", default=["heatmap"], metavar="KIND", type=_kind, help=kinds)
+    add("--steps", nargs="+", type=int, metavar="N", help="these only; two for a difference")
+    add("--layers", nargs="+", type=_layer, metavar="L", help="0, -1, a name or a pattern")
+    add("--heads", nargs="+", type=int, metavar="H", help="these only")
+    add("--format", choices=["png", "svg", "pdf"], default="png", help="of the pictures")
+    add("--pooling", choices=["mass", "max"], default="mass", help="of long sequences")
+    add("--top", type=_top, metavar="W", help="end all colours at this weight, such as 1")
+    add("--out", metavar="DIR2", type=Path, help="where to write (default: DIR/rendered)")
+    add("--jobs", type=_jobs, metavar="N", default=None, help="processes (default: all cores)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # before numpy is loaded, here and for forks
+    from attnmon_renderer.redraw.plan import planned
+    from attnmon_renderer.redraw.processes import done
+    from attnmon_renderer.redraw.selection import NothingChosen
+    from attnmon_renderer.redraw.stored import NotStored
+
+    wishes = _wishes(arguments)
+    try:
+        tasks = list(planned(arguments.directory, wishes, arguments.steps))
+        outcomes = list(done(tasks, arguments.jobs or _cores()))
+    except (NotStored, NothingChosen) as error:
+        print(f"attnmon render: {harmless(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("attnmon render: interrupted; what is drawn, is there", file=sys.stderr)
+        return 130
+    except BrokenProcessPool:
+        print("attnmon render: a drawing process was killed; try --jobs 1", file=sys.stderr)
+        return 1
+    return _told(outcomes, wishes)
+
+
+def _wishes(arguments: argparse.Namespace) -> "Wishes":
+    from attnmon_renderer.redraw.wishes import Wishes
+
+    return Wishes(
+        out=arguments.out or arguments.directory / "rendered",
+        kinds=tuple(dict.fromkeys(arguments.kinds)),
+        layers=arguments.layers,
+        heads=arguments.heads,
+        image_format=arguments.format,
+        pooling=arguments.pooling,
+        top=arguments.top,
+    )
+
+
+def _told(outcomes: Iterable["Outcome"], wishes: "Wishes") -> int:
+    outcomes = list(outcomes)
+    pictures = [picture for outcome in outcomes for picture in outcome.pictures]
+    errors = [error for outcome in outcomes for error in outcome.errors]
+    print(f"{len(pictures)} pictures in {harmless(wishes.out)}")
+    for error in errors[:SHOWN_ERRORS]:
+        print(f"  error  {harmless(error)}")
+    if len(errors) > SHOWN_ERRORS:
+        print(f"  and {len(errors) - SHOWN_ERRORS} more")
+    for kind in _without_pictures(wishes.kinds, pictures):
+        print(f"! no picture of {kind!r} applies to these layers: {WHY[kind]}")
+        errors.append(kind)
+    return 1 if errors else 0
+
+
+SIGNS = {"alignment": "_alignment", "rollout": "_rollout"}
+WHY = {
+    "alignment": "it is of cross-attention",
+    "rollout": "it takes the self-attention of every layer from the first, not pooled",
+}
+
+
+def _without_pictures(kinds: tuple[str, ...], pictures: list[Path]) -> list[str]:
+    """The kinds asked for that none of these layers has."""
+    return [
+        kind
+        for kind, sign in SIGNS.items()
+        if kind in kinds and not any(picture.stem.endswith(sign) for picture in pictures)
+    ]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        near = difflib.get_close_matches(text, KINDS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(KINDS)
+        raise argparse.ArgumentTypeError(f"unknown kind {text!r}; known are {known}.{hint}")
+    return text
+
+
+def _layer(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def _top(text: str) -> float:
+    top = float(text)
+    if not 0 < top < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: give a weight above 0, such as 1")
+    return top
+
+
+def _jobs(text: str) -> int:
+    jobs = int(text)
+    if jobs < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
+    return jobs

@@ -1,0 +1,1 @@
+"""`attnmon render`: pictures drawn again from raw weights, by the code that draws live."""

@@ -1,0 +1,59 @@
+"""Which tasks give the pictures asked for, from what a run has stored."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from attnmon_renderer.redraw import tasks
+from attnmon_renderer.redraw.stored import NotStored, steps_stored
+from attnmon_renderer.redraw.tasks import Task
+from attnmon_renderer.redraw.wishes import Wishes
+
+OF_A_RUN = {"animation", "timeline", "difference"}
+"""The kinds that take more than one step."""
+
+
+def planned(run: Path, wishes: Wishes, steps: list[int] | None) -> Iterator[Task]:
+    """What is to be done. Raises `NotStored` where there is nothing to do it from."""
+    kinds = set(wishes.kinds)
+    if "timeline" in kinds:
+        yield partial(tasks.timeline, run, wishes)
+    if kinds == {"timeline"}:
+        return
+    paths = _files(run, steps)
+    if kinds - OF_A_RUN:
+        yield from (partial(tasks.capture, path, wishes) for path in paths)
+    if "animation" in kinds:
+        for stem in tasks.stems(paths[0], wishes):
+            yield partial(tasks.animation, paths, stem, wishes)
+    if "difference" in kinds:
+        yield partial(tasks.difference, *_two(paths, steps), wishes)
+
+
+def _files(run: Path, steps: list[int] | None) -> list[Path]:
+    stored = steps_stored(run)
+    if not stored:
+        raise NotStored(_what_is_there_instead(run))
+    absent = sorted(set(steps or ()) - set(stored.values()))
+    if absent:
+        there = ", ".join(map(str, dict.fromkeys(stored.values())))
+        raise NotStored(f"no raw weights of step {absent[0]}; there are those of {there}")
+    return [path for path, step in stored.items() if steps is None or step in steps]
+
+
+def _two(paths: list[Path], steps: list[int] | None) -> tuple[Path, Path]:
+    """The two steps to compare: those given, else the first and the last."""
+    if len(paths) < 2 or (steps is not None and len(paths) != 2):
+        raise NotStored(f"a difference takes two steps, not {len(paths)}: give --steps A B")
+    return paths[0], paths[-1]
+
+
+def _what_is_there_instead(run: Path) -> str:
+    if not run.is_dir():
+        return f"there is no directory {run}"
+    below = sorted({str(found.parents[1]) for found in run.glob("*/*step_*/*.safetensors")})
+    hint = f" Runs below it that have: {', '.join(below[:5])}." if below else ""
+    return (
+        f"no raw weights in {run}: a monitor stores them with save_raw_weights=True. "
+        f"Without them only --kinds timeline can be drawn.{hint}"
+    )

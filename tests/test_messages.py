@@ -16,6 +16,7 @@ from attnmon.link.messages import (
     Capture,
     Goodbye,
     MessageError,
+    Refusal,
     Setup,
     Slots,
     decode,
@@ -50,7 +51,13 @@ SETUP = Setup(
     4,
     (("torch", "2"),),
 )
-EVERY_KIND = [SETUP, CAPTURE, Goodbye(Accounts()), Acknowledgement(7, "disk full", (("a", "b"),))]
+EVERY_KIND = [
+    SETUP,
+    CAPTURE,
+    Goodbye(Accounts()),
+    Acknowledgement(7, "disk full", (("a", "b"),)),
+    Refusal("stopped"),
+]
 
 
 @pytest.mark.parametrize("message", EVERY_KIND, ids=lambda message: type(message).__name__)

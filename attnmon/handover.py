@@ -201,7 +201,7 @@ class Handover:
 
     def __del__(self) -> None:
         """A monitor that was let go of without `close`: the renderer is told, not waited for."""
-        if not self.closed and self._outbox is not None:
+        if getattr(self, "_outbox", None) is not None:  # it was constructed, and is not closed
             self.close(timeout=0)
 
     def close(self, timeout: float | None = None) -> dict[str, Any]:

@@ -4,8 +4,10 @@ Each test is one fault: real processes, real signals, real disks.
 """
 
 import contextlib
+import copy
 import errno
 import functools
+import gc
 import io
 import logging
 import os
@@ -32,7 +34,7 @@ from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.guard import Guard, logger
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Accounts
-from attnmon_renderer import children, tasks
+from attnmon_renderer import children, files, tasks
 from attnmon_renderer.children import Child
 from attnmon_renderer.crew import FRUITLESS_DEATHS, Crew
 from attnmon_renderer.tasks import LONGEST_ERROR, Record, Standing, in_a_line
@@ -497,3 +499,29 @@ def test_errors_without_end_still_fit_a_message() -> None:
     assert "1000 errors" in line
     standing = Standing(Accounts(), 0, 0, "running", (), (("語" * LONGEST_ERROR),) * 11)
     tasks.encode(Record(standing, 0, line))
+
+
+def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "step_0" / "layer [0].png"
+    child = os.fork()
+    if child == 0:
+        with files.replacing(path) as file:
+            file.write(b"half a pic")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert [left.suffix for left in path.parent.iterdir()] == [".tmp"]
+    files.replace(path, b"a picture")
+    assert [left.name for left in path.parent.iterdir()] == ["layer [0].png"]
+
+
+def test_copying_a_monitor_that_cannot_be_copied_says_nothing_more(
+    tmp_path: Path,
+) -> None:
+    """The half-made copy goes away without a word, and the original goes on."""
+    with TrainingAttentionMonitor(tmp_path, 1) as monitor:
+        with contextlib.suppress(TypeError):
+            copy.deepcopy(monitor._handover)
+        gc.collect()
+        monitor.log_attention(LanguageModel(), batch(), step=0)
+    assert summary(tmp_path)["rendered"] == 1

@@ -48,6 +48,7 @@ class Summary:
             **_process(self._setup),
             "started": self._started,
             "written": time.time(),
+            "settings": _settings(self._setup),
             "errors": [*standing.errors, *([trainer.error] if trainer.error else [])],
             "versions": self._versions,
         }
@@ -57,6 +58,21 @@ def _process(setup: Setup) -> dict[str, int]:
     if setup.world_size == 1:
         return {}
     return {"rank": setup.rank, "world_size": setup.world_size}
+
+
+def _settings(setup: Setup) -> dict[str, Any]:
+    """What the user has chosen, as far as it bears on what is drawn and written."""
+    return {
+        "pictures": setup.pictures,
+        "heads": setup.heads,
+        "pooling": setup.pooling,
+        "image_format": setup.image_format,
+        "color_scale": "auto" if setup.color_top is None else "fixed",
+        "statistics_queries": setup.statistics_queries or "all",
+        "save_raw_weights": setup.raw_weights,
+        "use_tensorboard": setup.tensorboard,
+        "max_workers": setup.workers,
+    }
 
 
 def _own_versions() -> dict[str, str]:

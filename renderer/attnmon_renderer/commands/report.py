@@ -1,0 +1,55 @@
+"""Put a run into one HTML file, to keep or to send: it opens without network.
+
+It holds the accounts and alarms, curves of loss and entropy, the pictures with a slider over the
+steps, and the last statistics. The exit code is 0, or 2 when there is no run in the directory.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from attnmon_renderer import files
+from attnmon_renderer.runs import NoRun
+from attnmon_renderer.terminal import harmless
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("directory", metavar="DIR", type=Path, help="the monitor's save_dir")
+    add("-o", "--out", metavar="FILE", type=Path, help="default: DIR/report.html")
+    add("--pictures", metavar="DIR2", type=Path, help="take them from here, such as DIR/rendered")
+    add("--max-steps", metavar="N", type=_count, default=50, help="with pictures (default: 50)")
+    add("--max-megabytes", metavar="M", type=_count, default=30, help="of pictures (default: 30)")
+    add("--title", metavar="TEXT", help="default: the directory's name")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from attnmon_renderer.report.gather import gather
+    from attnmon_renderer.report.page import page
+
+    directory: Path = arguments.directory
+    try:
+        findings = gather(
+            directory,
+            arguments.pictures or directory,
+            arguments.max_steps,
+            arguments.max_megabytes * 10**6,  # base64 takes what better compression saves
+        )
+        document = page(findings, arguments.title or directory.absolute().name).encode()
+        target = arguments.out or directory / "report.html"
+        files.replace(target, document)
+    except (NoRun, OSError) as error:
+        print(f"attnmon report: {harmless(error)}", file=sys.stderr)
+        return 2
+    size = len(document) / 10**6
+    print(
+        f"{harmless(target)}: {len(findings.steps)} of {findings.steps_there} steps, {size:.1f} MB"
+    )
+    return 0
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
+    return count

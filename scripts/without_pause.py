@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monitoring_designs import EVERYTHING, Attnmon, Configuration, Nothing, ThreadPool
+from monitoring_designs import Attnmon, Nothing, ThreadPool
+from plain_drawing import EVERYTHING, Configuration
 from workloads import Training
 
 AT_ONCE = 2

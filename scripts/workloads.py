@@ -28,7 +28,9 @@ class Workload:
 
 SMALL = Workload("small", 0.025, width=64, heads=4, layers=2, length=48)
 LARGE = Workload("large", 0.330, width=256, heads=8, layers=4, length=128)
-WORKLOADS = {"small": SMALL, "large": LARGE}
+TINY = Workload("tiny", 0.001, width=16, heads=2, layers=1, length=8)
+"""To see whether a benchmark runs; its figures say nothing."""
+WORKLOADS = {workload.name: workload for workload in (TINY, SMALL, LARGE)}
 
 
 class Translator(nn.Module):

@@ -1,0 +1,144 @@
+"""One configuration measured: its arms in turns, and what their blocks say of the cost."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+from monitoring_designs import Attnmon, InLoop, Nothing, ThreadPool
+from overhead_blocks import Arm, Pace
+from plain_drawing import Configuration
+from workloads import Training
+
+ROUND = ("none", "attnmon", "thread_pool", "none", "in_loop", "attnmon", "none")
+"""The order of blocks: attnmon and none have the same mean place, so that a drift cancels out."""
+DESIGNS: dict[str, Callable[[Configuration, Path], Nothing]] = {
+    "attnmon": Attnmon,
+    "thread_pool": ThreadPool,
+    "in_loop": InLoop,
+}
+
+
+@dataclass
+class Row:
+    """One configuration's arms, run and evaluated."""
+
+    configuration: Configuration
+    arms: dict[str, Arm]
+    renderer_seconds: float = 0.0
+    accounts: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, rounds: int) -> None:
+        for arm in self.arms.values():
+            arm.run()  # the first capture counts the layers, and loads what draws
+            arm.blocks.clear()
+        monitor = self.arms["attnmon"].design
+        assert isinstance(monitor, Attnmon)
+        cpu = monitor.renderer_seconds()
+        for name in ROUND * rounds:
+            self.arms[name].run()
+        self.accounts = monitor.accounts()
+        self.renderer_seconds = monitor.renderer_seconds() - cpu
+
+    @property
+    def step_seconds(self) -> float:
+        """Without a monitor."""
+        blocks = self.arms["none"].blocks
+        return sum(block.seconds for block in blocks) / sum(len(block.steps) for block in blocks)
+
+    @property
+    def captures(self) -> int:
+        return sum(len(block.due) for block in self.arms["attnmon"].blocks)
+
+    def accounted(self) -> float:
+        """1 + the time inside our calls over that of the steps they belong to."""
+        ours = self.arms["attnmon"].blocks
+        idle = median([seconds for block in ours for seconds in block.idle_calls] or [0])
+        spent = sum(block.hook_seconds for block in ours)
+        each = spent / self.captures / self.configuration.every + idle
+        return 1 + each / self.step_seconds
+
+    def stepwise(self) -> float:
+        """As `accounted`, by how much longer the due step and the one before it are than others."""
+        longer = []
+        for block in self.arms["attnmon"].blocks:
+            touched = {index - before for index in block.due for before in (0, 1)}
+            others = [s for index, s in enumerate(block.steps) if index not in touched]
+            usual = median(others or [self.step_seconds])
+            longer.append(sum(block.steps[i] - usual for i in touched if i >= 0) / len(block.due))
+        return 1 + median(longer) / self.configuration.every / self.step_seconds
+
+    def ratios(self, name: str) -> list[float]:
+        """Of each block: time against no monitor, at the rate configured."""
+        usual = [mean(block.steps) for block in self.arms["none"].blocks]
+        nones = ROUND.count("none")
+        each = len(self.arms[name].blocks) * nones // len(usual)
+        found = []
+        for index, block in enumerate(self.arms[name].blocks):
+            first = index // each * nones
+            step = mean(usual[first : first + nones])
+            cost = (block.seconds - len(block.steps) * step) / len(block.due)
+            found.append(1 + cost / (self.configuration.every * step))
+        return found
+
+    def cpu_ratio(self) -> float:
+        """Processor time of the training process, as `ratios`."""
+        none, ours = self.arms["none"].blocks, self.arms["attnmon"].blocks
+        step = sum(b.cpu for b in none) / sum(len(b.steps) for b in none)
+        cost = sum(b.cpu - len(b.steps) * step for b in ours) / self.captures
+        return 1 + cost / (self.configuration.every * step)
+
+    def worst_step(self, name: str) -> float:
+        return max(seconds for block in self.arms[name].blocks for seconds in block.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        ours = self.ratios("attnmon")
+        low, high = bootstrap(ours)
+        return {
+            "configuration": self.configuration.name,
+            "accounted": self.accounted(),
+            "ab": geometric_mean(ours),
+            "ab_low": low,
+            "ab_high": high,
+            "thread_pool_ab": geometric_mean(self.ratios("thread_pool")),
+            "in_loop_ab": geometric_mean(self.ratios("in_loop")),
+            "stepwise": self.stepwise(),
+            "trainer_cpu": self.cpu_ratio(),
+            "step_ms": 1e3 * self.step_seconds,
+            "worst_step_ms": {name: 1e3 * self.worst_step(name) for name in self.arms},
+            "renderer_cpu_ms": 1e3 * self.renderer_seconds / max(1, self.captures),
+            "cut_short": sum(block.cut_short for arm in self.arms.values() for block in arm.blocks),
+            **{name: self.accounts[name] for name in ("captured", "rendered", "dropped")},
+        }
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    return float(np.exp(np.mean(np.log(np.maximum(ratios, 1e-3)))))
+
+
+def bootstrap(ratios: Sequence[float], draws: int = 2000) -> tuple[float, float]:
+    """The middle 95 % of the geometric means of samples drawn from these."""
+    rng = np.random.default_rng(0)
+    samples = rng.choice(np.log(np.maximum(ratios, 1e-3)), (draws, len(ratios)))
+    low, high = np.exp(np.percentile(samples.mean(axis=1), [2.5, 97.5]))
+    return float(low), float(high)
+
+
+def measure(training: Training, chosen: Configuration, pace: Pace) -> dict[str, Any]:
+    """One row."""
+    with tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder:
+        designs = {name: make(chosen, Path(folder, name)) for name, make in DESIGNS.items()}
+        arms = {
+            name: Arm(training, design, chosen.every, pace)
+            for name, design in {"none": Nothing(), **designs}.items()
+        }
+        row = Row(chosen, arms)
+        try:
+            row.run(pace.rounds)
+        finally:
+            for design in designs.values():
+                design.close()
+        return row.to_json()

@@ -1,5 +1,6 @@
 """`attnmon render`: what is drawn again is what was drawn live, or what was asked for instead."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from attnmon_renderer.redraw.selection import choose
 from attnmon_renderer.redraw.stored import NotStored, read_capture
 from attnmon_renderer.sinks import figures
 from attnmon_renderer.sinks.raw import NAME, write_raw
+from attnmon_renderer.terminal import Progress
 
 FOLDERS = ("step_0", "step_2", "epoch_7_step_4")
 Output = pytest.CaptureFixture[str]
@@ -284,3 +286,25 @@ def test_the_weights_of_another_program_are_refused(tmp_path: Path) -> None:
     save_file({"x": np.zeros((2, 3), np.float32)}, path)
     with pytest.raises(NotStored, match="cannot be read"):
         read_capture(path)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_progress_is_shown_on_a_terminal_and_taken_away_and_nowhere_else(
+    stream: io.StringIO,
+) -> None:
+    progress = Progress(3, stream)
+    for _ in range(3):
+        progress.advance()
+    progress.end()
+    lines = stream.getvalue().split("\r\x1b[K")
+    if stream.isatty():
+        assert [line.split(",")[0].split(" ", 1)[-1] for line in lines] == [
+            "", "1 of 3", "2 of 3", "3 of 3", "",
+        ]  # fmt: skip
+    else:
+        assert lines == [""]

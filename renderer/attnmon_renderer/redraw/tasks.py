@@ -112,14 +112,21 @@ def _difference(
 ) -> Page:
     before = figures.map_picture(first, was, {was: old})
     after = figures.map_picture(last, attention, {attention: new})
-    run = f"{before.caption.run}  →  {after.caption.run}"
-    caption = Caption(f"{after.caption.title} · change", run, after.caption.note)
+    caption = Caption(after.caption.title, _from_to(first, last), f"change · {after.caption.note}")
     masked = np.asarray(before.masked & after.masked)
     return pages.difference(
         DifferencePicture(
             caption, before.values, after.values, masked, after.queries, after.keys, top
         )
     )
+
+
+def _from_to(first: Capture, last: Capture) -> str:
+    """ "step 0 → 1,200 · loss 4.2 → 0.123" """
+    words = f"step {first.step:,} → {last.step:,}"
+    if first.loss is None or last.loss is None:
+        return words
+    return f"{words} · loss {first.loss:.3g} → {last.loss:.3g}"
 
 
 def _surveyed(

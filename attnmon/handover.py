@@ -220,6 +220,7 @@ class Handover:
             self.guard.warn_once("close", f"attnmon did not close in order: {describe(error)}")
         finally:  # also after Ctrl-C, which must not have to wait for us
             self._let_go()
+            self.guard.off = self.guard.off or "it is closed"
         return self.accounts()
 
     def _finish(self, deadline: float) -> None:

@@ -525,3 +525,15 @@ def test_copying_a_monitor_that_cannot_be_copied_says_nothing_more(
         gc.collect()
         monitor.log_attention(LanguageModel(), batch(), step=0)
     assert summary(tmp_path)["rendered"] == 1
+
+
+def test_a_monitor_enabled_after_it_was_closed_puts_nothing_on_the_model(tmp_path: Path) -> None:
+    model = LanguageModel()
+    monitor = TrainingAttentionMonitor(tmp_path, 1)
+    monitor.close()
+    monitor.enable()
+    for step in range(2):
+        monitor.log_attention(model, batch(), step=step)
+        model(batch())
+    assert not model._forward_hooks
+    assert not monitor.enabled

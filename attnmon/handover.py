@@ -311,6 +311,7 @@ def _setup(settings: Settings, ring: Ring) -> Setup:
         statistics_queries=settings.statistics_queries,
         pooling=settings.pooling,
         color_top=1.0 if settings.color_scale == "fixed" else None,
+        pack=settings.pack,
         image_format=settings.image_format,
         ring_bytes=ring.nbytes,
         slot_bytes=SLOT_BYTES,
@@ -348,10 +349,13 @@ def _dropped(moment: Moment, error: RingFull) -> str:
 
 
 def _failed(moment: Moment, error: Exception) -> str:
-    return (
-        f"the capture of step {moment.step} failed: {describe(error)}. Models are called as "
-        "model(enc, dec): pass what else they need in a tuple or a dict, or give a forward_fn."
-    )
+    hint = ""
+    if isinstance(error, TypeError):
+        hint = (
+            " Models are called as model(enc, dec): pass what else they need in a tuple or a dict, "
+            "or give a forward_fn."
+        )
+    return f"the capture of step {moment.step} failed: {describe(error)}.{hint}"
 
 
 def _in_a_line(accounts: dict[str, Any], settings: Settings) -> str:

@@ -5,7 +5,7 @@ for nothing, and no error of ours leaves it.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -181,6 +181,14 @@ class AttentionMonitor:
         self._enabled = False
         self.detach()
         return self._handover.close(timeout)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A model that has its monitor for an attribute is copied with the same monitor."""
+        return self
+
+    def __reduce__(self) -> tuple[type[nullcontext[None]], tuple[()]]:
+        """A model that is saved whole takes no monitor along, but something that does nothing."""
+        return nullcontext, ()
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,6 +153,7 @@ def test_a_model_is_copied_saved_and_exported_as_ever_while_it_is_watched(tmp_pa
         assert model._forward_hooks, "it should be looking on now"
         average, file = copy.deepcopy(model), io.BytesIO()
         torch.save(model, file)
+        assert b"attnmon" not in file.getvalue(), "it could not be read where attnmon is not"
         file.seek(0)
         loaded = torch.load(file, weights_only=False)
         captured = monitor._tally.captured
@@ -164,6 +166,19 @@ def test_a_model_is_copied_saved_and_exported_as_ever_while_it_is_watched(tmp_pa
         assert not model._forward_pre_hooks
         exported = torch.export.export(model, (tokens,))
         assert torch.equal(exported.module()(tokens), model(tokens))
+
+
+def test_a_model_with_its_monitor_for_an_attribute_is_copied_and_saved(tmp_path: Path) -> None:
+    model: Any = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path, 1) as monitor:
+        model.monitor = monitor
+        model.monitor.log_attention(model, batch(), step=0)
+        average, file = copy.deepcopy(model), io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        assert average.monitor is monitor
+        assert torch.equal(torch.load(file, weights_only=False)(batch()), model(batch()))
+        del model.monitor
 
 
 def test_detaching_leaves_the_model_as_it_was(tmp_path: Path) -> None:
@@ -202,6 +217,51 @@ def test_the_block_form_needs_no_attached_model(tmp_path: Path) -> None:
     assert [line["metadata"]["step"] for line in lines] == [0, 2, 4]
     assert [len(line["decoder"]) for line in lines] == [2, 2, 2]
     assert all(line["metadata"]["loss"] for line in lines)
+
+
+class Meeting(LanguageModel):
+    """Two threads are in its forward at once; the one that came first leaves first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = threading.Barrier(2)
+        self.first_has_left = threading.Event()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.inside.wait()
+        if len(tokens) == 2:
+            self.first_has_left.wait()
+        return super().forward(tokens)
+
+
+def test_of_forwards_on_several_threads_one_is_looked_at(tmp_path: Path) -> None:
+    """As DataParallel makes them."""
+    model, failures = Meeting(), list[BaseException]()
+    with TrainingAttentionMonitor(tmp_path, 1, capture="forward") as monitor:
+        monitor.attach(model)
+
+        def second() -> None:
+            try:
+                model(batch(size=2))
+                assert torch.overrides._len_torch_function_stack() == 0
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=second)
+        model.register_forward_pre_hook(lambda module, args: entered(thread, args))
+        model(batch(size=4))
+        assert torch.overrides._len_torch_function_stack() == 0
+        model.first_has_left.set()
+        thread.join()
+        monitor.log_attention(model, step=0)
+    assert failures == []
+    assert summary(tmp_path)["rendered"] == 1
+
+
+def entered(thread: threading.Thread, args: Any) -> None:
+    """Start the second thread when the first is in the forward."""
+    if len(args[0]) == 4:
+        thread.start()
 
 
 def test_the_block_form_takes_the_sample_asked_for(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ not follow the model elsewhere: in a copy, or in a file, there is a stand-in tha
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -22,7 +24,8 @@ class ForwardTap:
     """Taps each forward of the model that is made with gradients, until `remove`.
 
     before: called when a forward begins, with its inputs; after: when it has ended, with whether it
-    ended well. What these and `receive` raise goes to `on_error`.
+    ended well. What these and `receive` raise goes to `on_error`. Of forwards at the same time on
+    several threads, as DataParallel makes them, the first is tapped: modes belong to their thread.
     """
 
     def __init__(
@@ -40,11 +43,11 @@ class ForwardTap:
         self._after = after
         self._on_error = on_error
         self._depth = 0
+        self._threads: dict[str, int] = {}
         self._tap: Tap | None = None
         self._make_tap = partial(
             Tap, receive=receive, on_error=on_error, refused=refused, handwritten=handwritten
         )
-        self._root = root
         enter, leave = Hook(self._enter), Hook(self._leave)
         self._handles = (
             root.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
@@ -56,20 +59,27 @@ class ForwardTap:
             handle.remove()
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        if self._threads.setdefault("looked at", get_ident()) != get_ident():  # atomic
+            return
         self._depth += 1
         if self._depth > 1 or not torch.is_grad_enabled():
             return  # its own inner call, or a validation between two steps
         try:
             self._before(tensors_in((args, kwargs)))
-            self._tap = self._make_tap(module_names(self._root))
+            self._tap = self._make_tap(module_names(module))
         except Exception as error:
             self._on_error(error)
         else:
             self._tap.__enter__()
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._depth = max(self._depth - 1, 0)
-        if self._depth or self._tap is None:
+        if self._threads.get("looked at") != get_ident():
+            return
+        self._depth -= 1
+        if self._depth:
+            return
+        self._threads.clear()
+        if self._tap is None:
             return
         tap, self._tap = self._tap, None
         tap.__exit__(None, None, None)
@@ -89,18 +99,15 @@ class Hook:
         self._call(*args)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return nothing
+        return _NOTHING
 
-    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
-        return _stand_in, ()
-
-
-def nothing(*args: Any) -> None:
-    """What stands in a copied model's list of hooks for one of ours."""
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[object, str]]:
+        return getattr, (nullcontext(), "__exit__")
 
 
-def _stand_in() -> Callable[..., None]:
-    return nothing
+_NOTHING = nullcontext().__exit__
+"""What stands in a copied or saved model's list of hooks for one of ours: it takes any arguments,
+does nothing, and is the standard library's, so that a saved model is read where we are not."""
 
 
 def runs_as_written(model: nn.Module) -> bool:

@@ -64,6 +64,8 @@ class Options(TypedDict, total=False):
     """The share of training time that the monitor may take; None is no limit."""
     image_format: Literal["png", "svg", "pdf"]
     """Of the pictures on disk; TensorBoard gets PNG in any case."""
+    pack: bool
+    """Whether the pictures of a step are one zip file instead of a folder of files."""
     on_full: Literal["drop", "wait"]
     """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
     ring_bytes: int
@@ -101,6 +103,7 @@ class Settings:
     pooling: Literal["mass", "max"] = "mass"
     color_scale: Literal["auto", "fixed"] = "auto"
     image_format: Literal["png", "svg", "pdf"] = "png"
+    pack: bool = False
     ranks: str | tuple[int, ...] = "zero"
     rank: int = 0
     world_size: int = 1
@@ -186,6 +189,7 @@ def _checked_options(
     pooling: Any = "mass",
     color_scale: Any = "auto",
     image_format: Any = "png",
+    pack: Any = False,
     ranks: Any = "zero",
     rank: Any = None,
     max_overhead: Any = 0.005,
@@ -209,6 +213,7 @@ def _checked_options(
         "pooling": choice("pooling", pooling, ("mass", "max")),
         "color_scale": choice("color_scale", color_scale, ("auto", "fixed")),
         "image_format": choice("image_format", image_format, ("png", "svg", "pdf")),
+        "pack": bool(pack),
         **_process(chosen_ranks(ranks), rank),
         "max_overhead": None if max_overhead is None else share("max_overhead", max_overhead),
         "on_full": choice("on_full", on_full, ("drop", "wait")),

@@ -17,7 +17,7 @@ from stored_run import HOSTILE, STEPS, train_with_raw_weights
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.report import chart as charts
-from attnmon_renderer.report.gather import Step, bounded, evenly
+from attnmon_renderer.report.gather import Picture, Step, bounded, evenly
 from attnmon_renderer.report.page import inert_json
 
 Output = pytest.CaptureFixture[str]
@@ -267,7 +267,7 @@ def steps_of(folder: Path, sizes: list[int]) -> list[Step]:
     for number, size in enumerate(sizes):
         path = folder / f"{number}.png"
         path.write_bytes(bytes(size))
-        made.append(Step(number, "", {"a": path}, {}))
+        made.append(Step(number, "", {"a": Picture(path, ".png", size)}, {}))
     return made
 
 

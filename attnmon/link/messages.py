@@ -182,6 +182,8 @@ class Setup:
     versions: tuple[tuple[str, str], ...]
     color_top: float | None = None
     """The weight that every picture's colours end at; None is a round number for each."""
+    pack: bool = False
+    """All pictures of a step, and its statistics, are written as one file."""
 
     def __post_init__(self) -> None:
         require(self.color_top is None or self.color_top > 0, "color_top", self.color_top)

@@ -10,6 +10,9 @@ from attnmon.link.messages import Attention, AttentionType, Capture, Stack
 
 SHORT_TYPE: dict[AttentionType, str] = {"self_attention": "self", "cross_attention": "cross"}
 
+PACKED = ".zip"
+"""Ends the name of a file that takes the place of a capture's folder."""
+
 Kind = tuple[Stack, AttentionType]
 """Layers of one kind can be compared with each other."""
 

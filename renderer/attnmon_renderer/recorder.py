@@ -16,6 +16,7 @@ from attnmon_renderer import results, tasks
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.over_time import Animations, Timeline
+from attnmon_renderer.sinks.pictures import Folder
 from attnmon_renderer.sinks.statistics import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
@@ -47,7 +48,7 @@ class Recorder:
     def __init__(self, setup: Setup) -> None:
         save_dir = Path(setup.save_dir)
         self._save_dir = save_dir
-        self._statistics_files = setup.statistics_files
+        self._statistics_files = setup.statistics_files and not setup.pack
         self._history = History(save_dir / "history.jsonl")
         self._summary = Summary(save_dir / "summary.json", setup)
         self._tensorboard = TensorBoard(save_dir / "tensorboard") if setup.tensorboard else None
@@ -69,8 +70,8 @@ class Recorder:
 
     def _write_results(self, made: Results, error: str, errors: list[str]) -> None:
         if self._statistics_files:
-            folder = self._save_dir / made.folder
-            _attempt(errors, "statistics.json", write_statistics, folder, made.document)
+            place = Folder(self._save_dir / made.folder)
+            _attempt(errors, "statistics.json", write_statistics, place, made.document)
         _attempt(errors, "history.jsonl", self._history.append, made.document, error)
         if self._tensorboard is not None:
             _attempt(errors, "TensorBoard", self._tensorboard.write, made)

@@ -15,8 +15,8 @@ from attnmon.link.messages import Attention, Capture, Setup
 from attnmon_renderer import layout, results, tasks
 from attnmon_renderer.attention import LayerAttention
 from attnmon_renderer.pooling import Survey, survey
-from attnmon_renderer.results import Image, Results
-from attnmon_renderer.sinks import figures, raw, statistics
+from attnmon_renderer.results import Results
+from attnmon_renderer.sinks import figures, pictures, raw, statistics
 from attnmon_renderer.tasks import Drawn
 
 
@@ -56,7 +56,7 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     surveys = {attention: survey_of(layer, setup) for attention, layer in layers.items()}
     document = statistics.document(capture, setup, surveys)
     made = Results(layout.folder(capture), document, statistics.scalars(capture, surveys))
-    errors = draw(capture, setup, surveys, made.images)
+    errors = draw(capture, setup, surveys, made)
     made.frames.extend(figures.frames(capture, setup, surveys))
     if setup.raw_weights:
         try:
@@ -80,15 +80,25 @@ def survey_of(layer: LayerAttention, setup: Setup) -> Survey:
 
 
 def draw(
-    capture: Capture, setup: Setup, surveys: dict[Attention, Survey], images: list[Image]
+    capture: Capture, setup: Setup, surveys: dict[Attention, Survey], made: Results
 ) -> list[str]:
-    """Write a capture's pictures and add them to `images`; says which of them failed, and why."""
+    """Write a capture's pictures and add them to its results; says which of them failed, and why.
+
+    Where all is one file, the statistics go into it: the recorder, whose they are, comes too late.
+    """
+    place = pictures.place(_folder(setup, capture), setup.pack)
     errors = []
     for figure in figures.plan(capture, setup, surveys):
         try:
-            images.append(figures.write(figure, _folder(setup, capture), setup.image_format))
+            made.images.append(figures.write(figure, place, setup.image_format))
         except Exception as error:
             errors.append(f"{figure.name}: {in_words(error)}")
+    try:
+        if setup.pack and setup.statistics_files:
+            statistics.write_statistics(place, made.document)
+        place.finish()
+    except OSError as error:
+        errors.append(in_words(error))
     return errors
 
 

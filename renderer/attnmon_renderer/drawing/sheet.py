@@ -80,8 +80,10 @@ class _Sheet:
     def beyond(self) -> int:
         """Cells of all panels that have the colour of the scale's end and are more than that."""
         end = self.scale.high * (1 + 1e-5)  # a float32 is a little more than what it stands for
-        with np.errstate(invalid="ignore"):
-            return sum(int(np.sum((abs(p.values) > end) & ~p.masked)) for p in self.body.panels)
+        return sum(
+            int(np.sum((np.abs(p.values) > end) & np.isfinite(p.values) & ~p.masked))
+            for p in self.body.panels
+        )
 
     @cached_property
     def signs(self) -> tuple[tuple[str, int], ...]:

@@ -25,6 +25,7 @@ from attnmon_renderer.pooling import Survey
 from attnmon_renderer.redraw.selection import NothingChosen, choose
 from attnmon_renderer.redraw.stored import NotStored, read_capture
 from attnmon_renderer.redraw.wishes import Outcome, Wishes
+from attnmon_renderer.results import Results
 from attnmon_renderer.sinks import figures, over_time
 from attnmon_renderer.sinks.history import read_history
 from attnmon_renderer.worker import draw, in_words, survey_of
@@ -49,7 +50,7 @@ def capture(path: Path, wishes: Wishes) -> Outcome:
     made, surveys = _surveyed(path, wishes)
     folder = wishes.out / layout.folder(made)
     before = {figure.name for figure in figures.plan(made, wishes.setup(), surveys)}
-    errors = draw(made, wishes.setup(), surveys, [])
+    errors = draw(made, wishes.setup(), surveys, Results(folder.name, {}))
     failed = {error.partition(":")[0] for error in errors}
     written = (folder / f"{name}.{wishes.image_format}" for name in sorted(before - failed))
     return Outcome(tuple(written), tuple(f"{folder.name}: {error}" for error in errors))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from attnmon_renderer import layout
 from attnmon_renderer.runs import Run, read_run
@@ -14,13 +15,30 @@ SUFFIXES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A file, or a member of a zip file."""
+
+    path: Path
+    suffix: str
+    size: int
+    member: str = ""
+
+    def read(self) -> bytes:
+        """Raises OSError, or BadZipFile."""
+        if not self.member:
+            return self.path.read_bytes()
+        with ZipFile(self.path) as pack:
+            return pack.read(self.member)
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A step that has pictures."""
 
     number: int
     folder: str
-    pictures: dict[str, Path]
-    """By the picture's name, such as "decoder_layer0_cross_attn"."""
+    pictures: dict[str, Picture]
+    """By its name, such as "decoder_layer0_cross_attn"."""
     metadata: dict[str, Any]
     """Of the capture, as in `statistics.json`; empty where nothing is known."""
 
@@ -68,15 +86,34 @@ def evenly(steps: list[Step], most: int) -> list[Step]:
 
 
 def _bytes(step: Step) -> int:
-    return sum(path.stat().st_size for path in step.pictures.values())
+    return sum(picture.size for picture in step.pictures.values())
 
 
 def _steps(folder: Path, lines: dict[int, dict[str, Any]]) -> Iterator[Step]:
     for below in folder.glob("*step_*"):
-        number = layout.step_of(below.name)
+        name = below.name.removesuffix(layout.PACKED)
+        number = layout.step_of(name)
         if number is None:
             continue
-        pictures = {path.stem: path for path in sorted(below.iterdir()) if path.suffix in SUFFIXES}
-        metadata = lines.get(number, {}).get("metadata", {})
+        found = _packed(below) if below.name != name else _files(below)
+        pictures = {Path(name).stem: picture for name, picture in sorted(found.items())}
         if pictures:
-            yield Step(number, below.name, pictures, metadata)
+            yield Step(number, name, pictures, lines.get(number, {}).get("metadata", {}))
+
+
+def _files(folder: Path) -> dict[str, Picture]:
+    paths = (path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    return {path.name: Picture(path, path.suffix, path.stat().st_size) for path in paths}
+
+
+def _packed(path: Path) -> dict[str, Picture]:
+    try:
+        with ZipFile(path) as pack:
+            members = [(info, Path(info.filename).suffix) for info in pack.infolist()]
+    except (OSError, BadZipFile):
+        return {}
+    return {
+        info.filename: Picture(path, suffix, info.file_size, info.filename)
+        for info, suffix in members
+        if suffix in SUFFIXES
+    }

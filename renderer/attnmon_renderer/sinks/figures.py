@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from attnmon.link.messages import Attention, Capture, Setup
-from attnmon_renderer import files, layout
+from attnmon_renderer import layout
 from attnmon_renderer.drawing import (
     Caption,
     ComparisonPicture,
@@ -24,6 +23,7 @@ from attnmon_renderer.drawing import (
 from attnmon_renderer.pooling import PooledMap, Survey
 from attnmon_renderer.results import Frame, Image
 from attnmon_renderer.sinks import captions
+from attnmon_renderer.sinks.pictures import Place
 
 MAP_SIDE = 1024
 """Cells a side of one large map, at most."""
@@ -78,12 +78,12 @@ def plan(capture: Capture, setup: Setup, surveys: Surveys) -> Iterator[Figure]:
                 yield Figure(stem, f"attention/{stem}", page_of)
 
 
-def write(figure: Figure, folder: Path, image_format: Literal["png", "svg", "pdf"]) -> Image:
+def write(figure: Figure, place: Place, image_format: Literal["png", "svg", "pdf"]) -> Image:
     """Draw the picture: once for TensorBoard and, as a PNG, for the disk. Raises OSError."""
     page = figure.page()
     png = png_of(page)
     content = png.data if image_format == "png" else drawn_as(page, image_format)
-    files.replace(folder / f"{figure.name}.{image_format}", content)
+    place.put(f"{figure.name}.{image_format}", content)
     return Image(figure.tag, png.width, png.height, png.data)
 
 

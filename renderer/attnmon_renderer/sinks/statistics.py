@@ -3,12 +3,12 @@
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from attnmon.link.messages import Attention, Capture, Setup
-from attnmon_renderer import files, layout
+from attnmon_renderer import layout
 from attnmon_renderer.pooling import Survey
+from attnmon_renderer.sinks.pictures import Place
 
 MOST_ROW_SUM_ERROR = 1e-2
 """Half precision rounds weights; more than this is no softmax."""
@@ -61,8 +61,8 @@ def notices(capture: Capture, surveys: Mapping[Attention, Survey]) -> tuple[tupl
     if broken:
         text = (
             f"attention is NaN or infinite at step {capture.step} in {_named(broken)}; it is "
-            "marked in the pictures and null in the JSON. Look for a loss or a learning rate that is too "
-            "high, or for rows that a mask leaves without any key."
+            "marked in the pictures and null in the JSON. Look for a loss or a learning rate that "
+            "is too high, or for rows that a mask leaves without any key."
         )
         found.append(("non_finite", text))
     if uneven:
@@ -86,8 +86,9 @@ def _named(attentions: list[Attention]) -> str:
     return first if len(attentions) == 1 else f"{first} and {len(attentions) - 1} more"
 
 
-def write_statistics(folder: Path, content: dict[str, Any]) -> None:
-    files.replace(folder / "statistics.json", (to_json(content, indent=2) + "\n").encode())
+def write_statistics(place: Place, content: dict[str, Any]) -> None:
+    """Put a document where the step's other files are. Raises OSError."""
+    place.put("statistics.json", (to_json(content, indent=2) + "\n").encode())
 
 
 def to_json(content: Any, indent: int | None = None) -> str:

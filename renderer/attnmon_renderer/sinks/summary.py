@@ -67,6 +67,7 @@ def _settings(setup: Setup) -> dict[str, Any]:
         "heads": setup.heads,
         "pooling": setup.pooling,
         "image_format": setup.image_format,
+        "pack": setup.pack,
         "color_scale": "auto" if setup.color_top is None else "fixed",
         "statistics_queries": setup.statistics_queries or "all",
         "save_raw_weights": setup.raw_weights,

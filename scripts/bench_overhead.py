@@ -30,7 +30,7 @@ from workloads import WORKLOADS, Training
 
 CORES = os.cpu_count() or 1
 THREADS = {"spare_core": max(1, CORES - 1), "saturated": CORES}
-QUICK_SECONDS = 30.0
+QUICK_SECONDS = 25.0
 """A quick run begins no further row after that."""
 
 

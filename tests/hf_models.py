@@ -62,6 +62,10 @@ class Case:
     implementations: tuple[str, ...] = ("sdpa", "eager")
     roles: dict[str, int] = field(default_factory=lambda: {"decoder_self": 2})
 
+    @property
+    def eager_only(self) -> bool:
+        return "sdpa" not in self.implementations
+
     def build(self, implementation: str) -> nn.Module:
         hf = pytest.importorskip("transformers")
         torch.manual_seed(0)

@@ -265,6 +265,48 @@ def test_what_is_no_attention_is_not_told(way: Callable[[], object]) -> None:
     assert watch(nn.Module(), way) == []
 
 
+class Additive(nn.Module):
+    """Bahdanau et al. 2015: the scores are a product with a parameter, as a router's are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(WIDTH, 1, bias=False)
+
+    def forward(self) -> Tensor:
+        scores = self.score(torch.tanh(Q[..., None, :] + K[..., None, :, :])).squeeze(-1)
+        return scores.softmax(-1) @ V
+
+
+def of_sigmoids() -> Tensor:
+    return (Q @ K.mT * SCALE).sigmoid() @ V
+
+
+def linear() -> Tensor:
+    """Katharopoulos et al. 2020: no map of queries by keys exists."""
+    return (F.elu(Q) + 1) @ ((F.elu(K) + 1).mT @ V)
+
+
+def in_torchscript() -> Tensor:
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return torch.softmax(query @ key.transpose(-2, -1), -1) @ value
+
+    mixed: Tensor = torch.jit.script(attend)(Q, K, V)
+    return mixed
+
+
+NOT_SEEN = {
+    "additive": Additive(), "sigmoid": of_sigmoids, "linear": linear,
+    "TorchScript": in_torchscript,
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("way", NOT_SEEN.values(), ids=NOT_SEEN)
+def test_attention_that_is_not_seen(way: Callable[[], object]) -> None:
+    """As docs/models.md says; `record` is for these."""
+    assert watch(nn.Module(), way) == []
+
+
 class Talking(nn.Module):
     """Heads mixed by a parameter after the softmax, as in CaiT: not followed."""
 

@@ -51,6 +51,12 @@ def test_the_maps_are_those_of_eager_attention(name: str, implementation: str) -
         assert error < TOLERANCE
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.eager_only])
+def test_where_only_eager_is_listed_transformers_refuses_the_other(name: str) -> None:
+    with pytest.raises(ValueError, match="does not support an attention implementation through"):
+        CASES[name].build("sdpa")
+
+
 @pytest.mark.parametrize(("name", "implementation"), EACH)
 def test_roles_and_the_batch_dimension(name: str, implementation: str) -> None:
     case = CASES[name]

@@ -63,7 +63,8 @@ class Training:
         if monitor is not None:
             monitor.log_attention(self.model, self.batch, step=self.taken, loss=loss.detach())
         self.taken += 1
-        return loss.detach()
+        detached: Tensor = loss.detach()
+        return detached
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def weights_are_the_models_own() -> tuple[bool, str]:
         monitor.log_attention(training.model, training.batch, step=0)
         monitor.close()
         raw = load_file(path / "step_0" / "attention_weights.safetensors")
-    mask = nn.Transformer.generate_square_subsequent_mask(LENGTH, DEVICE)
+    mask = nn.Transformer.generate_square_subsequent_mask(LENGTH, torch.device(DEVICE))
     normed = layer.norm1(training.batch[:1])
     with torch.no_grad():
         expected = layer.self_attn(
@@ -186,7 +187,8 @@ def overhead(every: int) -> Callable[[], tuple[bool, str]]:
 
 def in_turns(one: Callable[[], None], other: Callable[[], None], times: int) -> float:
     """Median time of `one` over that of `other`, each run in turns."""
-    one(), other()  # warm up
+    one()
+    other()  # both are warm now
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(2 * times):
         which = (turn + turn // 2) % 2  # ABBA

@@ -78,7 +78,7 @@ def test_copies_run_on_a_side_stream_that_waits_for_training_and_never_the_other
     flight = copies.depart()
     assert device.log == ["register", "wait for training", "on the side stream", "record"]
     assert not flight.landed()
-    assert any(held is source for held in flight.held), "it could be overwritten before it is copied"
+    assert any(held is source for held in flight.held), "it could be overwritten uncopied"
     device.fire()
     assert flight.landed()
     flight.finish()

@@ -62,7 +62,8 @@ class WatchedTraining:
         self.end()
         self.looks_on = self._may_look_on(compiled or not runs_as_written(model))
         if not (self.looks_on or has_batch or "forward_fn" in self.chosen):
-            logger.warning("%s", _NOTHING_TO_SEE)
+            if rank == 0:
+                logger.warning("%s", _NOTHING_TO_SEE)
             return
         options: CallbackSettings = {"rank": rank, **self.chosen}
         options["capture"] = "forward" if self.looks_on else "probe"
@@ -91,7 +92,7 @@ def learning_rate(optimizer: Any) -> float | None:
 
 
 _NOTHING_TO_SEE = (
-    "attnmon is off: this model is compiled, which rules out looking on at its own forward, and "
-    "the trainer gives its callbacks no batch for an extra one. Say what to look at, with "
-    "AttentionCallback(forward_fn=lambda model, enc, dec: model(**batch)). Training goes on."
+    "attnmon is off: the model's own forward cannot be looked at, since it is compiled or since "
+    "you asked for a probe, and the trainer gives its callbacks no batch for that. Say what to "
+    "look at: AttentionCallback(forward_fn=lambda model, enc, dec: model(**batch)). Training goes on."
 )

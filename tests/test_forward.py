@@ -3,7 +3,6 @@
 import copy
 import io
 import threading
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -218,51 +217,6 @@ def test_the_block_form_needs_no_attached_model(tmp_path: Path) -> None:
     assert [line["metadata"]["step"] for line in lines] == [0, 2, 4]
     assert [len(line["decoder"]) for line in lines] == [2, 2, 2]
     assert all(line["metadata"]["loss"] for line in lines)
-
-
-class Meeting(LanguageModel):
-    """Two threads are in its forward at once; the one that came first leaves first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inside = threading.Barrier(2)
-        self.first_has_left = threading.Event()
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        self.inside.wait()
-        if len(tokens) == 2:
-            self.first_has_left.wait()
-        return super().forward(tokens)
-
-
-def test_of_forwards_on_several_threads_one_is_looked_at(tmp_path: Path) -> None:
-    """As DataParallel makes them."""
-    model, failures = Meeting(), list[BaseException]()
-    with TrainingAttentionMonitor(tmp_path, 1, capture="forward") as monitor:
-        monitor.attach(model)
-
-        def second() -> None:
-            try:
-                model(batch(size=2))
-                assert torch.overrides._len_torch_function_stack() == 0
-            except BaseException as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=second)
-        model.register_forward_pre_hook(lambda module, args: entered(thread, args))
-        model(batch(size=4))
-        assert torch.overrides._len_torch_function_stack() == 0
-        model.first_has_left.set()
-        thread.join()
-        monitor.log_attention(model, step=0)
-    assert failures == []
-    assert summary(tmp_path)["rendered"] == 1
-
-
-def entered(thread: threading.Thread, args: Any) -> None:
-    """Start the second thread when the first is in the forward."""
-    if len(args[0]) == 4:
-        thread.start()
 
 
 class Meeting(LanguageModel):

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from threading import get_ident
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -60,8 +59,6 @@ class ForwardTap:
             handle.remove()
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        if self._threads.setdefault("looked at", get_ident()) != get_ident():  # atomic
-            return
         if self._threads.setdefault("looked at", get_ident()) != get_ident():  # atomic
             return
         self._depth += 1

@@ -20,7 +20,6 @@ from attnmon_renderer.commands import render as command
 from attnmon_renderer.pooling import survey
 from attnmon_renderer.redraw.selection import choose
 from attnmon_renderer.redraw.stored import NotStored, read_capture
-from attnmon_renderer.sinks import figures
 from attnmon_renderer.sinks.raw import NAME, write_raw
 from attnmon_renderer.terminal import Progress
 
@@ -140,19 +139,15 @@ def cells(path: Path) -> np.ndarray:
     return np.asarray(pixels[ys.astype(int)][:, xs.astype(int)])
 
 
-def test_weights_above_the_scale_are_said_to_be(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = {}
-    monkeypatch.setattr(
-        figures.files, "replace", lambda path, content: written.update({path: content})
-    )
-    chosen = ["--layers", "0", "--steps", "0", "--format", "svg"]
-    assert render(run, tmp_path, *chosen, "--top", "1") == 0
-    plain = dict(written)
-    assert render(run, tmp_path, *chosen, "--top", "0.001") == 0
-    assert all(b"beyond the colour scale" not in content for content in plain.values())
-    assert all(b"beyond the colour scale" in content for content in written.values())
+def test_weights_above_the_scale_are_said_to_be(run: Path, tmp_path: Path) -> None:
+    """In SVG, where each text stands in a comment, too."""
+    for top, said in (("1", False), ("0.001", True)):
+        out = tmp_path / top
+        chosen = ["--layers", "0", "--steps", "0", "--format", "svg", "--top", top]
+        assert render(run, out, *chosen) == 0
+        drawn = [path.read_text() for path in out.rglob("*.svg")]
+        assert len(drawn) == 3
+        assert all(("beyond the colour scale" in text) == said for text in drawn)
 
 
 def test_a_difference_is_drawn_of_each_layer(run: Path, tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ class InForward:
 
 
 def _cloned(observation: Observation) -> Observation:
+    """Value and output too, where the map can be checked against them without waiting."""
+
     def clone(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor.clone()
 
@@ -144,6 +146,6 @@ def _cloned(observation: Observation) -> Observation:
         query=clone(observation.query),
         key=clone(observation.key),
         bias=clone(observation.bias),
-        value=None,
-        output=None,
+        value=clone(observation.value) if observation.is_on_cpu else None,
+        output=clone(observation.output) if observation.is_on_cpu else None,
     )

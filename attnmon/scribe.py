@@ -58,7 +58,7 @@ class Scribe:
             scale=float(seen.scale),
             causal=bool(seen.causal),
             softcap=float(seen.softcap),
-            note=seen.note or doubt(seen, error),
+            note="; ".join(filter(None, (seen.note, doubt(seen, error)))),
             error=error,
         )
 

@@ -461,6 +461,43 @@ def test_where_neither_way_is_open_it_says_what_to_do(
     assert summary(tmp_path)["captured"] == 0
 
 
+class Windowed(LanguageModel):
+    """Each text is two windows, attended each by itself."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens.unflatten(1, (2, -1)).flatten(0, 1))
+
+
+class Loud(torch.overrides.TorchFunctionMode):
+    """Someone else's: attention gives half as much again."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        return result * 1.5 if func is nn.functional.scaled_dot_product_attention else result
+
+
+@pytest.mark.parametrize("capture", ["probe", "forward"])
+def test_a_note_says_that_a_window_is_shown_and_that_its_output_is_another(
+    capture: Any, tmp_path: Path
+) -> None:
+    model, tokens = Windowed(), batch(length=12)
+    with Loud(), TrainingAttentionMonitor(tmp_path, 1, capture=capture) as monitor:
+        monitor.attach(model)
+        step_of(model, tokens)
+        monitor.log_attention(model, tokens, step=0)
+        assert {row.why for row in monitor.coverage()} == {
+            "only the first of 2 windows of this sample"
+        }
+    [line] = history(tmp_path)
+    for row in line["decoder"]:
+        assert row["shape"] == [4, 6, 6]
+        assert row["note"] == (
+            "only the first of 2 windows of this sample; "
+            "the weights explain the layer's output only to 0.3"
+        )
+        assert row["error"] == pytest.approx(1 / 3, abs=1e-5)
+
+
 def test_coverage_says_of_each_layer_whether_and_why_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -94,5 +94,6 @@ def learning_rate(optimizer: Any) -> float | None:
 _NOTHING_TO_SEE = (
     "attnmon is off: the model's own forward cannot be looked at, since it is compiled or since "
     "you asked for a probe, and the trainer gives its callbacks no batch for that. Say what to "
-    "look at: AttentionCallback(forward_fn=lambda model, enc, dec: model(**batch)). Training goes on."
+    "look at: AttentionCallback(forward_fn=lambda model, enc, dec: model(**batch)). Training goes "
+    "on."
 )

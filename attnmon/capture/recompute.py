@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnmon.capture.observation import Observation
 
-ROWS = 64
+ROWS = 16
 """Queries that a check looks at, evenly spaced: what is wrong for one is wrong for most."""
 
 _HALF = (torch.bfloat16, torch.float16)
@@ -46,7 +46,7 @@ def output_error(observation: Observation) -> Tensor | None:
     rows = torch.linspace(0, observation.queries - 1, count, device=output.device).long()
     weights = attention_weights(observation, rows)
     expected = output.index_select(-2, rows).float()
-    repeated = value.float().repeat_interleave(observation.heads // value.shape[-3], -3)
+    repeated = _for_each_head(value.float(), observation.heads)
     difference = torch.linalg.norm(weights @ repeated - expected)
     error: Tensor = difference / torch.linalg.norm(expected).clamp_min(_TINY)
     return error
@@ -78,11 +78,17 @@ def _logits(observation: Observation, rows: Tensor, dtype: torch.dtype) -> Tenso
     query, key = observation.query, observation.key
     assert query is not None
     assert key is not None
-    key = key.to(dtype).repeat_interleave(observation.heads // key.shape[-3], -3)
+    key = _for_each_head(key.to(dtype), observation.heads)
     logits = query.index_select(-2, rows).to(dtype) @ key.mT * observation.scale
     if observation.softcap:
         logits = observation.softcap * torch.tanh(logits / observation.softcap)
     return logits
+
+
+def _for_each_head(tensor: Tensor, heads: int) -> Tensor:
+    """Keys or values of fewer heads, repeated for the queries' heads; as they are, if as many."""
+    groups = heads // tensor.shape[-3]
+    return tensor if groups == 1 else tensor.repeat_interleave(groups, -3)
 
 
 def _masked(logits: Tensor, observation: Observation, rows: Tensor) -> Tensor:

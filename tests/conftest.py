@@ -25,6 +25,17 @@ SEMAPHORE = "/dev/shm/sem."
 FAILED = pytest.StashKey[bool]()
 
 
+def hear_signals_as_usual() -> None:
+    """Undo what the caller ignores, nohup or a shell's `&`: programs started here inherit it."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"):
+        if signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
+            usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            signal.signal(getattr(signal, name), usual)
+
+
+hear_signals_as_usual()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A temporary directory in which every entry comes from these tests."""

@@ -145,10 +145,17 @@ class Handover:
         outbox.announce(message, draft)
         self.guard.succeeded()
 
-    def put(self, place: Place, seen: Observation, draft: Draft) -> None:
-        """Copy one layer's attention of one sample into the ring."""
+    def put(
+        self,
+        place: Place,
+        seen: Observation,
+        draft: Draft,
+        sample: int = 0,
+        samples: int | None = None,
+    ) -> None:
+        """Copy one layer's attention of one sample into the ring; as `Scribe.put`."""
         assert self._scribe is not None
-        self._scribe.put(place, seen, draft)
+        self._scribe.put(place, seen, draft, sample, samples)
 
     @property
     def _copies(self) -> DeviceCopies | None:

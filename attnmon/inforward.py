@@ -21,6 +21,9 @@ class Plan(Protocol):
     @property
     def known(self) -> Mapping[Key, Sighting]: ...
     def learn(self, sightings: Mapping[Key, Sighting]) -> None: ...
+    def has_overlooked(self, layers: int) -> bool:
+        """Whether there are more than these layers, which were looked for in too few places."""
+
     def stay_out(self) -> None:
         """The model's own forward turned out to run compiled code."""
 
@@ -57,10 +60,6 @@ class InForward:
 
     def begin(self, inputs: Inputs) -> None:
         """A forward of these inputs begins."""
-        with self._handover.tally.timed():
-            self._begin(inputs)
-
-    def _begin(self, inputs: Inputs) -> None:
         self.discard()
         if is_recording_a_graph():
             return
@@ -70,27 +69,25 @@ class InForward:
         self._held = Held(Taken(self._handover.draft(), sample, "forward"), inputs, batch)
 
     def receive(self, observation: Observation) -> None:
-        """One attention call of it; timed, since it is training that waits."""
-        if self._held is None or self._error is not None:
-            return
-        with self._handover.tally.timed():
+        """One attention call of it."""
+        if self._held is not None and self._error is None:
             self._take(observation, self._held)
 
     def end(self, well: bool) -> None:
         """The forward is over; `well` is False when it raised."""
-        with self._handover.tally.timed():
-            self._end(well)
-
-    def _end(self, well: bool) -> None:
         if self._held is not None and compilations() != self._compilations:
             self._plan.stay_out()
             self.discard()
         elif not well:
             self.discard()
-        elif self._clones and self._error is None:
+        elif self._error is not None or self._held is None:
+            return
+        elif self._clones:
             self._deliver_clones()
         elif self._strangers:
             self._plan.learn({})  # it has changed its ways: count its layers anew
+        elif self._plan.has_overlooked(len(self._held.taken.draft.attentions)):
+            self.discard()
 
     def fail(self, error: Exception) -> None:
         """Something of ours went wrong; it is raised when the capture is asked for."""
@@ -115,15 +112,16 @@ class InForward:
 
     def _take(self, observation: Observation, held: Held) -> None:
         key = (observation.name, observation.call)
-        sample = observation.of_one(held.taken.sample, held.batch)
-        if not self._plan.known:
-            clone = _cloned(sample)
+        place = self._plan.places.get(key)
+        if place is not None:
+            taken = held.taken
+            self._handover.put(place, observation, taken.draft, taken.sample, held.batch)
+        elif not self._plan.known:
+            clone = _cloned(observation.of_one(held.taken.sample, held.batch))
             sighting = replace(Sighting.of(clone), batch=observation.batch)
             self._clones[key] = (sighting, clone)
         elif key not in self._plan.known:
             self._strangers = True
-        elif key in self._plan.places:
-            self._handover.put(self._plan.places[key], sample, held.taken.draft)
 
     def _deliver_clones(self) -> None:
         assert self._held is not None

@@ -11,8 +11,6 @@ and nobody ever knew of them. Nothing here waits, unless the user asked for it.
 import os
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from attnmon.link import messages
@@ -21,6 +19,7 @@ from attnmon.link.messages import (
     Accounts,
     Acknowledgement,
     Attention,
+    Block,
     Capture,
     Goodbye,
     Refusal,
@@ -60,14 +59,9 @@ class Tally:
     stretched: int = 0
     overhead: float = 0.0
 
-    @contextmanager
-    def timed(self) -> Iterator[None]:
+    def timed(self) -> "_Timed":
         """Count what happens inside as time that the monitor took from the training."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.hook_seconds += time.perf_counter() - started
+        return _Timed(self)
 
     def as_message(self, backlog: int) -> Accounts:
         return Accounts(
@@ -85,6 +79,21 @@ class Tally:
         )
 
 
+class _Timed:
+    """A class, and not a generator, since it stands around every layer of a capture."""
+
+    __slots__ = ("_started", "_tally")
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self._tally.hook_seconds += time.perf_counter() - self._started
+
+
 class Draft:
     """A capture in the making: its layers, and the slots it has been lent for them.
 
@@ -95,6 +104,8 @@ class Draft:
         self._outbox = outbox
         self.attentions: list[Attention] = []
         self.slots: list[Slots] = []
+        self.masks: dict[object, tuple[object, Block]] = {}
+        """What several layers share, and where it lies; held, so that no other has its address."""
 
     def lend(self, nbytes: int) -> int:
         """The offset in the ring of that much room. Raises `RingFull`, `TooLarge`."""
@@ -108,7 +119,7 @@ class Draft:
 
     def discard(self) -> None:
         self._outbox.take_back(self.slots)
-        self.slots, self.attentions = [], []
+        self.slots, self.attentions, self.masks = [], [], {}
 
     def __enter__(self) -> "Draft":
         return self

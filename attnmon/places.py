@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from attnmon.capture import Position, Role, Sighting, assign_roles
+from attnmon.capture import RECORDED, Position, Role, Sighting, assign_roles
 
 Key = tuple[str, int]
 """A module's name, and which of its calls in this forward: tied layers share a name."""
@@ -106,6 +106,21 @@ class Choice:
         if taken:
             return sighting.note
         return "not in layers_to_visualize" if self._heads_of(sighting) else "none of these heads"
+
+
+def in_forward(places: Iterable[Key], known: Mapping[Key, Sighting]) -> list[Key]:
+    """Those of the places that a forward shows; the others are given to `record`."""
+    return [key for key in places if known[key].source != RECORDED]
+
+
+def sites(places: Iterable[Key], known: Iterable[Key]) -> frozenset[str]:
+    """The modules that make the attention of these places; none where the model itself does.
+
+    With those inside them that attend as well: what these do is theirs, and not the outer one's.
+    """
+    names = {name for name, _ in places}
+    inside = {name for name, _ in known if any(name.startswith(f"{outer}.") for outer in names)}
+    return frozenset(() if "" in names else names | inside)
 
 
 def table(rows: Iterable[Coverage]) -> str:

@@ -10,6 +10,8 @@ from attnmon.device import DeviceCopies
 from attnmon.link.messages import Block
 from attnmon.link.ring import Ring
 
+SMALL_MASK = 64 * 1024
+"""Bytes up to which a mask is sent sooner than it is made smaller."""
 _ALIGNMENT = 64
 _NAMES = {
     torch.float64: "float64",
@@ -18,6 +20,7 @@ _NAMES = {
     torch.bfloat16: "bfloat16",
     torch.bool: "bool",
 }
+_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 
 
 class _Lender(Protocol):
@@ -38,18 +41,23 @@ class RingWriter:
         only started. Raises what `lend` does.
         """
         sendable = {name: _sendable(tensor) for name, tensor in tensors.items()}
-        sizes = [_aligned(tensor.numel() * tensor.element_size()) for tensor in sendable.values()]
+        sizes = [aligned(tensor.nbytes) for tensor in sendable.values()]
         offset = lender.lend(sum(sizes))
         blocks = {}
         for (name, tensor), size in zip(sendable.items(), sizes, strict=True):
-            nbytes = tensor.numel() * tensor.element_size()
-            room = self._bytes[offset : offset + nbytes]
-            self._copy(room.view(tensor.dtype).view(tensor.shape), tensor)
-            blocks[name] = Block(offset, _NAMES[tensor.dtype], tuple(tensor.shape))
+            block = Block(offset, _NAMES[tensor.dtype], tuple(tensor.shape))
+            self.copy(self.room(block), tensor)
+            blocks[name] = block
             offset += size
         return blocks
 
-    def _copy(self, room: Tensor, tensor: Tensor) -> None:
+    def room(self, block: Block) -> Tensor:
+        """This part of the ring, as a tensor."""
+        dtype = _DTYPES[block.dtype]
+        return self._bytes[block.offset : block.offset + block.nbytes].view(dtype).view(block.shape)
+
+    def copy(self, room: Tensor, tensor: Tensor) -> None:
+        """Copy, or start copying, the tensor into this part of the ring."""
         if tensor.device.type == "cuda":
             self.device_copies.copy(room, tensor)
         else:
@@ -62,7 +70,6 @@ def choose_heads(
     weights: Tensor | None = None,
     query: Tensor | None = None,
     key: Tensor | None = None,
-    bias: Tensor | None = None,
     sinks: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The tensors given, of one sample, for these heads only.
@@ -78,10 +85,6 @@ def choose_heads(
         whole = heads == tuple(range(query.shape[0]))
         chosen["query"] = _pick(query, heads)
         chosen["key"] = key if whole else _pick(key, tuple(head // group for head in heads))
-    if bias is not None:
-        bias = _without_repeats(bias)
-        per_head = bias.dim() == 3 and bias.shape[0] > 1
-        chosen["bias"] = _compact_mask(_pick(bias, heads) if per_head else bias)
     if sinks is not None:
         chosen["sinks"] = _pick(sinks, heads)
     return chosen
@@ -90,21 +93,21 @@ def choose_heads(
 def _pick(tensor: Tensor, heads: tuple[int, ...]) -> Tensor:
     first = heads[0]
     if heads == tuple(range(first, first + len(heads))):
-        return tensor[first : first + len(heads)]
+        return tensor[first : first + len(heads)] if len(heads) < tensor.shape[0] else tensor
     return tensor[list(heads)]
 
 
-def _without_repeats(bias: Tensor) -> Tensor:
-    """A mask that was expanded to a full shape, in the shape it has in memory."""
+def choose_mask(heads: tuple[int, ...], bias: Tensor) -> Tensor:
+    """The mask of one sample for these heads only, in the shape it has in memory: a view."""
     for dimension, stride in enumerate(bias.stride()):
         if stride == 0 and bias.shape[dimension] > 1:
             bias = bias.narrow(dimension, 0, 1)
-    return bias
+    return _pick(bias, heads) if bias.dim() == 3 and bias.shape[0] > 1 else bias
 
 
-def _compact_mask(bias: Tensor) -> Tensor:
-    """A mask of 0 and -inf as one of True and False, a quarter of the size."""
-    if not bias.is_floating_point() or bias.device.type != "cpu":
+def compact_mask(bias: Tensor) -> Tensor:
+    """A mask of 0 and -inf as one of True and False, a quarter of the size, where that matters."""
+    if not bias.is_floating_point() or bias.device.type != "cpu" or bias.nbytes <= SMALL_MASK:
         return bias
     allowed = bias == 0
     return allowed if bool((allowed | (bias == float("-inf"))).all()) else bias
@@ -115,5 +118,5 @@ def _sendable(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype in _NAMES else tensor.to(torch.float32)
 
 
-def _aligned(nbytes: int) -> int:
+def aligned(nbytes: int) -> int:
     return -(-nbytes // _ALIGNMENT) * _ALIGNMENT

@@ -6,14 +6,19 @@ import time
 from torch import Tensor
 
 from attnmon.capture import Observation, doubt, measured_error, with_evident_mask
+from attnmon.forms import Form, Look, look
 from attnmon.guard import Guard
-from attnmon.link.messages import Accounts, Attention, Capture
+from attnmon.link.messages import Accounts, Attention, Block, Capture
 from attnmon.link.ring import Ring
 from attnmon.moment import About, Moment
 from attnmon.outbox import Draft
 from attnmon.places import Place
-from attnmon.reduce import RingWriter, choose_heads
+from attnmon.reduce import RingWriter, aligned, choose_heads, choose_mask, compact_mask
 from attnmon.tokens import read_tokens
+
+CHECK_EVERY = 16
+"""Of so many layers that look as they did before, one is checked against its own output."""
+FORMS = 1024
 
 
 class Scribe:
@@ -25,10 +30,64 @@ class Scribe:
     def __init__(self, ring: Ring, guard: Guard) -> None:
         self.ring_writer = RingWriter(ring)
         self._guard = guard
+        self._forms: dict[Look, Form] = {}
+        self._put = 0
 
-    def put(self, place: Place, seen: Observation, draft: Draft) -> None:
-        """Copy one layer's attention of one sample into the ring."""
-        draft.attentions.append(self._written(place, seen, draft))
+    def put(
+        self,
+        place: Place,
+        seen: Observation,
+        draft: Draft,
+        sample: int = 0,
+        samples: int | None = None,
+    ) -> None:
+        """Copy one layer's attention of one sample into the ring.
+
+        samples: how many the model's batch has, as `Observation.of_one`; None for what is of one
+        sample already.
+        """
+        self._put += 1
+        alike = look(seen) if seen.batch == samples and len(place.heads) == seen.heads else None
+        form = None if alike is None else self._forms.get(alike)
+        if form is None or form.place is not place or self._is_to_be_checked(seen):
+            one = seen if samples is None else seen.of_one(sample, samples)
+            attention = self._written(place, one, draft)
+            self._remember(alike, place, attention)
+        else:
+            attention = self._filled_in(form, seen, sample, draft)
+        draft.attentions.append(attention)
+
+    def _is_to_be_checked(self, seen: Observation) -> bool:
+        return seen.output is not None and not self._put % CHECK_EVERY
+
+    def _remember(self, alike: Look | None, place: Place, attention: Attention) -> None:
+        query, key = attention.query, attention.key
+        if alike is None or query is None or key is None:
+            return
+        if len(self._forms) >= FORMS:
+            self._forms.clear()
+        self._forms[alike] = Form(place, attention, aligned(query.nbytes) + aligned(key.nbytes))
+
+    def _filled_in(self, form: Form, seen: Observation, sample: int, draft: Draft) -> Attention:
+        assert seen.query is not None
+        assert seen.key is not None
+        bias = self._mask(form.place, seen.bias_of(sample), draft)
+        offset = draft.lend(form.nbytes)
+        query, key, attention = form.at(offset, bias, self.ring_writer)
+        self.ring_writer.copy(query, seen.query[sample])
+        self.ring_writer.copy(key, seen.key[sample])
+        return attention
+
+    def _mask(self, place: Place, bias: Tensor | None, draft: Draft) -> Block | None:
+        """Where the mask lies in the ring; layers that share one are given the same block."""
+        if bias is None:
+            return None
+        bias = choose_mask(place.heads, bias)
+        same = bias.data_ptr(), bias.shape, bias.stride(), bias.dtype, bias._version
+        if same not in draft.masks:
+            block = self.ring_writer.write({"bias": compact_mask(bias)}, draft)["bias"]
+            draft.masks[same] = bias, block
+        return draft.masks[same][1]
 
     def _written(self, place: Place, seen: Observation, draft: Draft) -> Attention:
         if not seen.queries or not seen.keys:
@@ -43,7 +102,6 @@ class Scribe:
             weights=seen.weights,
             query=seen.query,
             key=seen.key,
-            bias=seen.bias,
             sinks=seen.sinks,
         )
         error = measured_error(seen)
@@ -54,6 +112,7 @@ class Scribe:
             type=place.role.type,
             source=seen.source,
             heads=place.heads,
+            bias=self._mask(place, seen.bias, draft),
             **self.ring_writer.write(chosen, draft),
             scale=float(seen.scale),
             causal=bool(seen.causal),

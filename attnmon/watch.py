@@ -9,13 +9,14 @@ again whenever the model makes calls that it did not make then.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 from attnmon.capture import (
+    Anatomy,
     ForwardTap,
     Inputs,
     ModelCall,
@@ -25,9 +26,10 @@ from attnmon.capture import (
     discover,
     is_sharded,
     module_names,
+    modules_in,
     probe,
     reaches_compiled,
-    runs_as_written,
+    run_as_written,
     tensors_in,
     unwrap,
 )
@@ -36,9 +38,13 @@ from attnmon.handover import Handover
 from attnmon.inforward import Held, InForward
 from attnmon.link.messages import SeenIn
 from attnmon.moment import NotSeen, Taken
-from attnmon.places import Choice, Coverage, Key, Place, table
+from attnmon.places import Choice, Coverage, Key, Place, in_forward, sites, table
 from attnmon.recorded import Recorder
 from attnmon.settings import Settings
+
+LOOK_AT_ALL_EVERY = 16
+"""Of so many forwards that are looked at, one is from end to end, and the others only where the
+model attends: a model that begins to attend elsewhere is noticed then."""
 
 
 class Watcher:
@@ -56,6 +62,12 @@ class Watcher:
         self._batch_dim: int | None = 0
         self._compiled = False
         self._handwritten = True
+        self._scattered = False
+        self._anatomy = Anatomy()
+        self._looks = 0
+        self._narrow = False
+        self._shown = 0
+        self._sites: Set[str] = frozenset()
         self._model: Callable[[], nn.Module | None] = _no_model
         self._forward = InForward(handover, self, settings.sample)
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
@@ -109,7 +121,7 @@ class Watcher:
             key = (observation.name, observation.call)
             strangers = strangers or key not in self.known
             if key in self.places:
-                self._handover.put(self.places[key], observation.of_one(0, 1), taken.draft)
+                self._handover.put(self.places[key], observation, taken.draft, 0, 1)
 
         call = self._run_probe(model, enc, dec, receive)
         taken.sample = call.sample
@@ -177,7 +189,9 @@ class Watcher:
             forward.end,
             forward.fail,
             self._refuse,
+            where=self._where,
             handwritten=self._handwritten,
+            timed=self._handover.tally.timed,
         )
         self._armed = (weakref.ref(model), tap)
 
@@ -192,10 +206,12 @@ class Watcher:
             yield
             return
         model = self._model()
-        names = {} if model is None else module_names(unwrap(model))
-        forward = self._forward
-        forward.begin(inputs)
-        tap = Tap(names, forward.receive, forward.fail, self._refuse)
+        forward, timed = self._forward, self._handover.tally.timed
+        self._narrow = False
+        with timed():
+            names = {} if model is None else module_names(unwrap(model))
+            forward.begin(inputs)
+        tap = Tap(names, forward.receive, forward.fail, self._refuse, timed=timed)
         well = False
         try:
             with tap:
@@ -203,7 +219,8 @@ class Watcher:
             well = True
         finally:
             try:
-                forward.end(well)
+                with timed():
+                    forward.end(well)
             except Exception as error:  # ours, and not for the user's block
                 forward.fail(error)
 
@@ -220,7 +237,26 @@ class Watcher:
 
     def _runs_compiled(self, model: nn.Module) -> bool:
         known = self._model() is model
-        return (known and self._compiled) or not runs_as_written(model)
+        return (known and self._compiled) or not run_as_written(modules_in(model))
+
+    def _where(self, model: nn.Module) -> tuple[Mapping[int, str], Sequence[nn.Module]]:
+        """The modules' names, and those that attend, where it is enough to look into these."""
+        modules = modules_in(model)
+        known, self._anatomy = self._anatomy, self._anatomy.of(model, modules)
+        self._looks = self._looks + 1 if known is self._anatomy else 0
+        names, places = self._anatomy.names, self._anatomy.places
+        self._narrow = bool(self._looks % LOOK_AT_ALL_EVERY and places.keys() >= self._sites)
+        return names, [modules[places[name]] for name in self._sites if self._narrow]
+
+    def has_overlooked(self, layers: int) -> bool:
+        """Whether looking into the attention modules alone has shown only so many of its layers.
+
+        Then it is not done again: this model attends elsewhere too, or not always alike.
+        """
+        if not (self._narrow and self._sites) or layers >= self._shown:
+            return False
+        self._scattered, self._sites = True, frozenset()
+        return True
 
     def _say_if_never_seen(self, model: nn.Module) -> None:
         """Neither way is open to a compiled model that may not be probed."""
@@ -231,6 +267,7 @@ class Watcher:
         """A model of which nothing is known yet."""
         self._model = weakref.ref(model)
         self._compiled, self._handwritten = reaches_compiled(unwrap(model)), True
+        self._scattered = False
         self._refusals = {}
         self.learn({})
 
@@ -258,6 +295,9 @@ class Watcher:
 
     def _choose(self) -> None:
         self.places = self._choice.places(self.known, self._roles)
+        shown = in_forward(self.places, self.known)
+        self._shown = len(shown)
+        self._sites = frozenset() if self._scattered else sites(shown, self.known)
 
     def _add_recorded(self, taken: Taken) -> None:
         new = {key: seen for key, seen in self.recorded.sightings() if key not in self.known}

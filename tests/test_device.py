@@ -119,7 +119,7 @@ def device(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> S
         self.device_copies.copy(room, tensor.clone())
 
     monkeypatch.setattr(reduce, "DeviceCopies", partial(DeviceCopies, cuda=device))
-    monkeypatch.setattr(reduce.RingWriter, "_copy", copy)
+    monkeypatch.setattr(reduce.RingWriter, "copy", copy)
     return device
 
 

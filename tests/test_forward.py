@@ -520,3 +520,50 @@ def test_coverage_says_of_each_layer_whether_and_why_not(
     table = next(r.getMessage() for r in caplog.records if "the attention of" in r.getMessage())
     assert table.count("\n") == 1 + len(rows)
     assert "no: not in layers_to_visualize" in table
+
+
+class Restless(LanguageModel):
+    """Attends in ways of its own: from elsewhere, or not always."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.forwards = 0
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.forwards += self.training
+        hidden = self.embedding(tokens)
+        for index, block in enumerate(self.blocks):
+            if self.way == "skips" and index and self.forwards % 3 == 0:
+                continue
+            # torch.nn.Module.__call__ is not the only way into a module.
+            mixed = attend(block, hidden) if self.way == "by a function" else block(hidden)
+            hidden = hidden + mixed
+        if self.way == "begins later" and self.forwards > 9:
+            query = hidden[:, None]
+            hidden = hidden + nn.functional.scaled_dot_product_attention(query, query, query)[:, 0]
+        logits: Tensor = self.head(hidden)
+        return logits
+
+
+def attend(module: nn.Module, hidden: Tensor) -> Tensor:
+    return type(module).forward(module, hidden)
+
+
+@pytest.mark.parametrize("way", ["", "by a function", "skips", "begins later"])
+def test_looking_where_the_model_attends_shows_all_of_it(way: str, tmp_path: Path) -> None:
+    """Every map of every step, though only one forward in 16 is looked at from end to end."""
+    model = Restless(way)
+    options: Any = {"layers_to_visualize": "all", "visualization_types": ["statistics"]}
+    steps = 40
+    with TrainingAttentionMonitor(tmp_path, 1, **options, max_overhead=None) as monitor:
+        for step in range(steps):
+            step_of(model, batch(seed=step))
+            monitor.log_attention(model, batch(seed=step), step=step)
+    layers = [len(line["encoder"] + line["decoder"]) for line in history(tmp_path)]
+    assert summary(tmp_path)["rendered"] == steps
+    if way == "begins later":
+        assert set(layers[:9]) == {2}
+        assert set(layers[9 + 16 :]) == {3}, "noticed at the latest after 16 forwards"
+    else:
+        assert set(layers) <= ({1, 2} if way == "skips" else {2})

@@ -3,15 +3,15 @@
 Gives `Observation`s, tensors of the model's own, and decides nothing of what becomes of them.
 """
 
+from attnmon.capture.anatomy import Anatomy, modules_in, run_as_written
 from attnmon.capture.compiled import compilations, reaches_compiled
 from attnmon.capture.forward import (
     ForwardTap,
     Inputs,
     is_sharded,
-    runs_as_written,
     tensors_in,
 )
-from attnmon.capture.given import given
+from attnmon.capture.given import RECORDED, given
 from attnmon.capture.inputs import ForwardFunction, InputError, ModelCall, model_call
 from attnmon.capture.naming import module_names, unwrap
 from attnmon.capture.observation import Observation, is_causal, with_evident_mask
@@ -21,7 +21,9 @@ from attnmon.capture.roles import ROLES, Position, Role, Sighting, assign_roles,
 from attnmon.capture.tap import Tap
 
 __all__ = [
+    "RECORDED",
     "ROLES",
+    "Anatomy",
     "Discovery",
     "ForwardFunction",
     "ForwardTap",
@@ -43,10 +45,11 @@ __all__ = [
     "measured_error",
     "model_call",
     "module_names",
+    "modules_in",
     "parse_role",
     "probe",
     "reaches_compiled",
-    "runs_as_written",
+    "run_as_written",
     "tensors_in",
     "unwrap",
     "with_evident_mask",

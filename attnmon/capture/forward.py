@@ -4,8 +4,8 @@ Hooks stand on the model only from the moment a forward is wanted until it is no
 not follow the model elsewhere: in a copy, or in a file, there is a stand-in that does nothing.
 """
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from threading import get_ident
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnmon.capture.naming import module_names, unwrap
-from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap
+from attnmon.capture.naming import unwrap
+from attnmon.capture.sites import looked_into
+from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap, Timed
 
 Inputs = tuple[Tensor, ...]
 """The tensors among a forward's arguments, as they are."""
@@ -22,6 +23,9 @@ Inputs = tuple[Tensor, ...]
 
 class ForwardTap:
     """Taps each forward of the model that is made with gradients, until `remove`.
+
+    where: asked at each forward for its modules' names (`module_names`), and for those where
+    nothing else need be looked at; without any, all of the forward is.
 
     before: called when a forward begins, with its inputs; after: when it has ended, with whether it
     ended well. What these and `receive` raise goes to `on_error`. Of forwards at the same time on
@@ -36,9 +40,14 @@ class ForwardTap:
         after: Callable[[bool], None],
         on_error: OnError,
         refused: OnRefusal,
+        where: Callable[[nn.Module], tuple[Mapping[int, str], Sequence[nn.Module]]],
         handwritten: bool = True,
+        timed: Timed = nullcontext,
     ) -> None:
         root = unwrap(model)
+        self._where = where
+        self._timed = timed
+        self._looking = ExitStack()
         self._before = before
         self._after = after
         self._on_error = on_error
@@ -46,7 +55,12 @@ class ForwardTap:
         self._threads: dict[str, int] = {}
         self._tap: Tap | None = None
         self._make_tap = partial(
-            Tap, receive=receive, on_error=on_error, refused=refused, handwritten=handwritten
+            Tap,
+            receive=receive,
+            on_error=on_error,
+            refused=refused,
+            handwritten=handwritten,
+            timed=timed,
         )
         enter, leave = Hook(self._enter), Hook(self._leave)
         self._handles = (
@@ -55,8 +69,10 @@ class ForwardTap:
         )
 
     def remove(self) -> None:
+        """Look on no more; also at a forward that Ctrl-C has cut short, whose end no hook tells."""
         for handle in self._handles:
             handle.remove()
+        self._looking.close()
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         if self._threads.setdefault("looked at", get_ident()) != get_ident():  # atomic
@@ -65,12 +81,17 @@ class ForwardTap:
         if self._depth > 1 or not torch.is_grad_enabled():
             return  # its own inner call, or a validation between two steps
         try:
-            self._before(tensors_in((args, kwargs)))
-            self._tap = self._make_tap(module_names(module))
+            with self._timed():
+                self._before(tensors_in((args, kwargs)))
+                self._look(module)
         except Exception as error:
             self._on_error(error)
-        else:
-            self._tap.__enter__()
+
+    def _look(self, module: nn.Module) -> None:
+        names, sites = self._where(module)
+        tap = self._make_tap(names)
+        self._looking.enter_context(looked_into(tap, sites) if sites else tap)
+        self._tap = tap
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._threads.get("looked at") != get_ident():
@@ -82,9 +103,11 @@ class ForwardTap:
         if self._tap is None:
             return
         tap, self._tap = self._tap, None
-        tap.__exit__(None, None, None)
         try:
-            self._after(output is not None)
+            with self._timed():
+                self._looking.close()
+                tap.finish()
+                self._after(output is not None)
         except Exception as error:
             self._on_error(error)
 
@@ -108,14 +131,6 @@ class Hook:
 _NOTHING = nullcontext().__exit__
 """What stands in a copied or saved model's list of hooks for one of ours: it takes any arguments,
 does nothing, and is the standard library's, so that a saved model is read where we are not."""
-
-
-def runs_as_written(model: nn.Module) -> bool:
-    """Whether its forward is plain Python all the way: a compiled one would be traced anew."""
-    return not any(
-        getattr(module, "_compiled_call_impl", None) is not None or "_orig_mod" in module._modules
-        for module in model.modules()
-    )
 
 
 def is_sharded(model: nn.Module) -> bool:

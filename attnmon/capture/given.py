@@ -5,7 +5,7 @@ from torch import Tensor
 from attnmon.capture.layout import LayoutError, beside
 from attnmon.capture.observation import Observation, default_scale
 
-SOURCE = "recorded"
+RECORDED = "recorded"
 
 
 def given(
@@ -28,7 +28,7 @@ def given(
         raise ValueError(f"record({name!r}): give either weights, or query and key")
     seen = _as_four(name, weights if query is None else query)
     if query is None or key is None:
-        return Observation(name, 0, SOURCE, seen.shape[1], weights=seen, causal=causal)
+        return Observation(name, 0, RECORDED, seen.shape[1], weights=seen, causal=causal)
     try:
         keys = beside(_as_four(name, key), seen.shape, seen)
     except LayoutError as error:
@@ -36,7 +36,7 @@ def given(
     return Observation(
         name,
         0,
-        SOURCE,
+        RECORDED,
         seen.shape[1],
         query=seen,
         key=keys,

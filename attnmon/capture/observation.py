@@ -103,11 +103,15 @@ class Observation:
             query=self._rounded(_pick(self.query, index)),
             key=self._rounded(_pick(self.key, index)),
             weights=_pick(self.weights, index),
-            bias=self._rounded(_pick(self.bias, index)),
+            bias=self.bias_of(index),
             value=self._rounded(_pick(self.value, index)),
             output=_pick(self.output, index),
             rounding=None,
         )
+
+    def bias_of(self, index: int) -> Tensor | None:
+        """One sample's mask, of a batch's or of one for all."""
+        return self._rounded(_pick(self.bias, index))
 
     def _rounded(self, tensor: Tensor | None) -> Tensor | None:
         if tensor is None or self.rounding is None or not tensor.is_floating_point():

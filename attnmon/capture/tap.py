@@ -5,12 +5,15 @@ nothing at any other time.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from types import FunctionType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from attnmon.capture.adapter import Adapter, Place, Refused
@@ -27,11 +30,17 @@ OnError = Callable[[Exception], None]
 OnRefusal = Callable[[str, str], None]
 """Called with a module's name, and why its attention is not told."""
 
+Timed = Callable[[], AbstractContextManager[None]]
+"""What stands around all that is done besides the model's own computation."""
+
 _MULTI_HEAD = F.multi_head_attention_forward
 _CAN_ENTER = isinstance(_MULTI_HEAD, FunctionType) and (
     "has_torch_function" in _MULTI_HEAD.__code__.co_names
 )
 """Not where a user's own function took its place before this module was loaded."""
+
+_NEED_WEIGHTS = 15
+"""Its argument `need_weights`, by position."""
 
 _PLAIN = {torch.Tensor, torch.nn.Parameter}
 """Other tensors may want a function's call whole, as this mode would have it."""
@@ -52,6 +61,7 @@ class Tap(TorchFunctionMode):
     names: modules' names by id (`module_names`). Our own exceptions, those of `receive` included,
     go to `on_error`; the model's pass through. What activation checkpointing computes again during
     backward is not told twice. `receive` runs with the mode popped and without gradients.
+    timed: counts the time that goes into telling, `receive` included.
     handwritten: whether to follow tensors to attention that is no kernel's; without it, a torch
     call costs a microsecond more than by itself, with it several.
     """
@@ -63,8 +73,10 @@ class Tap(TorchFunctionMode):
         on_error: OnError,
         refused: OnRefusal = ignore_refusal,
         handwritten: bool = True,
+        timed: Timed = nullcontext,
     ) -> None:
         super().__init__()
+        self._timed = timed
         self._names = names
         self._receive = receive
         self._on_error = on_error
@@ -73,6 +85,7 @@ class Tap(TorchFunctionMode):
         self._heads: list[int] = []
         self._handwritten = handwritten
         self._provenance = Provenance()
+        self._site: nn.Module | None = None
         self._unused: list[str | None] = []
         """For each softmax over scores, its module, until its weights are used."""
 
@@ -82,10 +95,28 @@ class Tap(TorchFunctionMode):
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
-        if not self._heads and exception[0] is None:  # not inside _enter
-            for name in self._unused:
-                if name is not None:
-                    self._guard(self._refused, name, _UNUSED)
+        if not self._heads and self._site is None and exception[0] is None:
+            self.finish()
+
+    @contextmanager
+    def inside(self, module: nn.Module) -> Iterator[None]:
+        """The part of a forward that is this module's. To be closed with `finish`."""
+        outer, self._site = self._site, module
+        try:
+            if outer is None:
+                with self:
+                    yield
+            else:
+                yield
+        finally:
+            self._site = outer
+
+    def finish(self) -> None:
+        """The forward is over: say which weights were in no product."""
+        for name in self._unused:
+            if name is not None:
+                self._guard(self._refused, name, _UNUSED)
+        self._unused.clear()
 
     def __torch_function__(
         self,
@@ -106,19 +137,33 @@ class Tap(TorchFunctionMode):
             return func(*args, **kwargs)
         if operation is not None and self._handwritten:
             return self._follow(operation, func, args, kwargs)
-        result = func(*args, **kwargs)
         if adapter is not None:
-            self._guard(self._tell_kernel, adapter, result, args, kwargs)
-        return result
+            return self._call_kernel(adapter, func, *args, **kwargs)
+        return func(*args, **kwargs)
 
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Runs the function's inside under this mode, which was popped for the call itself."""
+        """Runs the function's inside under this mode, which was popped for the call itself.
+
+        Without `need_weights` its attention is one kernel, and only that is looked at.
+        """
         self._heads.append(kwargs["num_heads"] if "num_heads" in kwargs else args[4])
+        kernel: Any = _MULTI_HEAD.__globals__.get("scaled_dot_product_attention")
+        adapter = None if _needs_weights(args, kwargs) else adapter_of(kernel)
         try:
+            if adapter is not None:
+                told = partial(self._call_kernel, adapter, kernel)
+                return _multi_head_inside(scaled_dot_product_attention=told)(*args, **kwargs)
             with self:
                 return _multi_head_inside()(*args, **kwargs)
         finally:
             self._heads.pop()
+
+    def _call_kernel(
+        self, adapter: Adapter, kernel: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        result = kernel(*args, **kwargs)
+        self._guard(self._tell_kernel, adapter, result, args, kwargs)
+        return result
 
     def _follow(
         self, operation: Operation, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]
@@ -158,24 +203,30 @@ class Tap(TorchFunctionMode):
         self._receive(observation)
 
     def _place(self) -> Place:
-        module = calling_module(self._names)
+        module = self._site or calling_module(self._names)
         name = self._names.get(id(module), "")
         heads = self._heads[-1] if self._heads else heads_of(module)
         return Place(name, self._calls[name], heads)
 
     def _guard(self, ours: Callable[..., None], *arguments: Any) -> None:
         try:
-            with torch.no_grad():
+            with self._timed(), torch.no_grad():
                 ours(*arguments)
         except Exception as error:
             self._on_error(error)
 
 
-def _multi_head_inside() -> Callable[..., Any]:
+def _needs_weights(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    given = kwargs.get("need_weights", True)
+    return bool(args[_NEED_WEIGHTS] if len(args) > _NEED_WEIGHTS else given)
+
+
+def _multi_head_inside(**instead: Any) -> Callable[..., Any]:
     """The function, but one that does not ask whether a mode wants its call whole.
 
-    Made anew each time, so that whatever the user has put into its module is what it calls.
+    instead: what it is to call for other functions. Made anew each time, so that whatever the user
+    has put into its module is what it calls.
     """
     function: Any = _MULTI_HEAD
-    scope = {**function.__globals__, "has_torch_function": lambda tensors: False}
+    scope = {**function.__globals__, "has_torch_function": lambda tensors: False, **instead}
     return FunctionType(function.__code__, scope, function.__name__, function.__defaults__)

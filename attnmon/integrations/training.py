@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from attnmon.capture import runs_as_written
+from attnmon.capture import modules_in, run_as_written
 from attnmon.guard import logger
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
 from attnmon.settings import Heads, Layers, Options, check
@@ -60,7 +60,7 @@ class WatchedTraining:
         the callback is given the inputs that an extra forward needs.
         """
         self.end()
-        self.looks_on = self._may_look_on(compiled or not runs_as_written(model))
+        self.looks_on = self._may_look_on(compiled or not run_as_written(modules_in(model)))
         if not (self.looks_on or has_batch or "forward_fn" in self.chosen):
             if rank == 0:
                 logger.warning("%s", _NOTHING_TO_SEE)

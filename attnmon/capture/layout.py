@@ -57,7 +57,7 @@ def beside(tensor: Tensor, seen: Size, like: Tensor) -> Tensor:
     key_heads = tensor.shape[1]
     if tensor.shape[0] not in (1, batch) or key_heads == 0 or heads % key_heads:
         raise LayoutError(f"query {tuple(seen)} beside {tuple(tensor.shape)}")
-    return tensor.expand(batch, -1, -1, -1)
+    return tensor if tensor.shape[0] == batch else tensor.expand(batch, -1, -1, -1)
 
 
 def mask_beside(mask: Tensor, seen: Size, like: Tensor) -> Tensor:

@@ -19,27 +19,33 @@ import torch
 from announcing import LAYERS, announcing, in_turns, latencies
 from resources_taken import construction, idle_renderer, memory
 
+from attnmon.capture import Observation, Role
+from attnmon.guard import Guard
 from attnmon.link.channel import Channel
 from attnmon.link.ring import MEBIBYTE, make_ring
 from attnmon.outbox import Outbox, Tally
-from attnmon.reduce import RingWriter
+from attnmon.places import Place
+from attnmon.scribe import Scribe
 
 RING_BYTES = 80 * MEBIBYTE
 
 
 def copies(quick: bool) -> Iterator[dict[str, Any]]:
-    """Of one array into the ring, by the function that captures use."""
+    """Of one layer's query and key into the ring, by the function that captures use."""
     ours, theirs = Channel.pair()
     outbox = Outbox(make_ring(RING_BYTES), ours, Tally())
-    writer = RingWriter(outbox.ring)
+    scribe = Scribe(outbox.ring, Guard())
+    place = Place("decoder.0", Role("decoder", "self_attention"), 0, (0,))
     for kib in (64, 1024, 4096) if quick else (64, 256, 1024, 4096, 16384, 65536):
-        source = torch.rand(1, kib * 256)
+        source = torch.rand(2, kib * 128)
         there = torch.empty_like(source)
         nbytes = kib * 1024
+        query, key = source.view(2, 1, 1, -1, 64)
+        seen = Observation("decoder.0", 0, "query and key", 1, query=query, key=key)
 
-        def into_ring(source: torch.Tensor = source) -> None:
+        def into_ring(seen: Observation = seen) -> None:
             with outbox.draft() as draft:
-                writer.write({"query": source}, draft)
+                scribe.put(place, seen, draft, 0, 1)
 
         def memcpy(source: torch.Tensor = source, there: torch.Tensor = there) -> None:
             ctypes.memmove(there.data_ptr(), source.data_ptr(), source.nbytes)
@@ -76,7 +82,7 @@ def measured(quick: bool) -> dict[str, Any]:
 def report(found: dict[str, Any]) -> None:
     for row in found["copies"]:
         print(
-            f"copy of {row['kib']:6} KiB: ring {row['ring_gb_per_s']:5.1f} GB/s, memcpy "
+            f"a layer of {row['kib']:6} KiB: ring {row['ring_gb_per_s']:5.1f} GB/s, memcpy "
             f"{row['memcpy_gb_per_s']:5.1f} ({row['ratio']:.2f}), torch "
             f"{row['torch_gb_per_s']:5.1f} ({row['ratio_to_torch']:.2f})"
         )

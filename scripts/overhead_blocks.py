@@ -33,13 +33,20 @@ class Block:
         return sum(self.steps)
 
 
+TURNS = ("none", "attnmon", "thread_pool", "none", "in_loop", "attnmon", "none")
+"""The order of blocks: attnmon and none have the same mean place, so that a drift cancels out."""
+
+
 @dataclass(frozen=True)
 class Pace:
-    """rounds: of blocks; length: of a block in steps; patience: seconds until all is drawn."""
+    """rounds: of turns; length: of a block in steps; patience: seconds until all is drawn."""
 
     rounds: int
     length: int
     patience: float
+    turns: tuple[str, ...] = TURNS
+    warmed_up: tuple[str, ...] = ("none", "attnmon", "thread_pool", "in_loop")
+    """The arms whose first block is not counted."""
 
     def block_of(self, every: int) -> int:
         """Steps of a block with whole intervals in it, or less than one."""

@@ -28,6 +28,7 @@ ARMS = (
 )
 SMALLEST = 1e-5
 """What is below is drawn there: a logarithm has no zero."""
+TICKS = {"none seen": 100 * SMALLEST, "0.01": 0.01, "0.1": 0.1, "1": 1, "10": 10, "100": 100}
 
 
 def line(row: dict[str, Any]) -> str:
@@ -57,7 +58,7 @@ def without_pause_line(row: dict[str, Any]) -> str:
 def plot(found: dict[str, Any], path: Path) -> None:
     """Overhead of each design in each configuration, a panel for each workload and regime."""
     cases = list(dict.fromkeys((row["workload"], row["regime"]) for row in found["rows"]))
-    figure = Figure(figsize=(4.6 * len(cases), 4.2), layout="constrained")
+    figure = Figure(figsize=(max(9.0, 4.6 * len(cases)), 4.8), layout="constrained")
     axes = figure.subplots(1, len(cases), sharey=True, squeeze=False)[0]
     for ax, case in zip(axes, cases, strict=True):
         rows = [row for row in found["rows"] if (row["workload"], row["regime"]) == case]
@@ -65,7 +66,8 @@ def plot(found: dict[str, Any], path: Path) -> None:
         step = sum(row["step_ms"] for row in rows) / len(rows)
         ax.set_title(f"{case[0]} step ({step:.0f} ms), {case[1].replace('_', ' ')}")
     axes[0].set_ylabel("overhead, % of training time")
-    axes[-1].legend(fontsize="small")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -76,5 +78,7 @@ def _draw(ax: Any, rows: Sequence[dict[str, Any]]) -> None:
         ax.semilogy(names, overhead, marker, color=colour, label=label)
     goals = [100 * (GOALS[row["configuration"]] - 1) for row in rows]
     ax.semilogy(names, goals, "_", color="black", markersize=22, label="goal")
+    ax.set_yticks(list(TICKS.values()), TICKS)
+    ax.minorticks_off()
     ax.tick_params(axis="x", rotation=60)
     ax.grid(axis="y", alpha=0.3)

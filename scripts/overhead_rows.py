@@ -13,8 +13,6 @@ from overhead_blocks import Arm, Pace
 from plain_drawing import Configuration
 from workloads import Training
 
-ROUND = ("none", "attnmon", "thread_pool", "none", "in_loop", "attnmon", "none")
-"""The order of blocks: attnmon and none have the same mean place, so that a drift cancels out."""
 DESIGNS: dict[str, Callable[[Configuration, Path], Nothing]] = {
     "attnmon": Attnmon,
     "thread_pool": ThreadPool,
@@ -28,17 +26,18 @@ class Row:
 
     configuration: Configuration
     arms: dict[str, Arm]
+    pace: Pace
     renderer_seconds: float = 0.0
     accounts: dict[str, Any] = field(default_factory=dict)
 
-    def run(self, rounds: int) -> None:
-        for arm in self.arms.values():
-            arm.run()  # the first capture counts the layers, and loads what draws
-            arm.blocks.clear()
+    def run(self) -> None:
+        for name in self.pace.warmed_up:
+            self.arms[name].run()  # the first capture counts the layers, and loads what draws
+            self.arms[name].blocks.clear()
         monitor = self.arms["attnmon"].design
         assert isinstance(monitor, Attnmon)
         cpu = monitor.renderer_seconds()
-        for name in ROUND * rounds:
+        for name in self.pace.turns * self.pace.rounds:
             self.arms[name].run()
         self.accounts = monitor.accounts()
         self.renderer_seconds = monitor.renderer_seconds() - cpu
@@ -74,7 +73,7 @@ class Row:
     def ratios(self, name: str) -> list[float]:
         """Of each block: time against no monitor, at the rate configured."""
         usual = [mean(block.steps) for block in self.arms["none"].blocks]
-        nones = ROUND.count("none")
+        nones = self.pace.turns.count("none")
         each = len(self.arms[name].blocks) * nones // len(usual)
         found = []
         for index, block in enumerate(self.arms[name].blocks):
@@ -135,9 +134,9 @@ def measure(training: Training, chosen: Configuration, pace: Pace) -> dict[str, 
             name: Arm(training, design, chosen.every, pace)
             for name, design in {"none": Nothing(), **designs}.items()
         }
-        row = Row(chosen, arms)
+        row = Row(chosen, arms, pace)
         try:
-            row.run(pace.rounds)
+            row.run()
         finally:
             for design in designs.values():
                 design.close()

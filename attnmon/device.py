@@ -28,13 +28,14 @@ class Event(Protocol):
 
 @dataclass(eq=False)
 class Flight:
-    """Copies on their way. Their sources and targets are held until they have landed.
+    """Copies on their way, and what they go to.
 
-    A source that was given up earlier could be overwritten by training before it is copied.
+    Their sources are not held: a sample is a view of its batch, whose memory would be kept from
+    training until the next step. The allocator is told instead who still reads them.
     """
 
     events: list[Event] = field(default_factory=list)
-    held: list[Tensor] = field(default_factory=list)
+    landings: list[Tensor] = field(default_factory=list)
     afterwards: list[Callable[[], object]] = field(default_factory=list)
     """What is left to do once they have landed."""
 
@@ -51,7 +52,7 @@ class Flight:
         """To be called once, after they have landed."""
         for step in self.afterwards:
             step()
-        self.held.clear()
+        self.landings.clear()
 
 
 class DeviceCopies:
@@ -71,7 +72,7 @@ class DeviceCopies:
     @property
     def busy(self) -> bool:
         """Whether copies were started since the last `depart`."""
-        return bool(self._flight.held)
+        return bool(self._flight.landings)
 
     def copy(self, target: Tensor, source: Tensor) -> None:
         """Start copying `source` into `target`, a part of the ring of the same shape."""
@@ -108,7 +109,9 @@ class DeviceCopies:
         stream.wait_stream(self._cuda.current_stream(source.device))
         with self._cuda.stream(stream):
             landing.copy_(source, non_blocking=True)
-        self._flight.held += [source, landing]
+        if source.is_cuda:  # and not what the tests put in its place
+            source.record_stream(stream)
+        self._flight.landings.append(landing)
 
     def _stream_of(self, device: torch.device) -> Any:
         if device not in self._streams:

@@ -62,6 +62,8 @@ def _in_words(found: Run) -> dict[str, str]:
     rows["accounts"] = ", ".join(f"{_count(found, name)} {name}" for name in COUNTS)
     rows["training"] = _training(summary)
     rows["last capture"] = _last(found)
+    if dumps := _dumps(found):
+        rows["kept steps drawn"] = dumps
     rows["processes"] = _processes(found)
     return rows
 
@@ -81,6 +83,12 @@ def _last(found: Run) -> str:
     named = (f"{key} {metadata[key]}" for key in ("step", "epoch", "loss", "lr")
              if metadata.get(key) is not None)  # fmt: skip
     return ", ".join(named)
+
+
+def _dumps(found: Run) -> str:
+    dumps = found.summary.get("dumps")
+    listed = [dump for dump in dumps if isinstance(dump, dict)] if isinstance(dumps, list) else []
+    return "; ".join(f"{dump.get('count')}, since {dump.get('reason')}" for dump in listed)
 
 
 def _processes(found: Run) -> str:

@@ -62,8 +62,8 @@ def _in_words(found: Run) -> dict[str, str]:
     rows["accounts"] = ", ".join(f"{_count(found, name)} {name}" for name in COUNTS)
     rows["training"] = _training(summary)
     rows["last capture"] = _last(found)
-    if dumps := _dumps(found):
-        rows["kept steps drawn"] = dumps
+    if found.dumps:
+        rows["kept and drawn"] = "; ".join(map(_dump, found.dumps))
     rows["processes"] = _processes(found)
     return rows
 
@@ -85,10 +85,8 @@ def _last(found: Run) -> str:
     return ", ".join(named)
 
 
-def _dumps(found: Run) -> str:
-    dumps = found.summary.get("dumps")
-    listed = [dump for dump in dumps if isinstance(dump, dict)] if isinstance(dumps, list) else []
-    return "; ".join(f"{dump.get('count')}, since {dump.get('reason')}" for dump in listed)
+def _dump(dump: dict[str, Any]) -> str:
+    return f"{dump.get('count')} steps to step {dump.get('step')} ({dump.get('reason')})"
 
 
 def _processes(found: Run) -> str:

@@ -42,7 +42,9 @@ class Run:
     def dumps(self) -> list[dict[str, Any]]:
         """Each time that steps were kept and then drawn: how many, and why."""
         listed = self.summary.get("dumps")
-        return [dump for dump in listed if isinstance(dump, dict)] if isinstance(listed, list) else []
+        return (
+            [dump for dump in listed if isinstance(dump, dict)] if isinstance(listed, list) else []
+        )
 
     def processes(self) -> dict[int, bool | None]:
         """The renderer's processes according to the summary; whether each is alive.

@@ -8,6 +8,8 @@ used again: only that it was told before. If this process dies, what the rendere
 is what the slots hold.
 """
 
+from collections.abc import Iterable
+
 from attnmon.link.messages import Slots
 
 
@@ -17,15 +19,13 @@ class Kept:
     def __init__(self, most: int, room: int) -> None:
         self.most = most
         self.room = room
+        self.slot_count = 0
+        """Of all of them."""
         self.slots_of: dict[int, list[Slots]] = {}
         """By sequence number, oldest first."""
 
     def __len__(self) -> int:
         return len(self.slots_of)
-
-    @property
-    def slot_count(self) -> int:
-        return sum(map(count_of, self.slots_of.values()))
 
     def fits(self, slots: list[Slots]) -> int:
         """How many captures as large as this one can be kept."""
@@ -44,13 +44,16 @@ class Kept:
 
     def let_go(self, before: int) -> list[Slots]:
         """The slots of those with a lower sequence number, to be used again."""
-        gone = [sequence for sequence in self.slots_of if sequence < before]
-        return [run for sequence in gone for run in self.slots_of.pop(sequence)]
+        gone: list[Slots] = []
+        while (oldest := next(iter(self.slots_of), before)) < before:
+            gone += self.slots_of.pop(oldest)
+        self.slot_count -= count_of(gone)
+        return gone
 
     def take_all(self) -> dict[int, list[Slots]]:
-        taken, self.slots_of = self.slots_of, {}
+        taken, self.slots_of, self.slot_count = self.slots_of, {}, 0
         return taken
 
 
-def count_of(slots: list[Slots]) -> int:
+def count_of(slots: Iterable[Slots]) -> int:
     return sum(run.count for run in slots)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from attnmon.kept import Kept
+from attnmon.kept import Kept, count_of
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import (
@@ -198,6 +198,7 @@ class Outbox:
         packed = messages.encode(capture)
         if not self._pass_on(packed, capture.sequence, draft, self.kept.slots_of):
             raise NoRoomToKeep("the renderer has not taken what was announced before")
+        self.kept.slot_count += count_of(capture.slots)
         self.take_back(self.kept.let_go(capture.keeps_from))
 
     def dump(self, reason: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from test_messages import CAPTURE, LAYER
 
-from attnmon.kept import Kept
+from attnmon.kept import Kept, count_of
 from attnmon.link import messages
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Block, Capture, Dump, LetGo, Slots
@@ -67,11 +67,13 @@ def test_as_many_are_kept_as_fit_and_as_were_asked_for() -> None:
     book = Kept(most=4, room=10)
     for sequence in range(3):
         book.slots_of[sequence] = [Slots(3 * sequence, 3)]
+        book.slot_count += 3
     assert book.oldest_beside(3, [Slots(9, 1)]) == 0, "four, and ten slots"
     assert book.oldest_beside(3, [Slots(9, 2)]) == 1
     assert book.oldest_beside(3, [Slots(9, 7)]) == 2
     assert book.oldest_beside(3, [Slots(9, 9)]) == 3
     book.slots_of[3] = [Slots(9, 1)]
+    book.slot_count += 1
     assert book.oldest_beside(4, [Slots(10, 1)]) == 1, "four were asked for"
     assert [book.fits([Slots(0, n)]) for n in (1, 3, 6, 11)] == [4, 3, 1, 0]
 
@@ -186,6 +188,8 @@ def test_nothing_that_could_be_drawn_is_ever_written_over(trainings: Trainings) 
     trainings.look()
     assert list(trainings.window) == list(trainings.outbox.kept.slots_of)
     assert trainings.outbox.pending == len(trainings.drawing)
+    book = trainings.outbox.kept
+    assert book.slot_count == sum(map(count_of, book.slots_of.values()))
     assert seen > 50
     assert 2 <= trainings.most_kept <= KEEP_LAST
 

@@ -14,20 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnmon import launch
+from attnmon import launch, reasons
 from attnmon._version import __version__
 from attnmon.attach import Attached, attach
 from attnmon.capture import Observation
 from attnmon.device import DeviceCopies
 from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
+from attnmon.kept import count_of
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import Setup
-from attnmon.link.ring import SLOT_BYTES, Ring, RingError, make_ring
+from attnmon.link.messages import Capture, Setup
+from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, Ring, RingError, make_ring
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
-from attnmon.outbox import Draft, Outbox, RingFull, Tally
+from attnmon.outbox import Draft, NoRoomToKeep, Outbox, RingFull, Tally
 from attnmon.places import Place
 from attnmon.progress import Progress
+from attnmon.reasons import LossWatch
 from attnmon.scribe import Scribe
 from attnmon.settings import Settings
 
@@ -44,11 +46,14 @@ class Handover:
         self.guard = Guard()
         self.tally = Tally()
         self.closed = False
+        self.spare = False
+        """Whether the next drafts are for steps that are not due."""
         self._settings = settings
         self._owner = os.getpid()
         self._sequence = 0
         self._pending = 0
         self._under_way: list[UnderWay] = []
+        self._losses = LossWatch()
         self._renderer: Renderer | Attached | None = None
         self._outbox: Outbox | None = None
         self._scribe: Scribe | None = None
@@ -68,7 +73,11 @@ class Handover:
             ring = make_ring(self._settings.ring_bytes)
             self._renderer = _renderer(self._settings.renderer)
             self._outbox = Outbox(
-                ring, self._renderer.channel, self.tally, wait=self._settings.on_full == "wait"
+                ring,
+                self._renderer.channel,
+                self.tally,
+                wait=self._settings.on_full == "wait",
+                keep_last=self._settings.keep_last,
             )
             self._scribe = Scribe(ring, self.guard)
             self._outbox.open(_setup(self._settings, ring))
@@ -85,7 +94,7 @@ class Handover:
         """Room for a capture; what was acknowledged in the meantime is free again."""
         assert self._outbox is not None
         self.collect()
-        return self._outbox.draft()
+        return self._outbox.draft(spare=self.spare)
 
     def capture(self, moment: Moment, take: Callable[[], Taken]) -> bool:
         """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
@@ -94,22 +103,66 @@ class Handover:
         """
         if self._outbox is None or self.guard.off:
             return True
-        if abs(moment.step) >= 1 << 63:
-            raise ValueError(f"step={moment.step}: no step of a training, 64 bits are the most")
+        _require_possible(moment.step)
         self.tally.last_step = moment.step
         self.tally.captured += 1
         try:
             with self._counted(moment), take() as taken:
                 if not taken.draft.attentions:
                     self.tally.captured -= 1  # there was nothing to see, and that was said
-                elif self._copies is not None and self._copies.busy:
-                    self._under_way.append(_take_off(moment, taken, self._copies))
                 else:
-                    self._announce(self._outbox, moment, taken.about, taken.draft)
-        except NotSeen:
+                    self._pass_on(self._outbox, moment, taken)
+        except (NotSeen, NoRoomToKeep):  # the latter was taken for a step that is not due
             self.tally.captured -= 1
             return False
         return True
+
+    def keep(self, moment: Moment, take: Callable[[], Taken]) -> bool:
+        """Have the renderer keep what `take` has taken. Whether anything was seen."""
+        seen = True  # also what there is no room for
+        if self._outbox is None or self.guard.off:
+            return seen
+        _require_possible(moment.step)
+        self.tally.last_step = moment.step
+        with self._uncounted(moment), take() as taken:
+            seen = bool(taken.draft.attentions)
+            if seen:
+                self._pass_on(self._outbox, moment, taken)
+        return seen
+
+    def dump(self, reason: str) -> None:
+        """Have all drawn that was kept so far; returns at once."""
+        outbox = self._outbox
+        if outbox is None or outbox.lost or outbox.refusal or not self._settings.keep_last:
+            return
+        if self._under_way:
+            self._under_way[-1].dump = reason[:LONGEST_ERROR]  # those on their way belong to it
+        else:
+            outbox.dump(reason[:LONGEST_ERROR])
+
+    def _pass_on(self, outbox: Outbox, moment: Moment, taken: Taken) -> None:
+        """Announce it, now or when its copies have landed."""
+        if self._copies is not None and self._copies.busy:
+            self._under_way.append(_take_off(moment, taken, self._copies))
+        else:
+            self._announce(outbox, moment, taken.about, taken.draft)
+
+    @contextmanager
+    def _uncounted(self, moment: Moment) -> Iterator[None]:
+        """Whatever keeps a step from being kept in this block costs that step alone."""
+        with self.tally.timed():
+            try:
+                yield
+            except RingFull:
+                pass
+            except ChannelClosed:
+                self.collect()
+                self._renderer_is_gone()
+            except Exception as error:
+                if comes_from_signal_handler(error.__traceback__):
+                    raise
+                words = f"step {moment.step} could not be kept: {describe(error)}"
+                self.guard.warn_once(f"kept {place_of(error)}", words)
 
     @contextmanager
     def _counted(self, moment: Moment) -> Iterator[None]:
@@ -118,7 +171,7 @@ class Handover:
         sequence, outbox = self._sequence, self._outbox
         try:
             yield
-        except NotSeen:
+        except (NotSeen, NoRoomToKeep):
             raise
         except RingFull as error:
             self.tally.dropped += 1
@@ -142,8 +195,21 @@ class Handover:
         accounts = self.tally.as_message(outbox.pending)
         message = self._scribe.message(self._sequence, moment, about, draft, accounts)
         self._sequence += 1
-        outbox.announce(message, draft)
-        self.guard.succeeded()
+        if moment.kept:
+            self._keep(outbox, message, draft)
+        else:
+            outbox.announce(message, draft)
+            self.guard.succeeded()
+        if self._settings.keep_last and (news := self._losses.trouble(moment.step, message.loss)):
+            outbox.dump(news)
+
+    def _keep(self, outbox: Outbox, message: Capture, draft: Draft) -> None:
+        fits = outbox.kept.fits(draft.slots)
+        if fits < outbox.kept.most:
+            self.guard.warn_once("window", _short_window(outbox, draft, fits))
+        if fits:
+            oldest = outbox.kept.oldest_beside(message.sequence, draft.slots)
+            outbox.keep(replace(message, keeps_from=oldest), draft)
 
     def put(
         self,
@@ -171,8 +237,11 @@ class Handover:
                 return
             del self._under_way[0]
             first.flight.finish()
-            with self._counted(first.moment), first.draft as draft:
+            counted = self._uncounted if first.moment.kept else self._counted
+            with counted(first.moment), first.draft as draft:
                 self._announce(self._outbox, first.moment, first.about, draft)
+            if first.dump:
+                self._outbox.dump(first.dump)
 
     def _fail_here(self, why: str = "") -> None:
         self.tally.failed += 1
@@ -270,9 +339,9 @@ class Handover:
 
     def _unsettled(self) -> int:
         """Captures that are neither drawn nor given up yet."""
-        return (
-            self._pending if self._outbox is None else self._outbox.pending + len(self._under_way)
-        )
+        if self._outbox is None:
+            return self._pending
+        return self._outbox.pending + sum(not one.moment.kept for one in self._under_way)
 
     def _see_off(self, outbox: Outbox, deadline: float) -> None:
         """Until the renderer has ended, or the deadline."""
@@ -294,6 +363,8 @@ _open_handovers: weakref.WeakSet[Handover] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     for handover in list(_open_handovers):
+        if reason := reasons.at_exit():
+            handover.dump(reason)
         handover.close()
 
 
@@ -319,6 +390,7 @@ def _setup(settings: Settings, ring: Ring) -> Setup:
         pooling=settings.pooling,
         color_top=1.0 if settings.color_scale == "fixed" else None,
         pack=settings.pack,
+        keep_last=settings.keep_last,
         image_format=settings.image_format,
         ring_bytes=ring.nbytes,
         slot_bytes=SLOT_BYTES,
@@ -346,6 +418,20 @@ def _take_off(moment: Moment, taken: Taken, copies: DeviceCopies) -> UnderWay:
     if isinstance(loss, Tensor) and loss.device.type != "cpu":
         moment = replace(moment, loss=copies.scalar(loss.detach()))
     return UnderWay(copies.depart(), moment, taken.about, taken.keep())
+
+
+def _require_possible(step: int) -> None:
+    if abs(step) >= 1 << 63:
+        raise ValueError(f"step={step}: no step of a training, 64 bits are the most")
+
+
+def _short_window(outbox: Outbox, draft: Draft, fits: int) -> str:
+    needed = 2 * outbox.kept.most * count_of(draft.slots) * SLOT_BYTES
+    return (
+        f"keep_last: a window of {fits} of {outbox.kept.most} steps fits the half of the ring that "
+        f"it may take; raise ring_bytes to {-(-needed // MEBIBYTE)} MiB, or choose fewer layers or "
+        "heads"
+    )
 
 
 def _dropped(moment: Moment, error: RingFull) -> str:

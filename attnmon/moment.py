@@ -20,6 +20,8 @@ class Moment:
     loss: float | Tensor | None
     lr: float | None
     tokens: Tokens = None
+    kept: bool = False
+    """Not due: the renderer keeps it for a while, and it does not count."""
 
 
 class NotSeen(Exception):
@@ -54,7 +56,7 @@ class Taken:
         self.draft.discard()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UnderWay:
     """A capture whose copies have not landed yet."""
 
@@ -62,3 +64,5 @@ class UnderWay:
     moment: Moment
     about: About
     draft: Draft
+    dump: str = ""
+    """Why all that is kept is to be drawn after it; empty where it is not."""

@@ -13,9 +13,10 @@ from typing import Any, Self, Unpack
 
 from torch import Tensor, nn
 
-from attnmon import settings
+from attnmon import reasons, settings
 from attnmon.budget import Budget
 from attnmon.capture import given, tensors_in
+from attnmon.flight_recorder import FlightRecorder
 from attnmon.handover import Handover
 from attnmon.moment import Moment
 from attnmon.outbox import Tally
@@ -39,6 +40,7 @@ class AttentionMonitor:
         self._tally.interval = self._schedule.interval
         self._budget = Budget(chosen.max_overhead)
         self._watcher = Watcher(chosen, self._handover)
+        self._flight_recorder = FlightRecorder(chosen, self._handover, self._watcher)
         self._attached: nn.Module | None = None
         self._enabled = True
 
@@ -76,16 +78,12 @@ class AttentionMonitor:
             if type(step) is not int:
                 step = _step(step)
             due = self._schedule.due(step, epoch)
-            if due is not None:
+            if due is not None or self._flight_recorder.on:
                 _require_model(model)
-                moment = Moment(step, due == "epoch", epoch, loss, lr, tokens)
-                self._publish(moment, model, enc, dec)
+                moment = Moment(step, due == "epoch", epoch, loss, lr, tokens, kept=due is None)
+                self._look_at(moment, model, enc, dec)
             self._watcher.recorded.forget()
-            if self._schedule.next_is_due():
-                with tally.timed():
-                    self._watcher.arm(self._attached or model)
-            else:
-                self._watcher.disarm()
+            self._look_on(self._attached or model)
 
     def record(
         self,
@@ -138,17 +136,30 @@ class AttentionMonitor:
         `log_attention` with the same step publishes it, with its loss. `inputs`, the batch or the
         model's inputs, tell how many samples there are.
         """
+        due = self._schedule.would_be_due(step, epoch)
         with ExitStack() as block:
-            if self.enabled and self._schedule.would_be_due(step, epoch):
+            if self.enabled and (due or self._flight_recorder.on):
                 with self._guard:
+                    self._flight_recorder.in_blocks = True
+                    self._handover.spare = not due
                     block.enter_context(self._watcher.looking_on(tensors_in(inputs)))
             yield
 
     def capture_next(self) -> None:
         """Make the next logged step due, whatever its number."""
         self._schedule.postpone("step")
+        self._handover.spare = False
         if self.enabled:
             self._watcher.arm(self._attached)
+
+    def dump(self, why: str) -> None:
+        """Have the last `keep_last` steps drawn, with the reason on record.
+
+        Returns at once, and never raises. A loss that is NaN, an error that leaves the `with`
+        block or ends the script, and the death of this process do the same by themselves.
+        """
+        with self._guard:
+            self._flight_recorder.dump(str(why))
 
     def coverage(self) -> tuple[Coverage, ...]:
         """What was found: a row for each layer, and whether and why not it is captured.
@@ -199,7 +210,18 @@ class AttentionMonitor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with self._guard:
+            if reason := reasons.of_error(error):
+                self._handover.dump(reason)
         self.close()
+
+    def _look_at(self, moment: Moment, model: nn.Module | None, enc: Any, dec: Any) -> None:
+        self._handover.spare = moment.kept
+        if moment.kept:
+            self._flight_recorder.keep(moment, model, enc, dec)
+        else:
+            self._publish(moment, model, enc, dec)
+        self._flight_recorder.account(due=not moment.kept)
 
     def _publish(self, moment: Moment, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Capture now or, where only the model's own forward may be looked at, at the next step."""
@@ -207,10 +229,22 @@ class AttentionMonitor:
             self._schedule.postpone("epoch" if moment.by_epoch else "step")
         self._keep_to_budget()
 
+    def _look_on(self, model: nn.Module | None) -> None:
+        """At the model's next forward, if that is of a step to be looked at."""
+        if self._schedule.next_is_due():
+            self._handover.spare = False
+            with self._tally.timed():
+                self._watcher.arm(model)
+        elif self._flight_recorder.on:
+            self._flight_recorder.look_on(model)
+        else:
+            self._watcher.disarm()
+
     def _keep_to_budget(self) -> None:
         tally, schedule, budget = self._tally, self._schedule, self._budget
-        changed = budget.review(tally.hook_seconds, tally.dropped)
-        tally.overhead = budget.overhead(tally.hook_seconds)
+        spent = tally.hook_seconds - tally.kept_seconds
+        changed = budget.review(spent, tally.dropped)
+        tally.overhead = budget.overhead(spent)
         if not changed:
             return
         before = schedule.interval

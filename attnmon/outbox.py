@@ -8,11 +8,14 @@ Copy first, announce after: a draft that is not announced gives its slots back, 
 and nobody ever knew of them. Nothing here waits, unless the user asked for it.
 """
 
+import contextlib
 import os
 import time
 import weakref
+from collections import deque
 from dataclasses import dataclass
 
+from attnmon.kept import Kept, count_of
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import (
@@ -21,7 +24,9 @@ from attnmon.link.messages import (
     Attention,
     Block,
     Capture,
+    Dump,
     Goodbye,
+    LetGo,
     Refusal,
     Setup,
     Slots,
@@ -33,6 +38,10 @@ from attnmon.link.slots import SlotPool
 
 class RingFull(Exception):
     """The renderer is behind: there is no room for this capture now."""
+
+
+class NoRoomToKeep(RingFull):
+    """There is none for a step that is not due; nobody waits for it, or counts it."""
 
 
 class TooLarge(ValueError):
@@ -54,6 +63,8 @@ class Tally:
     error: str = ""
     """The latest of those."""
     hook_seconds: float = 0.0
+    kept_seconds: float = 0.0
+    """Of these, for steps that were not due."""
     last_step: int | None = None
     interval: int = 0
     stretched: int = 0
@@ -76,6 +87,7 @@ class Tally:
             stretched=self.stretched,
             overhead=self.overhead,
             backlog=backlog,
+            kept_seconds=self.kept_seconds,
         )
 
 
@@ -100,8 +112,9 @@ class Draft:
     What is not announced is given back by `discard`, or at the end of a `with`.
     """
 
-    def __init__(self, outbox: "Outbox") -> None:
+    def __init__(self, outbox: "Outbox", *, spare: bool = False) -> None:
         self._outbox = outbox
+        self._spare = spare
         self.attentions: list[Attention] = []
         self.slots: list[Slots] = []
         self.masks: dict[object, tuple[object, Block]] = {}
@@ -109,13 +122,13 @@ class Draft:
 
     def lend(self, nbytes: int) -> int:
         """The offset in the ring of that much room. Raises `RingFull`, `TooLarge`."""
-        slots = self._outbox.lend(nbytes)
+        slots = self._outbox.lend(nbytes, spare=self._spare)
         self.slots.append(slots)
         return slots.first * SLOT_BYTES
 
     def emptied(self) -> "Draft":
         """Another one, with nothing in it."""
-        return Draft(self._outbox)
+        return Draft(self._outbox, spare=self._spare)
 
     def discard(self) -> None:
         self._outbox.take_back(self.slots)
@@ -131,8 +144,11 @@ class Draft:
 class Outbox:
     """Owns the free list and the channel; knows which captures are the renderer's at present."""
 
-    def __init__(self, ring: Ring, channel: Channel, tally: Tally, *, wait: bool = False) -> None:
+    def __init__(
+        self, ring: Ring, channel: Channel, tally: Tally, *, wait: bool = False, keep_last: int = 0
+    ) -> None:
         self.ring = ring
+        self.kept = Kept(keep_last, ring.slot_count // 2)
         self.lost = False
         """The renderer is gone; nothing can be announced any more."""
         self.refusal = ""
@@ -143,6 +159,7 @@ class Outbox:
         self._wait = wait
         self._pool = SlotPool(ring.slot_count)
         self._pending: dict[int, list[Slots]] = {}
+        self._unsaid: deque[bytes] = deque()
         self._owner = os.getpid()
         _open_outboxes.add(self)
 
@@ -156,8 +173,9 @@ class Outbox:
         self._channel.send(messages.encode(setup), [self.ring.descriptor])
         self.ring.close_descriptor()
 
-    def draft(self) -> Draft:
-        return Draft(self)
+    def draft(self, *, spare: bool = False) -> Draft:
+        """spare: of a step that is not due, for which nothing is waited."""
+        return Draft(self, spare=spare)
 
     def announce(self, capture: Capture, draft: Draft) -> None:
         """Make the capture the renderer's.
@@ -166,22 +184,54 @@ class Outbox:
         many layers for one message, `ChannelClosed` when the renderer is gone.
         """
         packed = messages.encode(capture)
-        while not self._hand_over(packed, capture.sequence, draft):
+        while not self._pass_on(packed, capture.sequence, draft, self._pending):
             if not self._wait:
                 raise RingFull("the renderer has not taken what was announced before")
             self._await_news()
 
-    def _hand_over(self, packed: bytes, sequence: int, draft: Draft) -> bool:
+    def _pass_on(
+        self, packed: bytes, sequence: int, draft: Draft, book: dict[int, list[Slots]]
+    ) -> bool:
         # Before it is sent: an interrupt between the two must not free slots that are being read.
-        self._pending[sequence], draft.slots = draft.slots, []
+        book[sequence], draft.slots = draft.slots, []
         try:
-            if self._channel.send(packed):
+            if self._say(packed):
                 return True
         except ChannelClosed:
-            draft.slots = self._pending.pop(sequence)
+            draft.slots = book.pop(sequence)
             raise
-        draft.slots = self._pending.pop(sequence)
+        draft.slots = book.pop(sequence)
         return False
+
+    def keep(self, capture: Capture, draft: Draft) -> None:
+        """Name the capture to the renderer; its slots stay ours. Raises as `announce`."""
+        assert capture.keeps_from is not None
+        packed = messages.encode(capture)
+        if not self._pass_on(packed, capture.sequence, draft, self.kept.slots_of):
+            raise NoRoomToKeep("the renderer has not taken what was announced before")
+        self.kept.slot_count += count_of(capture.slots)
+        self.take_back(self.kept.let_go(capture.keeps_from))
+
+    def dump(self, reason: str) -> None:
+        """Have all drawn that is kept; from here on they count."""
+        kept = self.kept.take_all()
+        self._pending |= kept
+        self._tally.captured += len(kept)
+        accounts = self._tally.as_message(self.pending)
+        self._unsaid.append(messages.encode(Dump(reason, tuple(kept), accounts)))
+        with contextlib.suppress(ChannelClosed):  # then its end is heard elsewhere
+            self._say_what_is_unsaid()
+
+    def _say(self, packed: bytes) -> bool:
+        """Send it, after what there was no room for before. False: nor is there for this."""
+        return self._say_what_is_unsaid() and self._channel.send(packed)
+
+    def _say_what_is_unsaid(self) -> bool:
+        while self._unsaid:
+            if not self._channel.send(self._unsaid[0]):
+                return False
+            self._unsaid.popleft()
+        return True
 
     def has(self, sequence: int) -> bool:
         """Whether this capture was announced and is not acknowledged yet."""
@@ -207,9 +257,7 @@ class Outbox:
         False when the renderer is so far behind that there is no room for the word: say it again.
         """
         try:
-            said = self._channel.send(
-                messages.encode(Goodbye(self._tally.as_message(self.pending)))
-            )
+            said = self._say(messages.encode(Goodbye(self._tally.as_message(self.pending))))
             if said:
                 self._channel.end_sending()
         except ChannelClosed:
@@ -234,12 +282,19 @@ class Outbox:
         if self.lost:
             raise ChannelClosed("the renderer is gone")
 
-    def lend(self, nbytes: int) -> Slots:
-        """A run of slots for so many bytes. Raises `RingFull`, `TooLarge`."""
+    def lend(self, nbytes: int, *, spare: bool = False) -> Slots:
+        """A run of slots for so many bytes; what is kept makes room for it, the oldest first.
+
+        Raises `RingFull`, `TooLarge`.
+        """
         if self.lost:
             raise ChannelClosed("the renderer is gone, or is another process's")
         count = -(-max(nbytes, 1) // SLOT_BYTES)
         while (slots := self._pool.lend(count)) is None:
+            if self._let_go_one(count):
+                continue
+            if spare:
+                raise NoRoomToKeep("every slot is in use")
             if not self._pending:
                 raise TooLarge(self._too_large(count))
             if not self._wait:
@@ -247,12 +302,22 @@ class Outbox:
             self._await_news()
         return slots
 
+    def _let_go_one(self, count: int) -> bool:
+        """Of what is kept, if that can make room for `count` slots; not after the last one."""
+        oldest = next(iter(self.kept.slots_of), None)
+        if oldest is None or self._pool.free + self.kept.slot_count < count:
+            return False
+        if not self._say(messages.encode(LetGo(oldest + 1))):
+            return False
+        self.take_back(self.kept.let_go(oldest + 1))
+        return True
+
     def take_back(self, slots: list[Slots]) -> None:
         for run in slots:
             self._pool.take_back(run)
 
     def _too_large(self, count: int) -> str:
-        needed = (count + self._pool.count - self._pool.free) * SLOT_BYTES
+        needed = (count + self._pool.count - self._pool.free - self.kept.slot_count) * SLOT_BYTES
         return (
             f"a capture of {needed / 2**20:.1f} MiB or more does not fit the ring of "
             f"{self.ring.nbytes / 2**20:.1f} MiB; choose fewer layers or heads, or raise ring_bytes"
@@ -279,6 +344,7 @@ class Outbox:
         self.lost = True
         self._tally.failed += len(self._pending)
         self._pending.clear()
+        self.kept.take_all()
 
 
 _open_outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()

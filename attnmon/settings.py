@@ -34,6 +34,8 @@ DEFAULT_EPOCHS = (1, 5, 10)
 Heads = Literal["average", "all"] | int | Iterable[int]
 Layers = str | int | Iterable[int | str] | None
 Ranks = Literal["zero", "all"] | int | Iterable[int]
+MOST_KEPT = 10_000
+"""Steps: one message names them all."""
 ROLES = ("encoder_self", "decoder_self", "decoder_cross")
 
 
@@ -70,6 +72,8 @@ class Options(TypedDict, total=False):
     """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
     ring_bytes: int
     """Shared memory for captures on their way, at most."""
+    keep_last: int
+    """So many steps that are not due are kept, each for a while, and drawn when training breaks."""
     renderer: str
     """"own" starts one; "attach" joins the `attnmon-renderer` of this machine; a path is its
     socket. ATTNMON_RENDERER in the environment goes before."""
@@ -110,6 +114,7 @@ class Settings:
     max_overhead: float | None = 0.005
     on_full: str = "drop"
     ring_bytes: int = DEFAULT_BYTES
+    keep_last: int = 0
     renderer: str = "own"
     """Or "attach", or the path of a socket."""
     close_timeout: float = 60.0
@@ -195,6 +200,7 @@ def _checked_options(
     max_overhead: Any = 0.005,
     on_full: Any = "drop",
     ring_bytes: Any = DEFAULT_BYTES,
+    keep_last: Any = 0,
     renderer: Any = "own",
     close_timeout: Any = 60.0,
 ) -> dict[str, Any]:
@@ -218,6 +224,7 @@ def _checked_options(
         "max_overhead": None if max_overhead is None else share("max_overhead", max_overhead),
         "on_full": choice("on_full", on_full, ("drop", "wait")),
         "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
+        "keep_last": whole("keep_last", keep_last, at_least=0, at_most=MOST_KEPT),
         "renderer": chosen_renderer(renderer),
         "close_timeout": float(close_timeout),
     }
@@ -240,8 +247,8 @@ def choice(name: str, given: Any, allowed: tuple[str, ...]) -> Any:
     return given
 
 
-def whole(name: str, given: Any, *, at_least: int | None = None) -> int:
-    """A whole number. Raises TypeError for anything else, ValueError below `at_least`."""
+def whole(name: str, given: Any, *, at_least: int | None = None, at_most: int | None = None) -> int:
+    """A whole number. Raises TypeError for anything else, ValueError outside the limits."""
     if isinstance(given, bool):
         raise TypeError(f"{name}={given!r}: give a whole number")
     try:
@@ -250,6 +257,8 @@ def whole(name: str, given: Any, *, at_least: int | None = None) -> int:
         raise TypeError(f"{name}={given!r}: give a whole number") from None
     if at_least is not None and number < at_least:
         raise ValueError(f"{name}={number}: must be {at_least} or more")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"{name}={number}: must be {at_most} or less")
     return number
 
 

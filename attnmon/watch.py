@@ -74,23 +74,23 @@ class Watcher:
 
     # At a step that is due
 
-    def take(self, model: nn.Module | None, enc: Any, dec: Any) -> Taken:
-        """Every chosen layer's attention of one sample, copied.
+    def take(self, model: nn.Module | None, enc: Any, dec: Any, *, may_probe: bool = True) -> Taken:
+        """Every chosen layer's attention of one sample, copied; without a probe, what was seen.
 
         Raises what the model raises, `RingFull`, `NotSeen` when there is no way to look now.
         """
         held = self._held_for(model, tensors_in((enc, dec)))
-        taken = self._fresh(model) if held is None else held.taken
+        taken = self._fresh(model if may_probe else None) if held is None else held.taken
         with _given_back_on_error(taken):
             if held is not None:
                 self._note_smaller_batch(taken.sample, held.batch)
-            elif model is not None:
+            elif model is not None and may_probe:
                 if not self._may_probe(model):
                     self._say_if_never_seen(model)
                     raise NotSeen
                 self._probe(model, enc, dec, taken)
             self._add_recorded(taken)
-        if not self.known:
+        if not self.known and may_probe:
             self._guard.failed("nothing", _nothing_found(model, self._refusals))
         return taken
 
@@ -197,6 +197,11 @@ class Watcher:
 
     def disarm(self) -> None:
         self.arm(None)
+
+    @property
+    def armed(self) -> bool:
+        """Whether a model's next forward is looked at."""
+        return self._armed is not None
 
     @contextmanager
     def looking_on(self, inputs: Inputs = ()) -> Iterator[None]:

@@ -162,6 +162,26 @@ def test_a_training_that_was_interrupted_can_be_begun_again(tmp_path: Path) -> N
     assert steps_in(tmp_path / "attention_logs") == [1, 2, 1, 2, 3, 4, 5]
 
 
+class Doubt(TrainerCallback):
+    def __init__(self, watching: AttentionCallback) -> None:
+        self.watching = watching
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 7:
+            assert self.watching.monitor is not None
+            self.watching.monitor.dump("why")
+
+
+def test_the_last_steps_are_kept_until_they_are_wanted(tmp_path: Path) -> None:
+    callback = AttentionCallback(save_frequency=100, save_on_epochs=None, keep_last=3, **QUICK)
+    arguments = {"gradient_accumulation_steps": 2, "max_steps": 8}
+    trainer(tmp_path, callback, Doubt(callback), **arguments).train()
+    logs = tmp_path / "attention_logs"
+    assert steps_in(logs) == [1, 4, 5, 6], "step 7 is told when the Trainer has logged its loss"
+    assert {line["metadata"].get("kept_for") for line in history(logs)[1:]} == {"why"}
+    check_outputs(logs)
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # from dynamo
 def test_a_compiled_model_is_looked_at_with_the_batch_that_one_names(
     tmp_path: Path, caplog: pytest.LogCaptureFixture

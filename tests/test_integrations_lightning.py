@@ -207,6 +207,25 @@ def test_an_error_in_the_training_leaves_nothing_behind(tree: Any, tmp_path: Pat
     assert summary(tmp_path / "attention_logs")["state"] == "closed"
 
 
+def test_the_steps_before_an_error_are_drawn(tree: Any, tmp_path: Path) -> None:
+    module = module_of(tree)
+
+    class Breaks(tree.Callback):  # type: ignore[misc]
+        def on_before_optimizer_step(self, trainer: Any, *given: Any) -> None:
+            if trainer.global_step == 6:
+                raise ZeroDivisionError("of a gradient")
+
+    callback = AttentionCallback(save_frequency=100, keep_last=3, **QUICK)
+    with pytest.raises(ZeroDivisionError):
+        fit(tree, tmp_path, callback, Breaks(), module=module)
+    logs = tmp_path / "attention_logs"
+    assert steps_in(logs) == [0, 3, 4, 5]
+    reasons = {line["metadata"].get("kept_for") for line in history(logs)[1:]}
+    assert reasons == {"ZeroDivisionError: of a gradient"}
+    assert not module._forward_hooks
+    check_outputs(logs)
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # from dynamo
 def test_a_compiled_module_is_looked_at_beside_its_training(tree: Any, tmp_path: Path) -> None:
     def compiled() -> Any:

@@ -14,7 +14,9 @@ from attnmon.link.messages import (
     Attention,
     Block,
     Capture,
+    Dump,
     Goodbye,
+    LetGo,
     MessageError,
     Refusal,
     Setup,
@@ -57,6 +59,8 @@ EVERY_KIND = [
     Goodbye(Accounts()),
     Acknowledgement(7, "disk full", (("a", "b"),)),
     Refusal("stopped"),
+    LetGo(7),
+    Dump("the loss is nan", (3, 5), Accounts(captured=2)),
 ]
 
 

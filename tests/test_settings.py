@@ -58,6 +58,8 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"options": {"nonsense": 3}}, TypeError, "unknown setting 'nonsense'.*batch_dim"),
     ({"options": {"save_freq": 3}}, TypeError, "Did you mean 'save_frequency'"),
     ({"save_on_epochs": 1.5}, TypeError, "save_on_epochs=1.5"),
+    ({"options": {"keep_last": -1}}, ValueError, "keep_last=-1: must be 0 or more"),
+    ({"options": {"keep_last": 10**6}}, ValueError, "keep_last=1000000: must be 10000 or less"),
 ]
 
 

@@ -102,7 +102,7 @@ class AttentionCallback:
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         self._block.__exit__(type(exception), exception, exception.__traceback__)
-        self._training.end()
+        self._training.end(exception)
 
 
 def _callback_classes() -> list[type]:

@@ -71,10 +71,10 @@ class WatchedTraining:
         self.monitor.attach(model)
         self.monitor.capture_next()
 
-    def end(self) -> None:
-        """Draw what is left; the monitor stays there to be asked."""
+    def end(self, error: BaseException | None = None) -> None:
+        """Draw what is left, and what was kept if it ends by an error; the monitor stays there."""
         if self.monitor is not None:
-            self.monitor.close()
+            self.monitor.__exit__(None if error is None else type(error), error, None)
 
     def _may_look_on(self, compiled: bool) -> bool:
         asked = self.chosen.get("capture", "auto")

@@ -3,7 +3,7 @@
 The schema is closed: it is the fields of these classes, and a message with one more, one less,
 or one of another type or range is refused on receipt. Nothing here moves bytes; `channel` does.
 
-    training process → renderer     Setup  Capture …  Goodbye
+    training process → renderer     Setup  Capture …  LetGo …  Dump …  Goodbye
     renderer → training process     Acknowledgement …  Refusal
 """
 
@@ -151,9 +151,11 @@ class Accounts:
     stretched: int = 0
     """How often the interval was made longer, to keep to `max_overhead`."""
     overhead: float = 0.0
-    """The share of training time spent inside attnmon's calls since the first capture."""
+    """The share of training time that due captures took since the first one."""
     backlog: int = 0
     """Captures announced before and not drawn yet."""
+    kept_seconds: float = 0.0
+    """The part of `hook_seconds` that `keep_last` took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,8 @@ class Setup:
     """The weight that every picture's colours end at; None is a round number for each."""
     pack: bool = False
     """All pictures of a step, and its statistics, are written as one file."""
+    keep_last: int = 0
+    """Steps that the user wants to be kept; how many it is, each capture says."""
 
     def __post_init__(self) -> None:
         require(self.color_top is None or self.color_top > 0, "color_top", self.color_top)
@@ -194,7 +198,11 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """All attention captured at one step. The slots are the receiver's until it acknowledges."""
+    """All attention captured at one step. The slots are the receiver's until it acknowledges.
+
+    Those of a capture that is kept stay the sender's: they are not to be read before a `Dump` or
+    the sender's death, and are not to be named after a message has let them go.
+    """
 
     sequence: int
     step: int
@@ -214,9 +222,15 @@ class Capture:
     encoder_tokens: tuple[str, ...] = ()
     decoder_tokens: tuple[str, ...] = ()
     """What stands at each position of the sample, where the user said it."""
+    keeps_from: int | None = None
+    """None: draw it. Otherwise keep it, and of those kept before the ones from this sequence
+    number on; the others are let go."""
+    kept_for: str = ""
+    """Why it is drawn, if it was kept."""
 
     def __post_init__(self) -> None:
         require(self.sequence >= 0, "sequence", self.sequence)
+        require(self.keeps_from is None or self.keeps_from >= 0, "keeps_from", self.keeps_from)
         require(len(self.attentions) > 0, "attentions", 0)
 
     def require_inside(self, ring_bytes: int, slot_bytes: int) -> None:
@@ -230,6 +244,23 @@ class Capture:
                 end = block.offset + block.nbytes
                 inside = any(low <= block.offset and end <= high for low, high in spans)
                 require(inside, "block", (block.offset, block.nbytes))
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Captures that are kept and have a lower sequence number are not to be read any more."""
+
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Draw these captures, which were kept: from here on their slots are the receiver's."""
+
+    reason: str
+    sequences: tuple[int, ...]
+    accounts: Accounts
+    """With these captures counted in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +288,11 @@ class Refusal:
     reason: str
 
 
-Message = Setup | Capture | Goodbye | Acknowledgement | Refusal
+Message = Setup | Capture | Goodbye | Acknowledgement | Refusal | LetGo | Dump
 
-_SCHEMA: Schema[Message] = Schema(VERSION, (Setup, Capture, Goodbye, Acknowledgement, Refusal))
+_SCHEMA: Schema[Message] = Schema(
+    VERSION, (Setup, Capture, Goodbye, Acknowledgement, Refusal, LetGo, Dump)
+)
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode
 
@@ -271,7 +304,9 @@ __all__ = [
     "AttentionType",
     "Block",
     "Capture",
+    "Dump",
     "Goodbye",
+    "LetGo",
     "Message",
     "MessageError",
     "Refusal",

@@ -52,6 +52,7 @@ class Recorder:
         self._history = History(save_dir / "history.jsonl")
         self._summary = Summary(save_dir / "summary.json", setup)
         self._tensorboard = TensorBoard(save_dir / "tensorboard") if setup.tensorboard else None
+        self._tensorboard_of_kept = TensorBoard(save_dir / "tensorboard" / "kept")
         self._standing: Standing | None = None
         self._over_time: dict[str, Animations | Timeline] = {}
         if "animation" in setup.pictures:
@@ -74,7 +75,9 @@ class Recorder:
             _attempt(errors, "statistics.json", write_statistics, place, made.document)
         _attempt(errors, "history.jsonl", self._history.append, made.document, error)
         if self._tensorboard is not None:
-            _attempt(errors, "TensorBoard", self._tensorboard.write, made)
+            kept = "kept_for" in made.document["metadata"]
+            events = self._tensorboard_of_kept if kept else self._tensorboard
+            _attempt(errors, "TensorBoard", events.write, made)
         for name, pictures in self._over_time.items():
             _attempt(errors, name, pictures.write, made)
 
@@ -85,6 +88,7 @@ class Recorder:
             self._summary.write(_cut_short(last))
         if self._tensorboard is not None:
             self._tensorboard.close()
+            self._tensorboard_of_kept.close()
 
 
 def _cut_short(standing: Standing) -> Standing:

@@ -38,6 +38,14 @@ class Run:
         """Whether its process ids mean anything here."""
         return self.summary.get("host") == platform.node()
 
+    @property
+    def dumps(self) -> list[dict[str, Any]]:
+        """Each time that steps were kept and then drawn: how many, and why."""
+        listed = self.summary.get("dumps")
+        return (
+            [dump for dump in listed if isinstance(dump, dict)] if isinstance(listed, list) else []
+        )
+
     def processes(self) -> dict[int, bool | None]:
         """The renderer's processes according to the summary; whether each is alive.
 

@@ -14,7 +14,16 @@ from dataclasses import replace
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed, Packet
-from attnmon.link.messages import Accounts, Acknowledgement, Capture, Goodbye, Refusal, Setup
+from attnmon.link.messages import (
+    Accounts,
+    Acknowledgement,
+    Capture,
+    Dump,
+    Goodbye,
+    LetGo,
+    Refusal,
+    Setup,
+)
 from attnmon.link.ring import map_read_only
 from attnmon.link.schema import MessageError
 from attnmon_renderer import priority, tasks
@@ -22,6 +31,7 @@ from attnmon_renderer.children import Child
 from attnmon_renderer.crew import Crew
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
 from attnmon_renderer.tasks import LONGEST_ERROR, Drawn, Record, Recorded, Standing, Task
+from attnmon_renderer.window import Window
 
 TICK_SECONDS = 2.0
 """How often a child that is at work is looked at; with nobody at work nothing wakes up."""
@@ -29,6 +39,7 @@ FULL_SECONDS = 0.1
 """How soon to try again when the training process has not read what it was told before."""
 FAREWELL_SECONDS = 30.0
 KEPT_ERRORS = 10
+NO_GOODBYE = "the training process ended without saying goodbye"
 
 
 def serve(descriptor: int) -> None:
@@ -72,6 +83,7 @@ class Supervisor:
         self._channel = channel
         self._setup = setup
         self._ledger = Ledger()
+        self._window = Window()
         self._accounts = Accounts()
         self._outcome = ""
         """How it ended: "closed", "trainer lost" or "renderer stopped"; empty while it goes on."""
@@ -135,23 +147,48 @@ class Supervisor:
                 self._take_in(packet.data)
         except ChannelClosed:
             self._selector.unregister(self._channel)
-            self._outcome = self._outcome or "trainer lost"
+            if not self._outcome:
+                self._lose_trainer()
             self._standing_is_news = True
+
+    def _lose_trainer(self) -> None:
+        self._outcome = "trainer lost"
+        if kept := tuple(self._window):
+            captured = self._accounts.captured + len(kept)
+            self._dump(Dump(NO_GOODBYE, kept, replace(self._accounts, captured=captured)))
 
     def _take_in(self, packed: bytes) -> None:
         try:
             message = messages.decode(packed)
             if isinstance(message, Capture):
                 message.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
-                self._ledger.add(message.sequence, packed)
+                if message.keeps_from is None:
+                    self._ledger.add(message.sequence, packed)
+                else:
+                    self._window.keep(message)
                 self._accounts = message.accounts
+            elif isinstance(message, LetGo):
+                self._window.let_go(message.before)
+            elif isinstance(message, Dump):
+                self._dump(message)
             elif isinstance(message, Goodbye):
                 self._accounts = message.accounts
                 self._outcome = "closed"
+                self._window.clear()
             else:
                 raise MessageError(f"not for the renderer: {message!r:.200}")
         except ValueError as error:
             self._errors.append(f"refused a message: {error}")
+
+    def _dump(self, dump: Dump) -> None:
+        """What was kept is to be drawn, in the order of the steps."""
+        self._accounts = dump.accounts
+        self._standing_is_news = True
+        found = self._window.dump(dump.sequences, dump.reason, dump.accounts.last_step)
+        for sequence, packed in found.items():
+            entry = self._ledger.add(sequence, packed or b"")
+            if packed is None:
+                self._ledger.fail(entry, "it was to be kept, and never came")
 
     def _say(self) -> None:
         try:
@@ -182,6 +219,7 @@ class Supervisor:
             self._selector.unregister(self._channel)
             self._outcome = "renderer stopped"
             self._standing_is_news = True
+            self._window.clear()
             self._to_say.append(Refusal("attnmon-renderer was stopped"))
 
     # Drawing
@@ -270,6 +308,8 @@ class Supervisor:
             state="finishing" if self._outcome else "running",
             pids=(os.getpid(), *(child.pid for child in members)),
             errors=tuple(self._errors),
+            kept=len(self._window),
+            dumps=tuple(self._window.dumps),
         )
 
     def _standing_after(self, entry: Entry) -> Standing:

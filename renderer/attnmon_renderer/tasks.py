@@ -36,6 +36,16 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Dumped:
+    """Captures that were kept are drawn, for a reason."""
+
+    reason: str
+    step: int | None
+    """The last one looked at when that happened."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How the run stands, for `summary.json`."""
 
@@ -47,6 +57,10 @@ class Standing:
     "renderer stopped" by hand; "renderer lost" when its supervisor died."""
     pids: tuple[int, ...]
     errors: tuple[str, ...]
+    """The latest, oldest first."""
+    kept: int = 0
+    """Captures kept and not drawn at present; they are in no other count."""
+    dumps: tuple[Dumped, ...] = ()
     """The latest, oldest first."""
 
 

@@ -62,6 +62,8 @@ def _in_words(found: Run) -> dict[str, str]:
     rows["accounts"] = ", ".join(f"{_count(found, name)} {name}" for name in COUNTS)
     rows["training"] = _training(summary)
     rows["last capture"] = _last(found)
+    if found.dumps:
+        rows["kept and drawn"] = "; ".join(map(_dump, found.dumps))
     rows["processes"] = _processes(found)
     return rows
 
@@ -81,6 +83,10 @@ def _last(found: Run) -> str:
     named = (f"{key} {metadata[key]}" for key in ("step", "epoch", "loss", "lr")
              if metadata.get(key) is not None)  # fmt: skip
     return ", ".join(named)
+
+
+def _dump(dump: dict[str, Any]) -> str:
+    return f"{dump.get('count')} steps to step {dump.get('step')} ({dump.get('reason')})"
 
 
 def _processes(found: Run) -> str:

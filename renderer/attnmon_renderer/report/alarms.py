@@ -21,6 +21,9 @@ def _of_the_run(findings: Findings) -> Iterator[str]:
     run, summary = findings.run, findings.run.summary
     if run.state == "trainer lost":
         yield "The training process ended without closing the monitor."
+    for dump in run.dumps:
+        count, step = dump.get("count"), dump.get("step")
+        yield f"{count} steps to step {step} were kept and drawn: {dump.get('reason')}."
     if not run.has_ended:
         yield f"The run had not ended when this report was made: its state is {run.state!r}."
     if summary.get("failed"):

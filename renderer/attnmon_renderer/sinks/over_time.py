@@ -17,7 +17,12 @@ class Animations:
         self._folder = folder
 
     def write(self, results: Results) -> None:
-        """Add this capture's frames. Raises OSError."""
+        """Add this capture's frames. Raises OSError.
+
+        What was kept is older than the last frame, and would have the film jump back.
+        """
+        if "kept_for" in results.document["metadata"]:
+            return
         for frame in results.frames:
             self._extend(self._folder / f"{frame.stem}.png", frame)
 

@@ -98,6 +98,7 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def _metadata(capture: Capture) -> dict[str, Any]:
+    reason = {"kept_for": capture.kept_for} if capture.kept_for else {}
     return {
         "step": capture.step,
         "epoch": capture.epoch,
@@ -106,6 +107,7 @@ def _metadata(capture: Capture) -> dict[str, Any]:
         "lr": capture.lr,
         "sample": capture.sample,
         "seen_in": capture.seen_in,
+        **reason,
     }
 
 

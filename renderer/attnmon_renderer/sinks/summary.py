@@ -2,6 +2,7 @@
 
 import platform
 import time
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Summary:
             "rendered": standing.rendered,
             "dropped": trainer.dropped,
             "failed": trainer.failed + standing.failed,
+            **_kept(standing, self._setup),
             "hook_seconds": trainer.hook_seconds,
             "overhead": trainer.overhead,
             "interval": trainer.interval,
@@ -52,6 +54,17 @@ class Summary:
             "errors": [*standing.errors, *([trainer.error] if trainer.error else [])],
             "versions": self._versions,
         }
+
+
+def _kept(standing: Standing, setup: Setup) -> dict[str, Any]:
+    """What a run has to say that keeps its last steps."""
+    if not setup.keep_last:
+        return {}
+    return {
+        "kept": standing.kept,
+        "kept_seconds": standing.trainer.kept_seconds,
+        "dumps": [asdict(dump) for dump in standing.dumps],
+    }
 
 
 def _process(setup: Setup) -> dict[str, int]:
@@ -73,6 +86,7 @@ def _settings(setup: Setup) -> dict[str, Any]:
         "save_raw_weights": setup.raw_weights,
         "use_tensorboard": setup.tensorboard,
         "max_workers": setup.workers,
+        "keep_last": setup.keep_last,
     }
 
 

@@ -417,7 +417,7 @@ def test_what_is_on_its_way_from_a_device_belongs_to_the_dump(
         self.device_copies.copy(room, tensor.clone())
 
     monkeypatch.setattr(reduce, "DeviceCopies", partial(DeviceCopies, cuda=device))
-    monkeypatch.setattr(reduce.RingWriter, "_copy", copy)
+    monkeypatch.setattr(reduce.RingWriter, "copy", copy)
     monitor = watch(tmp_path, 100, 3)
     steps(monitor, LanguageModel(), range(6))
     assert monitor._handover._under_way, "the last step has not landed"

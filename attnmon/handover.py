@@ -22,7 +22,7 @@ from attnmon.device import DeviceCopies
 from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import Setup
+from attnmon.link.messages import LONGEST_ERROR, Setup
 from attnmon.link.ring import SLOT_BYTES, Ring, RingError, make_ring
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
 from attnmon.outbox import Draft, Outbox, RingFull, Tally
@@ -34,7 +34,6 @@ from attnmon.settings import Settings
 logger = logging.getLogger("attnmon")
 
 PROGRESS_AFTER_SECONDS = 1.0
-LONGEST_ERROR = 500
 
 
 class Handover:

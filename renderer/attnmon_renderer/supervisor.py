@@ -142,9 +142,7 @@ class Supervisor:
         try:
             message = messages.decode(packed)
             if isinstance(message, Capture):
-                message.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
-                self._ledger.add(message.sequence, packed)
-                self._accounts = message.accounts
+                self._add(message, packed)
             elif isinstance(message, Goodbye):
                 self._accounts = message.accounts
                 self._outcome = "closed"
@@ -152,6 +150,15 @@ class Supervisor:
                 raise MessageError(f"not for the renderer: {message!r:.200}")
         except ValueError as error:
             self._errors.append(f"refused a message: {error}")
+
+    def _add(self, capture: Capture, packed: bytes) -> None:
+        """Put it on the list; one that does not fit the ring is known by its number, and fails."""
+        entry = self._ledger.add(capture.sequence, packed)
+        self._accounts = capture.accounts
+        try:
+            capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
+        except MessageError as error:
+            self._ledger.fail(entry, f"refused: {error}")
 
     def _say(self) -> None:
         try:

@@ -19,7 +19,7 @@ from attnmon.link.ring import map_read_only
 from attnmon.link.schema import MessageError
 from attnmon_renderer import priority, tasks
 from attnmon_renderer.children import Child
-from attnmon_renderer.crew import Crew
+from attnmon_renderer.crew import FRUITLESS_DEATHS, Crew
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
 from attnmon_renderer.tasks import LONGEST_ERROR, Drawn, Record, Recorded, Standing, Task
 
@@ -295,7 +295,8 @@ class Supervisor:
             worker.kill()  # idle: everything is drawn
             worker.bury()
         self._workers.members.clear()
-        for _ in range(TRIES):
+        self._recorders.pardon()  # also after a crash loop, the accounts should be told
+        for _ in range(FRUITLESS_DEATHS):
             recorder = self._recorders.idle()
             if recorder is None or self._dismiss(recorder):
                 return
@@ -303,7 +304,8 @@ class Supervisor:
     def _dismiss(self, recorder: Child) -> bool:
         """Let it write the last summary and end; whether it did."""
         last = replace(self._standing(), state=self._outcome, pids=())
-        self._recorders.tell(recorder, tasks.encode(Record(last)))
+        orphans = (*self._workers.lost, *self._recorders.lost)
+        self._recorders.tell(recorder, tasks.encode(Record(last, orphans=orphans)))
         recorder.channel.end_sending()
         _wait_for_end(recorder.channel)
         self._recorders.members.remove(recorder)

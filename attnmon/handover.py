@@ -23,7 +23,7 @@ from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
 from attnmon.kept import count_of
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import Capture, Setup
+from attnmon.link.messages import LONGEST_ERROR, Capture, Setup
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, Ring, RingError, make_ring
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
 from attnmon.outbox import Draft, NoRoomToKeep, Outbox, RingFull, Tally
@@ -36,7 +36,6 @@ from attnmon.settings import Settings
 logger = logging.getLogger("attnmon")
 
 PROGRESS_AFTER_SECONDS = 1.0
-LONGEST_ERROR = 500
 
 
 class Handover:

@@ -241,6 +241,8 @@ class Outbox:
         """Take what was acknowledged, and its slots, back. False: the renderer is gone."""
         try:
             while (packet := self._channel.receive()) is not None:
+                for descriptor in packet.descriptors:
+                    os.close(descriptor)
                 self._acknowledge(packet.data)
         except ChannelClosed:
             self._give_up()

@@ -19,6 +19,11 @@ ITEM_BYTES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1,
 }  # fmt: skip
 
+LONGEST_SIDE = 1 << 22
+"""Of an array: the renderer holds a few rows of so many keys at once."""
+LONGEST_ERROR = 500
+"""Characters: the accounts ride on every message."""
+
 Stack = Literal["encoder", "decoder"]
 AttentionType = Literal["self_attention", "cross_attention"]
 SeenIn = Literal["forward", "probe", "recorded"]
@@ -45,7 +50,8 @@ class Block:
 
     def __post_init__(self) -> None:
         require(self.dtype in ITEM_BYTES, "dtype", self.dtype)
-        require(len(self.shape) <= 4 and all(n >= 0 for n in self.shape), "shape", self.shape)
+        require(len(self.shape) <= 4, "shape", self.shape)
+        require(all(0 <= n <= LONGEST_SIDE for n in self.shape), "shape", self.shape)
         require(self.offset >= 0, "offset", self.offset)
 
     @property
@@ -156,6 +162,9 @@ class Accounts:
     """Captures announced before and not drawn yet."""
     kept_seconds: float = 0.0
     """The part of `hook_seconds` that `keep_last` took."""
+
+    def __post_init__(self) -> None:
+        require(len(self.error) <= LONGEST_ERROR, "error", self.error)
 
 
 @dataclass(frozen=True, slots=True)

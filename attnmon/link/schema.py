@@ -26,7 +26,14 @@ class MessageError(ValueError):
 def require(holds: bool, what: str, given: object) -> None:
     """Raise `MessageError`, naming what is wrong and what was given, unless it holds."""
     if not holds:
-        raise MessageError(f"{what}: not allowed: {given!r:.200}")
+        raise MessageError(f"{what}: not allowed: {_shown(given)}")
+
+
+def _shown(given: object) -> str:
+    try:
+        return f"{given!r:.200}"
+    except RecursionError:
+        return "something nested deeper than Python can show"
 
 
 class Schema(Generic[M]):

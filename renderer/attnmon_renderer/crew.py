@@ -1,12 +1,14 @@
 """Children of one role: recruited when there is work, heard, and replaced when they are lost."""
 
 import selectors
+from collections import deque
 from collections.abc import Callable
 
 from attnmon.link.channel import Channel, ChannelClosed, Packet
 from attnmon_renderer import children
 from attnmon_renderer.children import Child
 
+KEPT_PIDS = 1000
 FRUITLESS_DEATHS = 5
 """In a row, without one finished task in between: then it is a crash loop, and it ends."""
 
@@ -29,6 +31,8 @@ class Crew:
     ) -> None:
         self.role = role
         self.members: list[Child] = []
+        self.lost: deque[int] = deque(maxlen=KEPT_PIDS)
+        """Process ids of those that died: they may have left a file half written."""
         self._size = size
         self._run = run
         self._keep_open = keep_open
@@ -50,6 +54,10 @@ class Crew:
         if len(self.members) < self._size and not self._too_many_deaths:
             return self._recruit()
         return None
+
+    def pardon(self) -> None:
+        """Forget how often they died: for the one thing that is still to be done."""
+        self._deaths_in_a_row = 0
 
     @property
     def _too_many_deaths(self) -> bool:
@@ -89,5 +97,6 @@ class Crew:
     def _lose(self, child: Child) -> None:
         self._selector.unregister(child.channel)
         self.members.remove(child)
+        self.lost.append(child.pid)
         self._deaths_in_a_row = 0 if child.completed else self._deaths_in_a_row + 1
         self._on_loss(child, child.bury())

@@ -3,7 +3,7 @@
 import glob
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -38,6 +38,13 @@ def _remove_orphans(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         pid = left.name.split(".")[-2]
         if pid.isdecimal() and not os.path.exists(f"/proc/{pid}") and os.path.exists("/proc/self"):
+            left.unlink(missing_ok=True)
+
+
+def remove_orphans_of(pids: Collection[int], folder: Path) -> None:
+    """What these writers, now dead, left half written at any depth below the folder."""
+    for left in folder.rglob(".*.tmp") if pids else ():
+        if left.name.split(".")[-2] in map(str, pids):
             left.unlink(missing_ok=True)
 
 

@@ -5,6 +5,7 @@ answers only when what it was given is on disk.
 """
 
 import select
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Setup
-from attnmon_renderer import results, tasks
+from attnmon_renderer import files, results, tasks
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.over_time import Animations, Timeline
@@ -21,6 +22,9 @@ from attnmon_renderer.sinks.statistics import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
 from attnmon_renderer.tasks import Record, Recorded, Standing
+
+LAST_TRIES = 20
+LAST_TRY_SECONDS = 0.25
 
 
 def record(channel: Channel, setup: Setup) -> None:
@@ -54,6 +58,8 @@ class Recorder:
         self._tensorboard = TensorBoard(save_dir / "tensorboard") if setup.tensorboard else None
         self._tensorboard_of_kept = TensorBoard(save_dir / "tensorboard" / "kept")
         self._standing: Standing | None = None
+        self._told = True
+        """Whether that is in the summary."""
         self._over_time: dict[str, Animations | Timeline] = {}
         if "animation" in setup.pictures:
             self._over_time["animations"] = Animations(save_dir / "animations")
@@ -66,7 +72,10 @@ class Recorder:
         if made is not None:
             self._write_results(made, task.error, errors)
         self._standing = task.standing
+        before = len(errors)
         _attempt(errors, "summary.json", self._summary.write, task.standing)
+        self._told = len(errors) == before
+        _attempt(errors, "orphans", files.remove_orphans_of, task.orphans, self._save_dir)
         return tasks.in_a_line(errors)
 
     def _write_results(self, made: Results, error: str, errors: list[str]) -> None:
@@ -85,10 +94,21 @@ class Recorder:
         """The end; when nobody has said how the run ended, the supervisor was lost."""
         last = self._standing
         if last is not None and last.state in ("running", "finishing"):
-            self._summary.write(_cut_short(last))
+            last, self._told = _cut_short(last), False
+        if last is not None and not self._told:
+            self._tell_at_last(last)
         if self._tensorboard is not None:
             self._tensorboard.close()
             self._tensorboard_of_kept.close()
+
+    def _tell_at_last(self, last: Standing) -> None:
+        """There is no later summary to make up for this one, so a full disk is waited for."""
+        for _ in range(LAST_TRIES):
+            try:
+                self._summary.write(last)
+                return
+            except OSError:
+                time.sleep(LAST_TRY_SECONDS)
 
 
 def _cut_short(standing: Standing) -> Standing:

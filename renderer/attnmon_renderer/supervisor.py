@@ -28,7 +28,7 @@ from attnmon.link.ring import map_read_only
 from attnmon.link.schema import MessageError
 from attnmon_renderer import priority, tasks
 from attnmon_renderer.children import Child
-from attnmon_renderer.crew import Crew
+from attnmon_renderer.crew import FRUITLESS_DEATHS, Crew
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
 from attnmon_renderer.tasks import LONGEST_ERROR, Drawn, Record, Recorded, Standing, Task
 from attnmon_renderer.window import Window
@@ -161,12 +161,10 @@ class Supervisor:
         try:
             message = messages.decode(packed)
             if isinstance(message, Capture):
-                message.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
                 if message.keeps_from is None:
-                    self._ledger.add(message.sequence, packed)
+                    self._add(message, packed)
                 else:
-                    self._window.keep(message)
-                self._accounts = message.accounts
+                    self._keep(message)
             elif isinstance(message, LetGo):
                 self._window.let_go(message.before)
             elif isinstance(message, Dump):
@@ -180,6 +178,11 @@ class Supervisor:
         except ValueError as error:
             self._errors.append(f"refused a message: {error}")
 
+    def _keep(self, capture: Capture) -> None:
+        capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
+        self._window.keep(capture)
+        self._accounts = capture.accounts
+
     def _dump(self, dump: Dump) -> None:
         """What was kept is to be drawn, in the order of the steps."""
         self._accounts = dump.accounts
@@ -189,6 +192,15 @@ class Supervisor:
             entry = self._ledger.add(sequence, packed or b"")
             if packed is None:
                 self._ledger.fail(entry, "it was to be kept, and never came")
+
+    def _add(self, capture: Capture, packed: bytes) -> None:
+        """Put it on the list; one that does not fit the ring is known by its number, and fails."""
+        entry = self._ledger.add(capture.sequence, packed)
+        self._accounts = capture.accounts
+        try:
+            capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
+        except MessageError as error:
+            self._ledger.fail(entry, f"refused: {error}")
 
     def _say(self) -> None:
         try:
@@ -328,7 +340,8 @@ class Supervisor:
             worker.kill()  # idle: everything is drawn
             worker.bury()
         self._workers.members.clear()
-        for _ in range(TRIES):
+        self._recorders.pardon()  # also after a crash loop, the accounts should be told
+        for _ in range(FRUITLESS_DEATHS):
             recorder = self._recorders.idle()
             if recorder is None or self._dismiss(recorder):
                 return
@@ -336,7 +349,8 @@ class Supervisor:
     def _dismiss(self, recorder: Child) -> bool:
         """Let it write the last summary and end; whether it did."""
         last = replace(self._standing(), state=self._outcome, pids=())
-        self._recorders.tell(recorder, tasks.encode(Record(last)))
+        orphans = (*self._workers.lost, *self._recorders.lost)
+        self._recorders.tell(recorder, tasks.encode(Record(last, orphans=orphans)))
         recorder.channel.end_sending()
         _wait_for_end(recorder.channel)
         self._recorders.members.remove(recorder)

@@ -71,6 +71,8 @@ class Record:
     standing: Standing
     sequence: int | None = None
     error: str = ""
+    orphans: tuple[int, ...] = ()
+    """Process ids of writers that were killed, whose temporary files are to go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from attnmon_renderer import layout
 from attnmon_renderer.pooling import Survey
 from attnmon_renderer.sinks.pictures import Place
 
+LONGEST_NAME = 200
+"""Characters of a layer's name in a warning, which a message must hold."""
 MOST_ROW_SUM_ERROR = 1e-2
 """Half precision rounds weights; more than this is no softmax."""
 
@@ -82,7 +84,7 @@ def _is_a_softmax(attention: Attention, survey: Survey) -> bool:
 
 
 def _named(attentions: list[Attention]) -> str:
-    first = f"{layout.title(attentions[0])} ({attentions[0].name})"
+    first = f"{layout.title(attentions[0])} ({attentions[0].name:.{LONGEST_NAME}})"
     return first if len(attentions) == 1 else f"{first} and {len(attentions) - 1} more"
 
 

@@ -22,6 +22,7 @@ from attnmon_renderer.children import Child
 from attnmon_renderer.crew import Crew
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
 from attnmon_renderer.tasks import LONGEST_ERROR, Drawn, Record, Recorded, Standing, Task
+from attnmon_renderer.turn import Turn
 
 TICK_SECONDS = 2.0
 """How often a child that is at work is looked at; with nobody at work nothing wakes up."""
@@ -37,14 +38,14 @@ def serve(descriptor: int) -> None:
     priority.yield_to_training()
     channel = Channel.from_descriptor(descriptor)
     try:
-        setup, ring = receive_setup(channel)
+        setup, ring, turn = receive_setup(channel)
     except ChannelClosed:
         return
-    Supervisor(channel, setup, ring).run()
+    Supervisor(channel, setup, ring, turn).run()
 
 
-def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int]:
-    """The first message, and the ring's descriptor, which comes with it.
+def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int, Turn]:
+    """The first message, and with it the ring's descriptor and the lock on the directory.
 
     Raises `MessageError` for anything else, and when nothing comes for `patience` seconds.
     """
@@ -54,9 +55,10 @@ def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setu
             if not selector.select(patience):
                 raise MessageError(f"no Setup came for {patience} seconds")
     setup = messages.decode(packet.data)
-    if not isinstance(setup, Setup) or len(packet.descriptors) != 1:
-        raise MessageError(f"a Setup and one descriptor must come first, not {setup!r:.200}")
-    return setup, packet.descriptors[0]
+    if not isinstance(setup, Setup) or len(packet.descriptors) not in (1, 2):
+        raise MessageError(f"a Setup and its descriptors must come first, not {setup!r:.200}")
+    ring, *lock = packet.descriptors
+    return setup, ring, Turn(lock[0] if lock else -1)
 
 
 class Supervisor:
@@ -67,10 +69,16 @@ class Supervisor:
     """
 
     def __init__(
-        self, channel: Channel, setup: Setup, ring: int, above: Channel | None = None
+        self,
+        channel: Channel,
+        setup: Setup,
+        ring: int,
+        turn: Turn,
+        above: Channel | None = None,
     ) -> None:
         self._channel = channel
         self._setup = setup
+        self._turn = turn
         self._ledger = Ledger()
         self._accounts = Accounts()
         self._outcome = ""
@@ -96,20 +104,23 @@ class Supervisor:
             record(own, setup)
 
         self._workers = Crew(
-            "worker", setup.workers, work, {ring}, self._selector, self._drawn, self._worker_lost
-        )
+            "worker", setup.workers, work, {ring, *turn.descriptors}, self._selector,
+            self._drawn, self._worker_lost,
+        )  # fmt: skip
         self._recorders = Crew(
-            "recorder", 1, record, set(), self._selector, self._recorded, self._recorder_lost
-        )
+            "recorder", 1, record, turn.descriptors, self._selector,
+            self._recorded, self._recorder_lost,
+        )  # fmt: skip
 
     def run(self) -> None:
         """Until the training process is gone and all it announced is settled."""
         while True:
-            self._hand_out()
-            self._record()
+            if self._turn.has_come():
+                self._hand_out()
+                self._record()
             self._say()
             self._report()
-            if self._outcome and not len(self._ledger) and not self._to_say:
+            if self._outcome and self._turn.has_come() and self._all_is_settled():
                 break
             for key, _ in self._selector.select(self._patience()):
                 key.data()
@@ -121,7 +132,10 @@ class Supervisor:
         """With nothing to do, nothing wakes the renderer but a message."""
         if self._to_say:
             return FULL_SECONDS
-        return TICK_SECONDS if len(self._ledger) else None
+        return TICK_SECONDS if len(self._ledger) or not self._turn.has_come() else None
+
+    def _all_is_settled(self) -> bool:
+        return not len(self._ledger) and not self._to_say
 
     # The training process
 
@@ -291,7 +305,8 @@ class Supervisor:
         for _ in range(TRIES):
             recorder = self._recorders.idle()
             if recorder is None or self._dismiss(recorder):
-                return
+                break
+        self._turn.pass_on()
 
     def _dismiss(self, recorder: Child) -> bool:
         """Let it write the last summary and end; whether it did."""

@@ -63,6 +63,8 @@ def _in_words(found: Run) -> dict[str, str]:
     rows["training"] = _training(summary)
     rows["last capture"] = _last(found)
     rows["processes"] = _processes(found)
+    if below := found.runs_below():
+        rows["runs below"] = ", ".join(map(str, below))
     return rows
 
 
@@ -105,5 +107,6 @@ def _as_json(found: Run, trouble: list[str]) -> dict[str, Any]:
         "directory": str(found.folder),
         "last_capture": None if found.last is None else found.last["metadata"],
         "alive": {str(pid): alive for pid, alive in found.processes().items()},
+        "runs_below": [str(folder) for folder in found.runs_below()],
         "trouble": trouble,
     }

@@ -334,6 +334,7 @@ def _setup(settings: Settings, ring: Ring) -> Setup:
         pooling=settings.pooling,
         color_top=1.0 if settings.color_scale == "fixed" else None,
         pack=settings.pack,
+        disk_budget=settings.disk_budget,
         image_format=settings.image_format,
         ring_bytes=ring.nbytes,
         slot_bytes=SLOT_BYTES,

@@ -183,13 +183,16 @@ def test_where_it_is_not_told_who_watches_a_directory_in_use_is_left_alone(
         assert other.path == tmp_path / "monitor_2"
 
 
-def test_a_directory_that_may_be_written_and_not_read_is_not_locked(tmp_path: Path) -> None:
-    folder = tmp_path / "write only"
-    folder.mkdir(mode=0o300)
-    if os.access(folder, os.R_OK):
-        pytest.skip("this user may read everything")
-    with claimed(folder) as found:
-        assert (found.path, found.writing) == (folder, -1)
+def test_a_directory_that_may_be_written_and_not_read_is_not_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(locks, "open_directory", refuse)  # the superuser may read everything
+    with LightweightAttentionMonitor(tmp_path, 1) as monitor:
+        monitor.log_attention(LanguageModel(), batch(), step=0)
+    assert steps(tmp_path) == [0]
 
 
 def test_a_monitor_that_is_off_claims_nothing(

@@ -14,6 +14,7 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Setup
 from attnmon_renderer import results, tasks
 from attnmon_renderer.results import Results
+from attnmon_renderer.sinks.disk import Disk
 from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.over_time import Animations, Timeline
 from attnmon_renderer.sinks.pictures import Folder
@@ -21,6 +22,16 @@ from attnmon_renderer.sinks.statistics import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
 from attnmon_renderer.tasks import Record, Recorded, Standing
+
+EVENTS_ARE_FULL = (
+    "TensorBoard's events, which never shrink, have taken half of disk_budget: they get no more "
+    "pictures, only curves. The folders of the steps keep the latest pictures."
+)
+DISK_IS_FULL = (
+    "disk_budget is used up by what is never removed (events, history, statistics), or is too "
+    "small for the pictures of one capture: no more pictures are written. Statistics are; "
+    "disk in summary.json counts. Raise disk_budget, or choose a save_dir of its own."
+)
 
 
 def record(channel: Channel, setup: Setup) -> None:
@@ -37,7 +48,8 @@ def record(channel: Channel, setup: Setup) -> None:
             made = results.take(packet.descriptors[0]) if packet.descriptors else None
             error = recorder.write(task, made)
             if task.sequence is not None:
-                channel.send(tasks.encode(Recorded(task.sequence, error)))
+                full, notices = recorder.disk_is_full, recorder.take_notices()
+                channel.send(tasks.encode(Recorded(task.sequence, error, full, notices)))
     except ChannelClosed:
         recorder.close()
 
@@ -53,6 +65,11 @@ class Recorder:
         self._summary = Summary(save_dir / "summary.json", setup)
         self._tensorboard = TensorBoard(save_dir / "tensorboard") if setup.tensorboard else None
         self._standing: Standing | None = None
+        self._disk: Disk | None = None
+        self._notices: list[tuple[str, str]] = []
+        if setup.disk_budget is not None:
+            draws = bool(setup.pictures or setup.raw_weights)
+            self._disk = Disk(save_dir, setup.disk_budget, draws)
         self._over_time: dict[str, Animations | Timeline] = {}
         if "animation" in setup.pictures:
             self._over_time["animations"] = Animations(save_dir / "animations")
@@ -63,10 +80,31 @@ class Recorder:
         """Record a capture, or only how the run stands; says what could not be written."""
         errors: list[str] = []
         if made is not None:
-            self._write_results(made, task.error, errors)
+            self._write_results(self._within_budget(made), task.error, errors)
         self._standing = task.standing
-        _attempt(errors, "summary.json", self._summary.write, task.standing)
+        _attempt(errors, "summary.json", self._write_summary, task.standing)
         return tasks.in_a_line(errors)
+
+    @property
+    def disk_is_full(self) -> bool:
+        """Whether the disk budget has no room for pictures any more."""
+        return self._disk is not None and self._disk.full
+
+    def take_notices(self) -> tuple[tuple[str, str], ...]:
+        """(kind, text) of what the user should be told."""
+        notices, self._notices = self._notices, []
+        return tuple(notices)
+
+    def _within_budget(self, made: Results) -> Results:
+        """Without pictures for TensorBoard, where the disk budget has no room for those."""
+        if self._disk is None or self._disk.takes_events_with_pictures or not made.images:
+            return made
+        if not self._disk.full:
+            self._notices.append(("disk_events", EVENTS_ARE_FULL))
+        return replace(made, images=[])
+
+    def _write_summary(self, standing: Standing) -> None:
+        self._summary.write(standing, None if self._disk is None else self._disk.account())
 
     def _write_results(self, made: Results, error: str, errors: list[str]) -> None:
         if self._statistics_files:
@@ -75,14 +113,19 @@ class Recorder:
         _attempt(errors, "history.jsonl", self._history.append, made.document, error)
         if self._tensorboard is not None:
             _attempt(errors, "TensorBoard", self._tensorboard.write, made)
-        for name, pictures in self._over_time.items():
-            _attempt(errors, name, pictures.write, made)
+        if not self.disk_is_full:
+            for name, pictures in self._over_time.items():
+                _attempt(errors, name, pictures.write, made)
+        if self._disk is not None:
+            _attempt(errors, "disk_budget", self._disk.add, made.folder)
+            if self._disk.full:
+                self._notices.append(("disk", DISK_IS_FULL))
 
     def close(self) -> None:
         """The end; when nobody has said how the run ended, the supervisor was lost."""
         last = self._standing
         if last is not None and last.state in ("running", "finishing"):
-            self._summary.write(_cut_short(last))
+            self._write_summary(_cut_short(last))
         if self._tensorboard is not None:
             self._tensorboard.close()
 

@@ -78,6 +78,7 @@ class Supervisor:
     ) -> None:
         self._channel = channel
         self._setup = setup
+        self._asked_of_workers = setup
         self._turn = turn
         self._ledger = Ledger()
         self._accounts = Accounts()
@@ -96,7 +97,7 @@ class Supervisor:
         def work(own: Channel) -> None:
             from attnmon_renderer.worker import work
 
-            work(own, setup, map_read_only(ring, setup.ring_bytes))
+            work(own, self._asked_of_workers, map_read_only(ring, setup.ring_bytes))
 
         def record(own: Channel) -> None:
             from attnmon_renderer.recorder import record
@@ -254,7 +255,17 @@ class Supervisor:
         recorded = tasks.decode(packet.data)
         assert isinstance(recorded, Recorded)
         recorder.finish()
-        self._settle(self._ledger[recorded.sequence], recorded.error)
+        entry = self._ledger[recorded.sequence]
+        entry.notices += recorded.notices
+        self._settle(entry, recorded.error)
+        if recorded.disk_is_full:
+            self._draw_no_more()
+
+    def _draw_no_more(self) -> None:
+        """Numbers only from now on."""
+        if self._asked_of_workers.pictures or self._asked_of_workers.raw_weights:
+            self._asked_of_workers = replace(self._setup, pictures=(), raw_weights=False)
+            self._workers.renew()
 
     def _recorder_lost(self, recorder: Child | None, how: str) -> None:
         self._standing_is_news = True

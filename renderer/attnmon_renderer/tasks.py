@@ -65,6 +65,9 @@ class Recorded:
 
     sequence: int
     error: str = ""
+    disk_is_full: bool = False
+    """The disk budget has no room for pictures: no more are to be drawn."""
+    notices: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

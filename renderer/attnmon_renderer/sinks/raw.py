@@ -17,7 +17,7 @@ from attnmon.link.messages import Attention, Capture
 from attnmon_renderer import files, layout
 from attnmon_renderer.attention import LayerAttention
 
-NAME = "attention_weights.safetensors"
+NAME = layout.RAW_WEIGHTS
 ALLOWED = ".allowed"
 """Ends the name of a mask that stands beside its layer's weights."""
 

@@ -38,11 +38,11 @@ class Shift:
         self.selector = selector
         self.lost: list[int | None] = []
         self.pids: list[int] = []
-        self.largest = 0
+        self.sizes: list[int] = []
         self.crew = Crew("worker", 1, leak, set(), selector, self._done, self._lost)
 
     def _done(self, child: Child, packet: Packet) -> None:
-        self.largest = max(self.largest, resident_bytes(child.pid))
+        self.sizes.append(resident_bytes(child.pid))
         child.finish()
 
     def _lost(self, child: Child | None, how: str) -> None:
@@ -84,7 +84,7 @@ def test_one_that_grows_is_followed_before_it_is_large(monkeypatch: pytest.Monke
     with shift() as made:
         made.work(12)
         assert 2 <= len(set(made.pids)) <= 4
-        assert made.largest < 8 * LEAKED_BYTES
+        assert max(made.sizes) - min(made.sizes) < 6 * LEAKED_BYTES
         assert set(made.lost) == {None}
 
 
@@ -106,14 +106,14 @@ def test_a_run_whose_children_are_renewed_all_the_time_is_like_any_other(tmp_pat
         launch._BOOT = launch._BOOT.replace("from attnmon_r", often + "from attnmon_r")
         model = LanguageModel()
         with LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None) as monitor:
-            for step in range(6):
+            for step in range(3):
                 monitor.log_attention(model, batch(), step=step, loss=1.0)
         """
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     check_outputs(tmp_path)
-    assert (summary(tmp_path)["rendered"], summary(tmp_path)["errors"]) == (6, [])
-    assert [line["metadata"]["step"] for line in history(tmp_path)] == list(range(6))
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 6, "each recorder has its own events"
+    assert (summary(tmp_path)["rendered"], summary(tmp_path)["errors"]) == (3, [])
+    assert [line["metadata"]["step"] for line in history(tmp_path)] == list(range(3))
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 3, "each recorder has its own events"
     losses = tensorboard(tmp_path).Scalars("train/loss")
-    assert [event.step for event in losses] == list(range(6))
+    assert [event.step for event in losses] == list(range(3))

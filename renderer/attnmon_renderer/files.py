@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """
     path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    _remove_orphans(path)
+    remove_orphans(path)
     try:
         with open(temporary, "wb", opener=_private) as file:
             yield file
@@ -33,12 +33,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def _remove_orphans(path: Path) -> None:
-    """What a writer of the same file left when it was killed; its process id is in the name."""
+def remove_orphans(path: Path) -> None:
+    """What a writer of this file left when it was killed; its process id is in the name."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         pid = left.name.split(".")[-2]
         if pid.isdecimal() and not os.path.exists(f"/proc/{pid}") and os.path.exists("/proc/self"):
             left.unlink(missing_ok=True)
+
+
+def target_of(temporary: Path) -> str:
+    """The name of the file that this one was to become."""
+    return temporary.name[1:].rsplit(".", 2)[0]
 
 
 def replace(path: Path, content: bytes) -> None:

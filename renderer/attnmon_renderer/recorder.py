@@ -4,16 +4,19 @@
 answers only when what it was given is on disk.
 """
 
+import os
 import select
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Setup
+from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import results, tasks
 from attnmon_renderer.results import Results
+from attnmon_renderer.sinks import aside, disk
 from attnmon_renderer.sinks.disk import Disk
 from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.over_time import Animations, Timeline
@@ -23,19 +26,12 @@ from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
 from attnmon_renderer.tasks import Record, Recorded, Standing
 
-EVENTS_ARE_FULL = (
-    "TensorBoard's events, which never shrink, have taken half of disk_budget: they get no more "
-    "pictures, only curves. The folders of the steps keep the latest pictures."
-)
-DISK_IS_FULL = (
-    "disk_budget is used up by what is never removed (events, history, statistics), or is too "
-    "small for the pictures of one capture: no more pictures are written. Statistics are; "
-    "disk in summary.json counts. Raise disk_budget, or choose a save_dir of its own."
-)
 
+def record(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) -> None:
+    """Write what the supervisor hands over, until it closes the channel.
 
-def record(channel: Channel, setup: Setup) -> None:
-    """Write what the supervisor hands over, until it closes the channel."""
+    The ring is opened for a capture that has to be set aside, and for nothing else.
+    """
     recorder = Recorder(setup)
     try:
         while True:
@@ -45,8 +41,12 @@ def record(channel: Channel, setup: Setup) -> None:
                 continue
             task = tasks.decode(packet.data)
             assert isinstance(task, Record)
-            made = results.take(packet.descriptors[0]) if packet.descriptors else None
-            error = recorder.write(task, made)
+            if task.set_aside:
+                capture = _read_capture(packet.descriptors[0])
+                error = recorder.set_aside(task, capture, open_ring())
+            else:
+                made = results.take(packet.descriptors[0]) if packet.descriptors else None
+                error = recorder.write(task, made)
             if task.sequence is not None:
                 full, notices = recorder.disk_is_full, recorder.take_notices()
                 channel.send(tasks.encode(Recorded(task.sequence, error, full, notices)))
@@ -85,6 +85,19 @@ class Recorder:
         _attempt(errors, "summary.json", self._write_summary, task.standing)
         return tasks.in_a_line(errors)
 
+    def set_aside(self, task: Record, capture: Capture, ring: memoryview) -> str:
+        """Keep what no worker has survived, for a report; says what could not be written."""
+        errors: list[str] = []
+        _attempt(errors, "remains", aside.remove_remains, self._save_dir, capture)
+        if self._disk is None or self._disk.has_room_for(aside.size_of(capture)):
+            _attempt(errors, aside.FOLDER, self._keep, capture, ring)
+        errors.append(self.write(task, None))
+        return tasks.in_a_line(list(filter(None, errors)))
+
+    def _keep(self, capture: Capture, ring: memoryview) -> None:
+        if path := aside.set_aside(self._save_dir, capture, ring):
+            self._notices.append(("aside", aside.NOTICE.format(step=capture.step, path=path)))
+
     @property
     def disk_is_full(self) -> bool:
         """Whether the disk budget has no room for pictures any more."""
@@ -100,7 +113,7 @@ class Recorder:
         if self._disk is None or self._disk.takes_events_with_pictures or not made.images:
             return made
         if not self._disk.full:
-            self._notices.append(("disk_events", EVENTS_ARE_FULL))
+            self._notices.append(("disk_events", disk.EVENTS_ARE_FULL))
         return replace(made, images=[])
 
     def _write_summary(self, standing: Standing) -> None:
@@ -119,7 +132,7 @@ class Recorder:
         if self._disk is not None:
             _attempt(errors, "disk_budget", self._disk.add, made.folder)
             if self._disk.full:
-                self._notices.append(("disk", DISK_IS_FULL))
+                self._notices.append(("disk", disk.IS_FULL))
 
     def close(self) -> None:
         """The end; when nobody has said how the run ended, the supervisor was lost."""
@@ -128,6 +141,14 @@ class Recorder:
             self._write_summary(_cut_short(last))
         if self._tensorboard is not None:
             self._tensorboard.close()
+
+
+def _read_capture(descriptor: int) -> Capture:
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        capture = messages.decode(file.read())
+    assert isinstance(capture, Capture)
+    return capture
 
 
 def _cut_short(standing: Standing) -> Standing:

@@ -17,7 +17,7 @@ from attnmon.link.channel import Channel, ChannelClosed, Packet
 from attnmon.link.messages import Accounts, Acknowledgement, Capture, Goodbye, Refusal, Setup
 from attnmon.link.ring import map_read_only
 from attnmon.link.schema import MessageError
-from attnmon_renderer import priority, tasks
+from attnmon_renderer import files, priority, tasks
 from attnmon_renderer.children import Child
 from attnmon_renderer.crew import Crew
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
@@ -102,14 +102,14 @@ class Supervisor:
         def record(own: Channel) -> None:
             from attnmon_renderer.recorder import record
 
-            record(own, setup)
+            record(own, setup, lambda: map_read_only(ring, setup.ring_bytes))
 
         self._workers = Crew(
             "worker", setup.workers, work, {ring, *turn.descriptors}, self._selector,
             self._drawn, self._worker_lost,
         )  # fmt: skip
         self._recorders = Crew(
-            "recorder", 1, record, turn.descriptors, self._selector,
+            "recorder", 1, record, {ring, *turn.descriptors}, self._selector,
             self._recorded, self._recorder_lost,
         )  # fmt: skip
 
@@ -229,7 +229,10 @@ class Supervisor:
         if worker is None:
             self._errors.append(how[:LONGEST_ERROR])
         elif worker.task is not None:
-            self._ledger.lose(self._ledger[worker.task], how)
+            entry = self._ledger[worker.task]
+            self._ledger.lose(entry, how)
+            if entry.error:
+                _keep_for_a_report(entry)
 
     # Recording
 
@@ -240,7 +243,8 @@ class Supervisor:
         elif (entry := self._ledger.next_to_record()) is not None:
             self._ledger.record(entry)
             recorder.give(entry.sequence)
-            record = Record(self._standing_after(entry), entry.sequence, entry.error)
+            standing = self._standing_after(entry)
+            record = Record(standing, entry.sequence, entry.error, entry.spoiled)
             results = (entry.results,) if entry.results >= 0 else ()
             self._recorders.tell(recorder, tasks.encode(record), results)
         elif self._standing_is_news:
@@ -334,6 +338,13 @@ def tell_above(above: Channel, news: Task) -> None:
     """Send to the standalone renderer; if it is gone, its end is heard elsewhere."""
     with contextlib.suppress(ChannelClosed):
         above.send(tasks.encode(news))
+
+
+def _keep_for_a_report(entry: Entry) -> None:
+    """Its slots stay lent until it is acknowledged, so the message is all that is to be kept."""
+    with contextlib.suppress(OSError):
+        entry.results = files.anonymous(lambda file: file.write(entry.packed))
+        entry.spoiled = True
 
 
 def _in_words(entry: Entry) -> str:

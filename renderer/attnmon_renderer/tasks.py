@@ -2,7 +2,7 @@
 
 supervisor → worker      the training process's Capture, byte for byte as it came
 worker     → supervisor  Drawn      with a descriptor of the results (see `results`)
-supervisor → recorder    Record     with that descriptor
+supervisor → recorder    Record     with that descriptor; with one of the Capture, to set it aside
 recorder   → supervisor  Recorded
 
 supervisor → standalone renderer   Serving  Standing …  or Refused
@@ -57,6 +57,8 @@ class Record:
     standing: Standing
     sequence: int | None = None
     error: str = ""
+    set_aside: bool = False
+    """No worker has survived it: the descriptor is of the Capture as it came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from attnmon import launch, reasons
 from attnmon._version import __version__
 from attnmon.attach import Attached, attach
 from attnmon.capture import Observation
+from attnmon.claim import Claim, claim
 from attnmon.device import DeviceCopies
 from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
 from attnmon.kept import count_of
@@ -56,6 +58,7 @@ class Handover:
         self._renderer: Renderer | Attached | None = None
         self._outbox: Outbox | None = None
         self._scribe: Scribe | None = None
+        self._claim: Claim | None = None
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
             self.guard.off = "ATTNMON_DISABLE is set"
         elif not settings.takes_part:
@@ -69,6 +72,7 @@ class Handover:
             return
         ring: Ring | None = None
         try:
+            self._settings = self._in_a_directory_of_its_own()
             ring = make_ring(self._settings.ring_bytes)
             self._renderer = _renderer(self._settings.renderer)
             self._outbox = Outbox(
@@ -79,13 +83,27 @@ class Handover:
                 keep_last=self._settings.keep_last,
             )
             self._scribe = Scribe(ring, self.guard)
-            self._outbox.open(_setup(self._settings, ring))
+            self._open(self._outbox, ring)
         except (RingError, LaunchError, ChannelClosed, OSError) as error:
             if ring is not None:
                 ring.close_descriptor()
+            if self._claim is not None:
+                self._claim.release()
             self.guard.switch_off(str(error))
             return
         _open_handovers.add(self)
+
+    def _in_a_directory_of_its_own(self) -> Settings:
+        asked = self._settings.save_dir
+        self._claim = claim(asked)
+        if self._claim.path != asked:
+            self.guard.warn_once("directory", _elsewhere(asked, self._claim.path))
+        return replace(self._settings, save_dir=self._claim.path)
+
+    def _open(self, outbox: Outbox, ring: Ring) -> None:
+        assert self._claim is not None
+        outbox.open(_setup(self._settings, ring), self._claim.writing)
+        self._claim.hand_over()
 
     # While training
 
@@ -271,6 +289,8 @@ class Handover:
         self.guard.off = "this is a forked child of the training process"
         if self._renderer is not None:
             self._renderer.abandon()
+        if self._claim is not None:
+            self._claim.release()
 
     # At the end
 
@@ -316,6 +336,8 @@ class Handover:
             self._outbox.forget()
         if self._copies is not None:
             self._copies.release()
+        if self._claim is not None:
+            self._claim.release()
         self._outbox = self._scribe = self._renderer = None
 
     def accounts(self) -> dict[str, Any]:
@@ -390,6 +412,7 @@ def _setup(settings: Settings, ring: Ring) -> Setup:
         color_top=1.0 if settings.color_scale == "fixed" else None,
         pack=settings.pack,
         keep_last=settings.keep_last,
+        disk_budget=settings.disk_budget,
         image_format=settings.image_format,
         ring_bytes=ring.nbytes,
         slot_bytes=SLOT_BYTES,
@@ -430,6 +453,13 @@ def _short_window(outbox: Outbox, draft: Draft, fits: int) -> str:
         f"keep_last: a window of {fits} of {outbox.kept.most} steps fits the half of the ring that "
         f"it may take; raise ring_bytes to {-(-needed // MEBIBYTE)} MiB, or choose fewer layers or "
         "heads"
+    )
+
+
+def _elsewhere(asked: Path, taken: Path) -> str:
+    return (
+        f"another monitor is writing to {asked}, so this one writes to {taken}. Give each monitor "
+        "a save_dir of its own to choose the name."
     )
 
 

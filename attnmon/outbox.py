@@ -168,9 +168,13 @@ class Outbox:
         """Captures announced and not acknowledged yet."""
         return len(self._pending)
 
-    def open(self, setup: Setup) -> None:
-        """Say what the renderer is to do, and hand it the ring. Raises `ChannelClosed`."""
-        self._channel.send(messages.encode(setup), [self.ring.descriptor])
+    def open(self, setup: Setup, directory: int = -1) -> None:
+        """Say what the renderer is to do, and hand it the ring. Raises `ChannelClosed`.
+
+        `directory` is the descriptor by which the run's directory is locked; -1 for none.
+        """
+        lock = [directory] if directory >= 0 else []
+        self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
         self.ring.close_descriptor()
 
     def draft(self, *, spare: bool = False) -> Draft:

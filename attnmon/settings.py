@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict
 
 from attnmon.link.ring import DEFAULT_BYTES, SLOT_BYTES
 from attnmon.ranks import this_process
+from attnmon.sizes import size
 
 PICTURES = (
     "heatmap",
@@ -68,6 +69,9 @@ class Options(TypedDict, total=False):
     """Of the pictures on disk; TensorBoard gets PNG in any case."""
     pack: bool
     """Whether the pictures of a step are one zip file instead of a folder of files."""
+    disk_budget: int | str | None
+    """What the run's directory may hold: bytes, or text such as "2 GB". The oldest pictures go
+    first; numbers stay. None is no bound."""
     on_full: Literal["drop", "wait"]
     """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
     ring_bytes: int
@@ -112,6 +116,8 @@ class Settings:
     rank: int = 0
     world_size: int = 1
     max_overhead: float | None = 0.005
+    disk_budget: int | None = None
+    """Bytes; None is no bound."""
     on_full: str = "drop"
     ring_bytes: int = DEFAULT_BYTES
     keep_last: int = 0
@@ -198,6 +204,7 @@ def _checked_options(
     ranks: Any = "zero",
     rank: Any = None,
     max_overhead: Any = 0.005,
+    disk_budget: Any = None,
     on_full: Any = "drop",
     ring_bytes: Any = DEFAULT_BYTES,
     keep_last: Any = 0,
@@ -222,6 +229,7 @@ def _checked_options(
         "pack": bool(pack),
         **_process(chosen_ranks(ranks), rank),
         "max_overhead": None if max_overhead is None else share("max_overhead", max_overhead),
+        "disk_budget": None if disk_budget is None else size("disk_budget", disk_budget),
         "on_full": choice("on_full", on_full, ("drop", "wait")),
         "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
         "keep_last": whole("keep_last", keep_last, at_least=0, at_most=MOST_KEPT),

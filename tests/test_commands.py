@@ -117,6 +117,15 @@ def test_status_of_a_directory_without_a_run_says_what_to_give(
     assert "there is no directory" in capsys.readouterr().err
 
 
+def test_runs_below_a_run_are_pointed_to(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another monitor was given the same directory."""
+    shutil.copytree(run, run / "monitor_2")
+    assert main(["status", str(run)]) == 0
+    assert f"runs below    {run / 'monitor_2'}\n" in capsys.readouterr().out
+    assert main(["report", str(run)]) == 0
+    assert f"not in it, a run of its own: {run / 'monitor_2'}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
 def test_status_of_a_summary_that_is_none_is_2_and_no_traceback(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]

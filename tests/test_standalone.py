@@ -181,6 +181,18 @@ def test_attach_finds_the_renderer_at_the_usual_place(
         assert watched.close()["rendered"] == 1
 
 
+def test_a_training_that_attaches_again_at_once_is_in_the_same_directory(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Who hears that everything is settled may rely on it: nothing more is written."""
+    with renderer(folder) as shared:
+        for step in range(4):
+            again = monitor(tmp_path / "run", shared)
+            log_steps(again, 1, first=step)
+            assert again.close()["save_dir"] == str(tmp_path / "run")
+    assert [line["metadata"]["step"] for line in history(tmp_path / "run")] == list(range(4))
+
+
 def test_without_a_renderer_the_monitor_is_off_and_says_what_to_start(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

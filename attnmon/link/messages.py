@@ -197,9 +197,12 @@ class Setup:
     """All pictures of a step, and its statistics, are written as one file."""
     keep_last: int = 0
     """Steps that the user wants to be kept; how many it is, each capture says."""
+    disk_budget: int | None = None
+    """Bytes that the directory may hold; None is no bound."""
 
     def __post_init__(self) -> None:
         require(self.color_top is None or self.color_top > 0, "color_top", self.color_top)
+        require(self.disk_budget is None or self.disk_budget > 0, "disk_budget", self.disk_budget)
         require(self.workers >= 1, "workers", self.workers)
         require(0 <= self.rank < self.world_size, "rank", (self.rank, self.world_size))
         require(0 < self.slot_bytes <= self.ring_bytes, "slot_bytes", self.slot_bytes)

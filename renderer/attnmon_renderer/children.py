@@ -18,6 +18,11 @@ IDLE_LIMIT_SECONDS = 60.0
 """Without using the processor, while it has a task and is not waiting for the processor."""
 CPU_LIMIT_SECONDS = 600.0
 """Of processor time on one task."""
+MOST_TASKS = 1000
+"""What a library leaks at every task never adds up to more than so many times that."""
+MOST_GROWTH = 256 << 20
+"""Bytes of memory beyond what it had after its first task: a large capture's working memory is
+kept for the next one, and this is more than that of any but the longest sequences."""
 _TAIL_BYTES = 2000
 
 
@@ -30,8 +35,11 @@ class Child:
         self.channel = channel
         self.task: int | None = None
         self.completed = 0
+        self.outdated = False
+        """Another is to follow it, whatever its state."""
         self.exit_code: int | None = None
         """Once it is buried."""
+        self._size_at_first = 0
         self._cpu_at_start = 0.0
         self._last_cpu = 0.0
         self._last_sign_of_life = time.monotonic()
@@ -44,6 +52,13 @@ class Child:
     def finish(self) -> None:
         self.task = None
         self.completed += 1
+        if self.completed == 1:
+            self._size_at_first = resident_bytes(self.pid)
+
+    def is_worn(self) -> bool:
+        """Whether it should be followed by a fresh one, so that its memory stays bounded."""
+        grown = resident_bytes(self.pid) - self._size_at_first
+        return self.outdated or self.completed >= MOST_TASKS or grown > MOST_GROWTH
 
     def hangs(self) -> bool:
         """Whether it has a task and does not get on with it.
@@ -123,6 +138,15 @@ def process_state(pid: int) -> str:
     """ "R" runnable, "S" sleeping, "D" in the disk, "T" stopped, …; "R" where it is not known."""
     fields = _stat_fields(pid)
     return fields[0] if fields else "R"
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of its own that a process has at present; 0 where the system does not tell."""
+    try:
+        _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
+    except (OSError, ValueError):
+        return 0
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _stat_fields(pid: int) -> list[str]:

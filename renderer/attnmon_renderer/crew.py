@@ -71,6 +71,12 @@ class Crew:
         except ChannelClosed:
             pass
 
+    def renew(self) -> None:
+        """Let each be followed by another as soon as it is free."""
+        for child in list(self.members):
+            child.outdated = True
+            self._replace_if_worn(child)
+
     def kill_hanging(self) -> None:
         for child in self.members:
             if child.hangs():
@@ -92,6 +98,14 @@ class Crew:
             while (packet := child.channel.receive()) is not None:
                 self._on_packet(child, packet)
         except ChannelClosed:
+            self._lose(child)
+        else:
+            self._replace_if_worn(child)
+
+    def _replace_if_worn(self, child: Child) -> None:
+        """Between two tasks nothing is lost with it, so its end counts as nothing."""
+        if child.task is None and child.is_worn():
+            child.kill()
             self._lose(child)
 
     def _lose(self, child: Child) -> None:

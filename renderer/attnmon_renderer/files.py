@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import glob
 import os
 import tempfile
@@ -34,7 +35,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _remove_orphans(path: Path) -> None:
-    """What a writer of the same file left when it was killed; its process id is in the name."""
+    """What a writer of this file left when it was killed; its process id is in the name."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         pid = left.name.split(".")[-2]
         if pid.isdecimal() and not os.path.exists(f"/proc/{pid}") and os.path.exists("/proc/self"):
@@ -43,9 +44,11 @@ def _remove_orphans(path: Path) -> None:
 
 def remove_orphans_of(pids: Collection[int], folder: Path) -> None:
     """What these writers, now dead, left half written at any depth below the folder."""
-    for left in folder.rglob(".*.tmp") if pids else ():
+    for left in list(folder.rglob(".*.tmp")) if pids else ():
         if left.name.split(".")[-2] in map(str, pids):
             left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                left.parent.rmdir()  # where nothing else was written
 
 
 def replace(path: Path, content: bytes) -> None:

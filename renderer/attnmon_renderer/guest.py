@@ -94,7 +94,7 @@ def serve(descriptor: int, above: Channel, below: Path | None) -> None:
     _be_quiet()
     channel = Channel.from_descriptor(descriptor)
     try:
-        setup, ring = receive_setup(channel, SETUP_SECONDS)
+        setup, ring, turn = receive_setup(channel, SETUP_SECONDS)
         reason = why_not(setup, ring, below)
     except ChannelClosed:
         return
@@ -105,7 +105,7 @@ def serve(descriptor: int, above: Channel, below: Path | None) -> None:
         channel.send(messages.encode(Refusal(reason)))
         return
     tell_above(above, Serving(setup.trainer_pid, setup.save_dir))
-    Supervisor(channel, setup, ring, above).run()
+    Supervisor(channel, setup, ring, turn, above).run()
 
 
 def why_not(setup: Setup, ring: int, below: Path | None) -> str:

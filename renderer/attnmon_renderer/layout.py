@@ -13,6 +13,15 @@ SHORT_TYPE: dict[AttentionType, str] = {"self_attention": "self", "cross_attenti
 PACKED = ".zip"
 """Ends the name of a file that takes the place of a capture's folder."""
 
+STATISTICS = "statistics.json"
+RAW_WEIGHTS = "attention_weights.safetensors"
+
+_PICTURE = re.compile(
+    r"((encoder|decoder)_layer\d+_(self|cross)_attn(_heads|_alignment|_3d)?"
+    r"|(encoder|decoder_self|decoder_cross)_(layer_comparison|head_matrix|rollout))"
+    r"\.(png|svg|pdf)"
+)
+
 Kind = tuple[Stack, AttentionType]
 """Layers of one kind can be compared with each other."""
 
@@ -55,6 +64,11 @@ def image_tag(attention: Attention) -> str:
 def title(attention: Attention) -> str:
     """ "decoder layer 0 · cross-attention" """
     return f"{attention.stack} layer {attention.layer} · {SHORT_TYPE[attention.type]}-attention"
+
+
+def may_go(name: str) -> bool:
+    """Whether a file of a step is one that its statistics outlive: a picture, or raw weights."""
+    return name == RAW_WEIGHTS or _PICTURE.fullmatch(name) is not None
 
 
 def step_of(folder_name: str) -> int | None:

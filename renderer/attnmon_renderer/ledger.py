@@ -52,6 +52,8 @@ class Entry:
     notices: tuple[tuple[str, str], ...] = ()
     results: int = -1
     """Descriptor of what the worker made; -1 when there is none."""
+    spoiled: bool = False
+    """It has taken its workers down, and the descriptor is of the message itself."""
 
     def move(self, event: str) -> None:
         """Follow the table. Raises ValueError, and changes nothing, for an illegal move."""

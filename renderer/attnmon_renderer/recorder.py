@@ -4,6 +4,7 @@
 answers only when what it was given is on disk.
 """
 
+import os
 import select
 import time
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Setup
+from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import files, results, tasks
 from attnmon_renderer.results import Results
+from attnmon_renderer.sinks import aside, disk
+from attnmon_renderer.sinks.disk import Disk
 from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.over_time import Animations, Timeline
 from attnmon_renderer.sinks.pictures import Folder
@@ -27,8 +31,11 @@ LAST_TRIES = 20
 LAST_TRY_SECONDS = 0.25
 
 
-def record(channel: Channel, setup: Setup) -> None:
-    """Write what the supervisor hands over, until it closes the channel."""
+def record(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) -> None:
+    """Write what the supervisor hands over, until it closes the channel.
+
+    The ring is opened for a capture that has to be set aside, and for nothing else.
+    """
     recorder = Recorder(setup)
     try:
         while True:
@@ -38,10 +45,15 @@ def record(channel: Channel, setup: Setup) -> None:
                 continue
             task = tasks.decode(packet.data)
             assert isinstance(task, Record)
-            made = results.take(packet.descriptors[0]) if packet.descriptors else None
-            error = recorder.write(task, made)
+            if task.set_aside:
+                capture = _read_capture(packet.descriptors[0])
+                error = recorder.set_aside(task, capture, open_ring())
+            else:
+                made = results.take(packet.descriptors[0]) if packet.descriptors else None
+                error = recorder.write(task, made)
             if task.sequence is not None:
-                channel.send(tasks.encode(Recorded(task.sequence, error)))
+                full, notices = recorder.disk_is_full, recorder.take_notices()
+                channel.send(tasks.encode(Recorded(task.sequence, error, full, notices)))
     except ChannelClosed:
         recorder.close()
 
@@ -60,6 +72,11 @@ class Recorder:
         self._standing: Standing | None = None
         self._told = True
         """Whether that is in the summary."""
+        self._disk: Disk | None = None
+        self._notices: list[tuple[str, str]] = []
+        if setup.disk_budget is not None:
+            draws = bool(setup.pictures or setup.raw_weights)
+            self._disk = Disk(save_dir, setup.disk_budget, draws)
         self._over_time: dict[str, Animations | Timeline] = {}
         if "animation" in setup.pictures:
             self._over_time["animations"] = Animations(save_dir / "animations")
@@ -70,13 +87,46 @@ class Recorder:
         """Record a capture, or only how the run stands; says what could not be written."""
         errors: list[str] = []
         if made is not None:
-            self._write_results(made, task.error, errors)
+            self._write_results(self._within_budget(made), task.error, errors)
         self._standing = task.standing
         before = len(errors)
-        _attempt(errors, "summary.json", self._summary.write, task.standing)
+        _attempt(errors, "summary.json", self._write_summary, task.standing)
         self._told = len(errors) == before
         _attempt(errors, "orphans", files.remove_orphans_of, task.orphans, self._save_dir)
         return tasks.in_a_line(errors)
+
+    def set_aside(self, task: Record, capture: Capture, ring: memoryview) -> str:
+        """Keep what no worker has survived, for a report; says what could not be written."""
+        errors: list[str] = []
+        if self._disk is None or self._disk.has_room_for(aside.size_of(capture)):
+            _attempt(errors, aside.FOLDER, self._keep, capture, ring)
+        errors.append(self.write(task, None))
+        return tasks.in_a_line(list(filter(None, errors)))
+
+    def _keep(self, capture: Capture, ring: memoryview) -> None:
+        if path := aside.set_aside(self._save_dir, capture, ring):
+            self._notices.append(("aside", aside.NOTICE.format(step=capture.step, path=path)))
+
+    @property
+    def disk_is_full(self) -> bool:
+        """Whether the disk budget has no room for pictures any more."""
+        return self._disk is not None and self._disk.full
+
+    def take_notices(self) -> tuple[tuple[str, str], ...]:
+        """(kind, text) of what the user should be told."""
+        notices, self._notices = self._notices, []
+        return tuple(notices)
+
+    def _within_budget(self, made: Results) -> Results:
+        """Without pictures for TensorBoard, where the disk budget has no room for those."""
+        if self._disk is None or self._disk.takes_events_with_pictures or not made.images:
+            return made
+        if not self._disk.full:
+            self._notices.append(("disk_events", disk.EVENTS_ARE_FULL))
+        return replace(made, images=[])
+
+    def _write_summary(self, standing: Standing) -> None:
+        self._summary.write(standing, None if self._disk is None else self._disk.account())
 
     def _write_results(self, made: Results, error: str, errors: list[str]) -> None:
         if self._statistics_files:
@@ -87,8 +137,13 @@ class Recorder:
             kept = "kept_for" in made.document["metadata"]
             events = self._tensorboard_of_kept if kept else self._tensorboard
             _attempt(errors, "TensorBoard", events.write, made)
-        for name, pictures in self._over_time.items():
-            _attempt(errors, name, pictures.write, made)
+        if not self.disk_is_full:
+            for name, pictures in self._over_time.items():
+                _attempt(errors, name, pictures.write, made)
+        if self._disk is not None:
+            _attempt(errors, "disk_budget", self._disk.add, made.folder)
+            if self._disk.full:
+                self._notices.append(("disk", disk.IS_FULL))
 
     def close(self) -> None:
         """The end; when nobody has said how the run ended, the supervisor was lost."""
@@ -105,10 +160,18 @@ class Recorder:
         """There is no later summary to make up for this one, so a full disk is waited for."""
         for _ in range(LAST_TRIES):
             try:
-                self._summary.write(last)
+                self._write_summary(last)
                 return
             except OSError:
                 time.sleep(LAST_TRY_SECONDS)
+
+
+def _read_capture(descriptor: int) -> Capture:
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        capture = messages.decode(file.read())
+    assert isinstance(capture, Capture)
+    return capture
 
 
 def _cut_short(standing: Standing) -> Standing:

@@ -80,8 +80,12 @@ def hand_over(results: Results) -> int:
 
 
 def take(descriptor: int) -> Results:
-    """Read results and close the descriptor."""
+    """Read results and close the descriptor.
+
+    All its copies have one position, and a recorder that was killed may have read already.
+    """
     with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
         folder, document, scalars, images, frames = msgpack.unpackb(file.read())
     images = [Image(*image) for image in images]
     return Results(folder, document, scalars, images, [Frame(*frame) for frame in frames])

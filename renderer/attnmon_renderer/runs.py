@@ -55,6 +55,10 @@ class Run:
         listed = pids if isinstance(pids, list) else []
         return {pid: self._is_alive(pid) for pid in listed if isinstance(pid, int) and pid > 0}
 
+    def runs_below(self) -> list[Path]:
+        """Of other monitors that were given the same directory."""
+        return runs_below(self.folder)
+
     def _is_alive(self, pid: int) -> bool | None:
         return is_alive(pid) if self.is_on_this_machine else None
 
@@ -71,6 +75,11 @@ def read_run(folder: Path) -> Run:
     if not isinstance(summary, dict):
         raise NoRun(f"{path} is not a summary of attnmon's")
     return Run(folder, summary, _last_capture(folder / "history.jsonl"))
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """Where ranks write, and monitors that found the directory in use."""
+    return sorted(found.parent for found in folder.glob("*/summary.json"))
 
 
 def is_alive(pid: int) -> bool:
@@ -106,6 +115,6 @@ def _last_capture(path: Path) -> dict[str, Any] | None:
 def _what_is_there_instead(folder: Path) -> str:
     if not folder.is_dir():
         return f"there is no directory {folder}"
-    runs = sorted(str(found.parent) for found in folder.glob("*/summary.json"))
-    hint = f"; runs below it: {', '.join(runs[:5])}" if runs else ""
+    runs = runs_below(folder)
+    hint = f"; runs below it: {', '.join(map(str, runs[:5]))}" if runs else ""
     return f"no run in {folder}: it has no summary.json. Give a monitor's save_dir{hint}"

@@ -26,11 +26,12 @@ from attnmon.link.messages import (
 )
 from attnmon.link.ring import map_read_only
 from attnmon.link.schema import MessageError
-from attnmon_renderer import priority, tasks
+from attnmon_renderer import files, priority, tasks
 from attnmon_renderer.children import Child
 from attnmon_renderer.crew import FRUITLESS_DEATHS, Crew
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
 from attnmon_renderer.tasks import LONGEST_ERROR, Drawn, Record, Recorded, Standing, Task
+from attnmon_renderer.turn import Turn
 from attnmon_renderer.window import Window
 
 TICK_SECONDS = 2.0
@@ -48,14 +49,14 @@ def serve(descriptor: int) -> None:
     priority.yield_to_training()
     channel = Channel.from_descriptor(descriptor)
     try:
-        setup, ring = receive_setup(channel)
+        setup, ring, turn = receive_setup(channel)
     except ChannelClosed:
         return
-    Supervisor(channel, setup, ring).run()
+    Supervisor(channel, setup, ring, turn).run()
 
 
-def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int]:
-    """The first message, and the ring's descriptor, which comes with it.
+def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int, Turn]:
+    """The first message, and with it the ring's descriptor and the lock on the directory.
 
     Raises `MessageError` for anything else, and when nothing comes for `patience` seconds.
     """
@@ -65,9 +66,10 @@ def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setu
             if not selector.select(patience):
                 raise MessageError(f"no Setup came for {patience} seconds")
     setup = messages.decode(packet.data)
-    if not isinstance(setup, Setup) or len(packet.descriptors) != 1:
-        raise MessageError(f"a Setup and one descriptor must come first, not {setup!r:.200}")
-    return setup, packet.descriptors[0]
+    if not isinstance(setup, Setup) or len(packet.descriptors) not in (1, 2):
+        raise MessageError(f"a Setup and its descriptors must come first, not {setup!r:.200}")
+    ring, *lock = packet.descriptors
+    return setup, ring, Turn(lock[0] if lock else -1)
 
 
 class Supervisor:
@@ -78,10 +80,17 @@ class Supervisor:
     """
 
     def __init__(
-        self, channel: Channel, setup: Setup, ring: int, above: Channel | None = None
+        self,
+        channel: Channel,
+        setup: Setup,
+        ring: int,
+        turn: Turn,
+        above: Channel | None = None,
     ) -> None:
         self._channel = channel
         self._setup = setup
+        self._asked_of_workers = setup
+        self._turn = turn
         self._ledger = Ledger()
         self._window = Window()
         self._accounts = Accounts()
@@ -100,28 +109,31 @@ class Supervisor:
         def work(own: Channel) -> None:
             from attnmon_renderer.worker import work
 
-            work(own, setup, map_read_only(ring, setup.ring_bytes))
+            work(own, self._asked_of_workers, map_read_only(ring, setup.ring_bytes))
 
         def record(own: Channel) -> None:
             from attnmon_renderer.recorder import record
 
-            record(own, setup)
+            record(own, setup, lambda: map_read_only(ring, setup.ring_bytes))
 
         self._workers = Crew(
-            "worker", setup.workers, work, {ring}, self._selector, self._drawn, self._worker_lost
-        )
+            "worker", setup.workers, work, {ring, *turn.descriptors}, self._selector,
+            self._drawn, self._worker_lost,
+        )  # fmt: skip
         self._recorders = Crew(
-            "recorder", 1, record, set(), self._selector, self._recorded, self._recorder_lost
-        )
+            "recorder", 1, record, {ring, *turn.descriptors}, self._selector,
+            self._recorded, self._recorder_lost,
+        )  # fmt: skip
 
     def run(self) -> None:
         """Until the training process is gone and all it announced is settled."""
         while True:
-            self._hand_out()
-            self._record()
+            if self._turn.has_come():
+                self._hand_out()
+                self._record()
             self._say()
             self._report()
-            if self._outcome and not len(self._ledger) and not self._to_say:
+            if self._outcome and self._turn.has_come() and self._all_is_settled():
                 break
             for key, _ in self._selector.select(self._patience()):
                 key.data()
@@ -133,7 +145,10 @@ class Supervisor:
         """With nothing to do, nothing wakes the renderer but a message."""
         if self._to_say:
             return FULL_SECONDS
-        return TICK_SECONDS if len(self._ledger) else None
+        return TICK_SECONDS if len(self._ledger) or not self._turn.has_come() else None
+
+    def _all_is_settled(self) -> bool:
+        return not len(self._ledger) and not self._to_say
 
     # The training process
 
@@ -264,7 +279,10 @@ class Supervisor:
         if worker is None:
             self._errors.append(how[:LONGEST_ERROR])
         elif worker.task is not None:
-            self._ledger.lose(self._ledger[worker.task], how)
+            entry = self._ledger[worker.task]
+            self._ledger.lose(entry, how)
+            if entry.error:
+                _keep_for_a_report(entry)
 
     # Recording
 
@@ -275,7 +293,8 @@ class Supervisor:
         elif (entry := self._ledger.next_to_record()) is not None:
             self._ledger.record(entry)
             recorder.give(entry.sequence)
-            record = Record(self._standing_after(entry), entry.sequence, entry.error)
+            standing = self._standing_after(entry)
+            record = Record(standing, entry.sequence, entry.error, set_aside=entry.spoiled)
             results = (entry.results,) if entry.results >= 0 else ()
             self._recorders.tell(recorder, tasks.encode(record), results)
         elif self._standing_is_news:
@@ -290,7 +309,17 @@ class Supervisor:
         recorded = tasks.decode(packet.data)
         assert isinstance(recorded, Recorded)
         recorder.finish()
-        self._settle(self._ledger[recorded.sequence], recorded.error)
+        entry = self._ledger[recorded.sequence]
+        entry.notices += recorded.notices
+        self._settle(entry, recorded.error)
+        if recorded.disk_is_full:
+            self._draw_no_more()
+
+    def _draw_no_more(self) -> None:
+        """Numbers only from now on."""
+        if self._asked_of_workers.pictures or self._asked_of_workers.raw_weights:
+            self._asked_of_workers = replace(self._setup, pictures=(), raw_weights=False)
+            self._workers.renew()
 
     def _recorder_lost(self, recorder: Child | None, how: str) -> None:
         self._standing_is_news = True
@@ -344,7 +373,8 @@ class Supervisor:
         for _ in range(FRUITLESS_DEATHS):
             recorder = self._recorders.idle()
             if recorder is None or self._dismiss(recorder):
-                return
+                break
+        self._turn.pass_on()
 
     def _dismiss(self, recorder: Child) -> bool:
         """Let it write the last summary and end; whether it did."""
@@ -362,6 +392,13 @@ def tell_above(above: Channel, news: Task) -> None:
     """Send to the standalone renderer; if it is gone, its end is heard elsewhere."""
     with contextlib.suppress(ChannelClosed):
         above.send(tasks.encode(news))
+
+
+def _keep_for_a_report(entry: Entry) -> None:
+    """Its slots stay lent until it is acknowledged, so the message is all that is to be kept."""
+    with contextlib.suppress(OSError):
+        entry.results = files.anonymous(lambda file: file.write(entry.packed))
+        entry.spoiled = True
 
 
 def _in_words(entry: Entry) -> str:

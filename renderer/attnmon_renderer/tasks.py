@@ -2,7 +2,7 @@
 
 supervisor → worker      the training process's Capture, byte for byte as it came
 worker     → supervisor  Drawn      with a descriptor of the results (see `results`)
-supervisor → recorder    Record     with that descriptor
+supervisor → recorder    Record     with that descriptor; with one of the Capture, to set it aside
 recorder   → supervisor  Recorded
 
 supervisor → standalone renderer   Serving  Standing …  or Refused
@@ -73,6 +73,8 @@ class Record:
     error: str = ""
     orphans: tuple[int, ...] = ()
     """Process ids of writers that were killed, whose temporary files are to go."""
+    set_aside: bool = False
+    """No worker has survived it: the descriptor is of the Capture as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,9 @@ class Recorded:
 
     sequence: int
     error: str = ""
+    disk_is_full: bool = False
+    """The disk budget has no room for pictures: no more are to be drawn."""
+    notices: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

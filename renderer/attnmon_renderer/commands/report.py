@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"{harmless(target)}: {len(findings.steps)} of {findings.steps_there} steps, {size:.1f} MB"
     )
+    for below in findings.run.runs_below():
+        print(f"not in it, a run of its own: {harmless(below)}")
     return 0
 
 

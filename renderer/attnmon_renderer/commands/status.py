@@ -60,11 +60,15 @@ def _in_words(found: Run) -> dict[str, str]:
     if isinstance(written := summary.get("written"), int | float):
         rows["written"] = f"{ago(now - written)} ago"
     rows["accounts"] = ", ".join(f"{_count(found, name)} {name}" for name in COUNTS)
+    if isinstance(disk := summary.get("disk"), dict):
+        rows["disk"] = _disk(disk)
     rows["training"] = _training(summary)
     rows["last capture"] = _last(found)
     if found.dumps:
         rows["kept and drawn"] = "; ".join(map(_dump, found.dumps))
     rows["processes"] = _processes(found)
+    if below := found.runs_below():
+        rows["runs below"] = ", ".join(map(str, below))
     return rows
 
 
@@ -74,6 +78,15 @@ def _training(summary: dict[str, Any]) -> str:
     if isinstance(hook, int | float):
         words += f", {hook:.3f} s in attnmon's calls"
     return words
+
+
+def _disk(disk: dict[str, Any]) -> str:
+    used, budget = (
+        f"{given / 10**6:,.1f} MB" if isinstance(given := disk.get(name), int) else "?"
+        for name in ("used", "budget")
+    )
+    removed, without = disk.get("pictures_removed"), disk.get("without_pictures")
+    return f"{used} of {budget}, pictures of {removed} captures removed, {without} had none"
 
 
 def _last(found: Run) -> str:
@@ -111,5 +124,6 @@ def _as_json(found: Run, trouble: list[str]) -> dict[str, Any]:
         "directory": str(found.folder),
         "last_capture": None if found.last is None else found.last["metadata"],
         "alive": {str(pid): alive for pid, alive in found.processes().items()},
+        "runs_below": [str(folder) for folder in found.runs_below()],
         "trouble": trouble,
     }

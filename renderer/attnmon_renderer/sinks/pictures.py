@@ -28,6 +28,20 @@ def place(folder: Path, pack: bool) -> Place:
     return Zip(folder.with_name(folder.name + layout.PACKED)) if pack else Folder(folder)
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a zip file was written here; somebody may have packed a step's folder himself."""
+    try:
+        with zipfile.ZipFile(path) as pack:
+            members = pack.infolist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return all(
+        about.date_time == _EPOCH
+        and (about.filename == layout.STATISTICS or layout.may_go(about.filename))
+        for about in members
+    )
+
+
 class Folder:
     """Each file by itself, as soon as it is there."""
 

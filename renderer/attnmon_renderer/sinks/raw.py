@@ -1,14 +1,10 @@
 """`attention_weights.safetensors`: all weights of a capture, unpooled, in float32.
 
-The format is written here, a tile at a time: the safetensors library wants all tensors in memory
-at once, which for long sequences is more than a renderer should take. It reads what this writes.
-`stored` reads it too, to draw the capture again.
+They are made a tile at a time. `stored` reads the file, to draw the capture again.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
 from typing import IO
@@ -16,8 +12,10 @@ from typing import IO
 from attnmon.link.messages import Attention, Capture
 from attnmon_renderer import files, layout
 from attnmon_renderer.attention import LayerAttention
+from attnmon_renderer.sinks import safetensors
+from attnmon_renderer.sinks.safetensors import Tensor
 
-NAME = "attention_weights.safetensors"
+NAME = layout.RAW_WEIGHTS
 ALLOWED = ".allowed"
 """Ends the name of a mask that stands beside its layer's weights."""
 
@@ -38,48 +36,24 @@ def write_safetensors(
 
     Where a mask forbids some keys, what it allows follows as a bool tensor of the same name and
     ".allowed", broadcastable to the weights: a masked weight is zero, but not every zero is masked.
-    The format: https://github.com/huggingface/safetensors#format
     """
     tensors = [
         *(_weights(name, layer) for name, layer in layers.items()),
         *(mask for name, layer in layers.items() if (mask := _mask(name, layer)) is not None),
     ]
-    header = json.dumps({"__metadata__": dict(metadata), **_index(tensors)}).encode()
-    header += b" " * (-len(header) % 8)
-    file.write(len(header).to_bytes(8, "little") + header)
-    for tensor in tensors:
-        for piece in tensor.pieces:
-            file.write(piece)
+    safetensors.write(file, tensors, metadata)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    size: int
-    pieces: Iterator[bytes]
-    """All bytes, in C order."""
+def _weights(name: str, layer: LayerAttention) -> Tensor:
+    return Tensor(name, "F32", layer.shape, FLOAT_BYTES * prod(layer.shape), _in_order(layer))
 
 
-def _weights(name: str, layer: LayerAttention) -> _Tensor:
-    return _Tensor(name, "F32", layer.shape, FLOAT_BYTES * prod(layer.shape), _in_order(layer))
-
-
-def _mask(name: str, layer: LayerAttention) -> _Tensor | None:
+def _mask(name: str, layer: LayerAttention) -> Tensor | None:
     allowed = layer.allowed
     if allowed is None:
         return None
     pieces = iter((allowed.tobytes(),))
-    return _Tensor(name + ALLOWED, "BOOL", allowed.shape, allowed.size, pieces)
-
-
-def _index(tensors: list[_Tensor]) -> dict[str, object]:
-    spans = pairwise(accumulate((tensor.size for tensor in tensors), initial=0))
-    return {
-        tensor.name: {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": span}
-        for tensor, span in zip(tensors, spans, strict=True)
-    }
+    return Tensor(name + ALLOWED, "BOOL", allowed.shape, allowed.size, pieces)
 
 
 def _in_order(layer: LayerAttention) -> Iterator[bytes]:

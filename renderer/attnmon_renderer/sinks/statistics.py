@@ -90,7 +90,7 @@ def _named(attentions: list[Attention]) -> str:
 
 def write_statistics(place: Place, content: dict[str, Any]) -> None:
     """Put a document where the step's other files are. Raises OSError."""
-    place.put("statistics.json", (to_json(content, indent=2) + "\n").encode())
+    place.put(layout.STATISTICS, (to_json(content, indent=2) + "\n").encode())
 
 
 def to_json(content: Any, indent: int | None = None) -> str:

@@ -24,9 +24,10 @@ class Summary:
         self._versions = dict(setup.versions) | _own_versions()
         self._started = time.time()
 
-    def write(self, standing: Standing) -> None:
+    def write(self, standing: Standing, disk: dict[str, int] | None = None) -> None:
         """Put the present accounts in the file's place. Raises OSError."""
-        content = to_json(self._content(standing), indent=2) + "\n"
+        about_disk = {} if disk is None else {"disk": disk}
+        content = to_json({**self._content(standing), **about_disk}, indent=2) + "\n"
         files.replace(self._path, content.encode())
 
     def _content(self, standing: Standing) -> dict[str, Any]:

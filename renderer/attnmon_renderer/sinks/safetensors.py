@@ -1,0 +1,44 @@
+"""The safetensors format, written piece by piece.
+
+The library wants all tensors in memory at once, which for long sequences is more than a renderer
+should take. It reads what this writes. The format:
+https://github.com/huggingface/safetensors#format
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import IO
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One that is still to be written."""
+
+    name: str
+    dtype: str
+    """As the format calls it: "F32", "BOOL", …"""
+    shape: tuple[int, ...]
+    size: int
+    """Bytes."""
+    pieces: Iterator[bytes | memoryview]
+    """All bytes, in C order."""
+
+
+def write(file: IO[bytes], tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> None:
+    """Write the tensors one after the other. Raises OSError."""
+    header = json.dumps({"__metadata__": dict(metadata), **_index(tensors)}).encode()
+    header += b" " * (-len(header) % 8)
+    file.write(len(header).to_bytes(8, "little") + header)
+    for tensor in tensors:
+        for piece in tensor.pieces:
+            file.write(piece)
+
+
+def _index(tensors: Sequence[Tensor]) -> dict[str, object]:
+    spans = pairwise(accumulate((tensor.size for tensor in tensors), initial=0))
+    return {
+        tensor.name: {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": span}
+        for tensor, span in zip(tensors, spans, strict=True)
+    }

@@ -1,0 +1,119 @@
+"""A child that has worked long enough is followed by a fresh one, and nothing is lost with it."""
+
+import select
+import selectors
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from outputs import check_outputs, history, summary, tensorboard
+from trainings import run
+
+from attnmon.link.channel import Channel, ChannelClosed, Packet
+from attnmon_renderer import children
+from attnmon_renderer.children import Child, resident_bytes
+from attnmon_renderer.crew import Crew
+
+LEAKED_BYTES = 24 << 20
+
+
+def leak(channel: Channel) -> None:
+    """Answer every task, and keep some memory each time, as a library might."""
+    kept = []
+    try:
+        while True:
+            select.select([channel], [], [])
+            if channel.receive() is not None:
+                kept.append(bytearray(b"x") * LEAKED_BYTES)
+                channel.send(b"done")
+    except ChannelClosed:
+        return
+
+
+class Shift:
+    """A crew of one, its tasks given one by one; remembers who did them."""
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self.selector = selector
+        self.lost: list[int | None] = []
+        self.pids: list[int] = []
+        self.sizes: list[int] = []
+        self.crew = Crew("worker", 1, leak, set(), selector, self._done, self._lost)
+
+    def _done(self, child: Child, packet: Packet) -> None:
+        self.sizes.append(resident_bytes(child.pid))
+        child.finish()
+
+    def _lost(self, child: Child | None, how: str) -> None:
+        assert child is not None
+        self.lost.append(child.task)
+
+    def work(self, tasks: int) -> None:
+        for task in range(tasks):
+            child = self.crew.idle()
+            assert child is not None, "no more are recruited"
+            self.pids.append(child.pid)
+            child.give(task)
+            self.crew.tell(child, b"task")
+            while child.task is not None:
+                for key, _ in self.selector.select():
+                    key.data()
+
+
+@contextmanager
+def shift() -> Iterator[Shift]:
+    with selectors.DefaultSelector() as selector:
+        made = Shift(selector)
+        yield made
+        for child in made.crew.members:
+            child.bury()
+
+
+def test_after_so_many_tasks_it_is_another_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "MOST_TASKS", 1)
+    with shift() as made:
+        made.work(8)
+        assert len(set(made.pids)) == 8, "more than as many deaths as end a crew"
+        assert made.lost == [None] * 8, "each ended between two tasks"
+        assert not made.crew.members
+
+
+def test_one_that_grows_is_followed_before_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "MOST_GROWTH", 3 * LEAKED_BYTES)
+    with shift() as made:
+        made.work(12)
+        assert 2 <= len(set(made.pids)) <= 4
+        assert max(made.sizes) - min(made.sizes) < 6 * LEAKED_BYTES
+        assert set(made.lost) == {None}
+
+
+def test_one_that_does_not_grow_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shift() as made:
+        made.work(5)
+        assert len(set(made.pids)) == 1
+        made.crew.renew()
+        made.work(1)
+        assert len(set(made.pids)) == 2, "when it is asked for"
+
+
+def test_a_run_whose_children_are_renewed_all_the_time_is_like_any_other(tmp_path: Path) -> None:
+    """Workers and recorders, after every capture."""
+    ran = run(
+        f"""
+        from attnmon import launch
+        often = "import attnmon_renderer.children as c; c.MOST_TASKS = 1; "
+        launch._BOOT = launch._BOOT.replace("from attnmon_r", often + "from attnmon_r")
+        model = LanguageModel()
+        with LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None) as monitor:
+            for step in range(3):
+                monitor.log_attention(model, batch(), step=step, loss=1.0)
+        """
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    check_outputs(tmp_path)
+    assert (summary(tmp_path)["rendered"], summary(tmp_path)["errors"]) == (3, [])
+    assert [line["metadata"]["step"] for line in history(tmp_path)] == list(range(3))
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 3, "each recorder has its own events"
+    losses = tensorboard(tmp_path).Scalars("train/loss")
+    assert [event.step for event in losses] == list(range(3))

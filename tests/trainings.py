@@ -1,0 +1,53 @@
+"""Trainings as processes of their own, and how far their renderers are."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from outputs import summary
+
+
+def run(body: str, *, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """A training script as its own process."""
+    prelude = f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import torch
+        from models import LanguageModel, Translator, batch
+        from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+    """
+    source = textwrap.dedent(prelude) + textwrap.dedent(body)
+    return subprocess.run(
+        [sys.executable, "-P", "-c", source],
+        capture_output=True, text=True, check=False, timeout=100, cwd=cwd, env=os.environ | env,
+    )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)  # the renderer gets only what nobody else wants
+
+
+def until_rendered(folder: Path, captures: int) -> None:
+    wait_for(lambda: _summary(folder).get("rendered", 0) >= captures, f"{captures} are not drawn")
+
+
+def wait_for_the_end(folder: Path, last_step: int | None = None) -> None:
+    """Until the renderer has written its last summary; of the run that logged this step last."""
+    wait_for(lambda: _has_ended(folder, last_step), "the renderer does not end")
+
+
+def _has_ended(folder: Path, last_step: int | None) -> bool:
+    said = _summary(folder)
+    return said.get("pids") == [] and last_step in (None, said["last_step"])
+
+
+def _summary(folder: Path) -> Any:
+    return summary(folder) if (folder / "summary.json").exists() else {}

@@ -26,6 +26,9 @@ from attnmon.budget import Budget
 from attnmon.device import DeviceCopies
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.reasons import LossWatch
+from attnmon_renderer.commands import main
+from attnmon_renderer.report.alarms import alarms
+from attnmon_renderer.report.gather import gather
 from attnmon_renderer.results import Frame, Results
 from attnmon_renderer.sinks.over_time import Animations
 
@@ -84,7 +87,7 @@ KILLED = """
 
 
 def test_the_last_steps_before_a_kill_are_drawn_though_loader_workers_live_on(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = run(KILLED.format(folder=str(tmp_path)))
     assert ran.returncode == -signal.SIGKILL, ran.stderr
@@ -104,6 +107,10 @@ def test_the_last_steps_before_a_kill_are_drawn_though_loader_workers_live_on(
         assert [event.step for event in events.Scalars("train/loss")] == expected
         assert [event.value for event in events.Scalars("train/loss")] == expected
         assert [event.step for event in events.Images("attention/decoder_layer0_self")] == expected
+    assert main(["status", str(tmp_path)]) == 1
+    assert f"20 steps to step 60 ({NO_GOODBYE})" in capsys.readouterr().out
+    found = alarms(gather(tmp_path, tmp_path, 100, 1 << 30))
+    assert f"20 steps to step 60 were kept and drawn: {NO_GOODBYE}." in found
 
 
 ENDS = """

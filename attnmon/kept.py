@@ -11,14 +11,18 @@ is what the slots hold.
 from collections.abc import Iterable
 
 from attnmon.link.messages import Slots
+from attnmon.link.ring import MEBIBYTE, SLOT_BYTES
+
+SHARE = 2
+"""One part in so many of the ring: the rest is for what is drawn."""
 
 
 class Kept:
-    """The last captures, `most` of them at most, in `room` slots at most."""
+    """The last captures, `most` of them at most, in half of the ring at most."""
 
-    def __init__(self, most: int, room: int) -> None:
+    def __init__(self, most: int, ring_slots: int) -> None:
         self.most = most
-        self.room = room
+        self.room = ring_slots // SHARE
         self.slot_count = 0
         """Of all of them."""
         self.slots_of: dict[int, list[Slots]] = {}
@@ -30,6 +34,18 @@ class Kept:
     def fits(self, slots: list[Slots]) -> int:
         """How many captures as large as this one can be kept."""
         return min(self.most, self.room // count_of(slots))
+
+    def shortage(self, slots: list[Slots]) -> str:
+        """What to do for `most` of them to fit; empty if they do."""
+        fits = self.fits(slots)
+        if fits == self.most:
+            return ""
+        needed = self.most * count_of(slots) * SLOT_BYTES * SHARE
+        return (
+            f"keep_last: a window of {fits} of {self.most} steps fits the half of the ring that it "
+            f"may take; raise ring_bytes to {-(-needed // MEBIBYTE)} MiB, or choose fewer layers "
+            "or heads"
+        )
 
     def oldest_beside(self, sequence: int, slots: list[Slots]) -> int:
         """The oldest that can stay when this one comes; itself, when none can."""

@@ -136,9 +136,9 @@ class AttentionMonitor:
         `log_attention` with the same step publishes it, with its loss. `inputs`, the batch or the
         model's inputs, tell how many samples there are.
         """
-        due = self._schedule.would_be_due(step, epoch)
+        due = self.enabled and self._schedule.would_be_due(step, epoch)
         with ExitStack() as block:
-            if self.enabled and (due or self._flight_recorder.on):
+            if due or (self.enabled and self._flight_recorder.on):
                 with self._guard:
                     self._flight_recorder.in_blocks = True
                     self._handover.spare = not due

@@ -13,7 +13,7 @@ import os
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnmon.kept import Kept, count_of
 from attnmon.link import messages
@@ -34,6 +34,9 @@ from attnmon.link.messages import (
 from attnmon.link.ring import SLOT_BYTES, Ring
 from attnmon.link.schema import MessageError
 from attnmon.link.slots import SlotPool
+
+AGAIN_SECONDS = 0.1
+"""How soon to try again, for those who would rather wait: what is kept is not answered."""
 
 
 class RingFull(Exception):
@@ -148,7 +151,7 @@ class Outbox:
         self, ring: Ring, channel: Channel, tally: Tally, *, wait: bool = False, keep_last: int = 0
     ) -> None:
         self.ring = ring
-        self.kept = Kept(keep_last, ring.slot_count // 2)
+        self.kept = Kept(keep_last, ring.slot_count)
         self.lost = False
         """The renderer is gone; nothing can be announced any more."""
         self.refusal = ""
@@ -209,12 +212,12 @@ class Outbox:
 
     def keep(self, capture: Capture, draft: Draft) -> None:
         """Name the capture to the renderer; its slots stay ours. Raises as `announce`."""
-        assert capture.keeps_from is not None
-        packed = messages.encode(capture)
+        oldest = self.kept.oldest_beside(capture.sequence, draft.slots)
+        packed = messages.encode(replace(capture, keeps_from=oldest))
         if not self._pass_on(packed, capture.sequence, draft, self.kept.slots_of):
             raise NoRoomToKeep("the renderer has not taken what was announced before")
         self.kept.slot_count += count_of(capture.slots)
-        self.take_back(self.kept.let_go(capture.keeps_from))
+        self.take_back(self.kept.let_go(oldest))
 
     def dump(self, reason: str) -> None:
         """Have all drawn that is kept; from here on they count."""
@@ -283,7 +286,7 @@ class Outbox:
         self.ring.close_descriptor()
 
     def _await_news(self) -> None:
-        self._channel.wait()
+        self._channel.wait(AGAIN_SECONDS)
         self.collect()
         if self.lost:
             raise ChannelClosed("the renderer is gone")
@@ -301,7 +304,7 @@ class Outbox:
                 continue
             if spare:
                 raise NoRoomToKeep("every slot is in use")
-            if not self._pending:
+            if not self._pending and not self._could_let_go(count):
                 raise TooLarge(self._too_large(count))
             if not self._wait:
                 raise RingFull("every slot is still with the renderer")
@@ -309,14 +312,18 @@ class Outbox:
         return slots
 
     def _let_go_one(self, count: int) -> bool:
-        """Of what is kept, if that can make room for `count` slots; not after the last one."""
-        oldest = next(iter(self.kept.slots_of), None)
-        if oldest is None or self._pool.free + self.kept.slot_count < count:
+        """The oldest that is kept, if that helps and the renderer can be told of it."""
+        if not self._could_let_go(count):
             return False
-        if not self._say(messages.encode(LetGo(oldest + 1))):
+        after = next(iter(self.kept.slots_of)) + 1
+        if not self._say(messages.encode(LetGo(after))):
             return False
-        self.take_back(self.kept.let_go(oldest + 1))
+        self.take_back(self.kept.let_go(after))
         return True
+
+    def _could_let_go(self, count: int) -> bool:
+        """Whether what is kept could make room for so many slots."""
+        return bool(len(self.kept)) and self._pool.free + self.kept.slot_count >= count
 
     def take_back(self, slots: list[Slots]) -> None:
         for run in slots:

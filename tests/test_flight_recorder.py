@@ -26,6 +26,9 @@ from attnmon.budget import Budget
 from attnmon.device import DeviceCopies
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.reasons import LossWatch
+from attnmon_renderer.commands import main
+from attnmon_renderer.report.alarms import alarms
+from attnmon_renderer.report.gather import gather
 from attnmon_renderer.results import Frame, Results
 from attnmon_renderer.sinks.over_time import Animations
 
@@ -84,7 +87,7 @@ KILLED = """
 
 
 def test_the_last_steps_before_a_kill_are_drawn_though_loader_workers_live_on(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = run(KILLED.format(folder=str(tmp_path)))
     assert ran.returncode == -signal.SIGKILL, ran.stderr
@@ -104,6 +107,10 @@ def test_the_last_steps_before_a_kill_are_drawn_though_loader_workers_live_on(
         assert [event.step for event in events.Scalars("train/loss")] == expected
         assert [event.value for event in events.Scalars("train/loss")] == expected
         assert [event.step for event in events.Images("attention/decoder_layer0_self")] == expected
+    assert main(["status", str(tmp_path)]) == 1
+    assert f"20 steps to step 60 ({NO_GOODBYE})" in capsys.readouterr().out
+    found = alarms(gather(tmp_path, tmp_path, 100, 1 << 30))
+    assert f"20 steps to step 60 were kept and drawn: {NO_GOODBYE}." in found
 
 
 ENDS = """
@@ -347,8 +354,8 @@ def test_the_budget_does_not_pay_for_it(tmp_path: Path, monkeypatch: pytest.Monk
     with watch(tmp_path, 30, 5) as monitor:
         steps(monitor, LanguageModel(), range(31))
         tally = monitor._tally
-    assert spent[1] + tally.kept_seconds == pytest.approx(tally.hook_seconds, rel=0.1)
-    assert tally.kept_seconds > spent[1] - spent[0], "29 steps against one"
+    assert tally.kept_seconds > 0
+    assert spent[0] < spent[1] <= tally.hook_seconds - tally.kept_seconds + 1e-9
 
 
 @pytest.mark.parametrize("capture", ["auto", "probe"])

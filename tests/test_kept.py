@@ -2,6 +2,7 @@
 
 import random
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -64,7 +65,7 @@ def test_dumps_without_end_are_not_all_remembered() -> None:
 
 
 def test_as_many_are_kept_as_fit_and_as_were_asked_for() -> None:
-    book = Kept(most=4, room=10)
+    book = Kept(most=4, ring_slots=20)
     for sequence in range(3):
         book.slots_of[sequence] = [Slots(3 * sequence, 3)]
         book.slot_count += 3
@@ -81,11 +82,11 @@ def test_as_many_are_kept_as_fit_and_as_were_asked_for() -> None:
 class Trainings:
     """The training process's end, and a renderer that only listens; both ends are real."""
 
-    def __init__(self, seed: int, keep_last: int = KEEP_LAST) -> None:
+    def __init__(self, seed: int) -> None:
         self.ours, self.theirs = Channel.pair()
         self.ring = make_ring(RING_SLOTS * SLOT_BYTES)
         self.tally = Tally()
-        self.outbox = Outbox(self.ring, self.ours, self.tally, keep_last=keep_last)
+        self.outbox = Outbox(self.ring, self.ours, self.tally, wait=seed < 0, keep_last=KEEP_LAST)
         self.chance = random.Random(seed)
         self.window = Window()
         self.drawing: dict[int, Capture] = {}
@@ -109,8 +110,7 @@ class Trainings:
                 if due:
                     self.outbox.announce(capture, draft)
                 else:
-                    oldest = self.outbox.kept.oldest_beside(tag, draft.slots)
-                    self.outbox.keep(replace(capture, keeps_from=oldest), draft)
+                    self.outbox.keep(capture, draft)
             except NoRoomToKeep:
                 return due  # which is never said of a due one
             except RingFull:
@@ -235,3 +235,23 @@ def test_a_renderer_that_does_not_listen_hears_a_dump_before_all_that_follows(
     trainings.look()
     assert len(trainings.drawing) == wanted
     assert list(trainings.window) == [trainings.sequence - 1]
+
+
+@pytest.mark.parametrize("trainings", [-1], indirect=True)
+def test_those_who_wait_do_so_also_for_a_renderer_that_owes_no_answer(
+    trainings: Trainings,
+) -> None:
+    """Its socket is full of what is kept, which is never acknowledged."""
+    trainings.ours._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2304)
+    trainings.hears = False
+    while trainings.capture(due=False, slots=1):
+        assert trainings.sequence < 1000
+    trainings.hears = True
+    listens = threading.Timer(0.3, trainings.listen)
+    listens.start()
+    with trainings.outbox.draft() as draft:
+        for _ in range(RING_SLOTS):
+            draft.lend(SLOT_BYTES)
+    listens.join()
+    trainings.look()
+    assert list(trainings.window) == list(trainings.outbox.kept.slots_of) == []

@@ -3,40 +3,30 @@
 import atexit
 import logging
 import os
-import platform
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from attnmon import launch, reasons
-from attnmon._version import __version__
-from attnmon.attach import Attached, attach
+from attnmon import reasons
 from attnmon.capture import Observation
-from attnmon.claim import Claim, claim
 from attnmon.device import DeviceCopies
+from attnmon.farewell import in_a_line, see_off
 from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
-from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import LONGEST_ERROR, Capture, Setup
-from attnmon.link.ring import SLOT_BYTES, Ring, RingError, make_ring
+from attnmon.link.messages import LONGEST_ERROR, Capture
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
+from attnmon.opening import Line, NotOpened, open_line
 from attnmon.outbox import Draft, NoRoomToKeep, Outbox, RingFull, Tally
 from attnmon.places import Place
-from attnmon.progress import Progress
 from attnmon.reasons import LossWatch
-from attnmon.scribe import Scribe
 from attnmon.settings import Settings
 
 logger = logging.getLogger("attnmon")
-
-PROGRESS_AFTER_SECONDS = 1.0
 
 
 class Handover:
@@ -54,10 +44,7 @@ class Handover:
         self._pending = 0
         self._under_way: list[UnderWay] = []
         self._losses = LossWatch()
-        self._renderer: Renderer | Attached | None = None
-        self._outbox: Outbox | None = None
-        self._scribe: Scribe | None = None
-        self._claim: Claim | None = None
+        self._line: Line | None = None
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
             self.guard.off = "ATTNMON_DISABLE is set"
         elif not settings.takes_part:
@@ -66,43 +53,17 @@ class Handover:
             self._start()
 
     def _start(self) -> None:
-        if os.name != "posix":
-            self.guard.switch_off(f"{platform.system()} is not supported yet")
-            return
-        ring: Ring | None = None
         try:
-            self._settings = self._in_a_directory_of_its_own()
-            ring = make_ring(self._settings.ring_bytes)
-            self._renderer = _renderer(self._settings.renderer)
-            self._outbox = Outbox(
-                ring,
-                self._renderer.channel,
-                self.tally,
-                wait=self._settings.on_full == "wait",
-                keep_last=self._settings.keep_last,
-            )
-            self._scribe = Scribe(ring, self.guard)
-            self._open(self._outbox, ring)
-        except (RingError, LaunchError, ChannelClosed, OSError) as error:
-            if ring is not None:
-                ring.close_descriptor()
-            if self._claim is not None:
-                self._claim.release()
-            self.guard.switch_off(str(error))
+            self._line = open_line(self._settings, self.tally, self.guard)
+        except NotOpened as reason:
+            self.guard.switch_off(str(reason))
             return
+        self._settings = self._line.settings
         _open_handovers.add(self)
 
-    def _in_a_directory_of_its_own(self) -> Settings:
-        asked = self._settings.save_dir
-        self._claim = claim(asked)
-        if self._claim.path != asked:
-            self.guard.warn_once("directory", _elsewhere(asked, self._claim.path))
-        return replace(self._settings, save_dir=self._claim.path)
-
-    def _open(self, outbox: Outbox, ring: Ring) -> None:
-        assert self._claim is not None
-        outbox.open(_setup(self._settings, ring), self._claim.writing)
-        self._claim.hand_over()
+    @property
+    def _outbox(self) -> Outbox | None:
+        return None if self._line is None else self._line.outbox
 
     # While training
 
@@ -207,9 +168,9 @@ class Handover:
             self.tally.hook_seconds += time.perf_counter() - started
 
     def _announce(self, outbox: Outbox, moment: Moment, about: About, draft: Draft) -> None:
-        assert self._scribe is not None
+        assert self._line is not None
         accounts = self.tally.as_message(outbox.pending)
-        message = self._scribe.message(self._sequence, moment, about, draft, accounts)
+        message = self._line.scribe.message(self._sequence, moment, about, draft, accounts)
         self._sequence += 1
         if moment.kept:
             self._keep(outbox, message, draft)
@@ -234,12 +195,12 @@ class Handover:
         samples: int | None = None,
     ) -> None:
         """Copy one layer's attention of one sample into the ring; as `Scribe.put`."""
-        assert self._scribe is not None
-        self._scribe.put(place, seen, draft, sample, samples)
+        assert self._line is not None
+        self._line.scribe.put(place, seen, draft, sample, samples)
 
     @property
     def _copies(self) -> DeviceCopies | None:
-        return None if self._scribe is None else self._scribe.ring_writer.device_copies
+        return None if self._line is None else self._line.scribe.ring_writer.device_copies
 
     def announce_landed(self, *, wait: bool = False) -> None:
         """Announce what has come from the device in the meantime, in the order of the steps."""
@@ -278,22 +239,20 @@ class Handover:
             self.guard.switch_off(f"the renderer takes in no more: {self._outbox.refusal}")
 
     def _renderer_is_gone(self) -> None:
-        words = self._renderer.last_words() if self._renderer is not None else ""
+        words = "" if self._line is None else self._line.renderer.last_words()
         self.guard.switch_off("the renderer has gone" + (f" ({words})" if words else ""))
 
     def forget(self) -> None:
         """In a forked child: the training, the renderer and the ring are the parent's."""
         self.guard.off = "this is a forked child of the training process"
-        if self._renderer is not None:
-            self._renderer.abandon()
-        if self._claim is not None:
-            self._claim.release()
+        if self._line is not None:
+            self._line.abandon()
 
     # At the end
 
     def __del__(self) -> None:
         """A monitor that was let go of without `close`: the renderer is told, not waited for."""
-        if getattr(self, "_outbox", None) is not None:  # it was constructed, and is not closed
+        if getattr(self, "_line", None) is not None:  # it was constructed, and is not closed
             self.close(timeout=0)
 
     def close(self, timeout: float | None = None) -> dict[str, Any]:
@@ -316,26 +275,21 @@ class Handover:
         return self.accounts()
 
     def _finish(self, deadline: float) -> None:
+        if self._line is None:
+            return
         self.announce_landed(wait=True)
-        if self._outbox is not None and not self._outbox.lost:
-            self._see_off(self._outbox, deadline)
+        if not self._line.outbox.lost:
+            see_off(self._line.outbox, self.collect, deadline)
             self._heed_refusal()
-        if self._renderer is not None:
-            self._renderer.wait(deadline - time.monotonic())
-            logger.info("%s", _in_a_line(self.accounts(), self._settings))
+        self._line.renderer.wait(deadline - time.monotonic())
+        logger.info("%s", in_a_line(self.accounts(), self._settings.save_dir))
 
     def _let_go(self) -> None:
-        """The ring's memory goes back when nothing refers to it; the accounts stay."""
-        if self._renderer is not None:
-            self._renderer.abandon()
-        if self._outbox is not None:
-            self._pending = self._unsettled()
-            self._outbox.forget()
-        if self._copies is not None:
-            self._copies.release()
-        if self._claim is not None:
-            self._claim.release()
-        self._outbox = self._scribe = self._renderer = None
+        """The accounts stay."""
+        self._pending = self._unsettled()
+        if self._line is not None:
+            self._line.close()
+        self._line = None
 
     def accounts(self) -> dict[str, Any]:
         """captured == rendered + dropped + failed + pending, always."""
@@ -361,19 +315,6 @@ class Handover:
             return self._pending
         return self._outbox.pending + sum(not one.moment.kept for one in self._under_way)
 
-    def _see_off(self, outbox: Outbox, deadline: float) -> None:
-        """Until the renderer has ended, or the deadline."""
-        started = time.monotonic()
-        progress = Progress(outbox.pending)
-        said = outbox.say_goodbye()
-        while not outbox.lost and (left := deadline - time.monotonic()) > 0:
-            outbox.await_news(min(left, 0.2))
-            said = said or outbox.say_goodbye()
-            self.collect()
-            if time.monotonic() - started > PROGRESS_AFTER_SECONDS:
-                progress.show(outbox.pending)
-        progress.clear()
-
 
 _open_handovers: weakref.WeakSet[Handover] = weakref.WeakSet()
 
@@ -395,42 +336,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _setup(settings: Settings, ring: Ring) -> Setup:
-    return Setup(
-        save_dir=str(settings.save_dir),
-        pictures=settings.pictures,
-        statistics_files=settings.statistics_files,
-        heads=settings.heads,
-        raw_weights=settings.save_raw_weights,
-        tensorboard=settings.use_tensorboard,
-        workers=settings.max_workers,
-        statistics_queries=settings.statistics_queries,
-        pooling=settings.pooling,
-        color_top=1.0 if settings.color_scale == "fixed" else None,
-        pack=settings.pack,
-        keep_last=settings.keep_last,
-        disk_budget=settings.disk_budget,
-        image_format=settings.image_format,
-        ring_bytes=ring.nbytes,
-        slot_bytes=SLOT_BYTES,
-        trainer_pid=os.getpid(),
-        rank=settings.rank,
-        world_size=settings.world_size,
-        versions=(
-            ("attnmon", __version__),
-            ("python", platform.python_version()),
-            ("torch", torch.__version__),
-        ),
-    )
-
-
-def _renderer(where: str) -> Renderer | Attached:
-    """One of its own, or the one that listens at the usual place or at this path."""
-    if where == "own":
-        return launch.start()
-    return attach("" if where == "attach" else where)
-
-
 def _take_off(moment: Moment, taken: Taken, copies: DeviceCopies) -> UnderWay:
     """What is to be announced when its copies have landed, and the loss with it."""
     loss = moment.loss
@@ -442,13 +347,6 @@ def _take_off(moment: Moment, taken: Taken, copies: DeviceCopies) -> UnderWay:
 def _require_possible(step: int) -> None:
     if abs(step) >= 1 << 63:
         raise ValueError(f"step={step}: no step of a training, 64 bits are the most")
-
-
-def _elsewhere(asked: Path, taken: Path) -> str:
-    return (
-        f"another monitor is writing to {asked}, so this one writes to {taken}. Give each monitor "
-        "a save_dir of its own to choose the name."
-    )
 
 
 def _dropped(moment: Moment, error: RingFull) -> str:
@@ -466,12 +364,3 @@ def _failed(moment: Moment, error: Exception) -> str:
             "or give a forward_fn."
         )
     return f"the capture of step {moment.step} failed: {describe(error)}.{hint}"
-
-
-def _in_a_line(accounts: dict[str, Any], settings: Settings) -> str:
-    pending = f", {accounts['pending']} still being drawn" if accounts["pending"] else ""
-    return (
-        f"attnmon: {accounts['captured']} captured, {accounts['rendered']} rendered, "
-        f"{accounts['dropped']} dropped, {accounts['failed']} failed{pending}; "
-        f"{accounts['hook_seconds']:.3f} s in the training process; see {settings.save_dir}"
-    )

@@ -225,7 +225,7 @@ def test_a_loss_that_is_nan_draws_the_steps_before(tmp_path: Path) -> None:
 
 def test_a_dump_is_counted_at_once_and_what_follows_is_another_window(tmp_path: Path) -> None:
     monitor, model = watch(tmp_path, 100, 3), LanguageModel()
-    pid = monitor._handover._renderer.process.pid
+    pid = monitor._handover._line.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, model, range(6))
     monitor.dump("a spike\nin the gradient norm")
@@ -289,7 +289,7 @@ def test_due_steps_take_the_room_of_kept_ones_also_when_the_renderer_is_stopped(
     tmp_path: Path,
 ) -> None:
     monitor = watch(tmp_path, 5, 2, ring_bytes=8 * SLOT_BYTES, max_overhead=None)
-    pid = monitor._handover._renderer.process.pid
+    pid = monitor._handover._line.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, LanguageModel(), range(19))
     assert monitor._handover.accounts()["dropped"] == 0
@@ -317,7 +317,7 @@ def test_a_step_that_is_due_by_surprise_and_has_no_room_is_made_up_for_by_the_ne
     """It was looked at as one to be kept, for which nobody waits."""
     options: Any = {"visualization_types": ["statistics"], "ring_bytes": 4 * SLOT_BYTES}
     monitor: Any = TrainingAttentionMonitor(tmp_path, 2, [1], keep_last=2, **options)
-    model, pid = LanguageModel(), monitor._handover._renderer.process.pid
+    model, pid = LanguageModel(), monitor._handover._line.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, model, range(3), epoch=0)
     assert monitor._handover.accounts()["pending"] == 2, "all of the ring is theirs"

@@ -24,6 +24,7 @@ from attnmon.places import Coverage
 from attnmon.schedule import Schedule
 from attnmon.settings import DEFAULT_EPOCHS, Heads, Layers, Options, Settings
 from attnmon.tokens import Tokens
+from attnmon.values import whole
 from attnmon.watch import Watcher
 
 
@@ -266,7 +267,7 @@ def _held_back(before: int, tally: Tally, chosen: Settings) -> str:
 
 def _step(given: Any) -> int:
     try:
-        return settings.whole("step", given)
+        return whole("step", given)
     except TypeError:
         raise TypeError(
             f"step={given!r:.80} is no whole number. The call is log_attention(model, enc, dec, "

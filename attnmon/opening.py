@@ -101,6 +101,7 @@ def _setup(settings: Settings, ring: Ring) -> Setup:
         image_format=settings.image_format,
         ring_bytes=ring.nbytes,
         slot_bytes=SLOT_BYTES,
+        cpus=settings.renderer_cpus,
         trainer_pid=os.getpid(),
         rank=settings.rank,
         world_size=settings.world_size,

@@ -5,7 +5,6 @@ training starts; what only shows in training is warned about and counted there.
 """
 
 import difflib
-import operator
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import Any, Literal, TypedDict
 from attnmon.link.ring import DEFAULT_BYTES, SLOT_BYTES
 from attnmon.ranks import this_process
 from attnmon.sizes import size
+from attnmon.values import choice, share, unknown, whole, wholes
 
 PICTURES = (
     "heatmap",
@@ -81,6 +81,8 @@ class Options(TypedDict, total=False):
     renderer: str
     """"own" starts one; "attach" joins the `attnmon-renderer` of this machine; a path is its
     socket. ATTNMON_RENDERER in the environment goes before."""
+    renderer_cpus: Iterable[int] | None
+    """Processors, by number, that the renderer keeps to; None is all of them."""
     close_timeout: float
     """Seconds that `close` waits for the last pictures, at most."""
 
@@ -123,6 +125,8 @@ class Settings:
     keep_last: int = 0
     renderer: str = "own"
     """Or "attach", or the path of a socket."""
+    renderer_cpus: tuple[int, ...] = ()
+    """None of them is all."""
     close_timeout: float = 60.0
 
     @property
@@ -209,6 +213,7 @@ def _checked_options(
     ring_bytes: Any = DEFAULT_BYTES,
     keep_last: Any = 0,
     renderer: Any = "own",
+    renderer_cpus: Any = None,
     close_timeout: Any = 60.0,
 ) -> dict[str, Any]:
     if forward_fn is not None and not callable(forward_fn):
@@ -234,6 +239,7 @@ def _checked_options(
         "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
         "keep_last": whole("keep_last", keep_last, at_least=0, at_most=MOST_KEPT),
         "renderer": chosen_renderer(renderer),
+        "renderer_cpus": () if renderer_cpus is None else cpus(renderer_cpus),
         "close_timeout": float(close_timeout),
     }
 
@@ -245,45 +251,8 @@ def known_kinds(given: Iterable[str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(given))
     for name in names:
         if name not in VISUALIZATION_TYPES:
-            raise ValueError(_unknown("visualization_types", name, VISUALIZATION_TYPES))
+            raise ValueError(unknown("visualization_types", name, VISUALIZATION_TYPES))
     return names
-
-
-def choice(name: str, given: Any, allowed: tuple[str, ...]) -> Any:
-    if given not in allowed:
-        raise ValueError(_unknown(name, given, allowed))
-    return given
-
-
-def whole(name: str, given: Any, *, at_least: int | None = None, at_most: int | None = None) -> int:
-    """A whole number. Raises TypeError for anything else, ValueError outside the limits."""
-    if isinstance(given, bool):
-        raise TypeError(f"{name}={given!r}: give a whole number")
-    try:
-        number = operator.index(given)
-    except TypeError:
-        raise TypeError(f"{name}={given!r}: give a whole number") from None
-    if at_least is not None and number < at_least:
-        raise ValueError(f"{name}={number}: must be {at_least} or more")
-    if at_most is not None and number > at_most:
-        raise ValueError(f"{name}={number}: must be {at_most} or less")
-    return number
-
-
-def share(name: str, given: Any) -> float:
-    """A share above 0 and up to 1. Raises TypeError for what is no number, ValueError outside."""
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        raise TypeError(f"{name}={given!r}: give a share, such as 0.005, or None for no limit")
-    if not 0 < given <= 1:
-        raise ValueError(f"{name}={given!r}: must be above 0 and at most 1; None is no limit")
-    return float(given)
-
-
-def wholes(name: str, given: Iterable[Any], *, at_least: int | None = None) -> tuple[int, ...]:
-    numbers = tuple(dict.fromkeys(whole(name, item, at_least=at_least) for item in given))
-    if not numbers:
-        raise ValueError(f"{name}=[]: nothing is chosen; name at least one")
-    return numbers
 
 
 def chosen_layers(given: Layers) -> tuple[int | str, ...] | None:
@@ -338,6 +307,18 @@ def chosen_renderer(given: Any) -> str:
     return known
 
 
+def cpus(given: Any) -> tuple[int, ...]:
+    """Processors' numbers. Raises ValueError for one that this machine has not."""
+    several = given if isinstance(given, Iterable) else (given,)
+    chosen = wholes("renderer_cpus", several, at_least=0)
+    count = os.cpu_count() or 1
+    if max(chosen) >= count:
+        raise ValueError(
+            f"renderer_cpus={list(chosen)}: there are only the processors 0 … {count - 1}"
+        )
+    return chosen
+
+
 def epochs(given: Iterable[int] | int | None) -> frozenset[int]:
     several = given if isinstance(given, Iterable) else () if given is None else (given,)
     return frozenset(whole("save_on_epochs", epoch, at_least=0) for epoch in several)
@@ -368,10 +349,3 @@ def directory(path: Path) -> None:
             f"save_dir={str(path)!r} cannot be written to ({error.strerror}); "
             "choose another directory or free this one",
         ) from error
-
-
-def _unknown(name: str, given: Any, allowed: tuple[str, ...]) -> str:
-    known = ", ".join(repr(option) for option in allowed)
-    near = difflib.get_close_matches(str(given), allowed, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{name}: unknown {given!r}; known are {known}.{hint}"

@@ -1,9 +1,12 @@
 """Settings: each mistake is named where it is made, with what is allowed."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.settings import Settings, check, directory
@@ -63,6 +66,8 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"options": {"nonsense": 3}}, TypeError, "unknown setting 'nonsense'.*batch_dim"),
     ({"options": {"save_freq": 3}}, TypeError, "Did you mean 'save_frequency'"),
     ({"save_on_epochs": 1.5}, TypeError, "save_on_epochs=1.5"),
+    ({"options": {"renderer_cpus": []}}, ValueError, "renderer_cpus=.*nothing is chosen"),
+    ({"options": {"renderer_cpus": [10**5]}}, ValueError, "there are only the processors 0"),
     ({"options": {"keep_last": -1}}, ValueError, "keep_last=-1: must be 0 or more"),
     ({"options": {"keep_last": 10**6}}, ValueError, "keep_last=1000000: must be 10000 or less"),
 ]
@@ -118,3 +123,18 @@ def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
 def test_only_its_owner_may_read_the_directory(tmp_path: Path) -> None:
     directory(tmp_path / "logs")
     assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_renderer_keeps_to_the_processors_it_is_given(tmp_path: Path) -> None:
+    last = max(os.sched_getaffinity(0))
+    with TrainingAttentionMonitor(tmp_path, renderer_cpus=[last]) as monitor:
+        monitor.record("encoder.0", weights=torch.full((1, 1, 4, 4), 0.25))
+        monitor.log_attention(step=0)
+        renderer = monitor._handover._line.renderer.process.pid  # type: ignore[union-attr]
+        while monitor._handover.accounts()["pending"]:
+            monitor._handover._outbox.await_news(1)  # type: ignore[union-attr]
+        pids = json.loads((tmp_path / "summary.json").read_text())["pids"]
+        assert renderer in pids
+        assert len(pids) >= 3
+        assert all(os.sched_getaffinity(pid) == {last} for pid in pids)
+        assert os.sched_getaffinity(0) != {last} or os.cpu_count() == 1

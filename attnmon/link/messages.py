@@ -23,6 +23,7 @@ LONGEST_SIDE = 1 << 22
 """Of an array: the renderer holds a few rows of so many keys at once."""
 LONGEST_ERROR = 500
 """Characters: the accounts ride on every message."""
+MOST_CPUS = 1 << 16
 
 Stack = Literal["encoder", "decoder"]
 AttentionType = Literal["self_attention", "cross_attention"]
@@ -199,11 +200,14 @@ class Setup:
     """Steps that the user wants to be kept; how many it is, each capture says."""
     disk_budget: int | None = None
     """Bytes that the directory may hold; None is no bound."""
+    cpus: tuple[int, ...] = ()
+    """Processors that the renderer keeps to; none of them is all."""
 
     def __post_init__(self) -> None:
         require(self.color_top is None or self.color_top > 0, "color_top", self.color_top)
         require(self.disk_budget is None or self.disk_budget > 0, "disk_budget", self.disk_budget)
         require(self.workers >= 1, "workers", self.workers)
+        require(all(0 <= cpu < MOST_CPUS for cpu in self.cpus), "cpus", self.cpus)
         require(0 <= self.rank < self.world_size, "rank", (self.rank, self.world_size))
         require(0 < self.slot_bytes <= self.ring_bytes, "slot_bytes", self.slot_bytes)
 

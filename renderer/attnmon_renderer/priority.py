@@ -7,6 +7,7 @@ monitor costs. Under SCHED_IDLE it gets only what nobody else wants.
 import contextlib
 import os
 import signal
+from collections.abc import Collection
 
 _NOT_FOR_US = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE")
 
@@ -20,6 +21,13 @@ def yield_to_training() -> str:
         os.nice(19)
         return "nice 19"
     return "normal"
+
+
+def keep_to(cpus: Collection[int]) -> None:
+    """Run on these processors only, where the system lets us; on all, when none is named."""
+    if cpus:
+        with contextlib.suppress(AttributeError, OSError):
+            os.sched_setaffinity(0, cpus)
 
 
 def ignore_signals() -> None:

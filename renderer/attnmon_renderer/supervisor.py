@@ -52,6 +52,7 @@ def serve(descriptor: int) -> None:
         setup, ring, turn = receive_setup(channel)
     except ChannelClosed:
         return
+    priority.keep_to(setup.cpus)
     Supervisor(channel, setup, ring, turn).run()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from models import LanguageModel, batch
 from outputs import check_outputs, history, summary
-from trainings import run, until_rendered, wait_for_the_end
+from trainings import run, until_rendered, until_settled, wait_for_the_end
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.claim import Claim, claim
@@ -97,7 +97,7 @@ def test_a_renderer_waits_for_the_one_that_was_not_waited_for(tmp_path: Path) ->
     model = LanguageModel()
     first = LightweightAttentionMonitor(tmp_path, 1)
     first.log_attention(model, batch(), step=0)
-    until_rendered(tmp_path, 1)
+    until_settled(first)
     renderer = summary(tmp_path)["pids"][0]
     os.kill(renderer, signal.SIGSTOP)
     first.log_attention(model, batch(), step=1)

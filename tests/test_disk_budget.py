@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from models import LanguageModel, Translator, batch
 from outputs import check_outputs, files_in, history, summary, tensorboard
-from trainings import wait_for
+from trainings import until_settled
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.settings import PICTURES
@@ -118,18 +118,12 @@ def test_workers_are_told_that_nothing_more_is_to_be_drawn(tmp_path: Path) -> No
     model = LanguageModel()
     with TrainingAttentionMonitor(tmp_path, 1, disk_budget=1, max_overhead=None) as monitor:
         monitor.log_attention(model, batch(), step=0)
-        wait_for(lambda: is_settled(monitor), "the first capture is not acknowledged")
+        until_settled(monitor)
         for step in range(1, 5):
             monitor.log_attention(model, batch(), step=step)
     disk = summary(tmp_path)["disk"]
     assert (disk["pictures_removed"], disk["without_pictures"]) == (1, 4)
     assert summary(tmp_path)["rendered"] == 5
-
-
-def is_settled(monitor: TrainingAttentionMonitor) -> bool:
-    monitor._handover.collect()
-    outbox = monitor._handover._outbox
-    return outbox is not None and outbox.pending == 0
 
 
 def test_events_never_drive_all_pictures_out(

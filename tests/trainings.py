@@ -11,6 +11,8 @@ from typing import Any
 
 from outputs import summary
 
+from attnmon.monitor import AttentionMonitor
+
 
 def run(body: str, *, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """A training script as its own process."""
@@ -37,6 +39,16 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 def until_rendered(folder: Path, captures: int) -> None:
     wait_for(lambda: _summary(folder).get("rendered", 0) >= captures, f"{captures} are not drawn")
+
+
+def until_settled(monitor: AttentionMonitor) -> None:
+    """Until the renderer has acknowledged all that was announced."""
+    wait_for(lambda: _pending(monitor) == 0, "not all captures are acknowledged")
+
+
+def _pending(monitor: AttentionMonitor) -> int:
+    monitor._handover.collect()
+    return monitor._handover.accounts()["pending"]
 
 
 def wait_for_the_end(folder: Path, last_step: int | None = None) -> None:

@@ -17,6 +17,7 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import files, results, tasks
 from attnmon_renderer.results import Results
+from attnmon_renderer.runs import last_capture
 from attnmon_renderer.sinks import aside, disk
 from attnmon_renderer.sinks.disk import Disk
 from attnmon_renderer.sinks.history import History
@@ -65,9 +66,12 @@ class Recorder:
         save_dir = Path(setup.save_dir)
         self._save_dir = save_dir
         self._statistics_files = setup.statistics_files and not setup.pack
-        self._history = History(save_dir / "history.jsonl")
+        history = save_dir / "history.jsonl"
+        self._history = History(history)
         self._summary = Summary(save_dir / "summary.json", setup)
-        self._tensorboard = TensorBoard(save_dir / "tensorboard") if setup.tensorboard else None
+        self._tensorboard: TensorBoard | None = None
+        if setup.tensorboard:
+            self._tensorboard = TensorBoard(save_dir / "tensorboard", _last_step(history))
         self._tensorboard_of_kept = TensorBoard(save_dir / "tensorboard" / "kept")
         self._standing: Standing | None = None
         self._told = True
@@ -164,6 +168,13 @@ class Recorder:
                 return
             except OSError:
                 time.sleep(LAST_TRY_SECONDS)
+
+
+def _last_step(history: Path) -> int | None:
+    """Of what was recorded before, by an earlier run or another recorder of this one."""
+    before = last_capture(history)
+    step = None if before is None else before["metadata"].get("step")
+    return step if isinstance(step, int) else None
 
 
 def _read_capture(descriptor: int) -> Capture:

@@ -74,7 +74,7 @@ def read_run(folder: Path) -> Run:
         raise NoRun(f"{path} cannot be read: {error}") from error
     if not isinstance(summary, dict):
         raise NoRun(f"{path} is not a summary of attnmon's")
-    return Run(folder, summary, _last_capture(folder / "history.jsonl"))
+    return Run(folder, summary, last_capture(folder / "history.jsonl"))
 
 
 def runs_below(folder: Path) -> list[Path]:
@@ -93,8 +93,8 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def _last_capture(path: Path) -> dict[str, Any] | None:
-    """The last whole line; a line that is being written, or was torn, is passed over."""
+def last_capture(path: Path) -> dict[str, Any] | None:
+    """The last whole line of a history; one that is being written, or torn, is passed over."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)

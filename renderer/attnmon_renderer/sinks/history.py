@@ -80,8 +80,7 @@ class History:
     def _is_there_already(self, document: dict[str, Any]) -> bool:
         lines = self._tail().splitlines()
         try:
-            last = json.loads(lines[-1])["metadata"] if lines else {}
-        except (ValueError, KeyError, TypeError):
-            return False
-        here = document["metadata"]
-        return all(last.get(key) == here[key] for key in ("step", "timestamp"))
+            last = json.loads(lines[-1])["metadata"]
+            return all(last[key] == document["metadata"][key] for key in ("step", "timestamp"))
+        except (IndexError, ValueError, KeyError, TypeError):
+            return False  # no line, or none of ours

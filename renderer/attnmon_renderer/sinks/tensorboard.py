@@ -19,18 +19,23 @@ _RGBA = 4
 
 
 class TensorBoard:
-    """One event file for each recorder; nobody ever writes to one that was there before."""
+    """One event file for each recorder; nobody ever writes to one that was there before.
 
-    def __init__(self, folder: Path) -> None:
+    `last_step` is the last one that was recorded before. A training that goes on from an earlier
+    one says so, and TensorBoard leaves out what the older files have from there on.
+    """
+
+    def __init__(self, folder: Path, last_step: int | None = None) -> None:
         self._folder = folder
+        self._last_step = last_step
         self._writer: Any = None
 
     def write(self, results: Results) -> None:
         """Append one event with all of the capture's values. Raises OSError."""
-        writer = self._open()
+        metadata = results.document["metadata"]
+        writer = self._open(metadata["step"])
         from tensorboardX.proto import event_pb2
 
-        metadata = results.document["metadata"]
         event = event_pb2.Event(
             wall_time=metadata["timestamp"], step=metadata["step"], summary=_summary(results)
         )
@@ -46,7 +51,7 @@ class TensorBoard:
             self._writer.close()
             self._writer = None
 
-    def _open(self) -> Any:
+    def _open(self, step: int) -> Any:
         if self._writer is not None and not os.path.exists(self._writer.path):
             self.close()  # somebody has deleted it: what is written there, nobody would ever see
         if self._writer is None:
@@ -57,7 +62,16 @@ class TensorBoard:
             self._writer = record_writer.RecordWriter(str(self._folder / _file_name()))
             first = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
             self._writer.write(first.SerializeToString())
+            if self._last_step is not None and step <= self._last_step:
+                self._writer.write(_restart(step).SerializeToString())
+            self._last_step = None
         return self._writer
+
+
+def _restart(step: int) -> Any:
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+    return Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
 
 
 def _summary(results: Results) -> Any:

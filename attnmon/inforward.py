@@ -1,31 +1,16 @@
 """What the model's own latest forward showed, copied and held until it is logged."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from torch import Tensor
 
 from attnmon.capture import Inputs, Observation, Sighting, compilations
 from attnmon.device import is_recording_a_graph
 from attnmon.handover import Handover
+from attnmon.known import Known
 from attnmon.moment import Taken
-from attnmon.places import Key, Place
-
-
-class Plan(Protocol):
-    """The part of the watcher that this needs: what is wanted, and whom to tell of what is new."""
-
-    @property
-    def places(self) -> Mapping[Key, Place]: ...
-    @property
-    def known(self) -> Mapping[Key, Sighting]: ...
-    def learn(self, sightings: Mapping[Key, Sighting]) -> None: ...
-    def has_overlooked(self, layers: int) -> bool:
-        """Whether there are more than these layers, which were looked for in too few places."""
-
-    def stay_out(self) -> None:
-        """The model's own forward turned out to run compiled code."""
+from attnmon.places import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +33,13 @@ class InForward:
     until the forward is over and the layers are counted.
     """
 
-    def __init__(self, handover: Handover, plan: Plan, sample: int) -> None:
+    def __init__(
+        self, handover: Handover, known: Known, stay_out: Callable[[], None], sample: int
+    ) -> None:
+        """stay_out: called when the model's own forward turns out to run compiled code."""
         self._handover = handover
-        self._plan = plan
+        self._known = known
+        self._stay_out = stay_out
         self._wanted = sample
         self._held: Held | None = None
         self._error: Exception | None = None
@@ -76,7 +65,7 @@ class InForward:
     def end(self, well: bool) -> None:
         """The forward is over; `well` is False when it raised."""
         if self._held is not None and compilations() != self._compilations:
-            self._plan.stay_out()
+            self._stay_out()
             self.discard()
         elif not well:
             self.discard()
@@ -85,8 +74,8 @@ class InForward:
         elif self._clones:
             self._deliver_clones()
         elif self._strangers:
-            self._plan.learn({})  # it has changed its ways: count its layers anew
-        elif self._plan.has_overlooked(len(self._held.taken.draft.attentions)):
+            self._known.learn({})  # it has changed its ways: count its layers anew
+        elif self._known.has_overlooked(len(self._held.taken.draft.attentions)):
             self.discard()
 
     def fail(self, error: Exception) -> None:
@@ -112,23 +101,23 @@ class InForward:
 
     def _take(self, observation: Observation, held: Held) -> None:
         key = (observation.name, observation.call)
-        place = self._plan.places.get(key)
+        place = self._known.places.get(key)
         if place is not None:
             taken = held.taken
             self._handover.put(place, observation, taken.draft, taken.sample, held.batch)
-        elif not self._plan.known:
+        elif not self._known.sightings:
             clone = _cloned(observation.of_one(held.taken.sample, held.batch))
             sighting = replace(Sighting.of(clone), batch=observation.batch)
             self._clones[key] = (sighting, clone)
-        elif key not in self._plan.known:
+        elif key not in self._known.sightings:
             self._strangers = True
 
     def _deliver_clones(self) -> None:
         assert self._held is not None
-        self._plan.learn({key: sighting for key, (sighting, _) in self._clones.items()})
+        self._known.learn({key: sighting for key, (sighting, _) in self._clones.items()})
         for key, (_, clone) in self._clones.items():
-            if key in self._plan.places:
-                self._handover.put(self._plan.places[key], clone, self._held.taken.draft)
+            if key in self._known.places:
+                self._handover.put(self._known.places[key], clone, self._held.taken.draft)
         self._clones = {}
 
 

@@ -167,7 +167,7 @@ class AttentionMonitor:
 
         Empty before the first capture.
         """
-        return self._watcher.coverage()
+        return self._watcher.known.coverage()
 
     def enable(self) -> None:
         """Capture again."""

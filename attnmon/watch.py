@@ -9,67 +9,49 @@ again whenever the model makes calls that it did not make then.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 from attnmon.capture import (
-    Anatomy,
     ForwardTap,
     Inputs,
     ModelCall,
     Observation,
-    Sighting,
     Tap,
     discover,
     is_sharded,
     module_names,
-    modules_in,
     probe,
-    reaches_compiled,
-    run_as_written,
     tensors_in,
     unwrap,
 )
-from attnmon.guard import logger
 from attnmon.handover import Handover
 from attnmon.inforward import Held, InForward
+from attnmon.known import Known
 from attnmon.link.messages import SeenIn
 from attnmon.moment import NotSeen, Taken
-from attnmon.places import Choice, Coverage, Key, Place, in_forward, sites, table
+from attnmon.places import Choice
 from attnmon.recorded import Recorder
 from attnmon.settings import Settings
 
-LOOK_AT_ALL_EVERY = 16
-"""Of so many forwards that are looked at, one is from end to end, and the others only where the
-model attends: a model that begins to attend elsewhere is noticed then."""
-
 
 class Watcher:
-    """Remembers what a model's forward looks like, and takes of it what the user wants to see."""
+    """Takes of a model's forwards what the user wants to see."""
 
     def __init__(self, settings: Settings, handover: Handover) -> None:
         self.recorded = Recorder(settings.sample)
-        self.known: dict[Key, Sighting] = {}
-        self.places: dict[Key, Place] = {}
+        self.known = Known(
+            Choice(settings.layers, settings.head_indices),
+            handover.guard,
+            lambda: {**settings.roles, **self.recorded.roles},
+        )
         self._settings = settings
         self._handover = handover
         self._guard = handover.guard
-        self._choice = Choice(settings.layers, settings.head_indices)
-        self._refusals: dict[str, str] = {}
-        self._batch_dim: int | None = 0
-        self._compiled = False
-        self._handwritten = True
-        self._scattered = False
-        self._anatomy = Anatomy()
-        self._looks = 0
-        self._narrow = False
-        self._shown = 0
-        self._sites: Set[str] = frozenset()
-        self._model: Callable[[], nn.Module | None] = _no_model
-        self._forward = InForward(handover, self, settings.sample)
+        self._forward = InForward(handover, self.known, self.stay_out, settings.sample)
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
 
     # At a step that is due
@@ -90,8 +72,8 @@ class Watcher:
                     raise NotSeen
                 self._probe(model, enc, dec, taken)
             self._add_recorded(taken)
-        if not self.known and may_probe:
-            self._guard.failed("nothing", _nothing_found(model, self._refusals))
+        if not self.known.sightings and may_probe:
+            self._guard.failed("nothing", _nothing_found(model, self.known.refusals))
         return taken
 
     def _fresh(self, model: nn.Module | None) -> Taken:
@@ -112,22 +94,23 @@ class Watcher:
         return self._settings.capture != "forward" and not is_sharded(unwrap(model))
 
     def _probe(self, model: nn.Module, enc: Any, dec: Any, taken: Taken) -> None:
-        if self._model() is not model or not self.known:
+        known = self.known
+        if known.model is not model or not known.sightings:
             self._discover(model, enc, dec)
         strangers = False
 
         def receive(observation: Observation) -> None:
             nonlocal strangers
             key = (observation.name, observation.call)
-            strangers = strangers or key not in self.known
-            if key in self.places:
-                self._handover.put(self.places[key], observation, taken.draft, 0, 1)
+            strangers = strangers or key not in known.sightings
+            if key in known.places:
+                self._handover.put(known.places[key], observation, taken.draft, 0, 1)
 
         call = self._run_probe(model, enc, dec, receive)
         taken.sample = call.sample
         self._note_smaller_batch(call.sample, call.batch)
         if strangers:
-            self.learn({})
+            known.learn({})
 
     def _run_probe(
         self, model: nn.Module, enc: Any, dec: Any, receive: Callable[[Observation], None]
@@ -140,9 +123,9 @@ class Watcher:
                 receive,
                 note,
                 sample=self._settings.sample,
-                batch_dim=self._batch_dim,
+                batch_dim=self.known.batch_dim,
                 forward_fn=self._settings.forward_fn,
-                handwritten=self._handwritten,
+                handwritten=self.known.handwritten,
             )
 
     def _discover(self, model: nn.Module, enc: Any, dec: Any) -> None:
@@ -157,13 +140,7 @@ class Watcher:
                 batch_dim="auto" if batch_dim is None else batch_dim,
                 forward_fn=self._settings.forward_fn,
             )
-        known_to_be = self._model() is model and self._compiled
-        self._model = weakref.ref(model)
-        self._batch_dim = found.batch_dim
-        self._compiled = known_to_be or found.compiled or reaches_compiled(unwrap(model))
-        self._handwritten = found.handwritten
-        self._refusals = dict(found.refusals)
-        self.learn({(seen.name, seen.call): seen for seen in found.sightings})
+        self.known.discover(model, found)
 
     # The model's own forward
 
@@ -177,9 +154,8 @@ class Watcher:
             self._armed = None
         if model is None or self._settings.capture == "probe":
             return
-        if self._model() is not model:
-            self._meet(model)
-        if self._runs_compiled(model):
+        self.known.meet(model)
+        if self.known.runs_compiled(model):
             return
         forward = self._forward
         tap = ForwardTap(
@@ -188,9 +164,9 @@ class Watcher:
             forward.receive,
             forward.end,
             forward.fail,
-            self._refuse,
-            where=self._where,
-            handwritten=self._handwritten,
+            self.known.refuse,
+            where=self.known.where,
+            handwritten=self.known.handwritten,
             timed=self._handover.tally.timed,
         )
         self._armed = (weakref.ref(model), tap)
@@ -207,16 +183,16 @@ class Watcher:
     def looking_on(self, inputs: Inputs = ()) -> Iterator[None]:
         """Look on at whatever forward is made in this block, of the model known or of any."""
         self.disarm()
-        if self._compiled:
+        if self.known.compiled:
             yield
             return
-        model = self._model()
+        model = self.known.model
         forward, timed = self._forward, self._handover.tally.timed
-        self._narrow = False
+        self.known.look_at_all()
         with timed():
             names = {} if model is None else module_names(unwrap(model))
             forward.begin(inputs)
-        tap = Tap(names, forward.receive, forward.fail, self._refuse, timed=timed)
+        tap = Tap(names, forward.receive, forward.fail, self.known.refuse, timed=timed)
         well = False
         try:
             with tap:
@@ -236,90 +212,24 @@ class Watcher:
 
     def stay_out(self) -> None:
         """Something was compiled while we looked on: let it not happen again."""
-        self._compiled = True
+        self.known.compiled = True
         self.disarm()
         self._guard.warn_once("compiled", _COMPILED)
 
-    def _runs_compiled(self, model: nn.Module) -> bool:
-        known = self._model() is model
-        return (known and self._compiled) or not run_as_written(modules_in(model))
-
-    def _where(self, model: nn.Module) -> tuple[Mapping[int, str], Sequence[nn.Module]]:
-        """The modules' names, and those that attend, where it is enough to look into these."""
-        modules = modules_in(model)
-        known, self._anatomy = self._anatomy, self._anatomy.of(model, modules)
-        self._looks = self._looks + 1 if known is self._anatomy else 0
-        names, places = self._anatomy.names, self._anatomy.places
-        self._narrow = bool(self._looks % LOOK_AT_ALL_EVERY and places.keys() >= self._sites)
-        return names, [modules[places[name]] for name in self._sites if self._narrow]
-
-    def has_overlooked(self, layers: int) -> bool:
-        """Whether looking into the attention modules alone has shown only so many of its layers.
-
-        Then it is not done again: this model attends elsewhere too, or not always alike.
-        """
-        if not (self._narrow and self._sites) or layers >= self._shown:
-            return False
-        self._scattered, self._sites = True, frozenset()
-        return True
-
     def _say_if_never_seen(self, model: nn.Module) -> None:
         """Neither way is open to a compiled model that may not be probed."""
-        if self._runs_compiled(model):
+        if self.known.runs_compiled(model):
             self._guard.warn_once("never seen", _never_seen(self._settings.capture))
 
-    def _meet(self, model: nn.Module) -> None:
-        """A model of which nothing is known yet."""
-        self._model = weakref.ref(model)
-        self._compiled, self._handwritten = reaches_compiled(unwrap(model)), True
-        self._scattered = False
-        self._refusals = {}
-        self.learn({})
-
-    def _refuse(self, name: str, why: str) -> None:
-        self._refusals[name] = why
-
-    # What is known of the model
-
-    def learn(self, sightings: Mapping[Key, Sighting]) -> None:
-        """These are the model's attention calls; none: they are to be counted anew."""
-        self.known = {**sightings}
-        self._choose()
-        if sightings:
-            for kind, text in enumerate(self._choice.missing(self.known, self._roles)):
-                self._guard.warn_once(f"missing {kind}", text)
-            logger.info("attnmon: the attention of this model\n%s", table(self.coverage()))
-
-    def coverage(self) -> tuple[Coverage, ...]:
-        """A row for each layer: its role, where it was seen, whether and why not it is captured."""
-        return self._choice.coverage(self.known, self._roles, self._refusals.items())
-
-    @property
-    def _roles(self) -> dict[str, str]:
-        return {**self._settings.roles, **self.recorded.roles}
-
-    def _choose(self) -> None:
-        self.places = self._choice.places(self.known, self._roles)
-        shown = in_forward(self.places, self.known)
-        self._shown = len(shown)
-        self._sites = frozenset() if self._scattered else sites(shown, self.known)
-
     def _add_recorded(self, taken: Taken) -> None:
-        new = {key: seen for key, seen in self.recorded.sightings() if key not in self.known}
-        if new:
-            self.known |= new
-            self._choose()
+        self.known.add(self.recorded.sightings())
         for key, observation in self.recorded.samples():
-            if key in self.places:
-                self._handover.put(self.places[key], observation, taken.draft)
+            if key in self.known.places:
+                self._handover.put(self.known.places[key], observation, taken.draft)
 
     def _note_smaller_batch(self, sample: int, batch: int) -> None:
         if sample != self._settings.sample:
             self._guard.warn_once("sample", _smaller_batch(self._settings.sample, batch))
-
-
-def _no_model() -> None:
-    return None
 
 
 @contextmanager

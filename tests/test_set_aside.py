@@ -12,10 +12,12 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from trainings import run
 
-from attnmon.link.messages import Accounts, Attention, Block, Capture, Slots
+from attnmon.link.messages import Accounts, Attention, Block, Capture, Setup, Slots
 from attnmon_renderer import files, results
+from attnmon_renderer.recorder import Recorder
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.aside import MOST, set_aside
+from attnmon_renderer.tasks import Record, Standing
 
 POISON = """
 import os, signal
@@ -113,6 +115,31 @@ def test_there_are_never_more_than_a_few(ring: np.ndarray, tmp_path: Path) -> No
     made = [set_aside(tmp_path, capture_of(ring, n), memoryview(ring)) for n in range(MOST + 3)]
     assert [path is not None for path in made] == [True] * MOST + [False] * 3
     assert len(list((tmp_path / "failed").iterdir())) == MOST
+
+
+def test_a_disk_budget_counts_what_was_whole_of_it(ring: np.ndarray, tmp_path: Path) -> None:
+    """A worker is often killed at the second picture; the first is the oldest one some day."""
+    recorder = Recorder(setup_of(tmp_path, disk_budget=50_000))
+    for step in range(3):
+        picture = tmp_path / f"step_{step}" / "decoder_layer0_cross_attn.png"
+        files.replace(picture, bytes(20_000))
+        standing = Standing(Accounts(captured=step + 1), 0, step + 1, "running", (), ())
+        task = Record(standing, step, "killed", set_aside=True)
+        assert recorder.set_aside(task, capture_of(ring, step), memoryview(ring)) == ""
+    left = [path.parent.name for path in tmp_path.glob("step_*/*.png")]
+    assert sorted(left) == ["step_1", "step_2"]
+    disk = summary(tmp_path)["disk"]
+    assert disk["pictures_removed"] == 1
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.*")) <= 50_000
+
+
+def setup_of(save_dir: Path, disk_budget: int) -> Setup:
+    return Setup(
+        save_dir=str(save_dir), pictures=("heatmap",), statistics_files=True, heads="all",
+        raw_weights=False, tensorboard=False, workers=1, statistics_queries=None,
+        pooling="mass", image_format="png", ring_bytes=1 << 16, slot_bytes=1 << 16,
+        trainer_pid=1, rank=0, world_size=1, versions=(), disk_budget=disk_budget,
+    )  # fmt: skip
 
 
 def test_what_killed_workers_left_goes_and_nothing_else(tmp_path: Path) -> None:

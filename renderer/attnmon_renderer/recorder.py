@@ -15,7 +15,7 @@ from typing import Any
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
-from attnmon_renderer import files, results, tasks
+from attnmon_renderer import files, layout, results, tasks
 from attnmon_renderer.results import Results
 from attnmon_renderer.runs import last_capture
 from attnmon_renderer.sinks import aside, disk
@@ -102,6 +102,8 @@ class Recorder:
     def set_aside(self, task: Record, capture: Capture, ring: memoryview) -> str:
         """Keep what no worker has survived, for a report; says what could not be written."""
         errors: list[str] = []
+        if self._disk is not None:
+            _attempt(errors, "disk_budget", self._disk.add, layout.folder(capture))
         if self._disk is None or self._disk.has_room_for(aside.size_of(capture)):
             _attempt(errors, aside.FOLDER, self._keep, capture, ring)
         errors.append(self.write(task, None))

@@ -71,10 +71,13 @@ class Handover:
             )
             self._scribe = Scribe(ring, self.guard)
             self._outbox.open(_setup(self._settings, ring))
-        except (RingError, LaunchError, ChannelClosed, OSError) as error:
+        except (RingError, LaunchError, OSError) as error:
             if ring is not None:
                 ring.close_descriptor()
-            self.guard.switch_off(str(error))
+            if isinstance(error, ChannelClosed):
+                self._renderer_is_gone()  # with its last words
+            else:
+                self.guard.switch_off(str(error))
             return
         _open_handovers.add(self)
 

@@ -15,7 +15,6 @@ import random
 import selectors
 import shutil
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -26,6 +25,7 @@ from typing import Any
 
 import pytest
 import torch
+from faulty import pids, run, until_rendered, wait_for_the_end
 from models import LanguageModel, batch
 from outputs import check_outputs, history, summary, tensorboard
 from safetensors.torch import load
@@ -88,22 +88,6 @@ def test_a_logging_handler_that_raises_does_not_end_the_training() -> None:
             raise ValueError("ours")
     finally:
         logger.removeHandler(strict)
-
-
-def run(body: str, *, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """A training script as its own process."""
-    prelude = f"""
-        import os, signal, sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import torch
-        from models import LanguageModel, Translator, batch
-        from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-    """
-    source = textwrap.dedent(prelude) + textwrap.dedent(body)
-    return subprocess.run(
-        [sys.executable, "-P", "-c", source],
-        capture_output=True, text=True, check=False, timeout=100, cwd=cwd, env=os.environ | env,
-    )  # fmt: skip
 
 
 def test_the_renderer_is_of_the_same_version_whatever_else_is_installed(tmp_path: Path) -> None:
@@ -268,14 +252,6 @@ def test_ctrl_c_while_closing_is_heard_at_once(tmp_path: Path) -> None:
     check_outputs(tmp_path)
 
 
-def wait_for_the_end(folder: Path) -> None:
-    """Until the renderer has written its last summary."""
-    deadline = time.monotonic() + 60
-    while not (folder / "summary.json").exists() or summary(folder)["pids"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_forked_child_neither_writes_into_the_ring_nor_says_anything(tmp_path: Path) -> None:
     ran = run(
         f"""
@@ -357,19 +333,6 @@ def test_names_and_paths_that_are_no_text(tmp_path: Path) -> None:
     assert summary(folder)["rendered"] == 1
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     load((folder / "step_0" / "attention_weights.safetensors").read_bytes())
-
-
-def pids(folder: Path) -> list[int]:
-    """The renderer's processes, its supervisor first, as the summary tells them."""
-    found: list[int] = summary(folder)["pids"]
-    return found
-
-
-def until_rendered(folder: Path, captures: int) -> None:
-    deadline = time.monotonic() + 20
-    while not (folder / "summary.json").exists() or summary(folder)["rendered"] < captures:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_supervisor_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import LONGEST_ERROR, Capture
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
-from attnmon.opening import Line, NotOpened, open_line
+from attnmon.opening import Line, NotOpened, gone, open_line
 from attnmon.outbox import Draft, NoRoomToKeep, Outbox, RingFull, Tally
 from attnmon.places import Place
 from attnmon.reasons import LossWatch
@@ -239,8 +239,8 @@ class Handover:
             self.guard.switch_off(f"the renderer takes in no more: {self._outbox.refusal}")
 
     def _renderer_is_gone(self) -> None:
-        words = "" if self._line is None else self._line.renderer.last_words()
-        self.guard.switch_off("the renderer has gone" + (f" ({words})" if words else ""))
+        if self._line is not None:
+            self.guard.switch_off(gone(self._line.renderer))
 
     def forget(self) -> None:
         """In a forked child: the training, the renderer and the ring are the parent's."""

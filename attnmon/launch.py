@@ -7,6 +7,7 @@ Never `multiprocessing`: it would run the user's script again in the child, or c
 and its CUDA context.
 """
 
+import atexit
 import contextlib
 import importlib.util
 import json
@@ -77,14 +78,30 @@ class Renderer:
         """Let it finish by itself; nobody will ask how it ended."""
         self.channel.close()
         self.complaints.close()
-        if self.process.poll() is None:
-            self.process.returncode = 0  # or its __del__ warns of what is meant to be
+        _finishing.append(self.process)
+        none_is_finishing()
+
+
+_finishing: list["subprocess.Popen[bytes]"] = []
+
+
+def none_is_finishing() -> bool:
+    """Whether all renderers that were abandoned have ended; those that have are zombies no more."""
+    _finishing[:] = [process for process in _finishing if process.poll() is None]
+    return not _finishing
+
+
+@atexit.register
+def _leave_them_to_the_system() -> None:
+    for process in _finishing:
+        process.returncode = process.poll() or 0  # or its __del__ warns of what is meant to be
 
 
 def start() -> Renderer:
     """Start a renderer, in its own process group, and return at once. Raises `LaunchError`."""
     if not sys.executable:
         raise LaunchError("this Python does not know its own executable")
+    none_is_finishing()
     packages = json.dumps(_packages())
     with contextlib.ExitStack() as on_failure:
         try:

@@ -68,12 +68,25 @@ def open_line(chosen: Settings, tally: Tally, guard: Guard) -> Line:
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             outbox = Outbox(ring, renderer.channel, tally, wait=wait, keep_last=keep_last)
-            outbox.open(_setup(settings, ring), claimed.writing)
-        except (LaunchError, ChannelClosed, OSError) as error:
+            _tell(outbox, _setup(settings, ring), claimed, renderer)
+        except (LaunchError, OSError) as error:
             raise NotOpened(str(error)) from error
         on_failure.pop_all()
     claimed.hand_over()
     return Line(settings, claimed, renderer, outbox, Scribe(ring, guard))
+
+
+def gone(renderer: Renderer | Attached) -> str:
+    """In words, with the renderer's own last ones."""
+    words = renderer.last_words()
+    return "the renderer has gone" + (f" ({words})" if words else "")
+
+
+def _tell(outbox: Outbox, setup: Setup, claimed: Claim, renderer: Renderer | Attached) -> None:
+    try:
+        outbox.open(setup, claimed.writing)
+    except ChannelClosed as error:
+        raise NotOpened(gone(renderer)) from error
 
 
 def _renderer(where: str) -> Renderer | Attached:

@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 import torch
+from faulty import pids, run, until_rendered, wait_for_the_end
 from models import LanguageModel, batch
 from outputs import check_outputs, history, summary, tensorboard
 from safetensors.torch import load
@@ -333,12 +334,6 @@ def test_names_and_paths_that_are_no_text(tmp_path: Path) -> None:
     assert summary(folder)["rendered"] == 1
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     load((folder / "step_0" / "attention_weights.safetensors").read_bytes())
-
-
-def pids(folder: Path) -> list[int]:
-    """The renderer's processes, its supervisor first, as the summary tells them."""
-    found: list[int] = summary(folder)["pids"]
-    return found
 
 
 def test_the_supervisor_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

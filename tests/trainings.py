@@ -11,11 +11,14 @@ from typing import Any
 
 from outputs import summary
 
+from attnmon import launch
 from attnmon.monitor import AttentionMonitor
 
 
-def run(body: str, *, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """A training script as its own process."""
+def run(
+    body: str, *, cwd: Path | None = None, before: list[str] | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """A training script as its own process; `before` goes before Python on its command line."""
     prelude = f"""
         import os, signal, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -25,7 +28,7 @@ def run(body: str, *, cwd: Path | None = None, **env: str) -> subprocess.Complet
     """
     source = textwrap.dedent(prelude) + textwrap.dedent(body)
     return subprocess.run(
-        [sys.executable, "-P", "-c", source],
+        [*(before or ()), sys.executable, "-P", "-c", source],
         capture_output=True, text=True, check=False, timeout=100, cwd=cwd, env=os.environ | env,
     )  # fmt: skip
 
@@ -53,7 +56,14 @@ def _pending(monitor: AttentionMonitor) -> int:
 
 def wait_for_the_end(folder: Path, last_step: int | None = None) -> None:
     """Until the renderer has written its last summary; of the run that logged this step last."""
-    wait_for(lambda: _has_ended(folder, last_step), "the renderer does not end")
+    wait_for(lambda: _has_ended(folder, last_step), "the last summary is not written")
+    wait_for(launch.none_is_finishing, "the renderer does not end")
+
+
+def pids(folder: Path) -> list[int]:
+    """The renderer's processes, its supervisor first, as the summary tells them."""
+    found: list[int] = summary(folder)["pids"]
+    return found
 
 
 def _has_ended(folder: Path, last_step: int | None) -> bool:

@@ -7,6 +7,7 @@ gives the capture to another, which writes the same files again.
 import os
 import select
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from attnmon.link import messages
@@ -35,12 +36,14 @@ def work(channel: Channel, setup: Setup, ring: memoryview) -> None:
 
 
 def _answer(channel: Channel, drawn: Drawn, made: Results | None) -> None:
-    if made is None:
-        channel.send(tasks.encode(drawn))
-        return
-    descriptor = results.hand_over(made)
-    channel.send(tasks.encode(drawn), [descriptor])
-    os.close(descriptor)
+    try:
+        descriptors = [] if made is None else [results.hand_over(made)]
+    except OSError as error:  # no memory, or no descriptor, for them: no reason to end
+        descriptors, reasons = [], [drawn.error, f"results: {in_words(error)}"]
+        drawn = replace(drawn, error=tasks.in_a_line(list(filter(None, reasons))))
+    channel.send(tasks.encode(drawn), descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results | None]:

@@ -1,0 +1,46 @@
+"""Trainings in processes of their own, and faults put into the renderer that is started next."""
+
+import os
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+from trainings import pids, run, until_rendered, wait_for, wait_for_the_end
+
+from attnmon import launch
+
+__all__ = [
+    "in_the_renderer", "namespace", "on_a_disk_of", "pids", "run", "until_rendered", "wait_for",
+    "wait_for_the_end",
+]  # fmt: skip
+HERE = Path(__file__).parent
+
+
+def on_a_disk_of(size: str, folder: Path) -> list[str]:
+    """What goes before a command so that it finds a disk of that size there, and nobody else does.
+
+    Skips the test where the system does not let us mount one.
+    """
+    mount = f'mount -t tmpfs -o size={size} none "{folder}" && exec "$@"'
+    return [*namespace("--mount"), "sh", "-c", mount, "sh"]
+
+
+def namespace(*kinds: str) -> list[str]:
+    """What goes before a command so that it runs in a namespace of its own; or skips the test."""
+    command = ["unshare", *(() if os.geteuid() == 0 else ("--map-root-user",)), *kinds]
+    try:
+        allowed = subprocess.run([*command, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare")
+    if allowed.returncode:
+        pytest.skip(f"no namespace for us: {allowed.stderr.decode()}")
+    return command
+
+
+def in_the_renderer(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Have this run in the renderer that is started next, before it serves."""
+    before = "from attnmon_renderer.supervisor import serve\n"
+    assert before in launch._BOOT
+    code = f"sys.path.append({str(HERE)!r})\n{textwrap.dedent(code)}\n"
+    monkeypatch.setattr(launch, "_BOOT", launch._BOOT.replace(before, code + before))

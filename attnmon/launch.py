@@ -7,7 +7,6 @@ Never `multiprocessing`: it would run the user's script again in the child, or c
 and its CUDA context.
 """
 
-import atexit
 import contextlib
 import importlib.util
 import json
@@ -78,23 +77,26 @@ class Renderer:
         """Let it finish by itself; nobody will ask how it ended."""
         self.channel.close()
         self.complaints.close()
-        _finishing.append(self.process)
-        none_is_finishing()
+        if self.process.poll() is None:
+            self.process.returncode = 0  # or its __del__ warns of what is meant to be
+            _finishing.add(self.process.pid)
 
 
-_finishing: list["subprocess.Popen[bytes]"] = []
+_finishing: set[int] = set()
+"""Process ids; not the objects, which the garbage collector may be finalizing just then."""
 
 
 def none_is_finishing() -> bool:
     """Whether all renderers that were abandoned have ended; those that have are zombies no more."""
-    _finishing[:] = [process for process in _finishing if process.poll() is None]
+    _finishing.difference_update([pid for pid in _finishing if _has_ended(pid)])
     return not _finishing
 
 
-@atexit.register
-def _leave_them_to_the_system() -> None:
-    for process in _finishing:
-        process.returncode = process.poll() or 0  # or its __del__ warns of what is meant to be
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True  # somebody else has waited for it, or this is a forked child
 
 
 def start() -> Renderer:

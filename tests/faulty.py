@@ -6,13 +6,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from trainings import pids, run, until_rendered, wait_for, wait_for_the_end
+from trainings import PATIENCE, pids, run, until_rendered, wait_for, wait_for_the_end
 
 from attnmon import launch
 
 __all__ = [
-    "in_the_renderer", "namespace", "on_a_disk_of", "pids", "run", "until_rendered", "wait_for",
-    "wait_for_the_end",
+    "HERE", "PATIENCE", "in_the_renderer", "namespace", "on_a_disk_of", "pids", "run",
+    "until_rendered", "wait_for", "wait_for_the_end",
 ]  # fmt: skip
 HERE = Path(__file__).parent
 

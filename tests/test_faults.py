@@ -25,11 +25,10 @@ from typing import Any
 
 import pytest
 import torch
-from faulty import pids, run, until_rendered, wait_for_the_end
 from models import LanguageModel, batch
 from outputs import check_outputs, history, summary, tensorboard
 from safetensors.torch import load
-from trainings import run, until_rendered, wait_for_the_end
+from trainings import pids, run, until_rendered, wait_for_the_end
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.guard import Guard, logger

@@ -14,6 +14,8 @@ from outputs import summary
 from attnmon import launch
 from attnmon.monitor import AttentionMonitor
 
+PATIENCE = 60.0
+
 
 def run(
     body: str, *, cwd: Path | None = None, before: list[str] | None = None, **env: str
@@ -34,7 +36,7 @@ def run(
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)  # the renderer gets only what nobody else wants

@@ -36,7 +36,7 @@ from attnmon.link.messages import (
 )
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, make_ring
 from attnmon.outbox import Draft, Outbox, RingFull, Tally
-from attnmon_renderer.supervisor import KEPT_ERRORS
+from attnmon_renderer.intake import KEPT_ERRORS
 
 FOLDER = Path(make.__file__).parent
 CORPUS = {f"{path.parent.name}/{path.stem}": path for path in sorted(FOLDER.glob("*/*.msgpack"))}

@@ -17,7 +17,8 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Accounts, Refusal, Setup
 from attnmon.link.schema import MessageError
 from attnmon_renderer import children, files, priority, tasks
-from attnmon_renderer.supervisor import Supervisor, receive_setup, tell_above
+from attnmon_renderer.intake import receive_setup
+from attnmon_renderer.supervisor import Supervisor, tell_above
 from attnmon_renderer.tasks import Refused, Serving, Standing
 
 SETUP_SECONDS = 30.0

@@ -9,38 +9,24 @@ import contextlib
 import os
 import selectors
 import time
-from collections import deque
 from dataclasses import replace
 
-from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed, Packet
-from attnmon.link.messages import (
-    Accounts,
-    Acknowledgement,
-    Capture,
-    Dump,
-    Goodbye,
-    LetGo,
-    Refusal,
-    Setup,
-)
+from attnmon.link.messages import Acknowledgement, Setup
 from attnmon.link.ring import map_read_only
-from attnmon.link.schema import MessageError
 from attnmon_renderer import files, priority, tasks
 from attnmon_renderer.children import Child
 from attnmon_renderer.crew import FRUITLESS_DEATHS, Crew
+from attnmon_renderer.intake import Intake, receive_setup
 from attnmon_renderer.ledger import TRIES, Entry, Ledger
 from attnmon_renderer.tasks import LONGEST_ERROR, Drawn, Record, Recorded, Standing, Task
 from attnmon_renderer.turn import Turn
-from attnmon_renderer.window import Window
 
 TICK_SECONDS = 2.0
 """How often a child that is at work is looked at; with nobody at work nothing wakes up."""
 FULL_SECONDS = 0.1
 """How soon to try again when the training process has not read what it was told before."""
 FAREWELL_SECONDS = 30.0
-KEPT_ERRORS = 10
-NO_GOODBYE = "the training process ended without saying goodbye"
 
 
 def serve(descriptor: int) -> None:
@@ -54,23 +40,6 @@ def serve(descriptor: int) -> None:
         return
     priority.keep_to(setup.cpus)
     Supervisor(channel, setup, ring, turn).run()
-
-
-def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int, Turn]:
-    """The first message, and with it the ring's descriptor and the lock on the directory.
-
-    Raises `MessageError` for anything else, and when nothing comes for `patience` seconds.
-    """
-    with selectors.DefaultSelector() as selector:
-        selector.register(channel, selectors.EVENT_READ)
-        while (packet := channel.receive()) is None:
-            if not selector.select(patience):
-                raise MessageError(f"no Setup came for {patience} seconds")
-    setup = messages.decode(packet.data)
-    if not isinstance(setup, Setup) or len(packet.descriptors) not in (1, 2):
-        raise MessageError(f"a Setup and its descriptors must come first, not {setup!r:.200}")
-    ring, *lock = packet.descriptors
-    return setup, ring, Turn(lock[0] if lock else -1)
 
 
 class Supervisor:
@@ -88,21 +57,13 @@ class Supervisor:
         turn: Turn,
         above: Channel | None = None,
     ) -> None:
-        self._channel = channel
         self._setup = setup
         self._asked_of_workers = setup
         self._turn = turn
         self._ledger = Ledger()
-        self._window = Window()
-        self._accounts = Accounts()
-        self._outcome = ""
-        """How it ended: "closed", "trainer lost" or "renderer stopped"; empty while it goes on."""
-        self._errors: deque[str] = deque(maxlen=KEPT_ERRORS)
-        self._to_say: deque[Acknowledgement | Refusal] = deque()
-        self._standing_is_news = True
         self._reported: Standing | None = None
         self._selector = selectors.DefaultSelector()
-        self._selector.register(channel, selectors.EVENT_READ, self._hear_trainer)
+        self._intake = Intake(channel, setup, self._ledger, self._selector)
         self._above = above
         if above is not None:
             self._selector.register(above, selectors.EVENT_READ, self._stop)
@@ -132,9 +93,9 @@ class Supervisor:
             if self._turn.has_come():
                 self._hand_out()
                 self._record()
-            self._say()
+            self._intake.say()
             self._report()
-            if self._outcome and self._turn.has_come() and self._all_is_settled():
+            if self._intake.outcome and self._turn.has_come() and self._all_is_settled():
                 break
             for key, _ in self._selector.select(self._patience()):
                 key.data()
@@ -144,95 +105,19 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """With nothing to do, nothing wakes the renderer but a message."""
-        if self._to_say:
+        if self._intake.owes_an_answer:
             return FULL_SECONDS
         return TICK_SECONDS if len(self._ledger) or not self._turn.has_come() else None
 
     def _all_is_settled(self) -> bool:
-        return not len(self._ledger) and not self._to_say
-
-    # The training process
-
-    def _hear_trainer(self) -> None:
-        if self._outcome == "renderer stopped":
-            return  # its channel was ready in the same moment as the word to stop
-        try:
-            while (packet := self._channel.receive()) is not None:
-                for descriptor in packet.descriptors:
-                    os.close(descriptor)
-                self._take_in(packet.data)
-        except ChannelClosed:
-            self._selector.unregister(self._channel)
-            if not self._outcome:
-                self._lose_trainer()
-            self._standing_is_news = True
-
-    def _lose_trainer(self) -> None:
-        self._outcome = "trainer lost"
-        if kept := tuple(self._window):
-            captured = self._accounts.captured + len(kept)
-            self._dump(Dump(NO_GOODBYE, kept, replace(self._accounts, captured=captured)))
-
-    def _take_in(self, packed: bytes) -> None:
-        try:
-            message = messages.decode(packed)
-            if isinstance(message, Capture):
-                if message.keeps_from is None:
-                    self._add(message, packed)
-                else:
-                    self._keep(message)
-            elif isinstance(message, LetGo):
-                self._window.let_go(message.before)
-            elif isinstance(message, Dump):
-                self._dump(message)
-            elif isinstance(message, Goodbye):
-                self._accounts = message.accounts
-                self._outcome = "closed"
-                self._window.clear()
-            else:
-                raise MessageError(f"not for the renderer: {message!r:.200}")
-        except ValueError as error:
-            self._errors.append(f"refused a message: {error}")
-
-    def _keep(self, capture: Capture) -> None:
-        capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
-        self._window.keep(capture)
-        self._accounts = capture.accounts
-
-    def _dump(self, dump: Dump) -> None:
-        """What was kept is to be drawn, in the order of the steps."""
-        self._accounts = dump.accounts
-        self._standing_is_news = True
-        found = self._window.dump(dump.sequences, dump.reason, dump.accounts.last_step)
-        for sequence, packed in found.items():
-            entry = self._ledger.add(sequence, packed or b"")
-            if packed is None:
-                self._ledger.fail(entry, "it was to be kept, and never came")
-
-    def _add(self, capture: Capture, packed: bytes) -> None:
-        """Put it on the list; one that does not fit the ring is known by its number, and fails."""
-        entry = self._ledger.add(capture.sequence, packed)
-        self._accounts = capture.accounts
-        try:
-            capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
-        except MessageError as error:
-            self._ledger.fail(entry, f"refused: {error}")
-
-    def _say(self) -> None:
-        try:
-            while self._to_say:
-                if not self._channel.send(messages.encode(self._to_say[0])):
-                    return
-                self._to_say.popleft()
-        except ChannelClosed:
-            self._to_say.clear()  # nobody is left to hear it
+        return not len(self._ledger) and not self._intake.owes_an_answer
 
     # The standalone renderer
 
     def _report(self) -> None:
         """Tell it how the run stands; what does not fit is made up for by the next report."""
         if self._above is not None:
-            standing = replace(self._standing(), state=self._outcome or "running")
+            standing = replace(self._standing(), state=self._intake.outcome or "running")
             if standing != self._reported:
                 self._reported = standing
                 tell_above(self._above, standing)
@@ -241,14 +126,7 @@ class Supervisor:
         """It ends: finish what was announced, and take in no more."""
         assert self._above is not None
         self._selector.unregister(self._above)
-        if not self._outcome:
-            self._hear_trainer()
-        if not self._outcome:
-            self._selector.unregister(self._channel)
-            self._outcome = "renderer stopped"
-            self._standing_is_news = True
-            self._window.clear()
-            self._to_say.append(Refusal("attnmon-renderer was stopped"))
+        self._intake.stop("attnmon-renderer was stopped")
 
     # Drawing
 
@@ -276,9 +154,9 @@ class Supervisor:
         worker.finish()
 
     def _worker_lost(self, worker: Child | None, how: str) -> None:
-        self._standing_is_news = True
+        self._intake.has_news = True
         if worker is None:
-            self._errors.append(how[:LONGEST_ERROR])
+            self._intake.errors.append(how[:LONGEST_ERROR])
         elif worker.task is not None:
             entry = self._ledger[worker.task]
             self._ledger.lose(entry, how)
@@ -298,9 +176,9 @@ class Supervisor:
             record = Record(standing, entry.sequence, entry.error, set_aside=entry.spoiled)
             results = (entry.results,) if entry.results >= 0 else ()
             self._recorders.tell(recorder, tasks.encode(record), results)
-        elif self._standing_is_news:
+        elif self._intake.has_news:
             self._recorders.tell(recorder, tasks.encode(Record(self._standing())))
-            self._standing_is_news = False
+            self._intake.has_news = False
 
     def _settle_unrecorded(self) -> None:
         while self._recorders.exhausted and (entry := self._ledger.next_to_record()) is not None:
@@ -323,9 +201,9 @@ class Supervisor:
             self._workers.renew()
 
     def _recorder_lost(self, recorder: Child | None, how: str) -> None:
-        self._standing_is_news = True
+        self._intake.has_news = True
         if recorder is None:
-            self._errors.append(how[:LONGEST_ERROR])
+            self._intake.errors.append(how[:LONGEST_ERROR])
         elif recorder.task is not None:
             entry = self._ledger[recorder.task]
             entry.move("lose")
@@ -337,21 +215,21 @@ class Supervisor:
         if entry.results >= 0:
             os.close(entry.results)
         if entry.error:
-            self._errors.append(_in_words(entry))
-            self._standing_is_news = True
-        self._to_say.append(Acknowledgement(entry.sequence, entry.error, entry.notices))
+            self._intake.errors.append(_in_words(entry))
+            self._intake.has_news = True
+        self._intake.acknowledge(Acknowledgement(entry.sequence, entry.error, entry.notices))
 
     def _standing(self) -> Standing:
         members = self._workers.members + self._recorders.members
         return Standing(
-            trainer=self._accounts,
+            trainer=self._intake.accounts,
             rendered=self._ledger.rendered,
             failed=self._ledger.failed,
-            state="finishing" if self._outcome else "running",
+            state="finishing" if self._intake.outcome else "running",
             pids=(os.getpid(), *(child.pid for child in members)),
-            errors=tuple(self._errors),
-            kept=len(self._window),
-            dumps=tuple(self._window.dumps),
+            errors=tuple(self._intake.errors),
+            kept=len(self._intake.window),
+            dumps=tuple(self._intake.window.dumps),
         )
 
     def _standing_after(self, entry: Entry) -> Standing:
@@ -379,7 +257,7 @@ class Supervisor:
 
     def _dismiss(self, recorder: Child) -> bool:
         """Let it write the last summary and end; whether it did."""
-        last = replace(self._standing(), state=self._outcome, pids=())
+        last = replace(self._standing(), state=self._intake.outcome, pids=())
         orphans = (*self._workers.lost, *self._recorders.lost)
         self._recorders.tell(recorder, tasks.encode(Record(last, orphans=orphans)))
         recorder.channel.end_sending()

@@ -5,8 +5,8 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +16,16 @@ from attnmon import reasons
 from attnmon.capture import Observation
 from attnmon.device import DeviceCopies
 from attnmon.farewell import in_a_line, see_off
-from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
-from attnmon.link.channel import ChannelClosed
+from attnmon.guard import Guard, comes_from_signal_handler, describe
 from attnmon.link.messages import LONGEST_ERROR, Capture
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
 from attnmon.opening import Line, NotOpened, gone, open_line
-from attnmon.outbox import Draft, NoRoomToKeep, Outbox, RingFull, Tally
+from attnmon.outbox import Draft, NoRoomToKeep, Outbox
 from attnmon.places import Place
 from attnmon.reasons import LossWatch
+from attnmon.reckoning import Reckoning
 from attnmon.settings import Settings
+from attnmon.tally import Tally
 
 logger = logging.getLogger("attnmon")
 
@@ -35,6 +36,7 @@ class Handover:
     def __init__(self, settings: Settings) -> None:
         self.guard = Guard()
         self.tally = Tally()
+        self._reckoning = Reckoning(self.tally, self.guard, self._lose_renderer)
         self.closed = False
         self.spare = False
         """Whether the next drafts are for steps that are not due."""
@@ -101,7 +103,7 @@ class Handover:
             return seen
         _require_possible(moment.step)
         self.tally.last_step = moment.step
-        with self._uncounted(moment), take() as taken:
+        with self._reckoning.uncounted(moment), take() as taken:
             seen = bool(taken.draft.attentions)
             if seen:
                 self._pass_on(self._outbox, moment, taken)
@@ -124,48 +126,9 @@ class Handover:
         else:
             self._announce(outbox, moment, taken.about, taken.draft)
 
-    @contextmanager
-    def _uncounted(self, moment: Moment) -> Iterator[None]:
-        """Whatever keeps a step from being kept in this block costs that step alone."""
-        with self.tally.timed():
-            try:
-                yield
-            except RingFull:
-                pass
-            except ChannelClosed:
-                self.collect()
-                self._renderer_is_gone()
-            except Exception as error:
-                if comes_from_signal_handler(error.__traceback__):
-                    raise
-                words = f"step {moment.step} could not be kept: {describe(error)}"
-                self.guard.warn_once(f"kept {place_of(error)}", words)
-
-    @contextmanager
-    def _counted(self, moment: Moment) -> Iterator[None]:
-        """Whatever keeps a capture from being announced in this block is counted and said."""
-        started = time.perf_counter()
+    def _counted(self, moment: Moment) -> AbstractContextManager[None]:
         sequence, outbox = self._sequence, self._outbox
-        try:
-            yield
-        except (NotSeen, NoRoomToKeep):
-            raise
-        except RingFull as error:
-            self.tally.dropped += 1
-            self.guard.warn_once("dropped", _dropped(moment, error))
-        except ChannelClosed:
-            self._fail_here()
-            self.collect()  # it may have said why
-            self._renderer_is_gone()
-        except BaseException as error:
-            if outbox is not None and outbox.has(sequence):
-                raise  # announced before the user or a signal interrupted it
-            self._fail_here(f"step {moment.step}: {describe(error)}")
-            if not isinstance(error, Exception) or comes_from_signal_handler(error.__traceback__):
-                raise
-            self.guard.failed(place_of(error), _failed(moment, error))
-        finally:
-            self.tally.hook_seconds += time.perf_counter() - started
+        return self._reckoning.counted(moment, lambda: outbox is not None and outbox.has(sequence))
 
     def _announce(self, outbox: Outbox, moment: Moment, about: About, draft: Draft) -> None:
         assert self._line is not None
@@ -212,16 +175,11 @@ class Handover:
                 return
             del self._under_way[0]
             first.flight.finish()
-            counted = self._uncounted if first.moment.kept else self._counted
+            counted = self._reckoning.uncounted if first.moment.kept else self._counted
             with counted(first.moment), first.draft as draft:
                 self._announce(self._outbox, first.moment, first.about, draft)
             if first.dump:
                 self._outbox.dump(first.dump)
-
-    def _fail_here(self, why: str = "") -> None:
-        self.tally.failed += 1
-        self.tally.failed_here += 1
-        self.tally.error = why[:LONGEST_ERROR]
 
     def collect(self) -> None:
         """Take what the renderer has said since; never waits."""
@@ -233,6 +191,10 @@ class Handover:
         self._heed_refusal()
         if not still_there and not self.closed:
             self._renderer_is_gone()
+
+    def _lose_renderer(self) -> None:
+        self.collect()  # it may have said why
+        self._renderer_is_gone()
 
     def _heed_refusal(self) -> None:
         if self._outbox is not None and self._outbox.refusal:
@@ -347,20 +309,3 @@ def _take_off(moment: Moment, taken: Taken, copies: DeviceCopies) -> UnderWay:
 def _require_possible(step: int) -> None:
     if abs(step) >= 1 << 63:
         raise ValueError(f"step={step}: no step of a training, 64 bits are the most")
-
-
-def _dropped(moment: Moment, error: RingFull) -> str:
-    return (
-        f"the capture of step {moment.step} was dropped: {error}. Training goes on, and drops are "
-        "counted. Fewer pictures, a larger save_frequency or on_full='wait' would avoid them."
-    )
-
-
-def _failed(moment: Moment, error: Exception) -> str:
-    hint = ""
-    if isinstance(error, TypeError):
-        hint = (
-            " Models are called as model(enc, dec): pass what else they need in a tuple or a dict, "
-            "or give a forward_fn."
-        )
-    return f"the capture of step {moment.step} failed: {describe(error)}.{hint}"

@@ -19,10 +19,10 @@ from attnmon.capture import given, tensors_in
 from attnmon.flight_recorder import FlightRecorder
 from attnmon.handover import Handover
 from attnmon.moment import Moment
-from attnmon.outbox import Tally
 from attnmon.places import Coverage
 from attnmon.schedule import Schedule
 from attnmon.settings import DEFAULT_EPOCHS, Heads, Layers, Options, Settings
+from attnmon.tally import Tally
 from attnmon.tokens import Tokens
 from attnmon.values import whole
 from attnmon.watch import Watcher

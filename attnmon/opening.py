@@ -16,9 +16,10 @@ from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import Setup
 from attnmon.link.ring import SLOT_BYTES, Ring, make_ring
-from attnmon.outbox import Outbox, Tally
+from attnmon.outbox import Outbox
 from attnmon.scribe import Scribe
 from attnmon.settings import Settings
+from attnmon.tally import Tally
 
 
 class NotOpened(Exception):

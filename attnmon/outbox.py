@@ -10,16 +10,14 @@ and nobody ever knew of them. Nothing here waits, unless the user asked for it.
 
 import contextlib
 import os
-import time
 import weakref
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from attnmon.kept import Kept, count_of
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import (
-    Accounts,
     Acknowledgement,
     Attention,
     Block,
@@ -34,6 +32,7 @@ from attnmon.link.messages import (
 from attnmon.link.ring import SLOT_BYTES, Ring
 from attnmon.link.schema import MessageError
 from attnmon.link.slots import SlotPool
+from attnmon.tally import Tally
 
 AGAIN_SECONDS = 0.1
 """How soon to try again, for those who would rather wait: what is kept is not answered."""
@@ -49,64 +48,6 @@ class NoRoomToKeep(RingFull):
 
 class TooLarge(ValueError):
     """This capture would not fit if the ring were empty."""
-
-
-@dataclass
-class Tally:
-    """Everything that is counted in the training process."""
-
-    steps: int = 0
-    captured: int = 0
-    rendered: int = 0
-    dropped: int = 0
-    failed: int = 0
-    """Before or after they were announced."""
-    failed_here: int = 0
-    """Of these, before."""
-    error: str = ""
-    """The latest of those."""
-    hook_seconds: float = 0.0
-    kept_seconds: float = 0.0
-    """Of these, for steps that were not due."""
-    last_step: int | None = None
-    interval: int = 0
-    stretched: int = 0
-    overhead: float = 0.0
-
-    def timed(self) -> "_Timed":
-        """Count what happens inside as time that the monitor took from the training."""
-        return _Timed(self)
-
-    def as_message(self, backlog: int) -> Accounts:
-        return Accounts(
-            captured=self.captured,
-            dropped=self.dropped,
-            failed=self.failed_here,
-            error=self.error,
-            hook_seconds=self.hook_seconds,
-            steps=self.steps,
-            last_step=self.last_step,
-            interval=self.interval,
-            stretched=self.stretched,
-            overhead=self.overhead,
-            backlog=backlog,
-            kept_seconds=self.kept_seconds,
-        )
-
-
-class _Timed:
-    """A class, and not a generator, since it stands around every layer of a capture."""
-
-    __slots__ = ("_started", "_tally")
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._tally.hook_seconds += time.perf_counter() - self._started
 
 
 class Draft:

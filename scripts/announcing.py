@@ -16,7 +16,8 @@ from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Attention, Block, Capture
 from attnmon.link.ring import make_ring
-from attnmon.outbox import Outbox, Tally
+from attnmon.outbox import Outbox
+from attnmon.tally import Tally
 from attnmon_renderer.priority import yield_to_training
 
 LAYERS = 12

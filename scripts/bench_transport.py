@@ -23,9 +23,10 @@ from attnmon.capture import Observation, Role
 from attnmon.guard import Guard
 from attnmon.link.channel import Channel
 from attnmon.link.ring import MEBIBYTE, make_ring
-from attnmon.outbox import Outbox, Tally
+from attnmon.outbox import Outbox
 from attnmon.places import Place
 from attnmon.scribe import Scribe
+from attnmon.tally import Tally
 
 RING_BYTES = 80 * MEBIBYTE
 

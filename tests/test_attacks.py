@@ -35,7 +35,8 @@ from attnmon.link.messages import (
     encode,
 )
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, make_ring
-from attnmon.outbox import Draft, Outbox, RingFull, Tally
+from attnmon.outbox import Draft, Outbox, RingFull
+from attnmon.tally import Tally
 from attnmon_renderer.intake import KEPT_ERRORS
 
 FOLDER = Path(make.__file__).parent

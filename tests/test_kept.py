@@ -15,7 +15,8 @@ from attnmon.link.channel import Channel
 from attnmon.link.messages import Block, Capture, Dump, LetGo, Slots
 from attnmon.link.ring import SLOT_BYTES, make_ring
 from attnmon.link.schema import LIMIT
-from attnmon.outbox import NoRoomToKeep, Outbox, RingFull, Tally, TooLarge
+from attnmon.outbox import NoRoomToKeep, Outbox, RingFull, TooLarge
+from attnmon.tally import Tally
 from attnmon_renderer.window import REMEMBERED, Window
 
 RING_SLOTS = 16

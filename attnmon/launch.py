@@ -7,7 +7,6 @@ Never `multiprocessing`: it would run the user's script again in the child, or c
 and its CUDA context.
 """
 
-import atexit
 import contextlib
 import importlib.util
 import json
@@ -78,23 +77,26 @@ class Renderer:
         """Let it finish by itself; nobody will ask how it ended."""
         self.channel.close()
         self.complaints.close()
-        _finishing.append(self.process)
-        none_is_finishing()
+        if self.process.poll() is None:
+            self.process.returncode = 0  # or its __del__ warns of what is meant to be
+            _finishing.append(self.process.pid)
 
 
-_finishing: list["subprocess.Popen[bytes]"] = []
+_finishing: list[int] = []
+"""Process ids of renderers that were abandoned."""
 
 
 def none_is_finishing() -> bool:
-    """Whether all renderers that were abandoned have ended; those that have are zombies no more."""
-    _finishing[:] = [process for process in _finishing if process.poll() is None]
+    """Whether they have all ended; those that have are zombies no more."""
+    _finishing[:] = [pid for pid in _finishing if _is_running(pid)]
     return not _finishing
 
 
-@atexit.register
-def _leave_them_to_the_system() -> None:
-    for process in _finishing:
-        process.returncode = process.poll() or 0  # or its __del__ warns of what is meant to be
+def _is_running(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] == 0
+    except OSError:  # in a forked child: it is none of ours
+        return False
 
 
 def start() -> Renderer:

@@ -199,7 +199,7 @@ def test_ctrl_c_is_the_training_s_own_and_the_renderer_draws_to_the_end(tmp_path
             sys.exit(4)
         """,
     )
-    terminal.shows(b"logged")
+    terminal.shows(b"logged\r\n")
     terminal.press_ctrl_c()
     terminal.shows(b"interrupted")
     assert terminal.code() == 4

@@ -11,7 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from faulty import HERE, run, wait_for_the_end
-from outputs import check_outputs, history, summary
+from models import LanguageModel, batch
+from outputs import check_outputs, history, strict_json, summary, tensorboard
+
+from attnmon import TrainingAttentionMonitor
 
 SCRIPT = f"""
 import sys
@@ -230,3 +233,50 @@ def test_a_monitor_may_be_made_and_closed_at_any_time(tmp_path: Path) -> None:
         wait_for_the_end(tmp_path / name)
         check_outputs(tmp_path / name)
         assert name == "end" or summary(tmp_path / name)["rendered"] == 1
+
+
+def test_data_loaders_of_every_kind_run_beside_a_monitor(tmp_path: Path) -> None:
+    """Their workers are forked, or started anew, while it is open; warnings are errors."""
+    ran = run(
+        f"""
+        from torch.utils.data import DataLoader, TensorDataset
+        model, data = LanguageModel(), TensorDataset(torch.arange(8))
+        step = 0
+        with TrainingAttentionMonitor({str(tmp_path)!r}, 1) as monitor:
+            for context, persistent in (("fork", False), ("fork", True), ("spawn", True)):
+                loader = DataLoader(data, 2, num_workers=1, multiprocessing_context=context,
+                                    persistent_workers=persistent)
+                for epoch in range(2):
+                    for _ in loader:
+                        monitor.log_attention(model, batch(), step=step)
+                        step += 1
+                del loader
+        assert step == 24
+        """,
+        PYTHONWARNINGS="error",
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    check_outputs(tmp_path)
+    assert summary(tmp_path)["rendered"] + summary(tmp_path)["dropped"] == 24
+    assert summary(tmp_path)["state"] == "closed"
+
+
+def test_a_directory_that_was_used_before_keeps_what_is_whole(tmp_path: Path) -> None:
+    """A line and an event file that a crash cut short stay as they are; nothing else is lost."""
+    for first in (0, 3):
+        with TrainingAttentionMonitor(tmp_path, 1) as monitor:
+            for step in range(first, first + 2):
+                monitor.log_attention(LanguageModel(), batch(), step=step)
+        if first == 0:
+            [events] = (tmp_path / "tensorboard").iterdir()
+            events.write_bytes(events.read_bytes()[:-9])
+            with open(tmp_path / "history.jsonl", "a") as file:
+                file.write('{"metadata": {"st')
+            before = {path: path.read_bytes() for path in tmp_path.glob("step_*/*")}
+            before[events] = events.read_bytes()
+    assert {path: path.read_bytes() for path in before} == before
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert lines.pop(2) == '{"metadata": {"st'
+    assert [strict_json(line)["metadata"]["step"] for line in lines] == [0, 1, 3, 4]
+    recorded = tensorboard(tmp_path).Scalars("attention/decoder_layer0_self_mean")
+    assert [event.step for event in recorded] == [0, 3, 4]

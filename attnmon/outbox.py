@@ -208,11 +208,11 @@ class Outbox:
         """
         try:
             said = self._say(messages.encode(Goodbye(self._tally.as_message(self.pending))))
-            if said:
-                self._channel.end_sending()
         except ChannelClosed:
             self.collect()  # what it said last is still to be read
-            return True
+            said = True
+        if said:
+            self._channel.end_sending()
         return said
 
     def await_news(self, seconds: float) -> None:
@@ -296,6 +296,7 @@ class Outbox:
     def _give_up(self) -> None:
         """The renderer is gone, and with it what it had not acknowledged."""
         self.lost = True
+        self._channel.close()  # if it is not, this is its word to finish
         self._tally.failed += len(self._pending)
         self._pending.clear()
         self.kept.take_all()

@@ -5,15 +5,22 @@ Nothing in the product knows of it. A renderer loads this file before it serves;
 
 import builtins
 import errno
+import importlib
 import io
 import os
 import select
+import socket
+import subprocess
 import sys
 from collections.abc import Callable
-from itertools import cycle
+from itertools import accumulate, cycle, repeat, takewhile
+from pathlib import Path
 from typing import Any
 
+import attnmon
+
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
+_fork_exec = subprocess._fork_exec  # type: ignore[attr-defined]
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -23,8 +30,8 @@ class Calls:
     Where `on`, all that come after it in its task fail, too.
     """
 
-    def __init__(self, on: bool, errors: tuple[int, ...]) -> None:
-        self.nth = 1
+    def __init__(self, on: bool, errors: tuple[int, ...], nth: int = 1) -> None:
+        self.nth = nth
         self.failed: list[str] = []
         """Those of this task."""
         self._call = 0
@@ -47,6 +54,9 @@ class Calls:
 
     def failing(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any, **kwargs: Any) -> Any:
+            if name == "close":  # the system may complain, and lets go of it all the same
+                call(*args, **kwargs)
+                return self.note(name)
             self.note(name)
             return call(*args, **kwargs)
 
@@ -106,3 +116,58 @@ def fail_writing_in(role: str, on: bool, log: str) -> None:
     for name in ("write", "fsync", "replace", "mkdir", "ftruncate"):
         only_there(name)
     builtins.open, select.select, os.open = opened, selected, os_opened  # type: ignore[assignment]
+
+
+def failing_under_attnmon(calls: Calls) -> Any:
+    """In a training process: calls to the system that attnmon makes, itself or by a library."""
+    return _Patches(calls)
+
+
+class _Patches:
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def __enter__(self) -> None:
+        for owner, names in _TRAINERS_CALLS.items():
+            for name in names:
+                self._patch(importlib.import_module(owner), name)
+        for name in ("sendmsg", "recvmsg", "setsockopt", "shutdown"):
+            self._patch(socket.socket, name)
+
+    def _patch(self, owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+        self._before.append((owner, name, real))
+        setattr(owner, name, _if_ours(real, self._calls.failing(name, real)))
+
+    def __exit__(self, *error: object) -> None:
+        for owner, name, real in self._before:
+            setattr(owner, name, real)
+
+
+_TRAINERS_CALLS = {
+    "os": (
+        "memfd_create", "ftruncate", "posix_fallocate", "dup", "pipe", "read", "close", "waitpid",
+    ),
+    "mmap": ("mmap",),
+    "fcntl": ("fcntl",),
+    "socket": ("socketpair",),
+    "select": ("poll",),
+    "subprocess": ("_fork_exec",),
+}  # fmt: skip
+
+
+def _if_ours(real: Callable[..., Any], failing: Callable[..., Any]) -> Callable[..., Any]:
+    """Ours, or a library's for us; what `Popen` does once the process is there is its own."""
+    ours = str(Path(attnmon.__file__).parent)
+
+    def is_ours() -> bool:
+        frames = accumulate(repeat(sys._getframe(2)), lambda frame, _: frame.f_back)
+        files = [frame.f_code.co_filename for frame in takewhile(bool, frames)]
+        started = subprocess.__file__ in files and real is not _fork_exec
+        return not started and any(file.startswith(ours) for file in files)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return (failing if is_ours() else real)(*args, **kwargs)
+
+    return called

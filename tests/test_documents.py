@@ -46,6 +46,15 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert missing == []
 
 
+def test_every_test_that_the_page_on_reliability_names_is_there() -> None:
+    text = (PROJECT / "docs" / "reliability.md").read_text()
+    named = re.findall(r"`(test_\w+\.py)::(\w+)`", text)
+    assert len(named) > 60
+    for file, name in named:
+        source = (PROJECT / "tests" / file).read_text()
+        assert re.search(rf"^(def {name}\(|{name} = )", source, re.MULTILINE), f"{file}::{name}"
+
+
 def test_the_guide_lists_every_setting() -> None:
     expected = {*parameters(TrainingAttentionMonitor), *Options.__annotations__}
     assert set(documented()) == expected

@@ -53,7 +53,12 @@ class Channel:
             ends = socket.socketpair(socket.AF_UNIX, kind)
         except OSError:
             ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        return cls(ends[0]), cls(ends[1])
+        try:
+            return cls(ends[0]), cls(ends[1])
+        except OSError:
+            for end in ends:
+                end.close()
+            raise
 
     @classmethod
     def from_descriptor(cls, descriptor: int) -> "Channel":

@@ -12,6 +12,7 @@ Every page is reserved when the ring is made. Shared memory is handed out on cre
 process that touches a page the system cannot pay for dies of SIGBUS, in the middle of training.
 """
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -57,7 +58,7 @@ class Ring:
     def close_descriptor(self) -> None:
         """Give up the descriptor once it is handed over; the memory stays."""
         if self.descriptor >= 0:
-            os.close(self.descriptor)
+            _close(self.descriptor)
             self.descriptor = -1
 
 
@@ -92,9 +93,14 @@ def _make(backend: str, open_descriptor: Callable[[int], int], nbytes: int) -> R
         ring = Ring(descriptor, nbytes, backend)
         _seal(descriptor)
     except OSError:
-        os.close(descriptor)
+        _close(descriptor)
         raise
     return ring
+
+
+def _close(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # the system may complain, and has let go of it all the same
+        os.close(descriptor)
 
 
 def _open_memory_file(nbytes: int) -> int:

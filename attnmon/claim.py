@@ -5,12 +5,11 @@ A directory in which another monitor is open is left to it: this one takes `moni
 training was killed, the run goes on: it gets the directory, and its renderer waits for that one.
 """
 
-import os
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from attnmon.link import locks
+from attnmon.link import descriptors, locks
 from attnmon.settings import directory
 
 
@@ -60,5 +59,5 @@ def _claim(place: Path) -> Claim | None:
 
 def _closed(descriptor: int) -> int:
     if descriptor >= 0:
-        os.close(descriptor)
+        descriptors.close(descriptor)
     return -1

@@ -95,7 +95,7 @@ def none_is_finishing() -> bool:
 def _has_ended(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
+    except OSError:
         return True  # somebody else has waited for it, or this is a forked child
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import replace
 
 from attnmon.kept import Kept, count_of
-from attnmon.link import messages
+from attnmon.link import descriptors, messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import (
     Acknowledgement,
@@ -190,7 +190,7 @@ class Outbox:
         try:
             while (packet := self._channel.receive()) is not None:
                 for descriptor in packet.descriptors:
-                    os.close(descriptor)
+                    descriptors.close(descriptor)
                 self._acknowledge(packet.data)
         except ChannelClosed:
             self._give_up()

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, and faults put into the renderer that is started next."""
+"""Faults: disks of any size, namespaces, and code put into the renderer that is started next."""
 
 import os
 import subprocess
@@ -6,14 +6,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from trainings import PATIENCE, pids, run, until_rendered, wait_for, wait_for_the_end
 
 from attnmon import launch
 
-__all__ = [
-    "HERE", "PATIENCE", "in_the_renderer", "namespace", "on_a_disk_of", "pids", "run",
-    "until_rendered", "wait_for", "wait_for_the_end",
-]  # fmt: skip
 HERE = Path(__file__).parent
 
 

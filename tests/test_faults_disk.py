@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from faulty import (
-    in_the_renderer,
-    on_a_disk_of,
-    run,
-    until_rendered,
-    wait_for,
-    wait_for_the_end,
-)
+from faulty import in_the_renderer, on_a_disk_of
 from outputs import check_outputs, history, summary
+from trainings import run, until_rendered, wait_for, wait_for_the_end
 
 from attnmon import TrainingAttentionMonitor
 from attnmon.link.ring import SMALLEST_BYTES
@@ -86,7 +80,7 @@ def test_drawing_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
     ran = run(
         f"""
         from pathlib import Path
-        from faulty import wait_for
+        from trainings import wait_for
         monitor = TrainingAttentionMonitor(
             "{disk}/out", 1, None, ["heatmap", "multi_head", "statistics"], max_overhead=None
         )

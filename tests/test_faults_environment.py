@@ -10,9 +10,10 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from faulty import HERE, run, wait_for_the_end
+from faulty import HERE
 from models import LanguageModel, batch
 from outputs import check_outputs, history, strict_json, summary, tensorboard
+from trainings import run, wait_for_the_end
 
 from attnmon import TrainingAttentionMonitor
 
@@ -103,7 +104,7 @@ def test_who_reads_the_training_s_output_does_not_wait_for_the_renderer(tmp_path
     """A pipe is at its end when the training is, though the renderer, stopped, is still there."""
     ran = run(
         f"""
-        from faulty import pids, until_rendered
+        from trainings import pids, until_rendered
         from pathlib import Path
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
         monitor.log_attention(LanguageModel(), batch(), step=0)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from failing_calls import Calls, failing_under_attnmon
-from faulty import namespace, on_a_disk_of, run, wait_for
+from faulty import namespace, on_a_disk_of
 from outputs import check_outputs
+from trainings import run, wait_for
 
 from attnmon import LightweightAttentionMonitor, launch
 from attnmon.link.ring import MEBIBYTE, make_ring

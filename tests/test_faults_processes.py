@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from faulty import in_the_renderer, pids, run, until_rendered, wait_for, wait_for_the_end
+from faulty import in_the_renderer
 from outputs import check_outputs, history, summary
+from trainings import pids, run, until_rendered, wait_for, wait_for_the_end
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor, launch
 from attnmon_renderer.crew import FRUITLESS_DEATHS
@@ -128,7 +129,7 @@ def test_nobody_is_killed_because_the_training_was_stopped_for_a_while(tmp_path:
     ran = run(
         f"""
         from pathlib import Path
-        from faulty import until_rendered, pids
+        from trainings import until_rendered, pids
         from attnmon import launch
         clocks = {(CHILDREN + SHORT_CLOCKS)!r}
         launch._BOOT = launch._BOOT.replace("serve(int", clocks + "serve(int")
@@ -253,7 +254,7 @@ def test_a_training_that_leaves_sigpipe_to_kill_it_outlives_its_renderer(tmp_pat
     ran = run(
         f"""
         import time
-        from faulty import pids, until_rendered
+        from trainings import pids, until_rendered
         from pathlib import Path
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)

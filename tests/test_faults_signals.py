@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import HERE, PATIENCE, namespace, pids, run, wait_for, wait_for_the_end
+from faulty import HERE, namespace
 from outputs import check_outputs, history, summary
+from trainings import PATIENCE, pids, run, wait_for, wait_for_the_end
 
 TRAINING = f"""
 import os, signal, sys, time
 sys.path.insert(0, {str(HERE)!r})
 import torch
 from models import LanguageModel, batch
-from faulty import pids, until_rendered, wait_for
+from trainings import pids, until_rendered, wait_for
 from attnmon import TrainingAttentionMonitor
 from pathlib import Path
 folder = Path(sys.argv[1])
@@ -301,7 +302,7 @@ def test_in_a_container_the_training_is_the_first_process_and_takes_all_with_it(
     """So it draws to the end before it exits. If it cannot, what is there is whole."""
     ran = run(
         f"""
-        from faulty import until_rendered
+        from trainings import until_rendered
         from pathlib import Path
         assert os.getpid() == 1
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)

@@ -12,7 +12,6 @@ Every page is reserved when the ring is made. Shared memory is handed out on cre
 process that touches a page the system cannot pay for dies of SIGBUS, in the middle of training.
 """
 
-import contextlib
 import fcntl
 import mmap
 import os
@@ -21,6 +20,8 @@ import tempfile
 from collections.abc import Callable
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+
+from attnmon.link import descriptors
 
 MEBIBYTE = 1 << 20
 SLOT_BYTES = 64 * 1024
@@ -58,7 +59,7 @@ class Ring:
     def close_descriptor(self) -> None:
         """Give up the descriptor once it is handed over; the memory stays."""
         if self.descriptor >= 0:
-            _close(self.descriptor)
+            descriptors.close(self.descriptor)
             self.descriptor = -1
 
 
@@ -93,14 +94,9 @@ def _make(backend: str, open_descriptor: Callable[[int], int], nbytes: int) -> R
         ring = Ring(descriptor, nbytes, backend)
         _seal(descriptor)
     except OSError:
-        _close(descriptor)
+        descriptors.close(descriptor)
         raise
     return ring
-
-
-def _close(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # the system may complain, and has let go of it all the same
-        os.close(descriptor)
 
 
 def _open_memory_file(nbytes: int) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -116,6 +117,7 @@ def _setup(settings: Settings, ring: Ring) -> Setup:
         ring_bytes=ring.nbytes,
         slot_bytes=SLOT_BYTES,
         cpus=settings.renderer_cpus,
+        started=time.time(),
         trainer_pid=os.getpid(),
         rank=settings.rank,
         world_size=settings.world_size,

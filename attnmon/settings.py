@@ -309,6 +309,8 @@ def chosen_renderer(given: Any) -> str:
 
 def cpus(given: Any) -> tuple[int, ...]:
     """Processors' numbers. Raises ValueError for one that this machine has not."""
+    if isinstance(given, str):
+        raise TypeError(f"renderer_cpus={given!r}: give a list, such as [0, 1]")
     several = given if isinstance(given, Iterable) else (given,)
     chosen = wholes("renderer_cpus", several, at_least=0)
     count = os.cpu_count() or 1

@@ -22,8 +22,9 @@ def test_some_kills_of_each_kind_violate_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(written.read_text())
     assert figures["violations"] == []
-    assert figures["faults"]["worker killed"] + figures["faults"]["recorder killed"] >= 2
-    assert figures["faults"]["training killed"] == 1
+    faults = figures["faults"]
+    assert faults.get("worker killed", 0) + faults.get("recorder killed", 0) >= 2
+    assert faults["training killed"] == 1
     assert "nothing was violated" in done.stdout
 
 

@@ -1,6 +1,7 @@
 """The disk budget: what goes, what stays, what is never touched, and that it is counted."""
 
 import logging
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from trainings import until_settled
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.settings import PICTURES
 from attnmon.sizes import size
+from attnmon_renderer import files
 from attnmon_renderer.commands import main
 from attnmon_renderer.sinks.disk import Disk
 
@@ -213,3 +215,21 @@ def test_a_run_without_pictures_is_reported_like_any_other(
 )  # fmt: skip
 def test_sizes_are_understood_as_people_write_them(given: int | str, expected: int) -> None:
     assert size("disk_budget", given) == expected
+
+
+def test_a_folder_that_goes_while_it_is_written_to_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The budget has removed its first picture, and with it the folder, when the second is made."""
+    open_file, folder = os.open, tmp_path / "step_0"
+
+    def after_the_folder_went(path: Any, *arguments: Any, **options: Any) -> int:
+        if removals:
+            removals.pop().rmdir()
+        return open_file(path, *arguments, **options)
+
+    removals = [folder]
+    monkeypatch.setattr(os, "open", after_the_folder_went)
+    files.replace(folder / "a.png", b"picture")
+    assert (folder / "a.png").read_bytes() == b"picture"
+    assert not removals

@@ -604,3 +604,16 @@ def test_two_monitors_do_not_disturb_each_other(tmp_path: Path) -> None:
             other.log_attention(model, batch(), step=step)
     assert summary(tmp_path / "a")["rendered"] == 4
     assert summary(tmp_path / "b")["rendered"] == 2
+
+
+def test_a_picture_that_cannot_be_drawn_of_these_layers_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, kinds = LanguageModel(layers=3), ["rollout", "alignment", "statistics"]
+    with TrainingAttentionMonitor(tmp_path, 1, visualization_types=kinds) as monitor:
+        for step in range(3):
+            monitor.log_attention(model, batch(), step=step)
+    assert summary(tmp_path)["rendered"] == 3
+    assert not list(tmp_path.rglob("*.png"))
+    assert caplog.text.count("no rollout is drawn") == 1
+    assert caplog.text.count("no alignment is drawn") == 1

@@ -66,6 +66,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"options": {"nonsense": 3}}, TypeError, "unknown setting 'nonsense'.*batch_dim"),
     ({"options": {"save_freq": 3}}, TypeError, "Did you mean 'save_frequency'"),
     ({"save_on_epochs": 1.5}, TypeError, "save_on_epochs=1.5"),
+    ({"options": {"renderer_cpus": "0,1"}}, TypeError, "renderer_cpus=.0,1.: give a list"),
     ({"options": {"renderer_cpus": []}}, ValueError, "renderer_cpus=.*nothing is chosen"),
     ({"options": {"renderer_cpus": [10**5]}}, ValueError, "there are only the processors 0"),
     ({"options": {"keep_last": -1}}, ValueError, "keep_last=-1: must be 0 or more"),

@@ -202,6 +202,8 @@ class Setup:
     """Bytes that the directory may hold; None is no bound."""
     cpus: tuple[int, ...] = ()
     """Processors that the renderer keeps to; none of them is all."""
+    started: float = 0.0
+    """When the monitor was made, in seconds since 1970."""
 
     def __post_init__(self) -> None:
         require(self.color_top is None or self.color_top > 0, "color_top", self.color_top)

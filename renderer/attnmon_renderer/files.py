@@ -20,11 +20,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises OSError as the disk gives it, also for what only shows when the bytes are really
     written; then `path` is as it was and nothing else is left.
     """
-    path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    _remove_orphans(path)
+    with contextlib.suppress(FileNotFoundError):  # there is no folder yet, or no more
+        _remove_orphans(path)
     try:
-        with open(temporary, "wb", opener=_private) as file:
+        with _made(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -72,6 +72,16 @@ def anonymous(write: Callable[[IO[bytes]], object]) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _made(path: Path) -> IO[bytes]:
+    """The file, and its folder; again, if that was removed in between, for being empty."""
+    try:
+        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        return open(path, "wb", opener=_private)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        return open(path, "wb", opener=_private)
 
 
 def _private(path: str, flags: int) -> int:

@@ -117,4 +117,7 @@ def _what_is_there_instead(folder: Path) -> str:
         return f"there is no directory {folder}"
     runs = runs_below(folder)
     hint = f"; runs below it: {', '.join(map(str, runs[:5]))}" if runs else ""
-    return f"no run in {folder}: it has no summary.json. Give a monitor's save_dir{hint}"
+    return (
+        f"no run in {folder}: it has no summary.json{hint}. Give a monitor's save_dir. If one was "
+        "just made there, its renderer has had no processor time yet: ask again in a few seconds"
+    )

@@ -66,7 +66,7 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
             raw.write_raw(_folder(setup, capture), capture, layers)
         except Exception as error:
             errors.append(f"{raw.NAME}: {in_words(error)}")
-    notices = statistics.notices(capture, surveys)
+    notices = statistics.notices(capture, surveys) + figures.notices(setup, surveys)
     return Drawn(capture.sequence, tasks.in_a_line(errors), notices), made
 
 

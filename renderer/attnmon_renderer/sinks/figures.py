@@ -38,6 +38,16 @@ _LARGE = {"heatmap", "alignment", "rollout", "surface3d"}
 _SMALL = {"layer_comparison", "animation"}
 
 
+NO_ROLLOUT = (
+    "no rollout is drawn: it follows self-attention through every layer of a stack, from the first, "
+    "and some were not captured, differ in shape or are too long. Set layers_to_visualize='all'."
+)
+NO_ALIGNMENT = (
+    "no alignment is drawn: it is of cross-attention, and none was captured. A model of one stack "
+    "has none; of an encoder-decoder, choose other layers_to_visualize."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """How large the maps must be that the pictures ask for; None is not at all."""
@@ -76,6 +86,16 @@ def plan(capture: Capture, setup: Setup, surveys: Surveys) -> Iterator[Figure]:
                 stem = layout.over_layers(kind, layout.kind(layers[0]))
                 page_of = partial(comparing, capture, layers, surveys, setup.color_top)
                 yield Figure(stem, f"attention/{stem}", page_of)
+
+
+def notices(setup: Setup, surveys: Surveys) -> tuple[tuple[str, str], ...]:
+    """(kind, text): what was asked for, and cannot be drawn of these layers."""
+    found = []
+    if "rollout" in setup.pictures and not any(_rolls_out(k, surveys) for k in _kinds(surveys)):
+        found.append(("rollout", NO_ROLLOUT))
+    if "alignment" in setup.pictures and not any(_applies("alignment", one) for one in surveys):
+        found.append(("alignment", NO_ALIGNMENT))
+    return tuple(found)
 
 
 def write(figure: Figure, place: Place, image_format: Literal["png", "svg", "pdf"]) -> Image:

@@ -22,7 +22,6 @@ class Summary:
         self._path = path
         self._setup = setup
         self._versions = dict(setup.versions) | _own_versions()
-        self._started = time.time()
 
     def write(self, standing: Standing, disk: dict[str, int] | None = None) -> None:
         """Put the present accounts in the file's place. Raises OSError."""
@@ -49,7 +48,7 @@ class Summary:
             "pids": list(standing.pids),
             "trainer_pid": self._setup.trainer_pid,
             **_process(self._setup),
-            "started": self._started,
+            "started": self._setup.started,
             "written": time.time(),
             "settings": _settings(self._setup),
             "errors": [*standing.errors, *([trainer.error] if trainer.error else [])],

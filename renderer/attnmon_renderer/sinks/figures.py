@@ -39,7 +39,7 @@ _SMALL = {"layer_comparison", "animation"}
 
 
 NO_ROLLOUT = (
-    "no rollout is drawn: it follows self-attention through every layer of a stack, from the first, "
+    "no rollout is drawn: it follows self-attention through all layers of a stack, from the first, "
     "and some were not captured, differ in shape or are too long. Set layers_to_visualize='all'."
 )
 NO_ALIGNMENT = (

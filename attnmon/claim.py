@@ -32,14 +32,17 @@ class Claim:
         self.watching = _closed(self.watching)
 
 
-def claim(save_dir: Path) -> Claim:
-    """The directory, or the first one below it that is free. Raises OSError."""
+def claim(save_dir: Path, started: float) -> Claim:
+    """The directory, or the first one below it that is free. Raises OSError.
+
+    started: when this run was, in seconds since 1970; of several that wait, it tells who is first.
+    """
     below = (save_dir / f"monitor_{number}" for number in count(2))
-    claims = (_claim(place) for place in chain([save_dir], below))
+    claims = (_claim(place, started) for place in chain([save_dir], below))
     return next(claim for claim in claims if claim is not None)
 
 
-def _claim(place: Path) -> Claim | None:
+def _claim(place: Path, started: float) -> Claim | None:
     """None when another monitor is open there."""
     directory(place)
     claim = Claim(place)
@@ -51,6 +54,7 @@ def _claim(place: Path) -> Claim | None:
         return claim
     # First this one: who comes next must not take our renderer for one that was left over.
     locks.lock_watching(claim.watching)
+    locks.take_ticket(claim.writing, locks.ticket_of(started))
     if locks.lock_writing(claim.writing) or not locks.is_watched_by_others(claim.watching):
         return claim
     claim.release()

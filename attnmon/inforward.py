@@ -19,7 +19,22 @@ class Held:
 
     taken: Taken
     inputs: Inputs
-    batch: int
+    sizes: tuple[int, ...]
+    """Of the inputs along the dimension that holds the samples."""
+
+    @property
+    def batch(self) -> int:
+        """Samples in the batch; 0 where that is not known. One input may be the same for all."""
+        return max(self.sizes, default=0)
+
+    def samples_in(self, attention: Observation) -> int:
+        """How many samples this attention is of, as far as the inputs tell.
+
+        Some models turn the first two dimensions of their inputs about.
+        """
+        second = (tensor.shape[1] for tensor in self.inputs if tensor.dim() > 1)
+        batch = attention.batch
+        return batch if batch in self.sizes or batch in second else self.batch
 
     def is_of(self, logged: Inputs) -> bool:
         """Whether it was the forward of these tensors; of none in particular, any will do."""
@@ -53,9 +68,11 @@ class InForward:
         if is_recording_a_graph():
             return
         self._compilations = compilations()
-        batch = next((t.shape[0] for t in inputs if t.dim()), 0)
+        dim = self._known.batch_dim
+        sizes = (1,) if dim is None else tuple(t.shape[dim] for t in inputs if t.dim() > dim)
+        batch = max(sizes, default=0)
         sample = min(self._wanted, batch - 1) if batch else self._wanted
-        self._held = Held(Taken(self._handover.draft(), sample, "forward"), inputs, batch)
+        self._held = Held(Taken(self._handover.draft(), sample, "forward"), inputs, sizes)
 
     def receive(self, observation: Observation) -> None:
         """One attention call of it."""
@@ -74,7 +91,8 @@ class InForward:
         elif self._clones:
             self._deliver_clones()
         elif self._strangers:
-            self._known.learn({})  # it has changed its ways: count its layers anew
+            self._known.learn({})  # it has changed its ways: count its layers anew, all of them
+            self.discard()
         elif self._known.has_overlooked(len(self._held.taken.draft.attentions)):
             self.discard()
 
@@ -103,10 +121,10 @@ class InForward:
         key = (observation.name, observation.call)
         place = self._known.places.get(key)
         if place is not None:
-            taken = held.taken
-            self._handover.put(place, observation, taken.draft, taken.sample, held.batch)
+            taken, samples = held.taken, held.samples_in(observation)
+            self._handover.put(place, observation, taken.draft, taken.sample, samples)
         elif not self._known.sightings:
-            clone = _cloned(observation.of_one(held.taken.sample, held.batch))
+            clone = _cloned(observation.of_one(held.taken.sample, held.samples_in(observation)))
             sighting = replace(Sighting.of(clone), batch=observation.batch)
             self._clones[key] = (sighting, clone)
         elif key not in self._known.sightings:

@@ -59,7 +59,8 @@ def open_line(chosen: Settings, tally: Tally, guard: Guard) -> Line:
         raise NotOpened(f"{platform.system()} is not supported yet")
     with ExitStack() as on_failure:
         try:
-            claimed = claim(chosen.save_dir)
+            started = time.time()
+            claimed = claim(chosen.save_dir, started)
             on_failure.callback(claimed.release)
             if claimed.path != chosen.save_dir:
                 guard.warn_once("directory", _elsewhere(chosen, claimed))
@@ -70,7 +71,7 @@ def open_line(chosen: Settings, tally: Tally, guard: Guard) -> Line:
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             outbox = Outbox(ring, renderer.channel, tally, wait=wait, keep_last=keep_last)
-            _tell(outbox, _setup(settings, ring), claimed, renderer)
+            _tell(outbox, _setup(settings, ring, started), claimed, renderer)
         except (LaunchError, OSError) as error:
             raise NotOpened(str(error)) from error
         on_failure.pop_all()
@@ -98,7 +99,7 @@ def _renderer(where: str) -> Renderer | Attached:
     return attach("" if where == "attach" else where)
 
 
-def _setup(settings: Settings, ring: Ring) -> Setup:
+def _setup(settings: Settings, ring: Ring, started: float) -> Setup:
     return Setup(
         save_dir=str(settings.save_dir),
         pictures=settings.pictures,
@@ -117,7 +118,7 @@ def _setup(settings: Settings, ring: Ring) -> Setup:
         ring_bytes=ring.nbytes,
         slot_bytes=SLOT_BYTES,
         cpus=settings.renderer_cpus,
-        started=time.time(),
+        started=started,
         trainer_pid=os.getpid(),
         rank=settings.rank,
         world_size=settings.world_size,

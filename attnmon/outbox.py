@@ -14,6 +14,8 @@ import weakref
 from collections import deque
 from dataclasses import replace
 
+from torch import Tensor
+
 from attnmon.kept import Kept, count_of
 from attnmon.link import descriptors, messages
 from attnmon.link.channel import Channel, ChannelClosed
@@ -61,8 +63,8 @@ class Draft:
         self._spare = spare
         self.attentions: list[Attention] = []
         self.slots: list[Slots] = []
-        self.masks: dict[object, tuple[object, Block]] = {}
-        """What several layers share, and where it lies; held, so that no other has its address."""
+        self.masks: list[tuple[Block, Tensor]] = []
+        """Written already, for other layers to share: where, and that part of the ring."""
 
     def lend(self, nbytes: int) -> int:
         """The offset in the ring of that much room. Raises `RingFull`, `TooLarge`."""
@@ -76,7 +78,7 @@ class Draft:
 
     def discard(self) -> None:
         self._outbox.take_back(self.slots)
-        self.slots, self.attentions, self.masks = [], [], {}
+        self.slots, self.attentions, self.masks = [], [], []
 
     def __enter__(self) -> "Draft":
         return self

@@ -48,6 +48,7 @@ class Watcher:
             handover.guard,
             lambda: {**settings.roles, **self.recorded.roles},
         )
+        self.known.batch_dim = settings.batch_dim or 0
         self._settings = settings
         self._handover = handover
         self._guard = handover.guard
@@ -72,7 +73,7 @@ class Watcher:
                     raise NotSeen
                 self._probe(model, enc, dec, taken)
             self._add_recorded(taken)
-        if not self.known.sightings and may_probe:
+        if not (self.known.sightings or taken.draft.attentions) and may_probe:
             self._guard.failed("nothing", _nothing_found(model, self.known.refusals))
         return taken
 

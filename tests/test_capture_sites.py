@@ -43,41 +43,60 @@ def test_the_same_is_seen_as_from_end_to_end() -> None:
         assert torch.equal(one.query, other.query)
 
 
+def hooks_on(model: nn.Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
 def test_nothing_is_left_after_it_nor_after_an_error() -> None:
     model = Translator()
     before = [dict(vars(module)) for module in model.modules()]
     with looking(model, []):
-        assert sum("forward" in vars(module) for module in model.modules()) == 6
+        assert hooks_on(model) == 2 * len(attending(model))
     with pytest.raises(RuntimeError), looking(model, []):
         model(*torch.zeros(2, 1, 3))
+    assert hooks_on(model) == 0
     assert [dict(vars(module)) for module in model.modules()] == before
     assert not torch.overrides._get_current_function_mode_stack()
 
 
-def test_a_forward_that_is_the_modules_own_comes_back() -> None:
-    model = Translator()
-    first = attending(model)[0]
-    original = first.forward
-    first.forward = lambda *args, **kwargs: original(*args, **kwargs)
-    mine = first.forward
-    with looking(model, []):
-        assert first.forward is not mine
-    assert first.forward is mine
+def test_two_that_look_at_once_let_go_in_any_order() -> None:
+    model, source, target = Translator().eval(), *torch.randint(40, (2, 3, 7))
+    one: list[Observation] = []
+    other: list[Observation] = []
+    first, second = looking(model, one), looking(model, other)
+    first.__enter__()
+    second.__enter__()
+    model(source, target)
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert len(one) == len(other) == len(attending(model))
+    assert hooks_on(model) == 0
 
 
-def test_a_copy_made_in_the_meantime_computes_by_itself() -> None:
+def test_what_a_script_does_to_a_module_in_the_meantime_stays() -> None:
     attention = nn.MultiheadAttention(8, 2, batch_first=True)
-    x = torch.randn(1, 3, 8)
+    x, plain = torch.randn(1, 3, 8), attention.forward
     expected = attention(x, x, x)[0]
+    names = inspect.getfullargspec(attention.forward).args
     told: list[Observation] = []
     with looking(attention, told):
-        copied, stored = copy.deepcopy(attention), pickle.loads(pickle.dumps(attention))
-        assert "key_padding_mask" in inspect.signature(attention.forward).parameters
-    with torch.no_grad():
-        for parameter in attention.parameters():
-            parameter.zero_()
-    for other in (copied, stored):
-        assert torch.equal(other(x, x, x)[0], expected)
+        assert attention.forward.__func__ is nn.MultiheadAttention.forward
+        assert inspect.getfullargspec(attention.forward).args == names
+        copies = (
+            copy.copy(attention),
+            copy.deepcopy(attention),
+            pickle.loads(pickle.dumps(attention)),
+        )
+        attention.forward = lambda *args, **kwargs: plain(*args, **kwargs)  # a lazy patch
+        mine = attention.forward
+    assert attention.forward is mine
+    assert "forward" not in vars(copies[0])
+    own = nn.Parameter(torch.zeros_like(attention.in_proj_weight))
+    copies[0].in_proj_weight = own
+    assert copies[0].in_proj_weight is own
+    for other in copies[1:]:
+        with torch.no_grad():
+            assert torch.equal(other(x, x, x)[0], expected)
     assert not told
 
 

@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from attnmon_renderer.turn import Turn
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Claim]:
-    found = claim(folder)
+    found = claim(folder, time.time())
     try:
         yield found
     finally:
@@ -204,3 +205,21 @@ def test_a_monitor_that_is_off_claims_nothing(
         assert found.path == tmp_path
     broken.close()
     disabled.close()
+
+
+def test_of_several_that_wait_the_one_that_was_made_first_is_next(tmp_path: Path) -> None:
+    """Killed and started again, twice, while the first renderer still draws."""
+    claims = [claim(tmp_path, 1.0)]
+    for started in (2.0, 3.0):
+        os.close(claims[-1].watching)  # the training was killed; its renderer has the other lock
+        claims[-1].watching = -1
+        claims.append(claim(tmp_path, started))
+    assert {one.path for one in claims} == {tmp_path}
+    turns = [Turn(one.writing, float(n)) for n, one in enumerate(claims, 1)]
+    assert [turn.has_come() for turn in reversed(turns)] == [False, False, True]
+    turns[0].pass_on()
+    assert [turn.has_come() for turn in (turns[2], turns[1])] == [False, True]
+    turns[1].pass_on()
+    assert turns[2].has_come()
+    turns[2].pass_on()
+    os.close(claims[2].watching)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnmon.capture.hooks import Hook
 from attnmon.capture.naming import unwrap
 from attnmon.capture.sites import looked_into
 from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap, Timed
@@ -99,38 +100,20 @@ class ForwardTap:
         self._depth -= 1
         if self._depth:
             return
-        self._threads.clear()
-        if self._tap is None:
-            return
-        tap, self._tap = self._tap, None
         try:
-            with self._timed():
-                self._looking.close()
-                tap.finish()
-                self._after(output is not None)
+            if self._tap is not None:
+                self._end(self._tap, output is not None)
         except Exception as error:
             self._on_error(error)
+        finally:
+            self._threads.clear()  # from here on it may be another's
 
-
-class Hook:
-    """A hook that stays behind when its module is copied or saved."""
-
-    def __init__(self, call: Callable[..., None]) -> None:
-        self._call = call
-
-    def __call__(self, *args: Any) -> None:
-        self._call(*args)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return _NOTHING
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[object, str]]:
-        return getattr, (nullcontext(), "__exit__")
-
-
-_NOTHING = nullcontext().__exit__
-"""What stands in a copied or saved model's list of hooks for one of ours: it takes any arguments,
-does nothing, and is the standard library's, so that a saved model is read where we are not."""
+    def _end(self, tap: Tap, well: bool) -> None:
+        self._tap = None
+        with self._timed():
+            self._looking.close()
+            tap.finish()
+            self._after(well)
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -4,14 +4,13 @@ Under the tap every torch call takes a microsecond or two more. Looking into the
 alone, and not at what the rest of a forward computes, spares most of that.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from threading import get_ident
-from types import MethodType
-from typing import Any
 
 from torch import nn
 
+from attnmon.capture.hooks import Hook
 from attnmon.capture.tap import Tap
 
 
@@ -19,39 +18,37 @@ from attnmon.capture.tap import Tap
 def looked_into(tap: Tap, modules: Collection[nn.Module]) -> Iterator[None]:
     """While this lasts, the forward of each of these modules runs under the tap.
 
-    It takes the place of the module's `forward` and no hook's, so that nothing that asks for hooks
-    (the fast path of `nn.TransformerEncoder`) sees a difference.
+    By hooks, and not by another `forward` in the module's place: a script may ask for that, put
+    its own there, or copy the module, in the middle of the model's forward.
     """
-    own = [(vars(module), vars(module).get("forward")) for module in modules]
+    handles = []
     try:
         for module in modules:
-            vars(module)["forward"] = _LookedInto(tap, module)
+            look = _Look(tap, module)
+            begin, end = Hook(look.begin), Hook(look.end)
+            handles.append(module.register_forward_pre_hook(begin, prepend=True))
+            handles.append(module.register_forward_hook(end, always_call=True))
         yield
     finally:
-        for attributes, forward in own:
-            if forward is None:
-                attributes.pop("forward", None)
-            else:
-                attributes["forward"] = forward
+        for handle in handles:
+            handle.remove()
 
 
-class _LookedInto:
-    """Stands in for a module's forward; a module that is copied in the meantime has its own."""
+class _Look:
+    """Into one module, as often as it is called; on the thread that looks, and on no other."""
 
     def __init__(self, tap: Tap, module: nn.Module) -> None:
-        self.__wrapped__: Callable[..., Any] = module.forward  # `inspect.signature` asks for it
         self._tap = tap
         self._module = module
         self._thread = get_ident()
+        self._inside: list[AbstractContextManager[None]] = []
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if get_ident() != self._thread:
-            return self.__wrapped__(*args, **kwargs)
-        with self._tap.inside(self._module):
-            return self.__wrapped__(*args, **kwargs)
+    def begin(self, *_: object) -> None:
+        if get_ident() == self._thread:
+            inside = self._tap.inside(self._module)
+            inside.__enter__()
+            self._inside.append(inside)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., Any]:
-        return MethodType(type(self._module).forward, memo[id(self._module)])
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[object, str]]:
-        return getattr, (self._module, "forward")
+    def end(self, *_: object) -> None:
+        if get_ident() == self._thread and self._inside:
+            self._inside.pop().__exit__(None, None, None)

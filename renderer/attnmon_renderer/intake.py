@@ -44,7 +44,7 @@ def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setu
     if not isinstance(setup, Setup) or len(packet.descriptors) not in (1, 2):
         raise MessageError(f"a Setup and its descriptors must come first, not {setup!r:.200}")
     ring, *lock = packet.descriptors
-    return setup, ring, Turn(lock[0] if lock else -1)
+    return setup, ring, Turn(lock[0] if lock else -1, setup.started)
 
 
 class Intake:

@@ -1,7 +1,8 @@
 """Whose turn it is to write into a run's directory.
 
 After a kill and a restart two renderers stand at one directory: the old one finishes what was
-announced to it, and the new one waits. The kernel keeps the order, by a lock.
+announced to it, and the new one waits. Of several that wait, the one whose monitor was made first
+is next. The kernel keeps the order, by locks.
 """
 
 import os
@@ -12,8 +13,9 @@ from attnmon.link import locks
 class Turn:
     """The lock on the directory, as it came from the training process; -1 when none came."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, started: float = 0.0) -> None:
         self._descriptor = descriptor
+        self._ticket = locks.ticket_of(started)
         self._has_come = descriptor < 0
 
     @property
@@ -23,7 +25,8 @@ class Turn:
 
     def has_come(self) -> bool:
         """Whether this renderer may write; from then on it may."""
-        self._has_come = self._has_come or locks.lock_writing(self._descriptor)
+        if not self._has_come and not locks.is_somebody_before(self._descriptor, self._ticket):
+            self._has_come = locks.lock_writing(self._descriptor)
         return self._has_come
 
     def pass_on(self) -> None:

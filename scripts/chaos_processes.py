@@ -30,7 +30,7 @@ def marked(mark: str) -> list[Process]:
         elif parent not in renderer:
             role = "supervisor"
         else:
-            role = "worker" if _holds_the_ring(pid) else "recorder"
+            role = "worker" if _maps_the_ring(pid) else "recorder"
         found.append(Process(pid, parent, role))
     return found
 
@@ -63,11 +63,8 @@ def wait_until(condition: Callable[[], object], seconds: float) -> bool:
     return True
 
 
-def _holds_the_ring(pid: int) -> bool:
-    with suppress(OSError):
-        opened = (os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
-        return "/memfd:attnmon (deleted)" in opened
-    return False
+def _maps_the_ring(pid: int) -> bool:
+    return b"/memfd:attnmon (deleted)" in _read(pid, "maps")
 
 
 def _pids() -> list[int]:

@@ -25,6 +25,8 @@ BYTES_A_MINUTE = 24 * MEBIBYTE
 SECONDS_BETWEEN_SAMPLES = 2.0
 GROWTH = 1.1
 """More memory by this factor, from the second quarter to the last, is a leak."""
+FEWEST = 4
+"""Samples of which a trend can be told."""
 UNITS = {"memory": 1 / MEBIBYTE, "descriptors": 1, "processes": 1}
 
 
@@ -104,8 +106,10 @@ def trend(values: list[float]) -> dict[str, float]:
 
 def leaks(trends: dict[str, dict[str, float]]) -> list[str]:
     """What is more at the end than it was: more descriptors or processes, or much more memory."""
-    found = []
+    found = [] if trends else ["nothing was sampled"]
     for name, figures in trends.items():
+        if figures["samples"] < FEWEST:
+            found.append(f"{name} was sampled {figures['samples']} times only")
         allowed = figures["second_quarter"] * (GROWTH if name.startswith("memory") else 1)
         if figures["last_quarter"] > allowed:
             found.append(

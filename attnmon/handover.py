@@ -165,6 +165,11 @@ class Handover:
     def _copies(self) -> DeviceCopies | None:
         return None if self._line is None else self._line.scribe.ring_writer.device_copies
 
+    @property
+    def has_copies_under_way(self) -> bool:
+        """Whether there is something to be announced at a later call, due or not."""
+        return bool(self._under_way)
+
     def announce_landed(self, *, wait: bool = False) -> None:
         """Announce what has come from the device in the meantime, in the order of the steps."""
         while self._under_way and self._outbox is not None:

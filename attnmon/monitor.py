@@ -44,6 +44,8 @@ class AttentionMonitor:
         self._flight_recorder = FlightRecorder(chosen, self._handover, self._watcher)
         self._attached: nn.Module | None = None
         self._enabled = True
+        self._is_calm = False
+        """Nothing is to be done at a step, unless it or the next is due."""
 
     def log_attention(
         self,
@@ -69,6 +71,8 @@ class AttentionMonitor:
         if step is None:
             step = tally.steps
         tally.steps += 1
+        if self._is_calm and type(step) is int and self._schedule.passes(step, epoch):
+            return
         if not self._enabled:
             return
         if self._guard.off:
@@ -85,6 +89,11 @@ class AttentionMonitor:
                 self._look_at(moment, model, enc, dec)
             self._watcher.recorded.forget()
             self._look_on(self._attached or model)
+            self._is_calm = not (
+                self._watcher.armed
+                or self._flight_recorder.on
+                or self._handover.has_copies_under_way
+            )
 
     def record(
         self,
@@ -112,6 +121,7 @@ class AttentionMonitor:
                 name, weights=weights, query=query, key=key, mask=mask, scale=scale, causal=causal
             )
             self._watcher.recorded.add(seen, role)
+            self._is_calm = False
 
     def attach(self, model: nn.Module) -> None:
         """Look on at the model's own forwards from the next one on, instead of an extra one.
@@ -119,6 +129,7 @@ class AttentionMonitor:
         For models that an extra forward would disturb: sharded ones, and ones with a memory. Then
         `log_attention(model, step=…, loss=…)` publishes what that step's own forward showed.
         """
+        self._is_calm = False
         with self._guard:
             self._attached = model
             if self.enabled:
@@ -126,6 +137,7 @@ class AttentionMonitor:
 
     def detach(self) -> None:
         """Let go of the model: nothing of the monitor stays on it."""
+        self._is_calm = False
         with self._guard:
             self._attached = None
             self._watcher.forget()
@@ -137,6 +149,7 @@ class AttentionMonitor:
         `log_attention` with the same step publishes it, with its loss. `inputs`, the batch or the
         model's inputs, tell how many samples there are.
         """
+        self._is_calm = False
         due = self.enabled and self._schedule.would_be_due(step, epoch)
         with ExitStack() as block:
             if due or (self.enabled and self._flight_recorder.on):
@@ -172,10 +185,11 @@ class AttentionMonitor:
     def enable(self) -> None:
         """Capture again."""
         self._enabled = True
+        self._is_calm = False
 
     def disable(self) -> None:
         """Capture nothing until `enable`; calls cost next to nothing."""
-        self._enabled = False
+        self._enabled = self._is_calm = False
         self._watcher.forget()
 
     @property
@@ -190,7 +204,7 @@ class AttentionMonitor:
         is "pending", and the renderer goes on with it by itself. Afterwards
         captured == rendered + dropped + failed + pending.
         """
-        self._enabled = False
+        self._enabled = self._is_calm = False
         self.detach()
         return self._handover.close(timeout)
 

@@ -35,6 +35,19 @@ class Schedule:
             return overdue
         return None if step % self.interval else "step"
 
+    def passes(self, step: int, epoch: int | None) -> bool:
+        """Whether neither this step is due nor the next will be; then it is noted, and that is all.
+
+        What most steps are asked, in place of `due` and `next_is_due`.
+        """
+        if self._last is None or self._overdue is not None or epoch in self._epochs_to_come:
+            return False
+        stride = step - self._last
+        if step % self.interval == 0 or (step + stride) % self.interval == 0:
+            return False
+        self._last, self._stride = step, stride
+        return True
+
     def next_is_due(self) -> bool:
         """Whether the next step will be, if steps go on as they went. An epoch is a surprise."""
         if self._last is None or self._overdue is not None:

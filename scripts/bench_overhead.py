@@ -33,6 +33,7 @@ QUICK_SECONDS = 34.0
 """After that a quick run, which must end within 50, goes on to nothing but the rows without which
 it would be of no use."""
 
+QUICK_WARM_UP = ("none", "attnmon", "attnmon")
 QUICK_TURNS = ("none", "attnmon", "thread_pool", "in_loop", "attnmon", "none")
 
 
@@ -67,7 +68,7 @@ def without_pause(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             return
         torch.set_num_threads(THREADS[regime])
         training = Training(WORKLOADS["small"])
-        seconds = 0.7 if options.quick else 15.0
+        seconds = 0.5 if options.quick else 15.0
         yield {"workload": "small", "regime": regime} | drawing_without_pause(training, seconds)
 
 
@@ -93,7 +94,7 @@ def parsed() -> argparse.Namespace:
         "large": Pace(max(1, rounds // 2), 10, 60.0),
     }
     if options.quick:
-        options.pace["small"] = Pace(rounds, 5, 2.0, QUICK_TURNS, ("none", "attnmon"))
+        options.pace["small"] = Pace(rounds, 4, 2.0, QUICK_TURNS, QUICK_WARM_UP)
     return options
 
 

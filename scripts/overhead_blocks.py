@@ -45,8 +45,9 @@ class Pace:
     length: int
     patience: float
     turns: tuple[str, ...] = TURNS
-    warmed_up: tuple[str, ...] = ("none", "attnmon", "thread_pool", "in_loop")
-    """The arms whose first block is not counted."""
+    warmed_up: tuple[str, ...] = ("none", "attnmon", "attnmon", "thread_pool", "in_loop")
+    """Blocks that are not counted: the first loads what draws; attnmon counts the model's layers at
+    its first capture and describes them at its second, and a training makes thousands."""
 
     def block_of(self, every: int) -> int:
         """Steps of a block with whole intervals in it, or less than one."""

@@ -32,7 +32,7 @@ class Row:
 
     def run(self) -> None:
         for name in self.pace.warmed_up:
-            self.arms[name].run()  # the first capture counts the layers, and loads what draws
+            self.arms[name].run()
             self.arms[name].blocks.clear()
         monitor = self.arms["attnmon"].design
         assert isinstance(monitor, Attnmon)

@@ -1,5 +1,9 @@
 """Which steps are due."""
 
+import random
+
+import pytest
+
 from attnmon.schedule import Schedule
 
 
@@ -22,3 +26,24 @@ def test_a_step_that_is_due_for_both_is_the_epochs() -> None:
     schedule = Schedule(100, [1])
     assert schedule.due(500, epoch=1) == "epoch"
     assert schedule.due(600, epoch=1) == "step"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_passes_is_what_neither_is_due_nor_has_a_due_step_next(seed: int) -> None:
+    """The short way says the same as the long one, and leaves the schedule as that does."""
+    chance = random.Random(seed)
+    long = Schedule(chance.choice([1, 2, 3, 10]), [2])
+    short = Schedule(long.interval, [2])
+    step = 0
+    for _ in range(300):
+        step += chance.choice([1, 1, 1, 1, 2, 5, -3])
+        epoch = chance.choice([None, 1, 1, 1, 2])
+        if chance.random() < 0.02:
+            long.postpone("step")
+            short.postpone("step")
+        due = long.due(step, epoch)
+        nothing = due is None and not long.next_is_due()
+        passed = short.passes(step, epoch)
+        assert not passed or nothing, "a due step would be missed"
+        assert passed or short.due(step, epoch) == due
+        assert short.next_is_due() == long.next_is_due()

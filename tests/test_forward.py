@@ -567,3 +567,80 @@ def test_looking_where_the_model_attends_shows_all_of_it(way: str, tmp_path: Pat
         assert set(layers[9 + 16 :]) == {3}, "noticed at the latest after 16 forwards"
     else:
         assert set(layers) <= ({1, 2} if way == "skips" else {2})
+
+
+class TimeFirst(LanguageModel):
+    """Its inputs are [positions, batch]."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens.T)
+
+
+def test_the_sample_is_the_same_where_the_batch_is_the_second_dimension(tmp_path: Path) -> None:
+    model, tokens = TimeFirst(), batch(8, 4).T.contiguous()
+    with TrainingAttentionMonitor(
+        tmp_path, 1, save_raw_weights=True, batch_idx_to_visualize=3
+    ) as monitor:
+        for step in range(3):
+            expected = weights_of(model, tokens.T)
+            model(tokens).mean().backward()
+            monitor.log_attention(model, tokens, step=step)
+    for step in range(3):
+        written = load_file(tmp_path / f"step_{step}" / RAW)["decoder_layer0_self_attn"]
+        torch.testing.assert_close(written.double(), expected[0][3], rtol=0, atol=1e-5)
+    assert [line["metadata"]["seen_in"] for line in history(tmp_path)][1:] == ["forward"] * 2
+
+
+class OneMask(nn.Module):
+    """Two layers with one mask, which changes between them without autograd's knowledge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projection = nn.Linear(4, 4)
+        self.first, self.second = Masked(), Masked()
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        mask = torch.zeros(5, 5)
+        hidden = self.first(self.projection(hidden), mask)
+        mask.data[:, 3:] = -torch.inf
+        mixed: Tensor = self.second(hidden, mask)
+        return mixed
+
+
+class Masked(nn.Module):
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        hidden = hidden[:, None]
+        attend = nn.functional.scaled_dot_product_attention
+        return attend(hidden, hidden, hidden, attn_mask=mask)[:, 0]
+
+
+def test_layers_share_a_mask_only_if_it_is_the_same(tmp_path: Path) -> None:
+    model, x = OneMask(), torch.randn(2, 5, 4)
+    options: Any = {"save_raw_weights": True, "layers_to_visualize": "all"}
+    with TrainingAttentionMonitor(tmp_path, 1, **options) as monitor:
+        for step in range(3):
+            model(x).mean().backward()
+            monitor.log_attention(model, x, step=step)
+    for step in range(3):
+        written = load_file(tmp_path / f"step_{step}" / RAW)
+        maps = [weights for name, weights in written.items() if name.endswith("_attn")]
+        later_keys = sorted(float(weights[..., 3:].sum()) for weights in maps)
+        assert later_keys[0] == 0
+        assert later_keys[1] > 1
+        assert len(maps) == 2
+
+
+def test_a_layer_that_is_new_is_in_the_capture_of_its_first_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = LanguageModel(layers=1)
+    with TrainingAttentionMonitor(tmp_path, 1, layers_to_visualize="all") as monitor:
+        for step in range(6):
+            if step in (2, 4):
+                model.blocks.append(copy.deepcopy(model.blocks[0]))
+            step_of(model, batch(seed=step))
+            monitor.log_attention(model, batch(seed=step), step=step)
+    assert [len(line["encoder"] + line["decoder"]) for line in history(tmp_path)] == [
+        1, 1, 2, 2, 3, 3,
+    ]  # fmt: skip
+    assert not caplog.records

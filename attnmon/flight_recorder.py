@@ -78,9 +78,9 @@ _NOTHING_SEEN = (
 )
 _CANNOT_LOOK_ON = (
     "keep_last is off: it looks on at the model's own forward, which cannot be done with "
-    "capture='probe' or where compiled code runs, and an extra forward at every step would cost "
-    "too much. Steps that are due are captured all the same, and what is given to "
-    "monitor.record(...) at every step is kept."
+    "capture='probe', where compiled code runs, or beside a frozen nn.TransformerEncoder; and an "
+    "extra forward at every step would cost too much. Steps that are due are captured all the "
+    "same, and what is given to monitor.record(...) at every step is kept."
 )
 _NOT_ON = (
     "dump({!r:.80}) finds nothing that could be drawn: no steps are kept. Make the monitor with "

@@ -22,8 +22,10 @@ from attnmon.capture import (
     Observation,
     Tap,
     discover,
+    has_a_fast_path,
     is_sharded,
     module_names,
+    modules_in,
     probe,
     tensors_in,
     unwrap,
@@ -156,7 +158,7 @@ class Watcher:
         if model is None or self._settings.capture == "probe":
             return
         self.known.meet(model)
-        if self.known.runs_compiled(model):
+        if self.known.runs_compiled(model) or self._had_better_be_probed(model):
             return
         forward = self._forward
         tap = ForwardTap(
@@ -171,6 +173,10 @@ class Watcher:
             timed=self._handover.tally.timed,
         )
         self._armed = (weakref.ref(model), tap)
+
+    def _had_better_be_probed(self, model: nn.Module) -> bool:
+        free = self._settings.capture == "auto" and self._may_probe(model)
+        return free and has_a_fast_path(modules_in(unwrap(model)))
 
     def disarm(self) -> None:
         self.arm(None)

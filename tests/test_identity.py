@@ -10,7 +10,7 @@ import pytest
 import torch
 from models import LanguageModel, Translator, batch
 from outputs import summary
-from torch import nn
+from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 
@@ -108,3 +108,47 @@ def test_two_trainings_that_differ_are_told_apart() -> None:
     one, other = train(*CASES["translator"], None), train(*CASES["translator"], Disturbing())
     assert not torch.equal(one["losses"], other["losses"])
     assert not torch.equal(one["torch"], other["torch"])
+
+
+class Frozen(nn.Module):
+    """A frozen encoder, which takes torch's fast path, under a layer that is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+
+    def train(self, mode: bool = True) -> "Frozen":
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.encoder(x)
+        mixed: Tensor = self.attention(x, x, x, need_weights=False)[0]
+        return mixed
+
+
+def test_a_frozen_encoder_keeps_its_fast_path(tmp_path: Path) -> None:
+    def losses(monitor: LightweightAttentionMonitor | None) -> list[float]:
+        torch.manual_seed(0)
+        model, found = Frozen().train(), []
+        for step in range(20):
+            x = torch.randn(8, 16, 32)
+            loss = model(x).pow(2).mean()
+            loss.backward()
+            with torch.no_grad():
+                for parameter in model.attention.parameters():
+                    parameter -= 0.1 * (0 if parameter.grad is None else parameter.grad)
+                    parameter.grad = None
+            found.append(loss.item())
+            if monitor is not None:
+                monitor.log_attention(model, x, step=step)
+        return found
+
+    expected = losses(None)
+    with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
+        assert losses(monitor) == expected
+    assert monitor.close()["rendered"] == 20

@@ -3,7 +3,12 @@
 Gives `Observation`s, tensors of the model's own, and decides nothing of what becomes of them.
 """
 
-from attnmon.capture.anatomy import Anatomy, modules_in, run_as_written
+from attnmon.capture.anatomy import (
+    Anatomy,
+    has_a_fast_path,
+    modules_in,
+    run_as_written,
+)
 from attnmon.capture.compiled import compilations, reaches_compiled
 from attnmon.capture.forward import (
     ForwardTap,
@@ -40,6 +45,7 @@ __all__ = [
     "discover",
     "doubt",
     "given",
+    "has_a_fast_path",
     "is_causal",
     "is_sharded",
     "measured_error",

@@ -46,3 +46,14 @@ def run_as_written(modules: Sequence[nn.Module]) -> bool:
         module._compiled_call_impl is not None or "_orig_mod" in module._modules
         for module in modules
     )
+
+
+def has_a_fast_path(modules: Sequence[nn.Module]) -> bool:
+    """Whether a part of it is in evaluation, and may take a way that torch leaves under the tap.
+
+    A frozen `nn.TransformerEncoder` in a model that trains, say: its last bits would be others.
+    """
+    return any(isinstance(module, _FAST) and not module.training for module in modules)
+
+
+_FAST = (nn.MultiheadAttention, nn.TransformerEncoderLayer)

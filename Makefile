@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO_LOGS := demo_logs
 CODE := attnmon renderer scripts tests
 WHEEL := build/wheel
-WHEEL_TESTS := $(patsubst %,tests/test_%.py,boundaries commands example faults_environment identity \
+WHEEL_TESTS := $(patsubst %,tests/test_%.py,boundaries commands faults_environment \
 	monitor packaging render report standalone)
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 

@@ -125,6 +125,33 @@ at_step(1, hang)
     assert mark.exists()
 
 
+def test_a_worker_that_waits_for_the_disk_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the state of one that does: a parent in `vfork`, here for longer than the limit."""
+    wait = """
+def wait():
+    import ctypes
+    libc, stack = ctypes.CDLL(None), ctypes.create_string_buffer(1 << 16)
+    top = ctypes.c_void_p((ctypes.addressof(stack) + (1 << 16)) & ~15)
+    CLONE_VFORK, three_seconds = 0x4000, ctypes.c_void_p(3)
+    child = libc.clone(libc.sleep, top, CLONE_VFORK | signal.SIGCHLD, three_seconds)
+    assert child > 0
+    os.waitpid(child, 0)
+at_step(1, wait)
+"""
+    in_the_renderer(monkeypatch, CHILDREN + SHORT_CLOCKS + wait)
+    with TrainingAttentionMonitor(tmp_path, 1, max_workers=1) as monitor:
+        log(monitor, 0)
+        until_rendered(tmp_path, 1)
+        before = pids(tmp_path)
+        log(monitor, 1, 2)
+        until_rendered(tmp_path, 3)
+        assert pids(tmp_path) == before
+    check_outputs(tmp_path)
+    assert summary(tmp_path)["errors"] == []
+
+
 def test_nobody_is_killed_because_the_training_was_stopped_for_a_while(tmp_path: Path) -> None:
     ran = run(
         f"""

@@ -15,7 +15,7 @@ from pathlib import Path
 from attnmon.link.channel import Channel
 
 IDLE_LIMIT_SECONDS = 60.0
-"""Without using the processor, while it has a task and is not waiting for the processor."""
+"""Without using the processor, while it has a task and waits for neither processor nor disk."""
 CPU_LIMIT_SECONDS = 600.0
 """Of processor time on one task."""
 MOST_TASKS = 1000
@@ -23,6 +23,8 @@ MOST_TASKS = 1000
 MOST_GROWTH = 256 << 20
 """Bytes of memory beyond what it had after its first task: a large capture's working memory is
 kept for the next one, and this is more than that of any but the longest sequences."""
+_WAITING = ("R", "D")
+"""For the processor, and for the disk."""
 _TAIL_BYTES = 2000
 
 
@@ -64,12 +66,13 @@ class Child:
         """Whether it has a task and does not get on with it.
 
         Judged by processor time, not by the clock: at idle priority on a busy machine a healthy
-        child may wait for minutes, and then it is runnable.
+        child may wait for minutes, and then it is runnable. One that waits for the disk would not
+        die of SIGKILL before the disk answers, and the next one would wait for the same disk.
         """
         if self.task is None:
             return False
         cpu = cpu_seconds(self.pid)
-        if cpu > self._last_cpu or process_state(self.pid) == "R":
+        if cpu > self._last_cpu or process_state(self.pid) in _WAITING:
             self._last_cpu = cpu
             self._last_sign_of_life = time.monotonic()
         if cpu - self._cpu_at_start > CPU_LIMIT_SECONDS:

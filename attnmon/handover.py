@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor
 
 from attnmon import reasons
-from attnmon.capture import Observation
 from attnmon.device import DeviceCopies
 from attnmon.farewell import in_a_line, see_off
 from attnmon.guard import Guard, comes_from_signal_handler, describe
@@ -21,9 +20,9 @@ from attnmon.link.messages import LONGEST_ERROR, Capture
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
 from attnmon.opening import Line, NotOpened, gone, open_line
 from attnmon.outbox import Draft, NoRoomToKeep, Outbox
-from attnmon.places import Place
 from attnmon.reasons import LossWatch
 from attnmon.reckoning import Reckoning
+from attnmon.scribe import Scribe
 from attnmon.settings import Settings
 from attnmon.tally import Tally
 
@@ -131,9 +130,8 @@ class Handover:
         return self._reckoning.counted(moment, lambda: outbox is not None and outbox.has(sequence))
 
     def _announce(self, outbox: Outbox, moment: Moment, about: About, draft: Draft) -> None:
-        assert self._line is not None
         accounts = self.tally.as_message(outbox.pending)
-        message = self._line.scribe.message(self._sequence, moment, about, draft, accounts)
+        message = self.scribe.message(self._sequence, moment, about, draft, accounts)
         self._sequence += 1
         if moment.kept:
             self._keep(outbox, message, draft)
@@ -149,21 +147,15 @@ class Handover:
         if outbox.kept.fits(draft.slots):
             outbox.keep(message, draft)
 
-    def put(
-        self,
-        place: Place,
-        seen: Observation,
-        draft: Draft,
-        sample: int = 0,
-        samples: int | None = None,
-    ) -> None:
-        """Copy one layer's attention of one sample into the ring; as `Scribe.put`."""
+    @property
+    def scribe(self) -> Scribe:
+        """Who writes captures down while they are taken."""
         assert self._line is not None
-        self._line.scribe.put(place, seen, draft, sample, samples)
+        return self._line.scribe
 
     @property
     def _copies(self) -> DeviceCopies | None:
-        return None if self._line is None else self._line.scribe.ring_writer.device_copies
+        return None if self._line is None else self.scribe.ring_writer.device_copies
 
     @property
     def has_copies_under_way(self) -> bool:

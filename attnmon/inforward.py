@@ -122,7 +122,7 @@ class InForward:
         place = self._known.places.get(key)
         if place is not None:
             taken, samples = held.taken, held.samples_in(observation)
-            self._handover.put(place, observation, taken.draft, taken.sample, samples)
+            self._handover.scribe.put(place, observation, taken.draft, taken.sample, samples)
         elif not self._known.sightings:
             clone = _cloned(observation.of_one(held.taken.sample, held.samples_in(observation)))
             sighting = replace(Sighting.of(clone), batch=observation.batch)
@@ -135,7 +135,7 @@ class InForward:
         self._known.learn({key: sighting for key, (sighting, _) in self._clones.items()})
         for key, (_, clone) in self._clones.items():
             if key in self._known.places:
-                self._handover.put(self._known.places[key], clone, self._held.taken.draft)
+                self._handover.scribe.put(self._known.places[key], clone, self._held.taken.draft)
         self._clones = {}
 
 

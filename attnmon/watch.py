@@ -107,7 +107,7 @@ class Watcher:
             key = (observation.name, observation.call)
             strangers = strangers or key not in known.sightings
             if key in known.places:
-                self._handover.put(known.places[key], observation, taken.draft, 0, 1)
+                self._handover.scribe.put(known.places[key], observation, taken.draft, 0, 1)
 
         call = self._run_probe(model, enc, dec, receive)
         taken.sample = call.sample
@@ -232,7 +232,7 @@ class Watcher:
         self.known.add(self.recorded.sightings())
         for key, observation in self.recorded.samples():
             if key in self.known.places:
-                self._handover.put(self.known.places[key], observation, taken.draft)
+                self._handover.scribe.put(self.known.places[key], observation, taken.draft)
 
     def _note_smaller_batch(self, sample: int, batch: int) -> None:
         if sample != self._settings.sample:

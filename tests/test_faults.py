@@ -110,11 +110,20 @@ def test_the_renderer_is_of_the_same_version_whatever_else_is_installed(tmp_path
     assert summary(tmp_path / "out")["rendered"] == 1
 
 
-def test_files_of_the_users_that_are_called_like_libraries_are_not_imported(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{name}.py" for name in ("json", "queue", "numpy", "matplotlib", "msgpack", "PIL")],
+        ["attnmon/__init__.py", "attnmon_renderer/__init__.py"],
+    ],
+    ids=["files", "folders"],
+)
+def test_what_the_user_has_called_like_libraries_or_like_us_is_not_imported(
+    names: list[str], tmp_path: Path
 ) -> None:
-    for name in ("json", "queue", "numpy", "matplotlib", "msgpack", "PIL"):
-        (tmp_path / f"{name}.py").write_text("raise ImportError('the file of a user')")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise ImportError('of the user')")
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
     ran = run(
         f"""

@@ -84,22 +84,6 @@ def test_in_a_notebook_a_cell_starts_a_monitor_and_another_closes_it(tmp_path: P
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_the_user_s_own_folder_called_attnmon_is_not_imported(tmp_path: Path) -> None:
-    for package in ("attnmon", "attnmon_renderer"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text("raise ImportError('a folder of results')")
-    ran = run(
-        f"""
-        sys.path.append({str(tmp_path)!r})
-        with TrainingAttentionMonitor("out", 1) as monitor:
-            monitor.log_attention(LanguageModel(), batch(), step=0)
-        """,
-        cwd=tmp_path,
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert summary(tmp_path / "out")["rendered"] == 1
-
-
 def test_who_reads_the_training_s_output_does_not_wait_for_the_renderer(tmp_path: Path) -> None:
     """A pipe is at its end when the training is, though the renderer, stopped, is still there."""
     ran = run(

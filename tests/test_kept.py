@@ -141,6 +141,13 @@ class Trainings:
             assert isinstance(capture, Capture)
             self.drawing[sequence] = capture
 
+    def fill_the_socket(self) -> None:
+        """With what is kept, until there is no room for more."""
+        self.ours._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2304)
+        self.hears = False
+        while self.capture(due=False, slots=1):
+            assert self.sequence < 1000
+
     def look(self) -> None:
         """If the training process died now: all that could be drawn is what was captured."""
         self.listen()
@@ -222,10 +229,7 @@ def test_the_window_goes_on_in_its_own_room_while_the_renderer_is_behind(
 def test_a_renderer_that_does_not_listen_hears_a_dump_before_all_that_follows(
     trainings: Trainings,
 ) -> None:
-    trainings.ours._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2304)
-    trainings.hears = False
-    while trainings.capture(due=False, slots=1):
-        assert trainings.sequence < 1000
+    trainings.fill_the_socket()
     trainings.outbox.dump("why")
     wanted = trainings.outbox.pending
     assert trainings.tally.captured == wanted == min(trainings.sequence, KEEP_LAST)
@@ -243,10 +247,7 @@ def test_those_who_wait_do_so_also_for_a_renderer_that_owes_no_answer(
     trainings: Trainings,
 ) -> None:
     """Its socket is full of what is kept, which is never acknowledged."""
-    trainings.ours._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2304)
-    trainings.hears = False
-    while trainings.capture(due=False, slots=1):
-        assert trainings.sequence < 1000
+    trainings.fill_the_socket()
     trainings.hears = True
     listens = threading.Timer(0.3, trainings.listen)
     listens.start()

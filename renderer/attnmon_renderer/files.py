@@ -76,13 +76,16 @@ def anonymous(write: Callable[[IO[bytes]], object]) -> int:
 
 
 def _made(path: Path) -> IO[bytes]:
-    """The file, and its folder; again, if that was removed in between, for being empty."""
+    """The file; made again, if its folder was removed in between, for being empty."""
     try:
-        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        return open(path, "wb", opener=_private)
+        return _made_in_its_folder(path)
     except FileNotFoundError:
-        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        return open(path, "wb", opener=_private)
+        return _made_in_its_folder(path)
+
+
+def _made_in_its_folder(path: Path) -> IO[bytes]:
+    path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    return open(path, "wb", opener=_private)
 
 
 def _private(path: str, flags: int) -> int:

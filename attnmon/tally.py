@@ -29,7 +29,7 @@ class Tally:
     overhead: float = 0.0
 
     def timed(self) -> "_Timed":
-        """Count what happens inside as time that the monitor took from the training."""
+        """Count what happens inside as time that the monitor took from the training, once."""
         return _Timed(self)
 
     def as_message(self, backlog: int) -> Accounts:
@@ -52,13 +52,15 @@ class Tally:
 class _Timed:
     """A class, and not a generator, since it stands around every layer of a capture."""
 
-    __slots__ = ("_started", "_tally")
+    __slots__ = ("_before", "_started", "_tally")
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
 
     def __enter__(self) -> None:
+        self._before = self._tally.hook_seconds
         self._started = time.perf_counter()
 
     def __exit__(self, *error: object) -> None:
-        self._tally.hook_seconds += time.perf_counter() - self._started
+        # From before: what was counted inside, in a block of its own, is in this time as well.
+        self._tally.hook_seconds = self._before + time.perf_counter() - self._started

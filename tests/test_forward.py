@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import LanguageModel, Translator, batch
+from models import CausalAttention, LanguageModel, Translator, batch
 from outputs import check_outputs, history, summary
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -628,6 +628,37 @@ def test_layers_share_a_mask_only_if_it_is_the_same(tmp_path: Path) -> None:
         assert later_keys[0] == 0
         assert later_keys[1] > 1
         assert len(maps) == 2
+
+
+class Scratching(CausalAttention):
+    """Uses the memory of its query again, when the attention is made."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        query = self.projection(hidden)[:, None, :, : hidden.shape[-1]]
+        mixed = nn.functional.scaled_dot_product_attention(query, query, query, is_causal=True)
+        query.zero_()
+        return mixed[:, 0] + query[:, 0]
+
+
+def test_a_query_that_is_changed_after_its_attention_is_shown_as_it_was(tmp_path: Path) -> None:
+    """Where no backward follows, nothing else forbids it."""
+    model = LanguageModel(layers=2)
+    model.blocks[1] = Scratching(1, 32)
+    tokens = batch()
+    with TrainingAttentionMonitor(tmp_path, 1, save_raw_weights=True) as monitor:
+        for step in range(4):
+            model(tokens)
+            monitor.log_attention(model, tokens, step=step)
+    hidden = model.embedding(tokens)
+    hidden = hidden + model.blocks[0](hidden)
+    query = model.blocks[1].projection(hidden)[0, :, :32].detach().double()
+    later = torch.ones(len(query), len(query), dtype=torch.bool).triu(1)
+    expected = (query @ query.mT / 32**0.5).masked_fill(later, -torch.inf).softmax(-1)
+    for step in range(4):
+        written = load_file(tmp_path / f"step_{step}" / RAW)["decoder_layer1_self_attn"]
+        torch.testing.assert_close(written[0].double(), expected, rtol=0, atol=1e-5)
+    ways = [line["metadata"]["seen_in"] for line in history(tmp_path)]
+    assert ways[-1] == "forward", "it is looked at from end to end, and shown as soon as it is told"
 
 
 def test_a_layer_that_is_new_is_in_the_capture_of_its_first_step(

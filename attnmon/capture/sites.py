@@ -5,7 +5,7 @@ alone, and not at what the rest of a forward computes, spares most of that.
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from threading import get_ident
 
 from torch import nn
@@ -41,14 +41,14 @@ class _Look:
         self._tap = tap
         self._module = module
         self._thread = get_ident()
-        self._inside: list[AbstractContextManager[None]] = []
+        self._depth = 0
 
     def begin(self, *_: object) -> None:
         if get_ident() == self._thread:
-            inside = self._tap.inside(self._module)
-            inside.__enter__()
-            self._inside.append(inside)
+            self._tap.step_into(self._module)
+            self._depth += 1
 
     def end(self, *_: object) -> None:
-        if get_ident() == self._thread and self._inside:
-            self._inside.pop().__exit__(None, None, None)
+        if get_ident() == self._thread and self._depth:
+            self._depth -= 1
+            self._tap.step_out()

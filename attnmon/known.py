@@ -104,9 +104,10 @@ class Known:
         """A row for each layer: its role, where it was seen, whether and why not it is captured."""
         return self._choice.coverage(self.sightings, self._roles(), self._refusals.items())
 
-    def runs_compiled(self, model: nn.Module) -> bool:
+    def runs_compiled(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
+        """Whether this model, of these modules, is or holds compiled code."""
         known = self._model() is model
-        return (known and self.compiled) or not run_as_written(modules_in(model))
+        return (known and self.compiled) or not run_as_written(modules)
 
     # Where to look
 

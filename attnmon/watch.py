@@ -9,7 +9,7 @@ again whenever the model makes calls that it did not make then.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -158,7 +158,8 @@ class Watcher:
         if model is None or self._settings.capture == "probe":
             return
         self.known.meet(model)
-        if self.known.runs_compiled(model) or self._had_better_be_probed(model):
+        modules = modules_in(model)
+        if self.known.runs_compiled(model, modules) or self._had_better_be_probed(model, modules):
             return
         forward = self._forward
         tap = ForwardTap(
@@ -174,9 +175,9 @@ class Watcher:
         )
         self._armed = (weakref.ref(model), tap)
 
-    def _had_better_be_probed(self, model: nn.Module) -> bool:
-        free = self._settings.capture == "auto" and self._may_probe(model)
-        return free and has_a_fast_path(modules_in(unwrap(model)))
+    def _had_better_be_probed(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
+        free = self._settings.capture == "auto"
+        return free and has_a_fast_path(modules) and self._may_probe(model)
 
     def disarm(self) -> None:
         self.arm(None)
@@ -225,7 +226,7 @@ class Watcher:
 
     def _say_if_never_seen(self, model: nn.Module) -> None:
         """Neither way is open to a compiled model that may not be probed."""
-        if self.known.runs_compiled(model):
+        if self.known.runs_compiled(model, modules_in(model)):
             self._guard.warn_once("never seen", _never_seen(self._settings.capture))
 
     def _add_recorded(self, taken: Taken) -> None:

@@ -53,7 +53,7 @@ def has_a_fast_path(modules: Sequence[nn.Module]) -> bool:
 
     A frozen `nn.TransformerEncoder` in a model that trains, say: its last bits would be others.
     """
-    return any(isinstance(module, _FAST) and not module.training for module in modules)
+    return any(not module.training and isinstance(module, _FAST) for module in modules)
 
 
 _FAST = (nn.MultiheadAttention, nn.TransformerEncoderLayer)

@@ -69,9 +69,8 @@ class Handover:
     # While training
 
     def draft(self) -> Draft:
-        """Room for a capture; what was acknowledged in the meantime is free again."""
+        """Room for a capture."""
         assert self._outbox is not None
-        self.collect()
         return self._outbox.draft(spare=self.spare)
 
     def capture(self, moment: Moment, take: Callable[[], Taken]) -> bool:
@@ -86,6 +85,7 @@ class Handover:
         self.tally.captured += 1
         try:
             with self._counted(moment), take() as taken:
+                self.collect()
                 if not taken.draft.attentions:
                     self.tally.captured -= 1  # there was nothing to see, and that was said
                 else:
@@ -103,6 +103,7 @@ class Handover:
         _require_possible(moment.step)
         self.tally.last_step = moment.step
         with self._reckoning.uncounted(moment), take() as taken:
+            self.collect()
             seen = bool(taken.draft.attentions)
             if seen:
                 self._pass_on(self._outbox, moment, taken)

@@ -194,6 +194,8 @@ class Outbox:
                 for descriptor in packet.descriptors:
                     descriptors.close(descriptor)
                 self._acknowledge(packet.data)
+                if not self._pending:
+                    break  # nothing more is to be expected
         except ChannelClosed:
             self._give_up()
         return not self.lost
@@ -231,18 +233,24 @@ class Outbox:
     def _await_news(self) -> None:
         self._channel.wait(AGAIN_SECONDS)
         self.collect()
+        self._require_renderer()
+
+    def _require_renderer(self) -> None:
         if self.lost:
-            raise ChannelClosed("the renderer is gone")
+            raise ChannelClosed("the renderer is gone, or is another process's")
 
     def lend(self, nbytes: int, *, spare: bool = False) -> Slots:
         """A run of slots for so many bytes; what is kept makes room for it, the oldest first.
 
         Raises `RingFull`, `TooLarge`.
         """
-        if self.lost:
-            raise ChannelClosed("the renderer is gone, or is another process's")
         count = -(-max(nbytes, 1) // SLOT_BYTES)
+        self._require_renderer()
+        if (slots := self._pool.lend(count)) is not None:
+            return slots
+        self.collect()  # what was drawn in the meantime is free again
         while (slots := self._pool.lend(count)) is None:
+            self._require_renderer()
             if self._let_go_one(count):
                 continue
             if spare:

@@ -18,7 +18,7 @@ from attnmon.link.schema import LIMIT
 
 _SEND_BUFFER = 1 << 20
 _FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)  # a script may have SIGPIPE kill
-_DESCRIPTORS = 4
+_ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 _LENGTH = struct.Struct("!I")
 
@@ -43,6 +43,7 @@ class Channel:
         self._incoming = b""
         self._arrived: tuple[int, ...] = ()
         self._outgoing = b""
+        self._room = memoryview(bytearray(LIMIT + 1))
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
@@ -112,8 +113,8 @@ class Channel:
     def _receive_packet(self) -> Packet | None:
         for _ in range(2):
             try:
-                data, ancillary, _, _ = self._socket.recvmsg(
-                    LIMIT + 1, socket.CMSG_SPACE(_DESCRIPTORS * 4), socket.MSG_DONTWAIT
+                size, ancillary, _, _ = self._socket.recvmsg_into(
+                    [self._room], _ROOM_FOR_DESCRIPTORS, socket.MSG_DONTWAIT
                 )
             except ConnectionResetError:
                 continue  # said once, before the messages that are still queued
@@ -121,9 +122,9 @@ class Channel:
                 if error.errno in _BUSY:
                     return None
                 raise ChannelClosed(str(error)) from error
-            if not data:
+            if not size:
                 break
-            return Packet(data, _descriptors_in(ancillary))
+            return Packet(bytes(self._room[:size]), _descriptors_in(ancillary))
         raise ChannelClosed("the other side has closed")
 
     def _send_in_stream(self, data: bytes, descriptors: Sequence[int]) -> bool:

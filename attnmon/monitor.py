@@ -27,6 +27,8 @@ from attnmon.tokens import Tokens
 from attnmon.values import whole
 from attnmon.watch import Watcher
 
+NO_STEPS = range(0)
+
 
 class AttentionMonitor:
     """What both monitors do; they differ in what they ask the renderer for."""
@@ -44,8 +46,9 @@ class AttentionMonitor:
         self._flight_recorder = FlightRecorder(chosen, self._handover, self._watcher)
         self._attached: nn.Module | None = None
         self._enabled = True
-        self._is_calm = False
-        """Nothing is to be done at a step, unless it or the next is due."""
+        self._quiet = NO_STEPS
+        """At these steps nothing is to be done, as long as the epoch stays what it is."""
+        self._epoch: int | None = None
 
     def log_attention(
         self,
@@ -71,7 +74,8 @@ class AttentionMonitor:
         if step is None:
             step = tally.steps
         tally.steps += 1
-        if self._is_calm and type(step) is int and self._schedule.passes(step, epoch):
+        if type(step) is int and step in self._quiet and epoch is self._epoch:
+            self._schedule.pass_over(step)
             return
         if not self._enabled:
             return
@@ -89,11 +93,7 @@ class AttentionMonitor:
                 self._look_at(moment, model, enc, dec)
             self._watcher.recorded.forget()
             self._look_on(self._attached or model)
-            self._is_calm = not (
-                self._watcher.armed
-                or self._flight_recorder.on
-                or self._handover.has_copies_under_way
-            )
+            self._epoch, self._quiet = epoch, self._quiet_steps()
 
     def record(
         self,
@@ -121,7 +121,7 @@ class AttentionMonitor:
                 name, weights=weights, query=query, key=key, mask=mask, scale=scale, causal=causal
             )
             self._watcher.recorded.add(seen, role)
-            self._is_calm = False
+            self._quiet = NO_STEPS
 
     def attach(self, model: nn.Module) -> None:
         """Look on at the model's own forwards from the next one on, instead of an extra one.
@@ -129,7 +129,7 @@ class AttentionMonitor:
         For models that an extra forward would disturb: sharded ones, and ones with a memory. Then
         `log_attention(model, step=…, loss=…)` publishes what that step's own forward showed.
         """
-        self._is_calm = False
+        self._quiet = NO_STEPS
         with self._guard:
             self._attached = model
             if self.enabled:
@@ -137,7 +137,7 @@ class AttentionMonitor:
 
     def detach(self) -> None:
         """Let go of the model: nothing of the monitor stays on it."""
-        self._is_calm = False
+        self._quiet = NO_STEPS
         with self._guard:
             self._attached = None
             self._watcher.forget()
@@ -149,7 +149,7 @@ class AttentionMonitor:
         `log_attention` with the same step publishes it, with its loss. `inputs`, the batch or the
         model's inputs, tell how many samples there are.
         """
-        self._is_calm = False
+        self._quiet = NO_STEPS
         due = self.enabled and self._schedule.would_be_due(step, epoch)
         with ExitStack() as block:
             if due or (self.enabled and self._flight_recorder.on):
@@ -161,6 +161,7 @@ class AttentionMonitor:
 
     def capture_next(self) -> None:
         """Make the next logged step due, whatever its number."""
+        self._quiet = NO_STEPS
         self._schedule.postpone("step")
         self._handover.spare = False
         if self.enabled:
@@ -185,11 +186,11 @@ class AttentionMonitor:
     def enable(self) -> None:
         """Capture again."""
         self._enabled = True
-        self._is_calm = False
+        self._quiet = NO_STEPS
 
     def disable(self) -> None:
         """Capture nothing until `enable`; calls cost next to nothing."""
-        self._enabled = self._is_calm = False
+        self._enabled, self._quiet = False, NO_STEPS
         self._watcher.forget()
 
     @property
@@ -204,7 +205,7 @@ class AttentionMonitor:
         is "pending", and the renderer goes on with it by itself. Afterwards
         captured == rendered + dropped + failed + pending.
         """
-        self._enabled = self._is_calm = False
+        self._enabled, self._quiet = False, NO_STEPS
         self.detach()
         return self._handover.close(timeout)
 
@@ -229,6 +230,12 @@ class AttentionMonitor:
             if reason := reasons.of_error(error):
                 self._handover.dump(reason)
         self.close()
+
+    def _quiet_steps(self) -> range:
+        busy = self._watcher.armed or self._flight_recorder.on
+        if busy or self._handover.has_copies_under_way:
+            return NO_STEPS
+        return self._schedule.quiet()
 
     def _look_at(self, moment: Moment, model: nn.Module | None, enc: Any, dec: Any) -> None:
         self._handover.spare = moment.kept

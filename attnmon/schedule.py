@@ -16,7 +16,8 @@ class Schedule:
         self._epochs_to_come = set(epochs)
         self._overdue: Due | None = None
         self._last: int | None = None
-        self._stride = 1
+        self._stride = 0
+        """From one logged step to the next; 0 as long as that is not known."""
 
     def due(self, step: int, epoch: int | None) -> Due | None:
         """Why this step is due, if it is; an epoch is due once.
@@ -35,24 +36,26 @@ class Schedule:
             return overdue
         return None if step % self.interval else "step"
 
-    def passes(self, step: int, epoch: int | None) -> bool:
-        """Whether neither this step is due nor the next will be; then it is noted, and that is all.
+    def quiet(self) -> range:
+        """The steps from here on for which nothing need be done, if they go on as they went.
 
-        What most steps are asked, in place of `due` and `next_is_due`.
+        Neither they nor the next after them are due; an epoch is a surprise. What is passed over
+        is to be told to `pass_over`, and that is all that most steps cost.
         """
-        if self._last is None or self._overdue is not None or epoch in self._epochs_to_come:
-            return False
-        stride = step - self._last
-        if step % self.interval == 0 or (step + stride) % self.interval == 0:
-            return False
-        self._last, self._stride = step, stride
-        return True
+        if self._last is None or self._overdue is not None or self._stride < 1:
+            return range(0)
+        next_due = (self._last // self.interval + 1) * self.interval
+        return range(self._last + 1, next_due - self._stride)
+
+    def pass_over(self, step: int) -> None:
+        """This step was quiet."""
+        self._last = step
 
     def next_is_due(self) -> bool:
         """Whether the next step will be, if steps go on as they went. An epoch is a surprise."""
         if self._last is None or self._overdue is not None:
             return True
-        return (self._last + self._stride) % self.interval == 0
+        return (self._last + (self._stride or 1)) % self.interval == 0
 
     def would_be_due(self, step: int, epoch: int | None = None) -> bool:
         """Whether this step will be, as far as is known before it is logged."""

@@ -28,22 +28,42 @@ def test_a_step_that_is_due_for_both_is_the_epochs() -> None:
     assert schedule.due(600, epoch=1) == "step"
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_what_passes_is_what_neither_is_due_nor_has_a_due_step_next(seed: int) -> None:
+def logged(schedule: Schedule, step: int) -> tuple[bool, str | None]:
+    """As the monitor asks: whether the step is passed over, and why it is due."""
+    if step in schedule.quiet():
+        schedule.pass_over(step)
+        return True, None
+    return False, schedule.due(step, None)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5, 7])
+@pytest.mark.parametrize("interval", [1, 2, 3, 10, 50])
+def test_what_is_passed_over_is_what_neither_is_due_nor_has_a_due_step_next(
+    interval: int, stride: int
+) -> None:
     """The short way says the same as the long one, and leaves the schedule as that does."""
+    long, short = Schedule(interval, ()), Schedule(interval, ())
+    passed_over = 0
+    for step in range(3, 400, stride):
+        due = long.due(step, None)
+        passed, short_due = logged(short, step)
+        assert not passed or not long.next_is_due(), "the next step is to be prepared for"
+        assert short_due == due
+        assert short.next_is_due() == long.next_is_due()
+        passed_over += passed
+    few = interval if stride == 1 else interval * stride
+    assert passed_over >= 400 // stride * (1 - 2 * stride / interval) - few
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_due_step_is_passed_over_however_steps_go(seed: int) -> None:
     chance = random.Random(seed)
-    long = Schedule(chance.choice([1, 2, 3, 10]), [2])
-    short = Schedule(long.interval, [2])
+    long = Schedule(chance.choice([1, 2, 3, 10]), ())
+    short = Schedule(long.interval, ())
     step = 0
     for _ in range(300):
         step += chance.choice([1, 1, 1, 1, 2, 5, -3])
-        epoch = chance.choice([None, 1, 1, 1, 2])
         if chance.random() < 0.02:
             long.postpone("step")
             short.postpone("step")
-        due = long.due(step, epoch)
-        nothing = due is None and not long.next_is_due()
-        passed = short.passes(step, epoch)
-        assert not passed or nothing, "a due step would be missed"
-        assert passed or short.due(step, epoch) == due
-        assert short.next_is_due() == long.next_is_due()
+        assert logged(short, step)[1] == long.due(step, None)

@@ -54,11 +54,17 @@ class Row:
 
     def accounted(self) -> float:
         """1 + the time inside our calls over that of the steps they belong to."""
-        ours = self.arms["attnmon"].blocks
-        idle = median([seconds for block in ours for seconds in block.idle_calls] or [0])
-        spent = sum(block.hook_seconds for block in ours)
-        each = spent / self.captures / self.configuration.every + idle
+        spent = sum(block.hook_seconds for block in self.arms["attnmon"].blocks)
+        each = spent / self.captures / self.configuration.every + self._idle_seconds()
         return 1 + each / self.step_seconds
+
+    def _idle_seconds(self) -> float:
+        """Of a call with nothing to do, beyond what it takes to time a call that does nothing."""
+        ours, none = (
+            median([call for block in self.arms[name].blocks for call in block.idle_calls] or [0])
+            for name in ("attnmon", "none")
+        )
+        return max(0.0, ours - none)
 
     def stepwise(self) -> float:
         """As `accounted`, by how much longer the due step and the one before it are than others."""

@@ -1,4 +1,4 @@
-"""Calls that are told at the end of the forward: which may wait, and that waiting changes nothing."""
+"""Calls that are told when the forward is over: which may wait, and that it changes nothing."""
 
 from collections.abc import Callable
 from typing import Any

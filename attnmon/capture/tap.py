@@ -7,7 +7,7 @@ nothing at any other time.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from types import FunctionType
 from typing import Any
 
@@ -130,15 +130,16 @@ class Tap(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if torch._C._current_graph_task_id() != -1:
-            return func(*args, **kwargs)
-        if func is F.multi_head_attention_forward and _CAN_ENTER and _PLAIN.issuperset(types):
-            return self._enter(args, kwargs)
         try:
-            adapter, operation = adapter_of(func), operation_of(func)
+            meaning = _meaning(func)
         except Exception as error:
             self._on_error(error)
+            meaning = None
+        if meaning is None or torch._C._current_graph_task_id() != -1:
             return func(*args, **kwargs)
+        adapter, operation = meaning
+        if func is F.multi_head_attention_forward and _CAN_ENTER and _PLAIN.issuperset(types):
+            return self._enter(args, kwargs)
         if operation is not None and self._handwritten:
             return self._follow(operation, func, args, kwargs)
         if adapter is not None:
@@ -238,6 +239,13 @@ class Tap(TorchFunctionMode):
                 ours(*arguments)
         except Exception as error:
             self._on_error(error)
+
+
+@cache
+def _meaning(function: Callable[..., Any]) -> tuple[Adapter | None, Operation | None] | None:
+    """What this function is to attention; None for most, of which a forward calls hundreds."""
+    adapter, operation = adapter_of(function), operation_of(function)
+    return None if adapter is None and operation is None else (adapter, operation)
 
 
 def _needs_weights(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

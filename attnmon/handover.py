@@ -28,6 +28,9 @@ from attnmon.tally import Tally
 
 logger = logging.getLogger("attnmon")
 
+CLOSED = "it is closed"
+"""Why a monitor is off that was on to its end."""
+
 
 class Handover:
     """Owns the renderer, the ring and the accounts. Construction waits for nothing."""
@@ -231,7 +234,7 @@ class Handover:
             self.guard.warn_once("close", f"attnmon did not close in order: {describe(error)}")
         finally:  # also after Ctrl-C, which must not have to wait for us
             self._let_go()
-            self.guard.off = self.guard.off or "it is closed"
+            self.guard.off = self.guard.off or CLOSED
         return self.accounts()
 
     def _finish(self, deadline: float) -> None:

@@ -17,7 +17,7 @@ from attnmon import reasons, settings
 from attnmon.budget import Budget
 from attnmon.capture import given, tensors_in
 from attnmon.flight_recorder import FlightRecorder
-from attnmon.handover import Handover
+from attnmon.handover import CLOSED, Handover
 from attnmon.moment import Moment
 from attnmon.places import Coverage
 from attnmon.schedule import Schedule
@@ -78,6 +78,7 @@ class AttentionMonitor:
             self._schedule.pass_over(step)
             return
         if not self._enabled:
+            self._say_if_closed()
             return
         if self._guard.off:
             self._watcher.forget()  # or every forward would be looked at to the end of the run
@@ -230,6 +231,10 @@ class AttentionMonitor:
             if reason := reasons.of_error(error):
                 self._handover.dump(reason)
         self.close()
+
+    def _say_if_closed(self) -> None:
+        if self._guard.off == CLOSED:
+            self._guard.warn_once("closed", "a step was logged after close(): nothing is captured.")
 
     def _quiet_steps(self) -> range:
         busy = self._watcher.armed or self._flight_recorder.on

@@ -82,6 +82,11 @@ def test_status_tells_of_a_run_that_goes_on(
     assert "none of the renderer's processes is alive" in capsys.readouterr().out
 
 
+def test_a_run_that_ended_before_a_step_was_due_is_no_trouble(run: Path) -> None:
+    changed(run, captured=0, steps=99, interval=100)
+    assert main(["status", str(run)]) == 0
+
+
 def test_status_does_not_judge_processes_of_another_machine(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +100,7 @@ def test_status_does_not_judge_processes_of_another_machine(
     [
         ({"state": "trainer lost"}, "ended without closing the monitor"),
         ({"failed": 3, "errors": ["capture 1: disk full"]}, "3 captures failed"),
+        ({"captured": 0, "steps": 200, "interval": 100}, "200 steps were logged and none was"),
     ],
 )
 def test_status_exits_with_1_when_something_went_wrong(

@@ -386,6 +386,23 @@ def test_closing_again_returns_the_same_accounts_and_logs_one_line(
     assert str(tmp_path) in line
 
 
+def test_a_step_that_is_logged_after_the_end_is_pointed_out_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TrainingAttentionMonitor(tmp_path) as monitor:
+        pass
+    for step in range(3):
+        monitor.log_attention(LanguageModel(), batch(), step=step)
+    assert [r.getMessage() for r in caplog.records] == [
+        "a step was logged after close(): nothing is captured."
+    ]
+    monkeypatch.setenv("ATTNMON_DISABLE", "1")
+    with TrainingAttentionMonitor(tmp_path) as monitor:
+        pass
+    monitor.log_attention(LanguageModel(), batch(), step=0)
+    assert len(caplog.records) == 1, "who has it switched off wants to hear nothing"
+
+
 def test_the_summary_is_kept_while_the_run_goes_on(tmp_path: Path) -> None:
     import time
 

@@ -1,7 +1,7 @@
 """Say what a run is doing now, from the files it writes.
 
-The exit code is 0 when all is well, 1 when the training process or the renderer was lost or a
-capture failed, 2 when there is no run in the directory.
+The exit code is 0 when all is well, 1 when the training process or the renderer was lost, a
+capture failed or none was made, 2 when there is no run in the directory.
 """
 
 import argparse
@@ -51,6 +51,9 @@ def troubles(found: Run) -> list[str]:
         said.append(f"the state is {found.state!r}, but none of the renderer's processes is alive")
     if _count(found, "failed"):
         said.append(f"{_count(found, 'failed')} captures failed")
+    steps = _count(found, "steps")
+    if found.has_ended and not _count(found, "captured") and steps > _count(found, "interval") > 0:
+        said.append(f"{steps} steps were logged and none was captured; the training's log says why")
     return said
 
 

@@ -118,5 +118,4 @@ def test_of_modules_inside_each_other_each_tells_its_own_once() -> None:
     tap = Tap(module_names(model), told.append, pytest.fail)
     with looked_into(tap, [model[0], model[0].inner]):
         model(torch.randn(1, 3, 8))
-    tap.finish()
     assert [(seen.name, seen.call) for seen in told] == [("0.inner", 0), ("0", 0)]

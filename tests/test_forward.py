@@ -1,5 +1,6 @@
 """Looking on at the model's own forward: the right one, once, and nothing left on the model."""
 
+import contextlib
 import copy
 import io
 import threading
@@ -331,6 +332,63 @@ def test_an_error_in_the_users_forward_is_the_users_and_leaves_nothing_behind(
             raise ZeroDivisionError
         assert torch.overrides._len_torch_function_stack() == modes
     assert summary(tmp_path)["rendered"] == 1
+
+
+class Interrupted(nn.Module):
+    """Ctrl-C, or `sys.exit`, arrives in the middle of an attention layer."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+        self.by: BaseException | None = None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        mixed: Tensor = self.attention(hidden)
+        if self.by is not None:
+            raise self.by
+        return mixed
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(2)], ids=repr)
+def test_after_a_forward_that_was_cut_short_the_next_one_is_looked_at_again(
+    error: BaseException, tmp_path: Path
+) -> None:
+    """Of an end that is no `Exception` no hook of torch's tells."""
+    model = LanguageModel()
+    model.blocks[1] = middle = Interrupted(model.blocks[1])
+    with TrainingAttentionMonitor(tmp_path, 1, capture="auto") as monitor:
+        for step in range(6):
+            middle.by = error if step == 3 else None
+            tokens = batch(seed=step)
+            with pytest.raises(type(error)) if step == 3 else contextlib.nullcontext():
+                step_of(model, tokens)
+            if step != 3:
+                monitor.log_attention(model, tokens, step=step)
+        monitor.detach()
+        assert not torch.overrides._get_current_function_mode_stack()
+        assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
+    ways = {line["metadata"]["step"]: line["metadata"]["seen_in"] for line in history(tmp_path)}
+    assert ways == {0: "probe", 1: "forward", 2: "forward", 4: "forward", 5: "forward"}
+
+
+class Recursive(LanguageModel):
+    """Calls itself once, on half of the tokens."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        whole = super().forward(tokens)
+        half = tokens.shape[1] // 2
+        return whole if half < 5 else whole + self(tokens[:, :half]).mean()
+
+
+def test_a_model_that_calls_itself_is_looked_at_to_its_own_end(tmp_path: Path) -> None:
+    model = Recursive()
+    with TrainingAttentionMonitor(tmp_path, 1, layers_to_visualize="all") as monitor:
+        for step in range(4):
+            tokens = batch(length=11, seed=step)
+            step_of(model, tokens)
+            monitor.log_attention(model, tokens, step=step)
+    found = [(len(line["decoder"]), line["metadata"]["seen_in"]) for line in history(tmp_path)]
+    assert found == [(4, "probe")] + [(4, "forward")] * 3
 
 
 def test_where_no_extra_forward_may_be_made_a_missed_step_is_made_up_for(tmp_path: Path) -> None:

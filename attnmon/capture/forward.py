@@ -4,10 +4,12 @@ Hooks stand on the model only from the moment a forward is wanted until it is no
 not follow the model elsewhere: in a copy, or in a file, there is a stand-in that does nothing.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from threading import get_ident
+from types import FrameType
 from typing import Any
 
 import torch
@@ -70,14 +72,16 @@ class ForwardTap:
         )
 
     def remove(self) -> None:
-        """Look on no more; also at a forward that Ctrl-C has cut short, whose end no hook tells."""
+        """Look on no more; also at a forward that was cut short."""
         for handle in self._handles:
             handle.remove()
-        self._looking.close()
+        self._abandon()
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         if self._threads.setdefault("looked at", get_ident()) != get_ident():  # atomic
             return
+        if self._depth and not _is_inside_its_own(module):
+            self._abandon()
         self._depth += 1
         if self._depth > 1 or not torch.is_grad_enabled():
             return  # its own inner call, or a validation between two steps
@@ -87,6 +91,11 @@ class ForwardTap:
                 self._look(module)
         except Exception as error:
             self._on_error(error)
+
+    def _abandon(self) -> None:
+        """The forward before was cut short by Ctrl-C, whose end no hook tells."""
+        self._looking.close()
+        self._tap, self._depth = None, 0
 
     def _look(self, module: nn.Module) -> None:
         names, sites = self._where(module)
@@ -114,6 +123,17 @@ class ForwardTap:
             self._looking.close()
             tap.finish()
             self._after(well)
+
+
+def _is_inside_its_own(module: nn.Module) -> bool:
+    """Whether this call of the module is made in another one of it, which is still running."""
+    calls = 0
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is module:
+            calls += 1
+        frame = frame.f_back
+    return calls > 1
 
 
 def is_sharded(model: nn.Module) -> bool:

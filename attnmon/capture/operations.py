@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import cache
 from typing import Any
 
 
@@ -38,6 +39,7 @@ _NAMES = {
 _OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 
 
+@cache
 def operation_of(function: Callable[..., Any]) -> Operation | None:
     """The kind, or None for a function that carries no attention map from its inputs on."""
     return _OPERATIONS.get(plain_name(function))

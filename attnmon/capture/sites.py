@@ -5,7 +5,7 @@ alone, and not at what the rest of a forward computes, spares most of that.
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import get_ident
 
 from torch import nn
@@ -41,14 +41,14 @@ class _Look:
         self._tap = tap
         self._module = module
         self._thread = get_ident()
-        self._depth = 0
+        self._inside: list[AbstractContextManager[None]] = []
 
     def begin(self, *_: object) -> None:
         if get_ident() == self._thread:
-            self._tap.step_into(self._module)
-            self._depth += 1
+            inside = self._tap.inside(self._module)
+            inside.__enter__()
+            self._inside.append(inside)
 
     def end(self, *_: object) -> None:
-        if get_ident() == self._thread and self._depth:
-            self._depth -= 1
-            self._tap.step_out()
+        if get_ident() == self._thread and self._inside:
+            self._inside.pop().__exit__(None, None, None)

@@ -5,9 +5,9 @@ nothing at any other time.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -24,7 +24,6 @@ from attnmon.capture.naming import calling_module, heads_of
 from attnmon.capture.observation import Observation
 from attnmon.capture.operations import Operation, operation_of
 from attnmon.capture.provenance import Provenance
-from attnmon.capture.waiting import Call, Caller, Waiting
 
 Receive = Callable[[Observation], None]
 OnError = Callable[[Exception], None]
@@ -57,10 +56,7 @@ def ignore_refusal(name: str, why: str) -> None:
 
 
 class Tap(TorchFunctionMode):
-    """Tells `receive` each attention call made in its scope, from inside the call.
-
-    Where single modules are looked into, those calls wait for `finish` of which `Waiting` knows
-    that they may.
+    """Tells `receive` each attention call made in its scope, at once, from inside the call.
 
     names: modules' names by id (`module_names`). Our own exceptions, those of `receive` included,
     go to `on_error`; the model's pass through. What activation checkpointing computes again during
@@ -89,8 +85,7 @@ class Tap(TorchFunctionMode):
         self._heads: list[int] = []
         self._handwritten = handwritten
         self._provenance = Provenance()
-        self._sites: list[nn.Module] = []
-        self._waiting = Waiting()
+        self._site: nn.Module | None = None
         self._unused: list[str | None] = []
         """For each softmax over scores, its module, until its weights are used."""
 
@@ -100,23 +95,24 @@ class Tap(TorchFunctionMode):
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
-        if not self._heads and not self._sites and exception[0] is None:
+        if not self._heads and self._site is None and exception[0] is None:
             self.finish()
 
-    def step_into(self, module: nn.Module) -> None:
-        """From here to `step_out` a forward is this module's. To be closed with `finish`."""
-        if not self._sites:
-            self.__enter__()
-        self._sites.append(module)
-
-    def step_out(self) -> None:
-        if len(self._sites) == 1:
-            self.__exit__(None, None, None)
-        self._sites.pop()
+    @contextmanager
+    def inside(self, module: nn.Module) -> Iterator[None]:
+        """The part of a forward that is this module's. To be closed with `finish`."""
+        outer, self._site = self._site, module
+        try:
+            if outer is None:
+                with self:
+                    yield
+            else:
+                yield
+        finally:
+            self._site = outer
 
     def finish(self) -> None:
-        """The forward is over: tell what waited, and say which weights were in no product."""
-        self._guard(self._tell_what_waited)
+        """The forward is over: say which weights were in no product."""
         for name in self._unused:
             if name is not None:
                 self._guard(self._refused, name, _UNUSED)
@@ -130,16 +126,15 @@ class Tap(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        try:
-            meaning = _meaning(func)
-        except Exception as error:
-            self._on_error(error)
-            meaning = None
-        if meaning is None or torch._C._current_graph_task_id() != -1:
+        if torch._C._current_graph_task_id() != -1:
             return func(*args, **kwargs)
-        adapter, operation = meaning
         if func is F.multi_head_attention_forward and _CAN_ENTER and _PLAIN.issuperset(types):
             return self._enter(args, kwargs)
+        try:
+            adapter, operation = adapter_of(func), operation_of(func)
+        except Exception as error:
+            self._on_error(error)
+            return func(*args, **kwargs)
         if operation is not None and self._handwritten:
             return self._follow(operation, func, args, kwargs)
         if adapter is not None:
@@ -167,9 +162,7 @@ class Tap(TorchFunctionMode):
         self, adapter: Adapter, kernel: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         result = kernel(*args, **kwargs)
-        call = Call(adapter, kernel, result, args, kwargs)
-        if not (self._sites and self._waits(call)):
-            self._guard(self._tell_kernel, call)
+        self._guard(self._tell_kernel, adapter, result, args, kwargs)
         return result
 
     def _follow(
@@ -187,40 +180,21 @@ class Tap(TorchFunctionMode):
                 self._guard(self._tell_handwritten, weighting)
         return result
 
-    def _tell_kernel(self, call: Call) -> None:
-        self._tell_what_waited()
-        self._adapt(call, *self._caller())
-
-    def _waits(self, call: Call) -> bool:
+    def _tell_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
+        place = self._place()
         try:
-            with self._timed():
-                return self._waiting.takes(call, self._caller())
-        except Exception as error:
-            self._on_error(error)
-            return True
-
-    def _tell_what_waited(self) -> None:
-        for call, caller in self._waiting.take():
-            self._adapt(call, *caller)
-
-    def _adapt(self, call: Call, name: str, heads: int | None) -> None:
-        place = Place(name, self._calls[name], heads)
-        try:
-            observation = call.adapter(place, call.result, *call.args, **call.kwargs)
+            observation = adapter(place, result, *args, **kwargs)
         except (Refused, LayoutError) as reason:
-            self._refused(name, str(reason))
+            self._refused(place.name, str(reason))
         else:
             self._tell(observation)
 
     def _tell_handwritten(self, weighting: Weighting | None) -> None:
-        name, heads = self._caller()
+        place = self._place()
         if len(self._unused) < self._provenance.softmaxes:
-            self._unused.append(name)
-        if weighting is None:
-            return
-        self._tell_what_waited()
-        observation = weighting.observed(Place(name, self._calls[name], heads))
-        if observation is not None:
+            self._unused.append(place.name)
+        observation = None if weighting is None else weighting.observed(place)
+        if weighting is not None and observation is not None:
             self._unused[weighting.number] = None
             self._tell(observation)
 
@@ -228,10 +202,11 @@ class Tap(TorchFunctionMode):
         self._calls[observation.name] += 1
         self._receive(observation)
 
-    def _caller(self) -> Caller:
-        module = self._sites[-1] if self._sites else calling_module(self._names)
+    def _place(self) -> Place:
+        module = self._site or calling_module(self._names)
         name = self._names.get(id(module), "")
-        return name, self._heads[-1] if self._heads else heads_of(module)
+        heads = self._heads[-1] if self._heads else heads_of(module)
+        return Place(name, self._calls[name], heads)
 
     def _guard(self, ours: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -239,13 +214,6 @@ class Tap(TorchFunctionMode):
                 ours(*arguments)
         except Exception as error:
             self._on_error(error)
-
-
-@cache
-def _meaning(function: Callable[..., Any]) -> tuple[Adapter | None, Operation | None] | None:
-    """What this function is to attention; None for most, of which a forward calls hundreds."""
-    adapter, operation = adapter_of(function), operation_of(function)
-    return None if adapter is None and operation is None else (adapter, operation)
 
 
 def _needs_weights(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

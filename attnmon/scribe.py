@@ -17,9 +17,10 @@ from attnmon.places import Place
 from attnmon.reduce import RingWriter, aligned, choose_heads, choose_mask, compact_mask
 from attnmon.tokens import read_tokens
 
-CHECK_EVERY = 17
-"""Of so many layers that look as they did before, one is checked against its own output. A prime
-number: with 16, and 8 layers, it would be the same one each time."""
+CHECK_EVERY = 101
+"""Of so many layers that look as they did before, one is checked against its own output, which
+takes as long as to copy five. A prime number: with 100, and 10 layers, it would always be the
+same."""
 FORMS = 1024
 
 

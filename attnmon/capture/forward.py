@@ -94,8 +94,11 @@ class ForwardTap:
 
     def _abandon(self) -> None:
         """The forward before was cut short by Ctrl-C, whose end no hook tells."""
-        self._looking.close()
         self._tap, self._depth = None, 0
+        try:
+            self._looking.close()
+        except Exception as error:
+            self._on_error(error)
 
     def _look(self, module: nn.Module) -> None:
         names, sites = self._where(module)

@@ -132,7 +132,7 @@ class _Patches:
         for owner, names in _TRAINERS_CALLS.items():
             for name in names:
                 self._patch(importlib.import_module(owner), name)
-        for name in ("sendmsg", "recvmsg", "setsockopt", "shutdown"):
+        for name in ("sendmsg", "recvmsg_into", "setsockopt", "shutdown"):
             self._patch(socket.socket, name)
 
     def _patch(self, owner: Any, name: str) -> None:

@@ -146,5 +146,5 @@ def test_the_nth_call_to_the_system_fails_for_every_n(
         failed.append(calls.failed[0])
         assert nth < 100, f"there is no end of calls: {failed}"
     assert accounts["rendered"] == 3
-    assert {"memfd_create", "mmap", "_fork_exec", "sendmsg", "recvmsg"} <= set(failed)
+    assert {"memfd_create", "mmap", "_fork_exec", "sendmsg", "recvmsg_into"} <= set(failed)
     wait_for(launch.none_is_finishing, "a renderer does not end")

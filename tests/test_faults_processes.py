@@ -88,6 +88,7 @@ instead({role!r}, die)
     with TrainingAttentionMonitor(tmp_path / "out", 1, max_workers=1) as monitor:
         log(monitor, 0, 1, 2)
         wait_for(lambda: monitor._handover.collect() or monitor._tally.failed == 3, "not failed")
+    wait_for_the_end(tmp_path / "out")  # on a busy machine `close` may give up before
     check_outputs(tmp_path / "out")
     assert summary(tmp_path / "out")["failed"] == 3
     assert f"the {role}" in summary(tmp_path / "out")["errors"][0]

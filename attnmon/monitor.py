@@ -20,14 +20,12 @@ from attnmon.flight_recorder import FlightRecorder
 from attnmon.handover import CLOSED, Handover
 from attnmon.moment import Moment
 from attnmon.places import Coverage
-from attnmon.schedule import Schedule
+from attnmon.schedule import NO_STEPS, Schedule
 from attnmon.settings import DEFAULT_EPOCHS, Heads, Layers, Options, Settings
 from attnmon.tally import Tally
 from attnmon.tokens import Tokens
 from attnmon.values import whole
 from attnmon.watch import Watcher
-
-NO_STEPS = range(0)
 
 
 class AttentionMonitor:

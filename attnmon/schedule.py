@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 Due = Literal["step", "epoch"]
+NO_STEPS = range(0)
 
 
 class Schedule:
@@ -43,7 +44,7 @@ class Schedule:
         is to be told to `pass_over`, and that is all that most steps cost.
         """
         if self._last is None or self._overdue is not None or self._stride < 1:
-            return range(0)
+            return NO_STEPS
         next_due = (self._last // self.interval + 1) * self.interval
         return range(self._last + 1, next_due - self._stride)
 

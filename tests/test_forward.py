@@ -716,7 +716,7 @@ def test_a_query_that_is_changed_after_its_attention_is_shown_as_it_was(tmp_path
         written = load_file(tmp_path / f"step_{step}" / RAW)["decoder_layer1_self_attn"]
         torch.testing.assert_close(written[0].double(), expected, rtol=0, atol=1e-5)
     ways = [line["metadata"]["seen_in"] for line in history(tmp_path)]
-    assert ways[-1] == "forward", "it is looked at from end to end, and shown as soon as it is told"
+    assert ways[-1] == "forward", "it is copied inside the call"
 
 
 def test_a_layer_that_is_new_is_in_the_capture_of_its_first_step(

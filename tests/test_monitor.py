@@ -386,6 +386,14 @@ def test_closing_again_returns_the_same_accounts_and_logs_one_line(
     assert str(tmp_path) in line
 
 
+def test_a_chosen_epoch_that_begins_among_steps_that_are_passed_over_is_captured(
+    tmp_path: Path,
+) -> None:
+    with TrainingAttentionMonitor(tmp_path, 100, save_on_epochs=[1]) as monitor:
+        train(monitor, Translator(), 31, epoch_length=10)
+    assert [line["metadata"]["step"] for line in history(tmp_path)] == [0, 10]
+
+
 def test_a_step_that_is_logged_after_the_end_is_pointed_out_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

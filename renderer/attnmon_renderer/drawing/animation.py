@@ -6,7 +6,6 @@ many, every second one goes. Pure: from bytes to bytes.
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -106,8 +105,8 @@ def _chunks(animation: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at < len(animation):
         length = int.from_bytes(animation[at : at + 4], "big")
         kind, data = animation[at + 4 : at + 8], animation[at + 8 : at + 8 + length]
-        checksum = animation[at + 8 + length : at + 12 + length]
-        if int.from_bytes(checksum, "big") != zlib.crc32(data, zlib.crc32(kind)):
+        check = animation[at + 8 + length : at + 12 + length]
+        if int.from_bytes(check, "big") != png.checksum(kind, data):
             raise ValueError("the animation is damaged or not complete: begin a new one")
         yield kind, data
         at += 12 + length

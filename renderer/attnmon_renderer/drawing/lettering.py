@@ -2,7 +2,8 @@
 
 A line is set from pieces: every digit is one, and so is every run of other characters. Captions of
 successive steps differ in their digits only, so almost every line is put together from pieces
-already drawn, and comes out as matplotlib would draw it whole.
+already drawn, and comes out as matplotlib would draw it whole. A short line, as the numbers at
+ticks are, is one piece.
 """
 
 import re
@@ -27,6 +28,8 @@ POINTS_PER_INCH = 72
 _AGG: Any = RendererAgg  # has no type annotations
 
 _PIECE = re.compile(r"\d|\D+")
+_SHORT = 4
+"""Characters of a line that is kept whole."""
 _GRID = 64
 """FreeType places outlines to 1/64 pixel."""
 
@@ -60,8 +63,11 @@ def _advance(piece: str, font: Font) -> float:
 
 def width(string: str, font: Font) -> int:
     """Pixels that the string takes in one line."""
-    pieces = _PIECE.findall(visible(string))
-    return int(np.ceil(sum(_advance(piece, font) for piece in pieces)))
+    return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(visible(string)))))
+
+
+def _pieces(string: str) -> list[str]:
+    return [string] if len(string) <= _SHORT else _PIECE.findall(string)
 
 
 @lru_cache(maxsize=2048)
@@ -98,7 +104,7 @@ def write(canvas: Image, text: Text) -> None:
         _stamp(canvas, _drawn(string, text.font, True, 0), text.x, text.y)
         return
     pen = 0.0
-    for piece in _PIECE.findall(string):
+    for piece in _pieces(string):
         whole, sixty_fourths = divmod(round(pen * _GRID), _GRID)
         glyphs = _drawn(piece, text.font, False, sixty_fourths)
         _stamp(canvas, glyphs, text.x + whole, text.y)

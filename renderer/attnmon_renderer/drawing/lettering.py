@@ -61,6 +61,7 @@ def _advance(piece: str, font: Font) -> float:
     return _measure(f"0{piece}0", font) - _measure("00", font)
 
 
+@lru_cache(maxsize=256)
 def width(string: str, font: Font) -> int:
     """Pixels that the string takes in one line."""
     return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(visible(string)))))

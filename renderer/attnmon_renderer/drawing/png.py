@@ -18,6 +18,7 @@ from attnmon_renderer.drawing.pictures import Png
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BITS, _INDEXED = 8, 3
+_NO_FILTER = 0
 _LEVEL = 1
 
 
@@ -52,6 +53,7 @@ def checksum(kind: bytes, data: bytes) -> int:
 def deflated(canvas: NDArray[np.uint8]) -> bytes:
     """The rows of a canvas as the data chunks hold them."""
     rows, columns = canvas.shape
-    scanlines = np.zeros((rows, columns + 1), np.uint8)  # each begins with its filter: 0, none
+    scanlines = np.empty((rows, columns + 1), np.uint8)
+    scanlines[:, 0] = _NO_FILTER
     scanlines[:, 1:] = canvas
     return zlib.compress(scanlines.data, _LEVEL)

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from attnmon.capture import Observation
+from attnmon.capture import Look, Observation
 from attnmon.link.messages import Attention, Block
 from attnmon.places import Place
 from attnmon.reduce import RingWriter
 
-Look = tuple[object, ...]
 KEPT = 8
 """Places in the ring for which a form keeps its record: captures that wait lie at others."""
 
 
 def look(seen: Observation) -> Look | None:
     """All that the description of a layer follows from; None where it follows from its values."""
+    if seen.look is not None:
+        return seen.look
     query, key = seen.query, seen.key
     if query is None or key is None or seen.weights is not None or seen.sinks is not None:
         return None

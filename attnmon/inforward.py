@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from attnmon.capture import Inputs, Observation, Sighting, compilations
+from attnmon.capture import Inputs, Observation, PlainCall, Sighting, compilations
 from attnmon.device import is_recording_a_graph
 from attnmon.handover import Handover
 from attnmon.known import Known
@@ -27,14 +27,15 @@ class Held:
         """Samples in the batch; 0 where that is not known. One input may be the same for all."""
         return max(self.sizes, default=0)
 
-    def samples_in(self, attention: Observation) -> int:
-        """How many samples this attention is of, as far as the inputs tell.
+    def samples_in(self, batch: int) -> int:
+        """How many samples an attention of this `batch` is of, as far as the inputs tell.
 
         Some models turn the first two dimensions of their inputs about.
         """
+        if batch in self.sizes:
+            return batch
         second = (tensor.shape[1] for tensor in self.inputs if tensor.dim() > 1)
-        batch = attention.batch
-        return batch if batch in self.sizes or batch in second else self.batch
+        return batch if batch in second else self.batch
 
     def is_of(self, logged: Inputs) -> bool:
         """Whether it was the forward of these tensors; of none in particular, any will do."""
@@ -73,6 +74,14 @@ class InForward:
         batch = max(sizes, default=0)
         sample = min(self._wanted, batch - 1) if batch else self._wanted
         self._held = Held(Taken(self._handover.draft(), sample, "forward"), inputs, sizes)
+
+    def recall(self, call: PlainCall) -> bool:
+        """One attention call of it, if all but its values is known of it."""
+        held, place = self._held, self._known.places.get((call.name, call.call))
+        if held is None or place is None or self._error is not None:
+            return False
+        taken, samples = held.taken, held.samples_in(call.batch)
+        return self._handover.scribe.recall(place, call, taken.draft, taken.sample, samples)
 
     def receive(self, observation: Observation) -> None:
         """One attention call of it."""
@@ -121,10 +130,11 @@ class InForward:
         key = (observation.name, observation.call)
         place = self._known.places.get(key)
         if place is not None:
-            taken, samples = held.taken, held.samples_in(observation)
+            taken, samples = held.taken, held.samples_in(observation.batch)
             self._handover.scribe.put(place, observation, taken.draft, taken.sample, samples)
         elif not self._known.sightings:
-            clone = _cloned(observation.of_one(held.taken.sample, held.samples_in(observation)))
+            samples = held.samples_in(observation.batch)
+            clone = _cloned(observation.of_one(held.taken.sample, samples))
             sighting = replace(Sighting.of(clone), batch=observation.batch)
             self._clones[key] = (sighting, clone)
         elif key not in self._known.sightings:

@@ -58,7 +58,7 @@ class RingWriter:
 
     def copy(self, room: Tensor, tensor: Tensor) -> None:
         """Copy, or start copying, the tensor into this part of the ring."""
-        if tensor.device.type == "cuda":
+        if tensor.is_cuda:
             self.device_copies.copy(room, tensor)
         else:
             room.copy_(tensor)

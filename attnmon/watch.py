@@ -172,6 +172,7 @@ class Watcher:
             where=self.known.where,
             handwritten=self.known.handwritten,
             timed=self._handover.tally.timed,
+            recall=forward.recall,
         )
         self._armed = (weakref.ref(model), tap)
 
@@ -200,7 +201,8 @@ class Watcher:
         with timed():
             names = {} if model is None else module_names(unwrap(model))
             forward.begin(inputs)
-        tap = Tap(names, forward.receive, forward.fail, self.known.refuse, timed=timed)
+        recall, refuse = forward.recall, self.known.refuse
+        tap = Tap(names, forward.receive, forward.fail, refuse, timed=timed, recall=recall)
         well = False
         try:
             with tap:

@@ -20,6 +20,7 @@ from attnmon.capture.given import RECORDED, given
 from attnmon.capture.inputs import ForwardFunction, InputError, ModelCall, model_call
 from attnmon.capture.naming import module_names, unwrap
 from attnmon.capture.observation import Observation, is_causal, with_evident_mask
+from attnmon.capture.plain import Look, PlainCall
 from attnmon.capture.probe import Discovery, discover, probe
 from attnmon.capture.recompute import doubt, measured_error
 from attnmon.capture.roles import ROLES, Position, Role, Sighting, assign_roles, parse_role
@@ -34,8 +35,10 @@ __all__ = [
     "ForwardTap",
     "InputError",
     "Inputs",
+    "Look",
     "ModelCall",
     "Observation",
+    "PlainCall",
     "Position",
     "Role",
     "Sighting",

@@ -5,8 +5,7 @@ returns an `Observation`. It raises `Refused` for what it cannot reproduce; it n
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +20,7 @@ class Refused(Exception):
     """This call's attention cannot be told. The message says why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where in the model a call was made."""
 
     name: str
@@ -56,6 +54,8 @@ def autocast_rounding(query: Tensor) -> torch.dtype | None:
 
     Float64 is left alone by autocast (`is_autocast_eligible` in ATen/autocast_mode.h).
     """
+    if not torch._C._is_any_autocast_enabled():
+        return None
     device = query.device.type
     if query.dtype == torch.float64 or not torch.is_autocast_enabled(device):
         return None

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from attnmon.capture.hooks import Hook
 from attnmon.capture.naming import unwrap
 from attnmon.capture.sites import looked_into
-from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap, Timed
+from attnmon.capture.tap import OnError, OnRefusal, Recall, Receive, Tap, Timed, know_none
 
 Inputs = tuple[Tensor, ...]
 """The tensors among a forward's arguments, as they are."""
@@ -46,6 +46,7 @@ class ForwardTap:
         where: Callable[[nn.Module], tuple[Mapping[int, str], Sequence[nn.Module]]],
         handwritten: bool = True,
         timed: Timed = nullcontext,
+        recall: Recall = know_none,
     ) -> None:
         root = unwrap(model)
         self._where = where
@@ -64,6 +65,7 @@ class ForwardTap:
             refused=refused,
             handwritten=handwritten,
             timed=timed,
+            recall=recall,
         )
         enter, leave = Hook(self._enter), Hook(self._leave)
         self._handles = (

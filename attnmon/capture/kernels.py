@@ -20,6 +20,7 @@ from attnmon.capture.adapter import (
 from attnmon.capture.flex import flex_attention
 from attnmon.capture.layout import beside, four_dimensional, mask_beside
 from attnmon.capture.observation import Observation, default_scale
+from attnmon.capture.plain import plain_call
 
 
 @cache
@@ -54,6 +55,7 @@ def scaled_dot_product_attention(
 ) -> Observation:
     """`torch.nn.functional.scaled_dot_product_attention`, whatever name it was imported under."""
     require_plain(query, key, value, attn_mask)
+    plain = plain_call(place, query, key, value, attn_mask, dropout_p, is_causal, scale)
     seen, query4 = query.shape, four_dimensional(query.detach(), place.heads)
     return Observation(
         name=place.name,
@@ -68,6 +70,7 @@ def scaled_dot_product_attention(
         scale=default_scale(query) if scale is None else float(scale),
         causal=is_causal,
         rounding=autocast_rounding(query),
+        look=None if plain is None else plain.look,
     )
 
 

@@ -53,6 +53,8 @@ class Observation:
     """Why the map is only approximate; empty when it is exact."""
     rounding: torch.dtype | None = None
     """What autocast rounds query, key, value and bias to inside the kernel; `of_sample` does."""
+    look: tuple[object, ...] | None = None
+    """All that this follows from but values, where its call can be told by it (`PlainCall`)."""
 
     @property
     def batch(self) -> int:
@@ -100,23 +102,18 @@ class Observation:
             raise IndexError(f"sample {index} of a batch of {self.batch}")
         return replace(
             self,
-            query=self._rounded(_pick(self.query, index)),
-            key=self._rounded(_pick(self.key, index)),
-            weights=_pick(self.weights, index),
+            query=one_of(self.query, index, self.rounding),
+            key=one_of(self.key, index, self.rounding),
+            weights=one_of(self.weights, index),
             bias=self.bias_of(index),
-            value=self._rounded(_pick(self.value, index)),
-            output=_pick(self.output, index),
+            value=one_of(self.value, index, self.rounding),
+            output=one_of(self.output, index),
             rounding=None,
         )
 
     def bias_of(self, index: int) -> Tensor | None:
         """One sample's mask, of a batch's or of one for all."""
-        return self._rounded(_pick(self.bias, index))
-
-    def _rounded(self, tensor: Tensor | None) -> Tensor | None:
-        if tensor is None or self.rounding is None or not tensor.is_floating_point():
-            return tensor
-        return tensor.to(self.rounding)
+        return one_of(self.bias, index, self.rounding)
 
 
 def with_evident_mask(observation: Observation) -> Observation:
@@ -162,10 +159,14 @@ def _allowed(observation: Observation) -> tuple[Tensor | None, Tensor | None]:
     return allowed, allowed.all(-1)
 
 
-def _pick(tensor: Tensor | None, index: int) -> Tensor | None:
-    if tensor is None or tensor.dim() < 4:
-        return tensor
-    return tensor[0 if tensor.shape[0] == 1 else index]
+def one_of(tensor: Tensor | None, index: int, rounding: torch.dtype | None = None) -> Tensor | None:
+    """One sample's part of a batch's tensor, or of one for all; rounded as autocast does."""
+    if tensor is None:
+        return None
+    if tensor.dim() >= 4:
+        tensor = tensor[0 if tensor.shape[0] == 1 else index]
+    is_rounded = rounding is not None and tensor.is_floating_point()
+    return tensor.to(rounding) if is_rounded else tensor
 
 
 def default_scale(query: Tensor) -> float:

@@ -18,14 +18,17 @@ from torch.overrides import TorchFunctionMode
 
 from attnmon.capture.adapter import Adapter, Place, Refused
 from attnmon.capture.handwritten import Weighting
-from attnmon.capture.kernels import adapter_of
+from attnmon.capture.kernels import adapter_of, scaled_dot_product_attention
 from attnmon.capture.layout import LayoutError
 from attnmon.capture.naming import calling_module, heads_of
 from attnmon.capture.observation import Observation
 from attnmon.capture.operations import Operation, operation_of
+from attnmon.capture.plain import PlainCall, plain_call
 from attnmon.capture.provenance import Provenance
 
 Receive = Callable[[Observation], None]
+Recall = Callable[[PlainCall], bool]
+"""Takes a call as it was made, where it is known already; False: it is to be described."""
 OnError = Callable[[Exception], None]
 OnRefusal = Callable[[str, str], None]
 """Called with a module's name, and why its attention is not told."""
@@ -55,6 +58,11 @@ def ignore_refusal(name: str, why: str) -> None:
     """The `OnRefusal` of those who do not ask."""
 
 
+def know_none(call: PlainCall) -> bool:
+    """The `Recall` of those who want every call described."""
+    return False
+
+
 class Tap(TorchFunctionMode):
     """Tells `receive` each attention call made in its scope, at once, from inside the call.
 
@@ -64,6 +72,7 @@ class Tap(TorchFunctionMode):
     timed: counts the time that goes into telling, `receive` included.
     handwritten: whether to follow tensors to attention that is no kernel's; without it, a torch
     call costs a microsecond more than by itself, with it several.
+    recall: asked before a call is described, under the same conditions as `receive`.
     """
 
     def __init__(
@@ -74,9 +83,12 @@ class Tap(TorchFunctionMode):
         refused: OnRefusal = ignore_refusal,
         handwritten: bool = True,
         timed: Timed = nullcontext,
+        recall: Recall = know_none,
     ) -> None:
         super().__init__()
+        self._recall = recall
         self._timed = timed
+        self._without_gradients = torch.no_grad()  # one for all calls: they are never nested
         self._names = names
         self._receive = receive
         self._on_error = on_error
@@ -182,6 +194,11 @@ class Tap(TorchFunctionMode):
 
     def _tell_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
         place = self._place()
+        if adapter is scaled_dot_product_attention:
+            plain = plain_call(place, *args, **kwargs)
+            if plain is not None and self._recall(plain):
+                self._calls[place.name] += 1
+                return
         try:
             observation = adapter(place, result, *args, **kwargs)
         except (Refused, LayoutError) as reason:
@@ -210,7 +227,7 @@ class Tap(TorchFunctionMode):
 
     def _guard(self, ours: Callable[..., None], *arguments: Any) -> None:
         try:
-            with self._timed(), torch.no_grad():
+            with self._timed(), self._without_gradients:
                 ours(*arguments)
         except Exception as error:
             self._on_error(error)

@@ -133,4 +133,4 @@ class DeviceCopies:
 
 def is_recording_a_graph() -> bool:
     """Whether a CUDA graph is being captured: nothing may be added to it."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()

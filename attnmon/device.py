@@ -133,4 +133,5 @@ class DeviceCopies:
 
 def is_recording_a_graph() -> bool:
     """Whether a CUDA graph is being captured: nothing may be added to it."""
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return in_use and torch.cuda.is_current_stream_capturing()

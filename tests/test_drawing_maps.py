@@ -218,6 +218,19 @@ def test_misuse_is_told_at_construction(make: Any, said: str) -> None:
         make()
 
 
+def test_queries_that_see_few_keys_do_not_set_the_scale() -> None:
+    """A causal map of a model that has learnt nothing: all weights alike, the first of them 1."""
+    side = 64
+    masked = np.triu(np.ones((side, side), np.bool_), 1)
+    weights = (~masked / (~masked).sum(axis=1, keepdims=True)).astype(np.float32)
+    axis = Axis(side)
+    page = page_of(MapPicture(CAPTION, weights, masked, axis, axis))
+    assert page.bars[0].scale.high == 0.3  # a round number above the 1/4 of the fourth query
+    assert "6 cells are beyond the colour scale" in " ".join(text.string for text in page.texts)
+    turned_about = MapPicture(CAPTION, np.full_like(weights, 0.9), masked, axis, axis)
+    assert page_of(turned_about).bars[0].scale.high == 1.0
+
+
 def test_memory_stays_flat_over_many_pictures() -> None:
     """Other numbers, steps and lengths in each: after the first ones, nothing is kept."""
 

@@ -16,6 +16,9 @@ from attnmon_renderer.drawing.png import encode
 from attnmon_renderer.drawing.scales import Scale, of_weights, top_of
 from attnmon_renderer.drawing.sheet import Extras, sheet
 
+_FEW_KEYS = 16
+"""Fewer than one part in so many of what another query sees."""
+
 
 def heat_map(picture: MapPicture) -> Png:
     """One attention map, large."""
@@ -55,8 +58,14 @@ def _scale(panels: tuple[Panel, ...], top: float | None) -> Scale:
 
 
 def largest(panel: Panel) -> float:
-    """The largest magnitude that is a number and not masked; 0 where there is none."""
-    counts = np.isfinite(panel.values) & ~panel.masked
+    """The largest magnitude that is a number and not masked; 0 where there is none.
+
+    Queries that see few keys beside others do not count. The first of a causal map has a weight of
+    1 whatever the model has learnt: all that it did learn would be dark.
+    """
+    seen = (~panel.masked).sum(axis=1)
+    telling = seen * _FEW_KEYS >= seen.max()
+    counts = np.isfinite(panel.values) & ~panel.masked & telling[:, None]
     return float(np.max(np.abs(panel.values), initial=0, where=counts))
 
 

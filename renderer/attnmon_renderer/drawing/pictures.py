@@ -84,7 +84,7 @@ class MapPicture:
     queries: Axis
     keys: Axis
     top: float | None = None
-    """Where the colour scale ends; None is a round number above the largest weight."""
+    """Where the colour scale ends; None is a round number above the largest weight that tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from PIL import Image
 from attnmon_renderer.report.gather import SUFFIXES, Picture
 
 _LEVEL = 6
-"""Of zlib: takes 6 ms a picture for two thirds of the bytes that drawing, in haste, has left."""
+"""Of zlib: 8 to 15 ms a picture, for 0.6 to 0.85 of the bytes that drawing, in haste, has left."""
 
 
 def data_uris(pictures: dict[str, Picture]) -> dict[str, str]:

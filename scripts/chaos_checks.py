@@ -5,6 +5,7 @@ it is installed. Each function gives the violations that it finds, in words.
 """
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from chaos_processes import wait_until
 from chaos_training import EXIT_CODE
 from PIL import Image
 from safetensors import SafetensorError, safe_open
@@ -20,6 +22,8 @@ from safetensors import SafetensorError, safe_open
 ENDS = ("closed", "trainer lost")
 SETTLED = ("rendered", "dropped", "failed")
 MOST_WARNINGS = 3
+OTHERS_SECONDS = 20.0
+"""After which what is left is ours."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,18 @@ def files(save_dir: Path) -> Iterator[str]:
                 readers[path.suffix](path)
             except (OSError, ValueError, SyntaxError, SafetensorError) as error:
                 yield f"{path.relative_to(save_dir)}: {error}"
+
+
+def left_behind(temporary: Path) -> Iterator[str]:
+    """Temporary files and shared memory. What others on this machine make goes again: it waits."""
+
+    def left() -> list[str]:
+        files = [path.name for path in temporary.glob("attnmon*")]
+        segments = os.listdir("/dev/shm")
+        return files + [name for name in segments if name.startswith(("attnmon", "psm_"))]
+
+    if not wait_until(lambda: not left(), OTHERS_SECONDS):
+        yield f"left behind: {left()}"
 
 
 def captures(save_dir: Path, first_line: int) -> Iterator[str]:

@@ -132,10 +132,7 @@ class Round:
         if not self.nemesis.done["supervisor killed"]:
             yield from chaos_checks.renderer(ended, self.folder, self.save_dir)
         yield from chaos_checks.files(self.save_dir)
-        left = [path.name for path in (self.folder / "tmp").glob("attnmon*")]
-        left += [name for name in os.listdir("/dev/shm") if name.startswith(("attnmon", "psm_"))]
-        if left:
-            yield f"left: {left}"
+        yield from chaos_checks.left_behind(self.folder / "tmp")
 
 
 def expected_at(folder: Path, plan: Plan) -> Path:

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,16 @@ def test_what_is_violated_is_found(checks: object, tmp_path: Path) -> None:
     (tmp_path / "half.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / ".a.png.1.tmp").touch()
     assert sorted(violation.split(":")[0] for violation in files(tmp_path)) == ["half.png", "left"]
+
+
+def test_what_stays_is_left_behind(
+    checks: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import chaos_checks
+
+    monkeypatch.setattr(chaos_checks, "OTHERS_SECONDS", 1.0)
+    segment = SharedMemory(create=True, size=1)
+    threading.Timer(0.3, lambda: (segment.unlink(), segment.close())).start()
+    assert list(chaos_checks.left_behind(tmp_path)) == []
+    (tmp_path / "attnmon-x").touch()
+    assert list(chaos_checks.left_behind(tmp_path)) == ["left behind: ['attnmon-x']"]

@@ -81,7 +81,7 @@ class Arrangement:
 
     def room(self, place: Place) -> int:
         """Pixels that a panel's label may take."""
-        return self._widths[self._lefts.index(place.x)] + _GAP * 3 // 4
+        return self._widths[self._lefts.index(place.x)] + _GAP // 2
 
     @cached_property
     def _shared(self) -> bool:

@@ -37,6 +37,15 @@ class Held:
         second = (tensor.shape[1] for tensor in self.inputs if tensor.dim() > 1)
         return batch if batch in second else self.batch
 
+    def sample_in(self, batch: int) -> int:
+        """The chosen sample; in an attention of a smaller batch than the inputs told, its last.
+
+        Then that is the one for all layers. What has no batch is the same for all samples.
+        """
+        if 1 < batch <= self.taken.sample:
+            self.taken.sample = batch - 1
+        return min(self.taken.sample, batch - 1)
+
     def is_of(self, logged: Inputs) -> bool:
         """Whether it was the forward of these tensors; of none in particular, any will do."""
         return not logged or any(one is other for one in logged for other in self.inputs)
@@ -80,8 +89,8 @@ class InForward:
         held, place = self._held, self._known.places.get((call.name, call.call))
         if held is None or place is None or self._error is not None:
             return False
-        taken, samples = held.taken, held.samples_in(call.batch)
-        return self._handover.scribe.recall(place, call, taken.draft, taken.sample, samples)
+        sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
+        return self._handover.scribe.recall(place, call, held.taken.draft, sample, samples)
 
     def receive(self, observation: Observation) -> None:
         """One attention call of it."""
@@ -129,12 +138,11 @@ class InForward:
     def _take(self, observation: Observation, held: Held) -> None:
         key = (observation.name, observation.call)
         place = self._known.places.get(key)
+        sample, samples = held.sample_in(observation.batch), held.samples_in(observation.batch)
         if place is not None:
-            taken, samples = held.taken, held.samples_in(observation.batch)
-            self._handover.scribe.put(place, observation, taken.draft, taken.sample, samples)
+            self._handover.scribe.put(place, observation, held.taken.draft, sample, samples)
         elif not self._known.sightings:
-            samples = held.samples_in(observation.batch)
-            clone = _cloned(observation.of_one(held.taken.sample, samples))
+            clone = _cloned(observation.of_one(sample, samples))
             sighting = replace(Sighting.of(clone), batch=observation.batch)
             self._clones[key] = (sighting, clone)
         elif key not in self._known.sightings:

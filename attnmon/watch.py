@@ -68,7 +68,7 @@ class Watcher:
         taken = self._fresh(model if may_probe else None) if held is None else held.taken
         with _given_back_on_error(taken):
             if held is not None:
-                self._note_smaller_batch(taken.sample, held.batch)
+                self._note_smaller_batch(taken.sample)
             elif model is not None and may_probe:
                 if not self._may_probe(model):
                     self._say_if_never_seen(model)
@@ -111,7 +111,7 @@ class Watcher:
 
         call = self._run_probe(model, enc, dec, receive)
         taken.sample = call.sample
-        self._note_smaller_batch(call.sample, call.batch)
+        self._note_smaller_batch(call.sample)
         if strangers:
             known.learn({})
 
@@ -237,9 +237,10 @@ class Watcher:
             if key in self.known.places:
                 self._handover.scribe.put(self.known.places[key], observation, taken.draft)
 
-    def _note_smaller_batch(self, sample: int, batch: int) -> None:
+    def _note_smaller_batch(self, sample: int) -> None:
+        """The sample taken is the last there was, if it is another than was asked for."""
         if sample != self._settings.sample:
-            self._guard.warn_once("sample", _smaller_batch(self._settings.sample, batch))
+            self._guard.warn_once("sample", _smaller_batch(self._settings.sample, sample + 1))
 
 
 @contextmanager

@@ -54,8 +54,6 @@ def autocast_rounding(query: Tensor) -> torch.dtype | None:
 
     Float64 is left alone by autocast (`is_autocast_eligible` in ATen/autocast_mode.h).
     """
-    if not torch._C._is_any_autocast_enabled():
-        return None
     device = query.device.type
     if query.dtype == torch.float64 or not torch.is_autocast_enabled(device):
         return None

@@ -46,13 +46,15 @@ def plain_call(
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    scale: float | None = None,
+    scale: float | Tensor | None = None,
     enable_gqa: bool = False,
 ) -> PlainCall | None:
-    """The call, by its arguments; None where these have to be rearranged, or cannot be read."""
+    """The call, by its arguments; None where these have to be rearranged, or values looked at."""
     if type(query) is not Tensor or type(key) is not Tensor or query.is_nested or key.is_nested:
         return None
     if not (attn_mask is None or type(attn_mask) is Tensor) or _is_inside_functorch():
+        return None
+    if isinstance(scale, Tensor):  # another number at the next call, perhaps
         return None
     shape, key_shape = query.shape, key.shape
     if len(shape) != 4 or len(key_shape) != 4 or shape[0] != key_shape[0]:

@@ -59,7 +59,8 @@ class DeviceCopies:
     """Starts copies from CUDA devices into host memory, on a side stream each.
 
     The ring is pinned where the system allows, so that copies run beside the computation. Where it
-    does not, they go by way of a pinned buffer and are moved into the ring when they have landed.
+    does not, and in what it has grown by since, they go by way of a pinned buffer and are moved
+    into the ring when they have landed.
     """
 
     def __init__(self, ring: Tensor, cuda: Any = torch.cuda) -> None:
@@ -78,7 +79,7 @@ class DeviceCopies:
         """Start copying `source` into `target`, a part of the ring of the same shape."""
         if self._pinned is None:
             self._pinned = self._pin()
-        landing = target if self._pinned else self._buffer(source)
+        landing = target if self._pinned and self._holds(target) else self._buffer(source)
         self._start(source, landing)
         if landing is not target:
             self._flight.afterwards.append(lambda: target.copy_(landing))
@@ -117,6 +118,11 @@ class DeviceCopies:
         if device not in self._streams:
             self._streams[device] = self._cuda.Stream(device)
         return self._streams[device]
+
+    def _holds(self, target: Tensor) -> bool:
+        """Whether it lies in the part that is pinned; a ring may have grown since."""
+        end = self._ring.data_ptr() + self._ring.nbytes
+        return target.data_ptr() + target.nbytes <= end
 
     def _buffer(self, source: Tensor) -> Tensor:
         return torch.empty(source.shape, dtype=source.dtype, pin_memory=source.is_cuda)

@@ -146,6 +146,7 @@ class Handover:
             outbox.dump(news)
 
     def _keep(self, outbox: Outbox, message: Capture, draft: Draft) -> None:
+        outbox.make_room_to_keep(draft.slots)
         if words := outbox.kept.shortage(draft.slots):
             self.guard.warn_once("window", words)
         if outbox.kept.fits(draft.slots):

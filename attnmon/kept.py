@@ -22,7 +22,7 @@ class Kept:
 
     def __init__(self, most: int, ring_slots: int) -> None:
         self.most = most
-        self.room = ring_slots // SHARE
+        self.resize(ring_slots)
         self.slot_count = 0
         """Of all of them."""
         self.slots_of: dict[int, list[Slots]] = {}
@@ -31,16 +31,24 @@ class Kept:
     def __len__(self) -> int:
         return len(self.slots_of)
 
+    def resize(self, ring_slots: int) -> None:
+        """The ring has so many slots now."""
+        self.room = ring_slots // SHARE
+
     def fits(self, slots: list[Slots]) -> int:
         """How many captures as large as this one can be kept."""
         return min(self.most, self.room // count_of(slots))
+
+    def needed(self, slots: list[Slots]) -> int:
+        """Slots of a ring in which `most` captures as large as this one can be kept."""
+        return self.most * count_of(slots) * SHARE
 
     def shortage(self, slots: list[Slots]) -> str:
         """What to do for `most` of them to fit; empty if they do."""
         fits = self.fits(slots)
         if fits == self.most:
             return ""
-        needed = self.most * count_of(slots) * SLOT_BYTES * SHARE
+        needed = self.needed(slots) * SLOT_BYTES
         return (
             f"keep_last: a window of {fits} of {self.most} steps fits the half of the ring that it "
             f"may take; raise ring_bytes to {-(-needed // MEBIBYTE)} MiB, or choose fewer layers "

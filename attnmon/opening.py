@@ -16,7 +16,7 @@ from attnmon.guard import Guard
 from attnmon.launch import LaunchError, Renderer
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import Setup
-from attnmon.link.ring import SLOT_BYTES, Ring, make_ring
+from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.outbox import Outbox
 from attnmon.scribe import Scribe
 from attnmon.settings import Settings
@@ -65,7 +65,7 @@ def open_line(chosen: Settings, tally: Tally, guard: Guard) -> Line:
             if claimed.path != chosen.save_dir:
                 guard.warn_once("directory", _elsewhere(chosen, claimed))
             settings = replace(chosen, save_dir=claimed.path)
-            ring = make_ring(settings.ring_bytes)
+            ring = _ring(settings.ring_bytes)
             on_failure.callback(ring.close_descriptor)
             renderer = _renderer(settings.renderer)
             on_failure.callback(renderer.abandon)
@@ -90,6 +90,10 @@ def _tell(outbox: Outbox, setup: Setup, claimed: Claim, renderer: Renderer | Att
         outbox.open(setup, claimed.writing)
     except ChannelClosed as error:
         raise NotOpened(gone(renderer)) from error
+
+
+def _ring(nbytes: int | None) -> Ring:
+    return make_ring(DEFAULT_BYTES, MOST_BYTES) if nbytes is None else make_ring(nbytes)
 
 
 def _renderer(where: str) -> Renderer | Attached:

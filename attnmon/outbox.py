@@ -31,7 +31,7 @@ from attnmon.link.messages import (
     Setup,
     Slots,
 )
-from attnmon.link.ring import SLOT_BYTES, Ring
+from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, Ring
 from attnmon.link.schema import MessageError
 from attnmon.link.slots import SlotPool
 from attnmon.tally import Tally
@@ -105,6 +105,8 @@ class Outbox:
         self._wait = wait
         self._pool = SlotPool(ring.slot_count)
         self._pending: dict[int, list[Slots]] = {}
+        self._asked_for = 0
+        """Bytes of a ring that the window of what is kept would need."""
         self._unsaid: deque[bytes] = deque()
         self._owner = os.getpid()
         _open_outboxes.add(self)
@@ -121,7 +123,6 @@ class Outbox:
         """
         lock = [directory] if directory >= 0 else []
         self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
-        self.ring.close_descriptor()
 
     def draft(self, *, spare: bool = False) -> Draft:
         """spare: of a step that is not due, for which nothing is waited."""
@@ -253,9 +254,12 @@ class Outbox:
             self._require_renderer()
             if self._let_go_one(count):
                 continue
+            is_empty = not self._pending and not self._could_let_go(count)
+            if is_empty and self._grow(count):
+                continue
             if spare:
                 raise NoRoomToKeep("every slot is in use")
-            if not self._pending and not self._could_let_go(count):
+            if is_empty:
                 raise TooLarge(self._too_large(count))
             if not self._wait:
                 raise RingFull("every slot is still with the renderer")
@@ -272,6 +276,27 @@ class Outbox:
         self.take_back(self.kept.let_go(after))
         return True
 
+    def make_room_to_keep(self, slots: list[Slots]) -> None:
+        """Have a ring for as many captures like this one as are to be kept, if it may grow so."""
+        needed = self.kept.needed(slots) * SLOT_BYTES
+        if needed > max(self.ring.reserved, self._asked_for):
+            self._asked_for = needed  # once: memory that is refused now will be at the next step
+            self._grow_to(needed, "the window of keep_last")
+
+    def _grow(self, count: int) -> bool:
+        """For a capture that has all the ring to itself. Whether the ring is larger now."""
+        reserved = self.ring.reserved
+        return self._grow_to(reserved + max(reserved, count * SLOT_BYTES), "a capture")
+
+    def _grow_to(self, nbytes: int, why: str) -> bool:
+        before = self.ring.reserved
+        if not self.ring.grow(nbytes):
+            return False
+        self._pool.grow(self.ring.slot_count)
+        self.kept.resize(self.ring.slot_count)
+        self._notices.append(("ring", _growing(why, before, self.ring.nbytes)))
+        return True
+
     def _could_let_go(self, count: int) -> bool:
         """Whether what is kept could make room for so many slots."""
         return bool(len(self.kept)) and self._pool.free + self.kept.slot_count >= count
@@ -284,7 +309,8 @@ class Outbox:
         needed = (count + self._pool.count - self._pool.free - self.kept.slot_count) * SLOT_BYTES
         return (
             f"a capture of {needed / 2**20:.1f} MiB or more does not fit the ring of "
-            f"{self.ring.nbytes / 2**20:.1f} MiB; choose fewer layers or heads, or raise ring_bytes"
+            f"{self.ring.reserved / 2**20:.1f} MiB; choose fewer layers or heads, or raise "
+            "ring_bytes"
         )
 
     def _acknowledge(self, packed: bytes) -> None:
@@ -310,6 +336,14 @@ class Outbox:
         self._tally.failed += len(self._pending)
         self._pending.clear()
         self.kept.take_all()
+
+
+def _growing(why: str, before: int, most: int) -> str:
+    return (
+        f"{why} takes more than the {before / MEBIBYTE:.1f} MiB of shared memory set aside: "
+        f"more is taken as it is needed, {most / MEBIBYTE:.0f} MiB at most. Fewer layers or heads "
+        "take less; ring_bytes sets another bound."
+    )
 
 
 _open_outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()

@@ -32,7 +32,7 @@ class RingWriter:
 
     def __init__(self, ring: Ring) -> None:
         self._bytes = torch.frombuffer(ring.memory, dtype=torch.uint8)
-        self.device_copies = DeviceCopies(self._bytes)
+        self.device_copies = DeviceCopies(self._bytes[: ring.reserved])
 
     def write(self, tensors: Mapping[str, Tensor], lender: "_Lender") -> dict[str, Block]:
         """Copy the tensors, side by side, into one run of slots; where each of them lies.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from attnmon.link.ring import DEFAULT_BYTES, SLOT_BYTES
+from attnmon.link.ring import SLOT_BYTES
 from attnmon.ranks import this_process
 from attnmon.sizes import size
 from attnmon.values import choice, share, unknown, whole, wholes
@@ -74,8 +74,9 @@ class Options(TypedDict, total=False):
     first; numbers stay. None is no bound."""
     on_full: Literal["drop", "wait"]
     """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
-    ring_bytes: int
-    """Shared memory for captures on their way, at most."""
+    ring_bytes: int | str | None
+    """Shared memory for captures on their way, at most: bytes, or text such as "1 GB". None is 64
+    MiB, and more where a single capture takes more."""
     keep_last: int
     """So many steps that are not due are kept, each for a while, and drawn when training breaks."""
     renderer: str
@@ -121,7 +122,8 @@ class Settings:
     disk_budget: int | None = None
     """Bytes; None is no bound."""
     on_full: str = "drop"
-    ring_bytes: int = DEFAULT_BYTES
+    ring_bytes: int | None = None
+    """None is as many as it takes."""
     keep_last: int = 0
     renderer: str = "own"
     """Or "attach", or the path of a socket."""
@@ -210,7 +212,7 @@ def _checked_options(
     max_overhead: Any = 0.005,
     disk_budget: Any = None,
     on_full: Any = "drop",
-    ring_bytes: Any = DEFAULT_BYTES,
+    ring_bytes: Any = None,
     keep_last: Any = 0,
     renderer: Any = "own",
     renderer_cpus: Any = None,
@@ -236,7 +238,9 @@ def _checked_options(
         "max_overhead": None if max_overhead is None else share("max_overhead", max_overhead),
         "disk_budget": None if disk_budget is None else size("disk_budget", disk_budget),
         "on_full": choice("on_full", on_full, ("drop", "wait")),
-        "ring_bytes": whole("ring_bytes", ring_bytes, at_least=SLOT_BYTES),
+        "ring_bytes": None
+        if ring_bytes is None
+        else whole("ring_bytes", size("ring_bytes", ring_bytes), at_least=SLOT_BYTES),
         "keep_last": whole("keep_last", keep_last, at_least=0, at_most=MOST_KEPT),
         "renderer": chosen_renderer(renderer),
         "renderer_cpus": () if renderer_cpus is None else cpus(renderer_cpus),

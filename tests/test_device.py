@@ -163,3 +163,19 @@ def test_what_lands_late_is_what_was_seen(
         late, at_once = load_file(tmp_path / "slow" / name), load_file(tmp_path / "at_once" / name)
         assert late.keys() == at_once.keys()
         assert all(torch.equal(late[key], at_once[key]) for key in late)
+
+
+def test_what_the_ring_has_grown_by_goes_by_a_buffer() -> None:
+    """Only the part that was there when it was pinned is known to the device."""
+    device = SlowDevice()
+    memory = torch.zeros(64, dtype=torch.uint8)
+    copies = DeviceCopies(memory[:32], device)
+    within, beyond = memory[16:32].view(torch.float32), memory[32:48].view(torch.float32)
+    copies.copy(within, torch.arange(4.0))
+    copies.copy(beyond, torch.arange(4.0))
+    assert torch.equal(within, torch.arange(4.0))
+    assert torch.equal(beyond, torch.zeros(4)), "it is still in the buffer"
+    flight = copies.depart()
+    flight.wait()
+    flight.finish()
+    assert torch.equal(beyond, torch.arange(4.0))

@@ -21,7 +21,7 @@ TRAINER_ERRORS = (
 )  # fmt: skip
 IN_MEMORY = """
     ring = monitor._handover._outbox.ring
-    before = ring.backend, ring.nbytes
+    before = ring.backend, ring.reserved
     for step in range(3):
         monitor.log_attention(LanguageModel(), batch(), step=step)
     assert monitor.close()["rendered"] == 3

@@ -21,7 +21,13 @@ from test_identity import STEPS, Restless, speak, train
 from test_standalone import renderer
 from torch import Tensor, nn
 
-from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor, reasons, reduce
+from attnmon import (
+    LightweightAttentionMonitor,
+    TrainingAttentionMonitor,
+    opening,
+    reasons,
+    reduce,
+)
 from attnmon.budget import Budget
 from attnmon.device import DeviceCopies
 from attnmon.link.ring import SLOT_BYTES
@@ -434,3 +440,21 @@ def test_what_is_on_its_way_from_a_device_belongs_to_the_dump(
     monitor.close()
     assert drawn(tmp_path) == {0: "", 3: "why", 4: "why", 5: "why"}
     assert accounts_hold(tmp_path)["dumps"][0]["count"] == 3
+
+
+def test_a_window_larger_than_the_ring_makes_it_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when a single step is."""
+    monkeypatch.setattr(opening, "DEFAULT_BYTES", 2 * SLOT_BYTES)
+    with watch(tmp_path, 100, 3) as monitor:
+        model = LanguageModel()
+        for step in range(1, 9):
+            tokens = batch(1, 700)
+            model(tokens)
+            monitor.log_attention(model, tokens, step=step)
+        monitor.dump("why")
+    assert list(drawn(tmp_path)) == [6, 7, 8]
+    accounts_hold(tmp_path)
+    [words] = said(caplog)
+    assert "takes more than the 0.1 MiB of shared memory set aside" in words

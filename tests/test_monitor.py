@@ -18,7 +18,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor, opening
+from attnmon.link.ring import SMALLEST_BYTES
 
 ALL_KINDS = ["heatmap", "multi_head", "layer_comparison", "statistics"]
 
@@ -616,6 +617,30 @@ def test_a_capture_that_no_ring_can_hold_is_failed_and_says_what_to_do(
     assert "raise ring_bytes" in caplog.records[0].getMessage()
     accounts = summary(tmp_path)
     assert (accounts["captured"], accounts["failed"], accounts["dropped"]) == (2, 1, 0)
+
+
+def test_a_capture_larger_than_the_ring_makes_it_grow_and_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with a context of many thousand tokens, and the settings as they come."""
+    monkeypatch.setattr(opening, "DEFAULT_BYTES", SMALLEST_BYTES)
+    model = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path, 1, on_full="wait") as monitor:
+        ring = monitor._handover._outbox.ring  # type: ignore[union-attr]
+        sizes = []
+        for step, length in enumerate((11, 2000, 6000, 11)):
+            monitor.log_attention(model, batch(1, length), step=step)
+            sizes.append(ring.reserved)
+    assert sizes == [SMALLEST_BYTES * times for times in (1, 2, 4, 4)]
+    accounts = summary(tmp_path)
+    assert (accounts["captured"], accounts["rendered"]) == (4, 4)
+    lines = [line["decoder"] for line in history(tmp_path)]
+    assert [row["shape"][1:] for row in lines[2]] == [[6000, 6000]] * 2
+    assert [row["heads"] for row in lines[0]] == [row["heads"] for row in lines[3]]
+    assert all(row["row_sum_error"] < 1e-5 for line in lines for row in line)
+    [words] = [record.getMessage() for record in caplog.records]
+    assert "more than the 1.0 MiB of shared memory set aside" in words
+    assert "ring_bytes sets another bound" in words
 
 
 def test_two_monitors_do_not_disturb_each_other(tmp_path: Path) -> None:

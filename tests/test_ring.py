@@ -87,10 +87,9 @@ def test_posix_shared_memory_serves_where_there_are_no_memory_files() -> None:
 def test_a_smaller_ring_when_there_is_not_enough_room(monkeypatch: pytest.MonkeyPatch) -> None:
     room = 3 * MEBIBYTE
 
-    def reserve(descriptor: int, nbytes: int) -> None:
-        if nbytes > room:
+    def reserve(descriptor: int, begin: int, end: int) -> None:
+        if end > room:
             raise OSError(errno.ENOSPC, "no space")
-        os.ftruncate(descriptor, nbytes)
 
     monkeypatch.setattr(ring_module, "_reserve", reserve)
     ring = make_ring(16 * MEBIBYTE)
@@ -101,7 +100,7 @@ def test_a_smaller_ring_when_there_is_not_enough_room(monkeypatch: pytest.Monkey
 def test_no_room_at_all_is_an_error_that_says_what_was_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(descriptor: int, nbytes: int) -> None:
+    def refuse(descriptor: int, begin: int, end: int) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
     before = len(os.listdir("/proc/self/fd"))
@@ -127,6 +126,66 @@ def test_every_page_is_reserved() -> None:
     blocks = os.fstat(ring.descriptor).st_blocks
     assert blocks * 512 >= ring.nbytes
     ring.close_descriptor()
+
+
+def test_it_grows_in_its_place_and_both_sides_see_it() -> None:
+    ring = make_ring(MEBIBYTE, 8 * MEBIBYTE)
+    assert (ring.reserved, ring.nbytes) == (MEBIBYTE, 8 * MEBIBYTE)
+    view, before = map_read_only(ring.descriptor, ring.nbytes), memoryview(ring.memory)
+    ring.memory[:4] = b"kept"
+    assert os.fstat(ring.descriptor).st_blocks * 512 == MEBIBYTE, "the rest is addresses only"
+    assert ring.grow(3 * MEBIBYTE)
+    assert os.fstat(ring.descriptor).st_blocks * 512 == 3 * MEBIBYTE
+    assert ring.slot_count == 3 * MEBIBYTE // SLOT_BYTES
+    ring.memory[2 * MEBIBYTE : 2 * MEBIBYTE + 3] = b"new"
+    for side in (view, before):
+        assert bytes(side[:4]) == b"kept"
+        assert bytes(side[2 * MEBIBYTE : 2 * MEBIBYTE + 3]) == b"new"
+    ring.close_descriptor()
+
+
+def test_it_grows_no_further_than_was_said() -> None:
+    ring = make_ring(MEBIBYTE, 2 * MEBIBYTE)
+    assert ring.grow(64 * MEBIBYTE)
+    assert ring.reserved == 2 * MEBIBYTE
+    assert not ring.grow(64 * MEBIBYTE)
+    ring.close_descriptor()
+    fixed = make_ring(MEBIBYTE)
+    assert not fixed.grow(2 * MEBIBYTE)
+    fixed.close_descriptor()
+
+
+def test_what_others_took_in_the_meantime_it_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = make_ring(MEBIBYTE, 64 * MEBIBYTE)
+    monkeypatch.setattr(ring_module, "_available_memory", lambda: 16 * MEBIBYTE)
+    assert ring.grow(64 * MEBIBYTE)
+    assert ring.reserved == 3 * MEBIBYTE
+    ring.close_descriptor()
+
+
+def test_memory_that_is_refused_leaves_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = make_ring(MEBIBYTE, 8 * MEBIBYTE)
+
+    def refuse(descriptor: int, offset: int, nbytes: int) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    assert not ring.grow(2 * MEBIBYTE)
+    assert ring.reserved == MEBIBYTE
+    ring.memory[:1] = b"x"
+    ring.close_descriptor()
+
+
+@pytest.mark.parametrize("refused", ["RLIMIT_AS", "RLIMIT_FSIZE"])
+def test_where_addresses_are_rationed_it_cannot_grow_and_serves(refused: str) -> None:
+    code = (
+        "import resource; from attnmon.link.ring import MEBIBYTE, make_ring\n"
+        f"resource.setrlimit(resource.{refused}, (400 * MEBIBYTE, 400 * MEBIBYTE))\n"
+        "ring = make_ring(4 * MEBIBYTE, 512 * MEBIBYTE)\n"
+        "ring.memory[-1:] = b'x'; print(ring.nbytes == ring.reserved == 4 * MEBIBYTE)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (out.stdout, out.stderr) == ("True\n", "")
 
 
 def test_the_control_groups_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

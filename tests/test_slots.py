@@ -35,6 +35,11 @@ class Lending(RuleBasedStateMachine):
         self.loans += 1
         return slots
 
+    @rule(more=st.integers(0, COUNT))
+    def grow(self, more: int) -> None:
+        self.pool.grow(len(self.owner) + more)
+        self.owner += [None] * more
+
     @rule(slots=consumes(lent))
     def take_back(self, slots: Slots | None) -> None:
         if slots is not None:
@@ -78,3 +83,10 @@ def test_all_can_be_lent_again_as_one_run_after_coming_back_in_any_order() -> No
 def test_less_than_one_slot_cannot_be_lent() -> None:
     with pytest.raises(ValueError, match="1 or more"):
         SlotPool(4).lend(0)
+
+
+def test_no_slot_is_taken_away() -> None:
+    pool = SlotPool(COUNT)
+    with pytest.raises(ValueError, match=f"count must be {COUNT} or more, got 3"):
+        pool.grow(3)
+    assert pool.lend(COUNT) == Slots(0, COUNT)

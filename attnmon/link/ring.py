@@ -8,8 +8,9 @@ The training process makes it, writes it and keeps the list of free slots (`slot
 gets the file descriptor and maps it read-only. There is no name, so nothing can be left behind,
 attached to by mistake, or destroyed by another process's resource tracker.
 
-Every page is reserved when the ring is made. Shared memory is handed out on credit, and a
-process that touches a page the system cannot pay for dies of SIGBUS, in the middle of training.
+Every page is reserved before it is lent. Shared memory is handed out on credit, and a process
+that touches a page the system cannot pay for dies of SIGBUS, in the middle of training. Addresses
+cost nothing: both sides map as many as the ring may ever need, and it grows in its place.
 """
 
 import fcntl
@@ -18,6 +19,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from attnmon.link import descriptors
 MEBIBYTE = 1 << 20
 SLOT_BYTES = 64 * 1024
 DEFAULT_BYTES = 64 * MEBIBYTE
+MOST_BYTES = 4096 * MEBIBYTE
+"""To which a ring grows at most."""
 SMALLEST_BYTES = MEBIBYTE
 SHARE_OF_AVAILABLE = 8
 """The ring takes at most one part in this many of the memory that is free."""
@@ -48,38 +52,59 @@ class Ring:
     def __init__(self, descriptor: int, nbytes: int, backend: str) -> None:
         self.descriptor = descriptor
         self.nbytes = nbytes
+        """Of addresses; slots may be lent of the first `reserved` bytes."""
+        self.reserved = 0
         self.backend = backend
-        populate = getattr(mmap, "MAP_POPULATE", 0)  # page faults now, not in a training step
-        self.memory = mmap.mmap(descriptor, nbytes, flags=mmap.MAP_SHARED | populate)
+        self.memory = mmap.mmap(descriptor, nbytes, flags=mmap.MAP_SHARED)
 
     @property
     def slot_count(self) -> int:
-        return self.nbytes // SLOT_BYTES
+        return self.reserved // SLOT_BYTES
+
+    def reserve(self, nbytes: int) -> None:
+        """Have memory for the first `nbytes`. Raises OSError, and has what it had before."""
+        _reserve(self.descriptor, self.reserved, nbytes)
+        pages = range(self.reserved, nbytes, mmap.PAGESIZE)
+        self.memory[self.reserved : nbytes : mmap.PAGESIZE] = bytes(len(pages))
+        self.reserved = nbytes  # and its page faults are behind us, not in a training step
+
+    def grow(self, wanted: int) -> bool:
+        """Reserve `wanted` bytes in all, or as many as there may be; whether there are more now."""
+        spare = self.reserved + _available_memory() // SHARE_OF_AVAILABLE
+        nbytes = _whole_slots(min(wanted, self.nbytes, spare))
+        if nbytes <= self.reserved:
+            return False
+        try:
+            self.reserve(nbytes)
+        except OSError:
+            return False
+        return True
 
     def close_descriptor(self) -> None:
-        """Give up the descriptor once it is handed over; the memory stays."""
+        """Give up the descriptor, and with it growth; the memory stays."""
         if self.descriptor >= 0:
             descriptors.close(self.descriptor)
             self.descriptor = -1
 
 
-def make_ring(wanted: int = DEFAULT_BYTES) -> Ring:
-    """The largest ring up to `wanted` bytes that this machine can spare.
+def make_ring(wanted: int = DEFAULT_BYTES, most: int = 0) -> Ring:
+    """The largest ring up to `wanted` bytes that this machine can spare, which can grow to `most`.
 
     Tries an anonymous memory file, then POSIX shared memory, then an unlinked ordinary file; each
     first whole, then halved down to one mebibyte. Raises `RingError` when none can be had.
     """
-    limit = min(wanted, _available_memory() // SHARE_OF_AVAILABLE)
-    size = max(limit // SLOT_BYTES, 1) * SLOT_BYTES
+    spare = _available_memory() // SHARE_OF_AVAILABLE
+    size = max(_whole_slots(min(wanted, spare)), SLOT_BYTES)
+    most = _whole_slots(min(most, spare)) if hasattr(os, "posix_fallocate") else 0
     reasons = []
     while size >= min(SMALLEST_BYTES, wanted):
         for backend, open_descriptor in _BACKENDS:
             try:
-                return _make(backend, open_descriptor, size)
+                return _make(backend, open_descriptor, size, most)
             except OSError as error:
                 reasons.append(f"{backend} of {size >> 10} KiB: {error}")
-        size = size // 2 // SLOT_BYTES * SLOT_BYTES
-    raise RingError("no shared memory to be had: " + "; ".join(reasons[-3:] or [f"{limit} bytes"]))
+        size = _whole_slots(size // 2)
+    raise RingError("no shared memory to be had: " + "; ".join(reasons[-3:] or [f"{spare} bytes"]))
 
 
 def map_read_only(descriptor: int, nbytes: int) -> memoryview:
@@ -87,16 +112,26 @@ def map_read_only(descriptor: int, nbytes: int) -> memoryview:
     return memoryview(mmap.mmap(descriptor, nbytes, prot=mmap.PROT_READ))
 
 
-def _make(backend: str, open_descriptor: Callable[[int], int], nbytes: int) -> Ring:
+def _make(backend: str, open_descriptor: Callable[[int], int], nbytes: int, most: int) -> Ring:
     descriptor = open_descriptor(nbytes)
     try:
-        _reserve(descriptor, nbytes)
-        ring = Ring(descriptor, nbytes, backend)
+        ring = _mapped(descriptor, backend, nbytes, most)
+        ring.reserve(nbytes)
         _seal(descriptor)
     except OSError:
         descriptors.close(descriptor)
         raise
     return ring
+
+
+def _mapped(descriptor: int, backend: str, nbytes: int, most: int) -> Ring:
+    """With room to grow, unless addresses are rationed (``ulimit -v``)."""
+    if most > nbytes:
+        with suppress(OSError):
+            os.ftruncate(descriptor, most)
+            return Ring(descriptor, most, backend)
+    os.ftruncate(descriptor, nbytes)
+    return Ring(descriptor, nbytes, backend)
 
 
 def _open_memory_file(nbytes: int) -> int:
@@ -131,10 +166,13 @@ _BACKENDS = (
 )
 
 
-def _reserve(descriptor: int, nbytes: int) -> None:
-    os.ftruncate(descriptor, nbytes)
+def _reserve(descriptor: int, begin: int, end: int) -> None:
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, nbytes)
+        os.posix_fallocate(descriptor, begin, end - begin)
+
+
+def _whole_slots(nbytes: int) -> int:
+    return nbytes // SLOT_BYTES * SLOT_BYTES
 
 
 def _seal(descriptor: int) -> None:

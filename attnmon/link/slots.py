@@ -46,6 +46,15 @@ class SlotPool:
         self.free += slots.count
         self._insert_gap(slots.first, slots.first + slots.count)
 
+    def grow(self, count: int) -> None:
+        """Have `count` slots in all. Raises ValueError, and changes nothing, if that is fewer."""
+        if count < self.count:
+            raise ValueError(f"count must be {self.count} or more, got {count}")
+        if count > self.count:
+            self._insert_gap(self.count, count)
+        self.free += count - self.count
+        self.count = count
+
     def _shrink_gap(self, index: int, first: int, end: int) -> None:
         if first == end:
             del self._gaps[index]

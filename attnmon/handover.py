@@ -14,12 +14,13 @@ from torch import Tensor
 
 from attnmon import reasons
 from attnmon.device import DeviceCopies
+from attnmon.draft import Draft, NoRoomToKeep
 from attnmon.farewell import in_a_line, see_off
 from attnmon.guard import Guard, comes_from_signal_handler, describe
 from attnmon.link.messages import LONGEST_ERROR, Capture
 from attnmon.moment import About, Moment, NotSeen, Taken, UnderWay
 from attnmon.opening import Line, NotOpened, gone, open_line
-from attnmon.outbox import Draft, NoRoomToKeep, Outbox
+from attnmon.outbox import Outbox
 from attnmon.reasons import LossWatch
 from attnmon.reckoning import Reckoning
 from attnmon.scribe import Scribe
@@ -146,10 +147,10 @@ class Handover:
             outbox.dump(news)
 
     def _keep(self, outbox: Outbox, message: Capture, draft: Draft) -> None:
-        outbox.make_room_to_keep(draft.slots)
-        if words := outbox.kept.shortage(draft.slots):
+        outbox.room.grow_to_keep(draft.slots)
+        if words := outbox.room.kept.shortage(draft.slots):
             self.guard.warn_once("window", words)
-        if outbox.kept.fits(draft.slots):
+        if outbox.room.kept.fits(draft.slots):
             outbox.keep(message, draft)
 
     @property

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from attnmon.device import Flight
+from attnmon.draft import Draft
 from attnmon.link.messages import SeenIn
-from attnmon.outbox import Draft
 from attnmon.tokens import Tokens
 
 

@@ -19,9 +19,10 @@ from attnmon.capture import given, tensors_in
 from attnmon.flight_recorder import FlightRecorder
 from attnmon.handover import CLOSED, Handover
 from attnmon.moment import Moment
+from attnmon.options import DEFAULT_EPOCHS, Heads, Layers, Options
 from attnmon.places import Coverage
 from attnmon.schedule import NO_STEPS, Schedule
-from attnmon.settings import DEFAULT_EPOCHS, Heads, Layers, Options, Settings
+from attnmon.settings import Settings
 from attnmon.tally import Tally
 from attnmon.tokens import Tokens
 from attnmon.values import whole

@@ -6,11 +6,11 @@ Only what is the user's own passes: Ctrl-C, and what a signal handler raises whi
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from attnmon.draft import NoRoomToKeep, RingFull
 from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import LONGEST_ERROR
 from attnmon.moment import Moment, NotSeen
-from attnmon.outbox import NoRoomToKeep, RingFull
 from attnmon.tally import Tally
 
 

@@ -14,12 +14,12 @@ from attnmon.capture import (
     measured_error,
     with_evident_mask,
 )
+from attnmon.draft import Draft
 from attnmon.forms import Form, look
 from attnmon.guard import Guard
 from attnmon.link.messages import Accounts, Attention, Block, Capture
 from attnmon.link.ring import Ring
 from attnmon.moment import About, Moment
-from attnmon.outbox import Draft
 from attnmon.places import Place
 from attnmon.reduce import RingWriter, aligned, choose_heads, choose_mask, compact_mask
 from attnmon.tokens import read_tokens

@@ -5,87 +5,26 @@ training starts; what only shows in training is warned about and counted there.
 """
 
 import difflib
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
+from attnmon.choices import (
+    chosen_heads,
+    chosen_layers,
+    chosen_ranks,
+    chosen_renderer,
+    cpus,
+    epochs,
+    known_kinds,
+)
 from attnmon.link.ring import SLOT_BYTES
+from attnmon.options import MOST_KEPT, ROLES, Heads, Layers, Options
 from attnmon.ranks import this_process
 from attnmon.sizes import size
-from attnmon.values import choice, share, unknown, whole, wholes
-
-PICTURES = (
-    "heatmap",
-    "multi_head",
-    "layer_comparison",
-    "alignment",
-    "head_matrix",
-    "rollout",
-    "surface3d",
-    "animation",
-    "timeline",
-)
-"""Kinds of pictures that are drawn."""
-VISUALIZATION_TYPES = (*PICTURES, "statistics")
-DEFAULT_EPOCHS = (1, 5, 10)
-
-Heads = Literal["average", "all"] | int | Iterable[int]
-Layers = str | int | Iterable[int | str] | None
-Ranks = Literal["zero", "all"] | int | Iterable[int]
-MOST_KEPT = 10_000
-"""Steps: one message names them all."""
-ROLES = ("encoder_self", "decoder_self", "decoder_cross")
-
-
-class Options(TypedDict, total=False):
-    """Settings that both monitors take and few people need."""
-
-    capture: Literal["auto", "forward", "probe"]
-    """Where attention is seen: in the model's own "forward", in an extra one of one sample (the
-    "probe"), or "auto": in its own wherever that is safe."""
-    roles: Mapping[str, str]
-    """Module names, or patterns of them, to "encoder_self", "decoder_self" or "decoder_cross"."""
-    batch_dim: int | None
-    """Dimension of the batch in the model's inputs; None finds it out."""
-    forward_fn: Callable[..., Any] | None
-    """``forward_fn(model, enc, dec)`` calls the model; None calls it as is usual."""
-    statistics_queries: int | Literal["all"]
-    """Of more queries than this, so many evenly spaced ones serve for statistics without maps."""
-    pooling: Literal["mass", "max"]
-    """How long sequences are pooled to the cells of a picture: by mass, rows still sum to 1."""
-    color_scale: Literal["auto", "fixed"]
-    """Where the colours of a picture end: at a round number above its largest weight, or at 1, so
-    that pictures of different steps can be compared by colour."""
-    ranks: Ranks
-    """Which processes of a distributed training are watched: "zero", "all", or some."""
-    rank: int | None
-    """Which of them this is; None finds it out."""
-    max_overhead: float | None
-    """The share of training time that the monitor may take; None is no limit."""
-    image_format: Literal["png", "svg", "pdf"]
-    """Of the pictures on disk; TensorBoard gets PNG in any case."""
-    pack: bool
-    """Whether the pictures of a step are one zip file instead of a folder of files."""
-    disk_budget: int | str | None
-    """What the run's directory may hold: bytes, or text such as "2 GB". The oldest pictures go
-    first; numbers stay. None is no bound."""
-    on_full: Literal["drop", "wait"]
-    """When the renderer is behind: "drop" the capture and count it, or "wait" for room."""
-    ring_bytes: int | str | None
-    """Shared memory for captures on their way, at most: bytes, or text such as "1 GB". None is 64
-    MiB, and more where a single capture takes more."""
-    keep_last: int
-    """So many steps that are not due are kept, each for a while, and drawn when training breaks."""
-    renderer: str
-    """"own" starts one; "attach" joins the `attnmon-renderer` of this machine; a path is its
-    socket. ATTNMON_RENDERER in the environment goes before."""
-    renderer_cpus: Iterable[int] | None
-    """Processors, by number, that the renderer keeps to; None is all of them."""
-    close_timeout: float
-    """Seconds that `close` waits for the last pictures, at most."""
+from attnmon.values import choice, share, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,48 +187,6 @@ def _checked_options(
     }
 
 
-def known_kinds(given: Iterable[str]) -> tuple[str, ...]:
-    """The kinds asked for, each once. Raises ValueError for an unknown one."""
-    if isinstance(given, str):
-        raise TypeError(f"visualization_types={given!r}: give a list, such as [{given!r}]")
-    names = tuple(dict.fromkeys(given))
-    for name in names:
-        if name not in VISUALIZATION_TYPES:
-            raise ValueError(unknown("visualization_types", name, VISUALIZATION_TYPES))
-    return names
-
-
-def chosen_layers(given: Layers) -> tuple[int | str, ...] | None:
-    """None for all; else indices and name patterns, each once."""
-    if given is None or given == "all":
-        return None
-    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    chosen = tuple(dict.fromkeys(_layer(item) for item in several))
-    if not chosen:
-        raise ValueError("layers_to_visualize=[]: nothing is chosen; name at least one, or 'all'")
-    return chosen
-
-
-def _layer(given: Any) -> int | str:
-    """An index, or a name or pattern as in 'decoder.layers.*'."""
-    return given if isinstance(given, str) and given else whole("layers_to_visualize", given)
-
-
-def chosen_heads(given: Heads) -> str | tuple[int, ...]:
-    if isinstance(given, str):
-        name: str = choice("heads_to_visualize", given, ("average", "all"))
-        return name
-    indices: Iterable[Any] = given if isinstance(given, Iterable) else [given]
-    return wholes("heads_to_visualize", indices, at_least=0)
-
-
-def chosen_ranks(given: Any) -> str | tuple[int, ...]:
-    if isinstance(given, str):
-        name: str = choice("ranks", given, ("zero", "all"))
-        return name
-    return wholes("ranks", given if isinstance(given, Iterable) else [given], at_least=0)
-
-
 def _process(ranks: str | tuple[int, ...], rank: Any) -> dict[str, Any]:
     """Which process this is, and the folder for it where several may write."""
     here = this_process(None if rank is None else whole("rank", rank, at_least=0))
@@ -299,35 +196,6 @@ def _process(ranks: str | tuple[int, ...], rank: Any) -> dict[str, Any]:
         "world_size": here.world_size,
         "folder": "" if ranks == "zero" else here.folder,
     }
-
-
-def chosen_renderer(given: Any) -> str:
-    """ "own", "attach", or a socket's absolute path; the environment's choice where it has one."""
-    chosen = os.environ.get("ATTNMON_RENDERER") or given
-    if os.sep in str(chosen):
-        return str(Path(chosen).expanduser().absolute())
-    name = "renderer" if chosen is given else "ATTNMON_RENDERER"
-    known: str = choice(name, chosen, ("own", "attach", "/path/of/its/socket"))
-    return known
-
-
-def cpus(given: Any) -> tuple[int, ...]:
-    """Processors' numbers. Raises ValueError for one that this machine has not."""
-    if isinstance(given, str):
-        raise TypeError(f"renderer_cpus={given!r}: give a list, such as [0, 1]")
-    several = given if isinstance(given, Iterable) else (given,)
-    chosen = wholes("renderer_cpus", several, at_least=0)
-    count = os.cpu_count() or 1
-    if max(chosen) >= count:
-        raise ValueError(
-            f"renderer_cpus={list(chosen)}: there are only the processors 0 … {count - 1}"
-        )
-    return chosen
-
-
-def epochs(given: Iterable[int] | int | None) -> frozenset[int]:
-    several = given if isinstance(given, Iterable) else () if given is None else (given,)
-    return frozenset(whole("save_on_epochs", epoch, at_least=0) for epoch in several)
 
 
 def prepare(chosen: Settings) -> None:

@@ -22,6 +22,7 @@ from outputs import history, summary
 from test_messages import EVERY_KIND
 
 from attnmon import TrainingAttentionMonitor
+from attnmon.draft import Draft, RingFull
 from attnmon.link.channel import Channel
 from attnmon.link.messages import (
     Accounts,
@@ -35,7 +36,7 @@ from attnmon.link.messages import (
     encode,
 )
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, make_ring
-from attnmon.outbox import Draft, Outbox, RingFull
+from attnmon.outbox import Outbox
 from attnmon.tally import Tally
 from attnmon_renderer.intake import KEPT_ERRORS
 
@@ -141,7 +142,7 @@ class Trainer:
         """Every good capture is drawn, in order, every slot is back, and the renderer lives."""
         self.capture()
         self.until_all_is_drawn()
-        assert self.outbox._pool.free == self.outbox._pool.count
+        assert self.outbox.room.pool.free == self.outbox.room.pool.count
         accounts = self.monitor.close()
         assert (accounts["captured"], accounts["rendered"]) == (self.good, self.good)
         steps = [line["metadata"]["step"] for line in history(self.folder)]
@@ -298,7 +299,7 @@ class Answers(RuleBasedStateMachine):
 
     @invariant()
     def every_slot_is_free_or_one_captures(self) -> None:
-        pool = self.outbox._pool
+        pool = self.outbox.room.pool
         free = [slot for first, end in pool._gaps for slot in range(first, end)]
         lent = [
             slot

@@ -13,7 +13,7 @@ from outputs import check_outputs, files_in, history, summary, tensorboard
 from trainings import until_settled
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.settings import PICTURES
+from attnmon.options import PICTURES
 from attnmon.sizes import size
 from attnmon_renderer import files
 from attnmon_renderer.commands import main

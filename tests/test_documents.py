@@ -12,7 +12,7 @@ import torch
 from models import VOCABULARY, Translator
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.settings import Options
+from attnmon.options import Options
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs").glob("*.md")]

@@ -25,7 +25,7 @@ def capture(monitor: TrainingAttentionMonitor, step: int) -> None:
 def free_slots(monitor: TrainingAttentionMonitor) -> tuple[int, int]:
     outbox = monitor._handover._outbox
     assert outbox is not None
-    return outbox._pool.free, outbox._pool.count
+    return outbox.room.pool.free, outbox.room.pool.count
 
 
 @pytest.mark.parametrize("role", ["worker", "recorder"])

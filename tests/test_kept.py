@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 from test_messages import CAPTURE, LAYER
 
+from attnmon.draft import NoRoomToKeep, RingFull, TooLarge
 from attnmon.kept import Kept, count_of
 from attnmon.link import messages
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Block, Capture, Dump, LetGo, Slots
 from attnmon.link.ring import SLOT_BYTES, make_ring
 from attnmon.link.schema import LIMIT
-from attnmon.outbox import NoRoomToKeep, Outbox, RingFull, TooLarge
+from attnmon.outbox import Outbox
 from attnmon.tally import Tally
 from attnmon_renderer.window import REMEMBERED, Window
 
@@ -194,9 +195,9 @@ def test_nothing_that_could_be_drawn_is_ever_written_over(trainings: Trainings) 
         if chance.random() < 0.5:
             trainings.look()
     trainings.look()
-    assert list(trainings.window) == list(trainings.outbox.kept.slots_of)
+    assert list(trainings.window) == list(trainings.outbox.room.kept.slots_of)
     assert trainings.outbox.pending == len(trainings.drawing)
-    book = trainings.outbox.kept
+    book = trainings.outbox.room.kept
     assert book.slot_count == sum(map(count_of, book.slots_of.values()))
     assert seen > 50
     assert 2 <= trainings.most_kept <= KEEP_LAST
@@ -256,4 +257,4 @@ def test_those_who_wait_do_so_also_for_a_renderer_that_owes_no_answer(
             draft.lend(SLOT_BYTES)
     listens.join()
     trainings.look()
-    assert list(trainings.window) == list(trainings.outbox.kept.slots_of) == []
+    assert list(trainings.window) == list(trainings.outbox.room.kept.slots_of) == []

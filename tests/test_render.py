@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from stored_run import KEYS, KINDS, train_with_raw_weights
 
 from attnmon.link.messages import Accounts, Attention, Block, Capture, Slots
-from attnmon.settings import PICTURES
+from attnmon.options import PICTURES
 from attnmon_renderer.attention import LayerAttention
 from attnmon_renderer.commands import main
 from attnmon_renderer.commands import render as command

@@ -21,11 +21,11 @@ from models import LanguageModel, batch
 from outputs import check_outputs, history, summary
 
 from attnmon import LightweightAttentionMonitor
+from attnmon.choices import chosen_renderer
 from attnmon.link import meeting, messages
 from attnmon.link.channel import Channel
 from attnmon.link.meeting import MeetingError
 from attnmon.link.ring import SLOT_BYTES
-from attnmon.settings import chosen_renderer
 from attnmon_renderer.checks import trial
 
 PATIENCE = 60.0

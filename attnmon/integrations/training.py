@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from attnmon.capture import modules_in, run_as_written
 from attnmon.guard import logger
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
-from attnmon.settings import Heads, Layers, Options, check
+from attnmon.options import Heads, Layers, Options
+from attnmon.settings import check
 
 FOLDER = "attention_logs"
 

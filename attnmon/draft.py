@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attnmon.link.messages import Attention, Block, Slots
 from attnmon.link.ring import SLOT_BYTES
+from attnmon.reduce import aligned
 
 
 class RingFull(Exception):
@@ -44,14 +45,24 @@ class Draft:
         self._spare = spare
         self.attentions: list[Attention] = []
         self.slots: list[Slots] = []
+        self._next = self._end = 0
+        """What is left of the run lent last."""
         self.masks: list[tuple[Block, Tensor]] = []
         """Written already, for other layers to share: where, and that part of the ring."""
 
     def lend(self, nbytes: int) -> int:
-        """The offset in the ring of that much room. Raises `RingFull`, `TooLarge`."""
-        slots = self._lender.lend(nbytes, spare=self._spare)
-        self.slots.append(slots)
-        return slots.first * SLOT_BYTES
+        """The offset in the ring of that much room. Raises `RingFull`, `TooLarge`.
+
+        Small layers share a slot: each begins where the one before it ended, if there is room.
+        """
+        if not self.slots or self._next + nbytes > self._end:
+            slots = self._lender.lend(nbytes, spare=self._spare)
+            self.slots.append(slots)
+            self._next = slots.first * SLOT_BYTES
+            self._end = self._next + slots.count * SLOT_BYTES
+        offset = self._next
+        self._next += aligned(nbytes)
+        return offset
 
     def emptied(self) -> "Draft":
         """Another one, with nothing in it."""

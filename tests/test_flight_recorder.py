@@ -280,21 +280,21 @@ def test_a_film_does_not_jump_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_window_as_long_as_fits_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two layers take a slot each; of sixteen, eight are for what is kept."""
-    with watch(tmp_path, 100, 50, ring_bytes=16 * SLOT_BYTES) as monitor:
+    """Two layers take a slot; of eight, four are for what is kept."""
+    with watch(tmp_path, 100, 50, ring_bytes=8 * SLOT_BYTES) as monitor:
         steps(monitor, LanguageModel(), range(20))
         monitor.dump("why")
     assert list(drawn(tmp_path)) == [0, 16, 17, 18, 19]
     [words] = said(caplog)
     assert "a window of 4 of 50 steps fits" in words
-    assert "raise ring_bytes to 13 MiB" in words
+    assert "raise ring_bytes to 7 MiB" in words
     accounts_hold(tmp_path)
 
 
 def test_due_steps_take_the_room_of_kept_ones_also_when_the_renderer_is_stopped(
     tmp_path: Path,
 ) -> None:
-    monitor = watch(tmp_path, 5, 2, ring_bytes=8 * SLOT_BYTES, max_overhead=None)
+    monitor = watch(tmp_path, 5, 2, ring_bytes=4 * SLOT_BYTES, max_overhead=None)
     pid = monitor._handover._line.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, LanguageModel(), range(19))
@@ -308,7 +308,7 @@ def test_due_steps_take_the_room_of_kept_ones_also_when_the_renderer_is_stopped(
 
 
 def test_those_who_would_rather_wait_wait_for_due_steps_only(tmp_path: Path) -> None:
-    options: Any = {"ring_bytes": 4 * SLOT_BYTES, "max_overhead": None, "on_full": "wait"}
+    options: Any = {"ring_bytes": 2 * SLOT_BYTES, "max_overhead": None, "on_full": "wait"}
     with watch(tmp_path, 2, 2, **options) as monitor:
         steps(monitor, LanguageModel(), range(25))
         monitor.dump("why")
@@ -321,7 +321,7 @@ def test_a_step_that_is_due_by_surprise_and_has_no_room_is_made_up_for_by_the_ne
     tmp_path: Path,
 ) -> None:
     """It was looked at as one to be kept, for which nobody waits."""
-    options: Any = {"visualization_types": ["statistics"], "ring_bytes": 4 * SLOT_BYTES}
+    options: Any = {"visualization_types": ["statistics"], "ring_bytes": 2 * SLOT_BYTES}
     monitor: Any = TrainingAttentionMonitor(tmp_path, 2, [1], keep_last=2, **options)
     model, pid = LanguageModel(), monitor._handover._line.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
@@ -446,7 +446,7 @@ def test_a_window_larger_than_the_ring_makes_it_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also when a single step is."""
-    monkeypatch.setattr(opening, "DEFAULT_BYTES", 2 * SLOT_BYTES)
+    monkeypatch.setattr(opening, "DEFAULT_BYTES", SLOT_BYTES)
     with watch(tmp_path, 100, 3) as monitor:
         model = LanguageModel()
         for step in range(1, 9):

@@ -63,7 +63,16 @@ class Guard:
         if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
             return False
         self.failed(place_of(error), describe(error))
+        let_go_of_frames(error)
         return True
+
+
+def let_go_of_frames(error: BaseException) -> None:
+    """Of an error that ends here: to have looked into its frames made a circle of them and it.
+
+    What they hold, the ring for one, would wait for the garbage collection, which many switch off.
+    """
+    error.__traceback__ = None
 
 
 def describe(error: BaseException) -> str:

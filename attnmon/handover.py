@@ -147,8 +147,7 @@ class Handover:
             outbox.dump(news)
 
     def _keep(self, outbox: Outbox, message: Capture, draft: Draft) -> None:
-        outbox.room.grow_to_keep(draft.slots)
-        if words := outbox.room.kept.shortage(draft.slots):
+        if words := outbox.room.grow_to_keep(draft.slots):
             self.guard.warn_once("window", words)
         if outbox.room.kept.fits(draft.slots):
             outbox.keep(message, draft)

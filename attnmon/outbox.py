@@ -207,7 +207,7 @@ class Outbox:
             if is_empty:
                 raise TooLarge(self.room.too_large(count))
             if not self._wait:
-                raise RingFull("every slot is still with the renderer")
+                raise RingFull("there is no room beside what is still with the renderer")
             self._await_news()
         return slots
 

@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from attnmon.draft import NoRoomToKeep, RingFull
-from attnmon.guard import Guard, comes_from_signal_handler, describe, place_of
+from attnmon.guard import (
+    Guard,
+    comes_from_signal_handler,
+    describe,
+    let_go_of_frames,
+    place_of,
+)
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import LONGEST_ERROR
 from attnmon.moment import Moment, NotSeen
@@ -46,6 +52,7 @@ class Reckoning:
                 if _is_the_users(error):
                     raise
                 self._guard.failed(place_of(error), _failed(moment, error))
+                let_go_of_frames(error)
 
     @contextmanager
     def uncounted(self, moment: Moment) -> Iterator[None]:
@@ -62,6 +69,7 @@ class Reckoning:
                     raise
                 words = f"step {moment.step} could not be kept: {describe(error)}"
                 self._guard.warn_once(f"kept {place_of(error)}", words)
+                let_go_of_frames(error)
 
     def _fail(self, why: str = "") -> None:
         self._tally.failed += 1

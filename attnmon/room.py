@@ -20,8 +20,7 @@ class Room:
         self.notices: list[tuple[str, str]] = []
         """(kind, text) of what the user should be told."""
         self._ring = ring
-        self._asked_for = 0
-        """Bytes that the window of what is kept would need."""
+        self._may_grow_to_keep = True
 
     def lend(self, count: int) -> Slots | None:
         """A run of so many slots; None when there is none at present."""
@@ -40,12 +39,20 @@ class Room:
         reserved = self._ring.reserved
         return self._grow_to(reserved + max(reserved, count * SLOT_BYTES), "a capture")
 
-    def grow_to_keep(self, slots: list[Slots]) -> None:
-        """Have room for as many captures like this one as are to be kept, if there may be."""
+    def grow_to_keep(self, slots: list[Slots]) -> str:
+        """Have room to keep one more capture like this; what to do where there is not enough.
+
+        The ring grows as the window fills, not for all of it at once: that would take seconds.
+        """
+        fits = self.kept.fits(slots)
+        if fits == self.kept.most or len(self.kept) < fits:
+            return ""
         needed = self.kept.needed(slots) * SLOT_BYTES
-        if needed > max(self._ring.reserved, self._asked_for):
-            self._asked_for = needed  # once: memory that is refused now will be at the next step
-            self._grow_to(needed, "the window of keep_last")
+        wanted = min(needed, max(2 * self._ring.reserved, needed // self.kept.most))
+        if self._may_grow_to_keep and self._grow_to(wanted, "the window of keep_last"):
+            return ""
+        self._may_grow_to_keep = False  # or it would be asked for again at every step
+        return self.kept.shortage(slots)
 
     def too_large(self, count: int) -> str:
         """What to do about a capture for which so many slots more would be too many."""
@@ -57,11 +64,12 @@ class Room:
         )
 
     def _grow_to(self, nbytes: int, why: str) -> bool:
-        before = self._ring.reserved
-        if not self._ring.grow(nbytes):
-            return False
-        self.pool.grow(self._ring.slot_count)
+        slots, before = self.pool.count, self._ring.reserved
+        self._ring.grow(nbytes)
+        self.pool.grow(self._ring.slot_count)  # also by what came before an interrupt, last time
         self.kept.resize(self._ring.slot_count)
+        if self.pool.count == slots:
+            return False
         self.notices.append(("ring", _growing(why, before, self._ring.nbytes)))
         return True
 

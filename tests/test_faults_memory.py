@@ -1,6 +1,7 @@
 """Memory, descriptors and sockets that cannot be had: another way, or a monitor that is off."""
 
 import errno
+import gc
 import os
 from itertools import count
 from pathlib import Path
@@ -148,3 +149,23 @@ def test_the_nth_call_to_the_system_fails_for_every_n(
     assert accounts["rendered"] == 3
     assert {"memfd_create", "mmap", "_fork_exec", "sendmsg", "recvmsg_into"} <= set(failed)
     wait_for(launch.none_is_finishing, "a renderer does not end")
+
+
+@pytest.mark.parametrize("failures", [0, 1, 3])
+def test_the_ring_is_given_back_at_the_end_without_the_help_of_garbage_collection(
+    failures: int, tmp_path: Path
+) -> None:
+    """An error that kept the frames it came through would keep the ring."""
+    gc.collect()
+    gc.disable()
+    try:
+        options: Any = {"ring_bytes": MEBIBYTE, "on_full": "wait"}
+        monitor = LightweightAttentionMonitor(tmp_path, 1, **options)
+        log(monitor, 0)
+        for step in range(1, 1 + failures):
+            monitor.record("decoder.0", weights=torch.rand(1, 2, 500, 500))
+            monitor.log_attention(step=step)
+        assert monitor.close()["failed"] == failures
+        assert "memfd:attnmon" not in Path("/proc/self/maps").read_text()
+    finally:
+        gc.enable()

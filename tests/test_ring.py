@@ -5,7 +5,6 @@ import mmap
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -115,7 +114,7 @@ def test_no_room_at_all_is_an_error_that_says_what_was_tried(
 def test_it_never_takes_more_than_its_share_of_free_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ring_module, "_available_memory", lambda: 16 * MEBIBYTE)
+    monkeypatch.setattr(ring_module, "available_memory", lambda: 16 * MEBIBYTE)
     ring = make_ring(64 * MEBIBYTE)
     assert ring.nbytes == 2 * MEBIBYTE
     ring.close_descriptor()
@@ -134,7 +133,7 @@ def test_it_grows_in_its_place_and_both_sides_see_it() -> None:
     view, before = map_read_only(ring.descriptor, ring.nbytes), memoryview(ring.memory)
     ring.memory[:4] = b"kept"
     assert os.fstat(ring.descriptor).st_blocks * 512 == MEBIBYTE, "the rest is addresses only"
-    assert ring.grow(3 * MEBIBYTE)
+    ring.grow(3 * MEBIBYTE)
     assert os.fstat(ring.descriptor).st_blocks * 512 == 3 * MEBIBYTE
     assert ring.slot_count == 3 * MEBIBYTE // SLOT_BYTES
     ring.memory[2 * MEBIBYTE : 2 * MEBIBYTE + 3] = b"new"
@@ -146,20 +145,23 @@ def test_it_grows_in_its_place_and_both_sides_see_it() -> None:
 
 def test_it_grows_no_further_than_was_said() -> None:
     ring = make_ring(MEBIBYTE, 2 * MEBIBYTE)
-    assert ring.grow(64 * MEBIBYTE)
+    ring.grow(64 * MEBIBYTE)
     assert ring.reserved == 2 * MEBIBYTE
-    assert not ring.grow(64 * MEBIBYTE)
     ring.close_descriptor()
     fixed = make_ring(MEBIBYTE)
-    assert not fixed.grow(2 * MEBIBYTE)
+    fixed.grow(2 * MEBIBYTE)
+    assert fixed.reserved == MEBIBYTE
     fixed.close_descriptor()
 
 
 def test_what_others_took_in_the_meantime_it_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked to grow: an eighth is an eighth."""
     ring = make_ring(MEBIBYTE, 64 * MEBIBYTE)
-    monkeypatch.setattr(ring_module, "_available_memory", lambda: 16 * MEBIBYTE)
-    assert ring.grow(64 * MEBIBYTE)
-    assert ring.reserved == 3 * MEBIBYTE
+    left = 23 * MEBIBYTE + ring.reserved
+    monkeypatch.setattr(ring_module, "available_memory", lambda: left - ring.reserved)
+    for _ in range(5):
+        ring.grow(64 * MEBIBYTE)
+        assert ring.reserved == 3 * MEBIBYTE
     ring.close_descriptor()
 
 
@@ -170,28 +172,58 @@ def test_memory_that_is_refused_leaves_it_as_it_was(monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    assert not ring.grow(2 * MEBIBYTE)
+    ring.grow(2 * MEBIBYTE)
     assert ring.reserved == MEBIBYTE
     ring.memory[:1] = b"x"
     ring.close_descriptor()
 
 
-@pytest.mark.parametrize("refused", ["RLIMIT_AS", "RLIMIT_FSIZE"])
-def test_where_addresses_are_rationed_it_cannot_grow_and_serves(refused: str) -> None:
+@pytest.mark.parametrize(
+    "rationed",
+    [
+        "resource.setrlimit(resource.RLIMIT_AS, (4096 * MEBIBYTE, 4096 * MEBIBYTE))",
+        "ctypes.CDLL(None).mlockall(1)",  # MCL_CURRENT
+        "del os.memfd_create",  # what the others grow into is somebody else's as well
+    ],
+)
+def test_where_addresses_are_rationed_it_takes_no_more_than_it_uses(rationed: str) -> None:
     code = (
-        "import resource; from attnmon.link.ring import MEBIBYTE, make_ring\n"
-        f"resource.setrlimit(resource.{refused}, (400 * MEBIBYTE, 400 * MEBIBYTE))\n"
-        "ring = make_ring(4 * MEBIBYTE, 512 * MEBIBYTE)\n"
+        "import ctypes, os, resource; from attnmon.link.ring import *\n"
+        f"{rationed}\n"
+        "ring = make_ring(4 * MEBIBYTE, 512 * MEBIBYTE); ring.grow(8 * MEBIBYTE)\n"
         "ring.memory[-1:] = b'x'; print(ring.nbytes == ring.reserved == 4 * MEBIBYTE)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (out.stdout, out.stderr) == ("True\n", "")
 
 
-def test_the_control_groups_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("400\n")
-    monkeypatch.setattr(
-        ring_module, "Path", lambda path: tmp_path if str(path).startswith("/sys") else Path(path)
+def test_a_renderer_whose_addresses_are_rationed_maps_what_a_ring_has_at_first() -> None:
+    code = (
+        "import resource; from attnmon.link.ring import *\n"
+        "ring = make_ring(4 * MEBIBYTE, 512 * MEBIBYTE); ring.memory[:1] = b'x'\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4096 * MEBIBYTE, 4096 * MEBIBYTE))\n"
+        "view = map_read_only(ring.descriptor, ring.nbytes)\n"
+        "print(bytes(view[:1]), len(view) == DEFAULT_BYTES)"
     )
-    assert ring_module._control_group_memory() == 600
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (out.stdout, out.stderr) == ("b'x' True\n", "")
+
+
+def test_a_timer_whose_signals_never_end_does_not_keep_it_from_growing() -> None:
+    code = (
+        "import signal; from attnmon.link.ring import *\n"
+        "ring = make_ring(MEBIBYTE, 256 * MEBIBYTE); signal.signal(signal.SIGALRM, lambda *_: 0)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002); ring.grow(256 * MEBIBYTE)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0); print(ring.reserved == 256 * MEBIBYTE)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (out.stdout, out.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("nbytes", [65537, 100_000, 500_000, 1_000_000])
+def test_sizes_that_are_no_whole_slots_are_rounded_down(nbytes: int) -> None:
+    ring = make_ring(nbytes)
+    assert ring.nbytes == nbytes // SLOT_BYTES * SLOT_BYTES
+    ring.close_descriptor()

@@ -251,6 +251,11 @@ class Capture:
         require(self.keeps_from is None or self.keeps_from >= 0, "keeps_from", self.keeps_from)
         require(len(self.attentions) > 0, "attentions", 0)
 
+    @property
+    def weight_count(self) -> int:
+        """Weights of all its layers: what the work on it is proportional to."""
+        return sum(math.prod(attention.shape) for attention in self.attentions)
+
     def require_inside(self, ring_bytes: int, slot_bytes: int) -> None:
         """Raise `MessageError` unless each array lies inside the slots that came with it."""
         spans = [

@@ -10,7 +10,8 @@ attached to by mistake, or destroyed by another process's resource tracker.
 
 Every page is reserved before it is lent. Shared memory is handed out on credit, and a process
 that touches a page the system cannot pay for dies of SIGBUS, in the middle of training. Addresses
-cost nothing: both sides map as many as the ring may ever need, and it grows in its place.
+cost nothing, where they are not rationed: both sides map as many as the ring may ever need, and it
+grows in its place.
 """
 
 import fcntl
@@ -21,18 +22,20 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.shared_memory import SharedMemory
-from pathlib import Path
 
 from attnmon.link import descriptors
+from attnmon.link.memory import addresses_are_free, available_memory
 
 MEBIBYTE = 1 << 20
 SLOT_BYTES = 64 * 1024
 DEFAULT_BYTES = 64 * MEBIBYTE
-MOST_BYTES = 4096 * MEBIBYTE
+MOST_BYTES = 1024 * MEBIBYTE
 """To which a ring grows at most."""
 SMALLEST_BYTES = MEBIBYTE
 SHARE_OF_AVAILABLE = 8
-"""The ring takes at most one part in this many of the memory that is free."""
+"""The ring takes at most one part in this many of the memory that is free, its own included."""
+_AT_ONCE = 4 * MEBIBYTE
+"""Some kernels begin anew at every signal; a profiler's timer must leave them time to end."""
 
 _SEAL_FUTURE_WRITE = 0x0010  # not in the fcntl module before Python 3.13
 _SEALS = (_SEAL_FUTURE_WRITE, 0x0004 | 0x0002 | 0x0001)  # then: grow, shrink, seal
@@ -62,23 +65,19 @@ class Ring:
         return self.reserved // SLOT_BYTES
 
     def reserve(self, nbytes: int) -> None:
-        """Have memory for the first `nbytes`. Raises OSError, and has what it had before."""
-        _reserve(self.descriptor, self.reserved, nbytes)
-        pages = range(self.reserved, nbytes, mmap.PAGESIZE)
-        self.memory[self.reserved : nbytes : mmap.PAGESIZE] = bytes(len(pages))
-        self.reserved = nbytes  # and its page faults are behind us, not in a training step
+        """Have memory for the first `nbytes`. Raises OSError, and has what it had until then."""
+        while self.reserved < nbytes:
+            begin, end = self.reserved, min(self.reserved + _AT_ONCE, nbytes)
+            _reserve(self.descriptor, begin, end)
+            pages = len(range(begin, end, mmap.PAGESIZE))  # their faults now, not in a step
+            self.memory[begin : end : mmap.PAGESIZE] = bytes(pages)
+            self.reserved = end
 
-    def grow(self, wanted: int) -> bool:
-        """Reserve `wanted` bytes in all, or as many as there may be; whether there are more now."""
-        spare = self.reserved + _available_memory() // SHARE_OF_AVAILABLE
-        nbytes = _whole_slots(min(wanted, self.nbytes, spare))
-        if nbytes <= self.reserved:
-            return False
-        try:
-            self.reserve(nbytes)
-        except OSError:
-            return False
-        return True
+    def grow(self, wanted: int) -> None:
+        """Reserve `wanted` bytes in all, or as many as there may be."""
+        share = (self.reserved + available_memory()) // SHARE_OF_AVAILABLE
+        with suppress(OSError):
+            self.reserve(_whole_slots(min(wanted, self.nbytes, share)))
 
     def close_descriptor(self) -> None:
         """Give up the descriptor, and with it growth; the memory stays."""
@@ -91,13 +90,14 @@ def make_ring(wanted: int = DEFAULT_BYTES, most: int = 0) -> Ring:
     """The largest ring up to `wanted` bytes that this machine can spare, which can grow to `most`.
 
     Tries an anonymous memory file, then POSIX shared memory, then an unlinked ordinary file; each
-    first whole, then halved down to one mebibyte. Raises `RingError` when none can be had.
+    first whole, then halved down to one mebibyte. Raises `RingError` when none can be had. Only a
+    memory file grows: the others take what is somebody else's as well.
     """
-    spare = _available_memory() // SHARE_OF_AVAILABLE
+    spare = available_memory() // SHARE_OF_AVAILABLE
     size = max(_whole_slots(min(wanted, spare)), SLOT_BYTES)
-    most = _whole_slots(min(most, spare)) if hasattr(os, "posix_fallocate") else 0
+    most = _whole_slots(min(most, spare)) if addresses_are_free() else 0
     reasons = []
-    while size >= min(SMALLEST_BYTES, wanted):
+    while size >= min(SMALLEST_BYTES, _whole_slots(wanted)):
         for backend, open_descriptor in _BACKENDS:
             try:
                 return _make(backend, open_descriptor, size, most)
@@ -108,30 +108,27 @@ def make_ring(wanted: int = DEFAULT_BYTES, most: int = 0) -> Ring:
 
 
 def map_read_only(descriptor: int, nbytes: int) -> memoryview:
-    """The renderer's side: the ring's bytes, which it cannot write."""
+    """The renderer's side: the ring's bytes, which it cannot write.
+
+    Where addresses are rationed these are no more than a ring has at first; what lies beyond them
+    cannot be drawn.
+    """
+    nbytes = nbytes if addresses_are_free() else min(nbytes, DEFAULT_BYTES)
     return memoryview(mmap.mmap(descriptor, nbytes, prot=mmap.PROT_READ))
 
 
 def _make(backend: str, open_descriptor: Callable[[int], int], nbytes: int, most: int) -> Ring:
     descriptor = open_descriptor(nbytes)
+    space = max(nbytes, most) if backend == _GROWING else nbytes
     try:
-        ring = _mapped(descriptor, backend, nbytes, most)
+        os.ftruncate(descriptor, space)
+        ring = Ring(descriptor, space, backend)
         ring.reserve(nbytes)
         _seal(descriptor)
     except OSError:
         descriptors.close(descriptor)
         raise
     return ring
-
-
-def _mapped(descriptor: int, backend: str, nbytes: int, most: int) -> Ring:
-    """With room to grow, unless addresses are rationed (``ulimit -v``)."""
-    if most > nbytes:
-        with suppress(OSError):
-            os.ftruncate(descriptor, most)
-            return Ring(descriptor, most, backend)
-    os.ftruncate(descriptor, nbytes)
-    return Ring(descriptor, nbytes, backend)
 
 
 def _open_memory_file(nbytes: int) -> int:
@@ -159,8 +156,9 @@ def _open_file(nbytes: int) -> int:
         return os.dup(file.fileno())
 
 
+_GROWING = "memory file"
 _BACKENDS = (
-    ("memory file", _open_memory_file),
+    (_GROWING, _open_memory_file),
     ("shared memory", _open_shared_memory),
     ("file", _open_file),
 )
@@ -182,32 +180,3 @@ def _seal(descriptor: int) -> None:
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)  # type: ignore[attr-defined, unused-ignore]
         except (OSError, AttributeError):
             pass  # not a memory file, or an older kernel: the other precautions stand
-
-
-def _available_memory() -> int:
-    """Bytes the machine, or this process's control group, has to spare."""
-    figures = [_machine_memory(), _control_group_memory()]
-    return min((figure for figure in figures if figure is not None), default=sys.maxsize)
-
-
-def _machine_memory() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return None
-
-
-def _control_group_memory() -> int | None:
-    group = Path("/sys/fs/cgroup")
-    for limit, usage in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            return int((group / limit).read_text()) - int((group / usage).read_text())
-        except (OSError, ValueError):
-            continue
-    return None

@@ -50,10 +50,10 @@ class SlotPool:
         """Have `count` slots in all. Raises ValueError, and changes nothing, if that is fewer."""
         if count < self.count:
             raise ValueError(f"count must be {self.count} or more, got {count}")
-        if count > self.count:
-            self._insert_gap(self.count, count)
-        self.free += count - self.count
-        self.count = count
+        before, self.count = self.count, count  # first: interrupted, it loses slots, and lends none
+        if count > before:  # twice
+            self._insert_gap(before, count)
+            self.free += count - before
 
     def _shrink_gap(self, index: int, first: int, end: int) -> None:
         if first == end:

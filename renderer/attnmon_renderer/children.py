@@ -17,7 +17,9 @@ from attnmon.link.channel import Channel
 IDLE_LIMIT_SECONDS = 60.0
 """Without using the processor, while it has a task and waits for neither processor nor disk."""
 CPU_LIMIT_SECONDS = 600.0
-"""Of processor time on one task."""
+"""Of processor time on one task, …"""
+CPU_LIMIT_PER_WEIGHT = 1e-7
+"""… and so much more for each attention weight in it: some ten times what one takes."""
 MOST_TASKS = 1000
 """What a library leaks at every task never adds up to more than so many times that."""
 MOST_GROWTH = 256 << 20
@@ -43,11 +45,13 @@ class Child:
         """Once it is buried."""
         self._size_at_first = 0
         self._cpu_at_start = 0.0
+        self._cpu_limit = CPU_LIMIT_SECONDS
         self._last_cpu = 0.0
         self._last_sign_of_life = time.monotonic()
 
-    def give(self, task: int) -> None:
+    def give(self, task: int, weight_count: int = 0) -> None:
         self.task = task
+        self._cpu_limit = CPU_LIMIT_SECONDS + weight_count * CPU_LIMIT_PER_WEIGHT
         self._cpu_at_start = self._last_cpu = cpu_seconds(self.pid)
         self._last_sign_of_life = time.monotonic()
 
@@ -75,7 +79,7 @@ class Child:
         if cpu > self._last_cpu or process_state(self.pid) in _WAITING:
             self._last_cpu = cpu
             self._last_sign_of_life = time.monotonic()
-        if cpu - self._cpu_at_start > CPU_LIMIT_SECONDS:
+        if cpu - self._cpu_at_start > self._cpu_limit:
             return True
         return time.monotonic() - self._last_sign_of_life > IDLE_LIMIT_SECONDS
 

@@ -139,7 +139,7 @@ class Intake:
 
     def _add(self, capture: Capture, packed: bytes) -> None:
         """Put it on the list; one that does not fit the ring is known by its number, and fails."""
-        entry = self._ledger.add(capture.sequence, packed)
+        entry = self._ledger.add(capture.sequence, packed, capture.weight_count)
         self.accounts = capture.accounts
         try:
             capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
@@ -157,6 +157,10 @@ class Intake:
         self.has_news = True
         found = self.window.dump(dump.sequences, dump.reason, dump.accounts.last_step)
         for sequence, packed in found.items():
-            entry = self._ledger.add(sequence, packed or b"")
             if packed is None:
+                entry = self._ledger.add(sequence, b"")
                 self._ledger.fail(entry, "it was to be kept, and never came")
+            else:
+                wanted = messages.decode(packed)
+                assert isinstance(wanted, Capture)
+                self._ledger.add(sequence, packed, wanted.weight_count)

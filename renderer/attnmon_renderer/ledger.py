@@ -45,6 +45,8 @@ class Entry:
     sequence: int
     packed: bytes
     """The message as it came, for the worker."""
+    weight_count: int = 0
+    """How much work it is."""
     state: State = State.WAITING
     tries: int = 0
     recordings: int = 0
@@ -76,11 +78,11 @@ class Ledger:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
-    def add(self, sequence: int, packed: bytes) -> Entry:
+    def add(self, sequence: int, packed: bytes, weight_count: int = 0) -> Entry:
         """Raises ValueError for a sequence number that is under way already."""
         if sequence in self._entries:
             raise ValueError(f"capture {sequence} was announced twice")
-        entry = self._entries[sequence] = Entry(sequence, packed)
+        entry = self._entries[sequence] = Entry(sequence, packed, weight_count)
         return entry
 
     def __getitem__(self, sequence: int) -> Entry:

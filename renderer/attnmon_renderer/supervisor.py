@@ -135,7 +135,7 @@ class Supervisor:
             worker = self._workers.idle()
             if worker is not None:
                 self._ledger.start(entry)
-                worker.give(entry.sequence)
+                worker.give(entry.sequence, entry.weight_count)
                 self._workers.tell(worker, entry.packed)
             elif self._workers.exhausted:
                 self._ledger.fail(entry, "the workers die again and again; drawing has stopped")

@@ -303,7 +303,7 @@ def _step(given: Any) -> int:
 def _require_model(model: Any) -> None:
     if model is not None and not isinstance(model, nn.Module):
         raise TypeError(
-            f"the first argument must be the model, an nn.Module, and is a {type(model).__name__}: "
+            f"the first argument must be the model, an nn.Module, not {type(model).__name__}: "
             "log_attention(model, enc, dec, step, loss)"
         )
 

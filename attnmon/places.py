@@ -167,7 +167,7 @@ def _no_such_layer(asked: list[int | str], positions: Mapping[Key, Position]) ->
     names = ", ".join(name for name, _ in list(positions)[:3])
     return (
         f"layers_to_visualize: there is no layer {', '.join(map(repr, asked))}; there are {there}, "
-        f"and their names begin {names}."
+        f"in modules such as {names}."
     )
 
 

@@ -93,6 +93,6 @@ def _failed(moment: Moment, error: BaseException) -> str:
     if isinstance(error, TypeError):
         hint = (
             " Models are called as model(enc, dec): pass what else they need in a tuple or a dict, "
-            "or give a forward_fn."
+            "or give a forward_fn. With one input it is log_attention(model, x, step=step)."
         )
     return f"the capture of step {moment.step} failed: {describe(error)}.{hint}"

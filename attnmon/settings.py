@@ -98,6 +98,7 @@ def check(
     options: Options,
 ) -> Settings:
     """Settings as the user gave them, checked. Nothing is made yet: `directory` does that."""
+    place = _place(save_dir)
     _refuse_unknown(options)
     kinds = known_kinds(visualization_types)
     checked: dict[str, Any] = {
@@ -113,8 +114,15 @@ def check(
         "use_tensorboard": bool(use_tensorboard),
         **_checked_options(**options),
     }
-    place = Path(save_dir).expanduser().absolute()  # a script may change its own directory
     return Settings(save_dir=place / checked.pop("folder"), **checked)
+
+
+def _place(save_dir: Any) -> Path:
+    """Absolute, since a script may change its own directory."""
+    try:
+        return Path(save_dir).expanduser().absolute()
+    except TypeError:
+        raise TypeError(f"save_dir={save_dir!r:.80}: give a path, as text or a Path") from None
 
 
 def _refuse_unknown(options: Mapping[str, object]) -> None:

@@ -247,3 +247,15 @@ def test_memory_stays_flat_over_many_pictures() -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 100_000
+
+
+def test_the_colour_bar_says_how_many_keys_a_cell_adds_up() -> None:
+    """Else a cell of four keys would look four times as strong as any weight there is."""
+    plain, four, eight = Axis(8), Axis(8, 4, summed=True), Axis(8, 8, summed=True)
+    assert maps.weight_of({plain}) == maps.weight_of({Axis(8, 4)}) == "attention weight"
+    assert maps.weight_of({four}) == "weight of 4 keys"
+    assert maps.weight_of({four, eight}) == "weight of each cell's keys"
+    values = np.full((2, 2), 0.5, np.float32)
+    axis = Axis(8, 4, summed=True)
+    page = maps.heat_map_page(MapPicture(CAPTION, values, nothing_masked(2, 2), axis, axis))
+    assert any("weight of 4 keys" in text.string for text in page.texts)

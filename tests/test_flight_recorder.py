@@ -266,7 +266,7 @@ def test_dump_without_keep_last_says_what_to_set(
 def test_a_film_does_not_jump_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filmed: list[Frame] = []
     monkeypatch.setattr(Animations, "_extend", lambda self, path, frame: filmed.append(frame))
-    frame = Frame("layer", ("", "", ""), (2, 1), (2, 1), bytes(16), bytes(4), None)
+    frame = Frame("layer", ("", "", ""), (2, 1), (2, 1), True, bytes(16), bytes(4), None)
     film = Animations(tmp_path)
     film.write(Results("step_7", {"metadata": {"step": 7, "kept_for": "why"}}, frames=[frame]))
     assert filmed == []

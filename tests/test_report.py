@@ -179,6 +179,8 @@ def test_a_run_without_trouble_says_so_and_one_with_it_says_what(run: Path) -> N
     def diverge(lines: list[Any]) -> None:
         lines[1]["decoder"][0]["non_finite"] = 5
         lines[2]["decoder"][1]["heads"]["max_logit"][0] = 2e4
+        for line in lines[-2:]:
+            line["metadata"]["loss"] = None
 
     rewritten(run, diverge)
     changed(run, state="trainer lost", captured=9, failed=2, dropped=4, errors=["disk full"])
@@ -189,6 +191,8 @@ def test_a_run_without_trouble_says_so_and_one_with_it_says_what(run: Path) -> N
         "4 captures were dropped",
         "NaN or infinite in 1 captures, first at step 2.",
         "Logits exceed 1,000 in 1 captures, first at step 4.",
+        f"From step {history(run)[-2]['metadata']['step']} on there is no loss",
+        ", then none",
         "disk full",
     ):
         assert words in said

@@ -35,6 +35,8 @@ class Frame:
     queries: tuple[int, int]
     """Positions, and positions in one cell; likewise for the keys."""
     keys: tuple[int, int]
+    summed: bool
+    """As of the keys' `Axis`."""
     values: bytes
     masked: bytes
     top: float | None
@@ -47,13 +49,14 @@ class Frame:
             (caption.title, caption.run, caption.note),
             (picture.queries.length, picture.queries.step),
             (picture.keys.length, picture.keys.step),
+            picture.keys.summed,
             picture.values.astype("<f4").tobytes(),
             picture.masked.tobytes(),
             picture.top,
         )
 
     def picture(self) -> MapPicture:
-        queries, keys = Axis(*self.queries), Axis(*self.keys)
+        queries, keys = Axis(*self.queries), Axis(*self.keys, summed=self.summed)
         shape = (queries.cells, keys.cells)
         values = np.frombuffer(self.values, "<f4").reshape(shape)
         masked = np.frombuffer(self.masked, np.bool_).reshape(shape)

@@ -96,9 +96,12 @@ def _last(found: Run) -> str:
     if found.last is None:
         return "none yet"
     metadata = found.last["metadata"]
-    named = (f"{key} {metadata[key]}" for key in ("step", "epoch", "loss", "lr")
-             if metadata.get(key) is not None)  # fmt: skip
-    return ", ".join(named)
+    named = {key: metadata.get(key) for key in ("step", "epoch", "loss", "lr")}
+    return ", ".join(f"{key} {_short(value)}" for key, value in named.items() if value is not None)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _dump(dump: dict[str, Any]) -> str:

@@ -1,11 +1,14 @@
 """The kinds of pictures that show attention maps. Pure: from numbers to a finished PNG."""
 
+from collections.abc import Set
+
 import numpy as np
 
 from attnmon_renderer.drawing.arrangement import columns_for
 from attnmon_renderer.drawing.page import Page
 from attnmon_renderer.drawing.paint import paint
 from attnmon_renderer.drawing.pictures import (
+    Axis,
     ComparisonPicture,
     GridPicture,
     MapPicture,
@@ -54,7 +57,16 @@ def layer_comparison_page(picture: ComparisonPicture) -> Page:
 
 
 def _scale(panels: tuple[Panel, ...], top: float | None) -> Scale:
-    return of_weights(top_of(max(map(largest, panels))) if top is None else top)
+    top = top_of(max(map(largest, panels))) if top is None else top
+    return of_weights(top, weight_of({panel.keys for panel in panels}))
+
+
+def weight_of(cells: Set[Axis]) -> str:
+    """What the numbers of such cells are, along their keys."""
+    steps = {keys.step if keys.summed else 1 for keys in cells}
+    if steps == {1}:
+        return "attention weight"
+    return f"weight of {steps.pop()} keys" if len(steps) == 1 else "weight of each cell's keys"
 
 
 def largest(panel: Panel) -> float:

@@ -30,6 +30,8 @@ class Axis:
     """One name a position, where known."""
     name: str = ""
     """What the positions are, when they are neither queries nor keys."""
+    summed: bool = False
+    """Of keys: a cell shows the weight of all its positions together."""
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.step < 1:

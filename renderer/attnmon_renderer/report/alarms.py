@@ -1,6 +1,7 @@
 """What whoever reads a report should know first: what was lost, failed, or is not a number."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 from attnmon_renderer.report.gather import Findings
@@ -44,12 +45,24 @@ def _of_the_numbers(history: list[dict[str, Any]]) -> Iterator[str]:
             f"Attention is NaN or infinite in {len(broken)} captures, first at step "
             f"{broken[0]['metadata']['step']:,}."
         )
+    without = _without_loss_at_the_end(history)
+    if without:
+        yield (
+            f"From step {without[0]:,} on there is no loss: it was NaN or infinite, or not given."
+        )
     large = [line for line in history if any(_max_logit(row) > LARGE_LOGIT for row in rows(line))]
     if large:
         yield (
             f"Logits exceed {LARGE_LOGIT:,.0f} in {len(large)} captures, first at step "
             f"{large[0]['metadata']['step']:,}."
         )
+
+
+def _without_loss_at_the_end(history: list[dict[str, Any]]) -> list[int]:
+    """Steps of the last captures, if there was a loss before them."""
+    told = [line["metadata"] for line in history if not line["metadata"].get("kept_for")]
+    rest = list(takewhile(lambda metadata: metadata.get("loss") is None, reversed(told)))
+    return [metadata["step"] for metadata in reversed(rest)] if len(rest) < len(told) else []
 
 
 def _failures(findings: Findings) -> Iterator[str]:

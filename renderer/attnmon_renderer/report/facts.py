@@ -21,7 +21,8 @@ def lead(findings: Findings) -> str:
     losses = [line["metadata"].get("loss") for line in findings.history]
     known = [loss for loss in losses if loss is not None]
     if known:
-        parts.append(f"loss {known[0]:.4g} → {known[-1]:.4g}")
+        then = ", then none" if losses[-1] is None else ""
+        parts.append(f"loss {known[0]:.4g} → {known[-1]:.4g}{then}")
     parts.append(f"{_whole(summary.get('captured'))} captures")
     parts.append(findings.run.state)
     return " · ".join(parts)
@@ -82,8 +83,9 @@ def of_the_run(findings: Findings) -> dict[str, str]:
             found["length"] = ago(summary["written"] - summary["started"])
     if isinstance(summary.get("hook_seconds"), int | float):
         share = summary.get("overhead")
-        words = f", {share:.2%} of training time" if isinstance(share, int | float) else ""
-        found["time in attnmon's calls"] = f"{summary['hook_seconds']:.3f} s{words}"
+        found["time in attnmon's calls"] = f"{summary['hook_seconds']:.3f} s"
+        if isinstance(share, int | float):
+            found["after the first capture"] = f"{share:.2%} of training time, kept steps apart"
     found["interval"] = f"a capture every {_whole(summary.get('interval'))} steps"
     for name, value in _pairs(summary.get("settings")):
         found[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -60,7 +60,7 @@ def axes(capture: Capture, attention: Attention, pooled: PooledMap) -> tuple[Axi
     attended = capture.encoder_tokens if attention.type == "cross_attention" else own
     return (
         Axis(queries, pooled.query_step, _fitting(own, queries)),
-        Axis(keys, pooled.key_step, _fitting(attended, keys)),
+        Axis(keys, pooled.key_step, _fitting(attended, keys), summed=pooled.pooling == "mass"),
     )
 
 

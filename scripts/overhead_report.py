@@ -1,5 +1,6 @@
 """The figures of `bench_overhead.py` on a terminal, and as a plot."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ HEADING = (
     " │ renderer ms │ captured rendered dropped"
 )
 ARMS = (
-    ("accounted", "attnmon, time inside its calls", "tab:green", "o"),
-    ("ab", "attnmon, A/B", "tab:blue", "s"),
-    ("thread_pool_ab", "a pool of threads", "tab:orange", "^"),
-    ("in_loop_ab", "add_figure in the loop", "tab:red", "v"),
+    ("accounted", "attnmon: time in its calls", "tab:green", "o"),
+    ("ab", "attnmon: training with it, against without", "tab:blue", "s"),
+    ("thread_pool_ab", "with a pool of threads, against without", "tab:orange", "^"),
+    ("in_loop_ab", "with add_figure in the loop, against without", "tab:red", "v"),
 )
+REGIMES = {"spare_core": "a core to spare", "saturated": "every core busy"}
+COLUMNS = 2
 SMALLEST = 1e-5
 """What is below is drawn there: a logarithm has no zero."""
 TICKS = {"none seen": 100 * SMALLEST, "0.01": 0.01, "0.1": 0.1, "1": 1, "10": 10, "100": 100}
@@ -58,16 +61,20 @@ def without_pause_line(row: dict[str, Any]) -> str:
 def plot(found: dict[str, Any], path: Path) -> None:
     """Overhead of each design in each configuration, a panel for each workload and regime."""
     cases = list(dict.fromkeys((row["workload"], row["regime"]) for row in found["rows"]))
-    figure = Figure(figsize=(max(9.0, 4.6 * len(cases)), 4.8), layout="constrained")
-    axes = figure.subplots(1, len(cases), sharey=True, squeeze=False)[0]
-    for ax, case in zip(axes, cases, strict=True):
+    lines, columns = math.ceil(len(cases) / COLUMNS), min(COLUMNS, len(cases))
+    figure = Figure(figsize=(10.0, 0.9 + 4.0 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for ax, case in zip(axes.flat, cases, strict=False):
         rows = [row for row in found["rows"] if (row["workload"], row["regime"]) == case]
         _draw(ax, rows)
         step = sum(row["step_ms"] for row in rows) / len(rows)
-        ax.set_title(f"{case[0]} step ({step:.0f} ms), {case[1].replace('_', ' ')}")
-    axes[0].set_ylabel("overhead, % of training time")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
+        ax.set_title(f"{case[0]} step ({step:.0f} ms), {REGIMES[case[1]]}")
+    for ax in axes.flat[len(cases) :]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("overhead, % of training time")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=120)
 
 
@@ -78,7 +85,7 @@ def _draw(ax: Any, rows: Sequence[dict[str, Any]]) -> None:
         ax.semilogy(names, overhead, marker, color=colour, label=label)
     if rows[0]["regime"] == "spare_core":  # what the goals are for
         goals = [100 * (GOALS[row["configuration"]] - 1) for row in rows]
-        label = "goal of the time inside"
+        label = "goal for the time in its calls"
         ax.semilogy(names, goals, "_", color="black", markersize=22, label=label)
     ax.set_yticks(list(TICKS.values()), TICKS)
     ax.minorticks_off()

@@ -1,5 +1,6 @@
 """A child that has worked long enough is followed by a fresh one, and nothing is lost with it."""
 
+import os
 import select
 import selectors
 from collections.abc import Iterator
@@ -12,7 +13,12 @@ from trainings import run
 
 from attnmon.link.channel import Channel, ChannelClosed, Packet
 from attnmon_renderer import children
-from attnmon_renderer.children import Child, resident_bytes
+from attnmon_renderer.children import (
+    CPU_LIMIT_PER_WEIGHT,
+    CPU_LIMIT_SECONDS,
+    Child,
+    resident_bytes,
+)
 from attnmon_renderer.crew import Crew
 
 LEAKED_BYTES = 24 << 20
@@ -117,3 +123,23 @@ def test_a_run_whose_children_are_renewed_all_the_time_is_like_any_other(tmp_pat
     assert len(list((tmp_path / "tensorboard").iterdir())) == 3, "each recorder has its own events"
     losses = tensorboard(tmp_path).Scalars("train/loss")
     assert [event.step for event in losses] == list(range(3))
+
+
+def test_a_large_capture_may_take_longer_before_it_is_taken_for_one_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """32 heads of 32,768 × 32,768 take minutes of processor time, twice as many without a mask."""
+    spent = 0.0
+    monkeypatch.setattr(children, "cpu_seconds", lambda pid: spent)
+    ours, theirs = Channel.pair()
+    child = Child("worker", os.getpid(), ours)
+    child.give(0, weight_count=2 * 32 * 32768**2)
+    spent = 1000.0
+    assert not child.hangs()
+    spent = CPU_LIMIT_SECONDS + 2 * 32 * 32768**2 * CPU_LIMIT_PER_WEIGHT + 1
+    assert child.hangs(), "but not for ever"
+    child.give(1, weight_count=32**2)
+    spent += CPU_LIMIT_SECONDS + 1
+    assert child.hangs()
+    ours.close()
+    theirs.close()

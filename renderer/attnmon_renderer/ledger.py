@@ -45,9 +45,9 @@ class Entry:
     sequence: int
     packed: bytes
     """The message as it came, for the worker."""
+    state: State = State.WAITING
     weight_count: int = 0
     """How much work it is."""
-    state: State = State.WAITING
     tries: int = 0
     recordings: int = 0
     error: str = ""
@@ -82,7 +82,7 @@ class Ledger:
         """Raises ValueError for a sequence number that is under way already."""
         if sequence in self._entries:
             raise ValueError(f"capture {sequence} was announced twice")
-        entry = self._entries[sequence] = Entry(sequence, packed, weight_count)
+        entry = self._entries[sequence] = Entry(sequence, packed, weight_count=weight_count)
         return entry
 
     def __getitem__(self, sequence: int) -> Entry:

@@ -197,13 +197,13 @@ def test_where_addresses_are_rationed_it_takes_no_more_than_it_uses(rationed: st
     assert (out.stdout, out.stderr) == ("True\n", "")
 
 
-def test_a_renderer_whose_addresses_are_rationed_maps_what_a_ring_has_at_first() -> None:
+def test_a_renderer_whose_addresses_are_rationed_maps_what_is_reserved() -> None:
     code = (
         "import resource; from attnmon.link.ring import *\n"
         "ring = make_ring(4 * MEBIBYTE, 512 * MEBIBYTE); ring.memory[:1] = b'x'\n"
         "resource.setrlimit(resource.RLIMIT_AS, (4096 * MEBIBYTE, 4096 * MEBIBYTE))\n"
         "view = map_read_only(ring.descriptor, ring.nbytes)\n"
-        "print(bytes(view[:1]), len(view) == DEFAULT_BYTES)"
+        "print(bytes(view[:1]), len(view) == 4 * MEBIBYTE)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (out.stdout, out.stderr) == ("b'x' True\n", "")

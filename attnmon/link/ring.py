@@ -34,6 +34,7 @@ MOST_BYTES = 1024 * MEBIBYTE
 SMALLEST_BYTES = MEBIBYTE
 SHARE_OF_AVAILABLE = 8
 """The ring takes at most one part in this many of the memory that is free, its own included."""
+_BLOCK = 512  # bytes that st_blocks counts, whatever the file system
 _AT_ONCE = 4 * MEBIBYTE
 """Some kernels begin anew at every signal; a profiler's timer must leave them time to end."""
 
@@ -110,10 +111,11 @@ def make_ring(wanted: int = DEFAULT_BYTES, most: int = 0) -> Ring:
 def map_read_only(descriptor: int, nbytes: int) -> memoryview:
     """The renderer's side: the ring's bytes, which it cannot write.
 
-    Where addresses are rationed these are no more than a ring has at first; what lies beyond them
-    cannot be drawn.
+    Where addresses are rationed these are no more than are reserved now: what a ring that grows
+    has more, afterwards, cannot be drawn.
     """
-    nbytes = nbytes if addresses_are_free() else min(nbytes, DEFAULT_BYTES)
+    if not addresses_are_free():
+        nbytes = min(nbytes, os.fstat(descriptor).st_blocks * _BLOCK or nbytes)
     return memoryview(mmap.mmap(descriptor, nbytes, prot=mmap.PROT_READ))
 
 

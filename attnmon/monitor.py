@@ -312,7 +312,8 @@ class TrainingAttentionMonitor(AttentionMonitor):
     """Pictures, statistics and TensorBoard of a transformer's attention, while it trains.
 
     Raises `ValueError` or `TypeError` for a setting that cannot be, `OSError` for a directory
-    that cannot be written to. `docs/guide.md` describes every setting, `options` included.
+    that cannot be written to. `docs/guide.md` describes every setting; what else there is to
+    choose, with a word on each, is in `attnmon.options.Options`.
     """
 
     def __init__(

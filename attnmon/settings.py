@@ -131,7 +131,9 @@ def _refuse_unknown(options: Mapping[str, object]) -> None:
         if name not in Options.__annotations__:
             known = (*_NAMES, *Options.__annotations__)
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near and near[0] != name else ""
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            if name in _NAMES:
+                hint = " TrainingAttentionMonitor has it."
             there = ", ".join(Options.__annotations__)
             raise TypeError(f"unknown setting {name!r}.{hint} Further settings are {there}.")
 

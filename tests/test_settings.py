@@ -69,6 +69,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"options": {"rank": -1}}, ValueError, "rank=-1: must be 0 or more"),
     ({"options": {"nonsense": 3}}, TypeError, "unknown setting 'nonsense'.*batch_dim"),
     ({"options": {"save_freq": 3}}, TypeError, "Did you mean 'save_frequency'"),
+    ({"options": {"max_workers": 3}}, TypeError, "TrainingAttentionMonitor has it"),
     ({"save_on_epochs": 1.5}, TypeError, "save_on_epochs=1.5"),
     ({"options": {"renderer_cpus": "0,1"}}, TypeError, "renderer_cpus=.0,1.: give a list"),
     ({"options": {"renderer_cpus": []}}, ValueError, "renderer_cpus=.*nothing is chosen"),

@@ -49,6 +49,10 @@ class Pace:
     """Blocks that are not counted: the first loads what draws; attnmon counts the model's layers at
     its first capture and describes them at its second, and a training makes thousands."""
 
+    equal: bool = True
+    """Whether a block without a monitor is as long as the one of ours before it, drawing included:
+    where that takes hundreds of steps, a drift of some percent between the two would be ours."""
+
     def block_of(self, every: int) -> int:
         """Steps of a block with whole intervals in it, or less than one."""
         return self.length // every * every or self.length
@@ -66,23 +70,26 @@ class Arm:
         self._patience = pace.patience
         self._step = 0
 
-    def run(self) -> Block:
+    def run(self, at_least: int = 0) -> Block:
+        """A block of so many steps at least."""
         numbers = self._numbers()
         self.design.resume()
         for step in range(numbers[0] - RUN_UP, numbers[0]):
             self._make_step(Block(), step)
         await_drawing(self.design, self._patience)
-        block = self._measured(numbers)
+        block = self._measured(numbers, at_least)
         self.blocks.append(block)
         return block
 
-    def _measured(self, numbers: range) -> Block:
+    def _measured(self, numbers: range, at_least: int) -> Block:
         block = Block()
         cpu, spent = time.process_time(), self.design.hook_seconds()
         for step in numbers:
             self._make_step(block, step)
         self.design.pause()  # or it would look at the steps to come, which are nobody's
         give_up = time.perf_counter() + self._patience
+        while len(block.steps) < at_least:
+            self._make_step(block, None)
         while self.design.waiting() and not block.cut_short:
             self._make_step(block, None)
             block.cut_short = time.perf_counter() > give_up

@@ -94,7 +94,7 @@ def parsed() -> argparse.Namespace:
         "large": Pace(max(1, rounds // 2), 10, 60.0),
     }
     if options.quick:
-        options.pace["small"] = Pace(rounds, 4, 2.0, QUICK_TURNS, QUICK_WARM_UP, equal=False)
+        options.pace["small"] = Pace(rounds, 4, 2.0, QUICK_TURNS, QUICK_WARM_UP, longest=0)
     return options
 
 

@@ -49,9 +49,10 @@ class Pace:
     """Blocks that are not counted: the first loads what draws; attnmon counts the model's layers at
     its first capture and describes them at its second, and a training makes thousands."""
 
-    equal: bool = True
-    """Whether a block without a monitor is as long as the one of ours before it, drawing included:
-    where that takes hundreds of steps, a drift of some percent between the two would be ours."""
+    longest: int = 300
+    """A block without a monitor is as long as the one of ours before it, drawing included, but no
+    longer: where that takes hundreds of steps, a drift of some percent between them would be ours.
+    """
 
     def block_of(self, every: int) -> int:
         """Steps of a block with whole intervals in it, or less than one."""

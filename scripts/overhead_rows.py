@@ -39,8 +39,8 @@ class Row:
         cpu = monitor.renderer_seconds()
         ours = 0
         for name in self.pace.turns * self.pace.rounds:
-            block = self.arms[name].run(ours if name == "none" and self.pace.equal else 0)
-            ours = {"attnmon": len(block.steps), "none": 0}.get(name, ours)
+            block = self.arms[name].run(ours if name == "none" else 0)
+            ours = {"attnmon": min(len(block.steps), self.pace.longest), "none": 0}.get(name, ours)
         self.accounts = monitor.accounts()
         self.renderer_seconds = monitor.renderer_seconds() - cpu
 

@@ -243,7 +243,7 @@ def test_a_sink_far_above_all_logits_takes_everything() -> None:
 def test_memory_that_ends_too_early_is_refused() -> None:
     message = small().layer().attention
     layer = LayerAttention(replace(message, query=Block(10_000, "float32", (2, 6, 4))), bytes(500))
-    with pytest.raises(ValueError, match="offset"):
+    with pytest.raises(ValueError, match="of the ring, of which 500 are mapped here"):
         layer.full()
 
 

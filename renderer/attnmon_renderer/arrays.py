@@ -23,6 +23,11 @@ def read(block: Block, memory: Memory) -> npt.NDArray[Any]:
     dtype = np.dtype("uint16" if block.dtype == "bfloat16" else block.dtype)
     if block.nbytes == 0:
         return np.empty(block.shape, dtype)
+    if (end := block.offset + block.nbytes) > len(memory):
+        raise ValueError(
+            f"an array ends at byte {end} of the ring, of which {len(memory)} are mapped here; a "
+            "ring that has grown is out of reach where addresses are rationed (ulimit -v)"
+        )
     count = math.prod(block.shape)
     return np.frombuffer(memory, dtype, count, block.offset).reshape(block.shape)
 

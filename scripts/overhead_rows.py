@@ -37,10 +37,15 @@ class Row:
         monitor = self.arms["attnmon"].design
         assert isinstance(monitor, Attnmon)
         cpu = monitor.renderer_seconds()
-        ours = 0
+        at_least = 0
         for name in self.pace.turns * self.pace.rounds:
-            block = self.arms[name].run(ours if name == "none" else 0)
-            ours = {"attnmon": min(len(block.steps), self.pace.longest), "none": 0}.get(name, ours)
+            if name == "none":
+                self.arms[name].run(at_least)
+                at_least = 0
+                continue
+            block = self.arms[name].run()
+            if name == "attnmon":
+                at_least = min(len(block.steps), self.pace.longest)
         self.accounts = monitor.accounts()
         self.renderer_seconds = monitor.renderer_seconds() - cpu
 

@@ -12,6 +12,14 @@ from attnmon.link import ring as ring_module
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, RingError, make_ring, map_read_only
 
 
+def printed(code: str) -> str:
+    """By a process of its own, which has nothing to complain of."""
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert out.stderr == ""
+    return out.stdout
+
+
 def shared_memory_names() -> set[str]:
     return set(os.listdir("/dev/shm"))
 
@@ -49,10 +57,9 @@ def test_it_has_no_name_and_starts_no_tracker_process() -> None:
         "print(ring.backend, os.listdir('/proc/self/task'), len(open('/proc/self/task/%d/children'"
         "% os.getpid()).read().split()))"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stderr == ""
-    assert out.stdout.startswith("memory file")
-    assert out.stdout.rstrip().endswith(" 0")
+    out = printed(code)
+    assert out.startswith("memory file")
+    assert out.rstrip().endswith(" 0")
     assert shared_memory_names() == before
 
 
@@ -77,9 +84,7 @@ def test_posix_shared_memory_serves_where_there_are_no_memory_files() -> None:
         "from attnmon.link.ring import make_ring\n"
         "ring = make_ring(1 << 20); ring.memory[:2] = b'ok'; print(ring.backend, ring.nbytes)"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.split() == ["shared", "memory", str(MEBIBYTE)]
-    assert out.stderr == ""
+    assert printed(code).split() == ["shared", "memory", str(MEBIBYTE)]
     assert shared_memory_names() == before
 
 
@@ -193,8 +198,7 @@ def test_where_addresses_are_rationed_it_takes_no_more_than_it_uses(rationed: st
         "ring = make_ring(4 * MEBIBYTE, 512 * MEBIBYTE); ring.grow(8 * MEBIBYTE)\n"
         "ring.memory[-1:] = b'x'; print(ring.nbytes == ring.reserved == 4 * MEBIBYTE)"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (out.stdout, out.stderr) == ("True\n", "")
+    assert printed(code) == "True\n"
 
 
 def test_a_renderer_whose_addresses_are_rationed_maps_what_is_reserved() -> None:
@@ -205,8 +209,7 @@ def test_a_renderer_whose_addresses_are_rationed_maps_what_is_reserved() -> None
         "view = map_read_only(ring.descriptor, ring.nbytes)\n"
         "print(bytes(view[:1]), len(view) == 4 * MEBIBYTE)"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (out.stdout, out.stderr) == ("b'x' True\n", "")
+    assert printed(code) == "b'x' True\n"
 
 
 def test_a_timer_whose_signals_never_end_does_not_keep_it_from_growing() -> None:
@@ -216,10 +219,7 @@ def test_a_timer_whose_signals_never_end_does_not_keep_it_from_growing() -> None
         "signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002); ring.grow(256 * MEBIBYTE)\n"
         "signal.setitimer(signal.ITIMER_REAL, 0); print(ring.reserved == 256 * MEBIBYTE)"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert (out.stdout, out.stderr) == ("True\n", "")
+    assert printed(code) == "True\n"
 
 
 @pytest.mark.parametrize("nbytes", [65537, 100_000, 500_000, 1_000_000])

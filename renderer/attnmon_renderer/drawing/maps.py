@@ -40,7 +40,7 @@ def layer_comparison(picture: ComparisonPicture) -> Png:
 
 def heat_map_page(picture: MapPicture, extras: Extras | None = None) -> Page:
     panel = Panel("", picture.values, picture.masked, picture.queries, picture.keys)
-    return sheet(picture.caption, (panel,), 1, _scale((panel,), picture.top), extras)
+    return sheet(picture.caption, (panel,), 1, scale_of((panel,), picture.top), extras)
 
 
 def head_grid_page(picture: GridPicture) -> Page:
@@ -48,15 +48,16 @@ def head_grid_page(picture: GridPicture) -> Page:
         Panel(label, values, picture.masked, picture.queries, picture.keys)
         for label, values in zip(picture.labels, picture.values, strict=True)
     )
-    return sheet(picture.caption, panels, columns_for(len(panels)), _scale(panels, picture.top))
+    return sheet(picture.caption, panels, columns_for(len(panels)), scale_of(panels, picture.top))
 
 
 def layer_comparison_page(picture: ComparisonPicture) -> Page:
     columns = columns_for(len(picture.panels))
-    return sheet(picture.caption, picture.panels, columns, _scale(picture.panels, picture.top))
+    return sheet(picture.caption, picture.panels, columns, scale_of(picture.panels, picture.top))
 
 
-def _scale(panels: tuple[Panel, ...], top: float | None) -> Scale:
+def scale_of(panels: tuple[Panel, ...], top: float | None) -> Scale:
+    """The one of them all, up to `top`; None: a round number above the largest that tells."""
     top = top_of(max(map(largest, panels))) if top is None else top
     return of_weights(top, weight_of({panel.keys for panel in panels}))
 

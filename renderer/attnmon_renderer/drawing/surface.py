@@ -16,11 +16,11 @@ from attnmon_renderer.drawing import words
 from attnmon_renderer.drawing.colours import INK, LEVELS, NOT_FINITE
 from attnmon_renderer.drawing.fit import Side, farthest, reduced
 from attnmon_renderer.drawing.lettering import width
-from attnmon_renderer.drawing.maps import largest, png_of, weight_of
+from attnmon_renderer.drawing.maps import png_of, scale_of
 from attnmon_renderer.drawing.page import Bar, Mesh, Page, Shape, Text
 from attnmon_renderer.drawing.pictures import Axis, MapPicture, Mask, Panel, Png, Values
 from attnmon_renderer.drawing.relief import relief
-from attnmon_renderer.drawing.scales import Scale, of_weights, top_of
+from attnmon_renderer.drawing.scales import Scale
 from attnmon_renderer.drawing.sizes import Sizes
 from attnmon_renderer.drawing.ticks import Ticks, ticks
 
@@ -88,8 +88,7 @@ class _Surface:
     def scale(self) -> Scale:
         given = self.picture
         panel = Panel("", given.values, given.masked, given.queries, given.keys)
-        top = top_of(largest(panel)) if given.top is None else given.top
-        return of_weights(top, weight_of({given.keys}))
+        return scale_of((panel,), given.top)
 
     @cached_property
     def header(self) -> tuple[Text, ...]:

@@ -45,11 +45,9 @@ def _of_the_numbers(history: list[dict[str, Any]]) -> Iterator[str]:
             f"Attention is NaN or infinite in {len(broken)} captures, first at step "
             f"{broken[0]['metadata']['step']:,}."
         )
-    without = _without_loss_at_the_end(history)
-    if without:
-        yield (
-            f"From step {without[0]:,} on there is no loss: it was NaN or infinite, or not given."
-        )
+    end = _end_of_losses(history)
+    if end is not None:
+        yield f"From step {end:,} on there is no loss: it was NaN or infinite, or not given."
     large = [line for line in history if any(_max_logit(row) > LARGE_LOGIT for row in rows(line))]
     if large:
         yield (
@@ -58,11 +56,11 @@ def _of_the_numbers(history: list[dict[str, Any]]) -> Iterator[str]:
         )
 
 
-def _without_loss_at_the_end(history: list[dict[str, Any]]) -> list[int]:
-    """Steps of the last captures, if there was a loss before them."""
+def _end_of_losses(history: list[dict[str, Any]]) -> int | None:
+    """The step from which on no capture has a loss, if there was one before."""
     told = [line["metadata"] for line in history if not line["metadata"].get("kept_for")]
     rest = list(takewhile(lambda metadata: metadata.get("loss") is None, reversed(told)))
-    return [metadata["step"] for metadata in reversed(rest)] if len(rest) < len(told) else []
+    return rest[-1]["step"] if 0 < len(rest) < len(told) else None
 
 
 def _failures(findings: Findings) -> Iterator[str]:

@@ -58,9 +58,9 @@ def _of_the_numbers(history: list[dict[str, Any]]) -> Iterator[str]:
 
 def _end_of_losses(history: list[dict[str, Any]]) -> int | None:
     """The step from which on no capture has a loss, if there was one before."""
-    told = [line["metadata"] for line in history if not line["metadata"].get("kept_for")]
-    rest = list(takewhile(lambda metadata: metadata.get("loss") is None, reversed(told)))
-    return rest[-1]["step"] if 0 < len(rest) < len(told) else None
+    backwards = (line["metadata"] for line in reversed(history))
+    rest = list(takewhile(lambda metadata: metadata.get("loss") is None, backwards))
+    return rest[-1]["step"] if 0 < len(rest) < len(history) else None
 
 
 def _failures(findings: Findings) -> Iterator[str]:

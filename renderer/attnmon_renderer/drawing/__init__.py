@@ -4,7 +4,7 @@ Each kind has a record of what it shows, and a function in `pages` that lays out
 becomes a PNG (`png_of`), SVG or PDF (`drawn_as`), or a frame of an animation (`extended`).
 """
 
-from attnmon_renderer.drawing import pages
+from attnmon_renderer.drawing import chart_pages
 from attnmon_renderer.drawing.animation import extended
 from attnmon_renderer.drawing.difference import DifferencePicture
 from attnmon_renderer.drawing.maps import head_grid, heat_map, layer_comparison, png_of
@@ -36,11 +36,11 @@ __all__ = [
     "Png",
     "RolloutPicture",
     "TimelinePicture",
+    "chart_pages",
     "drawn_as",
     "extended",
     "head_grid",
     "heat_map",
     "layer_comparison",
-    "pages",
     "png_of",
 ]

@@ -16,9 +16,9 @@ from attnmon_renderer.drawing import (
     Caption,
     DifferencePicture,
     Page,
+    chart_pages,
     drawn_as,
     extended,
-    pages,
     png_of,
 )
 from attnmon_renderer.pooling import Survey
@@ -63,7 +63,7 @@ def animation(paths: Sequence[Path], stem: str, wishes: Wishes) -> Outcome:
     for path in paths:
         made, surveys = _surveyed(path, wishes, stem)
         for frame in figures.frames(made, wishes.setup(), surveys):
-            film = extended(film, pages.heat_map(frame.picture())).data
+            film = extended(film, chart_pages.heat_map(frame.picture())).data
     target = wishes.out / "animations" / f"{stem}.png"
     files.replace(target, film)
     return Outcome((target,))
@@ -80,7 +80,7 @@ def timeline(run: Path, wishes: Wishes) -> Outcome:
     documents = read_history(run / "history.jsonl")
     if not documents:
         return Outcome(errors=(f"timeline: there is no capture in {run / 'history.jsonl'}",))
-    page = pages.timeline(over_time.timeline_picture(documents))
+    page = chart_pages.timeline(over_time.timeline_picture(documents))
     return Outcome((_write(page, wishes.out / "timeline", wishes),))
 
 
@@ -115,7 +115,7 @@ def _difference(
     after = figures.map_picture(last, attention, {attention: new})
     caption = Caption(after.caption.title, _from_to(first, last), f"change · {after.caption.note}")
     masked = np.asarray(before.masked & after.masked)
-    return pages.difference(
+    return chart_pages.difference(
         DifferencePicture(
             caption, before.values, after.values, masked, after.queries, after.keys, top
         )

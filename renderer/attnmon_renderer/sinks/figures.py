@@ -16,8 +16,8 @@ from attnmon_renderer.drawing import (
     Page,
     Panel,
     RolloutPicture,
+    chart_pages,
     drawn_as,
-    pages,
     png_of,
 )
 from attnmon_renderer.pooling import PooledMap, Survey
@@ -146,15 +146,15 @@ def map_picture(
 
 
 def _heat_map(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
-    return pages.heat_map(map_picture(capture, attention, surveys, top))
+    return chart_pages.heat_map(map_picture(capture, attention, surveys, top))
 
 
 def _alignment(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
-    return pages.alignment(map_picture(capture, attention, surveys, top))
+    return chart_pages.alignment(map_picture(capture, attention, surveys, top))
 
 
 def _surface(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
-    return pages.surface(map_picture(capture, attention, surveys, top))
+    return chart_pages.surface(map_picture(capture, attention, surveys, top))
 
 
 def _head_grid(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
@@ -164,7 +164,7 @@ def _head_grid(capture: Capture, attention: Attention, surveys: Surveys, top: To
     labels = captions.head_labels(attention, survey)
     axes = captions.axes(capture, attention, pooled)
     picture = GridPicture(caption, pooled.values, pooled.masked, labels, *axes, top=top)
-    return pages.head_grid(picture)
+    return chart_pages.head_grid(picture)
 
 
 def _comparison(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
@@ -174,7 +174,7 @@ def _comparison(capture: Capture, layers: list[Attention], surveys: Surveys, top
         axes = captions.axes(capture, attention, pooled)
         panels.append(Panel(f"layer {attention.layer}", pooled.values, pooled.masked, *axes))
     caption = _caption(capture, layers, "by layer", captions.averaged(layers[0]))
-    return pages.layer_comparison(ComparisonPicture(caption, tuple(panels), top))
+    return chart_pages.layer_comparison(ComparisonPicture(caption, tuple(panels), top))
 
 
 def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
@@ -184,7 +184,7 @@ def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys, to
     )
     note = "0: one key · 1: all keys alike"
     caption = _caption(capture, layers, "entropy", note)
-    return pages.layer_head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
+    return chart_pages.layer_head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
 
 
 def _rollout(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
@@ -192,7 +192,7 @@ def _rollout(capture: Capture, layers: list[Attention], surveys: Surveys, top: T
     note = f"Abnar and Zuidema 2020 · layers 0 to {layers[-1].layer}, heads averaged"
     caption = _caption(capture, layers, "rolled out", note)
     positions, _ = captions.axes(capture, layers[0], maps[0])
-    return pages.attention_rollout(
+    return chart_pages.attention_rollout(
         RolloutPicture(caption, tuple(pooled.values for pooled in maps), positions, top)
     )
 

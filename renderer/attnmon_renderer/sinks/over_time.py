@@ -27,10 +27,10 @@ class Animations:
             self._extend(self._folder / f"{frame.stem}.png", frame)
 
     def _extend(self, path: Path, frame: Frame) -> None:
-        from attnmon_renderer.drawing import extended, pages
+        from attnmon_renderer.drawing import chart_pages, extended
 
         before = path.read_bytes() if path.exists() else b""
-        files.replace(path, extended(before, pages.heat_map(frame.picture())).data)
+        files.replace(path, extended(before, chart_pages.heat_map(frame.picture())).data)
 
 
 class Timeline:
@@ -42,10 +42,10 @@ class Timeline:
 
     def write(self, results: Results) -> None:
         """Draw it again with this capture. Raises OSError."""
-        from attnmon_renderer.drawing import pages, png_of
+        from attnmon_renderer.drawing import chart_pages, png_of
 
         self._documents.append(slim(results.document))
-        files.replace(self._path, png_of(pages.timeline(_picture(self._documents))).data)
+        files.replace(self._path, png_of(chart_pages.timeline(_picture(self._documents))).data)
 
 
 def timeline_picture(documents: list[dict[str, Any]]) -> Any:

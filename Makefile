@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 DEMO_LOGS := demo_logs
 CODE := attnmon renderer scripts tests
 WHEEL := build/wheel
-WHEEL_TESTS := $(patsubst %,tests/test_%.py,boundaries commands faults_environment \
-	monitor packaging render report standalone)
+WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_packaging \
+	commands/test_commands faults/test_environment end_to_end/test_monitor \
+	renderer/redraw/test_redraw renderer/report/test_report renderer/server/test_server)
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 .DEFAULT_GOAL := help

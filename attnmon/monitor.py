@@ -13,20 +13,21 @@ from typing import Any, Self, Unpack
 
 from torch import Tensor, nn
 
-from attnmon import reasons, settings
-from attnmon.budget import Budget
+from attnmon.accounting.counters import Tally
+from attnmon.accounting.overhead_budget import Budget
 from attnmon.capture import given, tensors_in
-from attnmon.flight_recorder import FlightRecorder
-from attnmon.handover import CLOSED, Handover
-from attnmon.moment import Moment
+from attnmon.collector import dump_triggers
+from attnmon.collector.collector import Watcher
+from attnmon.collector.flight_recorder import FlightRecorder
+from attnmon.config import settings
+from attnmon.config.settings import Settings
+from attnmon.config.values import whole
+from attnmon.layers.layer_selection import Coverage
 from attnmon.options import DEFAULT_EPOCHS, Heads, Layers, Options
-from attnmon.places import Coverage
 from attnmon.schedule import NO_STEPS, Schedule
-from attnmon.settings import Settings
-from attnmon.tally import Tally
-from attnmon.tokens import Tokens
-from attnmon.values import whole
-from attnmon.watch import Watcher
+from attnmon.serialize.step_info import Moment
+from attnmon.serialize.token_labels import Tokens
+from attnmon.session.session import CLOSED, Handover
 
 
 class AttentionMonitor:
@@ -227,7 +228,7 @@ class AttentionMonitor:
         traceback: TracebackType | None,
     ) -> None:
         with self._guard:
-            if reason := reasons.of_error(error):
+            if reason := dump_triggers.of_error(error):
                 self._handover.dump(reason)
         self.close()
 

@@ -33,19 +33,19 @@ from attnmon_renderer.drawing import (
     MapPicture,
     Panel,
     Png,
-    maps,
-    plain,
 )
-from attnmon_renderer.drawing.alignment import alignment_page
-from attnmon_renderer.drawing.arrangement import columns_for
-from attnmon_renderer.drawing.difference import DifferencePicture, difference_page
-from attnmon_renderer.drawing.isolation import default_settings
-from attnmon_renderer.drawing.maps import png_of
-from attnmon_renderer.drawing.matrix import MatrixPicture, layer_head_matrix_page
-from attnmon_renderer.drawing.page import Page
-from attnmon_renderer.drawing.rollout import RolloutPicture, attention_rollout_page
-from attnmon_renderer.drawing.surface import surface_page
-from attnmon_renderer.drawing.timeline import TimelinePicture, timeline_page
+from attnmon_renderer.drawing.backends import matplotlib_reference
+from attnmon_renderer.drawing.charts import heatmaps
+from attnmon_renderer.drawing.charts.alignment import alignment_page
+from attnmon_renderer.drawing.charts.difference import DifferencePicture, difference_page
+from attnmon_renderer.drawing.charts.head_matrix import MatrixPicture, layer_head_matrix_page
+from attnmon_renderer.drawing.charts.heatmaps import png_of
+from attnmon_renderer.drawing.charts.rollout import RolloutPicture, attention_rollout_page
+from attnmon_renderer.drawing.charts.surface import surface_page
+from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline_page
+from attnmon_renderer.drawing.layout.panel_grid import columns_for
+from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.text.rc_defaults import default_settings
 
 Array = npt.NDArray[Any]
 
@@ -202,15 +202,15 @@ def naive_surface(picture: MapPicture, page: Page) -> bytes:
 def cases(quick: bool) -> Iterator[Case]:
     """Each kind of picture, and several sizes of those that are drawn most."""
     tokens = TOKENS[:29]
-    yield Case("heat map, 128 × 128", partial(maps.heat_map_page, one_map(128)), naive_maps)
-    words = partial(maps.heat_map_page, one_map(29, tokens))
+    yield Case("heat map, 128 × 128", partial(heatmaps.heat_map_page, one_map(128)), naive_maps)
+    words = partial(heatmaps.heat_map_page, one_map(29, tokens))
     yield Case("heat map, 29 × 29, tokens", words, partial(naive_maps, tokens=tokens))
-    causal = partial(maps.heat_map_page, one_map(512, causal=True))
+    causal = partial(heatmaps.heat_map_page, one_map(512, causal=True))
     yield Case("heat map, 512 × 512, causal", causal, naive_maps)
     for heads, length in ((12, 128),) if quick else ((12, 128), (64, 64)):
-        heads_page = partial(maps.head_grid_page, grid(heads, length))
+        heads_page = partial(heatmaps.head_grid_page, grid(heads, length))
         yield Case(f"head grid, {heads} × {length} × {length}", heads_page, naive_maps)
-    layers = partial(maps.layer_comparison_page, comparison(6, 128))
+    layers = partial(heatmaps.layer_comparison_page, comparison(6, 128))
     yield Case("layer comparison, 6 × 128 × 128", layers, naive_maps)
     path = partial(alignment_page, one_map(128))
     yield Case("alignment, 128 × 128", path, partial(naive_maps, marked=True))
@@ -239,7 +239,7 @@ def cpu_milliseconds(draw: Callable[[], object], times: int) -> float:
 
 def differing_pixels(png: Png, page: Page) -> int:
     with default_settings():
-        figure = plain.figure(page)
+        figure = matplotlib_reference.figure(page)
         figure.canvas.draw()
         expected = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]
     with Image.open(io.BytesIO(png.data)) as image:

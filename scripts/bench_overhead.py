@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from overhead_blocks import Pace
-from overhead_report import HEADING, line, plot, without_pause_line
-from overhead_rows import measure
-from plain_drawing import CONFIGURATIONS
-from without_pause import drawing_without_pause
-from workloads import WORKLOADS, Training
+from benchlib.overhead_blocks import Pace
+from benchlib.overhead_report import HEADING, line, plot, without_pause_line
+from benchlib.overhead_rows import measure
+from benchlib.plain_drawing import CONFIGURATIONS
+from benchlib.without_pause import drawing_without_pause
+from benchlib.workloads import WORKLOADS, Training
 
 CORES = os.cpu_count() or 1
 THREADS = {"spare_core": max(1, CORES - 1), "saturated": CORES}

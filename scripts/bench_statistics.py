@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from attnmon.link.messages import Attention, Block
-from attnmon_renderer.attention import LayerAttention
-from attnmon_renderer.pooling import Survey, survey
-from attnmon_renderer.statistics import LayerStatistics
+from attnmon_renderer.analysis.layer_analysis import Survey, survey
+from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 
 Array = npt.NDArray[Any]
 

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from announcing import LAYERS, announcing, in_turns, latencies
-from resources_taken import construction, idle_renderer, memory
+from benchlib.announcing import LAYERS, announcing, in_turns, latencies
+from benchlib.resources_taken import construction, idle_renderer, memory
 
+from attnmon.accounting.counters import Tally
+from attnmon.accounting.error_guard import Guard
 from attnmon.capture import Observation, PlainCall, Role
-from attnmon.guard import Guard
+from attnmon.layers.layer_selection import Place
 from attnmon.link.channel import Channel
 from attnmon.link.ring import MEBIBYTE, make_ring
-from attnmon.outbox import Outbox
-from attnmon.places import Place
-from attnmon.scribe import Scribe
-from attnmon.tally import Tally
+from attnmon.serialize.serializer import Scribe
+from attnmon.session.producer import Outbox
 
 RING_BYTES = 80 * MEBIBYTE
 

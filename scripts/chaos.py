@@ -5,7 +5,7 @@
 
 Small trainings run in processes of their own while their renderers are killed, stopped, slowed
 down and given a full disk, and they themselves are killed and resumed. After each, all that is
-promised is checked: see `chaos_checks`. `--minutes` adds one long training, whose renderer is
+promised is checked: see `chaoslib.checks`. `--minutes` adds one long training, whose renderer is
 sampled on the way. Exits with 1 if anything was violated. Where it may mount one it fills a disk
 of its own; elsewhere the renderer's files get a limit.
 """
@@ -22,9 +22,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from chaos_disk import MEBIBYTE, disk_at
-from chaos_round import Plan, Round, expected_at
-from chaos_soak import report_trend, soak
+from chaoslib.disk import MEBIBYTE, disk_at
+from chaoslib.round import Plan, Round, expected_at
+from chaoslib.soak import report_trend, soak
 
 DISK_BYTES = 256 * MEBIBYTE
 CLONE_NEWNS = 0x20000

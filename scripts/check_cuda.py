@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.device import DeviceCopies
 from attnmon.link.ring import MEBIBYTE, make_ring
+from attnmon.serialize.device_copy import DeviceCopies
 
 DEVICE = "cuda"
 BATCH, LENGTH, WIDTH, HEADS, LAYERS = 16, 1024, 768, 12, 12

@@ -3,27 +3,17 @@
 Gives `Observation`s, tensors of the model's own, and decides nothing of what becomes of them.
 """
 
-from attnmon.capture.anatomy import (
-    Anatomy,
-    has_a_fast_path,
-    modules_in,
-    run_as_written,
-)
-from attnmon.capture.compiled import compilations, reaches_compiled
-from attnmon.capture.forward import (
-    ForwardTap,
-    Inputs,
-    is_sharded,
-    tensors_in,
-)
-from attnmon.capture.given import RECORDED, given
-from attnmon.capture.inputs import ForwardFunction, InputError, ModelCall, model_call
-from attnmon.capture.naming import module_names, unwrap
-from attnmon.capture.observation import Observation, is_causal, with_evident_mask
-from attnmon.capture.plain import Look, PlainCall
+from attnmon.capture.calls.attention_call import Observation, is_causal, with_evident_mask
+from attnmon.capture.calls.manual_call import RECORDED, given
+from attnmon.capture.calls.verification import doubt, measured_error
+from attnmon.capture.forward_tap import ForwardTap, Inputs, is_sharded, tensors_in
+from attnmon.capture.kernels.sdpa import Look, PlainCall
+from attnmon.capture.model.compiled import compilations, reaches_compiled
+from attnmon.capture.model.inputs import ForwardFunction, InputError, ModelCall, model_call
+from attnmon.capture.model.module_index import Anatomy, has_a_fast_path, modules_in, run_as_written
+from attnmon.capture.model.module_names import module_names, unwrap
+from attnmon.capture.model.roles import ROLES, Position, Role, Sighting, assign_roles, parse_role
 from attnmon.capture.probe import Discovery, discover, probe
-from attnmon.capture.recompute import doubt, measured_error
-from attnmon.capture.roles import ROLES, Position, Role, Sighting, assign_roles, parse_role
 from attnmon.capture.tap import Tap
 
 __all__ = [

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from torch import nn
 
-from attnmon.capture.compiled import CompiledRegions
-from attnmon.capture.guards import untouched
-from attnmon.capture.handwritten import HANDWRITTEN
-from attnmon.capture.inputs import ForwardFunction, ModelCall, model_call, same_batch
-from attnmon.capture.naming import module_names, unwrap
-from attnmon.capture.roles import Sighting
+from attnmon.capture.handwritten.matcher import HANDWRITTEN
+from attnmon.capture.model.compiled import CompiledRegions
+from attnmon.capture.model.inputs import ForwardFunction, ModelCall, model_call, same_batch
+from attnmon.capture.model.module_names import module_names, unwrap
+from attnmon.capture.model.roles import Sighting
+from attnmon.capture.model.state_guard import untouched
 from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap, ignore_refusal
 
 BatchDim = int | Literal["auto"] | None

@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from attnmon.capture.adapter import Adapter, Place, Refused
-from attnmon.capture.handwritten import Weighting
-from attnmon.capture.kernels import adapter_of, scaled_dot_product_attention
-from attnmon.capture.layout import LayoutError
-from attnmon.capture.naming import calling_module, heads_of
-from attnmon.capture.observation import Observation
-from attnmon.capture.operations import Operation, operation_of
-from attnmon.capture.plain import PlainCall, plain_call
-from attnmon.capture.provenance import Provenance
+from attnmon.capture.calls.adapter import Adapter, Place, Refused
+from attnmon.capture.calls.attention_call import Observation
+from attnmon.capture.calls.shapes import LayoutError
+from attnmon.capture.handwritten.matcher import Weighting
+from attnmon.capture.handwritten.operations import Operation, operation_of
+from attnmon.capture.handwritten.provenance import Provenance
+from attnmon.capture.kernels.kernel_registry import adapter_of, scaled_dot_product_attention
+from attnmon.capture.kernels.sdpa import PlainCall, plain_call
+from attnmon.capture.model.module_names import calling_module, heads_of
 
 Receive = Callable[[Observation], None]
 Recall = Callable[[PlainCall], bool]

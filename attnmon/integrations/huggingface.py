@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from attnmon.integrations.training import CallbackSettings, WatchedTraining, learning_rate
+from attnmon.integrations.trainer_callback import CallbackSettings, WatchedTraining, learning_rate
 from attnmon.monitor import AttentionMonitor
 
 try:

@@ -14,7 +14,7 @@ from typing import Any, Self, Unpack
 
 from torch import Tensor
 
-from attnmon.integrations.training import CallbackSettings, WatchedTraining, learning_rate
+from attnmon.integrations.trainer_callback import CallbackSettings, WatchedTraining, learning_rate
 from attnmon.monitor import AttentionMonitor
 
 _TREES = ("lightning.pytorch", "pytorch_lightning")

@@ -15,18 +15,19 @@ from typing import Any
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
-from attnmon_renderer import files, layout, results, tasks
+from attnmon_renderer import process_messages, results
+from attnmon_renderer.process_messages import Record, Recorded, Standing
 from attnmon_renderer.results import Results
-from attnmon_renderer.runs import last_capture
-from attnmon_renderer.sinks import aside, disk
-from attnmon_renderer.sinks.disk import Disk
+from attnmon_renderer.sinks import failed_captures
+from attnmon_renderer.sinks.animation_and_timeline import Animations, Timeline
 from attnmon_renderer.sinks.history import History
-from attnmon_renderer.sinks.over_time import Animations, Timeline
-from attnmon_renderer.sinks.pictures import Folder
-from attnmon_renderer.sinks.statistics import write_statistics
+from attnmon_renderer.sinks.statistics_json import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
-from attnmon_renderer.tasks import Record, Recorded, Standing
+from attnmon_renderer.storage import atomic_files, paths, quota
+from attnmon_renderer.storage.quota import Disk
+from attnmon_renderer.storage.run_reader import last_capture
+from attnmon_renderer.storage.step_folder import Folder
 
 LAST_TRIES = 20
 LAST_TRY_SECONDS = 0.25
@@ -44,7 +45,7 @@ def record(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) 
             packet = channel.receive()
             if packet is None:
                 continue
-            task = tasks.decode(packet.data)
+            task = process_messages.decode(packet.data)
             assert isinstance(task, Record)
             if task.set_aside:
                 capture = _read_capture(packet.descriptors[0])
@@ -54,7 +55,7 @@ def record(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) 
                 error = recorder.write(task, made)
             if task.sequence is not None:
                 full, notices = recorder.disk_is_full, recorder.take_notices()
-                channel.send(tasks.encode(Recorded(task.sequence, error, full, notices)))
+                channel.send(process_messages.encode(Recorded(task.sequence, error, full, notices)))
     except ChannelClosed:
         recorder.close()
 
@@ -96,22 +97,24 @@ class Recorder:
         before = len(errors)
         _attempt(errors, "summary.json", self._write_summary, task.standing)
         self._told = len(errors) == before
-        _attempt(errors, "orphans", files.remove_orphans_of, task.orphans, self._save_dir)
-        return tasks.in_a_line(errors)
+        _attempt(errors, "orphans", atomic_files.remove_orphans_of, task.orphans, self._save_dir)
+        return process_messages.in_a_line(errors)
 
     def set_aside(self, task: Record, capture: Capture, ring: memoryview) -> str:
         """Keep what no worker has survived, for a report; says what could not be written."""
         errors: list[str] = []
         if self._disk is not None:
-            _attempt(errors, "disk_budget", self._disk.add, layout.folder(capture))
-        if self._disk is None or self._disk.has_room_for(aside.size_of(capture)):
-            _attempt(errors, aside.FOLDER, self._keep, capture, ring)
+            _attempt(errors, "disk_budget", self._disk.add, paths.folder(capture))
+        if self._disk is None or self._disk.has_room_for(failed_captures.size_of(capture)):
+            _attempt(errors, failed_captures.FOLDER, self._keep, capture, ring)
         errors.append(self.write(task, None))
-        return tasks.in_a_line(list(filter(None, errors)))
+        return process_messages.in_a_line(list(filter(None, errors)))
 
     def _keep(self, capture: Capture, ring: memoryview) -> None:
-        if path := aside.set_aside(self._save_dir, capture, ring):
-            self._notices.append(("aside", aside.NOTICE.format(step=capture.step, path=path)))
+        if path := failed_captures.set_aside(self._save_dir, capture, ring):
+            self._notices.append(
+                ("aside", failed_captures.NOTICE.format(step=capture.step, path=path))
+            )
 
     @property
     def disk_is_full(self) -> bool:
@@ -128,7 +131,7 @@ class Recorder:
         if self._disk is None or self._disk.takes_events_with_pictures or not made.images:
             return made
         if not self._disk.full:
-            self._notices.append(("disk_events", disk.EVENTS_ARE_FULL))
+            self._notices.append(("disk_events", quota.EVENTS_ARE_FULL))
         return replace(made, images=[])
 
     def _write_summary(self, standing: Standing) -> None:
@@ -149,7 +152,7 @@ class Recorder:
         if self._disk is not None:
             _attempt(errors, "disk_budget", self._disk.add, made.folder)
             if self._disk.full:
-                self._notices.append(("disk", disk.IS_FULL))
+                self._notices.append(("disk", quota.IS_FULL))
 
     def close(self) -> None:
         """The end; when nobody has said how the run ended, the supervisor was lost."""

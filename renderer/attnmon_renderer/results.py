@@ -11,8 +11,8 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from attnmon_renderer import files
-from attnmon_renderer.drawing.pictures import Axis, Caption, MapPicture
+from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, MapPicture
+from attnmon_renderer.storage import atomic_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def hand_over(results: Results) -> int:
     images = [astuple(image) for image in results.images]
     frames = [astuple(frame) for frame in results.frames]
     content = (results.folder, results.document, results.scalars, images, frames)
-    return files.anonymous(lambda file: msgpack.pack(content, file))
+    return atomic_files.anonymous(lambda file: msgpack.pack(content, file))
 
 
 def take(descriptor: int) -> Results:

@@ -13,12 +13,14 @@ from pathlib import Path
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Attention, Capture, Setup
-from attnmon_renderer import layout, results, tasks
-from attnmon_renderer.attention import LayerAttention
-from attnmon_renderer.pooling import Survey, survey
+from attnmon_renderer import process_messages, results
+from attnmon_renderer.analysis.layer_analysis import Survey, survey
+from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.figures import figure_plan
+from attnmon_renderer.process_messages import Drawn
 from attnmon_renderer.results import Results
-from attnmon_renderer.sinks import figures, pictures, raw, statistics
-from attnmon_renderer.tasks import Drawn
+from attnmon_renderer.sinks import raw_weights, statistics_json
+from attnmon_renderer.storage import paths, step_folder
 
 
 def work(channel: Channel, setup: Setup, ring: memoryview) -> None:
@@ -40,8 +42,8 @@ def _answer(channel: Channel, drawn: Drawn, made: Results | None) -> None:
         descriptors = [] if made is None else [results.hand_over(made)]
     except OSError as error:  # no memory, or no descriptor, for them: no reason to end
         descriptors, reasons = [], [drawn.error, f"results: {in_words(error)}"]
-        drawn = replace(drawn, error=tasks.in_a_line(list(filter(None, reasons))))
-    channel.send(tasks.encode(drawn), descriptors)
+        drawn = replace(drawn, error=process_messages.in_a_line(list(filter(None, reasons))))
+    channel.send(process_messages.encode(drawn), descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
 
@@ -51,28 +53,28 @@ def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Re
     try:
         return _process(capture, setup, ring)
     except Exception as error:
-        return Drawn(capture.sequence, tasks.in_a_line([in_words(error)])), None
+        return Drawn(capture.sequence, process_messages.in_a_line([in_words(error)])), None
 
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
     surveys = {attention: survey_of(layer, setup) for attention, layer in layers.items()}
-    document = statistics.document(capture, setup, surveys)
-    made = Results(layout.folder(capture), document, statistics.scalars(capture, surveys))
+    document = statistics_json.document(capture, setup, surveys)
+    made = Results(paths.folder(capture), document, statistics_json.scalars(capture, surveys))
     errors = draw(capture, setup, surveys, made)
-    made.frames.extend(figures.frames(capture, setup, surveys))
+    made.frames.extend(figure_plan.frames(capture, setup, surveys))
     if setup.raw_weights:
         try:
-            raw.write_raw(_folder(setup, capture), capture, layers)
+            raw_weights.write_raw(_folder(setup, capture), capture, layers)
         except Exception as error:
-            errors.append(f"{raw.NAME}: {in_words(error)}")
-    notices = statistics.notices(capture, surveys) + figures.notices(setup, surveys)
-    return Drawn(capture.sequence, tasks.in_a_line(errors), notices), made
+            errors.append(f"{raw_weights.NAME}: {in_words(error)}")
+    notices = statistics_json.notices(capture, surveys) + figure_plan.notices(setup, surveys)
+    return Drawn(capture.sequence, process_messages.in_a_line(errors), notices), made
 
 
 def survey_of(layer: LayerAttention, setup: Setup) -> Survey:
     """One layer's statistics, and its maps as large as the pictures ask for."""
-    wanted = figures.wanted(setup)
+    wanted = figure_plan.wanted(setup)
     return survey(
         layer,
         average_side=wanted.average_side,
@@ -89,16 +91,16 @@ def draw(
 
     Where all is one file, the statistics go into it: the recorder, whose they are, comes too late.
     """
-    place = pictures.place(_folder(setup, capture), setup.pack)
+    place = step_folder.place(_folder(setup, capture), setup.pack)
     errors = []
-    for figure in figures.plan(capture, setup, surveys):
+    for figure in figure_plan.plan(capture, setup, surveys):
         try:
-            made.images.append(figures.write(figure, place, setup.image_format))
+            made.images.append(figure_plan.write(figure, place, setup.image_format))
         except Exception as error:
             errors.append(f"{figure.name}: {in_words(error)}")
     try:
         if setup.pack and setup.statistics_files:
-            statistics.write_statistics(place, made.document)
+            statistics_json.write_statistics(place, made.document)
         place.finish()
     except OSError as error:
         errors.append(in_words(error))
@@ -106,7 +108,7 @@ def draw(
 
 
 def _folder(setup: Setup, capture: Capture) -> Path:
-    return Path(setup.save_dir, layout.folder(capture))
+    return Path(setup.save_dir, paths.folder(capture))
 
 
 def in_words(error: Exception) -> str:

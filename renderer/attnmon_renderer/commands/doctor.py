@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attnmon_renderer.terminal import harmless
 
 if TYPE_CHECKING:
-    from attnmon_renderer.checks import Finding
+    from attnmon_renderer.doctor import Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from attnmon_renderer.checks import examine
+    from attnmon_renderer.doctor import examine
 
     findings = _shown(examine()) if not arguments.json else list(examine())
     failed = [finding.topic for finding in findings if finding.verdict == "fail"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from attnmon_renderer.terminal import harmless
 
 if TYPE_CHECKING:
-    from attnmon_renderer.redraw.wishes import Outcome, Wishes
+    from attnmon_renderer.redraw.request import Outcome, Wishes
 
 KINDS = (
     "heatmap", "multi_head", "layer_comparison", "alignment", "head_matrix", "rollout",
@@ -45,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # before numpy is loaded, here and for forks
+    from attnmon_renderer.redraw.capture_selection import NothingChosen
     from attnmon_renderer.redraw.plan import planned
-    from attnmon_renderer.redraw.processes import done
-    from attnmon_renderer.redraw.selection import NothingChosen
-    from attnmon_renderer.redraw.stored import NotStored
+    from attnmon_renderer.redraw.process_pool import done
+    from attnmon_renderer.redraw.stored_capture import NotStored
 
     wishes = _wishes(arguments)
     try:
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _wishes(arguments: argparse.Namespace) -> "Wishes":
-    from attnmon_renderer.redraw.wishes import Wishes
+    from attnmon_renderer.redraw.request import Wishes
 
     return Wishes(
         out=arguments.out or arguments.directory / "rendered",

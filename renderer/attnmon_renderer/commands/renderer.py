@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TextIO
 
 from attnmon._version import __version__
-from attnmon.link import meeting
-from attnmon_renderer import priority
-from attnmon_renderer.door import Door
-from attnmon_renderer.guest import Guest
-from attnmon_renderer.standalone import Standalone
+from attnmon.link import rendezvous
+from attnmon_renderer.server.client import Guest
+from attnmon_renderer.server.listener import Door
+from attnmon_renderer.server.server import Standalone
+from attnmon_renderer.supervision import priority
 from attnmon_renderer.terminal import harmless
 
 ONE_THREAD = (
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """0 after an orderly end; 1 when it cannot start, or could not finish; 2 for a wrong option."""
     arguments = _parser().parse_args(argv)
     below = None if arguments.save_dir is None else arguments.save_dir.absolute()
-    folder = (arguments.socket_dir or meeting.folders()[0]).absolute()
+    folder = (arguments.socket_dir or rendezvous.folders()[0]).absolute()
     try:
         if below is not None:
             below.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--socket-dir", metavar="DIR", type=Path,
-        help=f"private directory of the socket (default: {meeting.folders()[0]})",
+        help=f"private directory of the socket (default: {rendezvous.folders()[0]})",
     )  # fmt: skip
     parser.add_argument(
         "--cpus", metavar="LIST", type=cpu_list, help="run on these only, such as 2,3 or 4-7"

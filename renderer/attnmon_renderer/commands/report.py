@@ -8,8 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from attnmon_renderer import files
-from attnmon_renderer.runs import NoRun
+from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.terminal import harmless
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from attnmon_renderer.report.gather import gather
-    from attnmon_renderer.report.page import page
+    from attnmon_renderer.report.html import page
 
     directory: Path = arguments.directory
     try:
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         document = page(findings, arguments.title or directory.absolute().name).encode()
         target = arguments.out or directory / "report.html"
-        files.replace(target, document)
+        atomic_files.replace(target, document)
     except (NoRun, OSError) as error:
         print(f"attnmon report: {harmless(error)}", file=sys.stderr)
         return 2

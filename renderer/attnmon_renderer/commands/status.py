@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attnmon_renderer.runs import NoRun, Run, read_run
+from attnmon_renderer.storage.run_reader import NoRun, Run, read_run
 from attnmon_renderer.terminal import ago, harmless, table
 
 SHOWN_ERRORS = 5

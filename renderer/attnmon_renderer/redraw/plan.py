@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from attnmon_renderer.redraw import tasks
-from attnmon_renderer.redraw.stored import NotStored, steps_stored
-from attnmon_renderer.redraw.tasks import Task
-from attnmon_renderer.redraw.wishes import Wishes
+from attnmon_renderer.redraw import jobs
+from attnmon_renderer.redraw.jobs import Task
+from attnmon_renderer.redraw.request import Wishes
+from attnmon_renderer.redraw.stored_capture import NotStored, steps_stored
 
 OF_A_RUN = {"animation", "timeline", "difference"}
 """The kinds that take more than one step."""
@@ -17,17 +17,17 @@ def planned(run: Path, wishes: Wishes, steps: list[int] | None) -> Iterator[Task
     """What is to be done. Raises `NotStored` where there is nothing to do it from."""
     kinds = set(wishes.kinds)
     if "timeline" in kinds:
-        yield partial(tasks.timeline, run, wishes)
+        yield partial(jobs.timeline, run, wishes)
     if kinds == {"timeline"}:
         return
     paths = _files(run, steps)
     if kinds - OF_A_RUN:
-        yield from (partial(tasks.capture, path, wishes) for path in paths)
+        yield from (partial(jobs.capture, path, wishes) for path in paths)
     if "animation" in kinds:
-        for stem in tasks.stems(paths[0], wishes):
-            yield partial(tasks.animation, paths, stem, wishes)
+        for stem in jobs.stems(paths[0], wishes):
+            yield partial(jobs.animation, paths, stem, wishes)
     if "difference" in kinds:
-        yield partial(tasks.difference, *_two(paths, steps), wishes)
+        yield partial(jobs.difference, *_two(paths, steps), wishes)
 
 
 def _files(run: Path, steps: list[int] | None) -> list[Path]:

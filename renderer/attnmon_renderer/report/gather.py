@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from attnmon_renderer import layout
-from attnmon_renderer.runs import Run, read_run
 from attnmon_renderer.sinks.history import read_history
+from attnmon_renderer.storage import paths as layout
+from attnmon_renderer.storage.run_reader import Run, read_run
 
 SUFFIXES = {".png": "image/png", ".svg": "image/svg+xml"}
 """What browsers show as a picture; a PDF they do not."""

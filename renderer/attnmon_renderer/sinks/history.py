@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from attnmon_renderer import files
-from attnmon_renderer.sinks.statistics import to_json
+from attnmon_renderer.sinks.statistics_json import to_json
+from attnmon_renderer.storage import atomic_files
 
 _TAIL_BYTES = 1 << 20
 
@@ -46,9 +46,11 @@ class History:
         if self._fresh and self._is_there_already(document):
             return
         line = to_json({**document, "error": error} if error else document) + "\n"
-        self._path.parent.mkdir(mode=files.PRIVATE_FOLDER, parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=atomic_files.PRIVATE_FOLDER, parents=True, exist_ok=True)
         descriptor = os.open(
-            self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, files.PRIVATE_FILE
+            self._path,
+            os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+            atomic_files.PRIVATE_FILE,
         )
         try:
             heal = b"\n" if self._fresh and self._ends_torn() else b""

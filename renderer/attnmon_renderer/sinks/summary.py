@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from attnmon.link.messages import Setup
-from attnmon_renderer import files
-from attnmon_renderer.sinks.statistics import to_json
-from attnmon_renderer.tasks import Standing
+from attnmon_renderer.process_messages import Standing
+from attnmon_renderer.sinks.statistics_json import to_json
+from attnmon_renderer.storage import atomic_files
 
 _PACKAGES = ("numpy", "matplotlib", "pillow", "tensorboardX", "msgpack", "safetensors")
 
@@ -27,7 +27,7 @@ class Summary:
         """Put the present accounts in the file's place. Raises OSError."""
         about_disk = {} if disk is None else {"disk": disk}
         content = to_json({**self._content(standing), **about_disk}, indent=2) + "\n"
-        files.replace(self._path, content.encode())
+        atomic_files.replace(self._path, content.encode())
 
     def _content(self, standing: Standing) -> dict[str, Any]:
         trainer = standing.trainer

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attnmon_renderer import files
 from attnmon_renderer.results import Image, Results
+from attnmon_renderer.storage import atomic_files
 
 _KEPT_OUT = ("torch", "boto3", "google.cloud.storage", "comet_ml")
 _RGBA = 4
@@ -58,7 +58,7 @@ class TensorBoard:
             record_writer = _load()
             from tensorboardX.proto import event_pb2
 
-            self._folder.mkdir(mode=files.PRIVATE_FOLDER, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=atomic_files.PRIVATE_FOLDER, parents=True, exist_ok=True)
             self._writer = record_writer.RecordWriter(str(self._folder / _file_name()))
             first = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
             self._writer.write(first.SerializeToString())

@@ -1,0 +1,1 @@
+"""One attention call: what it was given, in one form for every kernel."""

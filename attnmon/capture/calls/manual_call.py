@@ -1,0 +1,56 @@
+"""Attention that the user has himself, in the form of what the tap sees."""
+
+from torch import Tensor
+
+from attnmon.capture.calls.attention_call import Observation, default_scale
+from attnmon.capture.calls.shapes import LayoutError, beside
+
+RECORDED = "recorded"
+
+
+def given(
+    name: str,
+    *,
+    weights: Tensor | None = None,
+    query: Tensor | None = None,
+    key: Tensor | None = None,
+    mask: Tensor | None = None,
+    scale: float | None = None,
+    causal: bool = False,
+) -> Observation:
+    """An observation of these tensors, which are detached and not copied.
+
+    weights: [batch, heads, queries, keys]; or query and key: [batch, heads, positions, width].
+    Three dimensions are [batch, …] of one head, two are one head of one sample. mask:
+    broadcastable to the weights; bool: True may be attended; float: added. Raises `ValueError`.
+    """
+    if (weights is None) == (query is None) or (query is None) != (key is None):
+        raise ValueError(f"record({name!r}): give either weights, or query and key")
+    seen = _as_four(name, weights if query is None else query)
+    if query is None or key is None:
+        return Observation(name, 0, RECORDED, seen.shape[1], weights=seen, causal=causal)
+    try:
+        keys = beside(_as_four(name, key), seen.shape, seen)
+    except LayoutError as error:
+        raise ValueError(f"record({name!r}): {error}") from error
+    return Observation(
+        name,
+        0,
+        RECORDED,
+        seen.shape[1],
+        query=seen,
+        key=keys,
+        bias=None if mask is None else mask.detach(),
+        scale=default_scale(seen) if scale is None else float(scale),
+        causal=causal,
+    )
+
+
+def _as_four(name: str, tensor: Tensor | None) -> Tensor:
+    if not isinstance(tensor, Tensor) or not 2 <= tensor.dim() <= 4:
+        shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise ValueError(f"record({name!r}): give a tensor of 2 to 4 dimensions, not {shape}")
+    tensor = tensor.detach()
+    if tensor.dim() == 3:
+        return tensor.unsqueeze(1)
+    return tensor if tensor.dim() == 4 else tensor[None, None]

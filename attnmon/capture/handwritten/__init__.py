@@ -1,0 +1,1 @@
+"""Attention written out in single operations, recognised by where its numbers come from."""

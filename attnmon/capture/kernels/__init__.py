@@ -1,0 +1,1 @@
+"""Fused attention functions, and the adapter that reads the arguments of each."""

@@ -1,0 +1,137 @@
+"""What each attention is for: encoder or decoder, self or cross, and the how-manieth of its kind.
+
+Decided over all that one forward showed, since the same name means one thing in an
+encoder-decoder and another in a model of one stack.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from attnmon.capture.calls.attention_call import Observation, is_causal
+
+Stack = Literal["encoder", "decoder"]
+AttentionType = Literal["self_attention", "cross_attention"]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    stack: Stack
+    type: AttentionType
+
+
+ROLES = {
+    "encoder_self": Role("encoder", "self_attention"),
+    "decoder_self": Role("decoder", "self_attention"),
+    "decoder_cross": Role("decoder", "cross_attention"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One attention call, without its tensors."""
+
+    name: str
+    call: int
+    source: str
+    heads: int
+    queries: int
+    keys: int
+    causal: bool
+    batch: int = 1
+    note: str = ""
+
+    @classmethod
+    def of(cls, observation: Observation, samples: int = 0) -> "Sighting":
+        """Reads the tensors of one of so many samples (0: unknown): whether it is causal."""
+        seen = observation.of_one(0, samples) if observation.batch else observation
+        causal = bool(observation.batch) and is_causal(seen)
+        return cls(
+            seen.name, seen.call, seen.source, seen.heads, seen.queries, seen.keys, causal,
+            observation.batch, seen.note,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A layer's place in the model: its role, and its index among the layers of that role."""
+
+    role: Role
+    layer: int
+
+
+_CROSS = re.compile(
+    r"encoder_attn|encdecattention|enc(oder)?_?dec(oder)?_?att|cross[_-]?att|src_attn", re.I
+)
+_SELF = re.compile(r"self[_-]?att|attention\.self", re.I)
+_STACK = re.compile(r"encoder|decoder|(?<![a-z])(?:enc|dec)(?![a-z])", re.I)
+_BOTH_STACKS = re.compile(r"enc(oder)?_?dec(oder)?", re.I)
+_CROSS_BESIDE_SELF = {"multihead_attn": "self_attn", "attn2": "attn1"}
+"""Names that mean cross-attention only in a block that also has this one for its own tokens."""
+
+
+def assign_roles(
+    sightings: Sequence[Sighting], overrides: Mapping[str, str | Role] | None = None
+) -> dict[tuple[str, int], Position]:
+    """The position of each (name, call); layers count in the order of first call within a role.
+
+    overrides: from name patterns, as of `fnmatch`, to a role or its name in `ROLES`; the first that
+    matches wins. Raises `ValueError` for a role that does not exist.
+    """
+    patterns = {pattern: parse_role(role) for pattern, role in (overrides or {}).items()}
+    names = {sighting.name for sighting in sightings}
+    has_cross = any(_is_cross(sighting, names) for sighting in sightings)
+    positions: dict[tuple[str, int], Position] = {}
+    layers: Counter[Role] = Counter()
+    for sighting in sightings:
+        key = (sighting.name, sighting.call)
+        if key in positions:
+            continue
+        role = _overridden(sighting.name, patterns) or _role(sighting, names, has_cross)
+        positions[key] = Position(role, layers[role])
+        layers[role] += 1
+    return positions
+
+
+def parse_role(role: str | Role) -> Role:
+    """Raises `ValueError` for a name that is not in `ROLES`."""
+    if isinstance(role, Role):
+        return role
+    if role not in ROLES:
+        raise ValueError(f"role {role!r}: choose one of {', '.join(ROLES)}")
+    return ROLES[role]
+
+
+def _overridden(name: str, patterns: Mapping[str, Role]) -> Role | None:
+    return next((role for pattern, role in patterns.items() if fnmatchcase(name, pattern)), None)
+
+
+def _role(sighting: Sighting, names: set[str], has_cross: bool) -> Role:
+    if _is_cross(sighting, names):
+        return ROLES["decoder_cross"]
+    stack = _named_stack(sighting.name)
+    # A causal nn.TransformerEncoder without cross-attention is a language model: a decoder.
+    causal = sighting.causal and not (has_cross and stack == "encoder")
+    return ROLES["decoder_self" if stack == "decoder" or causal else "encoder_self"]
+
+
+def _is_cross(sighting: Sighting, names: set[str]) -> bool:
+    if _CROSS.search(sighting.name):
+        return True
+    block, _, leaf = sighting.name.rpartition(".")
+    beside = _CROSS_BESIDE_SELF.get(leaf)
+    if beside is not None and (f"{block}.{beside}" if block else beside) in names:
+        return True
+    # Differing lengths alone also come of key caches (causal) and of pooled keys (self by name).
+    differs = sighting.queries != sighting.keys
+    return differs and not sighting.causal and not _SELF.search(sighting.name)
+
+
+def _named_stack(name: str) -> Stack | None:
+    found = _STACK.search(_BOTH_STACKS.sub("", name))
+    if found is None:
+        return None
+    return "encoder" if found[0].lower().startswith("enc") else "decoder"

@@ -1,0 +1,1 @@
+"""From a model and its inputs to the layers asked for."""

@@ -1,0 +1,300 @@
+"""From a model and its inputs to the layers asked for, by one of two ways.
+
+The *probe* is an extra forward of one sample, after the step. The *forward* way looks on while the
+model makes its own: the step before a due one arms it. What it saw is published only if it was the
+forward of the very tensors that are logged; otherwise the probe takes its place.
+
+Either way the layers are counted first, since "the last layer" means nothing before that; and
+again whenever the model makes calls that it did not make then.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from attnmon.capture import (
+    ForwardTap,
+    Inputs,
+    ModelCall,
+    Observation,
+    Tap,
+    discover,
+    has_a_fast_path,
+    is_sharded,
+    module_names,
+    modules_in,
+    probe,
+    tensors_in,
+    unwrap,
+)
+from attnmon.collector.forward_collector import Held, InForward
+from attnmon.collector.manual_attention import Recorder
+from attnmon.config.settings import Settings
+from attnmon.layers.layer_registry import Known
+from attnmon.layers.layer_selection import Choice
+from attnmon.link.messages import SeenIn
+from attnmon.serialize.step_info import NotSeen, Taken
+from attnmon.session.session import Handover
+
+
+class Watcher:
+    """Takes of a model's forwards what the user wants to see."""
+
+    def __init__(self, settings: Settings, handover: Handover) -> None:
+        self.recorded = Recorder(settings.sample)
+        self.known = Known(
+            Choice(settings.layers, settings.head_indices),
+            handover.guard,
+            lambda: {**settings.roles, **self.recorded.roles},
+        )
+        self.known.batch_dim = settings.batch_dim or 0
+        self._settings = settings
+        self._handover = handover
+        self._guard = handover.guard
+        self._forward = InForward(handover, self.known, self.stay_out, settings.sample)
+        self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
+
+    # At a step that is due
+
+    def take(self, model: nn.Module | None, enc: Any, dec: Any, *, may_probe: bool = True) -> Taken:
+        """Every chosen layer's attention of one sample, copied; without a probe, what was seen.
+
+        Raises what the model raises, `RingFull`, `NotSeen` when there is no way to look now.
+        """
+        held = self._held_for(model, tensors_in((enc, dec)))
+        taken = self._fresh(model if may_probe else None) if held is None else held.taken
+        with _given_back_on_error(taken):
+            if held is not None:
+                self._note_smaller_batch(taken.sample)
+            elif model is not None and may_probe:
+                if not self._may_probe(model):
+                    self._say_if_never_seen(model)
+                    raise NotSeen
+                self._probe(model, enc, dec, taken)
+            self._add_recorded(taken)
+        if not (self.known.sightings or taken.draft.attentions) and may_probe:
+            self._guard.failed("nothing", _nothing_found(model, self.known.refusals))
+        return taken
+
+    def _fresh(self, model: nn.Module | None) -> Taken:
+        seen_in: SeenIn = "recorded" if model is None else "probe"
+        return Taken(self._handover.draft(), self._settings.sample, seen_in)
+
+    def _held_for(self, model: nn.Module | None, logged: Inputs) -> Held | None:
+        """What the model's own forward showed: of these very tensors, if there is a choice."""
+        held = self._forward.take()
+        if held is None or held.is_of(logged) or model is None or not self._may_probe(model):
+            return held
+        held.taken.draft.discard()
+        return None
+
+    # The probe
+
+    def _may_probe(self, model: nn.Module) -> bool:
+        return self._settings.capture != "forward" and not is_sharded(unwrap(model))
+
+    def _probe(self, model: nn.Module, enc: Any, dec: Any, taken: Taken) -> None:
+        known = self.known
+        if known.model is not model or not known.sightings:
+            self._discover(model, enc, dec)
+        strangers = False
+
+        def receive(observation: Observation) -> None:
+            nonlocal strangers
+            key = (observation.name, observation.call)
+            strangers = strangers or key not in known.sightings
+            if key in known.places:
+                self._handover.scribe.put(known.places[key], observation, taken.draft, 0, 1)
+
+        call = self._run_probe(model, enc, dec, receive)
+        taken.sample = call.sample
+        self._note_smaller_batch(call.sample)
+        if strangers:
+            known.learn({})
+
+    def _run_probe(
+        self, model: nn.Module, enc: Any, dec: Any, receive: Callable[[Observation], None]
+    ) -> ModelCall:
+        with _first_error() as note:
+            return probe(
+                model,
+                enc,
+                dec,
+                receive,
+                note,
+                sample=self._settings.sample,
+                batch_dim=self.known.batch_dim,
+                forward_fn=self._settings.forward_fn,
+                handwritten=self.known.handwritten,
+            )
+
+    def _discover(self, model: nn.Module, enc: Any, dec: Any) -> None:
+        batch_dim = self._settings.batch_dim
+        with _first_error() as note:
+            found = discover(
+                model,
+                enc,
+                dec,
+                note,
+                sample=self._settings.sample,
+                batch_dim="auto" if batch_dim is None else batch_dim,
+                forward_fn=self._settings.forward_fn,
+            )
+        self.known.discover(model, found)
+
+    # The model's own forward
+
+    def arm(self, model: nn.Module | None) -> None:
+        """Look on at the model's next forwards, if it may be; None: at none."""
+        if self._armed is not None:
+            armed, tap = self._armed
+            if model is not None and armed() is model:
+                return
+            tap.remove()
+            self._armed = None
+        if model is None or self._settings.capture == "probe":
+            return
+        self.known.meet(model)
+        modules = modules_in(model)
+        if self.known.runs_compiled(model, modules) or self._had_better_be_probed(model, modules):
+            return
+        forward = self._forward
+        tap = ForwardTap(
+            model,
+            forward.begin,
+            forward.receive,
+            forward.end,
+            forward.fail,
+            self.known.refuse,
+            where=self.known.where,
+            handwritten=self.known.handwritten,
+            timed=self._handover.tally.timed,
+            recall=forward.recall,
+        )
+        self._armed = (weakref.ref(model), tap)
+
+    def _had_better_be_probed(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
+        free = self._settings.capture == "auto"
+        return free and has_a_fast_path(modules) and self._may_probe(model)
+
+    def disarm(self) -> None:
+        self.arm(None)
+
+    @property
+    def armed(self) -> bool:
+        """Whether a model's next forward is looked at."""
+        return self._armed is not None
+
+    @contextmanager
+    def looking_on(self, inputs: Inputs = ()) -> Iterator[None]:
+        """Look on at whatever forward is made in this block, of the model known or of any."""
+        self.disarm()
+        if self.known.compiled:
+            yield
+            return
+        model = self.known.model
+        forward, timed = self._forward, self._handover.tally.timed
+        self.known.look_at_all()
+        with timed():
+            names = {} if model is None else module_names(unwrap(model))
+            forward.begin(inputs)
+        recall, refuse = forward.recall, self.known.refuse
+        tap = Tap(names, forward.receive, forward.fail, refuse, timed=timed, recall=recall)
+        well = False
+        try:
+            with tap:
+                yield
+            well = True
+        finally:
+            try:
+                with timed():
+                    forward.end(well)
+            except Exception as error:  # ours, and not for the user's block
+                forward.fail(error)
+
+    def forget(self) -> None:
+        """Give back what is held, and let go of the model."""
+        self.disarm()
+        self._forward.discard()
+
+    def stay_out(self) -> None:
+        """Something was compiled while we looked on: let it not happen again."""
+        self.known.compiled = True
+        self.disarm()
+        self._guard.warn_once("compiled", _COMPILED)
+
+    def _say_if_never_seen(self, model: nn.Module) -> None:
+        """Neither way is open to a compiled model that may not be probed."""
+        if self.known.runs_compiled(model, modules_in(model)):
+            self._guard.warn_once("never seen", _never_seen(self._settings.capture))
+
+    def _add_recorded(self, taken: Taken) -> None:
+        self.known.add(self.recorded.sightings())
+        for key, observation in self.recorded.samples():
+            if key in self.known.places:
+                self._handover.scribe.put(self.known.places[key], observation, taken.draft)
+
+    def _note_smaller_batch(self, sample: int) -> None:
+        """The sample taken is the last there was, if it is another than was asked for."""
+        if sample != self._settings.sample:
+            self._guard.warn_once("sample", _smaller_batch(self._settings.sample, sample + 1))
+
+
+@contextmanager
+def _first_error() -> Iterator[Callable[[Exception], None]]:
+    """What goes wrong of ours inside the model's forward is raised after it, the first only."""
+    errors: list[Exception] = []
+    yield errors.append
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def _given_back_on_error(taken: Taken) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        taken.draft.discard()
+        raise
+
+
+def _nothing_found(model: nn.Module | None, refusals: Mapping[str, str]) -> str:
+    seen = "no model was given"
+    if model is not None:
+        seen = f"no attention was seen in {type(model).__name__}"
+    because = "".join(f" ({name}: {why})" for name, why in list(refusals.items())[:1])
+    return (
+        f"{seen}: 0 layers can be captured{because}. Attention is found where it is computed by "
+        "scaled_dot_product_attention, nn.MultiheadAttention or softmax(query · key) · value; give "
+        "other weights with monitor.record(name, weights=...). Training goes on."
+    )
+
+
+_COMPILED = (
+    "the model's forward runs compiled code, which was compiled once more because it was looked on "
+    "at. It will not be again: from now on an extra forward of one sample takes its place, where "
+    "one may be made."
+)
+
+
+def _never_seen(capture: str) -> str:
+    remedy = (
+        "use capture='auto'"
+        if capture == "forward"
+        else "its parameters are sharded, so that no "
+        "extra forward may be made either: give its weights to monitor.record(name, weights=...)"
+    )
+    return (
+        "0 layers are captured: the model's forward runs compiled code, which cannot be looked "
+        f"into without compiling it again; {remedy}."
+    )
+
+
+def _smaller_batch(wanted: int, batch: int) -> str:
+    return (
+        f"batch_idx_to_visualize={wanted}, but a batch had only {batch} samples; its last one is "
+        "shown instead. metadata.sample in the statistics says which was taken."
+    )

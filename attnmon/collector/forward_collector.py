@@ -1,0 +1,174 @@
+"""What the model's own latest forward showed, copied and held until it is logged."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from attnmon.capture import Inputs, Observation, PlainCall, Sighting, compilations
+from attnmon.layers.layer_registry import Known
+from attnmon.layers.layer_selection import Key
+from attnmon.serialize.device_copy import is_recording_a_graph
+from attnmon.serialize.step_info import Taken
+from attnmon.session.session import Handover
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A capture that waits to be logged, and the inputs of the forward it is of."""
+
+    taken: Taken
+    inputs: Inputs
+    sizes: tuple[int, ...]
+    """Of the inputs along the dimension that holds the samples."""
+
+    @property
+    def batch(self) -> int:
+        """Samples in the batch; 0 where that is not known. One input may be the same for all."""
+        return max(self.sizes, default=0)
+
+    def samples_in(self, batch: int) -> int:
+        """How many samples an attention of this `batch` is of, as far as the inputs tell.
+
+        Some models turn the first two dimensions of their inputs about.
+        """
+        if batch in self.sizes:
+            return batch
+        second = (tensor.shape[1] for tensor in self.inputs if tensor.dim() > 1)
+        return batch if batch in second else self.batch
+
+    def sample_in(self, batch: int) -> int:
+        """The chosen sample; in an attention of a smaller batch than the inputs told, its last.
+
+        Then that is the one for all layers. What has no batch is the same for all samples.
+        """
+        if 1 < batch <= self.taken.sample:
+            self.taken.sample = batch - 1
+        return min(self.taken.sample, batch - 1)
+
+    def is_of(self, logged: Inputs) -> bool:
+        """Whether it was the forward of these tensors; of none in particular, any will do."""
+        return not logged or any(one is other for one in logged for other in self.inputs)
+
+
+class InForward:
+    """Takes what the tap reports during one forward after another; keeps the latest.
+
+    A model seen for the first time has no places yet: its layers are cloned, one sample of each,
+    until the forward is over and the layers are counted.
+    """
+
+    def __init__(
+        self, handover: Handover, known: Known, stay_out: Callable[[], None], sample: int
+    ) -> None:
+        """stay_out: called when the model's own forward turns out to run compiled code."""
+        self._handover = handover
+        self._known = known
+        self._stay_out = stay_out
+        self._wanted = sample
+        self._held: Held | None = None
+        self._error: Exception | None = None
+        self._clones: dict[Key, tuple[Sighting, Observation]] = {}
+        self._strangers = False
+        self._compilations = 0
+
+    def begin(self, inputs: Inputs) -> None:
+        """A forward of these inputs begins."""
+        self.discard()
+        if is_recording_a_graph():
+            return
+        self._compilations = compilations()
+        dim = self._known.batch_dim
+        sizes = (1,) if dim is None else tuple(t.shape[dim] for t in inputs if t.dim() > dim)
+        batch = max(sizes, default=0)
+        sample = min(self._wanted, batch - 1) if batch else self._wanted
+        self._held = Held(Taken(self._handover.draft(), sample, "forward"), inputs, sizes)
+
+    def recall(self, call: PlainCall) -> bool:
+        """One attention call of it, if all but its values is known of it."""
+        held, place = self._held, self._known.places.get((call.name, call.call))
+        if held is None or place is None or self._error is not None:
+            return False
+        sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
+        return self._handover.scribe.recall(place, call, held.taken.draft, sample, samples)
+
+    def receive(self, observation: Observation) -> None:
+        """One attention call of it."""
+        if self._held is not None and self._error is None:
+            self._take(observation, self._held)
+
+    def end(self, well: bool) -> None:
+        """The forward is over; `well` is False when it raised."""
+        if self._held is not None and compilations() != self._compilations:
+            self._stay_out()
+            self.discard()
+        elif not well:
+            self.discard()
+        elif self._error is not None or self._held is None:
+            return
+        elif self._clones:
+            self._deliver_clones()
+        elif self._strangers:
+            self._known.learn({})  # it has changed its ways: count its layers anew, all of them
+            self.discard()
+        elif self._known.has_overlooked(len(self._held.taken.draft.attentions)):
+            self.discard()
+
+    def fail(self, error: Exception) -> None:
+        """Something of ours went wrong; it is raised when the capture is asked for."""
+        self._error = self._error or error
+
+    def take(self) -> Held | None:
+        """Give up what is held, to whoever asked. Raises what went wrong in taking it."""
+        held, self._held = self._held, None
+        error, self._error = self._error, None
+        if error is not None:
+            if held is not None:
+                held.taken.draft.discard()
+            raise error
+        return held
+
+    def discard(self) -> None:
+        if self._held is not None:
+            self._held.taken.draft.discard()
+        self._held = self._error = None
+        self._clones = {}
+        self._strangers = False
+
+    def _take(self, observation: Observation, held: Held) -> None:
+        key = (observation.name, observation.call)
+        place = self._known.places.get(key)
+        sample, samples = held.sample_in(observation.batch), held.samples_in(observation.batch)
+        if place is not None:
+            self._handover.scribe.put(place, observation, held.taken.draft, sample, samples)
+        elif not self._known.sightings:
+            clone = _cloned(observation.of_one(sample, samples))
+            sighting = replace(Sighting.of(clone), batch=observation.batch)
+            self._clones[key] = (sighting, clone)
+        elif key not in self._known.sightings:
+            self._strangers = True
+
+    def _deliver_clones(self) -> None:
+        assert self._held is not None
+        self._known.learn({key: sighting for key, (sighting, _) in self._clones.items()})
+        for key, (_, clone) in self._clones.items():
+            if key in self._known.places:
+                self._handover.scribe.put(self._known.places[key], clone, self._held.taken.draft)
+        self._clones = {}
+
+
+def _cloned(observation: Observation) -> Observation:
+    """Value and output too, where the map can be checked against them without waiting."""
+
+    def clone(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.clone()
+
+    return replace(
+        observation,
+        weights=clone(observation.weights),
+        query=clone(observation.query),
+        key=clone(observation.key),
+        bias=clone(observation.bias),
+        value=clone(observation.value) if observation.is_on_cpu else None,
+        output=clone(observation.output) if observation.is_on_cpu else None,
+    )

@@ -1,0 +1,1 @@
+"""The layers a model has, and which of them are captured."""

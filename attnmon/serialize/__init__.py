@@ -1,0 +1,1 @@
+"""From captured tensors to arrays in the ring and the message that describes them."""

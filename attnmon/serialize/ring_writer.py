@@ -1,0 +1,122 @@
+"""From what was seen to what is sent: one sample, the chosen heads, one copy into the ring."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from attnmon.link.messages import Block
+from attnmon.link.ring import Ring
+from attnmon.serialize.device_copy import DeviceCopies
+
+SMALL_MASK = 64 * 1024
+"""Bytes up to which a mask is sent sooner than it is made smaller."""
+_ALIGNMENT = 64
+_NAMES = {
+    torch.float64: "float64",
+    torch.float32: "float32",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.bool: "bool",
+}
+_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
+
+
+class _Lender(Protocol):
+    def lend(self, nbytes: int, /) -> int: ...
+
+
+class RingWriter:
+    """Copies tensors into lent slots."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._bytes = torch.frombuffer(ring.memory, dtype=torch.uint8)
+        self.device_copies = DeviceCopies(self._bytes[: ring.reserved])
+
+    def write(self, tensors: Mapping[str, Tensor], lender: "_Lender") -> dict[str, Block]:
+        """Copy the tensors, side by side, into one run of slots; where each of them lies.
+
+        One pass over the memory: a strided view is gathered on the way. Copies from a device are
+        only started. Raises what `lend` does.
+        """
+        sendable = {name: _sendable(tensor) for name, tensor in tensors.items()}
+        sizes = [aligned(tensor.nbytes) for tensor in sendable.values()]
+        offset = lender.lend(sum(sizes))
+        blocks = {}
+        for (name, tensor), size in zip(sendable.items(), sizes, strict=True):
+            block = Block(offset, _NAMES[tensor.dtype], tuple(tensor.shape))
+            self.copy(self.room(block), tensor)
+            blocks[name] = block
+            offset += size
+        return blocks
+
+    def room(self, block: Block) -> Tensor:
+        """This part of the ring, as a tensor."""
+        dtype = _DTYPES[block.dtype]
+        return self._bytes[block.offset : block.offset + block.nbytes].view(dtype).view(block.shape)
+
+    def copy(self, room: Tensor, tensor: Tensor) -> None:
+        """Copy, or start copying, the tensor into this part of the ring."""
+        if tensor.is_cuda:
+            self.device_copies.copy(room, tensor)
+        else:
+            room.copy_(tensor)
+
+
+def choose_heads(
+    heads: tuple[int, ...],
+    *,
+    weights: Tensor | None = None,
+    query: Tensor | None = None,
+    key: Tensor | None = None,
+    sinks: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """The tensors given, of one sample, for these heads only.
+
+    Shapes as in `attnmon.link.messages.Attention`. Views where the heads are neighbours; a key
+    head that serves several query heads is repeated only when the choice breaks the groups up.
+    """
+    chosen: dict[str, Tensor] = {}
+    if weights is not None:
+        chosen["weights"] = _pick(weights, heads)
+    if query is not None and key is not None:
+        group = query.shape[0] // key.shape[0]
+        whole = heads == tuple(range(query.shape[0]))
+        chosen["query"] = _pick(query, heads)
+        chosen["key"] = key if whole else _pick(key, tuple(head // group for head in heads))
+    if sinks is not None:
+        chosen["sinks"] = _pick(sinks, heads)
+    return chosen
+
+
+def _pick(tensor: Tensor, heads: tuple[int, ...]) -> Tensor:
+    first = heads[0]
+    if heads == tuple(range(first, first + len(heads))):
+        return tensor[first : first + len(heads)] if len(heads) < tensor.shape[0] else tensor
+    return tensor[list(heads)]
+
+
+def choose_mask(heads: tuple[int, ...], bias: Tensor) -> Tensor:
+    """The mask of one sample for these heads only, in the shape it has in memory: a view."""
+    for dimension, stride in enumerate(bias.stride()):
+        if stride == 0 and bias.shape[dimension] > 1:
+            bias = bias.narrow(dimension, 0, 1)
+    return _pick(bias, heads) if bias.dim() == 3 and bias.shape[0] > 1 else bias
+
+
+def compact_mask(bias: Tensor) -> Tensor:
+    """A mask of 0 and -inf as one of True and False, a quarter of the size, where that matters."""
+    if not bias.is_floating_point() or bias.device.type != "cpu" or bias.nbytes <= SMALL_MASK:
+        return bias
+    allowed = bias == 0
+    return allowed if bool((allowed | (bias == float("-inf"))).all()) else bias
+
+
+def _sendable(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return tensor if tensor.dtype in _NAMES else tensor.to(torch.float32)
+
+
+def aligned(nbytes: int) -> int:
+    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT

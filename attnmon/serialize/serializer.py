@@ -1,0 +1,208 @@
+"""From what was seen to what is sent: layers into the ring, and the message that names them."""
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+from attnmon.accounting.error_guard import Guard
+from attnmon.capture import Look, Observation, PlainCall, doubt, measured_error, with_evident_mask
+from attnmon.layers.layer_selection import Place
+from attnmon.link.messages import Accounts, Attention, Block, Capture
+from attnmon.link.ring import Ring
+from attnmon.serialize.capture_builder import Draft
+from attnmon.serialize.layout_cache import Form, look
+from attnmon.serialize.ring_writer import (
+    RingWriter,
+    aligned,
+    choose_heads,
+    choose_mask,
+    compact_mask,
+)
+from attnmon.serialize.step_info import About, Moment
+from attnmon.serialize.token_labels import read_tokens
+
+CHECK_EVERY = 101
+"""Of so many layers that look as they did before, one is checked against its own output, which
+takes as long as to copy five. A prime number: with 100, and 10 layers, it would always be the
+same."""
+FORMS = 1024
+
+
+class Scribe:
+    """Writes captures down: arrays by way of the ring, all else in a message.
+
+    What is wrong with a loss, a learning rate or labels is said, and costs these alone.
+    """
+
+    def __init__(self, ring: Ring, guard: Guard) -> None:
+        self.ring_writer = RingWriter(ring)
+        self._guard = guard
+        self._forms: dict[Look, Form] = {}
+        self._put = 0
+
+    def put(
+        self,
+        place: Place,
+        seen: Observation,
+        draft: Draft,
+        sample: int = 0,
+        samples: int | None = None,
+    ) -> None:
+        """Copy one layer's attention of one sample into the ring.
+
+        samples: how many the model's batch has, as `Observation.of_one`; None for what is of one
+        sample already.
+        """
+        self._put += 1
+        alike = look(seen) if seen.batch == samples and len(place.heads) == seen.heads else None
+        form = None if alike is None else self._forms.get(alike)
+        if form is None or form.place is not place or self._is_to_be_checked(seen):
+            one = seen if samples is None else seen.of_one(sample, samples)
+            attention = self._written(place, one, draft)
+            self._remember(alike, place, attention)
+        else:
+            assert seen.query is not None
+            assert seen.key is not None
+            query, key, bias = seen.query[sample], seen.key[sample], seen.bias_of(sample)
+            attention = self._filled_in(form, query, key, bias, draft)
+        draft.attentions.append(attention)
+
+    def recall(
+        self, place: Place, call: PlainCall, draft: Draft, sample: int, samples: int
+    ) -> bool:
+        """`put` a layer whose call looks as it did before; False, and nothing done, for others."""
+        form = self._forms.get(call.look)
+        is_next_checked = not (self._put + 1) % CHECK_EVERY
+        if form is None or form.place is not place or call.batch != samples or is_next_checked:
+            return False
+        self._put += 1
+        query, key, bias = call.query[sample], call.key[sample], call.mask_of(sample)
+        draft.attentions.append(self._filled_in(form, query, key, bias, draft))
+        return True
+
+    def _is_to_be_checked(self, seen: Observation) -> bool:
+        return seen.output is not None and not self._put % CHECK_EVERY
+
+    def _remember(self, alike: Look | None, place: Place, attention: Attention) -> None:
+        query, key = attention.query, attention.key
+        if alike is None or query is None or key is None:
+            return
+        if len(self._forms) >= FORMS:
+            self._forms.clear()
+        self._forms[alike] = Form(place, attention, aligned(query.nbytes) + aligned(key.nbytes))
+
+    def _filled_in(
+        self, form: Form, query: Tensor, key: Tensor, bias: Tensor | None, draft: Draft
+    ) -> Attention:
+        mask = self._mask(form.place, bias, draft)
+        offset = draft.lend(form.nbytes)
+        query_room, key_room, attention = form.at(offset, mask, self.ring_writer)
+        self.ring_writer.copy(query_room, query)
+        self.ring_writer.copy(key_room, key)
+        return attention
+
+    def _mask(self, place: Place, bias: Tensor | None, draft: Draft) -> Block | None:
+        """Where the mask lies in the ring; layers that share one are given the same block."""
+        if bias is None:
+            return None
+        bias = compact_mask(choose_mask(place.heads, bias))
+        for block, written in draft.masks:
+            if _is_equal(bias, written):
+                return block
+        block = self.ring_writer.write({"bias": bias}, draft)["bias"]
+        draft.masks.append((block, self.ring_writer.room(block)))
+        return block
+
+    def _written(self, place: Place, seen: Observation, draft: Draft) -> Attention:
+        if not seen.queries or not seen.keys:
+            raise ValueError(
+                f"{seen.name or 'the attention'} is empty: {seen.queries} queries and {seen.keys} "
+                "keys; look at how this batch was made"
+            )
+        if seen.is_on_cpu:
+            seen = with_evident_mask(seen)
+        chosen = choose_heads(
+            place.heads,
+            weights=seen.weights,
+            query=seen.query,
+            key=seen.key,
+            sinks=seen.sinks,
+        )
+        error = measured_error(seen)
+        return Attention(
+            name=place.name.encode("utf-8", "backslashreplace").decode(),  # also of what is no text
+            stack=place.role.stack,
+            layer=place.layer,
+            type=place.role.type,
+            source=seen.source,
+            heads=place.heads,
+            bias=self._mask(place, seen.bias, draft),
+            **self.ring_writer.write(chosen, draft),
+            scale=float(seen.scale),
+            causal=bool(seen.causal),
+            softcap=float(seen.softcap),
+            note="; ".join(filter(None, (seen.note, doubt(seen, error)))),
+            error=error,
+        )
+
+    def message(
+        self, sequence: int, moment: Moment, about: About, draft: Draft, accounts: Accounts
+    ) -> Capture:
+        """The capture in the draft, as it is announced."""
+        encoder_tokens, decoder_tokens = self._tokens(moment, draft)
+        return Capture(
+            sequence=sequence,
+            step=moment.step,
+            by_epoch=moment.by_epoch,
+            epoch=None if moment.epoch is None else int(moment.epoch),
+            loss=self._loss(moment),
+            lr=self._number("lr", moment.lr),
+            timestamp=time.time(),
+            sample=about[0],
+            seen_in=about[1],
+            slots=tuple(draft.slots),
+            attentions=tuple(draft.attentions),
+            accounts=accounts,
+            encoder_tokens=encoder_tokens,
+            decoder_tokens=decoder_tokens,
+        )
+
+    def _tokens(self, moment: Moment, draft: Draft) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Labels for the axes; without them a capture is still worth having."""
+        try:
+            return read_tokens(moment.tokens, draft.attentions)
+        except (TypeError, ValueError) as error:
+            self._guard.warn_once("tokens", f"{error}. The axes show positions instead.")
+            return (), ()
+
+    def _loss(self, moment: Moment) -> float | None:
+        loss = self._number("loss", moment.loss)
+        if loss is not None and not math.isfinite(loss):
+            self._guard.warn_once(
+                "loss",
+                f"the loss is {loss} at step {moment.step}; it is recorded as null. Look at the "
+                "pictures of the steps before, and at the learning rate.",
+            )
+        return loss
+
+    def _number(self, name: str, given: object) -> float | None:
+        """A capture is worth having without its loss, so what is no number is only said."""
+        if given is None:
+            return None
+        try:
+            return float(given.detach() if isinstance(given, Tensor) else given)  # type: ignore[arg-type]
+        except (TypeError, ValueError, RuntimeError) as error:
+            self._guard.warn_once(
+                f"{name} is no number", f"{name}: give one number ({error}); it is recorded as null"
+            )
+            return None
+
+
+def _is_equal(mask: Tensor, written: Tensor) -> bool:
+    """By their values, which a mask's own version does not tell of; on a device they are not known.
+
+    To compare takes as long as to write it again, and spares its room in the ring.
+    """
+    return mask.is_cpu and mask.dtype == written.dtype and torch.equal(mask, written)

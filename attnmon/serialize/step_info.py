@@ -1,0 +1,68 @@
+"""What is known of a capture before it is a message: when, of which sample, seen where."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from attnmon.link.messages import SeenIn
+from attnmon.serialize.capture_builder import Draft
+from attnmon.serialize.device_copy import Flight
+from attnmon.serialize.token_labels import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When in the training a capture is made."""
+
+    step: int
+    by_epoch: bool
+    epoch: int | None
+    loss: float | Tensor | None
+    lr: float | None
+    tokens: Tokens = None
+    kept: bool = False
+    """Not due: the renderer keeps it for a while, and it does not count."""
+
+
+class NotSeen(Exception):
+    """This step's attention was not looked at, and cannot be any more."""
+
+
+About = tuple[int, SeenIn]
+"""Of a capture: the sample's index in the batch, and in which forward it was seen."""
+
+
+@dataclass(eq=False)
+class Taken:
+    """A capture before it is announced; what is not announced is given back."""
+
+    draft: Draft
+    sample: int
+    seen_in: SeenIn = "probe"
+
+    @property
+    def about(self) -> About:
+        return self.sample, self.seen_in
+
+    def keep(self) -> Draft:
+        """Take the draft out: it is not given back at the end of the `with`."""
+        kept, self.draft = self.draft, self.draft.emptied()
+        return kept
+
+    def __enter__(self) -> "Taken":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.draft.discard()
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """A capture whose copies have not landed yet."""
+
+    flight: Flight
+    moment: Moment
+    about: About
+    draft: Draft
+    dump: str = ""
+    """Why all that is kept is to be drawn after it; empty where it is not."""

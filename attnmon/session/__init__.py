@@ -1,0 +1,1 @@
+"""The training process's end of the hand-off, from startup to shutdown."""

@@ -1,0 +1,159 @@
+"""Starting and stopping the renderer: both ends of it.
+
+In the training process: `start` makes the channel and the process and waits for neither; `wait`
+sees it off. In the renderer: `_BOOT` is the first thing that runs.
+
+Never `multiprocessing`: it would run the user's script again in the child, or copy its threads
+and its CUDA context.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from attnmon.link.channel import Channel
+
+_BOOT = """\
+import importlib.machinery, importlib.util, json, sys
+ours, search_path = json.loads(sys.argv[1])
+sys.path += [folder for folder in search_path if folder not in sys.path]
+for name, folder in ours.items():
+    spec = importlib.machinery.PathFinder.find_spec(name, [folder])
+    sys.modules[name] = package = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
+from attnmon_renderer.supervision.supervisor import serve
+serve(int(sys.argv[2]))
+"""
+_ONE_THREAD = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+_NOT_FOR_THE_RENDERER = (
+    "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONPROFILEIMPORTTIME", "PYTHONWARNINGS", "PYTHONPATH",
+    "PYTHONSAFEPATH", "CUDA_INJECTION64_PATH", "LD_PRELOAD", "MPLBACKEND", "MATPLOTLIBRC",
+    "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+)  # fmt: skip
+_TAIL = 2000
+
+
+class LaunchError(RuntimeError):
+    """The renderer could not be started; says why."""
+
+
+@dataclass(eq=False)
+class Renderer:
+    """A renderer that was started, seen from the training process."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    complaints: IO[bytes]
+    """What it wrote to its standard error: a nameless file, never the user's terminal."""
+
+    def last_words(self) -> str:
+        """The end of what it complained about, for a warning."""
+        try:
+            size = self.complaints.seek(0, os.SEEK_END)
+            self.complaints.seek(max(0, size - _TAIL))
+            lines = self.complaints.read().decode(errors="replace").strip().splitlines()
+        except (OSError, ValueError):
+            return ""
+        return lines[-1] if lines else ""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for its end, at most so many seconds; whether it has ended."""
+        try:
+            self.process.wait(max(timeout, 0))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """Let it finish by itself; nobody will ask how it ended."""
+        self.channel.close()
+        self.complaints.close()
+        if self.process.poll() is None:
+            self.process.returncode = 0  # or its __del__ warns of what is meant to be
+            _finishing.add(self.process.pid)
+
+
+_finishing: set[int] = set()
+"""Process ids; not the objects, which the garbage collector may be finalizing just then."""
+
+
+def none_is_finishing() -> bool:
+    """Whether all renderers that were abandoned have ended; those that have are zombies no more."""
+    _finishing.difference_update([pid for pid in _finishing if _has_ended(pid)])
+    return not _finishing
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except OSError:
+        return True  # somebody else has waited for it, or this is a forked child
+
+
+def start() -> Renderer:
+    """Start a renderer, in its own process group, and return at once. Raises `LaunchError`."""
+    if not sys.executable:
+        raise LaunchError("this Python does not know its own executable")
+    none_is_finishing()
+    packages = json.dumps(_packages())
+    with contextlib.ExitStack() as on_failure:
+        try:
+            ours, theirs = Channel.pair()
+            on_failure.callback(ours.close)
+            with contextlib.closing(theirs):
+                complaints = on_failure.enter_context(_nameless_file())
+                process = _popen(packages, theirs.fileno(), complaints)
+        except OSError as error:
+            raise LaunchError(f"the renderer could not be started: {error}") from error
+        on_failure.pop_all()
+    return Renderer(process, ours, complaints)
+
+
+def _popen(packages: str, channel: int, complaints: IO[bytes]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _BOOT, packages, str(channel)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=complaints,
+        pass_fds=[channel],
+        cwd="/",  # the user's may hold a json.py or a matplotlibrc, or want to be unmounted
+        env=_environment(),
+        process_group=0,  # Ctrl-C is not for it; a new session would void its idle priority
+    )
+
+
+def _nameless_file() -> IO[bytes]:
+    """In memory, where it can be: a full disk, or none to write to, is no reason not to start."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("attnmon-complaints", os.MFD_CLOEXEC), "w+b")
+    return tempfile.TemporaryFile(prefix="attnmon-")
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in _NOT_FOR_THE_RENDERER}
+    return kept | dict.fromkeys(_ONE_THREAD, "1") | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def _packages() -> tuple[dict[str, str], list[str]]:
+    """The folders of our two packages, and where the renderer finds what they import.
+
+    Ours are named one by one: another version of them may be installed, and would come first on
+    the renderer's own path. All else is looked for in its own Python's folders first, so that no
+    file of the user's is taken for a library.
+    """
+    spec = importlib.util.find_spec("attnmon_renderer")
+    if spec is None or not spec.submodule_search_locations:
+        raise LaunchError("the package attnmon_renderer is not installed beside attnmon")
+    places = {"attnmon": Path(__file__).parents[1]}
+    places["attnmon_renderer"] = Path(spec.submodule_search_locations[0])
+    ours = {name: str(place.absolute().parent) for name, place in places.items()}
+    return ours, [folder for folder in sys.path if os.path.isabs(folder)]

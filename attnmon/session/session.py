@@ -1,0 +1,313 @@
+"""The life of a monitor's renderer, seen from the training process: start, captures, farewell."""
+
+import atexit
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from attnmon.accounting.counters import Tally
+from attnmon.accounting.error_guard import Guard, comes_from_signal_handler, describe
+from attnmon.collector import dump_triggers
+from attnmon.collector.dump_triggers import LossWatch
+from attnmon.config.settings import Settings
+from attnmon.link.messages import LONGEST_ERROR, Capture
+from attnmon.serialize.capture_builder import Draft, NoRoomToKeep
+from attnmon.serialize.device_copy import DeviceCopies
+from attnmon.serialize.serializer import Scribe
+from attnmon.serialize.step_info import About, Moment, NotSeen, Taken, UnderWay
+from attnmon.session.capture_errors import Reckoning
+from attnmon.session.producer import Outbox
+from attnmon.session.shutdown import in_a_line, see_off
+from attnmon.session.startup import Line, NotOpened, gone, open_line
+
+logger = logging.getLogger("attnmon")
+
+CLOSED = "it is closed"
+"""Why a monitor is off that was on to its end."""
+
+
+class Handover:
+    """Owns the renderer, the ring and the accounts. Construction waits for nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.guard = Guard()
+        self.tally = Tally()
+        self._reckoning = Reckoning(self.tally, self.guard, self._lose_renderer)
+        self.closed = False
+        self.spare = False
+        """Whether the next drafts are for steps that are not due."""
+        self._settings = settings
+        self._owner = os.getpid()
+        self._sequence = 0
+        self._pending = 0
+        self._under_way: list[UnderWay] = []
+        self._losses = LossWatch()
+        self._line: Line | None = None
+        if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
+            self.guard.off = "ATTNMON_DISABLE is set"
+        elif not settings.takes_part:
+            self.guard.off = f"rank {settings.rank} is not among ranks={settings.ranks!r}"
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            self._line = open_line(self._settings, self.tally, self.guard)
+        except NotOpened as reason:
+            self.guard.switch_off(str(reason))
+            return
+        self._settings = self._line.settings
+        _open_handovers.add(self)
+
+    @property
+    def _outbox(self) -> Outbox | None:
+        return None if self._line is None else self._line.outbox
+
+    # While training
+
+    def draft(self) -> Draft:
+        """Room for a capture."""
+        assert self._outbox is not None
+        return self._outbox.draft(spare=self.spare)
+
+    def capture(self, moment: Moment, take: Callable[[], Taken]) -> bool:
+        """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
+
+        False when it could not be looked at now, and should be at the next step.
+        """
+        if self._outbox is None or self.guard.off:
+            return True
+        _require_possible(moment.step)
+        self.tally.last_step = moment.step
+        self.tally.captured += 1
+        try:
+            with self._counted(moment), take() as taken:
+                self.collect()
+                if not taken.draft.attentions:
+                    self.tally.captured -= 1  # there was nothing to see, and that was said
+                else:
+                    self._pass_on(self._outbox, moment, taken)
+        except (NotSeen, NoRoomToKeep):  # the latter was taken for a step that is not due
+            self.tally.captured -= 1
+            return False
+        return True
+
+    def keep(self, moment: Moment, take: Callable[[], Taken]) -> bool:
+        """Have the renderer keep what `take` has taken. Whether anything was seen."""
+        seen = True  # also what there is no room for
+        if self._outbox is None or self.guard.off:
+            return seen
+        _require_possible(moment.step)
+        self.tally.last_step = moment.step
+        with self._reckoning.uncounted(moment), take() as taken:
+            self.collect()
+            seen = bool(taken.draft.attentions)
+            if seen:
+                self._pass_on(self._outbox, moment, taken)
+        return seen
+
+    def dump(self, reason: str) -> None:
+        """Have all drawn that was kept so far; returns at once."""
+        outbox = self._outbox
+        if outbox is None or outbox.lost or outbox.refusal or not self._settings.keep_last:
+            return
+        if self._under_way:
+            self._under_way[-1].dump = reason[:LONGEST_ERROR]  # those on their way belong to it
+        else:
+            outbox.dump(reason[:LONGEST_ERROR])
+
+    def _pass_on(self, outbox: Outbox, moment: Moment, taken: Taken) -> None:
+        """Announce it, now or when its copies have landed."""
+        if self._copies is not None and self._copies.busy:
+            self._under_way.append(_take_off(moment, taken, self._copies))
+        else:
+            self._announce(outbox, moment, taken.about, taken.draft)
+
+    def _counted(self, moment: Moment) -> AbstractContextManager[None]:
+        sequence, outbox = self._sequence, self._outbox
+        return self._reckoning.counted(moment, lambda: outbox is not None and outbox.has(sequence))
+
+    def _announce(self, outbox: Outbox, moment: Moment, about: About, draft: Draft) -> None:
+        accounts = self.tally.as_message(outbox.pending)
+        message = self.scribe.message(self._sequence, moment, about, draft, accounts)
+        self._sequence += 1
+        if moment.kept:
+            self._keep(outbox, message, draft)
+        else:
+            outbox.announce(message, draft)
+            self.guard.succeeded()
+        if self._settings.keep_last and (news := self._losses.trouble(moment.step, message.loss)):
+            outbox.dump(news)
+
+    def _keep(self, outbox: Outbox, message: Capture, draft: Draft) -> None:
+        if words := outbox.room.grow_to_keep(draft.slots):
+            self.guard.warn_once("window", words)
+        if outbox.room.kept.fits(draft.slots):
+            outbox.keep(message, draft)
+
+    @property
+    def scribe(self) -> Scribe:
+        """Who writes captures down while they are taken."""
+        assert self._line is not None
+        return self._line.scribe
+
+    @property
+    def _copies(self) -> DeviceCopies | None:
+        return None if self._line is None else self.scribe.ring_writer.device_copies
+
+    @property
+    def has_copies_under_way(self) -> bool:
+        """Whether there is something to be announced at a later call, due or not."""
+        return bool(self._under_way)
+
+    def announce_landed(self, *, wait: bool = False) -> None:
+        """Announce what has come from the device in the meantime, in the order of the steps."""
+        while self._under_way and self._outbox is not None:
+            first = self._under_way[0]
+            if wait:
+                first.flight.wait()
+            if not first.flight.landed():
+                return
+            del self._under_way[0]
+            first.flight.finish()
+            counted = self._reckoning.uncounted if first.moment.kept else self._counted
+            with counted(first.moment), first.draft as draft:
+                self._announce(self._outbox, first.moment, first.about, draft)
+            if first.dump:
+                self._outbox.dump(first.dump)
+
+    def collect(self) -> None:
+        """Take what the renderer has said since; never waits."""
+        if self._outbox is None or self._outbox.lost:
+            return
+        still_there = self._outbox.collect()
+        for kind, text in self._outbox.take_notices():
+            self.guard.warn_once(kind, text)
+        self._heed_refusal()
+        if not still_there and not self.closed:
+            self._renderer_is_gone()
+
+    def _lose_renderer(self) -> None:
+        self.collect()  # it may have said why
+        self._renderer_is_gone()
+
+    def _heed_refusal(self) -> None:
+        if self._outbox is not None and self._outbox.refusal:
+            self.guard.switch_off(f"the renderer takes in no more: {self._outbox.refusal}")
+
+    def _renderer_is_gone(self) -> None:
+        if self._line is not None:
+            self.guard.switch_off(gone(self._line.renderer))
+
+    def forget(self) -> None:
+        """In a forked child: the training, the renderer and the ring are the parent's."""
+        self.guard.off = "this is a forked child of the training process"
+        if self._line is not None:
+            self._line.abandon()
+
+    # At the end
+
+    def __del__(self) -> None:
+        """A monitor that was let go of without `close`: the renderer is told, not waited for."""
+        if getattr(self, "_line", None) is not None:  # it was constructed, and is not closed
+            self.close(timeout=0)
+
+    def close(self, timeout: float | None = None) -> dict[str, Any]:
+        """Say goodbye, wait for what is pending, and return the accounts."""
+        if self.closed or os.getpid() != self._owner:
+            return self.accounts()
+        self.closed = True
+        _open_handovers.discard(self)
+        timeout = self._settings.close_timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout
+        try:
+            self._finish(deadline)
+        except Exception as error:
+            if comes_from_signal_handler(error.__traceback__):
+                raise
+            self.guard.warn_once("close", f"attnmon did not close in order: {describe(error)}")
+        finally:  # also after Ctrl-C, which must not have to wait for us
+            self._let_go()
+            self.guard.off = self.guard.off or CLOSED
+        return self.accounts()
+
+    def _finish(self, deadline: float) -> None:
+        if self._line is None:
+            return
+        self.announce_landed(wait=True)
+        if not self._line.outbox.lost:
+            see_off(self._line.outbox, self.collect, deadline)
+            self._heed_refusal()
+        self._line.renderer.wait(deadline - time.monotonic())
+        logger.info("%s", in_a_line(self.accounts(), self._settings.save_dir))
+
+    def _let_go(self) -> None:
+        """The accounts stay."""
+        self._pending = self._unsettled()
+        if self._line is not None:
+            self._line.close()
+        self._line = None
+
+    def accounts(self) -> dict[str, Any]:
+        """captured == rendered + dropped + failed + pending, always."""
+        tally = self.tally
+        return {
+            "captured": tally.captured,
+            "rendered": tally.rendered,
+            "dropped": tally.dropped,
+            "failed": tally.failed,
+            "pending": self._unsettled(),
+            "steps": tally.steps,
+            "last_step": tally.last_step,
+            "hook_seconds": tally.hook_seconds,
+            "overhead": tally.overhead,
+            "interval": tally.interval,
+            "stretched": tally.stretched,
+            "save_dir": str(self._settings.save_dir),
+        }
+
+    def _unsettled(self) -> int:
+        """Captures that are neither drawn nor given up yet."""
+        if self._outbox is None:
+            return self._pending
+        return self._outbox.pending + sum(not one.moment.kept for one in self._under_way)
+
+
+_open_handovers: weakref.WeakSet[Handover] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for handover in list(_open_handovers):
+        if reason := dump_triggers.at_exit():
+            handover.dump(reason)
+        handover.close()
+
+
+def _forget_all() -> None:
+    for handover in list(_open_handovers):
+        handover.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _take_off(moment: Moment, taken: Taken, copies: DeviceCopies) -> UnderWay:
+    """What is to be announced when its copies have landed, and the loss with it."""
+    loss = moment.loss
+    if isinstance(loss, Tensor) and loss.device.type != "cpu":
+        moment = replace(moment, loss=copies.scalar(loss.detach()))
+    return UnderWay(copies.depart(), moment, taken.about, taken.keep())
+
+
+def _require_possible(step: int) -> None:
+    if abs(step) >= 1 << 63:
+        raise ValueError(f"step={step}: no step of a training, 64 bits are the most")

@@ -1,0 +1,141 @@
+"""The beginning: from settings to a renderer that knows what to do, and holds the ring."""
+
+import os
+import platform
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import torch
+
+from attnmon._version import __version__
+from attnmon.accounting.counters import Tally
+from attnmon.accounting.error_guard import Guard
+from attnmon.config.settings import Settings
+from attnmon.link.channel import ChannelClosed
+from attnmon.link.messages import Setup
+from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
+from attnmon.serialize.serializer import Scribe
+from attnmon.session import renderer_process
+from attnmon.session.attached_renderer import Attached, attach
+from attnmon.session.producer import Outbox
+from attnmon.session.renderer_process import LaunchError, Renderer
+from attnmon.session.run_directory import Claim, claim
+
+
+class NotOpened(Exception):
+    """No renderer could be had; says why."""
+
+
+@dataclass(eq=False)
+class Line:
+    """What a monitor has while it runs: all of it belongs to this process alone."""
+
+    settings: Settings
+    """As they were chosen, with the directory that is really written to."""
+    claim: Claim
+    renderer: Renderer | Attached
+    outbox: Outbox
+    scribe: Scribe
+
+    def abandon(self) -> None:
+        """In a forked child, or at the end: let go of the processes and descriptors."""
+        self.renderer.abandon()
+        self.outbox.forget()
+        self.claim.release()
+
+    def close(self) -> None:
+        """The ring's memory goes back when nothing refers to it."""
+        self.abandon()
+        self.scribe.ring_writer.device_copies.release()
+
+
+def open_line(chosen: Settings, tally: Tally, guard: Guard) -> Line:
+    """Claim the directory, make the ring, start the renderer or join it, and tell it all.
+
+    Waits for nothing. Raises `NotOpened`, with nothing left behind.
+    """
+    if os.name != "posix":
+        raise NotOpened(f"{platform.system()} is not supported yet")
+    with ExitStack() as on_failure:
+        try:
+            started = time.time()
+            claimed = claim(chosen.save_dir, started)
+            on_failure.callback(claimed.release)
+            if claimed.path != chosen.save_dir:
+                guard.warn_once("directory", _elsewhere(chosen, claimed))
+            settings = replace(chosen, save_dir=claimed.path)
+            ring = _ring(settings.ring_bytes)
+            on_failure.callback(ring.close_descriptor)
+            renderer = _renderer(settings.renderer)
+            on_failure.callback(renderer.abandon)
+            wait, keep_last = settings.on_full == "wait", settings.keep_last
+            outbox = Outbox(ring, renderer.channel, tally, wait=wait, keep_last=keep_last)
+            _tell(outbox, _setup(settings, ring, started), claimed, renderer)
+        except (LaunchError, OSError) as error:
+            raise NotOpened(str(error)) from error
+        on_failure.pop_all()
+    claimed.hand_over()
+    return Line(settings, claimed, renderer, outbox, Scribe(ring, guard))
+
+
+def gone(renderer: Renderer | Attached) -> str:
+    """In words, with the renderer's own last ones."""
+    words = renderer.last_words()
+    return "the renderer has gone" + (f" ({words})" if words else "")
+
+
+def _tell(outbox: Outbox, setup: Setup, claimed: Claim, renderer: Renderer | Attached) -> None:
+    try:
+        outbox.open(setup, claimed.writing)
+    except ChannelClosed as error:
+        raise NotOpened(gone(renderer)) from error
+
+
+def _ring(nbytes: int | None) -> Ring:
+    return make_ring(DEFAULT_BYTES, MOST_BYTES) if nbytes is None else make_ring(nbytes)
+
+
+def _renderer(where: str) -> Renderer | Attached:
+    """One of its own, or the one that listens at the usual place or at this path."""
+    if where == "own":
+        return renderer_process.start()
+    return attach("" if where == "attach" else where)
+
+
+def _setup(settings: Settings, ring: Ring, started: float) -> Setup:
+    return Setup(
+        save_dir=str(settings.save_dir),
+        pictures=settings.pictures,
+        statistics_files=settings.statistics_files,
+        heads=settings.heads,
+        raw_weights=settings.save_raw_weights,
+        tensorboard=settings.use_tensorboard,
+        workers=settings.max_workers,
+        statistics_queries=settings.statistics_queries,
+        pooling=settings.pooling,
+        color_top=1.0 if settings.color_scale == "fixed" else None,
+        pack=settings.pack,
+        keep_last=settings.keep_last,
+        disk_budget=settings.disk_budget,
+        image_format=settings.image_format,
+        ring_bytes=ring.nbytes,
+        slot_bytes=SLOT_BYTES,
+        cpus=settings.renderer_cpus,
+        started=started,
+        trainer_pid=os.getpid(),
+        rank=settings.rank,
+        world_size=settings.world_size,
+        versions=(
+            ("attnmon", __version__),
+            ("python", platform.python_version()),
+            ("torch", torch.__version__),
+        ),
+    )
+
+
+def _elsewhere(chosen: Settings, claimed: Claim) -> str:
+    return (
+        f"another monitor is writing to {chosen.save_dir}, so this one writes to {claimed.path}. "
+        "Give each monitor a save_dir of its own to choose the name."
+    )

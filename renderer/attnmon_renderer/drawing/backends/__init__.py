@@ -1,0 +1,1 @@
+"""From a page to a file: PNG, APNG, SVG, PDF."""

@@ -1,0 +1,74 @@
+"""What is neither cells nor letters, by matplotlib's rasteriser: a canvas to put them on."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D, IdentityTransform
+from numpy.typing import NDArray
+
+from attnmon_renderer.drawing.spec.page import Mesh, Page, Shape
+from attnmon_renderer.drawing.spec.palettes import WHITE
+from attnmon_renderer.drawing.text.glyphs import POINTS_PER_INCH
+from attnmon_renderer.drawing.text.rc_defaults import default_ink
+
+Canvas = NDArray[np.uint8]
+
+_AGG: Any = RendererAgg  # has no type annotations
+
+
+def backdrop(page: Page) -> Canvas:
+    """White with the page's shapes and mesh: [rows, columns] of indices in the palette.
+
+    Greys stand at their own value in the palette; the mesh is drawn in greys that are its indices,
+    and without smoothing, so that no other grey comes of it.
+    """
+    if not page.shapes and page.mesh is None:
+        return np.full((page.height, page.width), WHITE, np.uint8)
+    with default_ink():
+        renderer = _AGG(page.width, page.height, POINTS_PER_INCH)
+        canvas = np.asarray(renderer.buffer_rgba())
+        canvas[:] = WHITE
+        for shape in page.shapes:
+            _draw(renderer, shape, page.height)
+        if page.mesh is not None:
+            _draw_mesh(renderer, page.mesh, page.height)
+    return canvas[:, :, 0].copy()
+
+
+def pixels(height: int) -> Affine2D:
+    """From rows that count downwards to matplotlib's, that count upwards."""
+    return Affine2D().scale(1, -1).translate(0, height)
+
+
+def _draw(renderer: Any, shape: Shape, height: int) -> None:
+    grey = (shape.grey / WHITE,) * 3 + (1.0,)
+    context = renderer.new_gc()
+    context.set_linewidth(shape.line_width)
+    context.set_foreground(grey, isRGBA=True)
+    context.set_joinstyle("round")
+    context.set_capstyle("projecting")
+    closed = not shape.line_width
+    path = Path(np.vstack([shape.points, shape.points[:1]]) if closed else shape.points)
+    renderer.draw_path(context, path, pixels(height), grey if closed else None)
+
+
+def _draw_mesh(renderer: Any, mesh: Mesh, height: int) -> None:
+    rows, columns = mesh.indices.shape
+    colours = np.ones((mesh.indices.size, 4))
+    colours[:, :3] = mesh.indices.reshape(-1, 1) / WHITE
+    context = renderer.new_gc()
+    context.set_linewidth(0)
+    renderer.draw_quad_mesh(
+        context,
+        pixels(height).frozen(),
+        columns,
+        rows,
+        mesh.corners,
+        np.zeros((1, 2)),
+        IdentityTransform(),
+        colours,
+        False,
+        np.empty((0, 4)),
+    )

@@ -1,0 +1,137 @@
+"""A page drawn by matplotlib alone, the usual way: axes, `imshow`, ticks, `colorbar`, text.
+
+Slow, and right by definition: what `paint` does is measured against it. It also serves where
+pixels are not wanted, since the figure can be saved as SVG or PDF.
+"""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
+
+from attnmon_renderer.drawing.backends.antialiased import pixels
+from attnmon_renderer.drawing.spec import palettes
+from attnmon_renderer.drawing.spec.page import TICK_WIDTH, Bar, Block, Map, Mesh, Page, Shape, Text
+from attnmon_renderer.drawing.spec.palettes import Palette
+from attnmon_renderer.drawing.text.fonts import properties, visible
+from attnmon_renderer.drawing.text.glyphs import POINTS_PER_INCH
+
+_INK = str(palettes.INK / 255)
+
+
+def figure(page: Page) -> Figure:
+    """The page as a figure with an Agg canvas. Draw or save it under `default_settings()`."""
+    size = (page.width / POINTS_PER_INCH, page.height / POINTS_PER_INCH)
+    drawn = Figure(figsize=size, dpi=POINTS_PER_INCH)
+    FigureCanvasAgg(drawn)
+    for shape in page.shapes:
+        _add_shape(drawn, page, shape)
+    if page.mesh is not None:
+        _add_mesh(drawn, page, page.mesh)
+    for area in page.maps:
+        _add_map(drawn, page, area)
+    for bar in page.bars:
+        _add_bar(drawn, page, bar)
+    for block in page.blocks:
+        _add_block(drawn, page, block)
+    for text in page.texts:
+        _add_text(drawn, page, text)
+    return drawn
+
+
+def _add_shape(drawn: Figure, page: Page, shape: Shape) -> None:
+    grey, transform = str(shape.grey / palettes.WHITE), pixels(page.height)
+    if shape.line_width:
+        x, y = shape.points.T
+        drawn.add_artist(
+            Line2D(
+                x, y, color=grey, lw=shape.line_width, solid_joinstyle="round", transform=transform
+            )
+        )
+    else:
+        drawn.add_artist(Polygon(shape.points, facecolor=grey, lw=0, transform=transform))
+
+
+def _add_mesh(drawn: Figure, page: Page, mesh: Mesh) -> None:
+    colours = page.palette.colours[mesh.indices] / 255
+    quadrilaterals = QuadMesh(mesh.corners, antialiased=False, lw=0)
+    quadrilaterals.set_facecolor([tuple(colour) for colour in colours.reshape(-1, 3)])
+    quadrilaterals.set_transform(pixels(page.height))
+    drawn.add_artist(quadrilaterals)
+
+
+def _rectangle(
+    page: Page, x: int, y: int, width: int, height: int
+) -> tuple[float, float, float, float]:
+    """Pixels from the upper left as fractions of the figure from the lower left."""
+    return (
+        x / page.width,
+        (page.height - y - height) / page.height,
+        width / page.width,
+        height / page.height,
+    )
+
+
+def _add_map(drawn: Figure, page: Page, area: Map) -> None:
+    axes = drawn.add_axes(_rectangle(page, area.x, area.y, area.width, area.height))
+    scale = area.scale
+    finite = np.isfinite(area.values) | area.masked
+    shown = np.ma.masked_array(np.clip(area.values, scale.low, scale.high), area.masked | ~finite)
+    colour_map = scale.palette.colour_map.with_extremes(
+        bad=_colour(scale.palette, scale.palette.masked)
+    )
+    axes.imshow(shown, norm=scale.norm(), cmap=colour_map, aspect="auto", interpolation="nearest")
+    if not finite.all():
+        axes.imshow(_overlay(finite), aspect="auto", interpolation="nearest")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    columns = [offset / area.cell_width - 0.5 for offset in area.column_ticks]
+    rows = [offset / area.cell_height - 0.5 for offset in area.row_ticks]
+    axes.set_xticks(columns, [""] * len(columns))
+    axes.set_yticks(rows, [""] * len(rows))
+    axes.tick_params(length=page.tick_length, width=TICK_WIDTH, color=_INK)
+
+
+def _overlay(finite: np.ndarray) -> np.ndarray:
+    overlay = np.zeros((*finite.shape, 4), np.uint8)
+    overlay[~finite] = (*palettes.WEIGHTS.colours[palettes.NOT_FINITE], 255)
+    return overlay
+
+
+def _colour(palette: Palette, index: int) -> tuple[float, float, float]:
+    red, green, blue = palette.colours[index] / 255
+    return float(red), float(green), float(blue)
+
+
+def _add_bar(drawn: Figure, page: Page, bar: Bar) -> None:
+    scale = bar.scale
+    axes = drawn.add_axes(_rectangle(page, bar.x, bar.y, bar.width, bar.height))
+    colour_bar = drawn.colorbar(ScalarMappable(scale.norm(), scale.palette.colour_map), cax=axes)
+    colour_bar.outline.set_visible(False)
+    colour_bar.set_ticks(list(scale.ticks), labels=[""] * len(scale.ticks))
+    colour_bar.minorticks_off()
+    axes.tick_params(length=page.tick_length, width=TICK_WIDTH, color=_INK)
+
+
+def _add_block(drawn: Figure, page: Page, block: Block) -> None:
+    x, y, width, height = _rectangle(page, block.x, block.y, block.width, block.height)
+    colour = _colour(page.palette, block.index)
+    drawn.add_artist(Rectangle((x, y), width, height, facecolor=colour, lw=0))
+
+
+def _add_text(drawn: Figure, page: Page, text: Text) -> None:
+    drawn.text(
+        text.x / page.width,
+        1 - text.y / page.height,
+        visible(text.string),
+        fontproperties=properties(text.font),
+        color=_INK,
+        rotation=90 if text.upright else 0,
+        rotation_mode="anchor",
+        ha="left",
+        va="baseline",
+        parse_math=False,
+    )

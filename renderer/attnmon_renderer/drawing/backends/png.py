@@ -1,0 +1,59 @@
+"""Pixels to PNG bytes (W3C, third edition), quickly.
+
+A byte a pixel, no row filter and the first level of compression: rows of equal cells repeat, which
+it finds by itself. A higher level takes up to four times as long for nine tenths of the bytes.
+"""
+
+import struct
+
+try:
+    from isal import isal_zlib as zlib  # as many bytes in a quarter of the time
+except ImportError:  # not made for every kind of processor
+    import zlib  # type: ignore[no-redef]
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmon_renderer.drawing.spec.figure_data import Png
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BITS, _INDEXED = 8, 3
+_NO_FILTER = 0
+_LEVEL = 1
+
+
+def encode(canvas: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Png:
+    """A PNG of `canvas`, [rows, columns] of indices in `palette`, [256, 3] in RGB."""
+    rows, columns = canvas.shape
+    chunks = (
+        header(columns, rows),
+        chunk(b"PLTE", palette.tobytes()),
+        chunk(b"IDAT", deflated(canvas)),
+        chunk(b"IEND", b""),
+    )
+    return Png(b"".join((SIGNATURE, *chunks)), columns, rows)
+
+
+def header(width: int, height: int) -> bytes:
+    """The first chunk."""
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, _BITS, _INDEXED, 0, 0, 0))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Length, kind, data, checksum."""
+    length, check = struct.pack(">I", len(data)), struct.pack(">I", checksum(kind, data))
+    return b"".join((length, kind, data, check))
+
+
+def checksum(kind: bytes, data: bytes) -> int:
+    """Of a chunk: the CRC-32 of its kind and its data."""
+    return zlib.crc32(data, zlib.crc32(kind))
+
+
+def deflated(canvas: NDArray[np.uint8]) -> bytes:
+    """The rows of a canvas as the data chunks hold them."""
+    rows, columns = canvas.shape
+    scanlines = np.empty((rows, columns + 1), np.uint8)
+    scanlines[:, 0] = _NO_FILTER
+    scanlines[:, 1:] = canvas
+    return zlib.compress(scanlines.data, _LEVEL)

@@ -1,0 +1,1 @@
+"""The charts: each lays out its page from the data it shows."""

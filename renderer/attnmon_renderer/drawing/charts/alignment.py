@@ -1,0 +1,81 @@
+"""Cross-attention as an alignment: which key each query reads most, and which keys are read at all.
+
+A mark stands at each query's strongest key. Above the map a bar for each key shows its coverage:
+the attention it gets from all queries together (Tu et al., "Modeling Coverage for Neural Machine
+Translation", ACL 2016). A key without coverage is read by no query.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmon_renderer.drawing.charts.heatmaps import heat_map_page, png_of
+from attnmon_renderer.drawing.layout.panel_page import Extras
+from attnmon_renderer.drawing.spec.figure_data import MapPicture, Png
+from attnmon_renderer.drawing.spec.page import Block, Font, Map, Page, Text
+from attnmon_renderer.drawing.spec.palettes import MARK
+
+_HEADROOM = 96
+_BARS = 0.6
+"""Height of the longest bar, of the headroom; the rest is for its label and for air."""
+_GREY = 150
+
+
+def alignment(picture: MapPicture) -> Png:
+    """The map with its path and its coverage."""
+    return png_of(alignment_page(picture))
+
+
+def alignment_page(picture: MapPicture) -> Page:
+    page = heat_map_page(picture, Extras(marks="strongest key", headroom=_HEADROOM))
+    (area,) = page.maps
+    coverage = _coverage(picture, area.values.shape[1])
+    font = next(text.font for text in reversed(page.texts))
+    unit = page.tick_length / 7
+    base = area.y - round(6 * unit)
+    tallest = round(_BARS * _HEADROOM * unit)
+    label = Text(
+        area.x,
+        base - tallest - round(8 * unit),
+        f"coverage (√ scale), up to {coverage.max(initial=0):.2g}",
+        Font(font.size),
+    )
+    bars = _bars(area, coverage, base, tallest)
+    return replace(page, blocks=(*page.blocks, *_path(area), *bars), texts=(*page.texts, label))
+
+
+def _coverage(picture: MapPicture, cells: int) -> NDArray[np.float64]:
+    """Attention that the keys of each drawn cell get from all queries, however they are pooled."""
+    counts = np.isfinite(picture.values) & ~picture.masked
+    weights = np.where(counts, picture.values, 0).sum(axis=0, dtype=np.float64)
+    merged = -(-len(weights) // cells)
+    starts = np.arange(0, len(weights), merged)
+    return np.asarray(np.add.reduceat(weights, starts)) * picture.queries.step
+
+
+def _path(area: Map) -> Iterator[Block]:
+    """A mark in the middle of the cell that is each row's largest."""
+    width, height = _mark(area.cell_width), _mark(area.cell_height)
+    counts = np.isfinite(area.values) & ~area.masked
+    weights = np.where(counts, area.values, -np.inf)
+    for row in np.flatnonzero(counts.any(axis=1)):
+        x = area.x + int(weights[row].argmax()) * area.cell_width
+        y = area.y + int(row) * area.cell_height
+        left, above = (area.cell_width - width) // 2, (area.cell_height - height) // 2
+        yield Block(x + left, y + above, width, height, MARK)
+
+
+def _mark(pixels: int) -> int:
+    return pixels if pixels < 3 else max(2, pixels // 3)
+
+
+def _bars(area: Map, coverage: NDArray[np.float64], base: int, tallest: int) -> Iterator[Block]:
+    gap = 1 if area.cell_width > 3 else 0
+    share = coverage / max(coverage.max(initial=0), 1e-9)
+    heights = np.rint(np.sqrt(np.maximum(share, 0)) * tallest).astype(int)
+    for column, height in enumerate(heights):
+        x = area.x + column * area.cell_width
+        if height:
+            yield Block(x, base - int(height), area.cell_width - gap, int(height), _GREY)

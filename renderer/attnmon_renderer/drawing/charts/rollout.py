@@ -1,0 +1,60 @@
+"""Attention rollout: how much of each input token reaches each position through all layers.
+
+Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, section 4 and appendix:
+the residual connection is a half of the identity, and layers multiply.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnmon_renderer.drawing.charts.heatmaps import largest, png_of
+from attnmon_renderer.drawing.layout.panel_page import Extras, sheet
+from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel, Png, Values
+from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.spec.scales import of_weights, top_of
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPicture:
+    """The self-attention of all layers of one stack, averaged over heads and not pooled."""
+
+    caption: Caption
+    layers: tuple[Values, ...]
+    """[positions, positions] each, from the first layer to the last"""
+    positions: Axis
+    top: float | None = None
+    """Where the colour scale ends; None is a round number above the largest flow."""
+
+    def __post_init__(self) -> None:
+        side = self.positions.length
+        shapes = {layer.shape for layer in self.layers}
+        if self.positions.step != 1 or shapes != {(side, side)}:
+            raise ValueError(
+                f"layers of {sorted(shapes)} over {side} positions, {self.positions.step} a cell: "
+                "rollout takes square maps of the same positions, and pooled ones do not multiply"
+            )
+
+
+def attention_rollout(picture: RolloutPicture) -> Png:
+    """Rows are positions above the last layer, columns the input's tokens."""
+    return png_of(attention_rollout_page(picture))
+
+
+def attention_rollout_page(picture: RolloutPicture) -> Page:
+    flow = rollout(picture.layers)
+    panel = Panel("", flow, flow == 0, picture.positions, picture.positions)
+    top = top_of(largest(panel)) if picture.top is None else picture.top
+    scale = of_weights(top, "flow of attention")
+    return sheet(picture.caption, (panel,), 1, scale, Extras(masked="no path"))
+
+
+def rollout(layers: Sequence[Values]) -> Values:
+    """The product of (A + I) / 2, each row normalised; [positions, positions], rows sum to 1."""
+    flow = np.eye(len(layers[0]))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        for layer in layers:
+            mixed = (layer + np.eye(len(layer))) / 2
+            flow = (mixed / mixed.sum(axis=1, keepdims=True)) @ flow
+    return flow.astype(np.float32)

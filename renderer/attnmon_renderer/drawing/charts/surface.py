@@ -1,0 +1,171 @@
+"""One attention map as a landscape: height and colour are the weight. A showpiece.
+
+Seen from above a corner, in parallel projection: the first query and the first key meet at the
+back, so that drawing row by row lets what is in front hide what is behind. Pure: from numbers to a
+finished PNG.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmon_renderer.drawing.charts.heatmaps import png_of, scale_of
+from attnmon_renderer.drawing.charts.surface_mesh import relief
+from attnmon_renderer.drawing.layout import labels
+from attnmon_renderer.drawing.layout.cell_size import Side, farthest, reduced
+from attnmon_renderer.drawing.layout.font_sizes import Sizes
+from attnmon_renderer.drawing.layout.ticks import Ticks, ticks
+from attnmon_renderer.drawing.spec.figure_data import Axis, MapPicture, Mask, Panel, Png, Values
+from attnmon_renderer.drawing.spec.page import Bar, Mesh, Page, Shape, Text
+from attnmon_renderer.drawing.spec.palettes import INK, LEVELS, NOT_FINITE
+from attnmon_renderer.drawing.spec.scales import Scale
+from attnmon_renderer.drawing.text.glyphs import width
+
+_SIZES = Sizes(1.0)
+_WIDTH = 900
+_SIDE = 64
+"""Cells a side, at most."""
+_TURN, _TILT = np.radians(32), np.radians(38)
+_EDGE, _TALLEST = 468, 150
+"""Pixels: a side of the floor before it is tilted, and the height of the largest weight."""
+_TICK = 0.02
+"""Length of a tick, in sides of the floor."""
+
+Points = float | NDArray[np.float64]
+
+
+def surface(picture: MapPicture) -> Png:
+    """The map, pooled to 64 × 64 at most, as a surface."""
+    return png_of(surface_page(picture))
+
+
+def surface_page(picture: MapPicture) -> Page:
+    return _Surface(picture).page()
+
+
+@dataclass(frozen=True)
+class _Surface:
+    picture: MapPicture
+
+    def page(self) -> Page:
+        front = int(self._seen(1, 1)[1])
+        bar = Bar(_WIDTH - 160, self.upper, 30, 4 * LEVELS, self.scale)
+        legend = tuple(labels.legend(self._signs(), bar.x, front - 70, _SIZES))
+        return Page(
+            _WIDTH,
+            front + 70,
+            self.scale.palette,
+            _SIZES.tick_length,
+            (),
+            (bar,),
+            tuple(block for block, _ in legend),
+            (*self.header, *self._names(), *labels.bar(bar, _SIZES), *(text for _, text in legend)),
+            tuple(self._tick_marks()),
+            self._mesh(),
+        )
+
+    @cached_property
+    def rows(self) -> Side:
+        return _side(self.picture.queries)
+
+    @cached_property
+    def columns(self) -> Side:
+        return _side(self.picture.keys)
+
+    @cached_property
+    def values(self) -> Values:
+        return farthest(self.picture.values, self.rows.merged, self.columns.merged)
+
+    @cached_property
+    def masked(self) -> Mask:
+        merged = self.rows.merged, self.columns.merged
+        return reduced(self.picture.masked, *merged, np.logical_and)
+
+    @cached_property
+    def scale(self) -> Scale:
+        given = self.picture
+        panel = Panel("", given.values, given.masked, given.queries, given.keys)
+        return scale_of((panel,), given.top)
+
+    @cached_property
+    def header(self) -> tuple[Text, ...]:
+        return tuple(labels.header(self.picture.caption, self._remarks(), _WIDTH, _SIZES))
+
+    @cached_property
+    def upper(self) -> int:
+        return self.header[-1].y + 30
+
+    def _remarks(self) -> Iterator[str]:
+        merged = self.rows.merged, self.columns.merged
+        if merged != (1, 1):
+            yield f"each point is the largest of {merged[0]}×{merged[1]} cells"
+
+    def _signs(self) -> Iterator[tuple[str, int]]:
+        if self.masked.any():
+            yield "masked", self.scale.palette.masked
+        if not (np.isfinite(self.values) | self.masked).all():
+            yield "not finite", NOT_FINITE
+
+    def _seen(self, query: Points, key: Points, height: Points = 0.0) -> NDArray[np.float64]:
+        """[..., 2]: where a point of the unit cube is on the page."""
+        right, towards = np.cos(_TURN), np.sin(_TURN) * np.sin(_TILT)
+        left, near = np.sin(_TURN), np.cos(_TURN) * np.sin(_TILT)
+        x = _SIZES.edge + 22 + _EDGE * (left + key * right - query * left)
+        y = self.upper + _TALLEST + _EDGE * (key * towards + query * near) - height * _TALLEST
+        return np.stack(np.broadcast_arrays(x, y), axis=-1)
+
+    @cached_property
+    def key_ticks(self) -> Ticks:
+        return _ticks(self.columns)
+
+    @cached_property
+    def query_ticks(self) -> Ticks:
+        return _ticks(self.rows)
+
+    def _tick_marks(self) -> Iterator[Shape]:
+        """Along the two edges in front."""
+        for share in _shares(self.key_ticks, self.columns):
+            yield Shape(self._seen(np.array([1, 1 + _TICK]), share), INK, 2)
+        for share in _shares(self.query_ticks, self.rows):
+            yield Shape(self._seen(share, np.array([1, 1 + _TICK])), INK, 2)
+
+    def _names(self) -> Iterator[Text]:
+        font, axis = _SIZES.tick, _SIZES.axis
+        for share, label in zip(
+            _shares(self.key_ticks, self.columns), self.key_ticks.labels, strict=True
+        ):
+            x, y = self._seen(1 + 2 * _TICK, share).astype(int)
+            yield Text(x - width(label, font), y + 16, label, font)
+        for share, label in zip(
+            _shares(self.query_ticks, self.rows), self.query_ticks.labels, strict=True
+        ):
+            x, y = self._seen(share, 1 + 2 * _TICK).astype(int)
+            yield Text(x, y + 16, label, font)
+        x, y = self._seen(1.15, 0.4).astype(int)
+        yield Text(x - width("key position", axis), y + 40, "key position", axis)
+        x, y = self._seen(0.5, 1.15).astype(int)
+        yield Text(x, y + 24, "query position", axis)
+
+    def _mesh(self) -> Mesh:
+        indices = self.scale.indices(self.values, self.masked)
+        land = relief(indices, self.scale.palette.masked)
+        return Mesh(self._seen(land.queries[:, None], land.keys, land.heights), land.colours)
+
+
+def _side(axis: Axis) -> Side:
+    merged = -(-axis.cells // _SIDE)
+    return Side(replace(axis, tokens=()), merged, max(1, int(0.8 * _EDGE / axis.cells * merged)))
+
+
+def _ticks(side: Side) -> Ticks:
+    return ticks(side, _SIZES.tick, across=True)
+
+
+def _shares(ticks: Ticks, side: Side) -> list[float]:
+    """Where ticks stand on an edge, 0 … 1: the first and the last value are its ends."""
+    if side.cells == 1:
+        return [0.5]
+    return [(offset / side.pixels - 0.5) / (side.cells - 1) for offset in ticks.offsets]

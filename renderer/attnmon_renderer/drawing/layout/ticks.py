@@ -1,0 +1,71 @@
+"""Where an axis has ticks and what they say: tokens where they can be read, else positions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from attnmon_renderer.drawing.layout.cell_size import Side
+from attnmon_renderer.drawing.spec.page import Font
+from attnmon_renderer.drawing.text.glyphs import shortened, width
+
+_READABLE = 15
+"""Pixels a cell must have for a token's name beside it."""
+_LONGEST_TOKEN = 9
+"""Of a token's name, in heights of its letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    offsets: tuple[int, ...]
+    """Pixels from the map's edge to the centre of the cell; whole, so that no one has to round."""
+    labels: tuple[str, ...]
+    font: Font
+    tokens: bool = False
+
+    @property
+    def widest(self) -> int:
+        return max(width(label, self.font) for label in self.labels)
+
+
+def ticks(side: Side, font: Font, across: bool) -> Ticks:
+    """Ticks of one side; `across` where labels stand next to each other along it."""
+    if _shows_tokens(side):
+        return _tokens(side, font)
+    every = next(step for step in _round_numbers() if _far_enough(step, side, font, across))
+    positions = range(0, side.axis.length, every)
+    offsets = tuple(_centre(p, side) for p in positions)
+    return Ticks(offsets, tuple(map(str, positions)), font)
+
+
+def _shows_tokens(side: Side) -> bool:
+    known = len(side.axis.tokens) == side.axis.length
+    return known and side.positions == 1 and side.pixels >= _READABLE
+
+
+def _tokens(side: Side, font: Font) -> Ticks:
+    letters = Font(min(font.size, int(side.pixels * 0.8)), font.bold)
+    room = _LONGEST_TOKEN * font.size
+    names = tuple(shortened(_bare(name), letters, room) for name in side.axis.tokens)
+    offsets = tuple(_centre(cell, side) for cell in range(side.cells))
+    return Ticks(offsets, names, letters, tokens=True)
+
+
+def _centre(position: int, side: Side) -> int:
+    return int((position + 0.5) / side.positions * side.pixels + 0.5)
+
+
+def _bare(token: str) -> str:
+    """The token with its white space shown: a name must not look empty."""
+    return (token.replace(" ", "␣") if token.strip() != token else token) or "∅"
+
+
+def _round_numbers() -> Iterator[int]:
+    return (m * 10**e for e in count() for m in (1, 2, 5))
+
+
+def _far_enough(step: int, side: Side, font: Font, across: bool) -> bool:
+    if step >= side.axis.length:
+        return True
+    gap = step / side.positions * side.pixels
+    needed = width(str(side.axis.length), font) + font.size if across else 2 * font.size
+    return gap >= needed

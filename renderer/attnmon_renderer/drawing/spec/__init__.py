@@ -1,0 +1,1 @@
+"""What is to be drawn, as inert data."""

@@ -1,0 +1,1 @@
+"""Text: fonts, glyphs, and matplotlib's defaults."""

@@ -1,0 +1,66 @@
+"""Which fonts there are, and which characters they can show."""
+
+import unicodedata
+from functools import cache, lru_cache
+
+from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties, fontManager
+
+from attnmon_renderer.drawing.spec.page import Font
+
+_FAMILIES = (
+    "DejaVu Sans",
+    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB"),
+    *("Microsoft YaHei", "SimHei", "Noto Sans CJK JP", "Noto Sans CJK KR"),
+    *("Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai"),
+    *("Noto Emoji", "Symbola", "Noto Sans Symbols", "Noto Sans Symbols 2", "Segoe UI Symbol"),
+    *("Arial Unicode MS", "Unifont"),
+)
+"""In order of preference. Colour emoji fonts are no use to matplotlib, which cannot draw them."""
+
+BOX = "\N{WHITE SQUARE}"
+_SHOWN_AS = {"\n": "↵", "\t": "⇥"}
+
+
+@cache
+def families() -> list[str]:
+    installed = {entry.name for entry in fontManager.ttflist}
+    return [name for name in _FAMILIES if name in installed]
+
+
+@lru_cache(maxsize=64)
+def properties(font: Font) -> FontProperties:
+    """A font as matplotlib names it, complete, so that no user setting fills a gap."""
+    return FontProperties(
+        family=families(),
+        style="normal",
+        variant="normal",
+        weight="bold" if font.bold else "normal",
+        stretch="normal",
+        size=font.size,
+    )
+
+
+@cache
+def _paths() -> tuple[str, ...]:
+    return tuple(str(fontManager.findfont(FontProperties(family=[name]))) for name in families())
+
+
+@lru_cache(maxsize=8192)
+def _shown(character: str) -> str:
+    """The character; a sign for what has no shape; a box for what no font has."""
+    if character in _SHOWN_AS:
+        return _SHOWN_AS[character]
+    if unicodedata.category(character) in {"Cf", "Mn"} and ord(character) >= 0xFE00:
+        return ""  # selectors and joiners of emoji, which only a colour font would obey
+    if unicodedata.category(character).startswith("C"):
+        return BOX
+    if any(font_manager.get_font(path).get_char_index(ord(character)) for path in _paths()):
+        return character
+    return BOX
+
+
+def visible(string: str) -> str:
+    """The string as it can be drawn, on one line: no character is lost, none makes a warning."""
+    return "".join(map(_shown, string))

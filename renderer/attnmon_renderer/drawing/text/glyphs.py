@@ -1,0 +1,146 @@
+"""Text to pixels by matplotlib's own letters, each drawn once and kept.
+
+A line is set from pieces: every digit is one, and so is every run of other characters. Captions of
+successive steps differ in their digits only, so almost every line is put together from pieces
+already drawn, and comes out as matplotlib would draw it whole. A short line, as the numbers at
+ticks are, is one piece.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
+from numpy.typing import NDArray
+
+from attnmon_renderer.drawing.spec.page import Font, Text
+from attnmon_renderer.drawing.spec.palettes import INK, WHITE
+from attnmon_renderer.drawing.text.fonts import properties, visible
+from attnmon_renderer.drawing.text.rc_defaults import default_ink
+
+Image = NDArray[np.uint8]
+
+POINTS_PER_INCH = 72
+"""At this resolution a point is a pixel."""
+
+_AGG: Any = RendererAgg  # has no type annotations
+
+_PIECE = re.compile(r"\d|\D+")
+_SHORT = 4
+"""Characters of a line that is kept whole."""
+_GRID = 64
+"""FreeType places outlines to 1/64 pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """A drawn piece: grey letters on white, and where they stand to the start of the baseline."""
+
+    image: Image
+    """[rows, columns]"""
+    right: int
+    down: int
+
+
+@lru_cache(maxsize=1)
+def _ruler() -> Any:
+    return _AGG(1, 1, POINTS_PER_INCH)
+
+
+def _measure(string: str, font: Font) -> float:
+    with default_ink():
+        extent = _ruler().get_text_width_height_descent(string, properties(font), False)
+    return float(extent[0])
+
+
+@lru_cache(maxsize=4096)
+def _advance(piece: str, font: Font) -> float:
+    """Pixels from the start of a piece to the start of what follows."""
+    return _measure(f"0{piece}0", font) - _measure("00", font)
+
+
+@lru_cache(maxsize=256)
+def width(string: str, font: Font) -> int:
+    """Pixels that the string takes in one line."""
+    return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(visible(string)))))
+
+
+def _pieces(string: str) -> list[str]:
+    return [string] if len(string) <= _SHORT else _PIECE.findall(string)
+
+
+@lru_cache(maxsize=2048)
+def _drawn(piece: str, font: Font, upright: bool, sixty_fourths: int) -> Glyphs | None:
+    """The piece as matplotlib draws it, cropped; None when nothing of it is visible."""
+    room = 2 * font.size
+    length = int(_measure(piece, font)) + 2 * room
+    columns, rows = (2 * room, length) if upright else (length, 2 * room)
+    x, y = room + sixty_fourths / _GRID, rows - room
+    with default_ink():
+        renderer = _AGG(columns, rows, POINTS_PER_INCH)
+        image = np.asarray(renderer.buffer_rgba())
+        image[:] = WHITE
+        context = renderer.new_gc()
+        context.set_foreground((INK / WHITE, INK / WHITE, INK / WHITE, 1.0), isRGBA=True)
+        renderer.draw_text(context, x, y, piece, properties(font), 90 if upright else 0)
+    return _cropped(image[:, :, 0], room, y)
+
+
+def _cropped(image: Image, x: int, y: int) -> Glyphs | None:
+    inked = image < WHITE
+    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    if not len(rows):
+        return None
+    first_row, first_column = int(rows[0]), int(columns[0])
+    letters = image[first_row : rows[-1] + 1, first_column : columns[-1] + 1].copy()
+    return Glyphs(letters, first_column - x, first_row - y)
+
+
+def write(canvas: Image, text: Text) -> None:
+    """Draw one line on `canvas` [rows, columns]. What lies beyond its edge is cut off."""
+    string = visible(text.string)
+    if text.upright:
+        _stamp(canvas, _drawn(string, text.font, True, 0), text.x, text.y)
+        return
+    pen = 0.0
+    for piece in _pieces(string):
+        whole, sixty_fourths = divmod(round(pen * _GRID), _GRID)
+        glyphs = _drawn(piece, text.font, False, sixty_fourths)
+        _stamp(canvas, glyphs, text.x + whole, text.y)
+        pen += _advance(piece, text.font)
+
+
+def _stamp(canvas: Image, glyphs: Glyphs | None, x: int, y: int) -> None:
+    if glyphs is None:
+        return
+    x, y = x + glyphs.right, y + glyphs.down
+    letters = glyphs.image[max(0, -y) :, max(0, -x) :]
+    area = canvas[max(0, y) :, max(0, x) :][: letters.shape[0], : letters.shape[1]]
+    np.minimum(area, letters[: area.shape[0], : area.shape[1]], out=area)
+
+
+def shortened(string: str, font: Font, room: int) -> str:
+    """The string, or as much of its beginning as `room` pixels hold, and an ellipsis."""
+    if width(string, font) <= room:
+        return string
+    low, high = 0, len(string)
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = width(string[:middle].rstrip() + "…", font) <= room
+        low, high = (middle, high) if fits else (low, middle)
+    return string[:low].rstrip() + "…"
+
+
+def wrapped(string: str, font: Font, room: int, lines: int = 2) -> list[str]:
+    """The string in at most so many lines, broken at spaces, the last one shortened."""
+    words = string.split(" ")
+    done: list[str] = []
+    while words and len(done) < lines - 1:
+        count = len(words)
+        while count > 1 and width(" ".join(words[:count]), font) > room:
+            count -= 1
+        done.append(shortened(" ".join(words[:count]), font, room))
+        words = words[count:]
+    return done + ([shortened(" ".join(words), font, room)] if words else [])

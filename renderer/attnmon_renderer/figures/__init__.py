@@ -1,0 +1,1 @@
+"""Which figures a capture gives, what they are called, and what they say."""

@@ -1,0 +1,236 @@
+"""Which pictures a capture gives, what they are called, and their way to the disk."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from attnmon.link.messages import Attention, Capture, Setup
+from attnmon_renderer.analysis.layer_analysis import PooledMap, Survey
+from attnmon_renderer.drawing import (
+    Caption,
+    ComparisonPicture,
+    GridPicture,
+    MapPicture,
+    MatrixPicture,
+    Page,
+    Panel,
+    RolloutPicture,
+    chart_pages,
+    drawn_as,
+    png_of,
+)
+from attnmon_renderer.figures import captions
+from attnmon_renderer.results import Frame, Image
+from attnmon_renderer.storage import paths
+from attnmon_renderer.storage.step_folder import Place
+
+MAP_SIDE = 1024
+"""Cells a side of one large map, at most."""
+GRID_SIDE = 256
+"""Cells a side of a map that stands among others, or moves, at most."""
+ENTROPY = "entropy (of its maximum)"
+
+Surveys = Mapping[Attention, Survey]
+Top = float | None  # where the colours end; None: a round number above the largest weight
+
+_LARGE = {"heatmap", "alignment", "rollout", "surface3d"}
+_SMALL = {"layer_comparison", "animation"}
+
+
+NO_ROLLOUT = (
+    "no rollout is drawn: it follows self-attention through all layers of a stack, from the first, "
+    "and some were not captured, differ in shape or are too long. Set layers_to_visualize='all'."
+)
+NO_ALIGNMENT = (
+    "no alignment is drawn: it is of cross-attention, and none was captured. A model of one stack "
+    "has none; of an encoder-decoder, choose other layers_to_visualize."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How large the maps must be that the pictures ask for; None is not at all."""
+
+    average_side: int | None
+    head_side: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture still to be drawn."""
+
+    name: str
+    """Of the file, without its suffix."""
+    tag: str
+    page: Callable[[], Page]
+
+
+def wanted(setup: Setup) -> Wanted:
+    """What the survey of a layer has to give for the pictures asked for."""
+    pictures = set(setup.pictures)
+    average = MAP_SIDE if pictures & _LARGE else GRID_SIDE if pictures & _SMALL else None
+    return Wanted(average, GRID_SIDE if "multi_head" in pictures else None)
+
+
+def plan(capture: Capture, setup: Setup, surveys: Surveys) -> Iterator[Figure]:
+    """The pictures of a capture: layer by layer, then those over the layers of a kind."""
+    for attention in surveys:
+        for kind, page in _OF_A_LAYER.items():
+            if kind in setup.pictures and _applies(kind, attention):
+                page_of = partial(page, capture, attention, surveys, setup.color_top)
+                yield _figure(kind, attention, page_of)
+    for layers in _kinds(surveys):
+        for kind, comparing in _OVER_LAYERS.items():
+            if kind in setup.pictures and (kind != "rollout" or _rolls_out(layers, surveys)):
+                stem = paths.over_layers(kind, paths.kind(layers[0]))
+                page_of = partial(comparing, capture, layers, surveys, setup.color_top)
+                yield Figure(stem, f"attention/{stem}", page_of)
+
+
+def notices(setup: Setup, surveys: Surveys) -> tuple[tuple[str, str], ...]:
+    """(kind, text): what was asked for, and cannot be drawn of these layers."""
+    found = []
+    if "rollout" in setup.pictures and not any(_rolls_out(k, surveys) for k in _kinds(surveys)):
+        found.append(("rollout", NO_ROLLOUT))
+    if "alignment" in setup.pictures and not any(_applies("alignment", one) for one in surveys):
+        found.append(("alignment", NO_ALIGNMENT))
+    return tuple(found)
+
+
+def write(figure: Figure, place: Place, image_format: Literal["png", "svg", "pdf"]) -> Image:
+    """Draw the picture: once for TensorBoard and, as a PNG, for the disk. Raises OSError."""
+    page = figure.page()
+    png = png_of(page)
+    content = png.data if image_format == "png" else drawn_as(page, image_format)
+    place.put(f"{figure.name}.{image_format}", content)
+    return Image(figure.tag, png.width, png.height, png.data)
+
+
+def frames(capture: Capture, setup: Setup, surveys: Surveys) -> list[Frame]:
+    """One frame of each layer's animation, for the recorder to add."""
+    if "animation" not in setup.pictures:
+        return []
+    return [
+        Frame.of(paths.stem(attention), map_picture(capture, attention, surveys, top=1.0))
+        for attention in surveys
+    ]
+
+
+def _figure(kind: str, attention: Attention, page: Callable[[], Page]) -> Figure:
+    suffix = _SUFFIX[kind]
+    return Figure(paths.stem(attention) + suffix, paths.image_tag(attention) + suffix, page)
+
+
+def _applies(kind: str, attention: Attention) -> bool:
+    return kind != "alignment" or attention.type == "cross_attention"
+
+
+def _kinds(surveys: Surveys) -> list[list[Attention]]:
+    """The layers of each kind, from the first to the last."""
+    kinds = dict.fromkeys(paths.kind(attention) for attention in surveys)
+    return [
+        sorted((a for a in surveys if paths.kind(a) == kind), key=lambda a: a.layer)
+        for kind in kinds
+    ]
+
+
+def map_picture(
+    capture: Capture, attention: Attention, surveys: Surveys, top: Top = None
+) -> MapPicture:
+    """One layer's map, averaged over the heads that were taken."""
+    pooled = _there(surveys[attention].average)
+    caption = captions.caption(capture, attention, pooled, captions.averaged(attention))
+    axes = captions.axes(capture, attention, pooled)
+    return MapPicture(caption, pooled.values, pooled.masked, *axes, top=top)
+
+
+def _heat_map(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
+    return chart_pages.heat_map(map_picture(capture, attention, surveys, top))
+
+
+def _alignment(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
+    return chart_pages.alignment(map_picture(capture, attention, surveys, top))
+
+
+def _surface(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
+    return chart_pages.surface(map_picture(capture, attention, surveys, top))
+
+
+def _head_grid(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
+    survey = surveys[attention]
+    pooled = _there(survey.per_head)
+    caption = captions.caption(capture, attention, pooled, captions.counted(attention))
+    labels = captions.head_labels(attention, survey)
+    axes = captions.axes(capture, attention, pooled)
+    picture = GridPicture(caption, pooled.values, pooled.masked, labels, *axes, top=top)
+    return chart_pages.head_grid(picture)
+
+
+def _comparison(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
+    panels = []
+    for attention in layers:
+        pooled = _there(surveys[attention].average)
+        axes = captions.axes(capture, attention, pooled)
+        panels.append(Panel(f"layer {attention.layer}", pooled.values, pooled.masked, *axes))
+    caption = _caption(capture, layers, "by layer", captions.averaged(layers[0]))
+    return chart_pages.layer_comparison(ComparisonPicture(caption, tuple(panels), top))
+
+
+def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
+    rows = tuple(
+        (f"layer {attention.layer}", surveys[attention].statistics.heads["entropy"])
+        for attention in layers
+    )
+    note = "0: one key · 1: all keys alike"
+    caption = _caption(capture, layers, "entropy", note)
+    return chart_pages.layer_head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
+
+
+def _rollout(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
+    maps = [_there(surveys[attention].average) for attention in layers]
+    note = f"Abnar and Zuidema 2020 · layers 0 to {layers[-1].layer}, heads averaged"
+    caption = _caption(capture, layers, "rolled out", note)
+    positions, _ = captions.axes(capture, layers[0], maps[0])
+    return chart_pages.attention_rollout(
+        RolloutPicture(caption, tuple(pooled.values for pooled in maps), positions, top)
+    )
+
+
+def _rolls_out(layers: list[Attention], surveys: Surveys) -> bool:
+    """Whether flow can be followed: self-attention of every layer from the first, not pooled."""
+    whole = [attention.layer for attention in layers] == list(range(len(layers)))
+    maps = [surveys[attention].average for attention in layers]
+    shapes = {attention.shape[1:] for attention in layers}
+    return (
+        whole
+        and layers[0].type == "self_attention"
+        and len(shapes) == 1
+        and all(pooled is not None and pooled.query_step == 1 for pooled in maps)
+    )
+
+
+def _caption(capture: Capture, layers: list[Attention], what: str, note: str) -> Caption:
+    stack, type_ = paths.kind(layers[0])
+    title = f"{stack} {paths.SHORT_TYPE[type_]}-attention · {what}"
+    return Caption(title, captions.run_line(capture), note)
+
+
+def _there(pooled: PooledMap | None) -> PooledMap:
+    """The map that `wanted` has asked for."""
+    assert pooled is not None
+    return pooled
+
+
+_OF_A_LAYER: dict[str, Callable[[Capture, Attention, Surveys, Top], Page]] = {
+    "heatmap": _heat_map,
+    "multi_head": _head_grid,
+    "alignment": _alignment,
+    "surface3d": _surface,
+}
+_SUFFIX = {"heatmap": "", "multi_head": "_heads", "alignment": "_alignment", "surface3d": "_3d"}
+_OVER_LAYERS: dict[str, Callable[[Capture, list[Attention], Surveys, Top], Page]] = {
+    "layer_comparison": _comparison,
+    "head_matrix": _head_matrix,
+    "rollout": _rollout,
+}

@@ -1,0 +1,151 @@
+"""Pictures drawn again from what a run has stored, by the code that draws while training runs.
+
+Each function here is a task by itself: it reads what it needs, writes its pictures and says what
+became of them. So tasks can be done in any order, in any process.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from attnmon.link.messages import Attention, Capture
+from attnmon_renderer.analysis.layer_analysis import Survey
+from attnmon_renderer.drawing import (
+    Caption,
+    DifferencePicture,
+    Page,
+    chart_pages,
+    drawn_as,
+    extended,
+    png_of,
+)
+from attnmon_renderer.figures import figure_plan
+from attnmon_renderer.redraw.capture_selection import NothingChosen, choose
+from attnmon_renderer.redraw.request import Outcome, Wishes
+from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
+from attnmon_renderer.results import Results
+from attnmon_renderer.sinks import animation_and_timeline
+from attnmon_renderer.sinks.history import read_history
+from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.storage import paths as layout
+from attnmon_renderer.worker import draw, in_words, survey_of
+
+Task = Callable[[], Outcome]
+
+
+def attempt(task: Task) -> Outcome:
+    """The task's outcome, also when it fails. What is wrong with all of a run's tasks is raised."""
+    try:
+        return task()
+    except NothingChosen:
+        raise
+    except NotStored as error:
+        return Outcome(errors=(str(error),))
+    except Exception as error:
+        return Outcome(errors=(in_words(error),))
+
+
+def capture(path: Path, wishes: Wishes) -> Outcome:
+    """All pictures of one step."""
+    made, surveys = _surveyed(path, wishes)
+    folder = wishes.out / layout.folder(made)
+    before = {figure.name for figure in figure_plan.plan(made, wishes.setup(), surveys)}
+    errors = draw(made, wishes.setup(), surveys, Results(folder.name, {}))
+    failed = {error.partition(":")[0] for error in errors}
+    written = (folder / f"{name}.{wishes.image_format}" for name in sorted(before - failed))
+    return Outcome(tuple(written), tuple(f"{folder.name}: {error}" for error in errors))
+
+
+def animation(paths: Sequence[Path], stem: str, wishes: Wishes) -> Outcome:
+    """One layer's map over the steps, a frame each; colours always end at 1."""
+    film = b""
+    wishes = replace(wishes, kinds=("animation",))
+    for path in paths:
+        made, surveys = _surveyed(path, wishes, stem)
+        for frame in figure_plan.frames(made, wishes.setup(), surveys):
+            film = extended(film, chart_pages.heat_map(frame.picture())).data
+    target = wishes.out / "animations" / f"{stem}.png"
+    atomic_files.replace(target, film)
+    return Outcome((target,))
+
+
+def stems(path: Path, wishes: Wishes) -> tuple[str, ...]:
+    """The names of the layers chosen, of which each can be an animation. Raises NotStored."""
+    made, _ = choose(read_capture(path), wishes.layers, wishes.heads)
+    return tuple(layout.stem(attention) for attention in made.attentions)
+
+
+def timeline(run: Path, wishes: Wishes) -> Outcome:
+    """Entropy over the steps, from the run's history: it needs no weights."""
+    documents = read_history(run / "history.jsonl")
+    if not documents:
+        return Outcome(errors=(f"timeline: there is no capture in {run / 'history.jsonl'}",))
+    page = chart_pages.timeline(animation_and_timeline.timeline_picture(documents))
+    return Outcome((_write(page, wishes.out / "timeline", wishes),))
+
+
+def difference(before: Path, after: Path, wishes: Wishes) -> Outcome:
+    """How each layer's map has changed from one step to another."""
+    wishes = replace(wishes, kinds=("heatmap",))
+    first, old = _surveyed(before, wishes)
+    last, new = _surveyed(after, wishes)
+    earlier = {layout.stem(attention): (attention, old[attention]) for attention in old}
+    folder = wishes.out / f"{layout.folder(first)}_to_{layout.folder(last)}"
+    pictures, errors = [], []
+    for attention in new:
+        stem = layout.stem(attention)
+        if stem not in earlier or earlier[stem][0].shape != attention.shape:
+            errors.append(f"{folder.name}: {stem} has not the same shape in both steps")
+            continue
+        page = _difference(first, *earlier[stem], last, attention, new[attention], wishes.top)
+        pictures.append(_write(page, folder / f"{stem}_difference", wishes))
+    return Outcome(tuple(pictures), tuple(errors))
+
+
+def _difference(
+    first: Capture,
+    was: Attention,
+    old: Survey,
+    last: Capture,
+    attention: Attention,
+    new: Survey,
+    top: float | None,
+) -> Page:
+    before = figure_plan.map_picture(first, was, {was: old})
+    after = figure_plan.map_picture(last, attention, {attention: new})
+    caption = Caption(after.caption.title, _from_to(first, last), f"change · {after.caption.note}")
+    masked = np.asarray(before.masked & after.masked)
+    return chart_pages.difference(
+        DifferencePicture(
+            caption, before.values, after.values, masked, after.queries, after.keys, top
+        )
+    )
+
+
+def _from_to(first: Capture, last: Capture) -> str:
+    """ "step 0 → 1,200 · loss 4.2 → 0.123" """
+    words = f"step {first.step:,} → {last.step:,}"
+    if first.loss is None or last.loss is None:
+        return words
+    return f"{words} · loss {first.loss:.3g} → {last.loss:.3g}"
+
+
+def _surveyed(
+    path: Path, wishes: Wishes, stem: str | None = None
+) -> tuple[Capture, dict[Attention, Survey]]:
+    made, layers = choose(read_capture(path), wishes.layers, wishes.heads)
+    setup = wishes.setup()
+    return made, {
+        attention: survey_of(layer, setup)
+        for attention, layer in layers.items()
+        if stem in (None, layout.stem(attention))
+    }
+
+
+def _write(page: Page, target: Path, wishes: Wishes) -> Path:
+    path = target.with_name(f"{target.name}.{wishes.image_format}")
+    format_ = wishes.image_format
+    atomic_files.replace(path, png_of(page).data if format_ == "png" else drawn_as(page, format_))
+    return path

@@ -1,0 +1,103 @@
+"""Captures read back from their raw weights, as if they came from the training process again.
+
+A capture's file takes the place of the ring: the arrays are read where they lie in it.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from attnmon.link.messages import Accounts, Attention, Block, Capture, SeenIn, Slots, Stack
+from attnmon_renderer.analysis.arrays import Memory
+from attnmon_renderer.sinks.raw_weights import ALLOWED, NAME
+from attnmon_renderer.storage import paths
+
+_STEM = re.compile(r"(encoder|decoder)_layer(\d+)_(self|cross)_attn")
+_DTYPES = {"F32": "float32", "BOOL": "bool"}
+_LENGTH_BYTES = 8
+
+
+class NotStored(Exception):
+    """There are no raw weights that could be read; says why."""
+
+
+@dataclass(frozen=True)
+class StoredCapture:
+    capture: Capture
+    memory: Memory
+    """What the blocks of the capture's arrays lie in."""
+
+
+def steps_stored(run: Path) -> dict[Path, int]:
+    """The files of raw weights in a run's directory and their steps, in that order."""
+    found = {path: paths.step_of(path.parent.name) for path in run.glob(f"*step_*/{NAME}")}
+    known = {path: step for path, step in found.items() if step is not None}
+    return dict(sorted(known.items(), key=lambda item: (item[1], item[0])))
+
+
+def read_capture(path: Path) -> StoredCapture:
+    """Raises `NotStored` for a file that attnmon has not written, or not to its end."""
+    try:
+        memory = np.memmap(path, np.uint8, "r")
+        length = int.from_bytes(memory[:_LENGTH_BYTES].tobytes(), "little")
+        header = json.loads(memory[_LENGTH_BYTES : _LENGTH_BYTES + length].tobytes())
+        capture = _capture(header, _LENGTH_BYTES + length)
+        ends = [block.offset + block.nbytes for a in capture.attentions for block in a.blocks]
+        if max(ends) > memory.size:
+            raise ValueError(f"it ends after {memory.size:,} of {max(ends):,} bytes")
+        return StoredCapture(capture, memory)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotStored(f"{path} cannot be read: {error or type(error).__name__}") from error
+
+
+def _capture(header: Mapping[str, Any], start: int) -> Capture:
+    about: dict[str, str] = header["__metadata__"]
+    return Capture(
+        sequence=0,
+        step=int(about["step"]),
+        by_epoch=about["due"] == "epoch",
+        epoch=int(about["epoch"]) if "epoch" in about else None,
+        loss=float(about["loss"]) if "loss" in about else None,
+        lr=float(about["lr"]) if "lr" in about else None,
+        timestamp=float(about["timestamp"]),
+        sample=int(about["sample"]),
+        slots=(Slots(0, 1),),
+        attentions=tuple(_attentions(header, about, start)),
+        accounts=Accounts(),
+        seen_in=cast(SeenIn, about["seen_in"]),
+        encoder_tokens=tuple(json.loads(about.get("encoder_tokens", "[]"))),
+        decoder_tokens=tuple(json.loads(about.get("decoder_tokens", "[]"))),
+    )
+
+
+def _attentions(
+    header: Mapping[str, Any], about: Mapping[str, str], start: int
+) -> Iterator[Attention]:
+    blocks = {name: _block(entry, start) for name, entry in header.items() if name[0] != "_"}
+    for stem, block in blocks.items():
+        named = _STEM.fullmatch(stem)
+        if named is None:
+            continue
+        types = {short: type_ for type_, short in paths.SHORT_TYPE.items()}
+        yield Attention(
+            name=about[f"{stem}.module"],
+            stack=cast(Stack, named[1]),
+            layer=int(named[2]),
+            type=types[named[3]],
+            source=about[f"{stem}.source"],
+            heads=tuple(map(int, about[f"{stem}.heads"].split(","))),
+            weights=block,
+            bias=blocks.get(stem + ALLOWED),
+            causal=about[f"{stem}.causal"] == "true",
+            note=about[f"{stem}.note"],
+        )
+
+
+def _block(entry: Mapping[str, Any], start: int) -> Block:
+    first, _ = entry["data_offsets"]
+    return Block(start + first, _DTYPES[entry["dtype"]], tuple(entry["shape"]))

@@ -1,0 +1,1 @@
+"""The standalone renderer, which serves several training processes."""

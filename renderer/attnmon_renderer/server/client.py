@@ -1,0 +1,149 @@
+"""One training process at a standalone renderer: both ends of the process that serves it.
+
+In that process, `serve`: a supervisor with its own ring, workers and recorder, that shares nothing
+with those of other training processes. In the standalone renderer, `Guest`: what it says of itself.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attnmon.link import messages
+from attnmon.link.channel import Channel, ChannelClosed
+from attnmon.link.messages import Accounts, Refusal, Setup
+from attnmon.link.schema import MessageError
+from attnmon_renderer import process_messages
+from attnmon_renderer.process_messages import Refused, Serving, Standing
+from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.supervision import child_process, priority
+from attnmon_renderer.supervision.receiver import receive_setup
+from attnmon_renderer.supervision.supervisor import Supervisor, tell_above
+
+SETUP_SECONDS = 30.0
+"""A connection over which nothing comes for so long is closed."""
+
+
+class Guest:
+    """What is known of a training process that has come in. Forking may raise OSError."""
+
+    def __init__(self, number: int, connection: socket.socket, below: Path | None) -> None:
+        self.number = number
+        self.serving: Serving | None = None
+        self.standing = Standing(Accounts(), 0, 0, "arriving", (), ())
+        self.refused = ""
+        descriptor = connection.fileno()
+        with _no_signals():
+            self._child = child_process.fork(
+                "supervisor", lambda above: serve(descriptor, above, below), {descriptor}
+            )
+
+    @property
+    def channel(self) -> Channel:
+        return self._child.channel
+
+    @property
+    def unfinished(self) -> int:
+        """Captures that were announced, as far as is known, and are not settled."""
+        trainer, standing = self.standing.trainer, self.standing
+        settled = trainer.dropped + trainer.failed + standing.rendered + standing.failed
+        return max(trainer.captured - settled, 0)
+
+    def hear(self) -> bool:
+        """Take its news in. False: it has ended."""
+        try:
+            while (packet := self._child.channel.receive()) is not None:
+                self._take_in(process_messages.decode(packet.data))
+        except ChannelClosed:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Ask it to finish what was announced, and to take in no more."""
+        self._child.channel.end_sending()
+
+    def kill(self) -> None:
+        """With the processes it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.kill()
+
+    def bury(self) -> str:
+        """After its end; says how it ended."""
+        return self._child.bury()
+
+    def _take_in(self, news: process_messages.Task) -> None:
+        if isinstance(news, Standing):
+            self.standing = news
+        elif isinstance(news, Serving):
+            self.serving = news
+        elif isinstance(news, Refused):
+            self.refused = news.reason
+
+
+def serve(descriptor: int, above: Channel, below: Path | None) -> None:
+    """Be the renderer of the training process at the other end, to its end or to that of `above`.
+
+    What it asks for is written below its own directory; when `below` is given, only if that
+    directory lies there.
+    """
+    os.setpgid(0, 0)
+    priority.ignore_signals()
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _be_quiet()
+    channel = Channel.from_descriptor(descriptor)
+    try:
+        setup, ring, turn = receive_setup(channel, SETUP_SECONDS)
+        reason = why_not(setup, ring, below)
+    except ChannelClosed:
+        return
+    except MessageError as error:
+        reason = f"the first message cannot be understood; are both of one version? {error}"
+    if reason:
+        tell_above(above, Refused(reason))
+        channel.send(messages.encode(Refusal(reason)))
+        return
+    tell_above(above, Serving(setup.trainer_pid, setup.save_dir))
+    Supervisor(channel, setup, ring, turn, above).run()
+
+
+def why_not(setup: Setup, ring: int, below: Path | None) -> str:
+    """Why such a training process is not taken on, and what to do; empty when it is."""
+    folder = Path(setup.save_dir)
+    if below is not None and not folder.resolve().is_relative_to(below):
+        return (
+            f"save_dir={setup.save_dir!r} does not lie below {str(below)!r}, where alone this "
+            "renderer writes; choose another save_dir, or start it with another --save-dir"
+        )
+    if not folder.is_absolute() or not os.access(folder, os.W_OK | os.X_OK):
+        return (
+            f"the renderer cannot write to save_dir={setup.save_dir!r}; in a container of its own "
+            "it must see that directory at the same place"
+        )
+    if os.fstat(ring).st_size < setup.ring_bytes:
+        return f"the ring is smaller than the {setup.ring_bytes} bytes it is said to have"
+    return ""
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """One that came to the child too early would be heard at a descriptor it no longer has."""
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _be_quiet() -> None:
+    """The terminal is for the log. Complaints go to a nameless file, for last words to be found."""
+    with open(os.devnull, "r+b") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(nothing.fileno(), 1)
+    words = atomic_files.anonymous(lambda file: None)
+    os.dup2(words, 2)
+    os.close(words)

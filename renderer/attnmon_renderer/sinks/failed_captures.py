@@ -1,0 +1,56 @@
+"""`failed/step_100.safetensors`: a capture that has taken its workers down, as it came.
+
+Nothing is computed and nothing drawn: bytes are copied from the ring, so that what killed the
+workers does not kill this one too. For a report of the bug.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from attnmon.link.messages import Attention, Capture
+from attnmon_renderer.sinks import safetensors
+from attnmon_renderer.sinks.safetensors import Tensor
+from attnmon_renderer.storage import atomic_files, paths
+
+FOLDER = "failed"
+MOST = 5
+"""Files; one tells what is wrong, and a few more whether it is always the same."""
+NOTICE = (
+    "no worker has survived the capture of step {step}; its data is in {path}. Please send it with "
+    "a report of the bug, if it holds nothing private: attention shows what the model reads."
+)
+_PARTS = ("weights", "query", "key", "bias", "sinks")
+_DTYPES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "uint8": "U8",
+    "bool": "BOOL",
+}  # fmt: skip
+
+
+def set_aside(save_dir: Path, capture: Capture, ring: memoryview) -> Path | None:
+    """Where it was put; None when there are enough already. Raises OSError.
+
+    The message is in the file's metadata, under "capture", as JSON.
+    """
+    path = save_dir / FOLDER / f"{paths.folder(capture)}.safetensors"
+    if len(list(path.parent.glob("*.safetensors"))) >= MOST:
+        return None
+    tensors = [tensor for layer in capture.attentions for tensor in _tensors(layer, ring)]
+    with atomic_files.replacing(path) as file:
+        safetensors.write(file, tensors, {"capture": json.dumps(asdict(capture))})
+    return path
+
+
+def size_of(capture: Capture) -> int:
+    """Bytes of its arrays."""
+    return sum(block.nbytes for layer in capture.attentions for block in layer.blocks)
+
+
+def _tensors(layer: Attention, ring: memoryview) -> Iterator[Tensor]:
+    for part in _PARTS:
+        block = getattr(layer, part)
+        if block is not None:
+            data = ring[block.offset : block.offset + block.nbytes]
+            name, dtype = f"{paths.stem(layer)}.{part}", _DTYPES[block.dtype]
+            yield Tensor(name, dtype, block.shape, block.nbytes, iter((data,)))

@@ -1,0 +1,93 @@
+"""`attention_weights.safetensors`: all weights of a capture, unpooled, in float32.
+
+They are made a tile at a time. `stored` reads the file, to draw the capture again.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import IO
+
+from attnmon.link.messages import Attention, Capture
+from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.sinks import safetensors
+from attnmon_renderer.sinks.safetensors import Tensor
+from attnmon_renderer.storage import atomic_files, paths
+
+NAME = paths.RAW_WEIGHTS
+ALLOWED = ".allowed"
+"""Ends the name of a mask that stands beside its layer's weights."""
+
+FLOAT_BYTES = 4
+
+
+def write_raw(folder: Path, capture: Capture, layers: Mapping[Attention, LayerAttention]) -> None:
+    """Put the weights of a capture into its folder. Raises OSError."""
+    named = {paths.stem(attention): layer for attention, layer in layers.items()}
+    with atomic_files.replacing(folder / NAME) as file:
+        write_safetensors(file, named, _metadata(capture))
+
+
+def write_safetensors(
+    file: IO[bytes], layers: Mapping[str, LayerAttention], metadata: Mapping[str, str]
+) -> None:
+    """Write each layer's weights [heads, queries, keys] under its name. Raises OSError.
+
+    Where a mask forbids some keys, what it allows follows as a bool tensor of the same name and
+    ".allowed", broadcastable to the weights: a masked weight is zero, but not every zero is masked.
+    """
+    tensors = [
+        *(_weights(name, layer) for name, layer in layers.items()),
+        *(mask for name, layer in layers.items() if (mask := _mask(name, layer)) is not None),
+    ]
+    safetensors.write(file, tensors, metadata)
+
+
+def _weights(name: str, layer: LayerAttention) -> Tensor:
+    return Tensor(name, "F32", layer.shape, FLOAT_BYTES * prod(layer.shape), _in_order(layer))
+
+
+def _mask(name: str, layer: LayerAttention) -> Tensor | None:
+    allowed = layer.allowed
+    if allowed is None:
+        return None
+    pieces = iter((allowed.tobytes(),))
+    return Tensor(name + ALLOWED, "BOOL", allowed.shape, allowed.size, pieces)
+
+
+def _in_order(layer: LayerAttention) -> Iterator[bytes]:
+    """The weights in C order, head by head."""
+    heads, _, keys = layer.shape
+    for head in range(heads):
+        for tile in layer.tiles(heads=slice(head, head + 1)):
+            yield tile.weights(keys).astype("<f4", copy=False).tobytes()
+
+
+def _metadata(capture: Capture) -> dict[str, str]:
+    """All of it as text, as the format has it; what is not known is left out."""
+    run = {
+        "step": capture.step,
+        "epoch": capture.epoch,
+        "loss": capture.loss,
+        "lr": capture.lr,
+        "timestamp": capture.timestamp,
+        "sample": capture.sample,
+        "seen_in": capture.seen_in,
+        "due": "epoch" if capture.by_epoch else "step",
+        "encoder_tokens": _tokens(capture.encoder_tokens),
+        "decoder_tokens": _tokens(capture.decoder_tokens),
+    }
+    about = {key: str(value) for key, value in run.items() if value is not None}
+    for attention in capture.attentions:
+        stem = paths.stem(attention)
+        about[f"{stem}.module"] = attention.name
+        about[f"{stem}.source"] = attention.source
+        about[f"{stem}.heads"] = ",".join(map(str, attention.heads))
+        about[f"{stem}.causal"] = str(attention.causal).lower()
+        about[f"{stem}.note"] = attention.note
+    return about
+
+
+def _tokens(tokens: tuple[str, ...]) -> str | None:
+    return json.dumps(tokens) if tokens else None

@@ -1,0 +1,1 @@
+"""The run directory: its paths, how files are written, read and removed."""

@@ -1,0 +1,1 @@
+"""The renderer's first process, and how it runs the others."""

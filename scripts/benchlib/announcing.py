@@ -1,0 +1,162 @@
+"""Announcing a record to another process: the call, against a queue's, and how soon it is there."""
+
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from attnmon.accounting.counters import Tally
+from attnmon.link import messages
+from attnmon.link.channel import Channel, ChannelClosed
+from attnmon.link.messages import Attention, Block, Capture
+from attnmon.link.ring import make_ring
+from attnmon.session.producer import Outbox
+from attnmon_renderer.supervision.priority import yield_to_training
+
+LAYERS = 12
+WARM_UP = 5
+
+
+def in_turns(times: int, *arms: Callable[[], object]) -> list[float]:
+    """Median seconds of each."""
+    seconds: list[list[float]] = [[] for _ in arms]
+    for turn in range(times + WARM_UP):
+        for arm, found in zip(arms, seconds, strict=True):
+            start = time.perf_counter()
+            arm()
+            if turn >= WARM_UP:
+                found.append(time.perf_counter() - start)
+    return [median(found) for found in seconds]
+
+
+def record(sequence: int, layers: int) -> Capture:
+    """A capture of so many layers, as it is announced; its arrays are in the ring already."""
+    attentions = tuple(
+        Attention(
+            name=f"transformer.decoder.layers.{layer}.self_attn",
+            stack="decoder",
+            layer=layer,
+            type="self_attention",
+            source="scaled_dot_product_attention",
+            heads=tuple(range(8)),
+            query=Block(2 * layer << 16, "float32", (8, 32, 64)),
+            key=Block((2 * layer + 1) << 16, "float32", (8, 32, 64)),
+        )
+        for layer in range(layers)
+    )
+    now = time.monotonic()
+    return Capture(sequence, 0, False, 1, 0.5, None, now, 0, (), attentions, Tally().as_message(0))
+
+
+def announcing(layers: int, times: int) -> dict[str, Any]:
+    """Bookkeeping of slots, encoding and sending, until the call returns; and `Queue.put`.
+
+    Both receivers are processes that take what comes at once. The queue does its work in a thread
+    of the training process, so its processor time counts, and ours beside it.
+    """
+    with receiver() as channel:
+        outbox = Outbox(make_ring(), channel, Tally(), wait=True)
+        ours, ours_cpu = paced(times, lambda n: announce(outbox, record(n, layers)))
+    context = get_context("spawn")
+    queue = context.Queue()
+    reader = context.Process(target=drain, args=(queue,))
+    reader.start()
+    theirs, theirs_cpu = paced(times, lambda n: queue.put(record(n, layers)))
+    queue.put(None)
+    reader.join()
+    making = in_turns(times, lambda: record(0, layers))[0]
+    return {
+        "layers": layers,
+        "announce_us": 1e6 * (ours - making),
+        "announce_cpu_us": 1e6 * (ours_cpu - making),
+        "queue_put_us": 1e6 * (theirs - making),
+        "queue_cpu_us": 1e6 * (theirs_cpu - making),
+        "record_us": 1e6 * making,
+        "ratio": (theirs_cpu - making) / (ours_cpu - making),
+    }
+
+
+def announce(outbox: Outbox, capture: Capture) -> None:
+    outbox.collect()
+    with outbox.draft() as draft:
+        draft.lend(1)
+        outbox.announce(capture, draft)
+
+
+def paced(times: int, send: Callable[[int], object]) -> tuple[float, float]:
+    """Median seconds of a call and mean processor time of the process, a message a millisecond."""
+    found = []
+    before, slept = time.process_time(), 0.0
+    for number in range(times):
+        start = time.perf_counter()
+        send(number)
+        found.append(time.perf_counter() - start)
+        asleep = time.thread_time()
+        time.sleep(0.001)
+        slept += time.thread_time() - asleep
+    return median(found), (time.process_time() - before - slept) / times
+
+
+def drain(queue: Any) -> None:
+    while queue.get() is not None:
+        pass
+
+
+@contextmanager
+def receiver() -> Iterator[Channel]:
+    """A process at the renderer's priority that acknowledges each record with the time it came."""
+    ours, theirs = Channel.pair()
+    arguments = [sys.executable, __file__, str(theirs.fileno())]
+    process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()])
+    theirs.close()
+    ours.send(messages.encode(record(0, 1)))
+    while ours.receive() is None:
+        time.sleep(0.01)
+    yield ours
+    ours.close()
+    process.wait()
+
+
+def receive(descriptor: int) -> None:
+    """The other end of `receiver`."""
+    yield_to_training()
+    channel = Channel.from_descriptor(descriptor)
+    try:
+        while True:
+            select.select([channel], [], [])
+            packet = channel.receive()
+            if packet is not None:
+                arrived = time.monotonic()
+                capture = messages.decode(packet.data)
+                assert isinstance(capture, Capture)
+                answer = messages.Acknowledgement(capture.sequence, str(arrived))
+                channel.send(messages.encode(answer))
+    except ChannelClosed:
+        pass
+
+
+def latencies(times: int) -> dict[str, float]:
+    """From before a record is sent to when the receiver has it."""
+    found = []
+    with receiver() as channel:
+        for number in range(times):
+            capture = record(number, LAYERS)
+            sent = time.monotonic()
+            channel.send(messages.encode(capture))
+            while (packet := channel.receive()) is None:
+                time.sleep(0.0005)
+            answer = messages.decode(packet.data)
+            assert isinstance(answer, messages.Acknowledgement)
+            found.append(float(answer.error) - sent)
+    return {"median_us": 1e6 * median(found), "p99_us": 1e6 * float(np.percentile(found, 99))}
+
+
+if __name__ == "__main__":
+    receive(int(sys.argv[1]))

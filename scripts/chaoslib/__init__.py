@@ -1,0 +1,1 @@
+"""What the chaos test is made of."""

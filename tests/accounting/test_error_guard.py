@@ -1,0 +1,61 @@
+"""The guard: no error of ours gets out, every error of the user's does."""
+
+import logging
+import signal
+
+import pytest
+
+from attnmon.accounting.error_guard import Guard
+
+
+def test_an_error_of_ours_is_warned_about_once_and_goes_no_further(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guard = Guard()
+    for _ in range(2):
+        with guard:
+            raise RuntimeError("ours")
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "ours" in record.getMessage()
+    assert "test_guard.py" in record.getMessage()
+
+
+def test_three_failures_in_a_row_switch_it_off_and_say_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guard = Guard()
+    for _ in range(3):
+        with guard:
+            raise RuntimeError("ours")
+    assert guard.off
+    assert "off from now on" in caplog.records[-1].getMessage()
+
+
+def test_a_success_in_between_keeps_it_on() -> None:
+    guard = Guard()
+    for _ in range(6):
+        with guard:
+            raise RuntimeError("ours")
+        guard.succeeded()
+    assert not guard.off
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_is_meant_to_end_the_program_does(error: type[BaseException]) -> None:
+    with pytest.raises(error), Guard():
+        raise error
+
+
+def test_an_error_that_a_signal_handler_raises_inside_our_code_reaches_the_user() -> None:
+    """torch tells of a dead DataLoader worker like this; swallowed, training would hang."""
+
+    def handler(number: int, frame: object) -> None:
+        raise RuntimeError("DataLoader worker is killed")
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(RuntimeError, match="DataLoader"), Guard():
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -1,0 +1,138 @@
+"""One sample of an observation, whether it is causal, and how well it explains its output."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from attnmon.capture import Observation, is_causal
+from attnmon.capture.calls.verification import attention_weights, output_error
+
+NEGATIVE = torch.finfo(torch.float32).min
+
+
+def seen(**fields: Any) -> Observation:
+    return Observation("", 0, "test", 2, **fields)
+
+
+def triangle(size: int = 4) -> Tensor:
+    return torch.ones(size, size, dtype=torch.bool).tril()
+
+
+def with_bias(bias: Tensor, queries: int = 4) -> Observation:
+    query, key = torch.randn(2, queries, 8), torch.randn(2, 4, 8)
+    return seen(query=query, key=key, bias=bias)
+
+
+def test_a_sample_is_a_view_without_the_batch() -> None:
+    query, bias = torch.randn(3, 2, 4, 8), torch.randn(1, 2, 4, 4)
+    whole = seen(query=query, key=query, bias=bias)
+    sample = whole.of_sample(2)
+    assert (whole.batch, sample.batch) == (3, 1)
+    assert (sample.queries, sample.keys) == (4, 4)
+    assert torch.equal(sample.query, query[2])
+    assert sample.query.data_ptr() == query[2].data_ptr()
+    assert torch.equal(sample.bias, bias[0])
+    assert torch.equal(sample.of_sample(0).query, query[2])
+
+
+@pytest.mark.parametrize(
+    ("batch", "sample", "samples", "index", "windows"),
+    [
+        (3, 2, 3, 2, 0),
+        (12, 2, 3, 8, 4),  # the first of the third sample's windows
+        (4, 0, 1, 0, 4),
+        (1, 0, 1, 0, 0),
+        (3, 1, 0, 1, 0),  # of how many samples is not known
+        (3, 7, 0, 2, 0),
+        (3, 1, 2, 1, 0),  # no whole number of windows
+    ],
+)
+def test_one_sample_of_a_batch_is_its_first_window(
+    batch: int, sample: int, samples: int, index: int, windows: int
+) -> None:
+    query = torch.randn(batch, 2, 4, 8)
+    one = seen(query=query, key=query).of_one(sample, samples)
+    assert torch.equal(one.query, query[index])
+    assert one.note == (f"only the first of {windows} windows of this sample" if windows else "")
+
+
+CAUSAL = {
+    "a triangle of booleans": triangle(),
+    "of the least number": torch.zeros(4, 4).masked_fill(~triangle(), NEGATIVE),
+    "of -1e9, beside a position bias": torch.randn(2, 4, 4) + ~triangle() * -1e9,
+    "with padding to the left": triangle() & (torch.arange(4) > 0),
+    "with padding that may see everything": torch.cat(
+        [torch.ones(1, 4, dtype=torch.bool), triangle()[1:]]
+    ),
+    "a window": triangle() & triangle().mT.roll(1, 1).fill_diagonal_(True),
+}
+NOT_CAUSAL = {
+    "everything": torch.ones(4, 4, dtype=torch.bool),
+    "padding of keys": torch.arange(4)[None, :] < 3,
+    "a position bias": torch.randn(2, 4, 4),
+    "ALiBi, far away": -1000.0 * (torch.arange(4) - torch.arange(4)[:, None]).abs(),
+    "nothing": torch.zeros(4, 4, dtype=torch.bool),
+    "a prefix seen by all": triangle() | (torch.arange(4) < 3),
+}
+
+
+@pytest.mark.parametrize("bias", CAUSAL.values(), ids=CAUSAL)
+def test_causal_masks(bias: Tensor) -> None:
+    assert is_causal(with_bias(bias))
+
+
+@pytest.mark.parametrize("bias", NOT_CAUSAL.values(), ids=NOT_CAUSAL)
+def test_masks_that_are_not_causal(bias: Tensor) -> None:
+    assert not is_causal(with_bias(bias))
+
+
+def test_causality_of_weights() -> None:
+    """Padded queries attend to all keys alike, where a mask of finite numbers forbids them all."""
+    causal = attention_weights(with_bias(triangle()))
+    padded = causal.clone()
+    padded[:, :2] = 0.25
+    for weights, expected in (
+        (causal, True),
+        (padded, True),
+        (causal.mT, False),
+        (causal * 0, False),
+    ):
+        assert is_causal(seen(weights=weights)) == expected
+    assert not is_causal(seen(weights=attention_weights(with_bias(torch.zeros(4, 4)))))
+
+
+def test_a_single_query_is_causal_only_if_it_says_so() -> None:
+    assert not is_causal(with_bias(torch.tensor([[True, False, False, False]]), queries=1))
+    query = torch.randn(2, 1, 8)
+    assert is_causal(seen(query=query, key=query, causal=True))
+
+
+def test_the_error_shows_what_was_missed() -> None:
+    """A soft cap, a sink or a window that is not known to the observation."""
+    query, key, value = (torch.randn(2, 2, 9, 8) * 3 for _ in range(3))
+    true = {
+        "softcap": {"softcap": 2.0},
+        "sinks": {"sinks": torch.tensor([2.0, 1.0])},
+        "window": {"bias": triangle(9).mT},
+    }
+    for fields in ({}, *true.values()):
+        right = seen(query=query, key=key, value=value, scale=0.3, **fields)
+        output = attention_weights(right) @ value
+        known = seen(query=query, key=key, value=value, scale=0.3, output=output, **fields)
+        assert output_error(known) < 1e-6
+        if fields:
+            missed = seen(query=query, key=key, value=value, scale=0.3, output=output)
+            assert output_error(missed) > 0.01
+
+
+def test_rows_can_be_taken_alone() -> None:
+    """A long sequence is checked on some of its rows; they are as in the whole."""
+    observation = seen(
+        query=torch.randn(2, 100, 8), key=torch.randn(1, 90, 8), bias=torch.randn(2, 100, 90),
+        causal=True, sinks=torch.randn(2),
+    )  # fmt: skip
+    rows = torch.tensor([0, 7, 99])
+    some = attention_weights(observation, rows)
+    assert torch.equal(some, attention_weights(observation)[:, rows])

@@ -1,0 +1,396 @@
+"""Attention written by hand, in the ways people write it; and what only looks like it."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attnmon.capture import Observation, Tap, module_names
+from attnmon.capture.calls.verification import output_error
+
+BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 4, 5, 7, 8
+Q = torch.randn(BATCH, HEADS, QUERIES, WIDTH)
+K = torch.randn(BATCH, HEADS, KEYS, WIDTH)
+V = torch.randn(BATCH, HEADS, KEYS, 6)
+SCALE = 1 / math.sqrt(WIDTH)
+MASK = torch.arange(KEYS) < torch.tensor([[KEYS], [4]])
+EXPECTED = (Q @ K.mT * SCALE).softmax(-1)
+MASKED = (Q @ K.mT * SCALE).masked_fill(~MASK[:, None, None], -math.inf).softmax(-1)
+
+
+def watch(model: nn.Module, forward: Callable[[], object]) -> list[Observation]:
+    told: list[Observation] = []
+
+    def raise_it(error: Exception) -> None:
+        raise error
+
+    with Tap(module_names(model), told.append, raise_it):
+        forward()
+    return told
+
+
+class Named(nn.Module):
+    """A module around a function, so that the attention in it has a name and a number of heads."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        super().__init__()
+        self.inner = Inner(function)
+
+    def forward(self) -> object:
+        return self.inner()
+
+
+class Inner(nn.Module):
+    def __init__(self, function: Callable[[], object]) -> None:
+        super().__init__()
+        self.num_heads = HEADS
+        self.function = function
+
+    def forward(self) -> object:
+        return self.function()
+
+
+def operators() -> Tensor:
+    scores = (Q @ K.transpose(-2, -1)) / math.sqrt(WIDTH)
+    return F.dropout(scores.softmax(dim=-1), 0.5, training=False) @ V
+
+
+def in_place() -> Tensor:
+    scores = torch.matmul(Q, K.mT)
+    scores *= SCALE
+    scores -= scores.amax(-1, keepdim=True)
+    return torch.matmul(torch.softmax(scores, 3), V)
+
+
+def half_of_a_softmax_module() -> Tensor:
+    scores = torch.einsum("bhqd,bhkd->bhqk", Q.double() * SCALE, K.double())
+    return nn.Softmax(dim=-1)(scores.float()).to(V.dtype) @ V
+
+
+def heads_folded() -> Tensor:
+    query, key, value = (tensor.flatten(0, 1) for tensor in (Q, K, V))
+    scores = torch.baddbmm(torch.zeros(1, QUERIES, KEYS), query, key.mT, alpha=SCALE)
+    return torch.bmm(F.softmax(scores, -1), value)
+
+
+def heads_unfolded_and_folded_again() -> Tensor:
+    """As in fairseq and BART."""
+    query, key, value = (tensor.flatten(0, 1) for tensor in (Q, K, V))
+    scores = torch.bmm(query * SCALE, key.transpose(1, 2)).view(BATCH, HEADS, QUERIES, KEYS)
+    weights = F.softmax(scores + torch.zeros(()), dim=-1, dtype=torch.float32)
+    return torch.bmm(weights.view(BATCH * HEADS, QUERIES, KEYS), value)
+
+
+def values_first() -> Tensor:
+    """As in SAGAN and in latent diffusion: value · weightsᵀ."""
+    weights = torch.softmax(Q @ K.mT * SCALE, dim=-1)
+    return V.mT @ weights.permute(0, 1, 3, 2)
+
+
+def keys_down() -> Tensor:
+    """The scores transposed, and normalised over their rows."""
+    weights = torch.softmax(K @ Q.mT * SCALE, dim=-2)
+    return V.mT @ weights
+
+
+def with_a_sink() -> Tensor:
+    """A logit that is no key takes part; as large as it is negative it takes nothing."""
+    scores = torch.cat([Q @ K.mT * SCALE, torch.full((BATCH, HEADS, QUERIES, 1), -1e9)], dim=-1)
+    return scores.softmax(-1)[..., :-1] @ V
+
+
+WAYS = [
+    operators, in_place, half_of_a_softmax_module, heads_folded, heads_unfolded_and_folded_again,
+    values_first, keys_down, with_a_sink,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_of_writing_attention(way: Callable[[], Tensor]) -> None:
+    model = Named(way)
+    (seen,) = watch(model, model)
+    assert (seen.name, seen.source, seen.heads) == ("inner", "softmax", HEADS)
+    torch.testing.assert_close(seen.weights, EXPECTED)
+    assert output_error(seen) < 1e-5
+    assert output_error(seen.of_sample(1)) < 1e-5
+
+
+MASKINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "masked_fill": lambda s: s.masked_fill(~MASK[:, None, None], -math.inf).softmax(-1),
+    "in place": lambda s: s.masked_fill_(~MASK[:, None, None], -1e9).softmax(-1),
+    "where": lambda s: torch.where(MASK[:, None, None], s, -torch.inf).softmax(-1),
+    "added": lambda s: torch.softmax((~MASK[:, None, None]) * -1e9 + s, -1),
+    "zero afterwards": lambda s: (
+        s.masked_fill(~MASK[:, None, None], -1e9).softmax(-1).masked_fill(~MASK[:, None, None], 0)
+    ),
+}
+
+
+@pytest.mark.parametrize("masking", MASKINGS.values(), ids=MASKINGS)
+def test_ways_of_masking(masking: Callable[[Tensor], Tensor]) -> None:
+    (seen,) = watch(nn.Module(), lambda: masking(Q @ K.mT * SCALE) @ V)
+    torch.testing.assert_close(seen.weights, MASKED)
+    assert (seen.weights[1, :, :, 4:] == 0).all()
+
+
+def letters(order: str, tensor: Tensor) -> Tensor:
+    return tensor.permute(["bhnd".index(c) for c in order]).contiguous()
+
+
+EINSUMS = [
+    ("bhnd", "bhqd,bhkd->bhqk", -1, "bhqk,bhkd->bhqd", "bhqd"),
+    ("bnhd", "bqhd,bkhd->bhqk", 3, "bhqk,bkhd->bqhd", "bqhd"),
+    ("nbhd", "ibhd,jbhd->ijbh", 1, "ijbh,jbhd->ibhd", "ibhd"),  # Transformer-XL
+    ("bnhd", "b q h d, b k h d -> b q k h", 2, "b q k h, b k h d -> b q h d", "bqhd"),
+    ("hbnd", "hbqd,hbkd->hbqk", -1, "hbqk,hbkd->bqhd", "bqhd"),  # batch is first in the output only
+    ("hbnd", "hbqd,hbkd->bhqk", -1, "bhqk,hbkd->bqhd", "bqhd"),
+]
+
+
+@pytest.mark.parametrize(("order", "scores", "dim", "sums", "out"), EINSUMS)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_einsum_in_any_order_of_letters(
+    order: str, scores: str, dim: int, sums: str, out: str, swapped: bool
+) -> None:
+    query, key, value = (letters(order, tensor) for tensor in (Q, K, V))
+    results: list[Tensor] = []
+
+    def forward() -> None:
+        weights = torch.einsum(scores, query * SCALE, key).softmax(dim)
+        if swapped:
+            left, right, to = sums.replace("->", ",").split(",")
+            results.append(torch.einsum(f"{right},{left}->{to}", [value, weights]))
+        else:
+            results.append(torch.einsum(sums, weights, value))
+
+    (seen,) = watch(nn.Module(), forward)
+    torch.testing.assert_close(seen.weights, EXPECTED)
+    assert seen.output is not None
+    assert seen.output.shape == (BATCH, HEADS, QUERIES, 6)
+    assert output_error(seen) < 1e-5
+
+
+def test_grouped_queries_by_einsum_and_by_folding() -> None:
+    """Two key heads, each for two heads in turn."""
+    key, value = K[:, :2], V[:, :2]
+    grouped = Q.view(BATCH, 2, 2, QUERIES, WIDTH)
+    expected = (Q @ key.repeat_interleave(2, 1).mT * SCALE).softmax(-1)
+
+    def by_einsum() -> Tensor:
+        scores = torch.einsum("bhgqd,bhkd->bhgqk", grouped, key) * SCALE
+        return torch.einsum("bhgqk,bhkd->bhgqd", scores.softmax(-1), value)
+
+    def by_folding() -> Tensor:
+        scores = grouped.flatten(2, 3) @ key.mT * SCALE
+        weights = scores.view(BATCH, 2, 2, QUERIES, KEYS).softmax(-1)
+        return weights.view(BATCH, 2, -1, KEYS) @ value
+
+    for way in (by_einsum, by_folding):
+        model = Named(way)
+        (seen,) = watch(model, model)
+        torch.testing.assert_close(seen.weights, expected)
+        assert seen.value.shape == (BATCH, 2, KEYS, 6)
+        assert output_error(seen) < 1e-5
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_dropout_is_not_in_the_weights(inplace: bool) -> None:
+    """Also where a reshape or a turn comes after it."""
+    afterwards: list[Callable[[Tensor], Tensor]] = [
+        lambda w: w @ V,
+        lambda w: w.flatten(0, 1) @ V.flatten(0, 1),
+        lambda w: V.mT @ w.mT,
+        lambda w: w.type_as(V).contiguous() @ V,
+        lambda w: (w * 1.0) @ V,
+    ]
+    for after in afterwards:
+
+        def forward(after: Callable[[Tensor], Tensor] = after) -> Tensor:
+            weights = (Q @ K.mT * SCALE).softmax(-1)
+            return after(F.dropout(weights, 0.5, training=True, inplace=inplace))
+
+        (seen,) = watch(nn.Module(), forward)
+        torch.testing.assert_close(seen.weights, EXPECTED)
+        assert seen.output is None
+
+
+class Router(nn.Module):
+    """A mixture of experts: a softmax over keys that are parameters, and a sum of values by it."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.gate = nn.Linear(WIDTH, 3)
+        self.experts = nn.Parameter(torch.randn(3, WIDTH, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.way == "linear":
+            logits = self.gate(x)
+        elif self.way == "product":
+            logits = x @ self.gate.weight.t()
+        elif self.way == "cosine":
+            logits = F.normalize(x, dim=-1) @ F.normalize(self.gate.weight, dim=-1).t() * 10.0
+        else:
+            logits = torch.einsum("bnd,ed->bne", x, self.gate.weight)
+        outputs = torch.einsum("bnd,edf->bef", x, self.experts)
+        return logits.softmax(-1) @ outputs
+
+
+@pytest.mark.parametrize("way", ["linear", "product", "cosine", "einsum"])
+def test_a_router_of_experts_is_no_attention(way: str) -> None:
+    model = Router(way)
+    x = torch.randn(BATCH, QUERIES, WIDTH)
+    assert watch(model, lambda: model(x)) == []
+    with Tap(module_names(model), pytest.fail, pytest.fail, pytest.fail):
+        model(x)
+
+
+NEITHER: dict[str, Callable[[], object]] = {
+    "a softmax that is not used": lambda: (Q @ K.mT).softmax(-1),
+    "a softmax of no scores": lambda: Q.softmax(-1) @ K.mT,
+    "a softmax over the queries": lambda: (Q @ K.mT).softmax(-2) @ V,
+    "weights as features": lambda: (
+        (Q @ K.mT).softmax(-1).flatten(-2) @ torch.ones(QUERIES * KEYS, 3)
+    ),
+    "a contrastive loss": lambda: F.cross_entropy(Q[0, 0] @ Q[1, 0].mT, torch.arange(QUERIES)),
+    "a sum over the queries": lambda: torch.einsum("bhqk,bhqd->bhkd", (Q @ K.mT).softmax(-1), Q),
+}
+
+
+@pytest.mark.parametrize("way", NEITHER.values(), ids=NEITHER)
+def test_what_is_no_attention_is_not_told(way: Callable[[], object]) -> None:
+    assert watch(nn.Module(), way) == []
+
+
+class Additive(nn.Module):
+    """Bahdanau et al. 2015: the scores are a product with a parameter, as a router's are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(WIDTH, 1, bias=False)
+
+    def forward(self) -> Tensor:
+        scores = self.score(torch.tanh(Q[..., None, :] + K[..., None, :, :])).squeeze(-1)
+        return scores.softmax(-1) @ V
+
+
+def of_sigmoids() -> Tensor:
+    return (Q @ K.mT * SCALE).sigmoid() @ V
+
+
+def linear() -> Tensor:
+    """Katharopoulos et al. 2020: no map of queries by keys exists."""
+    return (F.elu(Q) + 1) @ ((F.elu(K) + 1).mT @ V)
+
+
+def in_torchscript() -> Tensor:
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return torch.softmax(query @ key.transpose(-2, -1), -1) @ value
+
+    mixed: Tensor = torch.jit.script(attend)(Q, K, V)
+    return mixed
+
+
+NOT_SEEN = {
+    "additive": Additive(), "sigmoid": of_sigmoids, "linear": linear,
+    "TorchScript": in_torchscript,
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("way", NOT_SEEN.values(), ids=NOT_SEEN)
+def test_attention_that_is_not_seen(way: Callable[[], object]) -> None:
+    """As docs/models.md says; `record` is for these."""
+    assert watch(nn.Module(), way) == []
+
+
+class Talking(nn.Module):
+    """Heads mixed by a parameter after the softmax, as in CaiT: not followed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(HEADS, HEADS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = (Q @ K.mT).softmax(-1) + x
+        return self.mix(weights.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) @ V
+
+
+def test_weights_that_are_lost_sight_of_are_refused_once() -> None:
+    """A layer that is told beside it is not."""
+    model = nn.Sequential(Talking(), Named(operators))
+    told: list[Observation] = []
+    refused: list[tuple[str, str]] = []
+    tap = Tap(module_names(model), told.append, pytest.fail, lambda *why: refused.append(why))
+    with tap:
+        model[0](torch.zeros(()))
+        model[1]()
+        attention = nn.MultiheadAttention(8, 2)
+        attention(Q[0], Q[0], Q[0])
+    assert [seen.name for seen in told] == ["1.inner", ""]
+    assert [(name, why.split(" whose")[0]) for name, why in refused] == [
+        ("0", "a softmax over query · key")
+    ]
+
+
+class Block(nn.Module):
+    """nanoGPT's attention without the fused kernel, trained with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_head = HEADS
+        self.qkv = nn.Linear(32, 96)
+        self.attn_dropout = nn.Dropout(0.2)
+        self.register_buffer("mask", torch.ones(9, 9).tril().bool())
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        q, k, v = self.qkv(x).split(width, dim=2)
+        q, k, v = (
+            t.view(batch, length, self.n_head, width // self.n_head).transpose(1, 2)
+            for t in (q, k, v)
+        )
+        att = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(k.size(-1)))
+        att = att.masked_fill(self.mask[:length, :length] == 0, float("-inf"))
+        att = F.softmax(att, dim=-1)
+        att = self.attn_dropout(att)
+        return (att @ v).transpose(1, 2).reshape(batch, length, width)
+
+
+def test_training_under_the_tap_is_bitwise_the_same() -> None:
+    def train(tapped: bool) -> list[Tensor]:
+        torch.manual_seed(3)
+        model = nn.Sequential(Block(), nn.LayerNorm(32), Block())
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        x = torch.randn(BATCH, 9, 32)
+        losses: list[Tensor] = []
+
+        def forward() -> None:
+            losses.append(model(x).square().mean())
+
+        for _ in range(3):
+            if tapped:
+                told = watch(model, forward)
+                assert [(seen.name, seen.heads) for seen in told] == [("0", HEADS), ("2", HEADS)]
+            else:
+                forward()
+            optimizer.zero_grad()
+            losses[-1].backward()
+            optimizer.step()
+        return [*losses, *model.parameters()]
+
+    assert all(map(torch.equal, train(True), train(False)))
+
+
+def test_nothing_of_the_forward_is_kept_alive() -> None:
+    """Between its own calls the tap holds no tensor, unless dropout hides the weights in one."""
+    model = Block().eval()
+    x = torch.randn(BATCH, 9, 32)
+    told: list[Observation] = []
+    tap = Tap(module_names(model), lambda seen: None, lambda error: told.append(error))
+    with tap, torch.no_grad():
+        model(x)
+        assert tap._provenance._origins == {}

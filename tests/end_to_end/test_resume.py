@@ -1,0 +1,124 @@
+"""A run that goes on in a directory that was used before: what is there stays as it was."""
+
+import json
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.models import LanguageModel, batch
+from support.outputs import check_outputs, history, summary, tensorboard
+
+from attnmon import TrainingAttentionMonitor
+from attnmon_renderer.commands import main
+from attnmon_renderer.sinks.history import History, read_history
+
+LOSS = "train/loss"
+ENTROPY = "attention/decoder_layer0_self_entropy"
+
+
+def train(folder: Path, steps: range, loss: float, **options: Any) -> dict[str, Any]:
+    model = LanguageModel()
+    with TrainingAttentionMonitor(folder, 1, max_overhead=None, **options) as monitor:
+        for step in steps:
+            monitor.log_attention(model, batch(), step=step, loss=loss)
+    return monitor.close()
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of five captures; to be read only."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(folder, range(5), 1.0)
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(made, tmp_path / "run")
+
+
+def test_what_was_written_before_is_not_touched(run: Path) -> None:
+    before, lines = hashes(run), (run / "history.jsonl").read_bytes()
+    train(run, range(5, 7), 2.0)
+    after = hashes(run)
+    changed = {name for name, content in before.items() if after.get(name) != content}
+    assert changed == {"history.jsonl", "summary.json"}
+    assert (run / "history.jsonl").read_bytes().startswith(lines)
+    assert [line["metadata"]["step"] for line in history(run)] == list(range(7))
+    new = {name.partition("/")[0] for name in after.keys() - before.keys()}
+    assert new == {"step_5", "step_6", "tensorboard"}
+    assert (summary(run)["captured"], summary(run)["rendered"]) == (2, 2)
+    check_outputs(run)
+
+
+def test_a_run_from_an_earlier_step_replaces_what_it_does_again(run: Path) -> None:
+    """As after a crash: the last checkpoint is older than the last capture."""
+    before = hashes(run)
+    train(run, range(3, 7), 2.0)
+    after = hashes(run)
+    changed = {name for name, content in before.items() if after.get(name) != content}
+    again = {name for name in before if name.startswith(("step_3/", "step_4/"))}
+    assert changed <= {"history.jsonl", "summary.json"} | again
+    steps = [line["metadata"]["step"] for line in history(run)]
+    assert steps == [0, 1, 2, 3, 4, 3, 4, 5, 6], "the history tells what happened"
+    told = json.loads((run / "step_3" / "statistics.json").read_text())
+    assert told["metadata"]["loss"] == 2.0
+    events = tensorboard(run)
+    curve = [(event.step, event.value) for event in events.Scalars(LOSS)]
+    assert curve == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0), (5, 2.0), (6, 2.0)]
+    pictures = events.Images("attention/decoder_layer0_self")
+    assert [event.step for event in pictures] == list(range(7))
+
+
+def test_the_report_and_the_timeline_show_the_latest_of_each_step(run: Path) -> None:
+    train(run, range(3, 6), 2.0, visualization_types=["timeline", "statistics"])
+    assert main(["report", str(run)]) == 0
+    from attnmon_renderer.report.gather import gather
+
+    found = gather(run, run, 50, 10**7)
+    told = [(line["metadata"]["step"], line["metadata"]["loss"]) for line in found.history]
+    assert told == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0), (5, 2.0)]
+    assert (run / "timeline.png").exists()
+
+
+def test_a_line_and_events_that_a_crash_cut_short(run: Path) -> None:
+    """The torn line is closed and passed over; the torn events lose nothing but themselves."""
+    path = run / "history.jsonl"
+    torn = path.read_bytes()[:-40]
+    path.write_bytes(torn)
+    (events,) = (run / "tensorboard").iterdir()
+    events.write_bytes(events.read_bytes()[:-40])
+    train(run, range(4, 7), 2.0)
+    assert path.read_bytes().startswith(torn + b"\n{")
+    assert [line["metadata"]["step"] for line in read_history(path)] == [0, 1, 2, 3, 4, 5, 6]
+    assert len(path.read_bytes().splitlines()) == 8, "the torn line is one, by itself"
+    for tag in (LOSS, ENTROPY):
+        assert [event.step for event in tensorboard(run).Scalars(tag)] == list(range(7))
+    assert summary(run)["failed"] == 0
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"", b"\n\n", b"\x00" * 4096, b"null\n", b'{"metadata": []}\n', b'{"metadata": {}}\n{"met'],
+)
+def test_a_history_that_ends_in_nonsense_is_gone_on_with(tail: bytes, tmp_path: Path) -> None:
+    """A file system may give back zeros for what had not reached the disk."""
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(tail)
+    lines = [
+        {"metadata": {"step": step, "timestamp": 1.0}, "encoder": [], "decoder": []}
+        for step in range(2)
+    ]
+    for line in lines:
+        History(path).append(line)
+        History(path).append(line)  # given again to the next recorder
+    assert path.read_bytes().startswith(tail)
+    assert read_history(path) == lines

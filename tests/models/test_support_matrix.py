@@ -1,0 +1,50 @@
+"""docs/models.md and the tests it stands on: the same rows, and no test named that is not there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from support.project import PROJECT
+from support.zoo import ROWS
+
+DOCUMENT = (PROJECT / "docs" / "models.md").read_text()
+TABLE = DOCUMENT.partition("## The support matrix")[2].partition("\n### ")[0]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def matrix() -> dict[str, list[str]]:
+    lines = [line for line in TABLE.splitlines() if line.startswith("|")][2:]
+    return {name: rest for name, *rest in map(cells, lines)}
+
+
+def test_every_model_that_is_tested_has_its_row_and_no_other() -> None:
+    assert list(matrix()) == list(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_says_what_is_tested(name: str) -> None:
+    seen_in, extra, own, remark = matrix()[name]
+    row = ROWS[name]
+    assert seen_in == f"`{row.source}`"
+    assert extra == "1e-6"
+    assert own == ("no: it compiles itself" if row.probe_only else "1e-6")
+    assert remark == ("the first window" if row.note else "")
+
+
+def test_the_tests_that_are_named_are_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", DOCUMENT)
+    assert len(named) > 20
+    missing = [(file, test) for file, test in named if test not in functions_in(PROJECT / file)]
+    assert missing == []
+    about_all = re.findall(r"`(test_\w+)`", TABLE)
+    assert set(about_all) <= functions_in(PROJECT / "tests" / "models" / "test_models.py")
+    assert len(about_all) == 3
+
+
+def functions_in(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -1,0 +1,69 @@
+"""Vision transformers of timm, fused or not, against the weights that their dropout is given."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from support.vision import import_timm
+from torch import Tensor, nn
+
+from attnmon.capture import Observation, Tap, discover, module_names
+from attnmon.capture.calls.verification import attention_weights, output_error
+
+timm = import_timm()
+
+
+def vit() -> nn.Module:
+    return timm.models.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=4
+    )
+
+
+def swin() -> nn.Module:
+    return timm.models.SwinTransformer(
+        img_size=32, patch_size=2, embed_dim=16, depths=(2, 2), num_heads=(2, 4), window_size=4
+    )
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def build(model: Callable[[], nn.Module], fused: bool) -> nn.Module:
+    timm.layers.set_fused_attn(fused, experimental=fused)  # of Swin it is
+    torch.manual_seed(0)
+    return model().eval()
+
+
+def own_weights(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """What each attention's `attn_drop` is given, by the attention's name."""
+    seen: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        if name.endswith(".attn_drop"):
+            attention = name.removesuffix(".attn_drop")
+            module.register_forward_hook(
+                lambda _, given, __, attention=attention: seen.__setitem__(attention, given[0])
+            )
+    model(image)
+    return seen
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("model", [vit, swin])
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_maps_are_the_models_own(model: Callable[[], nn.Module], fused: bool) -> None:
+    image = torch.randn(2, 3, 32, 32)
+    told: list[Observation] = []
+    with torch.no_grad():
+        expected = own_weights(build(model, fused=False), image)
+        watched = build(model, fused)
+        with Tap(module_names(watched), told.append, fail):
+            watched(image)
+    assert [seen.name for seen in told] == list(expected)
+    sources = {"scaled_dot_product_attention"} if fused else {"softmax"}
+    assert {seen.source for seen in told} == sources
+    for seen in told:
+        weights = attention_weights(seen)
+        torch.testing.assert_close(weights, expected[seen.name], rtol=0, atol=1e-6)
+        assert output_error(seen) < 1e-6
+    assert discover(watched, image, None, fail).batch_dim == 0

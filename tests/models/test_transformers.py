@@ -1,0 +1,120 @@
+"""Models of Hugging Face's transformers, small and untrained, against their own eager attention."""
+
+import pytest
+import torch
+from support.hf_models import CASES, returned_weights, text
+from torch import Tensor, nn
+
+from attnmon.capture import (
+    ROLES,
+    Observation,
+    Sighting,
+    Tap,
+    assign_roles,
+    discover,
+    module_names,
+    probe,
+)
+from attnmon.capture.calls.verification import attention_weights, output_error
+
+TOLERANCE = 1e-6
+EACH = [(name, how) for name, case in CASES.items() for how in case.implementations]
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def watch(model: nn.Module, inputs: dict[str, Tensor]) -> list[Observation]:
+    told: list[Observation] = []
+    with torch.no_grad(), Tap(module_names(model), told.append, fail):
+        model(**inputs)
+    return told
+
+
+@pytest.mark.parametrize(("name", "implementation"), EACH)
+def test_the_maps_are_those_of_eager_attention(name: str, implementation: str) -> None:
+    case = CASES[name]
+    eager, model = case.build("eager").eval(), case.build(implementation).eval()
+    model.load_state_dict(eager.state_dict())
+    inputs = case.inputs()
+    expected = returned_weights(eager, inputs)
+    told = watch(model, inputs)
+    assert len(told) == sum(case.roles.values())
+    for seen in told:
+        weights, wanted = attention_weights(seen), expected[seen.name][seen.call]
+        if name.endswith("left"):  # what padding itself attends to is anyone's choice
+            weights, wanted = weights[:, :, 3:], wanted[:, :, 3:]
+        torch.testing.assert_close(weights, wanted, rtol=0, atol=TOLERANCE)
+        error = output_error(seen)
+        assert error is not None
+        assert error < TOLERANCE
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.eager_only])
+def test_where_only_eager_is_listed_transformers_refuses_the_other(name: str) -> None:
+    with pytest.raises(ValueError, match="does not support an attention implementation through"):
+        CASES[name].build("sdpa")
+
+
+@pytest.mark.parametrize(("name", "implementation"), EACH)
+def test_roles_and_the_batch_dimension(name: str, implementation: str) -> None:
+    case = CASES[name]
+    found = discover(case.build(implementation), case.inputs(), None, fail, sample=1)
+    assert (found.batch_dim, found.sample, found.batch, found.refusals) == (0, 1, 2, ())
+    roles = [position.role for position in assign_roles(found.sightings).values()]
+    assert {name: roles.count(ROLES[name]) for name in case.roles} == case.roles
+    assert sum(case.roles.values()) == len(roles)
+
+
+@pytest.mark.parametrize(("name", "implementation"), EACH)
+def test_training_is_bitwise_the_same_under_tap_and_probe(name: str, implementation: str) -> None:
+    """Two optimizer steps with the configuration's dropout; loss, parameters, random state."""
+    case = CASES[name]
+
+    def train(watched: bool) -> list[Tensor]:
+        model, inputs = case.build(implementation).train(), case.inputs()
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+        told: list[Observation] = []
+        for _ in range(2):
+            if watched:
+                with Tap(module_names(model), told.append, fail):
+                    output = model(**inputs)
+                probe(model, inputs, None, lambda seen: None, fail, batch_dim=0)
+            else:
+                output = model(**inputs)
+            loss = output[0].float().square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert len(told) == (2 * sum(case.roles.values()) if watched else 0)
+        return [loss, *model.parameters(), *model.buffers(), torch.get_rng_state()]
+
+    assert all(map(torch.equal, train(False), train(True)))
+
+
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable. is deprecated")
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_checkpointed_layers_are_told_once(use_reentrant: bool) -> None:
+    model = CASES["llama"].build("sdpa").train()
+    model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})  # type: ignore[operator]
+    inputs = text()
+    sightings: list[Sighting] = []
+    with Tap(module_names(model), lambda seen: sightings.append(Sighting.of(seen)), fail):
+        torch.autograd.backward(model(**inputs).logits.sum())
+    assert [(s.name, s.call) for s in sightings] == [
+        ("model.layers.0.self_attn", 0),
+        ("model.layers.1.self_attn", 0),
+    ]
+
+
+def test_bfloat16_is_told_more_exactly_than_eager_attention_has_it() -> None:
+    """The kernel keeps its logits in float32; eager attention rounds them, and so its weights.
+
+    Hence no tolerance against eager in bfloat16: the output that the kernel made is the oracle.
+    """
+    model = CASES["llama"].build("sdpa").to(torch.bfloat16).eval()
+    for seen in watch(model, text()):
+        error = output_error(seen)
+        assert error is not None
+        assert error < 2**-8  # a rounding of the output itself

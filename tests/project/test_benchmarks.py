@@ -1,0 +1,71 @@
+"""Each benchmark runs as it stands, in its smallest form, and writes what it promises."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.project import SCRIPTS
+
+
+def run(script: str, folder: Path, *arguments: str) -> Any:
+    """The JSON that the script wrote."""
+    written = folder / "figures.json"
+    command = [sys.executable, str(SCRIPTS / script), "--quick", "--json", str(written)]
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(written.read_text())
+
+
+def test_overhead(tmp_path: Path) -> None:
+    picture = tmp_path / "overhead.png"
+    only = ("--only", "heatmaps_every_100", "lightweight_every_1", "--workload", "tiny")
+    one = ("--regime", "spare_core", "--plot", str(picture))
+    found = run("bench_overhead.py", tmp_path, *only, *one)
+    assert found["machine"]
+    assert [row["configuration"] for row in found["rows"]] == list(only[1:3])
+    for row in found["rows"]:
+        assert (row["workload"], row["regime"]) == ("tiny", "spare_core")
+        assert row["ab_low"] <= row["ab"] <= row["ab_high"]
+        assert row["accounted"] > 1, "a capture took no time"
+        assert row["renderer_cpu_ms"] >= 0
+        assert row["worst_step_ms"].keys() == {"none", "attnmon", "thread_pool", "in_loop"}
+        assert {"thread_pool_ab", "in_loop_ab", "trainer_cpu"} <= row.keys()
+        assert row["captured"] > 0
+        assert row["rendered"] + row["dropped"] <= row["captured"]
+    with Image.open(picture) as image:
+        image.load()
+
+
+def test_overhead_of_an_earlier_run_is_drawn_again(tmp_path: Path) -> None:
+    row = {
+        "configuration": "lightweight_every_1", "workload": "small", "regime": "spare_core",
+        "accounted": 1.01, "ab": 0.99, "thread_pool_ab": 2.0, "in_loop_ab": 3.0, "step_ms": 25.0,
+    }  # fmt: skip
+    earlier, picture = tmp_path / "earlier.json", tmp_path / "overhead.png"
+    earlier.write_text(json.dumps({"machine": "this one", "rows": [row]}))
+    found = run("bench_overhead.py", tmp_path, "--from", str(earlier), "--plot", str(picture))
+    assert found["rows"] == [row]
+    with Image.open(picture) as image:
+        image.load()
+
+
+def test_transport(tmp_path: Path) -> None:
+    found = run("bench_transport.py", tmp_path)
+    assert [row["kib"] for row in found["copies"]] == [64, 1024, 4096]
+    assert all(row["ratio"] > 0 for row in found["copies"])
+    assert [row["layers"] for row in found["announcing"]] == [1, 12]
+    assert found["latency"]["median_us"] <= found["latency"]["p99_us"]
+    assert found["construction"]["median_ms"] > 0
+    assert found["idle_renderer"]["processes"] >= 3
+    assert found["memory"]["ring_mib"] == pytest.approx(64, abs=64)
+
+
+@pytest.mark.parametrize("script", ["bench_statistics.py", "bench_figures.py"])
+def test_statistics_and_figures(script: str, tmp_path: Path) -> None:
+    assert run(script, tmp_path)

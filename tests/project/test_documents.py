@@ -1,0 +1,92 @@
+"""What the documents say is so: their links lead somewhere, their settings and code are real."""
+
+import ast
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.models import VOCABULARY, Translator
+from support.project import PROJECT
+
+from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+from attnmon.options import Options
+
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs").glob("*.md")]
+
+
+def parameters(monitor: type[Any]) -> dict[str, Any]:
+    """Names and defaults of the settings that a monitor takes by position."""
+    signature = inspect.signature(monitor)
+    return {
+        name: parameter.default
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }
+
+
+def documented() -> dict[str, str]:
+    """Of each setting in the guide's tables, what they say of its default."""
+    guide = (PROJECT / "docs" / "guide.md").read_text()
+    section = guide.partition("## Settings")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section, re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", document.read_text())
+    missing = [
+        target
+        for target in targets
+        if not target.startswith("http") and not (document.parent / target).exists()
+    ]
+    assert missing == []
+
+
+def test_every_test_that_the_page_on_reliability_names_is_there() -> None:
+    text = (PROJECT / "docs" / "reliability.md").read_text()
+    named = re.findall(r"`(\w[\w/]*/test_\w+\.py)::(\w+)`", text)
+    assert len(named) > 60
+    for file, name in named:
+        source = (PROJECT / "tests" / file).read_text()
+        assert re.search(rf"^(def {name}\(|{name} = )", source, re.MULTILINE), f"{file}::{name}"
+
+
+def test_the_guide_lists_every_setting() -> None:
+    expected = {*parameters(TrainingAttentionMonitor), *Options.__annotations__}
+    assert set(documented()) == expected
+    assert set(parameters(LightweightAttentionMonitor)) < expected
+
+
+@pytest.mark.parametrize("name", sorted(parameters(TrainingAttentionMonitor)))
+def test_the_guide_gives_the_true_default(name: str) -> None:
+    stated = re.match(r"`([^`]+)`|(\d+)", documented()[name])
+    assert stated is not None
+    literal = ast.literal_eval(stated[1] or stated[2])
+    default = parameters(TrainingAttentionMonitor)[name]
+    assert literal == (list(default) if isinstance(default, tuple) else default)
+
+
+def test_the_readme_s_integration_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [code] = re.findall(r"^```python\n(.*?)^```", (PROJECT / "README.md").read_text(), re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    model = Translator()
+    enc, dec, target = (torch.randint(VOCABULARY, (3, 6)) for _ in range(3))
+    given = {
+        "model": model,
+        "batches": 3 * [(enc, dec, target)],
+        "criterion": lambda logits, wanted: torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), wanted.flatten()
+        ),
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+    }
+    exec(code, given)
+    accounts = json.loads((tmp_path / "attention_logs" / "summary.json").read_text())
+    assert accounts["steps"] == 3
+    assert accounts["rendered"] == 1
+    assert (tmp_path / "attention_logs" / "step_0" / "decoder_layer0_cross_attn.png").is_file()

@@ -1,0 +1,140 @@
+"""The look at the machine after each test sees every kind of thing that a test can leave."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from support.project import TESTS
+
+IMPORTS = """
+import mmap, os, socket, subprocess, sys, tempfile, threading
+from multiprocessing.resource_tracker import unregister
+from multiprocessing.shared_memory import SharedMemory
+"""
+TIDY = """
+def test_tidy(tmp_path):
+    import torch
+    torch.ones(300, 300) @ torch.ones(300, 300)  # its threads stay, and are nobody's leftover
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    with tempfile.NamedTemporaryFile(), socket.socket():
+        (tmp_path / "kept").touch()
+    segment = SharedMemory(create=True, size=4096)
+    segment.unlink()
+    segment.close()
+
+
+def test_tidy_in_the_end():
+    late = subprocess.Popen(["sleep", "0.2"])
+    threading.Thread(target=late.wait).start()
+
+
+def test_cycle():
+    cycle = [socket.socket()]
+    cycle.append(cycle)
+"""
+
+UNTIDY = """
+kept = []
+
+def test_process():
+    kept.append(subprocess.Popen(["sleep", "60.25"]))
+
+def test_orphan():
+    subprocess.run(["sh", "-c", "sleep 61.25 & exit"], start_new_session=True, check=True)
+
+def test_zombie():
+    kept.append(os.posix_spawn("/bin/true", ["true"], {}))
+
+def test_segment():
+    segment = SharedMemory(create=True, size=4096)
+    unregister(segment._name, "shared_memory")
+    segment.close()
+    kept.append(segment.name)
+
+def test_nameless():
+    descriptor = os.memfd_create("nameless")
+    os.truncate(descriptor, 4096)
+    kept.append(mmap.mmap(descriptor, 4096))
+    os.close(descriptor)
+
+def test_socket():
+    kept.append(socket.socketpair())
+
+def test_descriptor():
+    kept.append(os.open("/dev/zero", os.O_RDONLY))
+
+def test_failing():
+    kept.append(subprocess.Popen(["sleep", "62.25"]))
+    kept.append(socket.socket())
+    assert not kept
+
+def test_file():
+    tempfile.mkstemp()
+
+def test_directory():
+    tempfile.mkdtemp()
+
+def teardown_module():
+    for made in kept:
+        if isinstance(made, str):
+            os.unlink(f"/dev/shm/{made}")
+"""
+
+
+def errors(directory: Path, tests: str) -> dict[str, str]:
+    """Run the tests in a pytest of their own, under our conftest; what it says of each."""
+    conftest = (TESTS / "conftest.py").read_text()
+    (directory / "conftest.py").write_text(conftest + "\nGRACE_SECONDS = 0.4\n")
+    (directory / "test_it.py").write_text(IMPORTS + tests)
+    command = [sys.executable, "-m", "pytest", "--basetemp=temporary", "--junit-xml=report.xml"]
+    subprocess.run(command, cwd=directory, capture_output=True, timeout=60)
+    cases = ElementTree.parse(directory / "report.xml").iter("testcase")
+    return {
+        str(case.get("name")): "".join(part.get("message") or "" for part in case) for case in cases
+    }
+
+
+@pytest.fixture(scope="module")
+def untidy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return errors(tmp_path_factory.mktemp("untidy"), UNTIDY)
+
+
+def test_a_test_that_cleans_up_passes(tmp_path: Path) -> None:
+    assert errors(tmp_path, TIDY) == {
+        "test_tidy": "", "test_tidy_in_the_end": "", "test_cycle": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("test", "left"),
+    [
+        ("test_process", "process"),
+        ("test_orphan", "process"),
+        ("test_zombie", "process"),
+        ("test_segment", "shared memory /dev/shm/psm_"),
+        ("test_nameless", "mapping of /memfd:nameless (deleted)"),
+        ("test_socket", "socket:["),
+        ("test_descriptor", "/dev/zero"),
+        ("test_file", "temporary file tmp"),
+        ("test_directory", "temporary file tmp"),
+    ],
+)
+def test_what_is_left_fails_the_test(untidy: dict[str, str], test: str, left: str) -> None:
+    message = untidy[test]
+    assert "the test left behind:" in message
+    assert left in message
+
+
+def test_a_test_that_fails_is_not_blamed_twice(untidy: dict[str, str]) -> None:
+    assert "assert not" in untidy["test_failing"]
+    assert "left behind" not in untidy["test_failing"]
+
+
+def test_processes_left_behind_are_named_and_ended(untidy: dict[str, str]) -> None:
+    assert "sleep 60.25" in untidy["test_process"]
+    assert "sleep 61.25" in untidy["test_orphan"]
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not [command for command in running if re.match(rb"sleep\x006[012]\.25", command)]

@@ -1,0 +1,66 @@
+"""What an installation holds, and that these tests run against the one they are said to."""
+
+import os
+import re
+from importlib import import_module, metadata, resources
+from pathlib import Path
+
+import pytest
+from support.project import PROJECT
+
+import attnmon
+
+INSTALLED_BELOW = Path(os.environ.get("ATTNMON_INSTALLED_BELOW", PROJECT))
+"""Where the packages under test are: the source or, as `make test-wheel` has it, a built wheel."""
+PACKAGES = ("attnmon", "attnmon_renderer")
+
+wheel_only = pytest.mark.skipif(INSTALLED_BELOW == PROJECT, reason="about the files of a wheel")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_packages_under_test_are_those_meant(package: str) -> None:
+    found = import_module(package).__file__
+    assert found is not None
+    assert Path(found).is_relative_to(INSTALLED_BELOW)
+
+
+def test_what_attnmon_offers() -> None:
+    offered = {"LightweightAttentionMonitor", "TrainingAttentionMonitor", "__version__"}
+    assert set(attnmon.__all__) == offered
+    assert all(hasattr(attnmon, name) for name in offered)
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_those_there_are() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'Monitor'.*TrainingAttentionMonitor"):
+        attnmon.Monitor  # noqa: B018
+
+
+def test_one_version_everywhere() -> None:
+    assert metadata.version("attnmon") == attnmon.__version__
+    changelog = (PROJECT / "CHANGELOG.md").read_text()
+    releases = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)
+    assert releases[0] == attnmon.__version__
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_packages_are_typed(package: str) -> None:
+    assert resources.files(package).joinpath("py.typed").is_file()
+
+
+@pytest.mark.parametrize("command", ["attnmon", "attnmon-renderer"])
+def test_the_commands_lead_somewhere(command: str) -> None:
+    [entry] = metadata.entry_points(group="console_scripts", name=command)
+    assert callable(entry.load())
+
+
+@wheel_only
+def test_the_wheel_holds_the_two_packages_and_nothing_else() -> None:
+    files = metadata.files("attnmon") or []
+    tops = {file.parts[0] for file in files if ".." not in file.parts}
+    assert tops == {*PACKAGES, f"attnmon-{attnmon.__version__}.dist-info"}
+
+
+@wheel_only
+def test_the_wheel_brings_its_licence() -> None:
+    names = {file.name for file in metadata.files("attnmon") or []}
+    assert "LICENSE" in names

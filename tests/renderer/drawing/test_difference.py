@@ -1,0 +1,65 @@
+"""How a map changed: against matplotlib, and what its colours mean."""
+
+import numpy as np
+import pytest
+from support.pictures import (
+    CAPTION,
+    assert_matplotlib_draws_the_same,
+    assert_texts_stand_apart,
+    attention,
+    columns_of,
+    decoded,
+    nothing_masked,
+    rows_of,
+)
+
+from attnmon_renderer.drawing import Axis
+from attnmon_renderer.drawing.charts.difference import (
+    DifferencePicture,
+    difference,
+    difference_page,
+)
+
+
+def picture(before: np.ndarray, after: np.ndarray) -> DifferencePicture:
+    queries, keys = before.shape
+    masked = nothing_masked(queries, keys)
+    before, after = before.astype(np.float32), after.astype(np.float32)
+    return DifferencePicture(CAPTION, before, after, masked, Axis(queries), Axis(keys))
+
+
+def test_difference_is_matplotlibs_own() -> None:
+    drawn = picture(attention(2, 50, 40)[0], attention(2, 50, 40)[1])
+    page = difference_page(drawn)
+    assert_matplotlib_draws_the_same(decoded(difference(drawn)), page)
+    assert_texts_stand_apart(page)
+
+
+def test_more_is_red_less_is_blue_and_no_change_nearly_white() -> None:
+    drawn = picture(np.array([[0.1, 0.5, 0.4]]), np.array([[0.5, 0.1, 0.4]]))
+    (area,) = difference_page(drawn).maps
+    cells = decoded(difference(drawn))[rows_of(area), columns_of(area)][0, :: area.cell_width]
+    more, less, same = cells.astype(int)
+    assert more[0] > more[2] + 50
+    assert less[2] > less[0] + 50
+    assert same.min() > 230
+
+
+def test_large_maps_keep_the_change_that_is_farthest_from_zero() -> None:
+    """One cell that loses, among thousands that gain a little, is not lost in reducing them."""
+    before, after = np.zeros((2048, 2048)), np.full((2048, 2048), 0.01)
+    after[1000, 1000] = -0.5
+    (area,) = difference_page(picture(before, after)).maps
+    assert area.values.shape == (1024, 1024)
+    assert area.values.min() == -0.5
+
+
+def test_infinite_weights_do_not_warn() -> None:
+    infinite = np.full((3, 3), np.inf)
+    texts = difference_page(picture(infinite, infinite)).texts
+    assert any("9 cells are not finite" in text.string for text in texts)
+
+
+def test_maps_of_two_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="two of the same shape"):
+        picture(np.zeros((2, 2)), np.zeros((3, 2)))

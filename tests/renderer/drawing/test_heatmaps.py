@@ -1,0 +1,261 @@
+"""The three kinds of map pictures, held against matplotlib's own drawing of the same page."""
+
+import tracemalloc
+from dataclasses import replace
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from support.pictures import (
+    CAPTION,
+    assert_matplotlib_draws_the_same,
+    assert_texts_stand_apart,
+    attention,
+    columns_of,
+    decoded,
+    grid_picture,
+    map_picture,
+    nothing_masked,
+    panel,
+    rows_of,
+)
+
+from attnmon_renderer.drawing import (
+    Axis,
+    Caption,
+    ComparisonPicture,
+    GridPicture,
+    MapPicture,
+    head_grid,
+    heat_map,
+    layer_comparison,
+)
+from attnmon_renderer.drawing.charts import heatmaps
+from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.spec.palettes import LEVELS, NOT_FINITE, WEIGHTS
+
+Array = np.ndarray[Any, Any]
+PALETTE = WEIGHTS.colours
+
+TOKENS = (
+    *("x", "Pdb", "the", "is", "Ġthe", "▁word", "<pad>"),
+    *("</s>", ",", "naïve", "$x$", "AV", "", "42"),
+)
+SHAPES = ((40, 40), (24, 60), (33, 33), (10, 100), (90, 9))
+CAUSAL = np.triu(np.ones((70, 70), np.bool_), 1)
+
+PICTURES = {
+    "one map": map_picture(attention(2, 128, 128)[1]),
+    "cells of an even width": map_picture(attention(2, 160, 160)[1]),
+    "causal": map_picture(attention(2, 70, 70, causal=True)[1], CAUSAL),
+    "tokens": map_picture(attention(2, 14, 12)[1], query_tokens=TOKENS, key_tokens=TOKENS[:12]),
+    "reduced": map_picture(attention(2, 1500, 1100)[1]),
+    "flat": map_picture(attention(2, 3, 500)[1]),
+    "one cell": map_picture(np.ones((1, 1))),
+    "not finite": map_picture(np.where(CAUSAL, np.nan, 1 / 70)),
+    "12 heads": grid_picture(12, 128, 128),
+    "7 heads": grid_picture(7, 29, 23),
+    "comparison": ComparisonPicture(
+        CAPTION, tuple(panel(f"layer {n}", *shape) for n, shape in enumerate(SHAPES))
+    ),
+}
+
+
+def page_of(picture: MapPicture | GridPicture | ComparisonPicture) -> Page:
+    if isinstance(picture, MapPicture):
+        return heatmaps.heat_map_page(picture)
+    if isinstance(picture, GridPicture):
+        return heatmaps.head_grid_page(picture)
+    return heatmaps.layer_comparison_page(picture)
+
+
+def drawn(picture: MapPicture | GridPicture | ComparisonPicture) -> Array:
+    if isinstance(picture, MapPicture):
+        return decoded(heat_map(picture))
+    if isinstance(picture, GridPicture):
+        return decoded(head_grid(picture))
+    return decoded(layer_comparison(picture))
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_is_matplotlibs_own(name: str) -> None:
+    """No pixel inside a map differs from matplotlib's drawing, and at most 0.1 % of the others."""
+    assert_matplotlib_draws_the_same(drawn(PICTURES[name]), page_of(PICTURES[name]))
+
+
+def test_cells_have_the_colours_of_viridis() -> None:
+    """Each cell's middle has, to a level of 80, matplotlib's viridis at the root of its weight."""
+    values = attention(2, 50, 40)[1]
+    picture = map_picture(values)
+    (area,) = heatmaps.heat_map_page(picture).maps
+    top = heatmaps.heat_map_page(picture).maps[0].scale.high
+    pixels = heat_map_pixels(picture)[area.cell_height // 2 :: area.cell_height]
+    cells = pixels[:, area.cell_width // 2 :: area.cell_width]
+    expected = matplotlib.colormaps["viridis"](np.sqrt(values / top), bytes=True)[..., :3]
+    assert np.abs(cells.astype(int) - expected).max() <= 7
+
+
+def heat_map_pixels(picture: MapPicture) -> Array:
+    """What the map itself takes of its picture."""
+    (area,) = heatmaps.heat_map_page(picture).maps
+    return drawn(picture)[rows_of(area), columns_of(area)]
+
+
+def test_a_sink_does_not_flatten_the_scale() -> None:
+    """With 0.9 on the first token, the remaining tenth still spreads over a quarter of the scale.
+
+    On a linear scale the same weights would lie within the lowest 1 % of it.
+    """
+    values = np.zeros((32, 32))
+    values[:, 0], values[:, 1:] = 0.9, 0.1 * np.linspace(0, 2, 31) / 31
+    colours = {tuple(colour) for colour in heat_map_pixels(map_picture(values)).reshape(-1, 3)}
+    assert len(colours - {tuple(PALETTE[0])}) > 0.05 * LEVELS
+
+
+def test_masked_zero_and_not_finite_are_three_colours() -> None:
+    values = np.array([[0.0, 0.0], [np.nan, np.inf]])
+    picture = map_picture(values, np.array([[False, True], [False, False]]))
+    pixels = heat_map_pixels(picture)
+    height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+    assert (pixels[:height, :width] == PALETTE[0]).all()
+    assert (pixels[:height, width:] == WEIGHTS.masked).all()
+    assert (pixels[height:] == PALETTE[NOT_FINITE]).all()
+
+
+def test_what_is_masked_or_not_finite_is_said() -> None:
+    plain_page = heatmaps.heat_map_page(map_picture(np.ones((2, 2))))
+    values = np.array([[0.5, np.inf], [np.nan, 0.5]])
+    page = heatmaps.heat_map_page(map_picture(values, np.eye(2, dtype=np.bool_)[::-1] & False))
+    said = {text.string for text in page.texts}
+    assert any("2 cells are not finite" in string for string in said)
+    assert "not finite" in said
+    assert "masked" not in said
+    assert not {"masked", "not finite"} & {text.string for text in plain_page.texts}
+
+
+def test_reduced_maps_keep_thin_lines_and_say_so() -> None:
+    """A sink one cell wide keeps its colour when 2,048 cells share fewer pixels."""
+    values = np.full((2048, 2048), 1e-4)
+    values[:, 1000] = 0.8
+    picture = map_picture(values)
+    assert (heat_map_pixels(picture) == PALETTE[LEVELS - 1]).all(axis=2).any(axis=1).all()
+    assert any("largest of 2×2" in text.string for text in heatmaps.heat_map_page(picture).texts)
+
+
+def test_one_scale_for_all_panels() -> None:
+    """A weight has the same colour in a head that has larger ones and in one that has not."""
+    values = np.full((2, 4, 4), 0.25)
+    values[0, 0] = (1, 0, 0, 0)
+    picture = GridPicture(
+        CAPTION, values.astype(np.float32), nothing_masked(4, 4), ("a", "b"), Axis(4), Axis(4)
+    )
+    first, second = heatmaps.head_grid_page(picture).maps
+    pixels = drawn(picture)
+    assert (pixels[first.y + first.height - 1, first.x] == pixels[second.y, second.x]).all()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_is_cut_off_and_nothing_overlaps(name: str) -> None:
+    assert_texts_stand_apart(page_of(PICTURES[name]))
+
+
+def test_long_names_and_markup_are_drawn_literally() -> None:
+    """Two hundred characters, markup, line breaks and lone surrogates neither fail nor warn."""
+    caption = Caption("$\\bad$ <b>" + "name_" * 40, "loss \ud800 \n 0.1", "approximate: " * 30)
+    tokens = (
+        "$\\frac",
+        "<b>",
+        "\n",
+        "\ud83d",
+        "",
+        " ",
+        "注意",
+        "مرحبا",
+        "😀",
+        "👍🏽",
+        "\x00",
+        "q" * 200,
+    )
+    picture = map_picture(attention(2, 12, 12)[1], None, caption, tokens, tokens)
+    page = heatmaps.heat_map_page(picture)
+    assert page.width < 1600
+    assert page.height < 1600
+    assert decoded(heat_map(picture)).shape == (page.height, page.width, 3)
+    assert next(text.string for text in page.texts).startswith("$\\bad$ <b>name_")
+
+
+def test_users_matplotlib_settings_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = map_picture(attention(2, 20, 20)[1], caption=Caption("settings of the user 1"))
+    expected = heat_map(picture)
+    other = replace(picture, caption=Caption("settings of the user 2"))
+    with matplotlib.rc_context({"text.hinting": "none", "text.usetex": True, "font.size": 30}):
+        matplotlib.rcParams["figure.facecolor"] = "red"
+        from_cache, drawn_anew = heat_map(picture), heat_map(other)
+        assert matplotlib.rcParams["text.hinting"] == "none"
+    assert from_cache == expected
+    assert drawn_anew == heat_map(other)
+
+
+def test_pages_are_of_the_size_designed() -> None:
+    one = page_of(PICTURES["one map"])
+    heads = page_of(grid_picture(12, 128, 128, replace(CAPTION, note="")))
+    assert (one.width, one.height) == pytest.approx((950, 890), abs=20)
+    assert (heads.width, heads.height) == pytest.approx((1600, 1200), abs=8)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Axis(0), "at least 1"),
+        (lambda: replace(panel("", 4, 4), keys=Axis(5)), r"must both be \(4, 5\)"),
+        (lambda: ComparisonPicture(CAPTION, ()), "at least one"),
+        (lambda: replace(grid_picture(2, 4, 4), labels=("one",)), "2 maps and 1 labels"),
+    ],
+)
+def test_misuse_is_told_at_construction(make: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_queries_that_see_few_keys_do_not_set_the_scale() -> None:
+    """A causal map of a model that has learnt nothing: all weights alike, the first of them 1."""
+    side = 64
+    masked = np.triu(np.ones((side, side), np.bool_), 1)
+    weights = (~masked / (~masked).sum(axis=1, keepdims=True)).astype(np.float32)
+    axis = Axis(side)
+    page = page_of(MapPicture(CAPTION, weights, masked, axis, axis))
+    assert page.bars[0].scale.high == 0.3  # a round number above the 1/4 of the fourth query
+    assert "6 cells are beyond the colour scale" in " ".join(text.string for text in page.texts)
+    turned_about = MapPicture(CAPTION, np.full_like(weights, 0.9), masked, axis, axis)
+    assert page_of(turned_about).bars[0].scale.high == 1.0
+
+
+def test_memory_stays_flat_over_many_pictures() -> None:
+    """Other numbers, steps and lengths in each: after the first ones, nothing is kept."""
+
+    def draw(numbers: range) -> None:
+        for number in numbers:
+            caption = Caption("encoder layer 0", f"step {number:,} · loss {1 / (number + 1):.5f}")
+            heat_map(map_picture(attention(2, 20 + number % 9, 20)[1], caption=caption))
+
+    draw(range(60))
+    tracemalloc.start()
+    draw(range(60, 80))
+    before, _ = tracemalloc.get_traced_memory()
+    draw(range(80, 180))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 100_000
+
+
+def test_the_colour_bar_says_how_many_keys_a_cell_adds_up() -> None:
+    """Else a cell of four keys would look four times as strong as any weight there is."""
+    plain, four, eight = Axis(8), Axis(8, 4, summed=True), Axis(8, 8, summed=True)
+    assert heatmaps.weight_of({plain}) == heatmaps.weight_of({Axis(8, 4)}) == "attention weight"
+    assert heatmaps.weight_of({four}) == "weight of 4 keys"
+    assert heatmaps.weight_of({four, eight}) == "weight of each cell's keys"
+    values = np.full((2, 2), 0.5, np.float32)
+    axis = Axis(8, 4, summed=True)
+    page = heatmaps.heat_map_page(MapPicture(CAPTION, values, nothing_masked(2, 2), axis, axis))
+    assert any("weight of 4 keys" in text.string for text in page.texts)

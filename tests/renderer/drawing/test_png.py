@@ -1,0 +1,44 @@
+"""The PNG writer against Pillow's reader and the format's own checksums."""
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from attnmon_renderer.drawing.backends import png
+from attnmon_renderer.drawing.backends.png import encode
+
+PALETTE = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
+
+canvases = arrays.arrays(
+    np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255)
+)
+
+
+@given(canvases, st.integers(1, 9))
+def test_what_is_written_is_what_is_read(canvas: np.ndarray, repeated: int) -> None:
+    """Any pixels, in large and small cells."""
+    canvas = canvas.repeat(repeated, axis=0).repeat(repeated, axis=1)
+    png = encode(canvas, PALETTE)
+    with Image.open(io.BytesIO(png.data)) as image:
+        image.verify()  # the checksums
+    with Image.open(io.BytesIO(png.data)) as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")), PALETTE[canvas])
+    assert (png.width, png.height) == canvas.shape[::-1]
+
+
+def test_where_there_is_no_isal_zlib_writes_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    canvas = np.random.default_rng(1).integers(0, 256, (30, 40), dtype=np.uint8)
+    fast = encode(canvas, PALETTE)
+    monkeypatch.setattr(png, "zlib", zlib)
+    plain = encode(canvas, PALETTE)
+    for written in (fast, plain):
+        with Image.open(io.BytesIO(written.data)) as image:
+            assert np.array_equal(np.asarray(image.convert("RGB")), PALETTE[canvas])

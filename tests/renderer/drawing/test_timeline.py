@@ -1,0 +1,88 @@
+"""Statistics over the steps of a run: against matplotlib, and what the rows say."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.pictures import (
+    CAPTION,
+    assert_matplotlib_draws_the_same,
+    assert_texts_stand_apart,
+    decoded,
+)
+
+from attnmon_renderer.drawing.charts.curves import BACKGROUND, BAND
+from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline, timeline_page
+from attnmon_renderer.drawing.spec.page import Shape
+
+
+def picture(layers: int, captures: int, heads: int = 4) -> TimelinePicture:
+    random = np.random.default_rng(layers)
+    steps = np.arange(captures) * 50
+    numbers = [
+        (f"decoder {layer} cross", random.random((captures, heads))) for layer in range(layers)
+    ]
+    return TimelinePicture(
+        CAPTION, "entropy", steps.tolist(), tuple(numbers), random.random(captures).tolist(), 0, 1
+    )
+
+
+def bands(drawn: TimelinePicture) -> list[Shape]:
+    return [shape for shape in timeline_page(drawn).shapes if shape.grey == BAND]
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (1, 1), (2, 3000), (30, 20), (1, 2)])
+def test_timeline_is_matplotlibs_own(shape: tuple[int, int]) -> None:
+    drawn = picture(*shape)
+    page = timeline_page(drawn)
+    assert_matplotlib_draws_the_same(decoded(timeline(drawn)), page)
+    assert_texts_stand_apart(page)
+
+
+def test_a_band_reaches_from_the_lowest_head_to_the_highest() -> None:
+    numbers = np.array([[0.0, 0.5], [0.25, 1.0]])
+    drawn = replace(picture(1, 2), layers=(("0", numbers),))
+    background, band = timeline_page(drawn).shapes[:2]
+    assert (background.grey, band.grey) == (BACKGROUND, BAND)
+    lower, upper = background.points[:, 1].max(), background.points[:, 1].min()
+    share = (lower - band.points[:, 1]) / (lower - upper)
+    assert share == pytest.approx([0.5, 1.0, 0.25, 0.0])
+
+
+def test_missing_numbers_leave_a_gap() -> None:
+    numbers = np.linspace(0, 1, 20).reshape(10, 2)
+    numbers[4:6] = np.nan
+    whole = replace(picture(1, 10), layers=(("0", numbers[:4].repeat(3, axis=0)[:10]),))
+    assert len(bands(whole)) == 1
+    assert len(bands(replace(whole, layers=(("0", numbers),)))) == 2
+
+
+def test_a_spike_is_not_lost_among_thousands_of_captures() -> None:
+    numbers = np.full((20_000, 2), 0.5)
+    numbers[7777, 1] = 1.0
+    drawn = replace(picture(1, 20_000), layers=(("0", numbers),))
+    (band,) = bands(drawn)
+    assert len(band.points) < 2000
+    background = timeline_page(drawn).shapes[0].points[:, 1]
+    assert band.points[:, 1].min() == background.min()
+
+
+def test_rows_end_with_where_the_run_stands() -> None:
+    numbers = np.array([[0.1, 0.3], [0.5, 0.7]])
+    drawn = replace(picture(1, 2), layers=(("encoder 0", numbers),), losses=[2.0, 0.125])
+    texts = [text.string for text in timeline_page(drawn).texts]
+    assert {"encoder 0", "0.6", "loss", "0.125", "2"} <= set(texts)
+
+
+def test_without_losses_there_is_no_row_for_them() -> None:
+    for losses in ([], [None, float("nan")]):
+        drawn = replace(picture(2, 2), losses=losses)
+        assert "loss" not in [text.string for text in timeline_page(drawn).texts]
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": []}, {"steps": [1]}, {"losses": [1.0]}, {"layers": ()}], ids=str
+)
+def test_numbers_that_do_not_fit_the_steps_are_refused(change: dict[str, list[int]]) -> None:
+    with pytest.raises(ValueError, match="one number a step"):
+        replace(picture(2, 3), **change)

@@ -1,0 +1,182 @@
+"""Copies from a device: announced only when they have landed, with the device's part replaced.
+
+What needs the real thing, `scripts/check_cuda.py` shows on a machine that has one.
+"""
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.models import LanguageModel, batch
+from support.outputs import check_outputs, history, summary
+from torch import Tensor
+
+from attnmon import TrainingAttentionMonitor
+from attnmon.serialize import ring_writer
+from attnmon.serialize.device_copy import DeviceCopies
+
+
+class SlowDevice:
+    """Stands in for `torch.cuda`: its events fire when told to, or after so many questions."""
+
+    def __init__(self, *, pins: bool = True, questions: int | None = None) -> None:
+        self.pins = pins
+        self.questions = questions
+        self.fired = False
+        self.log: list[str] = []
+
+    def cudart(self) -> Any:
+        def register(pointer: int, nbytes: int, flags: int) -> int:
+            self.log.append("register")
+            return 0 if self.pins else 1
+
+        return SimpleNamespace(
+            cudaHostRegister=register,
+            cudaHostUnregister=lambda pointer: self.log.append("unregister"),
+        )
+
+    def Stream(self, device: torch.device) -> Any:  # noqa: N802 - as torch.cuda has it
+        return SimpleNamespace(wait_stream=lambda other: self.log.append(f"wait for {other}"))
+
+    def Event(self) -> Any:  # noqa: N802
+        left = self.questions
+
+        def query() -> bool:
+            nonlocal left
+            if left is not None:
+                left -= 1
+            return self.fired or (left is not None and left < 0)
+
+        return SimpleNamespace(
+            record=lambda stream: self.log.append("record"),
+            query=query,
+            synchronize=self.fire,
+        )
+
+    def fire(self) -> None:
+        self.fired = True
+
+    def current_stream(self, device: torch.device) -> str:
+        return "training"
+
+    @contextmanager
+    def stream(self, stream: Any) -> Iterator[None]:
+        self.log.append("on the side stream")
+        yield
+
+
+def test_copies_run_on_a_side_stream_that_waits_for_training_and_never_the_other_way() -> None:
+    device = SlowDevice()
+    copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), device)
+    target, source = torch.zeros(4), torch.arange(4.0)
+    copies.copy(target, source)
+    flight = copies.depart()
+    assert device.log == ["register", "wait for training", "on the side stream", "record"]
+    assert not flight.landed()
+    alive = weakref.ref(source)
+    del source
+    assert alive() is None, "its batch would be kept from training until the next step"
+    device.fire()
+    assert flight.landed()
+    flight.finish()
+    assert torch.equal(target, torch.arange(4.0))
+    copies.release()
+    assert device.log[-1] == "unregister"
+
+
+def test_where_pinning_is_refused_the_ring_is_written_when_the_copy_has_landed() -> None:
+    device = SlowDevice(pins=False)
+    copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), device)
+    target = torch.zeros(4)
+    copies.copy(target, torch.arange(4.0))
+    flight = copies.depart()
+    assert torch.equal(target, torch.zeros(4))
+    flight.wait()
+    flight.finish()
+    assert torch.equal(target, torch.arange(4.0))
+    copies.release()
+    assert "unregister" not in device.log
+
+
+def test_each_departure_has_its_own_copies() -> None:
+    copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), SlowDevice())
+    copies.copy(torch.zeros(1), torch.ones(1))
+    assert copies.busy
+    copies.depart()
+    assert not copies.busy
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> SlowDevice:
+    """Every copy into the ring goes by way of a slow device."""
+    device = SlowDevice(**request.param)
+
+    def copy(self: ring_writer.RingWriter, room: Tensor, tensor: Tensor) -> None:
+        self.device_copies.copy(room, tensor.clone())
+
+    monkeypatch.setattr(ring_writer, "DeviceCopies", partial(DeviceCopies, cuda=device))
+    monkeypatch.setattr(ring_writer.RingWriter, "copy", copy)
+    return device
+
+
+@pytest.mark.parametrize("device", [{"pins": True}, {"pins": False}], indirect=True)
+def test_a_capture_is_announced_at_a_later_step_when_it_has_landed(
+    device: SlowDevice, tmp_path: Path
+) -> None:
+    model = LanguageModel()
+    monitor = TrainingAttentionMonitor(tmp_path / "slow", 2, save_raw_weights=True)
+    for step in range(4):
+        monitor.log_attention(model, batch(seed=step), step=step, loss=float(step))
+    outbox = monitor._handover._outbox
+    assert outbox is not None
+    assert outbox.pending == 0, "nothing has landed"
+    assert monitor.close()["rendered"] == 2, "the end of training may wait"
+    assert [line["metadata"]["loss"] for line in history(tmp_path / "slow")] == [0.0, 2.0]
+    check_outputs(tmp_path / "slow")
+
+
+@pytest.mark.parametrize("device", [{"pins": False, "questions": 2}], indirect=True)
+def test_what_lands_late_is_what_was_seen(
+    device: SlowDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = LanguageModel()
+    with TrainingAttentionMonitor(tmp_path / "slow", 1, save_raw_weights=True) as monitor:
+        for step in range(5):
+            monitor.log_attention(model, batch(seed=step), step=step)
+        assert monitor._handover._outbox is not None
+        announced = monitor._handover._outbox.pending + monitor._tally.rendered
+        assert 1 <= announced < 5
+    assert summary(tmp_path / "slow")["rendered"] == 5
+    monkeypatch.undo()
+    with TrainingAttentionMonitor(tmp_path / "at_once", 1, save_raw_weights=True) as monitor:
+        for step in range(5):
+            monitor.log_attention(model, batch(seed=step), step=step)
+    for step in range(5):
+        name = f"step_{step}/attention_weights.safetensors"
+        late, at_once = load_file(tmp_path / "slow" / name), load_file(tmp_path / "at_once" / name)
+        assert late.keys() == at_once.keys()
+        assert all(torch.equal(late[key], at_once[key]) for key in late)
+
+
+def test_what_the_ring_has_grown_by_goes_by_a_buffer() -> None:
+    """Only the part that was there when it was pinned is known to the device."""
+    device = SlowDevice()
+    memory = torch.zeros(64, dtype=torch.uint8)
+    copies = DeviceCopies(memory[:32], device)
+    within, beyond = memory[16:32].view(torch.float32), memory[32:48].view(torch.float32)
+    copies.copy(within, torch.arange(4.0))
+    copies.copy(beyond, torch.arange(4.0))
+    assert torch.equal(within, torch.arange(4.0))
+    assert torch.equal(beyond, torch.zeros(4)), "it is still in the buffer"
+    flight = copies.depart()
+    flight.wait()
+    flight.finish()
+    assert torch.equal(beyond, torch.arange(4.0))

@@ -1,0 +1,121 @@
+"""Attention to draw in tests: made up, but with the features of the real thing."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from attnmon_renderer.drawing import Axis, Caption, GridPicture, MapPicture, Panel, Png
+from attnmon_renderer.drawing.backends import matplotlib_reference
+from attnmon_renderer.drawing.backends.raster import paint
+from attnmon_renderer.drawing.spec.page import Font, Map, Page
+from attnmon_renderer.drawing.spec.palettes import WHITE
+from attnmon_renderer.drawing.text.glyphs import width
+from attnmon_renderer.drawing.text.rc_defaults import default_settings
+
+for bold in (False, True):
+    width("0", Font(9, bold))  # matplotlib keeps font files open: before any test looks for them
+
+CAPTION = Caption(
+    "decoder layer 0 · cross-attention",
+    "step 1,200 · epoch 3 · loss 0.123",
+    "averaged over 8 heads",
+)
+
+
+def attention(heads: int, queries: int, keys: int, causal: bool = False) -> np.ndarray:
+    """Softmax of noise, a diagonal of another width in each head, and a first-token sink."""
+    random = np.random.default_rng(queries * keys + heads)
+    logits = random.normal(size=(heads, queries, keys))
+    row, column = np.arange(queries)[:, None] * keys / queries, np.arange(keys)
+    logits -= np.abs(row - column) * np.linspace(0, 1, heads)[:, None, None]
+    logits[..., 0] += 2
+    if causal:
+        logits[:, column > np.arange(queries)[:, None]] = -np.inf
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def nothing_masked(queries: int, keys: int) -> np.ndarray:
+    return np.zeros((queries, keys), np.bool_)
+
+
+def map_picture(
+    values: np.ndarray,
+    masked: np.ndarray | None = None,
+    caption: Caption = CAPTION,
+    query_tokens: tuple[str, ...] = (),
+    key_tokens: tuple[str, ...] = (),
+) -> MapPicture:
+    queries, keys = values.shape
+    return MapPicture(
+        caption,
+        values.astype(np.float32),
+        nothing_masked(queries, keys) if masked is None else masked,
+        Axis(queries, tokens=query_tokens),
+        Axis(keys, tokens=key_tokens),
+    )
+
+
+def grid_picture(heads: int, queries: int, keys: int, caption: Caption = CAPTION) -> GridPicture:
+    return GridPicture(
+        caption,
+        attention(heads, queries, keys),
+        nothing_masked(queries, keys),
+        tuple(f"head {head} · H {head / heads:.2f}" for head in range(heads)),
+        Axis(queries),
+        Axis(keys),
+    )
+
+
+def panel(label: str, queries: int, keys: int) -> Panel:
+    values = attention(2, queries, keys)[1]
+    return Panel(label, values, nothing_masked(queries, keys), Axis(queries), Axis(keys))
+
+
+def decoded(png: Png) -> np.ndarray:
+    """[rows, columns, 3] by Pillow, an independent reader."""
+    with Image.open(io.BytesIO(png.data)) as image:
+        image.load()
+        assert image.size == (png.width, png.height)
+        return np.asarray(image.convert("RGB"))
+
+
+def inside_maps(page: Page) -> np.ndarray:
+    """True for the pixels of the page that lie in a map."""
+    inside = np.zeros((page.height, page.width), np.bool_)
+    for area in page.maps:
+        inside[rows_of(area), columns_of(area)] = True
+    return inside
+
+
+def rows_of(area: Map) -> slice:
+    return slice(area.y, area.y + area.height)
+
+
+def columns_of(area: Map) -> slice:
+    return slice(area.x, area.x + area.width)
+
+
+def assert_matplotlib_draws_the_same(pixels: np.ndarray, page: Page) -> None:
+    """No pixel inside a map differs from matplotlib's drawing, and at most 0.1 % of the others."""
+    with default_settings():
+        figure = matplotlib_reference.figure(page)
+        figure.canvas.draw()
+        expected = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]
+    differs = (pixels != expected).any(axis=2)
+    assert not differs[inside_maps(page)].any()
+    assert differs.mean() <= 0.001
+
+
+def assert_texts_stand_apart(page: Page) -> None:
+    """Drawn one by one, no text touches the edge of the page, what is drawn, or another text."""
+    taken = paint(replace(page, texts=())) != WHITE
+    taken[[0, -1]] = taken[:, [0, -1]] = True
+    empty = replace(page, maps=(), bars=(), blocks=(), shapes=(), mesh=None)
+    for text in page.texts:
+        inked = paint(replace(empty, texts=(text,))) < WHITE
+        assert inked.any(), text
+        assert not (inked & taken).any(), text
+        taken |= inked

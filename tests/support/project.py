@@ -1,0 +1,7 @@
+"""Where the parts of the project are."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+PROJECT = TESTS.parent
+SCRIPTS = PROJECT / "scripts"

@@ -1,0 +1,77 @@
+"""Trainings as processes of their own, and how far their renderers are."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attnmon.monitor import AttentionMonitor
+from attnmon.session import renderer_process
+from support.outputs import summary
+from support.project import TESTS
+
+PATIENCE = 60.0
+
+
+def run(
+    body: str, *, cwd: Path | None = None, before: list[str] | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """A training script as its own process; `before` goes before Python on its command line."""
+    prelude = f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(TESTS)!r})
+        import torch
+        from support.models import LanguageModel, Translator, batch
+        from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+    """
+    source = textwrap.dedent(prelude) + textwrap.dedent(body)
+    return subprocess.run(
+        [*(before or ()), sys.executable, "-P", "-c", source],
+        capture_output=True, text=True, check=False, timeout=100, cwd=cwd, env=os.environ | env,
+    )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)  # the renderer gets only what nobody else wants
+
+
+def until_rendered(folder: Path, captures: int) -> None:
+    wait_for(lambda: _summary(folder).get("rendered", 0) >= captures, f"{captures} are not drawn")
+
+
+def until_settled(monitor: AttentionMonitor) -> None:
+    """Until the renderer has acknowledged all that was announced."""
+    wait_for(lambda: _pending(monitor) == 0, "not all captures are acknowledged")
+
+
+def _pending(monitor: AttentionMonitor) -> int:
+    monitor._handover.collect()
+    return monitor._handover.accounts()["pending"]
+
+
+def wait_for_the_end(folder: Path, last_step: int | None = None) -> None:
+    """Until the renderer has written its last summary; of the run that logged this step last."""
+    wait_for(lambda: _has_ended(folder, last_step), "the last summary is not written")
+    wait_for(renderer_process.none_is_finishing, "the renderer does not end")
+
+
+def pids(folder: Path) -> list[int]:
+    """The renderer's processes, its supervisor first, as the summary tells them."""
+    found: list[int] = summary(folder)["pids"]
+    return found
+
+
+def _has_ended(folder: Path, last_step: int | None) -> bool:
+    said = _summary(folder)
+    return said.get("pids") == [] and last_step in (None, said["last_step"])
+
+
+def _summary(folder: Path) -> Any:
+    return summary(folder) if (folder / "summary.json").exists() else {}

@@ -13,11 +13,11 @@ from typing import Any, Self, Unpack
 
 from torch import Tensor, nn
 
-from attnmon.accounting.counters import Tally
-from attnmon.accounting.overhead_budget import Budget
-from attnmon.capture import given, tensors_in
+from attnmon.accounting.counters import Counters
+from attnmon.accounting.overhead_budget import OverheadBudget
+from attnmon.capture import manual_call, tensors_in
 from attnmon.collector import dump_triggers
-from attnmon.collector.collector import Watcher
+from attnmon.collector.collector import Collector
 from attnmon.collector.flight_recorder import FlightRecorder
 from attnmon.config import settings
 from attnmon.config.settings import Settings
@@ -25,9 +25,9 @@ from attnmon.config.values import whole
 from attnmon.layers.layer_selection import Coverage
 from attnmon.options import DEFAULT_EPOCHS, Heads, Layers, Options
 from attnmon.schedule import NO_STEPS, Schedule
-from attnmon.serialize.step_info import Moment
+from attnmon.serialize.step_info import StepInfo
 from attnmon.serialize.token_labels import Tokens
-from attnmon.session.session import CLOSED, Handover
+from attnmon.session.session import CLOSED, Session
 
 
 class AttentionMonitor:
@@ -37,12 +37,12 @@ class AttentionMonitor:
         settings.prepare(chosen)
         self._settings = chosen
         self._schedule = Schedule(chosen.save_frequency, chosen.save_on_epochs)
-        self._handover = Handover(chosen)
+        self._handover = Session(chosen)
         self._guard = self._handover.guard
         self._tally = self._handover.tally
         self._tally.interval = self._schedule.interval
-        self._budget = Budget(chosen.max_overhead)
-        self._watcher = Watcher(chosen, self._handover)
+        self._budget = OverheadBudget(chosen.max_overhead)
+        self._watcher = Collector(chosen, self._handover)
         self._flight_recorder = FlightRecorder(chosen, self._handover, self._watcher)
         self._attached: nn.Module | None = None
         self._enabled = True
@@ -90,7 +90,7 @@ class AttentionMonitor:
             due = self._schedule.due(step, epoch)
             if due is not None or self._flight_recorder.on:
                 _require_model(model)
-                moment = Moment(step, due == "epoch", epoch, loss, lr, tokens, kept=due is None)
+                moment = StepInfo(step, due == "epoch", epoch, loss, lr, tokens, kept=due is None)
                 self._look_at(moment, model, enc, dec)
             self._watcher.recorded.forget()
             self._look_on(self._attached or model)
@@ -118,7 +118,7 @@ class AttentionMonitor:
         if not self._enabled or self._guard.off:
             return
         with self._guard:
-            seen = given(
+            seen = manual_call(
                 name, weights=weights, query=query, key=key, mask=mask, scale=scale, causal=causal
             )
             self._watcher.recorded.add(seen, role)
@@ -242,7 +242,7 @@ class AttentionMonitor:
             return NO_STEPS
         return self._schedule.quiet()
 
-    def _look_at(self, moment: Moment, model: nn.Module | None, enc: Any, dec: Any) -> None:
+    def _look_at(self, moment: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         self._handover.spare = moment.kept
         if moment.kept:
             self._flight_recorder.keep(moment, model, enc, dec)
@@ -250,7 +250,7 @@ class AttentionMonitor:
             self._publish(moment, model, enc, dec)
         self._flight_recorder.account(due=not moment.kept)
 
-    def _publish(self, moment: Moment, model: nn.Module | None, enc: Any, dec: Any) -> None:
+    def _publish(self, moment: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Capture now or, where only the model's own forward may be looked at, at the next step."""
         if not self._handover.capture(moment, partial(self._watcher.take, model, enc, dec)):
             self._schedule.postpone("epoch" if moment.by_epoch else "step")
@@ -282,7 +282,7 @@ class AttentionMonitor:
             self._guard.warn_once("budget", _held_back(before, tally, self._settings))
 
 
-def _held_back(before: int, tally: Tally, chosen: Settings) -> str:
+def _held_back(before: int, tally: Counters, chosen: Settings) -> str:
     return (
         f"a capture every {before} steps took {tally.overhead:.2%} of training time, with "
         f"{tally.dropped} dropped; max_overhead allows {chosen.max_overhead:.2%} and no drops, so "

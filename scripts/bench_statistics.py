@@ -20,8 +20,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import Attention, Block
-from attnmon_renderer.analysis.layer_analysis import Survey, survey
+from attnmon.link.messages import ArrayBlock, Attention
+from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 
@@ -104,22 +104,22 @@ class Layer:
             type="self_attention",
             source="benchmark",
             heads=tuple(range(HEADS)),
-            query=Block(0, "float32", self.query.shape),
-            key=Block(self.query.nbytes, "float32", self.key.shape),
+            query=ArrayBlock(0, "float32", self.query.shape),
+            key=ArrayBlock(self.query.nbytes, "float32", self.key.shape),
             scale=WIDTH**-0.5,
             causal=causal,
         )
 
     def tiled(self, queries: int | Literal["all"] = "all") -> LayerStatistics:
         layer = LayerAttention(self.message, self.memory)
-        return survey(layer, statistics_queries=queries).statistics
+        return analyze_layer(layer, statistics_queries=queries).statistics
 
     def by_default(self) -> LayerStatistics:
-        return survey(LayerAttention(self.message, self.memory)).statistics
+        return analyze_layer(LayerAttention(self.message, self.memory)).statistics
 
-    def with_maps(self) -> Survey:
+    def with_maps(self) -> LayerAnalysis:
         layer = LayerAttention(self.message, self.memory)
-        return survey(layer, average_side=1024, head_side=256)
+        return analyze_layer(layer, average_side=1024, head_side=256)
 
     def whole(self) -> dict[str, Array]:
         rows = np.arange(self.length)

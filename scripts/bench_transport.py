@@ -19,14 +19,14 @@ import torch
 from benchlib.announcing import LAYERS, announcing, in_turns, latencies
 from benchlib.resources_taken import construction, idle_renderer, memory
 
-from attnmon.accounting.counters import Tally
-from attnmon.accounting.error_guard import Guard
-from attnmon.capture import Observation, PlainCall, Role
-from attnmon.layers.layer_selection import Place
+from attnmon.accounting.counters import Counters
+from attnmon.accounting.error_guard import ErrorGuard
+from attnmon.capture import AttentionCall, Role, SdpaCall
+from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.channel import Channel
 from attnmon.link.ring import MEBIBYTE, make_ring
-from attnmon.serialize.serializer import Scribe
-from attnmon.session.producer import Outbox
+from attnmon.serialize.serializer import CaptureSerializer
+from attnmon.session.producer import Producer
 
 RING_BYTES = 80 * MEBIBYTE
 
@@ -34,19 +34,19 @@ RING_BYTES = 80 * MEBIBYTE
 def copies(quick: bool) -> Iterator[dict[str, Any]]:
     """Of one layer's query and key into the ring, by the functions that captures use."""
     ours, theirs = Channel.pair()
-    outbox = Outbox(make_ring(RING_BYTES), ours, Tally())
-    scribe = Scribe(outbox.ring, Guard())
-    place = Place("decoder.0", Role("decoder", "self_attention"), 0, (0,))
+    outbox = Producer(make_ring(RING_BYTES), ours, Counters())
+    scribe = CaptureSerializer(outbox.ring, ErrorGuard())
+    place = SelectedLayer("decoder.0", Role("decoder", "self_attention"), 0, (0,))
     for kib in (64, 1024, 4096) if quick else (64, 256, 1024, 4096, 16384, 65536):
         source = torch.rand(2, kib * 128)
         there = torch.empty_like(source)
         nbytes = kib * 1024
         query, key = source.view(2, 1, 1, -1, 64)
         look = ("decoder.0", 0, query.shape)
-        seen = Observation("decoder.0", 0, "kernel", 1, query=query, key=key, look=look)
-        call = PlainCall("decoder.0", 0, look, query, key, None, None)
+        seen = AttentionCall("decoder.0", 0, "kernel", 1, query=query, key=key, look=look)
+        call = SdpaCall("decoder.0", 0, look, query, key, None, None)
 
-        def into_ring(seen: Observation = seen, call: PlainCall = call) -> None:
+        def into_ring(seen: AttentionCall = seen, call: SdpaCall = call) -> None:
             with outbox.draft() as draft:  # one in 101 is described anew, and checked
                 if not scribe.recall(place, call, draft, 0, 1):
                     scribe.put(place, seen, draft, 0, 1)

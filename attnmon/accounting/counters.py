@@ -7,7 +7,7 @@ from attnmon.link.messages import Accounts
 
 
 @dataclass
-class Tally:
+class Counters:
     """Everything that is counted in the training process."""
 
     steps: int = 0
@@ -54,7 +54,7 @@ class _Timed:
 
     __slots__ = ("_before", "_started", "_tally")
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Counters) -> None:
         self._tally = tally
 
     def __enter__(self) -> None:

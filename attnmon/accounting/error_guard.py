@@ -1,6 +1,6 @@
 """What may not happen: that watching a training stops it.
 
-Every entry into attnmon during training runs inside `Guard`. An error of ours is warned about
+Every entry into attnmon during training runs inside `ErrorGuard`. An error of ours is warned about
 once, counted, and training goes on; after three in a row the monitor switches itself off.
 """
 
@@ -16,7 +16,7 @@ FAILURES_BEFORE_OFF = 3
 logger = logging.getLogger("attnmon")
 
 
-class Guard:
+class ErrorGuard:
     """A context that lets no error of ours out, and every error of the user's."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ ROOM = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class SpanStart:
     """How things stood when a span began."""
 
     time: float
@@ -30,7 +30,7 @@ class Mark:
     dropped: int
 
 
-class Budget:
+class OverheadBudget:
     """Chooses by how much the interval between captures is stretched.
 
     limit: the share of training time that may be spent; None: whatever it costs.
@@ -41,8 +41,8 @@ class Budget:
         """The interval is this many times what the user asked for."""
         self._limit = limit
         self._clock = clock
-        self._first: Mark | None = None
-        self._span: Mark | None = None
+        self._first: SpanStart | None = None
+        self._span: SpanStart | None = None
         self._calm = CALM_SPANS
 
     def overhead(self, spent: float) -> float:
@@ -54,7 +54,7 @@ class Budget:
 
         spent: seconds in all that the monitor took; dropped: captures in all that found no room.
         """
-        now = Mark(self._clock(), spent, dropped)
+        now = SpanStart(self._clock(), spent, dropped)
         if self._first is None or self._span is None:
             self._first = self._span = now
             return False
@@ -78,5 +78,5 @@ class Budget:
             self.stretch = min(self.stretch, max(1, math.ceil(needed / ROOM)))
 
 
-def _share(since: Mark, now: float, spent: float) -> float:
+def _share(since: SpanStart, now: float, spent: float) -> float:
     return (spent - since.spent) / max(now - since.time, 1e-9)

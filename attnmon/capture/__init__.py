@@ -1,46 +1,58 @@
 """Where attention is found in a forward: the tap, the probe, names and roles.
 
-Gives `Observation`s, tensors of the model's own, and decides nothing of what becomes of them.
+Gives `AttentionCall`s, tensors of the model's own, and decides nothing of what becomes of them.
 """
 
-from attnmon.capture.calls.attention_call import Observation, is_causal, with_evident_mask
-from attnmon.capture.calls.manual_call import RECORDED, given
-from attnmon.capture.calls.verification import doubt, measured_error
+from attnmon.capture.calls.attention_call import AttentionCall, is_causal, with_evident_mask
+from attnmon.capture.calls.manual_call import RECORDED, manual_call
+from attnmon.capture.calls.verification import approximation_note, measured_error
 from attnmon.capture.forward_tap import ForwardTap, Inputs, is_sharded, tensors_in
-from attnmon.capture.kernels.sdpa import Look, PlainCall
+from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
 from attnmon.capture.model.compiled import compilations, reaches_compiled
 from attnmon.capture.model.inputs import ForwardFunction, InputError, ModelCall, model_call
-from attnmon.capture.model.module_index import Anatomy, has_a_fast_path, modules_in, run_as_written
+from attnmon.capture.model.module_index import (
+    ModuleIndex,
+    has_a_fast_path,
+    modules_in,
+    run_as_written,
+)
 from attnmon.capture.model.module_names import module_names, unwrap
-from attnmon.capture.model.roles import ROLES, Position, Role, Sighting, assign_roles, parse_role
+from attnmon.capture.model.roles import (
+    ROLES,
+    CallInfo,
+    LayerPosition,
+    Role,
+    assign_roles,
+    parse_role,
+)
 from attnmon.capture.probe import Discovery, discover, probe
 from attnmon.capture.tap import Tap
 
 __all__ = [
     "RECORDED",
     "ROLES",
-    "Anatomy",
+    "AttentionCall",
+    "CallInfo",
+    "CallSignature",
     "Discovery",
     "ForwardFunction",
     "ForwardTap",
     "InputError",
     "Inputs",
-    "Look",
+    "LayerPosition",
     "ModelCall",
-    "Observation",
-    "PlainCall",
-    "Position",
+    "ModuleIndex",
     "Role",
-    "Sighting",
+    "SdpaCall",
     "Tap",
+    "approximation_note",
     "assign_roles",
     "compilations",
     "discover",
-    "doubt",
-    "given",
     "has_a_fast_path",
     "is_causal",
     "is_sharded",
+    "manual_call",
     "measured_error",
     "model_call",
     "module_names",

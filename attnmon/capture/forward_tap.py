@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnmon.capture.model.hooks import Hook
+from attnmon.capture.model.hooks import DetachableHook
 from attnmon.capture.model.module_names import unwrap
-from attnmon.capture.module_tap import looked_into
+from attnmon.capture.module_tap import tapped_modules
 from attnmon.capture.tap import OnError, OnRefusal, Recall, Receive, Tap, Timed, know_none
 
 Inputs = tuple[Tensor, ...]
@@ -67,7 +67,7 @@ class ForwardTap:
             timed=timed,
             recall=recall,
         )
-        enter, leave = Hook(self._enter), Hook(self._leave)
+        enter, leave = DetachableHook(self._enter), DetachableHook(self._leave)
         self._handles = (
             root.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
             root.register_forward_hook(leave, always_call=True),
@@ -105,7 +105,7 @@ class ForwardTap:
     def _look(self, module: nn.Module) -> None:
         names, sites = self._where(module)
         tap = self._make_tap(names)
-        self._looking.enter_context(looked_into(tap, sites) if sites else tap)
+        self._looking.enter_context(tapped_modules(tap, sites) if sites else tap)
         self._tap = tap
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:

@@ -10,12 +10,12 @@ from threading import get_ident
 
 from torch import nn
 
-from attnmon.capture.model.hooks import Hook
+from attnmon.capture.model.hooks import DetachableHook
 from attnmon.capture.tap import Tap
 
 
 @contextmanager
-def looked_into(tap: Tap, modules: Collection[nn.Module]) -> Iterator[None]:
+def tapped_modules(tap: Tap, modules: Collection[nn.Module]) -> Iterator[None]:
     """While this lasts, the forward of each of these modules runs under the tap.
 
     By hooks, and not by another `forward` in the module's place: a script may ask for that, put
@@ -24,8 +24,8 @@ def looked_into(tap: Tap, modules: Collection[nn.Module]) -> Iterator[None]:
     handles = []
     try:
         for module in modules:
-            look = _Look(tap, module)
-            begin, end = Hook(look.begin), Hook(look.end)
+            look = _ModuleTap(tap, module)
+            begin, end = DetachableHook(look.begin), DetachableHook(look.end)
             handles.append(module.register_forward_pre_hook(begin, prepend=True))
             handles.append(module.register_forward_hook(end, always_call=True))
         yield
@@ -34,7 +34,7 @@ def looked_into(tap: Tap, modules: Collection[nn.Module]) -> Iterator[None]:
             handle.remove()
 
 
-class _Look:
+class _ModuleTap:
     """Into one module, as often as it is called; on the thread that looks, and on no other."""
 
     def __init__(self, tap: Tap, module: nn.Module) -> None:

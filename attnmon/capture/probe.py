@@ -13,8 +13,8 @@ from attnmon.capture.handwritten.matcher import HANDWRITTEN
 from attnmon.capture.model.compiled import CompiledRegions
 from attnmon.capture.model.inputs import ForwardFunction, ModelCall, model_call, same_batch
 from attnmon.capture.model.module_names import module_names, unwrap
-from attnmon.capture.model.roles import Sighting
-from attnmon.capture.model.state_guard import untouched
+from attnmon.capture.model.roles import CallInfo
+from attnmon.capture.model.state_guard import preserve_state
 from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap, ignore_refusal
 
 BatchDim = int | Literal["auto"] | None
@@ -24,7 +24,7 @@ BatchDim = int | Literal["auto"] | None
 class Discovery:
     """What one forward showed, and how its inputs were read."""
 
-    sightings: tuple[Sighting, ...]
+    sightings: tuple[CallInfo, ...]
     """In the order of the calls."""
     refusals: tuple[tuple[str, str], ...]
     """(module, why) of attention that was seen and cannot be told."""
@@ -92,14 +92,14 @@ def _look(
     forward_fn: ForwardFunction | None,
     on_error: OnError,
 ) -> Discovery:
-    sightings: list[Sighting] = []
+    sightings: list[CallInfo] = []
     refusals: list[tuple[str, str]] = []
     with CompiledRegions() as regions:
         call = probe(
             model,
             enc,
             dec,
-            lambda seen: sightings.append(Sighting.of(seen, samples=1)),
+            lambda seen: sightings.append(CallInfo.of(seen, samples=1)),
             on_error,
             sample=sample,
             batch_dim=batch_dim,
@@ -136,6 +136,6 @@ def probe(
     if batch_dim == "auto":
         batch_dim = discover(inner, enc, dec, on_error, forward_fn=forward_fn).batch_dim
     call = model_call(inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn)
-    with untouched(inner), Tap(module_names(inner), receive, on_error, refused, handwritten):
+    with preserve_state(inner), Tap(module_names(inner), receive, on_error, refused, handwritten):
         call()
     return call

@@ -16,18 +16,18 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from attnmon.capture.calls.adapter import Adapter, Place, Refused
-from attnmon.capture.calls.attention_call import Observation
+from attnmon.capture.calls.adapter import Adapter, CallSite, UnsupportedCall
+from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.calls.shapes import LayoutError
-from attnmon.capture.handwritten.matcher import Weighting
+from attnmon.capture.handwritten.matcher import ValueProduct
 from attnmon.capture.handwritten.operations import Operation, operation_of
 from attnmon.capture.handwritten.provenance import Provenance
 from attnmon.capture.kernels.kernel_registry import adapter_of, scaled_dot_product_attention
-from attnmon.capture.kernels.sdpa import PlainCall, plain_call
+from attnmon.capture.kernels.sdpa import SdpaCall, sdpa_call
 from attnmon.capture.model.module_names import calling_module, heads_of
 
-Receive = Callable[[Observation], None]
-Recall = Callable[[PlainCall], bool]
+Receive = Callable[[AttentionCall], None]
+Recall = Callable[[SdpaCall], bool]
 """Takes a call as it was made, where it is known already; False: it is to be described."""
 OnError = Callable[[Exception], None]
 OnRefusal = Callable[[str, str], None]
@@ -58,7 +58,7 @@ def ignore_refusal(name: str, why: str) -> None:
     """The `OnRefusal` of those who do not ask."""
 
 
-def know_none(call: PlainCall) -> bool:
+def know_none(call: SdpaCall) -> bool:
     """The `Recall` of those who want every call described."""
     return False
 
@@ -195,18 +195,18 @@ class Tap(TorchFunctionMode):
     def _tell_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
         place = self._place()
         if adapter is scaled_dot_product_attention:
-            plain = plain_call(place, *args, **kwargs)
+            plain = sdpa_call(place, *args, **kwargs)
             if plain is not None and self._recall(plain):
                 self._calls[place.name] += 1
                 return
         try:
             observation = adapter(place, result, *args, **kwargs)
-        except (Refused, LayoutError) as reason:
+        except (UnsupportedCall, LayoutError) as reason:
             self._refused(place.name, str(reason))
         else:
             self._tell(observation)
 
-    def _tell_handwritten(self, weighting: Weighting | None) -> None:
+    def _tell_handwritten(self, weighting: ValueProduct | None) -> None:
         place = self._place()
         if len(self._unused) < self._provenance.softmaxes:
             self._unused.append(place.name)
@@ -215,15 +215,15 @@ class Tap(TorchFunctionMode):
             self._unused[weighting.number] = None
             self._tell(observation)
 
-    def _tell(self, observation: Observation) -> None:
+    def _tell(self, observation: AttentionCall) -> None:
         self._calls[observation.name] += 1
         self._receive(observation)
 
-    def _place(self) -> Place:
+    def _place(self) -> CallSite:
         module = self._site or calling_module(self._names)
         name = self._names.get(id(module), "")
         heads = self._heads[-1] if self._heads else heads_of(module)
-        return Place(name, self._calls[name], heads)
+        return CallSite(name, self._calls[name], heads)
 
     def _guard(self, ours: Callable[..., None], *arguments: Any) -> None:
         try:

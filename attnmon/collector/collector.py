@@ -16,10 +16,10 @@ from typing import Any
 from torch import nn
 
 from attnmon.capture import (
+    AttentionCall,
     ForwardTap,
     Inputs,
     ModelCall,
-    Observation,
     Tap,
     discover,
     has_a_fast_path,
@@ -30,23 +30,23 @@ from attnmon.capture import (
     tensors_in,
     unwrap,
 )
-from attnmon.collector.forward_collector import Held, InForward
-from attnmon.collector.manual_attention import Recorder
+from attnmon.collector.forward_collector import ForwardCollector, HeldForward
+from attnmon.collector.manual_attention import ManualAttention
 from attnmon.config.settings import Settings
-from attnmon.layers.layer_registry import Known
-from attnmon.layers.layer_selection import Choice
+from attnmon.layers.layer_registry import LayerRegistry
+from attnmon.layers.layer_selection import LayerSelection
 from attnmon.link.messages import SeenIn
 from attnmon.serialize.step_info import NotSeen, Taken
-from attnmon.session.session import Handover
+from attnmon.session.session import Session
 
 
-class Watcher:
+class Collector:
     """Takes of a model's forwards what the user wants to see."""
 
-    def __init__(self, settings: Settings, handover: Handover) -> None:
-        self.recorded = Recorder(settings.sample)
-        self.known = Known(
-            Choice(settings.layers, settings.head_indices),
+    def __init__(self, settings: Settings, handover: Session) -> None:
+        self.recorded = ManualAttention(settings.sample)
+        self.known = LayerRegistry(
+            LayerSelection(settings.layers, settings.head_indices),
             handover.guard,
             lambda: {**settings.roles, **self.recorded.roles},
         )
@@ -54,7 +54,7 @@ class Watcher:
         self._settings = settings
         self._handover = handover
         self._guard = handover.guard
-        self._forward = InForward(handover, self.known, self.stay_out, settings.sample)
+        self._forward = ForwardCollector(handover, self.known, self.stay_out, settings.sample)
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
 
     # At a step that is due
@@ -83,7 +83,7 @@ class Watcher:
         seen_in: SeenIn = "recorded" if model is None else "probe"
         return Taken(self._handover.draft(), self._settings.sample, seen_in)
 
-    def _held_for(self, model: nn.Module | None, logged: Inputs) -> Held | None:
+    def _held_for(self, model: nn.Module | None, logged: Inputs) -> HeldForward | None:
         """What the model's own forward showed: of these very tensors, if there is a choice."""
         held = self._forward.take()
         if held is None or held.is_of(logged) or model is None or not self._may_probe(model):
@@ -102,7 +102,7 @@ class Watcher:
             self._discover(model, enc, dec)
         strangers = False
 
-        def receive(observation: Observation) -> None:
+        def receive(observation: AttentionCall) -> None:
             nonlocal strangers
             key = (observation.name, observation.call)
             strangers = strangers or key not in known.sightings
@@ -116,7 +116,7 @@ class Watcher:
             known.learn({})
 
     def _run_probe(
-        self, model: nn.Module, enc: Any, dec: Any, receive: Callable[[Observation], None]
+        self, model: nn.Module, enc: Any, dec: Any, receive: Callable[[AttentionCall], None]
     ) -> ModelCall:
         with _first_error() as note:
             return probe(

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from attnmon.collector.collector import Watcher
+from attnmon.collector.collector import Collector
 from attnmon.config.settings import Settings
-from attnmon.serialize.step_info import Moment
-from attnmon.session.session import Handover
+from attnmon.serialize.step_info import StepInfo
+from attnmon.session.session import Session
 
 STEPS_BEFORE_A_WORD = 3
 """So many steps of which nothing was seen at the beginning are no accident."""
@@ -21,7 +21,7 @@ STEPS_BEFORE_A_WORD = 3
 class FlightRecorder:
     """Keeps the last `keep_last` steps; does nothing where that is 0."""
 
-    def __init__(self, chosen: Settings, handover: Handover, watcher: Watcher) -> None:
+    def __init__(self, chosen: Settings, handover: Session, watcher: Collector) -> None:
         self.on = chosen.keep_last > 0
         self._handover = handover
         self._guard = handover.guard
@@ -33,7 +33,7 @@ class FlightRecorder:
         self._missed = 0
         self._accounted = 0.0
 
-    def keep(self, moment: Moment, model: nn.Module | None, enc: Any, dec: Any) -> None:
+    def keep(self, moment: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Keep this step, if anything of it was seen."""
         take = partial(self._watcher.take, model, enc, dec, may_probe=False)
         if self._handover.keep(moment, take):

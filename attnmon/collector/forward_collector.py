@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from attnmon.capture import Inputs, Observation, PlainCall, Sighting, compilations
-from attnmon.layers.layer_registry import Known
-from attnmon.layers.layer_selection import Key
+from attnmon.capture import AttentionCall, CallInfo, Inputs, SdpaCall, compilations
+from attnmon.layers.layer_registry import LayerRegistry
+from attnmon.layers.layer_selection import LayerKey
 from attnmon.serialize.device_copy import is_recording_a_graph
 from attnmon.serialize.step_info import Taken
-from attnmon.session.session import Handover
+from attnmon.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldForward:
     """A capture that waits to be logged, and the inputs of the forward it is of."""
 
     taken: Taken
@@ -51,7 +51,7 @@ class Held:
         return not logged or any(one is other for one in logged for other in self.inputs)
 
 
-class InForward:
+class ForwardCollector:
     """Takes what the tap reports during one forward after another; keeps the latest.
 
     A model seen for the first time has no places yet: its layers are cloned, one sample of each,
@@ -59,16 +59,16 @@ class InForward:
     """
 
     def __init__(
-        self, handover: Handover, known: Known, stay_out: Callable[[], None], sample: int
+        self, handover: Session, known: LayerRegistry, stay_out: Callable[[], None], sample: int
     ) -> None:
         """stay_out: called when the model's own forward turns out to run compiled code."""
         self._handover = handover
         self._known = known
         self._stay_out = stay_out
         self._wanted = sample
-        self._held: Held | None = None
+        self._held: HeldForward | None = None
         self._error: Exception | None = None
-        self._clones: dict[Key, tuple[Sighting, Observation]] = {}
+        self._clones: dict[LayerKey, tuple[CallInfo, AttentionCall]] = {}
         self._strangers = False
         self._compilations = 0
 
@@ -82,9 +82,9 @@ class InForward:
         sizes = (1,) if dim is None else tuple(t.shape[dim] for t in inputs if t.dim() > dim)
         batch = max(sizes, default=0)
         sample = min(self._wanted, batch - 1) if batch else self._wanted
-        self._held = Held(Taken(self._handover.draft(), sample, "forward"), inputs, sizes)
+        self._held = HeldForward(Taken(self._handover.draft(), sample, "forward"), inputs, sizes)
 
-    def recall(self, call: PlainCall) -> bool:
+    def recall(self, call: SdpaCall) -> bool:
         """One attention call of it, if all but its values is known of it."""
         held, place = self._held, self._known.places.get((call.name, call.call))
         if held is None or place is None or self._error is not None:
@@ -92,7 +92,7 @@ class InForward:
         sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
         return self._handover.scribe.recall(place, call, held.taken.draft, sample, samples)
 
-    def receive(self, observation: Observation) -> None:
+    def receive(self, observation: AttentionCall) -> None:
         """One attention call of it."""
         if self._held is not None and self._error is None:
             self._take(observation, self._held)
@@ -118,7 +118,7 @@ class InForward:
         """Something of ours went wrong; it is raised when the capture is asked for."""
         self._error = self._error or error
 
-    def take(self) -> Held | None:
+    def take(self) -> HeldForward | None:
         """Give up what is held, to whoever asked. Raises what went wrong in taking it."""
         held, self._held = self._held, None
         error, self._error = self._error, None
@@ -135,7 +135,7 @@ class InForward:
         self._clones = {}
         self._strangers = False
 
-    def _take(self, observation: Observation, held: Held) -> None:
+    def _take(self, observation: AttentionCall, held: HeldForward) -> None:
         key = (observation.name, observation.call)
         place = self._known.places.get(key)
         sample, samples = held.sample_in(observation.batch), held.samples_in(observation.batch)
@@ -143,7 +143,7 @@ class InForward:
             self._handover.scribe.put(place, observation, held.taken.draft, sample, samples)
         elif not self._known.sightings:
             clone = _cloned(observation.of_one(sample, samples))
-            sighting = replace(Sighting.of(clone), batch=observation.batch)
+            sighting = replace(CallInfo.of(clone), batch=observation.batch)
             self._clones[key] = (sighting, clone)
         elif key not in self._known.sightings:
             self._strangers = True
@@ -157,7 +157,7 @@ class InForward:
         self._clones = {}
 
 
-def _cloned(observation: Observation) -> Observation:
+def _cloned(observation: AttentionCall) -> AttentionCall:
     """Value and output too, where the map can be checked against them without waiting."""
 
     def clone(tensor: Tensor | None) -> Tensor | None:

@@ -9,32 +9,40 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from torch import nn
 
-from attnmon.accounting.error_guard import Guard, logger
+from attnmon.accounting.error_guard import ErrorGuard, logger
 from attnmon.capture import (
-    Anatomy,
+    CallInfo,
     Discovery,
-    Sighting,
+    ModuleIndex,
     modules_in,
     reaches_compiled,
     run_as_written,
     unwrap,
 )
-from attnmon.layers.layer_selection import Choice, Coverage, Key, Place, in_forward, sites, table
+from attnmon.layers.layer_selection import (
+    Coverage,
+    LayerKey,
+    LayerSelection,
+    SelectedLayer,
+    in_forward,
+    sites,
+    table,
+)
 
 LOOK_AT_ALL_EVERY = 16
 """Of so many forwards that are looked at, one is from end to end, and the others only where the
 model attends: a model that begins to attend elsewhere is noticed then."""
 
 
-class Known:
+class LayerRegistry:
     """One model, by a weak reference; nothing, before the first."""
 
     def __init__(
-        self, choice: Choice, guard: Guard, roles: Callable[[], Mapping[str, str]]
+        self, choice: LayerSelection, guard: ErrorGuard, roles: Callable[[], Mapping[str, str]]
     ) -> None:
-        self.sightings: dict[Key, Sighting] = {}
+        self.sightings: dict[LayerKey, CallInfo] = {}
         """Of all its attention; empty while it is to be counted."""
-        self.places: dict[Key, Place] = {}
+        self.places: dict[LayerKey, SelectedLayer] = {}
         """Of those layers that are taken."""
         self.batch_dim: int | None = 0
         self.compiled = False
@@ -46,7 +54,7 @@ class Known:
         self._roles = roles
         self._refusals: dict[str, str] = {}
         self._model: Callable[[], nn.Module | None] = _no_model
-        self._anatomy = Anatomy()
+        self._anatomy = ModuleIndex()
         self._looks = 0
         self._narrow = False
         self._scattered = False
@@ -76,7 +84,7 @@ class Known:
         self._refusals = dict(found.refusals)
         self.learn({(seen.name, seen.call): seen for seen in found.sightings})
 
-    def learn(self, sightings: Mapping[Key, Sighting]) -> None:
+    def learn(self, sightings: Mapping[LayerKey, CallInfo]) -> None:
         """These are the model's attention calls; none: they are to be counted anew."""
         self.sightings = {**sightings}
         self._choose()
@@ -85,7 +93,7 @@ class Known:
                 self._guard.warn_once(f"missing {kind}", text)
             logger.info("attnmon: the attention of this model\n%s", table(self.coverage()))
 
-    def add(self, sightings: Iterable[tuple[Key, Sighting]]) -> None:
+    def add(self, sightings: Iterable[tuple[LayerKey, CallInfo]]) -> None:
         """What was given by the user belongs to it as well."""
         new = {key: seen for key, seen in sightings if key not in self.sightings}
         if new:

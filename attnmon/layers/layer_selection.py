@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from attnmon.capture import RECORDED, Position, Role, Sighting, assign_roles
+from attnmon.capture import RECORDED, CallInfo, LayerPosition, Role, assign_roles
 
-Key = tuple[str, int]
+LayerKey = tuple[str, int]
 """A module's name, and which of its calls in this forward: tied layers share a name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SelectedLayer:
     """A layer that was chosen: where it stands in the model, and which of its heads are taken."""
 
     name: str
@@ -42,7 +42,7 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class LayerSelection:
     """What the user asked to see, as far as layers and heads go."""
 
     layers: tuple[int | str, ...] | None
@@ -50,19 +50,21 @@ class Choice:
     heads: tuple[int, ...] | None
     """None is all."""
 
-    def places(self, seen: Mapping[Key, Sighting], roles: Mapping[str, str]) -> dict[Key, Place]:
+    def places(
+        self, seen: Mapping[LayerKey, CallInfo], roles: Mapping[str, str]
+    ) -> dict[LayerKey, SelectedLayer]:
         """The layers and heads asked for, of those that were seen, by their key."""
         positions = assign_roles(tuple(seen.values()), roles)
         wanted = self._wanted(positions)
         return {
-            key: Place(key[0], position.role, position.layer, heads)
+            key: SelectedLayer(key[0], position.role, position.layer, heads)
             for key, position in positions.items()
             if key in wanted and (heads := self._heads_of(seen[key]))
         }
 
     def coverage(
         self,
-        seen: Mapping[Key, Sighting],
+        seen: Mapping[LayerKey, CallInfo],
         roles: Mapping[str, str],
         refusals: Iterable[tuple[str, str]],
     ) -> tuple[Coverage, ...]:
@@ -78,7 +80,7 @@ class Choice:
         ]
         return tuple(rows)
 
-    def missing(self, seen: Mapping[Key, Sighting], roles: Mapping[str, str]) -> list[str]:
+    def missing(self, seen: Mapping[LayerKey, CallInfo], roles: Mapping[str, str]) -> list[str]:
         """In words: what was asked for and does not exist."""
         said = []
         if self.heads is not None:
@@ -90,30 +92,30 @@ class Choice:
             said += [_no_such_layer(lost, positions)] if lost else []
         return said
 
-    def _wanted(self, positions: Mapping[Key, Position]) -> set[Key]:
+    def _wanted(self, positions: Mapping[LayerKey, LayerPosition]) -> set[LayerKey]:
         if self.layers is None:
             return set(positions)
         return {key for asked in self.layers for key in _matching(asked, positions)}
 
-    def _takes_any(self, asked: int | str, positions: Mapping[Key, Position]) -> bool:
+    def _takes_any(self, asked: int | str, positions: Mapping[LayerKey, LayerPosition]) -> bool:
         return bool(_matching(asked, positions))
 
-    def _heads_of(self, sighting: Sighting) -> tuple[int, ...]:
+    def _heads_of(self, sighting: CallInfo) -> tuple[int, ...]:
         every = range(sighting.heads)
         return tuple(every if self.heads is None else (h for h in self.heads if h in every))
 
-    def _why_not(self, taken: bool, sighting: Sighting) -> str:
+    def _why_not(self, taken: bool, sighting: CallInfo) -> str:
         if taken:
             return sighting.note
         return "not in layers_to_visualize" if self._heads_of(sighting) else "none of these heads"
 
 
-def in_forward(places: Iterable[Key], known: Mapping[Key, Sighting]) -> list[Key]:
+def in_forward(places: Iterable[LayerKey], known: Mapping[LayerKey, CallInfo]) -> list[LayerKey]:
     """Those of the places that a forward shows; the others are given to `record`."""
     return [key for key in places if known[key].source != RECORDED]
 
 
-def sites(places: Iterable[Key], known: Iterable[Key]) -> frozenset[str]:
+def sites(places: Iterable[LayerKey], known: Iterable[LayerKey]) -> frozenset[str]:
     """The modules that make the attention of these places; none where the model itself does.
 
     With those inside them that attend as well: what these do is theirs, and not the outer one's.
@@ -141,7 +143,7 @@ def _cells(row: Coverage) -> tuple[str, str, str, str, str]:
     return row.name or "(the model)", role, str(row.heads or ""), row.source, captured
 
 
-def _row(sighting: Sighting, position: Position, why: str, captured: bool) -> Coverage:
+def _row(sighting: CallInfo, position: LayerPosition, why: str, captured: bool) -> Coverage:
     role = position.role
     return Coverage(
         sighting.name, role.stack, role.type, position.layer, sighting.heads, sighting.source,
@@ -149,17 +151,17 @@ def _row(sighting: Sighting, position: Position, why: str, captured: bool) -> Co
     )  # fmt: skip
 
 
-def _matching(asked: int | str, positions: Mapping[Key, Position]) -> list[Key]:
+def _matching(asked: int | str, positions: Mapping[LayerKey, LayerPosition]) -> list[LayerKey]:
     """The layers one entry of `layers_to_visualize` means: by name, or by index in each role."""
     if isinstance(asked, str):
         return [key for key in positions if fnmatchcase(key[0], asked)]
-    ranks: defaultdict[Role, list[Key]] = defaultdict(list)
+    ranks: defaultdict[Role, list[LayerKey]] = defaultdict(list)
     for key, position in positions.items():
         ranks[position.role].append(key)
     return [keys[asked] for keys in ranks.values() if -len(keys) <= asked < len(keys)]
 
 
-def _no_such_layer(asked: list[int | str], positions: Mapping[Key, Position]) -> str:
+def _no_such_layer(asked: list[int | str], positions: Mapping[LayerKey, LayerPosition]) -> str:
     last: dict[Role, int] = {}
     for position in positions.values():
         last[position.role] = max(position.layer, last.get(position.role, 0))
@@ -171,7 +173,7 @@ def _no_such_layer(asked: list[int | str], positions: Mapping[Key, Position]) ->
     )
 
 
-def _no_such_head(wanted: tuple[int, ...], sighting: Sighting) -> str:
+def _no_such_head(wanted: tuple[int, ...], sighting: CallInfo) -> str:
     return (
         f"heads_to_visualize={list(wanted)}: {sighting.name or 'the model'} has the heads "
         f"0 … {sighting.heads - 1}; those that do not exist are left out."

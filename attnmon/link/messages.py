@@ -42,7 +42,7 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ArrayBlock:
     """An array in the ring, in C order: where it starts and how to read it."""
 
     offset: int
@@ -76,15 +76,15 @@ class Attention:
     """Which call it was seen in: "scaled_dot_product_attention", "softmax", "recorded", …"""
     heads: tuple[int, ...]
     """Indices, in the model's numbering, of the heads sent."""
-    weights: Block | None = None
+    weights: ArrayBlock | None = None
     """[heads, queries, keys]"""
-    query: Block | None = None
+    query: ArrayBlock | None = None
     """[heads, queries, width]"""
-    key: Block | None = None
+    key: ArrayBlock | None = None
     """[key heads, keys, width]; a key head serves heads // key heads query heads in turn."""
-    bias: Block | None = None
+    bias: ArrayBlock | None = None
     """Broadcastable to [heads, queries, keys]; bool: True may be attended; float: is added."""
-    sinks: Block | None = None
+    sinks: ArrayBlock | None = None
     """[heads]: a logit each that takes part in the softmax and is no key."""
     scale: float = 1.0
     causal: bool = False
@@ -103,7 +103,7 @@ class Attention:
             exact in {(False, True, True), (True, False, False)}, "weights or query, key", exact
         )
         for name, dimensions in (("weights", 3), ("query", 3), ("key", 3), ("sinks", 1)):
-            block: Block | None = getattr(self, name)
+            block: ArrayBlock | None = getattr(self, name)
             if block is not None:
                 require(len(block.shape) == dimensions, name, block.shape)
         self._require_shapes_that_fit()
@@ -133,7 +133,7 @@ class Attention:
         return self.query.shape[0], self.query.shape[1], self.key.shape[1]
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[ArrayBlock, ...]:
         given = (self.weights, self.query, self.key, self.bias, self.sinks)
         return tuple(block for block in given if block is not None)
 
@@ -270,7 +270,7 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo:
+class Release:
     """Captures that are kept and have a lower sequence number are not to be read any more."""
 
     before: int
@@ -311,10 +311,10 @@ class Refusal:
     reason: str
 
 
-Message = Setup | Capture | Goodbye | Acknowledgement | Refusal | LetGo | Dump
+Message = Setup | Capture | Goodbye | Acknowledgement | Refusal | Release | Dump
 
 _SCHEMA: Schema[Message] = Schema(
-    VERSION, (Setup, Capture, Goodbye, Acknowledgement, Refusal, LetGo, Dump)
+    VERSION, (Setup, Capture, Goodbye, Acknowledgement, Refusal, Release, Dump)
 )
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode
@@ -323,16 +323,16 @@ __all__ = [
     "ITEM_BYTES",
     "Accounts",
     "Acknowledgement",
+    "ArrayBlock",
     "Attention",
     "AttentionType",
-    "Block",
     "Capture",
     "Dump",
     "Goodbye",
-    "LetGo",
     "Message",
     "MessageError",
     "Refusal",
+    "Release",
     "SeenIn",
     "Setup",
     "Slots",

@@ -28,7 +28,7 @@ def _kind_of_socket() -> socket.SocketKind:
 KIND = _kind_of_socket()
 
 
-class MeetingError(OSError):
+class RendezvousError(OSError):
     """They cannot meet there; says why, and what to do."""
 
 
@@ -45,33 +45,33 @@ def folders() -> list[Path]:
 
 def require_short(path: Path) -> None:
     if len(os.fsencode(path)) > LONGEST_PATH:
-        raise MeetingError(
+        raise RendezvousError(
             f"the socket's path {str(path)!r} is longer than {LONGEST_PATH} bytes; "
             "choose a shorter directory"
         )
 
 
 def require_private(folder: Path) -> None:
-    """Raise `MeetingError` unless it is a directory of this user's that no one else may enter."""
+    """Raise `RendezvousError` unless it is a directory of this user's that no one else may enter."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise MeetingError(f"{folder} is not a directory, or is a link to one; remove it")
+        raise RendezvousError(f"{folder} is not a directory, or is a link to one; remove it")
     if found.st_uid != os.geteuid():
-        raise MeetingError(
+        raise RendezvousError(
             f"{folder} belongs to user {found.st_uid}, not to {os.geteuid()}; choose another"
         )
     if mode := stat.S_IMODE(found.st_mode) & 0o077:
-        raise MeetingError(
+        raise RendezvousError(
             f"{folder} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}, of which "
             f"{mode:04o} is too much); chmod 700 it, or choose another"
         )
 
 
 def require_same_user(connection: socket.socket) -> None:
-    """Raise `MeetingError` unless the process at the other end is this user's."""
+    """Raise `RendezvousError` unless the process at the other end is this user's."""
     user = _user_at_the_other_end(connection)
     if user != os.geteuid():
-        raise MeetingError(
+        raise RendezvousError(
             f"the process at the other end is user {user}'s, and this is user {os.geteuid()}'s; "
             "both must be the same user's"
         )
@@ -80,7 +80,7 @@ def require_same_user(connection: socket.socket) -> None:
 def connect(path: Path) -> socket.socket:
     """A connection to the renderer that listens there, without waiting for it.
 
-    Raises OSError where nobody listens, `MeetingError` where somebody else does.
+    Raises OSError where nobody listens, `RendezvousError` where somebody else does.
     """
     require_short(path)
     connection = socket.socket(socket.AF_UNIX, KIND)
@@ -102,4 +102,4 @@ def _user_at_the_other_end(connection: socket.socket) -> int:
     if hasattr(socket, "LOCAL_PEERCRED"):  # macOS, FreeBSD: struct xucred, at level 0
         credentials = connection.getsockopt(0, socket.LOCAL_PEERCRED, 128)
         return int(struct.unpack_from("II", credentials)[1])
-    raise MeetingError("this system does not tell who is at the other end of a socket")
+    raise RendezvousError("this system does not tell who is at the other end of a socket")

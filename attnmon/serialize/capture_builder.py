@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from attnmon.link.messages import Attention, Block, Slots
+from attnmon.link.messages import ArrayBlock, Attention, Slots
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.serialize.ring_writer import aligned
 
@@ -21,7 +21,7 @@ class RingFull(Exception):
     """The renderer is behind: there is no room for this capture now."""
 
 
-class NoRoomToKeep(RingFull):
+class NoRoomToRetain(RingFull):
     """There is none for a step that is not due; nobody waits for it, or counts it."""
 
 
@@ -29,25 +29,25 @@ class TooLarge(ValueError):
     """This capture would not fit if the ring were empty."""
 
 
-class _Lender(Protocol):
+class SlotLender(Protocol):
     def lend(self, nbytes: int, *, spare: bool) -> Slots: ...
     def take_back(self, slots: Iterable[Slots]) -> None: ...
 
 
-class Draft:
+class CaptureBuilder:
     """A capture in the making: its layers, and the slots it has been lent for them.
 
     What is not announced is given back by `discard`, or at the end of a `with`.
     """
 
-    def __init__(self, lender: "_Lender", *, spare: bool = False) -> None:
+    def __init__(self, lender: SlotLender, *, spare: bool = False) -> None:
         self._lender = lender
         self._spare = spare
         self.attentions: list[Attention] = []
         self.slots: list[Slots] = []
         self._next = self._end = 0
         """What is left of the run lent last."""
-        self.masks: list[tuple[Block, Tensor]] = []
+        self.masks: list[tuple[ArrayBlock, Tensor]] = []
         """Written already, for other layers to share: where, and that part of the ring."""
 
     def lend(self, nbytes: int) -> int:
@@ -64,15 +64,15 @@ class Draft:
         self._next += aligned(nbytes)
         return offset
 
-    def emptied(self) -> "Draft":
+    def emptied(self) -> "CaptureBuilder":
         """Another one, with nothing in it."""
-        return Draft(self._lender, spare=self._spare)
+        return CaptureBuilder(self._lender, spare=self._spare)
 
     def discard(self) -> None:
         self._lender.take_back(self.slots)
         self.slots, self.attentions, self.masks = [], [], []
 
-    def __enter__(self) -> "Draft":
+    def __enter__(self) -> "CaptureBuilder":
         return self
 
     def __exit__(self, *error: object) -> None:

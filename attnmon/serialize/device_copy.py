@@ -27,7 +27,7 @@ class Event(Protocol):
 
 
 @dataclass(eq=False)
-class Flight:
+class CopyBatch:
     """Copies on their way, and what they go to.
 
     Their sources are not held: a sample is a view of its batch, whose memory would be kept from
@@ -68,7 +68,7 @@ class DeviceCopies:
         self._ring = ring
         self._streams: dict[torch.device, Any] = {}
         self._pinned: bool | None = None
-        self._flight = Flight()
+        self._flight = CopyBatch()
 
     @property
     def busy(self) -> bool:
@@ -90,9 +90,9 @@ class DeviceCopies:
         self._start(source, landing)
         return landing
 
-    def depart(self) -> Flight:
+    def depart(self) -> CopyBatch:
         """The copies started so far; the next ones belong to another flight."""
-        flight, self._flight = self._flight, Flight()
+        flight, self._flight = self._flight, CopyBatch()
         for stream in self._streams.values():
             event = self._cuda.Event()
             event.record(stream)

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from attnmon.capture import Look, Observation
-from attnmon.layers.layer_selection import Place
-from attnmon.link.messages import Attention, Block
+from attnmon.capture import AttentionCall, CallSignature
+from attnmon.layers.layer_selection import SelectedLayer
+from attnmon.link.messages import ArrayBlock, Attention
 from attnmon.serialize.ring_writer import RingWriter
 
 KEPT = 8
 """Places in the ring for which a form keeps its record: captures that wait lie at others."""
 
 
-def look(seen: Observation) -> Look | None:
+def look(seen: AttentionCall) -> CallSignature | None:
     """All that the description of a layer follows from; None where it follows from its values."""
     if seen.look is not None:
         return seen.look
@@ -31,19 +31,19 @@ def look(seen: Observation) -> Look | None:
 
 
 @dataclass(slots=True)
-class Form:
+class CallLayout:
     """A layer of all its heads, as it was written at first."""
 
-    place: Place
+    place: SelectedLayer
     attention: Attention
     nbytes: int
     """Of the run of slots that query and key were written to, side by side."""
-    _filled: dict[tuple[int, Block | None], tuple[Tensor, Tensor, Attention]] = field(
+    _filled: dict[tuple[int, ArrayBlock | None], tuple[Tensor, Tensor, Attention]] = field(
         default_factory=dict
     )
 
     def at(
-        self, offset: int, bias: Block | None, ring: RingWriter
+        self, offset: int, bias: ArrayBlock | None, ring: RingWriter
     ) -> tuple[Tensor, Tensor, Attention]:
         """The rooms for query and key from this offset on, and the record that names them."""
         filled = self._filled.get((offset, bias))
@@ -54,7 +54,7 @@ class Form:
         return filled
 
     def _moved(
-        self, offset: int, bias: Block | None, ring: RingWriter
+        self, offset: int, bias: ArrayBlock | None, ring: RingWriter
     ) -> tuple[Tensor, Tensor, Attention]:
         old = self.attention
         assert old.query is not None

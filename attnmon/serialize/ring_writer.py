@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from attnmon.link.messages import Block
+from attnmon.link.messages import ArrayBlock
 from attnmon.link.ring import Ring
 from attnmon.serialize.device_copy import DeviceCopies
 
@@ -34,7 +34,7 @@ class RingWriter:
         self._bytes = torch.frombuffer(ring.memory, dtype=torch.uint8)
         self.device_copies = DeviceCopies(self._bytes[: ring.reserved])
 
-    def write(self, tensors: Mapping[str, Tensor], lender: "_Lender") -> dict[str, Block]:
+    def write(self, tensors: Mapping[str, Tensor], lender: "_Lender") -> dict[str, ArrayBlock]:
         """Copy the tensors, side by side, into one run of slots; where each of them lies.
 
         One pass over the memory: a strided view is gathered on the way. Copies from a device are
@@ -45,13 +45,13 @@ class RingWriter:
         offset = lender.lend(sum(sizes))
         blocks = {}
         for (name, tensor), size in zip(sendable.items(), sizes, strict=True):
-            block = Block(offset, _NAMES[tensor.dtype], tuple(tensor.shape))
+            block = ArrayBlock(offset, _NAMES[tensor.dtype], tuple(tensor.shape))
             self.copy(self.room(block), tensor)
             blocks[name] = block
             offset += size
         return blocks
 
-    def room(self, block: Block) -> Tensor:
+    def room(self, block: ArrayBlock) -> Tensor:
         """This part of the ring, as a tensor."""
         dtype = _DTYPES[block.dtype]
         return self._bytes[block.offset : block.offset + block.nbytes].view(dtype).view(block.shape)

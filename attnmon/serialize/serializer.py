@@ -6,13 +6,20 @@ import time
 import torch
 from torch import Tensor
 
-from attnmon.accounting.error_guard import Guard
-from attnmon.capture import Look, Observation, PlainCall, doubt, measured_error, with_evident_mask
-from attnmon.layers.layer_selection import Place
-from attnmon.link.messages import Accounts, Attention, Block, Capture
+from attnmon.accounting.error_guard import ErrorGuard
+from attnmon.capture import (
+    AttentionCall,
+    CallSignature,
+    SdpaCall,
+    approximation_note,
+    measured_error,
+    with_evident_mask,
+)
+from attnmon.layers.layer_selection import SelectedLayer
+from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture
 from attnmon.link.ring import Ring
-from attnmon.serialize.capture_builder import Draft
-from attnmon.serialize.layout_cache import Form, look
+from attnmon.serialize.capture_builder import CaptureBuilder
+from attnmon.serialize.layout_cache import CallLayout, look
 from attnmon.serialize.ring_writer import (
     RingWriter,
     aligned,
@@ -20,7 +27,7 @@ from attnmon.serialize.ring_writer import (
     choose_mask,
     compact_mask,
 )
-from attnmon.serialize.step_info import About, Moment
+from attnmon.serialize.step_info import About, StepInfo
 from attnmon.serialize.token_labels import read_tokens
 
 CHECK_EVERY = 101
@@ -30,29 +37,29 @@ same."""
 FORMS = 1024
 
 
-class Scribe:
+class CaptureSerializer:
     """Writes captures down: arrays by way of the ring, all else in a message.
 
     What is wrong with a loss, a learning rate or labels is said, and costs these alone.
     """
 
-    def __init__(self, ring: Ring, guard: Guard) -> None:
+    def __init__(self, ring: Ring, guard: ErrorGuard) -> None:
         self.ring_writer = RingWriter(ring)
         self._guard = guard
-        self._forms: dict[Look, Form] = {}
+        self._forms: dict[CallSignature, CallLayout] = {}
         self._put = 0
 
     def put(
         self,
-        place: Place,
-        seen: Observation,
-        draft: Draft,
+        place: SelectedLayer,
+        seen: AttentionCall,
+        draft: CaptureBuilder,
         sample: int = 0,
         samples: int | None = None,
     ) -> None:
         """Copy one layer's attention of one sample into the ring.
 
-        samples: how many the model's batch has, as `Observation.of_one`; None for what is of one
+        samples: how many the model's batch has, as `AttentionCall.of_one`; None for what is of one
         sample already.
         """
         self._put += 1
@@ -70,7 +77,7 @@ class Scribe:
         draft.attentions.append(attention)
 
     def recall(
-        self, place: Place, call: PlainCall, draft: Draft, sample: int, samples: int
+        self, place: SelectedLayer, call: SdpaCall, draft: CaptureBuilder, sample: int, samples: int
     ) -> bool:
         """`put` a layer whose call looks as it did before; False, and nothing done, for others."""
         form = self._forms.get(call.look)
@@ -82,19 +89,28 @@ class Scribe:
         draft.attentions.append(self._filled_in(form, query, key, bias, draft))
         return True
 
-    def _is_to_be_checked(self, seen: Observation) -> bool:
+    def _is_to_be_checked(self, seen: AttentionCall) -> bool:
         return seen.output is not None and not self._put % CHECK_EVERY
 
-    def _remember(self, alike: Look | None, place: Place, attention: Attention) -> None:
+    def _remember(
+        self, alike: CallSignature | None, place: SelectedLayer, attention: Attention
+    ) -> None:
         query, key = attention.query, attention.key
         if alike is None or query is None or key is None:
             return
         if len(self._forms) >= FORMS:
             self._forms.clear()
-        self._forms[alike] = Form(place, attention, aligned(query.nbytes) + aligned(key.nbytes))
+        self._forms[alike] = CallLayout(
+            place, attention, aligned(query.nbytes) + aligned(key.nbytes)
+        )
 
     def _filled_in(
-        self, form: Form, query: Tensor, key: Tensor, bias: Tensor | None, draft: Draft
+        self,
+        form: CallLayout,
+        query: Tensor,
+        key: Tensor,
+        bias: Tensor | None,
+        draft: CaptureBuilder,
     ) -> Attention:
         mask = self._mask(form.place, bias, draft)
         offset = draft.lend(form.nbytes)
@@ -103,7 +119,9 @@ class Scribe:
         self.ring_writer.copy(key_room, key)
         return attention
 
-    def _mask(self, place: Place, bias: Tensor | None, draft: Draft) -> Block | None:
+    def _mask(
+        self, place: SelectedLayer, bias: Tensor | None, draft: CaptureBuilder
+    ) -> ArrayBlock | None:
         """Where the mask lies in the ring; layers that share one are given the same block."""
         if bias is None:
             return None
@@ -115,7 +133,9 @@ class Scribe:
         draft.masks.append((block, self.ring_writer.room(block)))
         return block
 
-    def _written(self, place: Place, seen: Observation, draft: Draft) -> Attention:
+    def _written(
+        self, place: SelectedLayer, seen: AttentionCall, draft: CaptureBuilder
+    ) -> Attention:
         if not seen.queries or not seen.keys:
             raise ValueError(
                 f"{seen.name or 'the attention'} is empty: {seen.queries} queries and {seen.keys} "
@@ -143,12 +163,17 @@ class Scribe:
             scale=float(seen.scale),
             causal=bool(seen.causal),
             softcap=float(seen.softcap),
-            note="; ".join(filter(None, (seen.note, doubt(seen, error)))),
+            note="; ".join(filter(None, (seen.note, approximation_note(seen, error)))),
             error=error,
         )
 
     def message(
-        self, sequence: int, moment: Moment, about: About, draft: Draft, accounts: Accounts
+        self,
+        sequence: int,
+        moment: StepInfo,
+        about: About,
+        draft: CaptureBuilder,
+        accounts: Accounts,
     ) -> Capture:
         """The capture in the draft, as it is announced."""
         encoder_tokens, decoder_tokens = self._tokens(moment, draft)
@@ -169,7 +194,9 @@ class Scribe:
             decoder_tokens=decoder_tokens,
         )
 
-    def _tokens(self, moment: Moment, draft: Draft) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _tokens(
+        self, moment: StepInfo, draft: CaptureBuilder
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Labels for the axes; without them a capture is still worth having."""
         try:
             return read_tokens(moment.tokens, draft.attentions)
@@ -177,7 +204,7 @@ class Scribe:
             self._guard.warn_once("tokens", f"{error}. The axes show positions instead.")
             return (), ()
 
-    def _loss(self, moment: Moment) -> float | None:
+    def _loss(self, moment: StepInfo) -> float | None:
         loss = self._number("loss", moment.loss)
         if loss is not None and not math.isfinite(loss):
             self._guard.warn_once(

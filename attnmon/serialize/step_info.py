@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from attnmon.link.messages import SeenIn
-from attnmon.serialize.capture_builder import Draft
-from attnmon.serialize.device_copy import Flight
+from attnmon.serialize.capture_builder import CaptureBuilder
+from attnmon.serialize.device_copy import CopyBatch
 from attnmon.serialize.token_labels import Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class StepInfo:
     """When in the training a capture is made."""
 
     step: int
@@ -36,7 +36,7 @@ About = tuple[int, SeenIn]
 class Taken:
     """A capture before it is announced; what is not announced is given back."""
 
-    draft: Draft
+    draft: CaptureBuilder
     sample: int
     seen_in: SeenIn = "probe"
 
@@ -44,7 +44,7 @@ class Taken:
     def about(self) -> About:
         return self.sample, self.seen_in
 
-    def keep(self) -> Draft:
+    def keep(self) -> CaptureBuilder:
         """Take the draft out: it is not given back at the end of the `with`."""
         kept, self.draft = self.draft, self.draft.emptied()
         return kept
@@ -57,12 +57,12 @@ class Taken:
 
 
 @dataclass(slots=True)
-class UnderWay:
+class PendingCapture:
     """A capture whose copies have not landed yet."""
 
-    flight: Flight
-    moment: Moment
+    flight: CopyBatch
+    moment: StepInfo
     about: About
-    draft: Draft
+    draft: CaptureBuilder
     dump: str = ""
     """Why all that is kept is to be drawn after it; empty where it is not."""

@@ -9,7 +9,7 @@ from attnmon.session.renderer_process import LaunchError
 
 
 @dataclass(eq=False)
-class Attached:
+class AttachedRenderer:
     """Such a renderer, seen from the training process, in the form of `launch.Renderer`."""
 
     channel: Channel
@@ -25,7 +25,7 @@ class Attached:
         self.channel.close()
 
 
-def attach(path: str = "") -> Attached:
+def attach(path: str = "") -> AttachedRenderer:
     """Connect to the renderer at this socket, or at the usual places; never waits for it.
 
     Raises `LaunchError`, and does not start one instead: who says "attach" has chosen on which
@@ -35,7 +35,7 @@ def attach(path: str = "") -> Attached:
     reasons = []
     for place in places:
         try:
-            return Attached(Channel(rendezvous.connect(place)))
+            return AttachedRenderer(Channel(rendezvous.connect(place)))
         except OSError as error:
             reasons.append(f"{place}: {error.strerror or error}")
     raise LaunchError(

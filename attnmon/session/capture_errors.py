@@ -6,9 +6,9 @@ Only what is the user's own passes: Ctrl-C, and what a signal handler raises whi
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from attnmon.accounting.counters import Tally
+from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import (
-    Guard,
+    ErrorGuard,
     comes_from_signal_handler,
     describe,
     let_go_of_frames,
@@ -16,28 +16,28 @@ from attnmon.accounting.error_guard import (
 )
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import LONGEST_ERROR
-from attnmon.serialize.capture_builder import NoRoomToKeep, RingFull
-from attnmon.serialize.step_info import Moment, NotSeen
+from attnmon.serialize.capture_builder import NoRoomToRetain, RingFull
+from attnmon.serialize.step_info import NotSeen, StepInfo
 
 
-class Reckoning:
+class CaptureErrors:
     """lost: called when the renderer turns out to be gone."""
 
-    def __init__(self, tally: Tally, guard: Guard, lost: Callable[[], None]) -> None:
+    def __init__(self, tally: Counters, guard: ErrorGuard, lost: Callable[[], None]) -> None:
         self._tally = tally
         self._guard = guard
         self._lost = lost
 
     @contextmanager
-    def counted(self, moment: Moment, was_announced: Callable[[], bool]) -> Iterator[None]:
+    def counted(self, moment: StepInfo, was_announced: Callable[[], bool]) -> Iterator[None]:
         """Whatever keeps a capture from being announced in this block is dropped or failed.
 
-        Lets through `NotSeen` and `NoRoomToKeep`: then there was none.
+        Lets through `NotSeen` and `NoRoomToRetain`: then there was none.
         """
         with self._tally.timed():
             try:
                 yield
-            except (NotSeen, NoRoomToKeep):
+            except (NotSeen, NoRoomToRetain):
                 raise
             except RingFull as error:
                 self._tally.dropped += 1
@@ -55,7 +55,7 @@ class Reckoning:
                 let_go_of_frames(error)
 
     @contextmanager
-    def uncounted(self, moment: Moment) -> Iterator[None]:
+    def uncounted(self, moment: StepInfo) -> Iterator[None]:
         """Whatever keeps a step from being kept in this block costs that step alone."""
         with self._tally.timed():
             try:
@@ -81,14 +81,14 @@ def _is_the_users(error: BaseException) -> bool:
     return not isinstance(error, Exception) or comes_from_signal_handler(error.__traceback__)
 
 
-def _dropped(moment: Moment, error: RingFull) -> str:
+def _dropped(moment: StepInfo, error: RingFull) -> str:
     return (
         f"the capture of step {moment.step} was dropped: {error}. Training goes on, and drops are "
         "counted. Fewer pictures, a larger save_frequency or on_full='wait' would avoid them."
     )
 
 
-def _failed(moment: Moment, error: BaseException) -> str:
+def _failed(moment: StepInfo, error: BaseException) -> str:
     hint = ""
     if isinstance(error, TypeError):
         hint = (

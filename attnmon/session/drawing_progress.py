@@ -4,7 +4,7 @@ import contextlib
 import sys
 
 
-class Progress:
+class DrawingProgress:
     """How many of `total` are done. Writes to standard error, only where it is a terminal."""
 
     def __init__(self, total: int) -> None:

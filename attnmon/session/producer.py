@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from attnmon.accounting.counters import Tally
+from attnmon.accounting.counters import Counters
 from attnmon.link import descriptors, messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import (
@@ -18,29 +18,35 @@ from attnmon.link.messages import (
     Capture,
     Dump,
     Goodbye,
-    LetGo,
     Refusal,
+    Release,
     Setup,
     Slots,
 )
 from attnmon.link.ring import SLOT_BYTES, Ring
 from attnmon.link.schema import MessageError
-from attnmon.serialize.capture_builder import Draft, NoRoomToKeep, RingFull, TooLarge
+from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, RingFull, TooLarge
 from attnmon.session.retention_window import count_of
-from attnmon.session.slot_allocator import Room
+from attnmon.session.slot_allocator import SlotAllocator
 
 AGAIN_SECONDS = 0.1
 """How soon to try again, for those who would rather wait: what is kept is not answered."""
 
 
-class Outbox:
+class Producer:
     """Owns the ring's room and the channel; knows which captures are the renderer's at present."""
 
     def __init__(
-        self, ring: Ring, channel: Channel, tally: Tally, *, wait: bool = False, keep_last: int = 0
+        self,
+        ring: Ring,
+        channel: Channel,
+        tally: Counters,
+        *,
+        wait: bool = False,
+        keep_last: int = 0,
     ) -> None:
         self.ring = ring
-        self.room = Room(ring, keep_last)
+        self.room = SlotAllocator(ring, keep_last)
         self.lost = False
         """The renderer is gone; nothing can be announced any more."""
         self.refusal = ""
@@ -67,11 +73,11 @@ class Outbox:
         lock = [directory] if directory >= 0 else []
         self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
 
-    def draft(self, *, spare: bool = False) -> Draft:
+    def draft(self, *, spare: bool = False) -> CaptureBuilder:
         """spare: of a step that is not due, for which nothing is waited."""
-        return Draft(self, spare=spare)
+        return CaptureBuilder(self, spare=spare)
 
-    def announce(self, capture: Capture, draft: Draft) -> None:
+    def announce(self, capture: Capture, draft: CaptureBuilder) -> None:
         """Make the capture the renderer's.
 
         Raises `RingFull` when the renderer does not keep up, `MessageError` for a capture of too
@@ -84,7 +90,7 @@ class Outbox:
             self._await_news()
 
     def _pass_on(
-        self, packed: bytes, sequence: int, draft: Draft, book: dict[int, list[Slots]]
+        self, packed: bytes, sequence: int, draft: CaptureBuilder, book: dict[int, list[Slots]]
     ) -> bool:
         # Before it is sent: an interrupt between the two must not free slots that are being read.
         book[sequence], draft.slots = draft.slots, []
@@ -97,13 +103,13 @@ class Outbox:
         draft.slots = book.pop(sequence)
         return False
 
-    def keep(self, capture: Capture, draft: Draft) -> None:
+    def keep(self, capture: Capture, draft: CaptureBuilder) -> None:
         """Name the capture to the renderer; its slots stay ours. Raises as `announce`."""
         kept = self.room.kept
         oldest = kept.oldest_beside(capture.sequence, draft.slots)
         packed = messages.encode(replace(capture, keeps_from=oldest))
         if not self._pass_on(packed, capture.sequence, draft, kept.slots_of):
-            raise NoRoomToKeep("the renderer has not taken what was announced before")
+            raise NoRoomToRetain("the renderer has not taken what was announced before")
         kept.slot_count += count_of(capture.slots)
         self.take_back(kept.let_go(oldest))
 
@@ -203,7 +209,7 @@ class Outbox:
             if is_empty and self.room.grow(count):
                 continue
             if spare:
-                raise NoRoomToKeep("every slot is in use")
+                raise NoRoomToRetain("every slot is in use")
             if is_empty:
                 raise TooLarge(self.room.too_large(count))
             if not self._wait:
@@ -216,7 +222,7 @@ class Outbox:
         if not self.room.could_let_go(count):
             return False
         after = next(iter(self.room.kept.slots_of)) + 1
-        if not self._say(messages.encode(LetGo(after))):
+        if not self._say(messages.encode(Release(after))):
             return False
         self.take_back(self.room.kept.let_go(after))
         return True
@@ -249,7 +255,7 @@ class Outbox:
         self.room.kept.take_all()
 
 
-_open_outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
+_open_outboxes: weakref.WeakSet[Producer] = weakref.WeakSet()
 
 
 def _forget_all() -> None:

@@ -47,7 +47,7 @@ class LaunchError(RuntimeError):
 
 
 @dataclass(eq=False)
-class Renderer:
+class RendererProcess:
     """A renderer that was started, seen from the training process."""
 
     process: subprocess.Popen[bytes]
@@ -99,7 +99,7 @@ def _has_ended(pid: int) -> bool:
         return True  # somebody else has waited for it, or this is a forked child
 
 
-def start() -> Renderer:
+def start() -> RendererProcess:
     """Start a renderer, in its own process group, and return at once. Raises `LaunchError`."""
     if not sys.executable:
         raise LaunchError("this Python does not know its own executable")
@@ -115,7 +115,7 @@ def start() -> Renderer:
         except OSError as error:
             raise LaunchError(f"the renderer could not be started: {error}") from error
         on_failure.pop_all()
-    return Renderer(process, ours, complaints)
+    return RendererProcess(process, ours, complaints)
 
 
 def _popen(packages: str, channel: int, complaints: IO[bytes]) -> "subprocess.Popen[bytes]":

@@ -17,7 +17,7 @@ SHARE = 2
 """One part in so many of the ring: the rest is for what is drawn."""
 
 
-class Kept:
+class RetentionWindow:
     """The last captures, `most` of them at most, in half of the ring at most."""
 
     def __init__(self, most: int, ring_slots: int) -> None:

@@ -14,7 +14,7 @@ from attnmon.link import descriptors, directory_lock
 
 
 @dataclass
-class Claim:
+class RunDirectory:
     """A directory, and the locks on it; -1 where there is none."""
 
     path: Path
@@ -32,7 +32,7 @@ class Claim:
         self.watching = _closed(self.watching)
 
 
-def claim(save_dir: Path, started: float) -> Claim:
+def claim_directory(save_dir: Path, started: float) -> RunDirectory:
     """The directory, or the first one below it that is free. Raises OSError.
 
     started: when this run was, in seconds since 1970; of several that wait, it tells who is first.
@@ -42,10 +42,10 @@ def claim(save_dir: Path, started: float) -> Claim:
     return next(claim for claim in claims if claim is not None)
 
 
-def _claim(place: Path, started: float) -> Claim | None:
+def _claim(place: Path, started: float) -> RunDirectory | None:
     """None when another monitor is open there."""
     directory(place)
-    claim = Claim(place)
+    claim = RunDirectory(place)
     try:
         claim.watching = directory_lock.open_directory(place)
         claim.writing = directory_lock.open_directory(place)

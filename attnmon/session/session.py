@@ -12,20 +12,20 @@ from typing import Any
 
 from torch import Tensor
 
-from attnmon.accounting.counters import Tally
-from attnmon.accounting.error_guard import Guard, comes_from_signal_handler, describe
+from attnmon.accounting.counters import Counters
+from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
 from attnmon.collector import dump_triggers
 from attnmon.collector.dump_triggers import LossWatch
 from attnmon.config.settings import Settings
 from attnmon.link.messages import LONGEST_ERROR, Capture
-from attnmon.serialize.capture_builder import Draft, NoRoomToKeep
+from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain
 from attnmon.serialize.device_copy import DeviceCopies
-from attnmon.serialize.serializer import Scribe
-from attnmon.serialize.step_info import About, Moment, NotSeen, Taken, UnderWay
-from attnmon.session.capture_errors import Reckoning
-from attnmon.session.producer import Outbox
-from attnmon.session.shutdown import in_a_line, see_off
-from attnmon.session.startup import Line, NotOpened, gone, open_line
+from attnmon.serialize.serializer import CaptureSerializer
+from attnmon.serialize.step_info import About, NotSeen, PendingCapture, StepInfo, Taken
+from attnmon.session.capture_errors import CaptureErrors
+from attnmon.session.producer import Producer
+from attnmon.session.shutdown import shut_down, summary_line
+from attnmon.session.startup import Connection, NotOpened, gone, open_connection
 
 logger = logging.getLogger("attnmon")
 
@@ -33,13 +33,13 @@ CLOSED = "it is closed"
 """Why a monitor is off that was on to its end."""
 
 
-class Handover:
+class Session:
     """Owns the renderer, the ring and the accounts. Construction waits for nothing."""
 
     def __init__(self, settings: Settings) -> None:
-        self.guard = Guard()
-        self.tally = Tally()
-        self._reckoning = Reckoning(self.tally, self.guard, self._lose_renderer)
+        self.guard = ErrorGuard()
+        self.tally = Counters()
+        self._reckoning = CaptureErrors(self.tally, self.guard, self._lose_renderer)
         self.closed = False
         self.spare = False
         """Whether the next drafts are for steps that are not due."""
@@ -47,9 +47,9 @@ class Handover:
         self._owner = os.getpid()
         self._sequence = 0
         self._pending = 0
-        self._under_way: list[UnderWay] = []
+        self._under_way: list[PendingCapture] = []
         self._losses = LossWatch()
-        self._line: Line | None = None
+        self._line: Connection | None = None
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
             self.guard.off = "ATTNMON_DISABLE is set"
         elif not settings.takes_part:
@@ -59,7 +59,7 @@ class Handover:
 
     def _start(self) -> None:
         try:
-            self._line = open_line(self._settings, self.tally, self.guard)
+            self._line = open_connection(self._settings, self.tally, self.guard)
         except NotOpened as reason:
             self.guard.switch_off(str(reason))
             return
@@ -67,17 +67,17 @@ class Handover:
         _open_handovers.add(self)
 
     @property
-    def _outbox(self) -> Outbox | None:
+    def _outbox(self) -> Producer | None:
         return None if self._line is None else self._line.outbox
 
     # While training
 
-    def draft(self) -> Draft:
+    def draft(self) -> CaptureBuilder:
         """Room for a capture."""
         assert self._outbox is not None
         return self._outbox.draft(spare=self.spare)
 
-    def capture(self, moment: Moment, take: Callable[[], Taken]) -> bool:
+    def capture(self, moment: StepInfo, take: Callable[[], Taken]) -> bool:
         """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
 
         False when it could not be looked at now, and should be at the next step.
@@ -94,12 +94,12 @@ class Handover:
                     self.tally.captured -= 1  # there was nothing to see, and that was said
                 else:
                     self._pass_on(self._outbox, moment, taken)
-        except (NotSeen, NoRoomToKeep):  # the latter was taken for a step that is not due
+        except (NotSeen, NoRoomToRetain):  # the latter was taken for a step that is not due
             self.tally.captured -= 1
             return False
         return True
 
-    def keep(self, moment: Moment, take: Callable[[], Taken]) -> bool:
+    def keep(self, moment: StepInfo, take: Callable[[], Taken]) -> bool:
         """Have the renderer keep what `take` has taken. Whether anything was seen."""
         seen = True  # also what there is no room for
         if self._outbox is None or self.guard.off:
@@ -123,18 +123,20 @@ class Handover:
         else:
             outbox.dump(reason[:LONGEST_ERROR])
 
-    def _pass_on(self, outbox: Outbox, moment: Moment, taken: Taken) -> None:
+    def _pass_on(self, outbox: Producer, moment: StepInfo, taken: Taken) -> None:
         """Announce it, now or when its copies have landed."""
         if self._copies is not None and self._copies.busy:
             self._under_way.append(_take_off(moment, taken, self._copies))
         else:
             self._announce(outbox, moment, taken.about, taken.draft)
 
-    def _counted(self, moment: Moment) -> AbstractContextManager[None]:
+    def _counted(self, moment: StepInfo) -> AbstractContextManager[None]:
         sequence, outbox = self._sequence, self._outbox
         return self._reckoning.counted(moment, lambda: outbox is not None and outbox.has(sequence))
 
-    def _announce(self, outbox: Outbox, moment: Moment, about: About, draft: Draft) -> None:
+    def _announce(
+        self, outbox: Producer, moment: StepInfo, about: About, draft: CaptureBuilder
+    ) -> None:
         accounts = self.tally.as_message(outbox.pending)
         message = self.scribe.message(self._sequence, moment, about, draft, accounts)
         self._sequence += 1
@@ -146,14 +148,14 @@ class Handover:
         if self._settings.keep_last and (news := self._losses.trouble(moment.step, message.loss)):
             outbox.dump(news)
 
-    def _keep(self, outbox: Outbox, message: Capture, draft: Draft) -> None:
+    def _keep(self, outbox: Producer, message: Capture, draft: CaptureBuilder) -> None:
         if words := outbox.room.grow_to_keep(draft.slots):
             self.guard.warn_once("window", words)
         if outbox.room.kept.fits(draft.slots):
             outbox.keep(message, draft)
 
     @property
-    def scribe(self) -> Scribe:
+    def scribe(self) -> CaptureSerializer:
         """Who writes captures down while they are taken."""
         assert self._line is not None
         return self._line.scribe
@@ -243,10 +245,10 @@ class Handover:
             return
         self.announce_landed(wait=True)
         if not self._line.outbox.lost:
-            see_off(self._line.outbox, self.collect, deadline)
+            shut_down(self._line.outbox, self.collect, deadline)
             self._heed_refusal()
         self._line.renderer.wait(deadline - time.monotonic())
-        logger.info("%s", in_a_line(self.accounts(), self._settings.save_dir))
+        logger.info("%s", summary_line(self.accounts(), self._settings.save_dir))
 
     def _let_go(self) -> None:
         """The accounts stay."""
@@ -280,7 +282,7 @@ class Handover:
         return self._outbox.pending + sum(not one.moment.kept for one in self._under_way)
 
 
-_open_handovers: weakref.WeakSet[Handover] = weakref.WeakSet()
+_open_handovers: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 @atexit.register
@@ -300,12 +302,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _take_off(moment: Moment, taken: Taken, copies: DeviceCopies) -> UnderWay:
+def _take_off(moment: StepInfo, taken: Taken, copies: DeviceCopies) -> PendingCapture:
     """What is to be announced when its copies have landed, and the loss with it."""
     loss = moment.loss
     if isinstance(loss, Tensor) and loss.device.type != "cpu":
         moment = replace(moment, loss=copies.scalar(loss.detach()))
-    return UnderWay(copies.depart(), moment, taken.about, taken.keep())
+    return PendingCapture(copies.depart(), moment, taken.about, taken.keep())
 
 
 def _require_possible(step: int) -> None:

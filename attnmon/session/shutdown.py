@@ -5,17 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attnmon.session.drawing_progress import Progress
-from attnmon.session.producer import Outbox
+from attnmon.session.drawing_progress import DrawingProgress
+from attnmon.session.producer import Producer
 
 PROGRESS_AFTER_SECONDS = 1.0
 NEWS_SECONDS = 0.2
 
 
-def see_off(outbox: Outbox, collect: Callable[[], None], deadline: float) -> None:
+def shut_down(outbox: Producer, collect: Callable[[], None], deadline: float) -> None:
     """Say goodbye and collect what is drawn, until the renderer has ended, or the deadline."""
     started = time.monotonic()
-    progress = Progress(outbox.pending)
+    progress = DrawingProgress(outbox.pending)
     said = outbox.say_goodbye()
     while not outbox.lost and (left := deadline - time.monotonic()) > 0:
         outbox.await_news(min(left, NEWS_SECONDS))
@@ -26,7 +26,7 @@ def see_off(outbox: Outbox, collect: Callable[[], None], deadline: float) -> Non
     progress.clear()
 
 
-def in_a_line(accounts: dict[str, Any], save_dir: Path) -> str:
+def summary_line(accounts: dict[str, Any], save_dir: Path) -> str:
     """The accounts, for the log."""
     pending = f", {accounts['pending']} still being drawn" if accounts["pending"] else ""
     return (

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from attnmon.link.messages import Slots
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, Ring
 from attnmon.link.slots import SlotPool
-from attnmon.session.retention_window import Kept
+from attnmon.session.retention_window import RetentionWindow
 
 
-class Room:
+class SlotAllocator:
     """The slots of one ring, and the captures that are kept in some of them."""
 
     def __init__(self, ring: Ring, keep_last: int) -> None:
-        self.kept = Kept(keep_last, ring.slot_count)
+        self.kept = RetentionWindow(keep_last, ring.slot_count)
         self.pool = SlotPool(ring.slot_count)
         self.notices: list[tuple[str, str]] = []
         """(kind, text) of what the user should be told."""

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 import torch
 
 from attnmon._version import __version__
-from attnmon.accounting.counters import Tally
-from attnmon.accounting.error_guard import Guard
+from attnmon.accounting.counters import Counters
+from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.config.settings import Settings
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import Setup
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
-from attnmon.serialize.serializer import Scribe
+from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.session import renderer_process
-from attnmon.session.attached_renderer import Attached, attach
-from attnmon.session.producer import Outbox
-from attnmon.session.renderer_process import LaunchError, Renderer
-from attnmon.session.run_directory import Claim, claim
+from attnmon.session.attached_renderer import AttachedRenderer, attach
+from attnmon.session.producer import Producer
+from attnmon.session.renderer_process import LaunchError, RendererProcess
+from attnmon.session.run_directory import RunDirectory, claim_directory
 
 
 class NotOpened(Exception):
@@ -28,15 +28,15 @@ class NotOpened(Exception):
 
 
 @dataclass(eq=False)
-class Line:
+class Connection:
     """What a monitor has while it runs: all of it belongs to this process alone."""
 
     settings: Settings
     """As they were chosen, with the directory that is really written to."""
-    claim: Claim
-    renderer: Renderer | Attached
-    outbox: Outbox
-    scribe: Scribe
+    claim: RunDirectory
+    renderer: RendererProcess | AttachedRenderer
+    outbox: Producer
+    scribe: CaptureSerializer
 
     def abandon(self) -> None:
         """In a forked child, or at the end: let go of the processes and descriptors."""
@@ -50,7 +50,7 @@ class Line:
         self.scribe.ring_writer.device_copies.release()
 
 
-def open_line(chosen: Settings, tally: Tally, guard: Guard) -> Line:
+def open_connection(chosen: Settings, tally: Counters, guard: ErrorGuard) -> Connection:
     """Claim the directory, make the ring, start the renderer or join it, and tell it all.
 
     Waits for nothing. Raises `NotOpened`, with nothing left behind.
@@ -60,7 +60,7 @@ def open_line(chosen: Settings, tally: Tally, guard: Guard) -> Line:
     with ExitStack() as on_failure:
         try:
             started = time.time()
-            claimed = claim(chosen.save_dir, started)
+            claimed = claim_directory(chosen.save_dir, started)
             on_failure.callback(claimed.release)
             if claimed.path != chosen.save_dir:
                 guard.warn_once("directory", _elsewhere(chosen, claimed))
@@ -70,22 +70,27 @@ def open_line(chosen: Settings, tally: Tally, guard: Guard) -> Line:
             renderer = _renderer(settings.renderer)
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
-            outbox = Outbox(ring, renderer.channel, tally, wait=wait, keep_last=keep_last)
+            outbox = Producer(ring, renderer.channel, tally, wait=wait, keep_last=keep_last)
             _tell(outbox, _setup(settings, ring, started), claimed, renderer)
         except (LaunchError, OSError) as error:
             raise NotOpened(str(error)) from error
         on_failure.pop_all()
     claimed.hand_over()
-    return Line(settings, claimed, renderer, outbox, Scribe(ring, guard))
+    return Connection(settings, claimed, renderer, outbox, CaptureSerializer(ring, guard))
 
 
-def gone(renderer: Renderer | Attached) -> str:
+def gone(renderer: RendererProcess | AttachedRenderer) -> str:
     """In words, with the renderer's own last ones."""
     words = renderer.last_words()
     return "the renderer has gone" + (f" ({words})" if words else "")
 
 
-def _tell(outbox: Outbox, setup: Setup, claimed: Claim, renderer: Renderer | Attached) -> None:
+def _tell(
+    outbox: Producer,
+    setup: Setup,
+    claimed: RunDirectory,
+    renderer: RendererProcess | AttachedRenderer,
+) -> None:
     try:
         outbox.open(setup, claimed.writing)
     except ChannelClosed as error:
@@ -96,7 +101,7 @@ def _ring(nbytes: int | None) -> Ring:
     return make_ring(DEFAULT_BYTES, MOST_BYTES) if nbytes is None else make_ring(nbytes)
 
 
-def _renderer(where: str) -> Renderer | Attached:
+def _renderer(where: str) -> RendererProcess | AttachedRenderer:
     """One of its own, or the one that listens at the usual place or at this path."""
     if where == "own":
         return renderer_process.start()
@@ -134,7 +139,7 @@ def _setup(settings: Settings, ring: Ring, started: float) -> Setup:
     )
 
 
-def _elsewhere(chosen: Settings, claimed: Claim) -> str:
+def _elsewhere(chosen: Settings, claimed: RunDirectory) -> str:
     return (
         f"another monitor is writing to {chosen.save_dir}, so this one writes to {claimed.path}. "
         "Give each monitor a save_dir of its own to choose the name."

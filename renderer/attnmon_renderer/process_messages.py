@@ -18,7 +18,7 @@ LONGEST_ERROR = 1000
 """Characters of one capture's errors: a message holds those of several."""
 
 
-def in_a_line(errors: Sequence[str]) -> str:
+def join_errors(errors: Sequence[str]) -> str:
     """All that went wrong with a capture; of a full disk, the beginning says enough."""
     line = "; ".join(errors)
     if len(line) <= LONGEST_ERROR:
@@ -46,7 +46,7 @@ class Dumped:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunStatus:
     """How the run stands, for `summary.json`."""
 
     trainer: Accounts
@@ -65,10 +65,10 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class WriteResults:
     """Write down a capture's results; without a sequence, only how the run stands."""
 
-    standing: Standing
+    standing: RunStatus
     sequence: int | None = None
     error: str = ""
     orphans: tuple[int, ...] = ()
@@ -78,7 +78,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class ResultsWritten:
     """The capture is on disk in all its parts, or `error` says what is missing."""
 
     sequence: int
@@ -89,7 +89,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class TrainerServed:
     """A training process is taken on."""
 
     trainer_pid: int
@@ -97,14 +97,16 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class TrainerRefused:
     """A training process is not taken on."""
 
     reason: str
 
 
-Task = Drawn | Record | Recorded | Standing | Serving | Refused
+ProcessMessage = Drawn | WriteResults | ResultsWritten | RunStatus | TrainerServed | TrainerRefused
 
-_SCHEMA: Schema[Task] = Schema(1, (Drawn, Record, Recorded, Standing, Serving, Refused))
+_SCHEMA: Schema[ProcessMessage] = Schema(
+    1, (Drawn, WriteResults, ResultsWritten, RunStatus, TrainerServed, TrainerRefused)
+)
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode

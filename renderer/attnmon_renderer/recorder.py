@@ -16,7 +16,7 @@ from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import process_messages, results
-from attnmon_renderer.process_messages import Record, Recorded, Standing
+from attnmon_renderer.process_messages import ResultsWritten, RunStatus, WriteResults
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks import failed_captures
 from attnmon_renderer.sinks.animation_and_timeline import Animations, Timeline
@@ -25,9 +25,9 @@ from attnmon_renderer.sinks.statistics_json import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
 from attnmon_renderer.storage import atomic_files, paths, quota
-from attnmon_renderer.storage.quota import Disk
+from attnmon_renderer.storage.quota import DiskQuota
 from attnmon_renderer.storage.run_reader import last_capture
-from attnmon_renderer.storage.step_folder import Folder
+from attnmon_renderer.storage.step_folder import StepFolder
 
 LAST_TRIES = 20
 LAST_TRY_SECONDS = 0.25
@@ -46,7 +46,7 @@ def record(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) 
             if packet is None:
                 continue
             task = process_messages.decode(packet.data)
-            assert isinstance(task, Record)
+            assert isinstance(task, WriteResults)
             if task.set_aside:
                 capture = _read_capture(packet.descriptors[0])
                 error = recorder.set_aside(task, capture, open_ring())
@@ -55,7 +55,9 @@ def record(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) 
                 error = recorder.write(task, made)
             if task.sequence is not None:
                 full, notices = recorder.disk_is_full, recorder.take_notices()
-                channel.send(process_messages.encode(Recorded(task.sequence, error, full, notices)))
+                channel.send(
+                    process_messages.encode(ResultsWritten(task.sequence, error, full, notices))
+                )
     except ChannelClosed:
         recorder.close()
 
@@ -74,21 +76,21 @@ class Recorder:
         if setup.tensorboard:
             self._tensorboard = TensorBoard(save_dir / "tensorboard", _last_step(history))
         self._tensorboard_of_kept = TensorBoard(save_dir / "tensorboard" / "kept")
-        self._standing: Standing | None = None
+        self._standing: RunStatus | None = None
         self._told = True
         """Whether that is in the summary."""
-        self._disk: Disk | None = None
+        self._disk: DiskQuota | None = None
         self._notices: list[tuple[str, str]] = []
         if setup.disk_budget is not None:
             draws = bool(setup.pictures or setup.raw_weights)
-            self._disk = Disk(save_dir, setup.disk_budget, draws)
+            self._disk = DiskQuota(save_dir, setup.disk_budget, draws)
         self._over_time: dict[str, Animations | Timeline] = {}
         if "animation" in setup.pictures:
             self._over_time["animations"] = Animations(save_dir / "animations")
         if "timeline" in setup.pictures:
             self._over_time["timeline"] = Timeline(save_dir)
 
-    def write(self, task: Record, made: Results | None) -> str:
+    def write(self, task: WriteResults, made: Results | None) -> str:
         """Record a capture, or only how the run stands; says what could not be written."""
         errors: list[str] = []
         if made is not None:
@@ -98,9 +100,9 @@ class Recorder:
         _attempt(errors, "summary.json", self._write_summary, task.standing)
         self._told = len(errors) == before
         _attempt(errors, "orphans", atomic_files.remove_orphans_of, task.orphans, self._save_dir)
-        return process_messages.in_a_line(errors)
+        return process_messages.join_errors(errors)
 
-    def set_aside(self, task: Record, capture: Capture, ring: memoryview) -> str:
+    def set_aside(self, task: WriteResults, capture: Capture, ring: memoryview) -> str:
         """Keep what no worker has survived, for a report; says what could not be written."""
         errors: list[str] = []
         if self._disk is not None:
@@ -108,10 +110,10 @@ class Recorder:
         if self._disk is None or self._disk.has_room_for(failed_captures.size_of(capture)):
             _attempt(errors, failed_captures.FOLDER, self._keep, capture, ring)
         errors.append(self.write(task, None))
-        return process_messages.in_a_line(list(filter(None, errors)))
+        return process_messages.join_errors(list(filter(None, errors)))
 
     def _keep(self, capture: Capture, ring: memoryview) -> None:
-        if path := failed_captures.set_aside(self._save_dir, capture, ring):
+        if path := failed_captures.save_failed_capture(self._save_dir, capture, ring):
             self._notices.append(
                 ("aside", failed_captures.NOTICE.format(step=capture.step, path=path))
             )
@@ -134,12 +136,12 @@ class Recorder:
             self._notices.append(("disk_events", quota.EVENTS_ARE_FULL))
         return replace(made, images=[])
 
-    def _write_summary(self, standing: Standing) -> None:
+    def _write_summary(self, standing: RunStatus) -> None:
         self._summary.write(standing, None if self._disk is None else self._disk.account())
 
     def _write_results(self, made: Results, error: str, errors: list[str]) -> None:
         if self._statistics_files:
-            place = Folder(self._save_dir / made.folder)
+            place = StepFolder(self._save_dir / made.folder)
             _attempt(errors, "statistics.json", write_statistics, place, made.document)
         _attempt(errors, "history.jsonl", self._history.append, made.document, error)
         if self._tensorboard is not None:
@@ -165,7 +167,7 @@ class Recorder:
             self._tensorboard.close()
             self._tensorboard_of_kept.close()
 
-    def _tell_at_last(self, last: Standing) -> None:
+    def _tell_at_last(self, last: RunStatus) -> None:
         """There is no later summary to make up for this one, so a full disk is waited for."""
         for _ in range(LAST_TRIES):
             try:
@@ -190,7 +192,7 @@ def _read_capture(descriptor: int) -> Capture:
     return capture
 
 
-def _cut_short(standing: Standing) -> Standing:
+def _cut_short(standing: RunStatus) -> RunStatus:
     """How a run stands whose supervisor has died: what it had not settled has failed."""
     trainer = standing.trainer
     failed = trainer.captured - trainer.dropped - trainer.failed - standing.rendered

@@ -16,7 +16,7 @@ from attnmon_renderer.storage import atomic_files
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class RenderedImage:
     """A picture as it is on disk, for TensorBoard."""
 
     tag: str
@@ -26,7 +26,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class AnimationFrame:
     """A map that will be one frame of an animation; arrays as bytes, to travel."""
 
     stem: str
@@ -42,7 +42,7 @@ class Frame:
     top: float | None
 
     @classmethod
-    def of(cls, stem: str, picture: MapPicture) -> "Frame":
+    def of(cls, stem: str, picture: MapPicture) -> "AnimationFrame":
         caption = picture.caption
         return cls(
             stem,
@@ -70,8 +70,8 @@ class Results:
     folder: str
     document: dict[str, Any]
     scalars: dict[str, float] = field(default_factory=dict)
-    images: list[Image] = field(default_factory=list)
-    frames: list[Frame] = field(default_factory=list)
+    images: list[RenderedImage] = field(default_factory=list)
+    frames: list[AnimationFrame] = field(default_factory=list)
 
 
 def hand_over(results: Results) -> int:
@@ -90,5 +90,5 @@ def take(descriptor: int) -> Results:
     with os.fdopen(descriptor, "rb") as file:
         file.seek(0)
         folder, document, scalars, images, frames = msgpack.unpackb(file.read())
-    images = [Image(*image) for image in images]
-    return Results(folder, document, scalars, images, [Frame(*frame) for frame in frames])
+    images = [RenderedImage(*image) for image in images]
+    return Results(folder, document, scalars, images, [AnimationFrame(*frame) for frame in frames])

@@ -23,7 +23,7 @@ def table(rows: dict[str, str]) -> str:
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())
 
 
-class Progress:
+class ProgressLine:
     """One line that says how many of so many are done; nothing where no terminal shows it."""
 
     def __init__(self, total: int, stream: TextIO) -> None:

@@ -14,7 +14,7 @@ from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Attention, Capture, Setup
 from attnmon_renderer import process_messages, results
-from attnmon_renderer.analysis.layer_analysis import Survey, survey
+from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.figures import figure_plan
 from attnmon_renderer.process_messages import Drawn
@@ -42,7 +42,7 @@ def _answer(channel: Channel, drawn: Drawn, made: Results | None) -> None:
         descriptors = [] if made is None else [results.hand_over(made)]
     except OSError as error:  # no memory, or no descriptor, for them: no reason to end
         descriptors, reasons = [], [drawn.error, f"results: {in_words(error)}"]
-        drawn = replace(drawn, error=process_messages.in_a_line(list(filter(None, reasons))))
+        drawn = replace(drawn, error=process_messages.join_errors(list(filter(None, reasons))))
     channel.send(process_messages.encode(drawn), descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
@@ -53,15 +53,15 @@ def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Re
     try:
         return _process(capture, setup, ring)
     except Exception as error:
-        return Drawn(capture.sequence, process_messages.in_a_line([in_words(error)])), None
+        return Drawn(capture.sequence, process_messages.join_errors([in_words(error)])), None
 
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
-    surveys = {attention: survey_of(layer, setup) for attention, layer in layers.items()}
+    surveys = {attention: analyze(layer, setup) for attention, layer in layers.items()}
     document = statistics_json.document(capture, setup, surveys)
     made = Results(paths.folder(capture), document, statistics_json.scalars(capture, surveys))
-    errors = draw(capture, setup, surveys, made)
+    errors = draw_capture(capture, setup, surveys, made)
     made.frames.extend(figure_plan.frames(capture, setup, surveys))
     if setup.raw_weights:
         try:
@@ -69,13 +69,13 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
         except Exception as error:
             errors.append(f"{raw_weights.NAME}: {in_words(error)}")
     notices = statistics_json.notices(capture, surveys) + figure_plan.notices(setup, surveys)
-    return Drawn(capture.sequence, process_messages.in_a_line(errors), notices), made
+    return Drawn(capture.sequence, process_messages.join_errors(errors), notices), made
 
 
-def survey_of(layer: LayerAttention, setup: Setup) -> Survey:
+def analyze(layer: LayerAttention, setup: Setup) -> LayerAnalysis:
     """One layer's statistics, and its maps as large as the pictures ask for."""
     wanted = figure_plan.wanted(setup)
-    return survey(
+    return analyze_layer(
         layer,
         average_side=wanted.average_side,
         head_side=wanted.head_side,
@@ -84,14 +84,14 @@ def survey_of(layer: LayerAttention, setup: Setup) -> Survey:
     )
 
 
-def draw(
-    capture: Capture, setup: Setup, surveys: dict[Attention, Survey], made: Results
+def draw_capture(
+    capture: Capture, setup: Setup, surveys: dict[Attention, LayerAnalysis], made: Results
 ) -> list[str]:
     """Write a capture's pictures and add them to its results; says which of them failed, and why.
 
     Where all is one file, the statistics go into it: the recorder, whose they are, comes too late.
     """
-    place = step_folder.place(_folder(setup, capture), setup.pack)
+    place = step_folder.step_output(_folder(setup, capture), setup.pack)
     errors = []
     for figure in figure_plan.plan(capture, setup, surveys):
         try:

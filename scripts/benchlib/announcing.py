@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from attnmon.accounting.counters import Tally
+from attnmon.accounting.counters import Counters
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Attention, Block, Capture
+from attnmon.link.messages import ArrayBlock, Attention, Capture
 from attnmon.link.ring import make_ring
-from attnmon.session.producer import Outbox
+from attnmon.session.producer import Producer
 from attnmon_renderer.supervision.priority import yield_to_training
 
 LAYERS = 12
@@ -46,13 +46,15 @@ def record(sequence: int, layers: int) -> Capture:
             type="self_attention",
             source="scaled_dot_product_attention",
             heads=tuple(range(8)),
-            query=Block(2 * layer << 16, "float32", (8, 32, 64)),
-            key=Block((2 * layer + 1) << 16, "float32", (8, 32, 64)),
+            query=ArrayBlock(2 * layer << 16, "float32", (8, 32, 64)),
+            key=ArrayBlock((2 * layer + 1) << 16, "float32", (8, 32, 64)),
         )
         for layer in range(layers)
     )
     now = time.monotonic()
-    return Capture(sequence, 0, False, 1, 0.5, None, now, 0, (), attentions, Tally().as_message(0))
+    return Capture(
+        sequence, 0, False, 1, 0.5, None, now, 0, (), attentions, Counters().as_message(0)
+    )
 
 
 def announcing(layers: int, times: int) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def announcing(layers: int, times: int) -> dict[str, Any]:
     of the training process, so its processor time counts, and ours beside it.
     """
     with receiver() as channel:
-        outbox = Outbox(make_ring(), channel, Tally(), wait=True)
+        outbox = Producer(make_ring(), channel, Counters(), wait=True)
         ours, ours_cpu = paced(times, lambda n: announce(outbox, record(n, layers)))
     context = get_context("spawn")
     queue = context.Queue()
@@ -83,7 +85,7 @@ def announcing(layers: int, times: int) -> dict[str, Any]:
     }
 
 
-def announce(outbox: Outbox, capture: Capture) -> None:
+def announce(outbox: Producer, capture: Capture) -> None:
     outbox.collect()
     with outbox.draft() as draft:
         draft.lend(1)

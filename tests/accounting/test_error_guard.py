@@ -5,13 +5,13 @@ import signal
 
 import pytest
 
-from attnmon.accounting.error_guard import Guard
+from attnmon.accounting.error_guard import ErrorGuard
 
 
 def test_an_error_of_ours_is_warned_about_once_and_goes_no_further(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    guard = Guard()
+    guard = ErrorGuard()
     for _ in range(2):
         with guard:
             raise RuntimeError("ours")
@@ -24,7 +24,7 @@ def test_an_error_of_ours_is_warned_about_once_and_goes_no_further(
 def test_three_failures_in_a_row_switch_it_off_and_say_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    guard = Guard()
+    guard = ErrorGuard()
     for _ in range(3):
         with guard:
             raise RuntimeError("ours")
@@ -33,7 +33,7 @@ def test_three_failures_in_a_row_switch_it_off_and_say_so(
 
 
 def test_a_success_in_between_keeps_it_on() -> None:
-    guard = Guard()
+    guard = ErrorGuard()
     for _ in range(6):
         with guard:
             raise RuntimeError("ours")
@@ -43,7 +43,7 @@ def test_a_success_in_between_keeps_it_on() -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_what_is_meant_to_end_the_program_does(error: type[BaseException]) -> None:
-    with pytest.raises(error), Guard():
+    with pytest.raises(error), ErrorGuard():
         raise error
 
 
@@ -55,7 +55,7 @@ def test_an_error_that_a_signal_handler_raises_inside_our_code_reaches_the_user(
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        with pytest.raises(RuntimeError, match="DataLoader"), Guard():
+        with pytest.raises(RuntimeError, match="DataLoader"), ErrorGuard():
             signal.raise_signal(signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, before)

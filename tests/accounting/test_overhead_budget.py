@@ -14,7 +14,7 @@ from attnmon.accounting.overhead_budget import (
     MOST_AT_ONCE,
     SPAN_SECONDS,
     SPENT_SECONDS,
-    Budget,
+    OverheadBudget,
 )
 
 
@@ -25,7 +25,7 @@ class Training:
         self.now = self.spent = 0.0
         self.dropped = 0
         self.cost = cost
-        self.budget = Budget(limit, lambda: self.now)
+        self.budget = OverheadBudget(limit, lambda: self.now)
         self.capture(first)
 
     def capture(self, cost: float) -> bool:

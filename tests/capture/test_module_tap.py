@@ -11,8 +11,8 @@ import torch
 from support.models import Translator
 from torch import Tensor, nn
 
-from attnmon.capture import Observation, Tap, module_names
-from attnmon.capture.module_tap import looked_into
+from attnmon.capture import AttentionCall, Tap, module_names
+from attnmon.capture.module_tap import tapped_modules
 
 
 def attending(model: nn.Module) -> list[nn.Module]:
@@ -20,17 +20,17 @@ def attending(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def looking(model: nn.Module, told: list[Observation]) -> Iterator[None]:
+def looking(model: nn.Module, told: list[AttentionCall]) -> Iterator[None]:
     tap = Tap(module_names(model), told.append, pytest.fail)
-    with looked_into(tap, attending(model)):
+    with tapped_modules(tap, attending(model)):
         yield
     tap.finish()
 
 
 def test_the_same_is_seen_as_from_end_to_end() -> None:
     model, source, target = Translator().eval(), *torch.randint(40, (2, 3, 7))
-    everywhere: list[Observation] = []
-    there: list[Observation] = []
+    everywhere: list[AttentionCall] = []
+    there: list[AttentionCall] = []
     with Tap(module_names(model), everywhere.append, pytest.fail):
         expected = model(source, target)
     with looking(model, there):
@@ -61,8 +61,8 @@ def test_nothing_is_left_after_it_nor_after_an_error() -> None:
 
 def test_two_that_look_at_once_let_go_in_any_order() -> None:
     model, source, target = Translator().eval(), *torch.randint(40, (2, 3, 7))
-    one: list[Observation] = []
-    other: list[Observation] = []
+    one: list[AttentionCall] = []
+    other: list[AttentionCall] = []
     first, second = looking(model, one), looking(model, other)
     first.__enter__()
     second.__enter__()
@@ -78,7 +78,7 @@ def test_what_a_script_does_to_a_module_in_the_meantime_stays() -> None:
     x, plain = torch.randn(1, 3, 8), attention.forward
     expected = attention(x, x, x)[0]
     names = inspect.getfullargspec(attention.forward).args
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     with looking(attention, told):
         assert attention.forward.__func__ is nn.MultiheadAttention.forward
         assert inspect.getfullargspec(attention.forward).args == names
@@ -114,8 +114,8 @@ class Nested(nn.Module):
 
 def test_of_modules_inside_each_other_each_tells_its_own_once() -> None:
     model = nn.Sequential(Nested())
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     tap = Tap(module_names(model), told.append, pytest.fail)
-    with looked_into(tap, [model[0], model[0].inner]):
+    with tapped_modules(tap, [model[0], model[0].inner]):
         model(torch.randn(1, 3, 8))
     assert [(seen.name, seen.call) for seen in told] == [("0.inner", 0), ("0", 0)]

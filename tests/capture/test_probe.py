@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from attnmon.capture import Observation, discover, probe
+from attnmon.capture import AttentionCall, discover, probe
 from attnmon.capture.calls.verification import attention_weights
 
 WIDTH, HEADS = 16, 4
@@ -190,7 +190,7 @@ def test_the_sample_shown_is_the_one_of_the_whole_batch() -> None:
     x = torch.randn(3, 5, WIDTH, dtype=torch.float64)
     mask = torch.randn(3 * HEADS, 5, 5, dtype=torch.float64)
     expected = attention(x, x, x, attn_mask=mask, average_attn_weights=False)[1][2]
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     probe(attention, (x, x, x), {"attn_mask": mask}, told.append, fail, sample=2)
     weights = attention_weights(told[0].of_sample(0), dtype=torch.float64)
     torch.testing.assert_close(weights, expected, rtol=0, atol=1e-12)
@@ -205,7 +205,7 @@ def test_wrapped_models_are_called_without_their_wrapper(
     wrap: Callable[[nn.Module], nn.Module],
 ) -> None:
     model = wrap(nn.TransformerEncoderLayer(WIDTH, HEADS, 32, batch_first=True))
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     probe(model, torch.randn(2, 5, WIDTH), None, told.append, fail)
     assert [seen.name for seen in told] == ["self_attn"]
 
@@ -231,7 +231,7 @@ def test_tensors_are_followed_only_where_that_is_needed(need_weights: bool) -> N
     options = {"need_weights": need_weights}
     found = discover(model, (x, x, x), options, fail)
     assert found.handwritten == need_weights
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     probe(model, (x, x, x), options, told.append, fail, batch_dim=0, handwritten=False)
     assert len(told) == (0 if need_weights else 1)
 

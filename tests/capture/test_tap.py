@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 from torch.utils.checkpoint import checkpoint
 
-from attnmon.capture import Observation, Tap, module_names
+from attnmon.capture import AttentionCall, Tap, module_names
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 HEADS, WIDTH = 4, 32
 
 
-def watch(model: nn.Module, forward: Callable[[], object]) -> list[Observation]:
+def watch(model: nn.Module, forward: Callable[[], object]) -> list[AttentionCall]:
     """Everything told of this forward; an error of ours fails the test."""
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
 
     def raise_it(error: Exception) -> None:
         raise error
@@ -30,7 +30,7 @@ def watch(model: nn.Module, forward: Callable[[], object]) -> list[Observation]:
     return told
 
 
-def exact(observation: Observation) -> Tensor:
+def exact(observation: AttentionCall) -> Tensor:
     return attention_weights(observation, dtype=torch.float64)
 
 
@@ -289,7 +289,7 @@ def test_the_receiver_is_called_without_gradients_and_without_the_mode() -> None
     x = torch.randn(2, 6, WIDTH)
     seen: list[tuple[bool, bool, int]] = []
 
-    def receive(told: Observation) -> None:
+    def receive(told: AttentionCall) -> None:
         tensors = (told.weights, told.query, told.key, told.value, told.output)
         attached = any(tensor is not None and tensor.requires_grad for tensor in tensors)
         seen.append((torch.is_grad_enabled(), attached, torch._C._len_torch_function_stack()))
@@ -305,7 +305,7 @@ def test_an_error_of_the_receiver_stays_out_of_the_forward() -> None:
     x = torch.randn(2, 6, WIDTH)
     errors: list[Exception] = []
 
-    def fail(observation: Observation) -> None:
+    def fail(observation: AttentionCall) -> None:
         raise OSError("no room")
 
     with Tap(module_names(attention), fail, errors.append):
@@ -318,7 +318,7 @@ def test_an_error_of_the_receiver_stays_out_of_the_forward() -> None:
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_what_cannot_be_told_is_refused_with_a_reason() -> None:
     reasons: list[tuple[str, str]] = []
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     query = torch.randn(1, HEADS, 5, 8)
     nested = torch.nested.nested_tensor(
         [torch.randn(3, HEADS, 8), torch.randn(5, HEADS, 8)], layout=torch.jagged
@@ -375,7 +375,7 @@ def test_multi_head_attention_on_a_class_of_tensors_is_refused() -> None:
     attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
     x = torch.randn(2, 6, WIDTH).as_subclass(Own)
     reasons: list[str] = []
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     names = module_names(attention)
     with Tap(names, told.append, pytest.fail, lambda name, why: reasons.append(why)):
         result = attention(x, x, x)[0]

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.accounting.overhead_budget import Budget
+from attnmon.accounting.overhead_budget import OverheadBudget
 from attnmon.collector import dump_triggers
 from attnmon.collector.dump_triggers import LossWatch
 from attnmon.link.ring import SLOT_BYTES
@@ -30,9 +30,9 @@ from attnmon.serialize import ring_writer
 from attnmon.serialize.device_copy import DeviceCopies
 from attnmon.session import startup
 from attnmon_renderer.commands import main
-from attnmon_renderer.report.alerts import alarms
+from attnmon_renderer.report.alerts import alerts
 from attnmon_renderer.report.gather import gather
-from attnmon_renderer.results import Frame, Results
+from attnmon_renderer.results import AnimationFrame, Results
 from attnmon_renderer.sinks.animation_and_timeline import Animations
 
 NO_GOODBYE = "the training process ended without saying goodbye"
@@ -112,7 +112,7 @@ def test_the_last_steps_before_a_kill_are_drawn_though_loader_workers_live_on(
         assert [event.step for event in events.Images("attention/decoder_layer0_self")] == expected
     assert main(["status", str(tmp_path)]) == 1
     assert f"20 steps to step 60 ({NO_GOODBYE})" in capsys.readouterr().out
-    found = alarms(gather(tmp_path, tmp_path, 100, 1 << 30))
+    found = alerts(gather(tmp_path, tmp_path, 100, 1 << 30))
     assert f"20 steps to step 60 were kept and drawn: {NO_GOODBYE}." in found
 
 
@@ -261,9 +261,9 @@ def test_dump_without_keep_last_says_what_to_set(
 
 
 def test_a_film_does_not_jump_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    filmed: list[Frame] = []
+    filmed: list[AnimationFrame] = []
     monkeypatch.setattr(Animations, "_extend", lambda self, path, frame: filmed.append(frame))
-    frame = Frame("layer", ("", "", ""), (2, 1), (2, 1), True, bytes(16), bytes(4), None)
+    frame = AnimationFrame("layer", ("", "", ""), (2, 1), (2, 1), True, bytes(16), bytes(4), None)
     film = Animations(tmp_path)
     film.write(Results("step_7", {"metadata": {"step": 7, "kept_for": "why"}}, frames=[frame]))
     assert filmed == []
@@ -349,11 +349,11 @@ def until_settled(monitor: Any) -> None:
 def test_the_budget_does_not_pay_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spent: list[float] = []
 
-    def review(self: Budget, seconds: float, dropped: int) -> bool:
+    def review(self: OverheadBudget, seconds: float, dropped: int) -> bool:
         spent.append(seconds)
         return False
 
-    monkeypatch.setattr(Budget, "review", review)
+    monkeypatch.setattr(OverheadBudget, "review", review)
     with watch(tmp_path, 30, 5) as monitor:
         steps(monitor, LanguageModel(), range(31))
         tally = monitor._tally

@@ -31,15 +31,15 @@ from support.outputs import check_outputs, history, summary, tensorboard
 from support.trainings import pids, run, until_rendered, wait_for_the_end
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.accounting.error_guard import Guard, logger
+from attnmon.accounting.error_guard import ErrorGuard, logger
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Accounts
 from attnmon_renderer import process_messages
-from attnmon_renderer.process_messages import LONGEST_ERROR, Record, Standing, in_a_line
+from attnmon_renderer.process_messages import LONGEST_ERROR, RunStatus, WriteResults, join_errors
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.supervision import child_process
 from attnmon_renderer.supervision.child_process import Child
-from attnmon_renderer.supervision.worker_pool import FRUITLESS_DEATHS, Crew
+from attnmon_renderer.supervision.worker_pool import FRUITLESS_DEATHS, WorkerPool
 
 
 class Preempted(Exception):
@@ -72,7 +72,7 @@ class Handler:
 def test_what_a_signal_handler_raises_reaches_the_user(handler: Callable[..., None]) -> None:
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        with pytest.raises(Preempted), Guard():
+        with pytest.raises(Preempted), ErrorGuard():
             signal.raise_signal(signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -86,7 +86,7 @@ def test_a_logging_handler_that_raises_does_not_end_the_training() -> None:
     strict = Strict()
     logger.addHandler(strict)
     try:
-        with Guard():
+        with ErrorGuard():
             raise ValueError("ours")
     finally:
         logger.removeHandler(strict)
@@ -161,12 +161,12 @@ def test_tokens_that_no_message_has_room_for_cost_no_capture(tmp_path: Path) -> 
 def test_closing_does_not_need_a_standard_error(
     state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attnmon.session.drawing_progress import Progress
+    from attnmon.session.drawing_progress import DrawingProgress
 
     stream = io.StringIO()
     stream.close()
     monkeypatch.setattr(sys, "stderr", {"None": None, "closed": stream}.get(state, object()))
-    progress = Progress(2)
+    progress = DrawingProgress(2)
     progress.show(1)
     progress.clear()
 
@@ -453,7 +453,7 @@ def test_one_worker_goes_on_where_there_is_no_room_for_a_second(
     monkeypatch.setattr(child_process, "fork", fork)
     lost: list[str] = []
     with selectors.DefaultSelector() as selector:
-        crew = Crew(
+        crew = WorkerPool(
             "worker", 2, print, set(), selector, lambda *_: None, lambda _, how: lost.append(how)
         )
         worker = crew.idle()
@@ -467,12 +467,12 @@ def test_one_worker_goes_on_where_there_is_no_room_for_a_second(
 
 
 def test_errors_without_end_still_fit_a_message() -> None:
-    line = in_a_line([f"picture {n}: OSError: [Errno 28] {'é' * 100}" for n in range(1000)])
+    line = join_errors([f"picture {n}: OSError: [Errno 28] {'é' * 100}" for n in range(1000)])
     assert len(line) <= LONGEST_ERROR
     assert line.startswith("picture 0: OSError")
     assert "1000 errors" in line
-    standing = Standing(Accounts(), 0, 0, "running", (), (("語" * LONGEST_ERROR),) * 11)
-    process_messages.encode(Record(standing, 0, line))
+    standing = RunStatus(Accounts(), 0, 0, "running", (), (("語" * LONGEST_ERROR),) * 11)
+    process_messages.encode(WriteResults(standing, 0, line))
 
 
 def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path: Path) -> None:

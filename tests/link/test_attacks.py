@@ -22,7 +22,7 @@ from support.fuzzing import damaged
 from support.outputs import history, summary
 
 from attnmon import TrainingAttentionMonitor
-from attnmon.accounting.counters import Tally
+from attnmon.accounting.counters import Counters
 from attnmon.link.channel import Channel
 from attnmon.link.messages import (
     Accounts,
@@ -36,8 +36,8 @@ from attnmon.link.messages import (
     encode,
 )
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, make_ring
-from attnmon.serialize.capture_builder import Draft, RingFull
-from attnmon.session.producer import Outbox
+from attnmon.serialize.capture_builder import CaptureBuilder, RingFull
+from attnmon.session.producer import Producer
 from attnmon_renderer.supervision.receiver import KEPT_ERRORS
 
 FOLDER = Path(make.__file__).parent
@@ -226,8 +226,8 @@ class Answers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         ours, self.theirs = Channel.pair()
-        self.tally = Tally()
-        self.outbox = Outbox(make_ring(MEBIBYTE), ours, self.tally)
+        self.tally = Counters()
+        self.outbox = Producer(make_ring(MEBIBYTE), ours, self.tally)
         self.chance = random.Random(4)
         self.sequence = 0
         self.answered: list[int] = []
@@ -247,7 +247,7 @@ class Answers(RuleBasedStateMachine):
         except RingFull:
             pass
 
-    def announce(self, draft: Draft) -> None:
+    def announce(self, draft: CaptureBuilder) -> None:
         message = decode_capture(make.PACKED)
         self.outbox.announce(_numbered(message, self.sequence), draft)
         self.sequence += 1

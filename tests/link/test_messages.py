@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from attnmon.link.messages import (
     Accounts,
     Acknowledgement,
+    ArrayBlock,
     Attention,
-    Block,
     Capture,
     Dump,
     Goodbye,
-    LetGo,
     MessageError,
     Refusal,
+    Release,
     Setup,
     Slots,
     decode,
@@ -26,11 +26,11 @@ from attnmon.link.messages import (
 )
 from attnmon.link.schema import LIMIT
 
-QUERY = Block(0, "float32", (4, 7, 8))
-KEY = Block(1024, "bfloat16", (2, 9, 8))
+QUERY = ArrayBlock(0, "float32", (4, 7, 8))
+KEY = ArrayBlock(1024, "bfloat16", (2, 9, 8))
 LAYER = Attention(
     "decoder.layers.0.self_attn", "decoder", 0, "self_attention", "scaled_dot_product_attention",
-    (0, 1, 2, 3), query=QUERY, key=KEY, bias=Block(4096, "bool", (7, 9)), scale=0.25,
+    (0, 1, 2, 3), query=QUERY, key=KEY, bias=ArrayBlock(4096, "bool", (7, 9)), scale=0.25,
 )  # fmt: skip
 CAPTURE = Capture(
     3, 100, True, 1, 0.5, None, 1.5, 0, (Slots(0, 2),), (LAYER,), Accounts(captured=4)
@@ -59,7 +59,7 @@ EVERY_KIND = [
     Goodbye(Accounts()),
     Acknowledgement(7, "disk full", (("a", "b"),)),
     Refusal("stopped"),
-    LetGo(7),
+    Release(7),
     Dump("the loss is nan", (3, 5), Accounts(captured=2)),
 ]
 
@@ -144,12 +144,12 @@ def test_a_message_that_is_too_large_is_not_encoded() -> None:
     "change",
     [
         {"query": None},
-        {"weights": Block(0, "float32", (4, 7, 9))},
-        {"query": Block(0, "float32", (4, 7, 5))},
-        {"key": Block(0, "float32", (3, 9, 8))},
+        {"weights": ArrayBlock(0, "float32", (4, 7, 9))},
+        {"query": ArrayBlock(0, "float32", (4, 7, 5))},
+        {"key": ArrayBlock(0, "float32", (3, 9, 8))},
         {"heads": (0, 1)},
-        {"bias": Block(0, "bool", (5, 9))},
-        {"sinks": Block(0, "float32", (3,))},
+        {"bias": ArrayBlock(0, "bool", (5, 9))},
+        {"sinks": ArrayBlock(0, "float32", (3,))},
         {"layer": -1},
     ],
     ids=lambda change: next(iter(change)),
@@ -162,7 +162,7 @@ def test_arrays_that_do_not_go_together_are_refused(change: dict[str, object]) -
 @pytest.mark.parametrize("block", [("object", (1,)), ("float32", (-1,)), ("float32", (1,) * 5)])
 def test_a_block_that_cannot_be_is_refused(block: tuple[str, tuple[int, ...]]) -> None:
     with pytest.raises(MessageError):
-        Block(0, *block)
+        ArrayBlock(0, *block)
 
 
 def test_an_array_outside_the_slots_that_came_with_it_is_refused() -> None:

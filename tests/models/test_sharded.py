@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from attnmon.capture import Observation, Tap, module_names, probe
+from attnmon.capture import AttentionCall, Tap, module_names, probe
 
 RANKS, WIDTH, HEADS = 2, 16, 4
 SECONDS = 60
@@ -42,7 +42,7 @@ def train(way: str, watched: bool, rank: int) -> list[Tensor]:
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     x, losses = torch.randn(3, 5, WIDTH) + rank, list[Tensor]()
     for _ in range(3):
-        told: list[Observation] = []
+        told: list[AttentionCall] = []
         if watched and way == "fsdp":  # its forward gathers weights: every rank, or none
             with Tap(module_names(model), told.append, fail):
                 loss = model(x).square().mean()
@@ -74,7 +74,7 @@ def wrapped(way: str, model: nn.Module) -> nn.Module:
     return fully_shard(model, mesh=mesh)
 
 
-def look(model: nn.Module, x: Tensor, told: list[Observation]) -> None:
+def look(model: nn.Module, x: Tensor, told: list[AttentionCall]) -> None:
     probe(model, x, None, told.append, fail, batch_dim=0)
 
 

@@ -7,7 +7,7 @@ import torch
 from support.vision import import_timm
 from torch import Tensor, nn
 
-from attnmon.capture import Observation, Tap, discover, module_names
+from attnmon.capture import AttentionCall, Tap, discover, module_names
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 timm = import_timm()
@@ -53,7 +53,7 @@ def own_weights(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("fused", [False, True])
 def test_the_maps_are_the_models_own(model: Callable[[], nn.Module], fused: bool) -> None:
     image = torch.randn(2, 3, 32, 32)
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     with torch.no_grad():
         expected = own_weights(build(model, fused=False), image)
         watched = build(model, fused)

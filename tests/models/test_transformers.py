@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from attnmon.capture import (
     ROLES,
-    Observation,
-    Sighting,
+    AttentionCall,
+    CallInfo,
     Tap,
     assign_roles,
     discover,
@@ -25,8 +25,8 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def watch(model: nn.Module, inputs: dict[str, Tensor]) -> list[Observation]:
-    told: list[Observation] = []
+def watch(model: nn.Module, inputs: dict[str, Tensor]) -> list[AttentionCall]:
+    told: list[AttentionCall] = []
     with torch.no_grad(), Tap(module_names(model), told.append, fail):
         model(**inputs)
     return told
@@ -75,7 +75,7 @@ def test_training_is_bitwise_the_same_under_tap_and_probe(name: str, implementat
     def train(watched: bool) -> list[Tensor]:
         model, inputs = case.build(implementation).train(), case.inputs()
         optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-        told: list[Observation] = []
+        told: list[AttentionCall] = []
         for _ in range(2):
             if watched:
                 with Tap(module_names(model), told.append, fail):
@@ -99,8 +99,8 @@ def test_checkpointed_layers_are_told_once(use_reentrant: bool) -> None:
     model = CASES["llama"].build("sdpa").train()
     model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})  # type: ignore[operator]
     inputs = text()
-    sightings: list[Sighting] = []
-    with Tap(module_names(model), lambda seen: sightings.append(Sighting.of(seen)), fail):
+    sightings: list[CallInfo] = []
+    with Tap(module_names(model), lambda seen: sightings.append(CallInfo.of(seen)), fail):
         torch.autograd.backward(model(**inputs).logits.sum())
     assert [(s.name, s.call) for s in sightings] == [
         ("model.layers.0.self_attn", 0),

@@ -4,25 +4,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from attnmon.accounting.counters import Tally
+from attnmon.accounting.counters import Counters
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Slots
 from attnmon.link.ring import SLOT_BYTES, make_ring
-from attnmon.serialize.capture_builder import Draft
-from attnmon.session.producer import Outbox
+from attnmon.serialize.capture_builder import CaptureBuilder
+from attnmon.session.producer import Producer
 
 
 @pytest.fixture
-def outbox() -> Iterator[Outbox]:
+def outbox() -> Iterator[Producer]:
     ours, theirs = Channel.pair()
-    outbox = Outbox(make_ring(8 * SLOT_BYTES), ours, Tally())
+    outbox = Producer(make_ring(8 * SLOT_BYTES), ours, Counters())
     yield outbox
     outbox.forget()
     theirs.close()
     outbox.ring.memory.close()
 
 
-def test_small_layers_share_a_slot_and_begin_where_a_cache_line_does(outbox: Outbox) -> None:
+def test_small_layers_share_a_slot_and_begin_where_a_cache_line_does(outbox: Producer) -> None:
     with outbox.draft() as draft:
         offsets = [draft.lend(nbytes) for nbytes in (1000, 24, SLOT_BYTES - 1088)]
         assert offsets == [0, 1024, 1088]
@@ -31,7 +31,7 @@ def test_small_layers_share_a_slot_and_begin_where_a_cache_line_does(outbox: Out
     assert outbox.room.pool.free == 8
 
 
-def test_what_a_long_layer_leaves_of_its_last_slot_is_used(outbox: Outbox) -> None:
+def test_what_a_long_layer_leaves_of_its_last_slot_is_used(outbox: Producer) -> None:
     with outbox.draft() as draft:
         assert draft.lend(2 * SLOT_BYTES + 1) == 0
         assert draft.lend(SLOT_BYTES - 64) == 2 * SLOT_BYTES + 64
@@ -39,7 +39,7 @@ def test_what_a_long_layer_leaves_of_its_last_slot_is_used(outbox: Outbox) -> No
         assert draft.slots == [Slots(0, 3), Slots(3, 2)]
 
 
-def test_nothing_is_lent_of_slots_that_were_given_away(outbox: Outbox) -> None:
+def test_nothing_is_lent_of_slots_that_were_given_away(outbox: Producer) -> None:
     draft = outbox.draft()
     draft.lend(100)
     announced, draft.slots = draft.slots, []
@@ -49,5 +49,5 @@ def test_nothing_is_lent_of_slots_that_were_given_away(outbox: Outbox) -> None:
     assert outbox.room.pool.free == 6
     outbox.take_back(announced)
     draft.discard()
-    assert isinstance(draft.emptied(), Draft)
+    assert isinstance(draft.emptied(), CaptureBuilder)
     assert outbox.room.pool.free == 8

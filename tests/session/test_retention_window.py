@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 from link.test_messages import CAPTURE, LAYER
 
-from attnmon.accounting.counters import Tally
+from attnmon.accounting.counters import Counters
 from attnmon.link import messages
 from attnmon.link.channel import Channel
-from attnmon.link.messages import Block, Capture, Dump, LetGo, Slots
+from attnmon.link.messages import ArrayBlock, Capture, Dump, Release, Slots
 from attnmon.link.ring import SLOT_BYTES, make_ring
 from attnmon.link.schema import LIMIT
-from attnmon.serialize.capture_builder import NoRoomToKeep, RingFull, TooLarge
-from attnmon.session.producer import Outbox
-from attnmon.session.retention_window import Kept, count_of
-from attnmon_renderer.supervision.retained_captures import REMEMBERED, Window
+from attnmon.serialize.capture_builder import NoRoomToRetain, RingFull, TooLarge
+from attnmon.session.producer import Producer
+from attnmon.session.retention_window import RetentionWindow, count_of
+from attnmon_renderer.supervision.retained_captures import REMEMBERED, RetainedCaptures
 
 RING_SLOTS = 16
 KEEP_LAST = 5
@@ -29,7 +29,7 @@ def kept(sequence: int, keeps_from: int) -> Capture:
 
 
 def test_the_window_holds_what_it_is_told_to() -> None:
-    window = Window()
+    window = RetainedCaptures()
     for sequence, keeps_from in ((3, 3), (5, 3), (6, 5), (9, 5)):
         window.keep(kept(sequence, keeps_from))
     assert list(window) == [5, 6, 9]
@@ -38,7 +38,7 @@ def test_the_window_holds_what_it_is_told_to() -> None:
 
 
 def test_what_is_wanted_leaves_the_window_with_the_reason() -> None:
-    window = Window()
+    window = RetainedCaptures()
     window.keep(kept(3, 3))
     window.keep(kept(4, 3))
     drawn = window.dump((3, 4, 7), "why", step=4)
@@ -53,21 +53,21 @@ def test_what_is_wanted_leaves_the_window_with_the_reason() -> None:
 def test_a_message_without_room_for_the_reason_is_drawn_without_it() -> None:
     capture = replace(kept(3, 3), encoder_tokens=("x" * 65,) * 970)
     assert LIMIT - 1000 < len(messages.encode(capture)) < LIMIT
-    window = Window()
+    window = RetainedCaptures()
     window.keep(capture)
     packed = window.dump((3,), "why " * 1000, step=3)[3]
     assert messages.decode(packed or b"") == replace(capture, keeps_from=None)
 
 
 def test_dumps_without_end_are_not_all_remembered() -> None:
-    window = Window()
+    window = RetainedCaptures()
     for n in range(REMEMBERED + 5):
         window.dump((), f"{n}", step=n)
     assert [dump.reason for dump in window.dumps] == [f"{n}" for n in range(5, REMEMBERED + 5)]
 
 
 def test_as_many_are_kept_as_fit_and_as_were_asked_for() -> None:
-    book = Kept(most=4, ring_slots=20)
+    book = RetentionWindow(most=4, ring_slots=20)
     for sequence in range(3):
         book.slots_of[sequence] = [Slots(3 * sequence, 3)]
         book.slot_count += 3
@@ -87,10 +87,10 @@ class Trainings:
     def __init__(self, seed: int) -> None:
         self.ours, self.theirs = Channel.pair()
         self.ring = make_ring(RING_SLOTS * SLOT_BYTES)
-        self.tally = Tally()
-        self.outbox = Outbox(self.ring, self.ours, self.tally, wait=seed < 0, keep_last=KEEP_LAST)
+        self.tally = Counters()
+        self.outbox = Producer(self.ring, self.ours, self.tally, wait=seed < 0, keep_last=KEEP_LAST)
         self.chance = random.Random(seed)
-        self.window = Window()
+        self.window = RetainedCaptures()
         self.drawing: dict[int, Capture] = {}
         self.sequence = 0
         self.most_kept = 0
@@ -104,7 +104,7 @@ class Trainings:
                 offset = draft.lend(slots * SLOT_BYTES)
                 self.ring.memory[offset : offset + slots * SLOT_BYTES] = self.content(tag, slots)
                 self.look()
-                block = Block(offset, "uint8", (1, slots, SLOT_BYTES))
+                block = ArrayBlock(offset, "uint8", (1, slots, SLOT_BYTES))
                 layer = replace(LAYER, heads=(0,), query=block, key=block, bias=None)
                 capture = replace(
                     CAPTURE, sequence=tag, step=tag, slots=tuple(draft.slots), attentions=(layer,)
@@ -113,7 +113,7 @@ class Trainings:
                     self.outbox.announce(capture, draft)
                 else:
                     self.outbox.keep(capture, draft)
-            except NoRoomToKeep:
+            except NoRoomToRetain:
                 return due  # which is never said of a due one
             except RingFull:
                 return not due
@@ -130,7 +130,7 @@ class Trainings:
                 self.window.keep(message)
             elif isinstance(message, Capture):
                 self.drawing[message.sequence] = message
-            elif isinstance(message, LetGo):
+            elif isinstance(message, Release):
                 self.window.let_go(message.before)
             elif isinstance(message, Dump):
                 self._draw(message)

@@ -18,13 +18,13 @@ from support.trainings import run, until_rendered, until_settled, wait_for_the_e
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.link import directory_lock
-from attnmon.session.run_directory import Claim, claim
-from attnmon_renderer.supervision.write_lock import Turn
+from attnmon.session.run_directory import RunDirectory, claim_directory
+from attnmon_renderer.supervision.write_lock import WriteLock
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[Claim]:
-    found = claim(folder, time.time())
+def claimed(folder: Path) -> Iterator[RunDirectory]:
+    found = claim_directory(folder, time.time())
     try:
         yield found
     finally:
@@ -170,7 +170,7 @@ def test_where_directories_cannot_be_locked_it_goes_on_as_ever(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with claimed(tmp_path) as one, claimed(tmp_path) as other:
         assert one.path == other.path == tmp_path
-        assert Turn(other.writing).has_come()
+        assert WriteLock(other.writing).has_come()
 
 
 def test_where_it_is_not_told_who_watches_a_directory_in_use_is_left_alone(
@@ -211,13 +211,13 @@ def test_a_monitor_that_is_off_claims_nothing(
 
 def test_of_several_that_wait_the_one_that_was_made_first_is_next(tmp_path: Path) -> None:
     """Killed and started again, twice, while the first renderer still draws."""
-    claims = [claim(tmp_path, 1.0)]
+    claims = [claim_directory(tmp_path, 1.0)]
     for started in (2.0, 3.0):
         os.close(claims[-1].watching)  # the training was killed; its renderer has the other lock
         claims[-1].watching = -1
-        claims.append(claim(tmp_path, started))
+        claims.append(claim_directory(tmp_path, started))
     assert {one.path for one in claims} == {tmp_path}
-    turns = [Turn(one.writing, float(n)) for n, one in enumerate(claims, 1)]
+    turns = [WriteLock(one.writing, float(n)) for n, one in enumerate(claims, 1)]
     assert [turn.has_come() for turn in reversed(turns)] == [False, False, True]
     turns[0].pass_on()
     assert [turn.has_come() for turn in (turns[2], turns[1])] == [False, True]

@@ -7,7 +7,7 @@ import pytest
 
 from attnmon.link.messages import Slots
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, Ring, make_ring
-from attnmon.session.slot_allocator import Room
+from attnmon.session.slot_allocator import SlotAllocator
 
 PER_MEBIBYTE = MEBIBYTE // SLOT_BYTES
 
@@ -21,7 +21,7 @@ def ring() -> Iterator[Ring]:
 
 
 def test_for_a_capture_it_doubles_or_takes_what_the_layer_needs(ring: Ring) -> None:
-    room = Room(ring, keep_last=0)
+    room = SlotAllocator(ring, keep_last=0)
     assert room.grow(1)
     assert room.pool.count == 2 * PER_MEBIBYTE
     assert room.grow(9 * PER_MEBIBYTE)
@@ -35,7 +35,7 @@ def test_for_a_capture_it_doubles_or_takes_what_the_layer_needs(ring: Ring) -> N
 def test_what_came_before_an_interrupt_counts_the_next_time(
     ring: Ring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room, grow = Room(ring, keep_last=0), Ring.grow
+    room, grow = SlotAllocator(ring, keep_last=0), Ring.grow
 
     def interrupted(self: Ring, wanted: int) -> None:
         grow(self, wanted)
@@ -52,7 +52,7 @@ def test_what_came_before_an_interrupt_counts_the_next_time(
 
 def test_a_window_takes_memory_as_it_fills(ring: Ring) -> None:
     """Of 40 captures of a quarter of a mebibyte, two fit the half of the first mebibyte."""
-    room = Room(ring, keep_last=40)
+    room = SlotAllocator(ring, keep_last=40)
     sizes = []
     for sequence in range(40):
         slots = room.lend(PER_MEBIBYTE // 4)
@@ -72,7 +72,7 @@ def test_a_window_takes_memory_as_it_fills(ring: Ring) -> None:
 def test_memory_that_is_refused_is_not_asked_for_at_every_step(
     ring: Ring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = Room(ring, keep_last=40)
+    room = SlotAllocator(ring, keep_last=40)
     asked: list[Any] = []
     monkeypatch.setattr(Ring, "grow", lambda self, wanted: asked.append(wanted))
     slots = [Slots(0, PER_MEBIBYTE)]

@@ -1,7 +1,7 @@
 """What the adapters of fused attention calls share: where a call was, and how to decline one.
 
-An adapter is called with a `Place`, the function's result and the function's own arguments, and
-returns an `Observation`. It raises `Refused` for what it cannot reproduce; it never guesses.
+An adapter is called with a `CallSite`, the function's result and the function's own arguments, and
+returns an `AttentionCall`. It raises `UnsupportedCall` for what it cannot reproduce; it never guesses.
 """
 
 from collections.abc import Callable
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attnmon.capture.calls.attention_call import Observation
+from attnmon.capture.calls.attention_call import AttentionCall
 
 DENSE_LIMIT = 1 << 26
 """Entries of a [batch, heads, queries, keys] tensor that an adapter makes itself, at most."""
 
 
-class Refused(Exception):
+class UnsupportedCall(Exception):
     """This call's attention cannot be told. The message says why, and what to do."""
 
 
-class Place(NamedTuple):
+class CallSite(NamedTuple):
     """Where in the model a call was made."""
 
     name: str
@@ -29,24 +29,26 @@ class Place(NamedTuple):
     """Of the module that made the call, where it says."""
 
 
-Adapter = Callable[..., Observation]
+Adapter = Callable[..., AttentionCall]
 
 
 def require_plain(*tensors: Tensor | None) -> None:
-    """Raise `Refused` for tensors whose values cannot be read one sample at a time."""
+    """Raise `UnsupportedCall` for tensors whose values cannot be read one sample at a time."""
     for tensor in tensors:
         if tensor is None:
             continue
         if tensor.is_nested:
-            raise Refused("nested tensors: pass padded ones, or give the weights to record()")
+            raise UnsupportedCall(
+                "nested tensors: pass padded ones, or give the weights to record()"
+            )
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            raise Refused("inside torch.func (vmap, grad): give the weights to record()")
+            raise UnsupportedCall("inside torch.func (vmap, grad): give the weights to record()")
 
 
 def require_small(entries: int, what: str) -> None:
-    """Raise `Refused` rather than make a tensor of more than `DENSE_LIMIT` entries."""
+    """Raise `UnsupportedCall` rather than make a tensor of more than `DENSE_LIMIT` entries."""
     if entries > DENSE_LIMIT:
-        raise Refused(f"{what} over {entries:,} places is too large to be written out")
+        raise UnsupportedCall(f"{what} over {entries:,} places is too large to be written out")
 
 
 def autocast_rounding(query: Tensor) -> torch.dtype | None:

@@ -15,7 +15,7 @@ dtype, or as -1e4 and -1e9; position biases stay far above."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Observation:
+class AttentionCall:
     """One attention call: either `weights`, or the `query` and `key` they follow from.
 
     The weights are ``softmax(softcap(scale · query · keyᵀ) + bias, masked)`` over the keys, before
@@ -82,7 +82,7 @@ class Observation:
         assert seen is not None
         return seen.shape
 
-    def of_one(self, sample: int, samples: int) -> "Observation":
+    def of_one(self, sample: int, samples: int) -> "AttentionCall":
         """`of_sample` by the sample's index in a model's batch of so many `samples`; 0 is unknown.
 
         Attention in windows has several entries to a sample: its first is taken, and noted.
@@ -93,7 +93,7 @@ class Observation:
         first = self.of_sample(sample * each)
         return replace(first, note=first.note or f"only the first of {each} windows of this sample")
 
-    def of_sample(self, index: int) -> "Observation":
+    def of_sample(self, index: int) -> "AttentionCall":
         """The same for one sample, the batch dimension gone: views, or rounded copies.
 
         Raises `IndexError` when the batch has no such sample.
@@ -116,7 +116,7 @@ class Observation:
         return one_of(self.bias, index, self.rounding)
 
 
-def with_evident_mask(observation: Observation) -> Observation:
+def with_evident_mask(observation: AttentionCall) -> AttentionCall:
     """Weights of one sample that come without their mask, with what of it they show themselves.
 
     A softmax gives exactly 0 to what was forbidden: nothing above the diagonal is a causal mask, a
@@ -130,7 +130,7 @@ def with_evident_mask(observation: Observation) -> Observation:
     return replace(observation, causal=is_causal(observation), bias=bias)
 
 
-def is_causal(observation: Observation) -> bool:
+def is_causal(observation: AttentionCall) -> bool:
     """Whether no query of this sample sees a later key. Reads the tensors: for discovery only.
 
     Rows that see all keys alike, or none, are padding: they say nothing, nor does a single query.
@@ -145,7 +145,7 @@ def is_causal(observation: Observation) -> bool:
     return bool(telling.any()) and not bool((telling & sees_later).any())
 
 
-def _allowed(observation: Observation) -> tuple[Tensor | None, Tensor | None]:
+def _allowed(observation: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
     """Which keys each query sees, [..., queries, keys]; and of which nothing can be told."""
     weights, bias = observation.weights, observation.bias
     if weights is not None:

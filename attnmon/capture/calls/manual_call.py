@@ -2,13 +2,13 @@
 
 from torch import Tensor
 
-from attnmon.capture.calls.attention_call import Observation, default_scale
+from attnmon.capture.calls.attention_call import AttentionCall, default_scale
 from attnmon.capture.calls.shapes import LayoutError, beside
 
 RECORDED = "recorded"
 
 
-def given(
+def manual_call(
     name: str,
     *,
     weights: Tensor | None = None,
@@ -17,7 +17,7 @@ def given(
     mask: Tensor | None = None,
     scale: float | None = None,
     causal: bool = False,
-) -> Observation:
+) -> AttentionCall:
     """An observation of these tensors, which are detached and not copied.
 
     weights: [batch, heads, queries, keys]; or query and key: [batch, heads, positions, width].
@@ -28,12 +28,12 @@ def given(
         raise ValueError(f"record({name!r}): give either weights, or query and key")
     seen = _as_four(name, weights if query is None else query)
     if query is None or key is None:
-        return Observation(name, 0, RECORDED, seen.shape[1], weights=seen, causal=causal)
+        return AttentionCall(name, 0, RECORDED, seen.shape[1], weights=seen, causal=causal)
     try:
         keys = beside(_as_four(name, key), seen.shape, seen)
     except LayoutError as error:
         raise ValueError(f"record({name!r}): {error}") from error
-    return Observation(
+    return AttentionCall(
         name,
         0,
         RECORDED,

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from attnmon.capture.calls.attention_call import Observation
+from attnmon.capture.calls.attention_call import AttentionCall
 
 ROWS = 16
 """Queries that a check looks at, evenly spaced: what is wrong for one is wrong for most."""
@@ -18,7 +18,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 def attention_weights(
-    observation: Observation, rows: Tensor | None = None, dtype: torch.dtype = torch.float32
+    observation: AttentionCall, rows: Tensor | None = None, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """The weights of these query `rows` (all, if None): […, heads, rows, keys], in `dtype`.
 
@@ -34,7 +34,7 @@ def attention_weights(
     return torch.cat([logits, sinks], -1).softmax(-1)[..., :-1]
 
 
-def output_error(observation: Observation) -> Tensor | None:
+def output_error(observation: AttentionCall) -> Tensor | None:
     """‖weights · value − output‖ / ‖output‖ over some rows, a tensor of no dimensions.
 
     None where the call's value or output is not known. It stays on the device: reading it waits.
@@ -52,20 +52,20 @@ def output_error(observation: Observation) -> Tensor | None:
     return error
 
 
-def measured_error(observation: Observation) -> float | None:
+def measured_error(observation: AttentionCall) -> float | None:
     """`output_error` as a number; None where it is not known, or could only be had by waiting."""
     error = output_error(observation) if observation.is_on_cpu else None
     return None if error is None else float(error)
 
 
-def doubt(observation: Observation, error: float | None) -> str:
+def approximation_note(observation: AttentionCall, error: float | None) -> str:
     """Why these weights cannot be quite the model's; empty when they explain its output."""
     if error is None or not error > tolerance(observation):
         return ""
     return f"the weights explain the layer's output only to {error:.1g}"
 
 
-def tolerance(observation: Observation) -> float:
+def tolerance(observation: AttentionCall) -> float:
     """The error a right capture may have, by what the kernel computed in.
 
     Measured floors are 3e-7 in float32 and 5e-3 in bfloat16, whose weights a kernel rounds.
@@ -74,7 +74,7 @@ def tolerance(observation: Observation) -> float:
     return 3e-2 if output is not None and output.dtype in _HALF else 1e-4
 
 
-def _logits(observation: Observation, rows: Tensor, dtype: torch.dtype) -> Tensor:
+def _logits(observation: AttentionCall, rows: Tensor, dtype: torch.dtype) -> Tensor:
     query, key = observation.query, observation.key
     assert query is not None
     assert key is not None
@@ -91,7 +91,7 @@ def _for_each_head(tensor: Tensor, heads: int) -> Tensor:
     return tensor if groups == 1 else tensor.repeat_interleave(groups, -3)
 
 
-def _masked(logits: Tensor, observation: Observation, rows: Tensor) -> Tensor:
+def _masked(logits: Tensor, observation: AttentionCall, rows: Tensor) -> Tensor:
     if observation.causal:
         keys = torch.arange(observation.keys, device=logits.device)
         logits = logits.masked_fill(keys > rows[:, None], -math.inf)
@@ -105,7 +105,7 @@ def _masked(logits: Tensor, observation: Observation, rows: Tensor) -> Tensor:
     return logits + bias.to(logits.dtype)
 
 
-def _all_rows(observation: Observation) -> Tensor:
+def _all_rows(observation: AttentionCall) -> Tensor:
     seen = observation.query if observation.weights is None else observation.weights
     assert seen is not None
     return torch.arange(observation.queries, device=seen.device)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
+class EinsumTerms:
     """The subscripts of ``weights, value → output``, told apart by where they occur.
 
     `keys` are summed over with the value; `width` is the value's own; `batch` comes first in the
@@ -24,7 +24,7 @@ class Letters:
     width: str
 
     @classmethod
-    def read(cls, equation: str, weights_at: int) -> "Letters | None":
+    def read(cls, equation: str, weights_at: int) -> "EinsumTerms | None":
         """None when the equation is no weighted sum over keys. weights_at: 0 or 1."""
         inputs, arrow, output = equation.replace(" ", "").partition("->")
         terms = inputs.split(",")

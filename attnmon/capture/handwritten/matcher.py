@@ -1,20 +1,20 @@
-"""Hand-written attention: from the product that sums values with weights to `Observation`."""
+"""Hand-written attention: from the product that sums values with weights to `AttentionCall`."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from attnmon.capture.calls.adapter import Place
-from attnmon.capture.calls.attention_call import Observation
+from attnmon.capture.calls.adapter import CallSite
+from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.calls.shapes import LayoutError, beside, four_dimensional
-from attnmon.capture.handwritten.einsum import Letters
+from attnmon.capture.handwritten.einsum import EinsumTerms
 
 HANDWRITTEN = "softmax"
 """The source of what is told from here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Weighting:
+class ValueProduct:
     """A product of softmax weights with something else: attention, if it sums over the keys."""
 
     number: int
@@ -31,7 +31,7 @@ class Weighting:
     equation: str = ""
     """Of an einsum; empty for a matrix product."""
 
-    def observed(self, place: Place) -> Observation | None:
+    def observed(self, place: CallSite) -> AttentionCall | None:
         """None when the product sums over another dimension than the softmax normalised."""
         if self.equation:
             return self._by_letters(place)
@@ -42,8 +42,8 @@ class Weighting:
         return self._by_position(place, self.weights.mT, self.value.mT, self.output.mT)
 
     def _by_position(
-        self, place: Place, weights: Tensor, value: Tensor, output: Tensor
-    ) -> Observation:
+        self, place: CallSite, weights: Tensor, value: Tensor, output: Tensor
+    ) -> AttentionCall:
         weights4 = four_dimensional(weights, place.heads)
         # The weights are told as they left the softmax; the product may have folded dimensions.
         unfolded = output.reshape(*weights.shape[:-1], output.shape[-1])
@@ -53,8 +53,8 @@ class Weighting:
             value4 = None
         return self._told(place, weights4, value4, four_dimensional(unfolded, place.heads))
 
-    def _by_letters(self, place: Place) -> Observation | None:
-        letters = Letters.read(self.equation, 0 if self.left else 1)
+    def _by_letters(self, place: CallSite) -> AttentionCall | None:
+        letters = EinsumTerms.read(self.equation, 0 if self.left else 1)
         if letters is None or len(letters.weights) != self.weights.dim():
             return None
         if letters.weights[self.keys_at] != letters.keys:
@@ -63,9 +63,9 @@ class Weighting:
         return self._told(place, letters.weights_of(self.weights), value, output)
 
     def _told(
-        self, place: Place, weights: Tensor, value: Tensor | None, output: Tensor
-    ) -> Observation:
-        return Observation(
+        self, place: CallSite, weights: Tensor, value: Tensor | None, output: Tensor
+    ) -> AttentionCall:
+        return AttentionCall(
             name=place.name,
             call=place.call,
             source=HANDWRITTEN,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from attnmon.capture.handwritten.matcher import Weighting
+from attnmon.capture.handwritten.matcher import ValueProduct
 from attnmon.capture.handwritten.operations import Operation, plain_name
 
 Function = Callable[..., Any]
@@ -53,7 +53,7 @@ class Provenance:
 
     def after(
         self, operation: Operation, function: Function, args: Any, kwargs: Any, result: Any
-    ) -> Weighting | None:
+    ) -> ValueProduct | None:
         """To be called after it. Returns the weighting that this call was, if it was one."""
         if not isinstance(result, Tensor):
             return None
@@ -65,7 +65,7 @@ class Provenance:
             self._carry(operation, function, args, kwargs, result)
         return None
 
-    def _product(self, name: str, args: Any, kwargs: Any, result: Tensor) -> Weighting | None:
+    def _product(self, name: str, args: Any, kwargs: Any, result: Tensor) -> ValueProduct | None:
         factors = _tensors((*args, *kwargs.values()))[-2:]  # baddbmm's first is added
         if len(factors) != 2:
             return None
@@ -74,7 +74,7 @@ class Provenance:
             origin = self._origin(factor)
             if isinstance(origin, _Weights):
                 told = factor if origin.told is None else origin.told
-                return Weighting(
+                return ValueProduct(
                     origin.number,
                     told,
                     factors[1 - at],

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload, OpOverloadPacket
 
-from attnmon.capture.calls.adapter import Place, Refused, require_plain
-from attnmon.capture.calls.attention_call import Observation, default_scale
-from attnmon.capture.kernels.position_masks import Band, Places
+from attnmon.capture.calls.adapter import CallSite, UnsupportedCall, require_plain
+from attnmon.capture.calls.attention_call import AttentionCall, default_scale
+from attnmon.capture.kernels.position_masks import PositionMask, Positions
 
 Operator = OpOverload[..., Any] | OpOverloadPacket[..., Any]
 
@@ -74,8 +74,8 @@ def sounds_like_attention(operator: Operator) -> bool:
 
 
 def operator(
-    place: Place, result: Any, *args: Any, operator: Operator, **kwargs: Any
-) -> Observation:
+    place: CallSite, result: Any, *args: Any, operator: Operator, **kwargs: Any
+) -> AttentionCall:
     """Any of these operators. Tensors are [batch, positions, heads, width], or packed.
 
     Packed ones, [positions of all sequences, heads, width], are told as one sample in which each
@@ -83,7 +83,7 @@ def operator(
     """
     name = qualified_name(operator)
     if name not in _KNOWN:
-        raise Refused(f"the operator {name} is not known: give query and key to record()")
+        raise UnsupportedCall(f"the operator {name} is not known: give query and key to record()")
     given = _bound(operator, args, kwargs)
     query, key, value = (given[part] for part in ("query", "key", "value"))
     require_plain(query, key, value)
@@ -94,9 +94,9 @@ def operator(
         _heads_first(tensor, packed) for tensor in (query, key, value, output)
     )
     scale, band = given.get("scale"), _band(name, given)
-    places = Places.of(query.shape[-2], key.shape[-2], query.device, starts, band.from_the_end)
+    places = Positions.of(query.shape[-2], key.shape[-2], query.device, starts, band.from_the_end)
     plain = band.is_triangle and query.shape[-2] == key.shape[-2] and not packed
-    return Observation(
+    return AttentionCall(
         name=place.name,
         call=place.call,
         source=name,
@@ -105,7 +105,7 @@ def operator(
         key=key,
         value=value,
         output=None if given.get("dropout") else output,
-        bias=_bias(given, places, Band() if plain else band),
+        bias=_bias(given, places, PositionMask() if plain else band),
         scale=default_scale(query) if scale is None else float(scale),
         causal=plain,
         softcap=float(given.get("softcap") or 0.0),
@@ -114,13 +114,13 @@ def operator(
 
 
 def _bound(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments by what they mean; raises `Refused` for one in use that is not known."""
+    """The arguments by what they mean; raises `UnsupportedCall` for one in use that is not known."""
     declared = _schema(operator).arguments
     named = {argument.name: value for argument, value in zip(declared, args, strict=False)} | kwargs
     for argument in declared:
         value = named.get(argument.name)
         if argument.name not in _MEANING and _is_used(value, argument.default_value):
-            raise Refused(f"{qualified_name(operator)} with {argument.name}: not known")
+            raise UnsupportedCall(f"{qualified_name(operator)} with {argument.name}: not known")
     return {_MEANING[name]: value for name, value in named.items() if name in _MEANING}
 
 
@@ -138,16 +138,16 @@ def _is_used(value: Any, default: Any) -> bool:
 
 def _heads_first(tensor: Tensor, packed: bool) -> Tensor:
     if tensor.dim() != (3 if packed else 4):
-        raise Refused(f"tensors of shape {tuple(tensor.shape)}: not known")
+        raise UnsupportedCall(f"tensors of shape {tuple(tensor.shape)}: not known")
     tensor = tensor.detach()
     return (tensor[None] if packed else tensor).transpose(1, 2)
 
 
-def _band(name: str, given: dict[str, Any]) -> Band:
+def _band(name: str, given: dict[str, Any]) -> PositionMask:
     """xformers counts causality from the first key, unless told; flash-attn from the last."""
     corner = given.get("custom_mask_type")
     left, right = (given.get(side) for side in ("left", "right"))
-    return Band(
+    return PositionMask(
         causal=bool(given.get("causal") or corner),
         left=-1 if left is None else left,
         right=-1 if right is None else right,
@@ -155,7 +155,7 @@ def _band(name: str, given: dict[str, Any]) -> Band:
     )
 
 
-def _bias(given: dict[str, Any], places: Places, band: Band) -> Tensor | None:
+def _bias(given: dict[str, Any], places: Positions, band: PositionMask) -> Tensor | None:
     """What is allowed (bool), or added (float): [batch or 1, heads or 1, queries, keys]."""
     allowed, added = places.allowed(band), given.get("bias")
     if given.get("slopes") is not None:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnmon.capture.calls.adapter import Place, autocast_rounding, require_plain, require_small
-from attnmon.capture.calls.attention_call import Observation
+from attnmon.capture.calls.adapter import CallSite, autocast_rounding, require_plain, require_small
+from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.calls.shapes import beside
 
 Modification = Callable[..., Tensor]
@@ -19,7 +19,7 @@ Modification = Callable[..., Tensor]
 
 
 def flex_attention(
-    place: Place,
+    place: CallSite,
     result: tuple[Tensor, ...],
     query: Tensor,
     key: Tensor,
@@ -28,7 +28,7 @@ def flex_attention(
     block_mask: tuple[Any, ...],
     scale: float,
     *_: Any,
-) -> Observation:
+) -> AttentionCall:
     """Its query and key with the mask written out; with a score function, its weights.
 
     A mask depends on positions alone. A score function may do anything with the score, so that
@@ -42,7 +42,7 @@ def flex_attention(
     weights = None
     if getattr(score_mod, "__name__", "") != "_identity":
         weights = _weights(query, key, score_mod, mask, scale, rounding)
-    return Observation(
+    return AttentionCall(
         name=place.name,
         call=place.call,
         source="flex_attention",

@@ -10,17 +10,17 @@ from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 
 from attnmon.capture.calls.adapter import (
     Adapter,
-    Place,
-    Refused,
+    CallSite,
+    UnsupportedCall,
     autocast_rounding,
     plain_mask,
     require_plain,
 )
-from attnmon.capture.calls.attention_call import Observation, default_scale
+from attnmon.capture.calls.attention_call import AttentionCall, default_scale
 from attnmon.capture.calls.shapes import beside, four_dimensional, mask_beside
 from attnmon.capture.kernels import custom_ops
 from attnmon.capture.kernels.flex_attention import flex_attention
-from attnmon.capture.kernels.sdpa import plain_call
+from attnmon.capture.kernels.sdpa import sdpa_call
 
 
 @cache
@@ -42,7 +42,7 @@ def adapter_of(function: Callable[..., Any]) -> Adapter | None:
 
 
 def scaled_dot_product_attention(
-    place: Place,
+    place: CallSite,
     result: Tensor,
     query: Tensor,
     key: Tensor,
@@ -52,12 +52,12 @@ def scaled_dot_product_attention(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> Observation:
+) -> AttentionCall:
     """`torch.nn.functional.scaled_dot_product_attention`, whatever name it was imported under."""
     require_plain(query, key, value, attn_mask)
-    plain = plain_call(place, query, key, value, attn_mask, dropout_p, is_causal, scale)
+    plain = sdpa_call(place, query, key, value, attn_mask, dropout_p, is_causal, scale)
     seen, query4 = query.shape, four_dimensional(query.detach(), place.heads)
-    return Observation(
+    return AttentionCall(
         name=place.name,
         call=place.call,
         source="scaled_dot_product_attention",
@@ -75,10 +75,10 @@ def scaled_dot_product_attention(
 
 
 def multi_head_attention_forward(
-    place: Place, result: object, *_: object, **__: object
-) -> Observation:
+    place: CallSite, result: object, *_: object, **__: object
+) -> AttentionCall:
     """Its inside is told by the tap; it comes here only where the tap could not enter."""
-    raise Refused(
+    raise UnsupportedCall(
         "multi_head_attention_forward of a tensor class, or replaced: "
         "give query and key to record()"
     )

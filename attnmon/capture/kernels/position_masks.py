@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attnmon.capture.calls.adapter import Refused, require_small
+from attnmon.capture.calls.adapter import UnsupportedCall, require_small
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class PositionMask:
     """Which distances between a query and a key are allowed."""
 
     causal: bool = False
@@ -26,7 +26,7 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Places:
+class Positions:
     """Where queries and keys stand, and in which sequences."""
 
     query: Tensor
@@ -44,7 +44,7 @@ class Places:
         device: torch.device,
         starts: tuple[Tensor, Tensor] | None,
         from_the_end: bool,
-    ) -> "Places":
+    ) -> "Positions":
         """starts: of the packed sequences of queries and keys, [sequences + 1], the end included.
 
         Waits for no value to come from the device.
@@ -62,7 +62,7 @@ class Places:
         key = key - key_starts[key_of]
         return cls(query[:, None], key, query_of[:, None] == key_of)
 
-    def allowed(self, band: Band) -> Tensor | None:
+    def allowed(self, band: PositionMask) -> Tensor | None:
         """[queries, keys]; None if everything is."""
         limits = []
         if band.causal or band.right >= 0:
@@ -80,7 +80,7 @@ class Places:
         slopes: [heads] or [batch, heads].
         """
         if self.together is not None and slopes.dim() > 1:
-            raise Refused("ALiBi slopes for each of several packed sequences: not known")
+            raise UnsupportedCall("ALiBi slopes for each of several packed sequences: not known")
         require_small(slopes.numel() * self.query.numel() * self.key.numel(), "ALiBi")
         distance = (self.query - self.key).abs()
         return -slopes.detach().reshape(-1, slopes.shape[-1], 1, 1) * distance

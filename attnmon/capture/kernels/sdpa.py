@@ -8,20 +8,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attnmon.capture.calls.adapter import Place, autocast_rounding
+from attnmon.capture.calls.adapter import CallSite, autocast_rounding
 from attnmon.capture.calls.attention_call import one_of
 
-Look = tuple[object, ...]
+CallSignature = tuple[object, ...]
 """All that the description of a call follows from, but values."""
 
 
-class PlainCall(NamedTuple):
+class SdpaCall(NamedTuple):
     """A call of `scaled_dot_product_attention`, of tensors that are the model's own."""
 
     name: str
     """Of the module, and which of its attention calls in this forward, as of an `Observation`."""
     call: int
-    look: Look
+    look: CallSignature
     query: Tensor
     """[batch, heads, queries, width]"""
     key: Tensor
@@ -38,8 +38,8 @@ class PlainCall(NamedTuple):
         return one_of(self.mask, sample, self.rounding)
 
 
-def plain_call(
-    place: Place,
+def sdpa_call(
+    place: CallSite,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -48,7 +48,7 @@ def plain_call(
     is_causal: bool = False,
     scale: float | Tensor | None = None,
     enable_gqa: bool = False,
-) -> PlainCall | None:
+) -> SdpaCall | None:
     """The call, by its arguments; None where these have to be rearranged, or values looked at."""
     if type(query) is not Tensor or type(key) is not Tensor or query.is_nested or key.is_nested:
         return None
@@ -62,7 +62,7 @@ def plain_call(
     rounding = autocast_rounding(query)
     where = place.name, place.call
     look = *where, shape, key_shape, query.dtype, key.dtype, rounding, is_causal, scale
-    return PlainCall(*where, look, query, key, attn_mask, rounding)
+    return SdpaCall(*where, look, query, key, attn_mask, rounding)
 
 
 def _is_inside_functorch() -> bool:

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 
 
-class Hook:
+class DetachableHook:
     """A hook that stays behind when its module is copied or saved."""
 
     def __init__(self, call: Callable[..., None]) -> None:

@@ -13,20 +13,20 @@ from attnmon.capture.model.module_names import module_names
 
 
 @dataclass(frozen=True, slots=True)
-class Anatomy:
+class ModuleIndex:
     """A model's modules: their names by id, and their places in `modules_in` by name."""
 
     ids: tuple[int, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     places: Mapping[str, int] = field(default_factory=dict)
 
-    def of(self, model: nn.Module, modules: Sequence[nn.Module]) -> "Anatomy":
+    def of(self, model: nn.Module, modules: Sequence[nn.Module]) -> "ModuleIndex":
         """This again, if these are still its modules; else the model's, read anew."""
         ids = tuple(map(id, modules))
         if ids == self.ids:
             return self
         names = module_names(model)
-        return Anatomy(ids, names, {names.get(one, ""): place for place, one in enumerate(ids)})
+        return ModuleIndex(ids, names, {names.get(one, ""): place for place, one in enumerate(ids)})
 
 
 def modules_in(model: nn.Module) -> list[nn.Module]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from attnmon.capture.calls.attention_call import Observation, is_causal
+from attnmon.capture.calls.attention_call import AttentionCall, is_causal
 
 Stack = Literal["encoder", "decoder"]
 AttentionType = Literal["self_attention", "cross_attention"]
@@ -31,7 +31,7 @@ ROLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class CallInfo:
     """One attention call, without its tensors."""
 
     name: str
@@ -45,7 +45,7 @@ class Sighting:
     note: str = ""
 
     @classmethod
-    def of(cls, observation: Observation, samples: int = 0) -> "Sighting":
+    def of(cls, observation: AttentionCall, samples: int = 0) -> "CallInfo":
         """Reads the tensors of one of so many samples (0: unknown): whether it is causal."""
         seen = observation.of_one(0, samples) if observation.batch else observation
         causal = bool(observation.batch) and is_causal(seen)
@@ -56,7 +56,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class LayerPosition:
     """A layer's place in the model: its role, and its index among the layers of that role."""
 
     role: Role
@@ -74,8 +74,8 @@ _CROSS_BESIDE_SELF = {"multihead_attn": "self_attn", "attn2": "attn1"}
 
 
 def assign_roles(
-    sightings: Sequence[Sighting], overrides: Mapping[str, str | Role] | None = None
-) -> dict[tuple[str, int], Position]:
+    sightings: Sequence[CallInfo], overrides: Mapping[str, str | Role] | None = None
+) -> dict[tuple[str, int], LayerPosition]:
     """The position of each (name, call); layers count in the order of first call within a role.
 
     overrides: from name patterns, as of `fnmatch`, to a role or its name in `ROLES`; the first that
@@ -84,14 +84,14 @@ def assign_roles(
     patterns = {pattern: parse_role(role) for pattern, role in (overrides or {}).items()}
     names = {sighting.name for sighting in sightings}
     has_cross = any(_is_cross(sighting, names) for sighting in sightings)
-    positions: dict[tuple[str, int], Position] = {}
+    positions: dict[tuple[str, int], LayerPosition] = {}
     layers: Counter[Role] = Counter()
     for sighting in sightings:
         key = (sighting.name, sighting.call)
         if key in positions:
             continue
         role = _overridden(sighting.name, patterns) or _role(sighting, names, has_cross)
-        positions[key] = Position(role, layers[role])
+        positions[key] = LayerPosition(role, layers[role])
         layers[role] += 1
     return positions
 
@@ -109,7 +109,7 @@ def _overridden(name: str, patterns: Mapping[str, Role]) -> Role | None:
     return next((role for pattern, role in patterns.items() if fnmatchcase(name, pattern)), None)
 
 
-def _role(sighting: Sighting, names: set[str], has_cross: bool) -> Role:
+def _role(sighting: CallInfo, names: set[str], has_cross: bool) -> Role:
     if _is_cross(sighting, names):
         return ROLES["decoder_cross"]
     stack = _named_stack(sighting.name)
@@ -118,7 +118,7 @@ def _role(sighting: Sighting, names: set[str], has_cross: bool) -> Role:
     return ROLES["decoder_self" if stack == "decoder" or causal else "encoder_self"]
 
 
-def _is_cross(sighting: Sighting, names: set[str]) -> bool:
+def _is_cross(sighting: CallInfo, names: set[str]) -> bool:
     if _CROSS.search(sighting.name):
         return True
     block, _, leaf = sighting.name.rpartition(".")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def preserve_state(model: nn.Module) -> Iterator[None]:
     """Runs its body in evaluation, without gradients, and puts everything back after it.
 
     Bitwise and also after an exception: each module's training flag, buffers and own attributes,

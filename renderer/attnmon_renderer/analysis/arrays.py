@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import Block
+from attnmon.link.messages import ArrayBlock
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -15,7 +15,7 @@ Booleans = npt.NDArray[np.bool_]
 Memory = memoryview | bytes | npt.NDArray[np.uint8]
 
 
-def read(block: Block, memory: Memory) -> npt.NDArray[Any]:
+def read(block: ArrayBlock, memory: Memory) -> npt.NDArray[Any]:
     """The block's array as it lies in `memory`, not copied. A bfloat16 stays 16 bits, as uint16.
 
     Raises ValueError when the memory ends before the block does.

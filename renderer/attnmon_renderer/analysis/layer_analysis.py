@@ -9,13 +9,13 @@ import numpy as np
 from attnmon_renderer.analysis.arrays import Booleans, Floats, Integers
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
-from attnmon_renderer.analysis.pooling import MassPool, MaxPool, Pool
-from attnmon_renderer.analysis.pooling_grid import Grid
-from attnmon_renderer.analysis.statistics_accumulator import Tally
+from attnmon_renderer.analysis.pooling import CellPooling, MassPooling, MaxPooling
+from attnmon_renderer.analysis.pooling_grid import PoolingGrid
+from attnmon_renderer.analysis.statistics_accumulator import StatisticsAccumulator
 
 Pooling = Literal["mass", "max"]
 
-POOLS: dict[Pooling, type[Pool]] = {"mass": MassPool, "max": MaxPool}
+POOLS: dict[Pooling, type[CellPooling]] = {"mass": MassPooling, "max": MaxPooling}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class PooledMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
+class LayerAnalysis:
     """What one pass over a layer gave."""
 
     statistics: LayerStatistics
@@ -47,7 +47,7 @@ class Survey:
     """The heads that were asked for, in that order."""
 
 
-def survey(
+def analyze_layer(
     layer: LayerAttention,
     *,
     average_side: int | None = None,
@@ -55,7 +55,7 @@ def survey(
     heads: Sequence[int] | None = None,
     pooling: Pooling = "mass",
     statistics_queries: int | Literal["all"] = 1024,
-) -> Survey:
+) -> LayerAnalysis:
     """Statistics of all heads, and maps of at most so many cells a side; None: no such map.
 
     `heads` are positions among the heads that were sent; None: each. A map needs every query.
@@ -73,12 +73,12 @@ def survey(
         if grid is not None
     }
     rows = None if pools else _evenly_spaced(layer.shape[1], statistics_queries)
-    tally = Tally(layer)
+    tally = StatisticsAccumulator(layer)
     for tile in layer.tiles(rows):
         tally.add(tile)
         for pool in pools.values():
             pool.add(tile)
-    return Survey(
+    return LayerAnalysis(
         tally.statistics(None if rows is None else len(rows)),
         None if average is None else _map(pools[average], pools[average].average, pooling),
         None if per_head is None else _map(pools[per_head], pools[per_head].per_head, pooling),
@@ -100,10 +100,10 @@ def _evenly_spaced(queries: int, wanted: int | Literal["all"]) -> Integers | Non
     return np.linspace(0, queries - 1, wanted).round().astype(np.intp)
 
 
-def _grid(layer: LayerAttention, side: int | None) -> Grid | None:
+def _grid(layer: LayerAttention, side: int | None) -> PoolingGrid | None:
     _, queries, keys = layer.shape
-    return None if side is None else Grid.of_side(queries, keys, side)
+    return None if side is None else PoolingGrid.of_side(queries, keys, side)
 
 
-def _map(pool: Pool, values: Floats, pooling: Pooling) -> PooledMap:
+def _map(pool: CellPooling, values: Floats, pooling: Pooling) -> PooledMap:
     return PooledMap(values, pool.masked, pool.grid.query_step, pool.grid.key_step, pooling)

@@ -24,7 +24,7 @@ from attnmon_renderer.analysis.arrays import (
     to_float32,
 )
 from attnmon_renderer.analysis.masks import Mask, MaskTile
-from attnmon_renderer.analysis.softmax_tile import Tile, tile_of_logits, tile_of_weights
+from attnmon_renderer.analysis.softmax_tile import SoftmaxTile, tile_of_logits, tile_of_weights
 
 TILE = 2**18
 """Weights in a tile: a megabyte, and as much for the logits beside them, lie in a level-2 cache."""
@@ -80,7 +80,7 @@ class LayerAttention:
 
     def tiles(
         self, rows: Integers | None = None, heads: slice = ALL_HEADS, size: int = TILE
-    ) -> Iterator[Tile]:
+    ) -> Iterator[SoftmaxTile]:
         """The weights of these heads and rows (None: of all rows), about `size` at a time.
 
         All heads of some rows come before the next rows. A tile is valid until the next one: its
@@ -101,7 +101,9 @@ class LayerAttention:
             slices = [slice(head, min(head + depth, end)) for head in range(first, end, depth)]
             yield from self._tiles_of(block, slices, scratch)
 
-    def _tiles_of(self, rows: Rows, slices: list[slice], scratch: Scratches) -> Iterator[Tile]:
+    def _tiles_of(
+        self, rows: Rows, slices: list[slice], scratch: Scratches
+    ) -> Iterator[SoftmaxTile]:
         mask = None
         for heads in slices:
             if mask is None or self._mask.differs_by_head:
@@ -118,7 +120,7 @@ class LayerAttention:
         computed = self._weights is None and self.attention.causal
         return min(keys, rows.last + 1) if computed else keys
 
-    def _softmax(self, heads: slice, rows: Rows, mask: MaskTile, scratch: Scratches) -> Tile:
+    def _softmax(self, heads: slice, rows: Rows, mask: MaskTile, scratch: Scratches) -> SoftmaxTile:
         shape = (heads.stop - heads.start, len(rows), self._visible_keys(rows))
         logits, numerators = (each.take(*shape) for each in scratch)
         self._fill(logits, heads, rows)

@@ -7,19 +7,19 @@ import numpy as np
 
 from attnmon_renderer.analysis.arrays import Floats, Rows, Scratch
 from attnmon_renderer.analysis.masks import MaskTile
-from attnmon_renderer.analysis.pooling_grid import Grid
-from attnmon_renderer.analysis.softmax_tile import Tile
+from attnmon_renderer.analysis.pooling_grid import PoolingGrid
+from attnmon_renderer.analysis.softmax_tile import SoftmaxTile
 
-Place = tuple[slice, slice]  # rows and columns of cells
+CellRange = tuple[slice, slice]  # rows and columns of cells
 
 
-class Pool(ABC):
+class CellPooling(ABC):
     """Gathers a map averaged over the heads, maps of single heads, and where nothing is allowed.
 
     The rows of a tile are to be unbroken, and all heads of some rows to come before the next rows.
     """
 
-    def __init__(self, grid: Grid, sent: int, average: bool, heads: Sequence[int]) -> None:
+    def __init__(self, grid: PoolingGrid, sent: int, average: bool, heads: Sequence[int]) -> None:
         self.grid = grid
         self.average = np.zeros(self.grid.shape, np.float32)
         """[cells, cells]; zero unless it was asked for"""
@@ -34,7 +34,7 @@ class Pool(ABC):
         self._scratch = Scratch()
 
     @np.errstate(all="ignore")
-    def add(self, tile: Tile) -> None:
+    def add(self, tile: SoftmaxTile) -> None:
         """Gather a tile."""
         place = self.grid.place(tile.rows, tile.numerators.shape[2])
         if tile.mask is not self._mask:  # heads that share a mask share the object
@@ -43,19 +43,19 @@ class Pool(ABC):
         self._add_weights(tile, place)
 
     @abstractmethod
-    def _add_weights(self, tile: Tile, place: Place) -> None: ...
+    def _add_weights(self, tile: SoftmaxTile, place: CellRange) -> None: ...
 
-    def _wanted(self, tile: Tile) -> Iterator[tuple[int, int]]:
+    def _wanted(self, tile: SoftmaxTile) -> Iterator[tuple[int, int]]:
         """Where the wanted heads lie in the maps, and in the tile."""
         for position, head in enumerate(self._heads):
             if tile.heads.start <= head < tile.heads.stop:
                 yield position, head - tile.heads.start
 
 
-class MassPool(Pool):
+class MassPooling(CellPooling):
     """A cell is the mean over its queries of the sum over its keys."""
 
-    def _add_weights(self, tile: Tile, place: Place) -> None:
+    def _add_weights(self, tile: SoftmaxTile, place: CellRange) -> None:
         if self.grid.query_step == 1 and not self._heads:
             self.average[place] += self.grid.sum_keys(self._average_heads(tile))
             return
@@ -65,13 +65,13 @@ class MassPool(Pool):
         for position, head in self._wanted(tile):
             self.per_head[position][place] += cells[head]
 
-    def _average_heads(self, tile: Tile) -> Floats:
+    def _average_heads(self, tile: SoftmaxTile) -> Floats:
         """[rows, keys] what the tile's heads give of the average"""
         out = self._scratch.take(*tile.numerators.shape[1:])
         np.einsum("hr,hrk->rk", tile.factors / self._sent, tile.numerators, out=out)
         return out
 
-    def _average_queries(self, tile: Tile) -> Floats:
+    def _average_queries(self, tile: SoftmaxTile) -> Floats:
         """[heads, cells, keys] what the tile's rows give of each cell, by a matrix product each"""
         shares = (
             tile.factors / self.grid.queries_in_cells[tile.rows.indices // self.grid.query_step]
@@ -88,12 +88,12 @@ class MassPool(Pool):
         return np.concatenate([(left[:, :, None] @ right)[:, :, 0] for left, right in pieces], 1)
 
 
-class MaxPool(Pool):
+class MaxPooling(CellPooling):
     """A cell is the largest weight in it."""
 
     _mean: Floats
 
-    def _add_weights(self, tile: Tile, place: Place) -> None:
+    def _add_weights(self, tile: SoftmaxTile, place: CellRange) -> None:
         weights = tile.weights(tile.numerators.shape[2])
         if self._wants_average:
             self._add_average(self.average[place], tile, weights)
@@ -103,7 +103,7 @@ class MaxPool(Pool):
                 into = self.per_head[position][place]
                 np.maximum(into, cells[head], out=into)
 
-    def _add_average(self, into: Floats, tile: Tile, weights: Floats) -> None:
+    def _add_average(self, into: Floats, tile: SoftmaxTile, weights: Floats) -> None:
         """The mean over all heads first, then the largest; so wait for the last heads."""
         mean = weights.sum(axis=0) / self._sent
         self._mean = mean if tile.heads.start == 0 else self._mean + mean

@@ -13,7 +13,7 @@ from attnmon_renderer.analysis.masks import MaskTile
 
 
 @dataclass(frozen=True)
-class Grid:
+class PoolingGrid:
     """Queries × keys cut into cells; the last ones may be smaller."""
 
     queries: int
@@ -22,7 +22,7 @@ class Grid:
     key_step: int
 
     @classmethod
-    def of_side(cls, queries: int, keys: int, side: int) -> "Grid":
+    def of_side(cls, queries: int, keys: int, side: int) -> "PoolingGrid":
         """As few positions in a cell as give `side` cells a side at most.
 
         Raises ValueError for a side below 1.

@@ -9,7 +9,7 @@ from attnmon_renderer.analysis.masks import FORBIDDEN, MaskTile
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class SoftmaxTile:
     """Weights, as ``weight[h, r, k] = factors[h, r] · numerators[h, r, k]``.
 
     A sum over keys is cheapest from the numerators, scaled afterwards. Keys that are left out at
@@ -41,10 +41,10 @@ class Tile:
         return weights
 
 
-def tile_of_weights(heads: slice, rows: Rows, weights: Floats, mask: MaskTile) -> Tile:
+def tile_of_weights(heads: slice, rows: Rows, weights: Floats, mask: MaskTile) -> SoftmaxTile:
     """A tile of weights that are known: [heads, rows, keys]."""
     ones = np.ones(weights.shape[:2], np.float32)
-    return Tile(heads, rows, weights, ones, weights.max(axis=2), mask)
+    return SoftmaxTile(heads, rows, weights, ones, weights.max(axis=2), mask)
 
 
 @np.errstate(all="ignore")
@@ -55,7 +55,7 @@ def tile_of_logits(
     mask: MaskTile,
     sinks: Floats | None,
     out: Floats,
-) -> Tile:
+) -> SoftmaxTile:
     """The softmax over the keys of masked logits [heads, rows, keys], which are changed in place.
 
     `sinks` [heads] take part in it as one more column, which is left out again. `out` takes the
@@ -75,4 +75,4 @@ def tile_of_logits(
     nothing_allowed = peaks < FORBIDDEN / 2
     factors = np.where(nothing_allowed, np.float32(0), 1 / totals)
     tops = np.exp(peaks - highest)
-    return Tile(heads, rows, out, factors, tops, mask, logits, peaks, to_sink)
+    return SoftmaxTile(heads, rows, out, factors, tops, mask, logits, peaks, to_sink)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from attnmon_renderer.analysis.arrays import Booleans, Doubles, Floats, Integers, Rows
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
-from attnmon_renderer.analysis.softmax_tile import Tile
+from attnmon_renderer.analysis.softmax_tile import SoftmaxTile
 
 Rowwise = npt.NDArray[np.floating[Any]]  # [heads, rows]
 
@@ -20,7 +20,7 @@ which is then so large that float32 would show in the fifth decimal of the stand
 MEANS = ("effective_keys", "first_token", "distance", "diagonal")
 
 
-class Tally:
+class StatisticsAccumulator:
     """Takes in a layer's tiles one by one, in any order, and gives its statistics."""
 
     def __init__(self, layer: LayerAttention) -> None:
@@ -37,7 +37,7 @@ class Tally:
         self._distances: tuple[Rows, Floats] | None = None
 
     @np.errstate(all="ignore")
-    def add(self, tile: Tile) -> None:
+    def add(self, tile: SoftmaxTile) -> None:
         """Count a tile in. Rows may be left out, but then for all heads."""
         sums = tile.factors * (tile.numerators @ np.ones(tile.numerators.shape[2], np.float32))
         self._add_entries(tile, sums)
@@ -53,7 +53,7 @@ class Tally:
             peaks = np.where(attends, tile.peaks, -np.inf).max(axis=1)
             np.maximum(self._max_logit[tile.heads], peaks, out=self._max_logit[tile.heads])
 
-    def _add_entries(self, tile: Tile, sums: Rowwise) -> None:
+    def _add_entries(self, tile: SoftmaxTile, sums: Rowwise) -> None:
         keys = self._layer.shape[2]
         self._entries += sums.size * keys
         self._sum += float(sums.sum(dtype=np.float64))
@@ -63,7 +63,7 @@ class Tally:
         self._min = np.minimum(self._min, smallest)
         self._max = np.maximum(self._max, (tile.factors * tile.tops).max())
 
-    def _sum_of_squares(self, tile: Tile) -> float:
+    def _sum_of_squares(self, tile: SoftmaxTile) -> float:
         """Of the differences to `self._center`."""
         if not self._center:
             squares = np.einsum("hrk,hrk->hr", tile.numerators, tile.numerators)
@@ -71,7 +71,7 @@ class Tally:
         differences = tile.weights(self._layer.shape[2]).astype(np.float64) - self._center
         return float(np.vdot(differences, differences))
 
-    def _add_row_sums(self, tile: Tile, sums: Rowwise, attends: Booleans) -> None:
+    def _add_row_sums(self, tile: SoftmaxTile, sums: Rowwise, attends: Booleans) -> None:
         expected = 1 if tile.to_sink is None else 1 - tile.to_sink
         finite = np.isfinite(sums)
         errors = np.where(attends & finite, abs(sums - expected), 0)
@@ -85,7 +85,7 @@ class Tally:
         self._entropy[heads] += _sum_rows(entropies / np.log(choices), chooses)
         self._rows_with_choice[heads] += chooses.sum(axis=1)
 
-    def _places(self, tile: Tile) -> tuple[Rowwise, Rowwise, Rowwise]:
+    def _places(self, tile: SoftmaxTile) -> tuple[Rowwise, Rowwise, Rowwise]:
         """Mass on the first key, mean distance and mass on the diagonal; [heads, rows] each."""
         numerators, factors = tile.numerators, tile.factors
         positions = self._layer.positions(tile.rows)
@@ -128,7 +128,7 @@ class Tally:
         )
 
 
-def _entropies(tile: Tile, sums: Rowwise) -> Rowwise:
+def _entropies(tile: SoftmaxTile, sums: Rowwise) -> Rowwise:
     """[heads, rows] −Σ_j A_ij ln A_ij
 
     ln A_ij is the logit less the logarithm of the row's total, so the sum needs no logarithm of

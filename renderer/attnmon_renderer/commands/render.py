@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from attnmon_renderer.terminal import harmless
 
 if TYPE_CHECKING:
-    from attnmon_renderer.redraw.request import Outcome, Wishes
+    from attnmon_renderer.redraw.request import JobResult, RedrawRequest
 
 KINDS = (
     "heatmap", "multi_head", "layer_comparison", "alignment", "head_matrix", "rollout",
@@ -66,10 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     return _told(outcomes, wishes)
 
 
-def _wishes(arguments: argparse.Namespace) -> "Wishes":
-    from attnmon_renderer.redraw.request import Wishes
+def _wishes(arguments: argparse.Namespace) -> "RedrawRequest":
+    from attnmon_renderer.redraw.request import RedrawRequest
 
-    return Wishes(
+    return RedrawRequest(
         out=arguments.out or arguments.directory / "rendered",
         kinds=tuple(dict.fromkeys(arguments.kinds)),
         layers=arguments.layers,
@@ -80,7 +80,7 @@ def _wishes(arguments: argparse.Namespace) -> "Wishes":
     )
 
 
-def _told(outcomes: Iterable["Outcome"], wishes: "Wishes") -> int:
+def _told(outcomes: Iterable["JobResult"], wishes: "RedrawRequest") -> int:
     outcomes = list(outcomes)
     pictures = [picture for outcome in outcomes for picture in outcome.pictures]
     errors = [error for outcome in outcomes for error in outcome.errors]

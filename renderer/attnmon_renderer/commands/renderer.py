@@ -15,9 +15,9 @@ from typing import TextIO
 
 from attnmon._version import __version__
 from attnmon.link import rendezvous
-from attnmon_renderer.server.client import Guest
-from attnmon_renderer.server.listener import Door
-from attnmon_renderer.server.server import Standalone
+from attnmon_renderer.server.client import ClientSession
+from attnmon_renderer.server.listener import Listener
+from attnmon_renderer.server.server import RendererServer
 from attnmon_renderer.supervision import priority
 from attnmon_renderer.terminal import harmless
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             below = below.resolve()
         if arguments.cpus:
             os.sched_setaffinity(0, arguments.cpus)
-        door = Door(folder)
+        door = Listener(folder)
     except (OSError, AttributeError) as error:
         print(f"attnmon-renderer: {harmless(error)}", file=sys.stderr)
         return 1
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = TerminalLog(sys.stdout)
     log.log(f"attnmon-renderer {__version__} listens at {door.path}, priority {level}")
     try:
-        return 0 if Standalone(door, log, below, arguments.grace).run() else 1
+        return 0 if RendererServer(door, log, below, arguments.grace).run() else 1
     finally:
         door.close()
         log.show([])
@@ -65,7 +65,7 @@ class TerminalLog:
         line = f"[{time.strftime('%H:%M:%S')}] {harmless(text)}"
         self._write("".join(f"{line}\n" for line in [self._upwards() + line, *self._beneath]))
 
-    def show(self, guests: list[Guest]) -> None:
+    def show(self, guests: list[ClientSession]) -> None:
         width = _width()
         beneath = [live_line(guest)[:width] for guest in guests]
         if self._live and beneath != self._beneath:
@@ -84,7 +84,7 @@ class TerminalLog:
             pass  # the terminal is gone, or the log's disk is full: drawing goes on
 
 
-def live_line(guest: Guest) -> str:
+def live_line(guest: ClientSession) -> str:
     """How one training stands."""
     standing = guest.standing
     failed = standing.trainer.failed + standing.failed

@@ -16,8 +16,8 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import (
     Accounts,
     Acknowledgement,
+    ArrayBlock,
     Attention,
-    Block,
     Capture,
     Goodbye,
     Setup,
@@ -136,7 +136,7 @@ def _capture() -> Capture:
         type="self_attention",
         source="softmax",
         heads=tuple(range(len(WEIGHTS))),
-        weights=Block(0, "float32", WEIGHTS.shape),
+        weights=ArrayBlock(0, "float32", WEIGHTS.shape),
     )
     return Capture(
         sequence=0,

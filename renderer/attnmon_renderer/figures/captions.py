@@ -3,7 +3,7 @@
 import math
 
 from attnmon.link.messages import Attention, Capture
-from attnmon_renderer.analysis.layer_analysis import PooledMap, Survey
+from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.drawing import Axis, Caption
 from attnmon_renderer.storage import paths
 
@@ -43,7 +43,7 @@ def counted(attention: Attention) -> str:
     return f"{count} heads" if count > 1 else f"head {attention.heads[0]}"
 
 
-def head_labels(attention: Attention, survey: Survey) -> tuple[str, ...]:
+def head_labels(attention: Attention, survey: LayerAnalysis) -> tuple[str, ...]:
     """ "head 3 · entropy 0.41" for each head, where the entropy is defined."""
     labels = [f"head {head}" for head in attention.heads]
     entropies = survey.statistics.heads["entropy"]

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal
 
 from attnmon.link.messages import Attention, Capture, Setup
-from attnmon_renderer.analysis.layer_analysis import PooledMap, Survey
+from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.drawing import (
     Caption,
     ComparisonPicture,
@@ -21,9 +21,9 @@ from attnmon_renderer.drawing import (
     png_of,
 )
 from attnmon_renderer.figures import captions
-from attnmon_renderer.results import Frame, Image
+from attnmon_renderer.results import AnimationFrame, RenderedImage
 from attnmon_renderer.storage import paths
-from attnmon_renderer.storage.step_folder import Place
+from attnmon_renderer.storage.step_folder import StepOutput
 
 MAP_SIDE = 1024
 """Cells a side of one large map, at most."""
@@ -31,7 +31,7 @@ GRID_SIDE = 256
 """Cells a side of a map that stands among others, or moves, at most."""
 ENTROPY = "entropy (of its maximum)"
 
-Surveys = Mapping[Attention, Survey]
+Surveys = Mapping[Attention, LayerAnalysis]
 Top = float | None  # where the colours end; None: a round number above the largest weight
 
 _LARGE = {"heatmap", "alignment", "rollout", "surface3d"}
@@ -98,21 +98,23 @@ def notices(setup: Setup, surveys: Surveys) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def write(figure: Figure, place: Place, image_format: Literal["png", "svg", "pdf"]) -> Image:
+def write(
+    figure: Figure, place: StepOutput, image_format: Literal["png", "svg", "pdf"]
+) -> RenderedImage:
     """Draw the picture: once for TensorBoard and, as a PNG, for the disk. Raises OSError."""
     page = figure.page()
     png = png_of(page)
     content = png.data if image_format == "png" else drawn_as(page, image_format)
     place.put(f"{figure.name}.{image_format}", content)
-    return Image(figure.tag, png.width, png.height, png.data)
+    return RenderedImage(figure.tag, png.width, png.height, png.data)
 
 
-def frames(capture: Capture, setup: Setup, surveys: Surveys) -> list[Frame]:
+def frames(capture: Capture, setup: Setup, surveys: Surveys) -> list[AnimationFrame]:
     """One frame of each layer's animation, for the recorder to add."""
     if "animation" not in setup.pictures:
         return []
     return [
-        Frame.of(paths.stem(attention), map_picture(capture, attention, surveys, top=1.0))
+        AnimationFrame.of(paths.stem(attention), map_picture(capture, attention, surveys, top=1.0))
         for attention in surveys
     ]
 

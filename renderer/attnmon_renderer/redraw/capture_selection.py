@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon.link.messages import Attention, Block, Capture
+from attnmon.link.messages import ArrayBlock, Attention, Capture
 from attnmon_renderer.analysis.arrays import Memory, read
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.redraw.stored_capture import StoredCapture
@@ -68,14 +68,16 @@ def _with_heads(
     some = replace(
         attention,
         heads=tuple(heads),
-        weights=Block(0, "float32", weights.shape),
-        bias=None if bias is None else Block(weights.nbytes, "bool", bias.shape),
+        weights=ArrayBlock(0, "float32", weights.shape),
+        bias=None if bias is None else ArrayBlock(weights.nbytes, "bool", bias.shape),
     )
     copied = weights.tobytes() + (b"" if bias is None else bias.tobytes())
     return some, LayerAttention(some, copied)
 
 
-def _cut(block: Block | None, positions: list[int], memory: Memory) -> NDArray[np.generic] | None:
+def _cut(
+    block: ArrayBlock | None, positions: list[int], memory: Memory
+) -> NDArray[np.generic] | None:
     """The array's heads at these positions; as it is where all heads share it."""
     if block is None:
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from attnmon.link.messages import Attention, Capture
-from attnmon_renderer.analysis.layer_analysis import Survey
+from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.drawing import (
     Caption,
     DifferencePicture,
@@ -23,42 +23,42 @@ from attnmon_renderer.drawing import (
 )
 from attnmon_renderer.figures import figure_plan
 from attnmon_renderer.redraw.capture_selection import NothingChosen, choose
-from attnmon_renderer.redraw.request import Outcome, Wishes
+from attnmon_renderer.redraw.request import JobResult, RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks import animation_and_timeline
 from attnmon_renderer.sinks.history import read_history
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.storage import paths as layout
-from attnmon_renderer.worker import draw, in_words, survey_of
+from attnmon_renderer.worker import analyze, draw_capture, in_words
 
-Task = Callable[[], Outcome]
+Job = Callable[[], JobResult]
 
 
-def attempt(task: Task) -> Outcome:
+def attempt(task: Job) -> JobResult:
     """The task's outcome, also when it fails. What is wrong with all of a run's tasks is raised."""
     try:
         return task()
     except NothingChosen:
         raise
     except NotStored as error:
-        return Outcome(errors=(str(error),))
+        return JobResult(errors=(str(error),))
     except Exception as error:
-        return Outcome(errors=(in_words(error),))
+        return JobResult(errors=(in_words(error),))
 
 
-def capture(path: Path, wishes: Wishes) -> Outcome:
+def capture(path: Path, wishes: RedrawRequest) -> JobResult:
     """All pictures of one step."""
     made, surveys = _surveyed(path, wishes)
     folder = wishes.out / layout.folder(made)
     before = {figure.name for figure in figure_plan.plan(made, wishes.setup(), surveys)}
-    errors = draw(made, wishes.setup(), surveys, Results(folder.name, {}))
+    errors = draw_capture(made, wishes.setup(), surveys, Results(folder.name, {}))
     failed = {error.partition(":")[0] for error in errors}
     written = (folder / f"{name}.{wishes.image_format}" for name in sorted(before - failed))
-    return Outcome(tuple(written), tuple(f"{folder.name}: {error}" for error in errors))
+    return JobResult(tuple(written), tuple(f"{folder.name}: {error}" for error in errors))
 
 
-def animation(paths: Sequence[Path], stem: str, wishes: Wishes) -> Outcome:
+def animation(paths: Sequence[Path], stem: str, wishes: RedrawRequest) -> JobResult:
     """One layer's map over the steps, a frame each; colours always end at 1."""
     film = b""
     wishes = replace(wishes, kinds=("animation",))
@@ -68,25 +68,25 @@ def animation(paths: Sequence[Path], stem: str, wishes: Wishes) -> Outcome:
             film = extended(film, chart_pages.heat_map(frame.picture())).data
     target = wishes.out / "animations" / f"{stem}.png"
     atomic_files.replace(target, film)
-    return Outcome((target,))
+    return JobResult((target,))
 
 
-def stems(path: Path, wishes: Wishes) -> tuple[str, ...]:
+def stems(path: Path, wishes: RedrawRequest) -> tuple[str, ...]:
     """The names of the layers chosen, of which each can be an animation. Raises NotStored."""
     made, _ = choose(read_capture(path), wishes.layers, wishes.heads)
     return tuple(layout.stem(attention) for attention in made.attentions)
 
 
-def timeline(run: Path, wishes: Wishes) -> Outcome:
+def timeline(run: Path, wishes: RedrawRequest) -> JobResult:
     """Entropy over the steps, from the run's history: it needs no weights."""
     documents = read_history(run / "history.jsonl")
     if not documents:
-        return Outcome(errors=(f"timeline: there is no capture in {run / 'history.jsonl'}",))
+        return JobResult(errors=(f"timeline: there is no capture in {run / 'history.jsonl'}",))
     page = chart_pages.timeline(animation_and_timeline.timeline_picture(documents))
-    return Outcome((_write(page, wishes.out / "timeline", wishes),))
+    return JobResult((_write(page, wishes.out / "timeline", wishes),))
 
 
-def difference(before: Path, after: Path, wishes: Wishes) -> Outcome:
+def difference(before: Path, after: Path, wishes: RedrawRequest) -> JobResult:
     """How each layer's map has changed from one step to another."""
     wishes = replace(wishes, kinds=("heatmap",))
     first, old = _surveyed(before, wishes)
@@ -101,16 +101,16 @@ def difference(before: Path, after: Path, wishes: Wishes) -> Outcome:
             continue
         page = _difference(first, *earlier[stem], last, attention, new[attention], wishes.top)
         pictures.append(_write(page, folder / f"{stem}_difference", wishes))
-    return Outcome(tuple(pictures), tuple(errors))
+    return JobResult(tuple(pictures), tuple(errors))
 
 
 def _difference(
     first: Capture,
     was: Attention,
-    old: Survey,
+    old: LayerAnalysis,
     last: Capture,
     attention: Attention,
-    new: Survey,
+    new: LayerAnalysis,
     top: float | None,
 ) -> Page:
     before = figure_plan.map_picture(first, was, {was: old})
@@ -133,18 +133,18 @@ def _from_to(first: Capture, last: Capture) -> str:
 
 
 def _surveyed(
-    path: Path, wishes: Wishes, stem: str | None = None
-) -> tuple[Capture, dict[Attention, Survey]]:
+    path: Path, wishes: RedrawRequest, stem: str | None = None
+) -> tuple[Capture, dict[Attention, LayerAnalysis]]:
     made, layers = choose(read_capture(path), wishes.layers, wishes.heads)
     setup = wishes.setup()
     return made, {
-        attention: survey_of(layer, setup)
+        attention: analyze(layer, setup)
         for attention, layer in layers.items()
         if stem in (None, layout.stem(attention))
     }
 
 
-def _write(page: Page, target: Path, wishes: Wishes) -> Path:
+def _write(page: Page, target: Path, wishes: RedrawRequest) -> Path:
     path = target.with_name(f"{target.name}.{wishes.image_format}")
     format_ = wishes.image_format
     atomic_files.replace(path, png_of(page).data if format_ == "png" else drawn_as(page, format_))

@@ -5,15 +5,15 @@ from functools import partial
 from pathlib import Path
 
 from attnmon_renderer.redraw import jobs
-from attnmon_renderer.redraw.jobs import Task
-from attnmon_renderer.redraw.request import Wishes
+from attnmon_renderer.redraw.jobs import Job
+from attnmon_renderer.redraw.request import RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, steps_stored
 
 OF_A_RUN = {"animation", "timeline", "difference"}
 """The kinds that take more than one step."""
 
 
-def planned(run: Path, wishes: Wishes, steps: list[int] | None) -> Iterator[Task]:
+def planned(run: Path, wishes: RedrawRequest, steps: list[int] | None) -> Iterator[Job]:
     """What is to be done. Raises `NotStored` where there is nothing to do it from."""
     kinds = set(wishes.kinds)
     if "timeline" in kinds:

@@ -6,17 +6,17 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 
-from attnmon_renderer.redraw.jobs import Task, attempt
-from attnmon_renderer.redraw.request import Outcome
-from attnmon_renderer.terminal import Progress
+from attnmon_renderer.redraw.jobs import Job, attempt
+from attnmon_renderer.redraw.request import JobResult
+from attnmon_renderer.terminal import ProgressLine
 
 
-def done(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
+def done(tasks: list[Job], jobs: int) -> Iterator[JobResult]:
     """All outcomes, as they come, while a terminal shows how far they are.
 
     Raises `concurrent.futures.process.BrokenProcessPool` when a process is killed.
     """
-    progress = Progress(len(tasks), sys.stderr)
+    progress = ProgressLine(len(tasks), sys.stderr)
     jobs = min(jobs, len(tasks))
     for outcome in _in_processes(tasks, jobs) if jobs > 1 else map(attempt, tasks):
         progress.advance()
@@ -24,7 +24,7 @@ def done(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
     progress.end()
 
 
-def _in_processes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
+def _in_processes(tasks: list[Job], jobs: int) -> Iterator[JobResult]:
     """In processes forked from this one, which has loaded matplotlib for all of them.
 
     Threads would take turns: most of the work holds the GIL. Nothing else runs here that a fork
@@ -39,7 +39,7 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
             raise
 
 
-def _as_they_come(pool: Executor, tasks: list[Task]) -> Iterator[Outcome]:
+def _as_they_come(pool: Executor, tasks: list[Job]) -> Iterator[JobResult]:
     pending = {pool.submit(attempt, task) for task in tasks}
     while pending:
         done, pending = wait(pending, return_when=FIRST_COMPLETED)

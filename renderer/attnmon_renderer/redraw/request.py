@@ -9,7 +9,7 @@ from attnmon_renderer.redraw.capture_selection import Heads, Layers
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RedrawRequest:
     """What to draw, and how."""
 
     out: Path
@@ -45,7 +45,7 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """What one task has written, and what it could not."""
 
     pictures: tuple[Path, ...] = ()

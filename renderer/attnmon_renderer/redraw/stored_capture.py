@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from attnmon.link.messages import Accounts, Attention, Block, Capture, SeenIn, Slots, Stack
+from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, SeenIn, Slots, Stack
 from attnmon_renderer.analysis.arrays import Memory
 from attnmon_renderer.sinks.raw_weights import ALLOWED, NAME
 from attnmon_renderer.storage import paths
@@ -98,6 +98,6 @@ def _attentions(
         )
 
 
-def _block(entry: Mapping[str, Any], start: int) -> Block:
+def _block(entry: Mapping[str, Any], start: int) -> ArrayBlock:
     first, _ = entry["data_offsets"]
-    return Block(start + first, _DTYPES[entry["dtype"]], tuple(entry["shape"]))
+    return ArrayBlock(start + first, _DTYPES[entry["dtype"]], tuple(entry["shape"]))

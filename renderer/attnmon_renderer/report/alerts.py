@@ -11,7 +11,7 @@ LARGE_LOGIT = 1000.0
 SHOWN = 20
 
 
-def alarms(findings: Findings) -> list[str]:
+def alerts(findings: Findings) -> list[str]:
     """One line each, the gravest first; empty when all is well."""
     found = [*_of_the_run(findings), *_of_the_numbers(findings.history), *_failures(findings)]
     more = len(found) - SHOWN

@@ -14,7 +14,7 @@ from typing import Any
 
 from attnmon._version import __version__
 from attnmon_renderer.report import tables
-from attnmon_renderer.report.alerts import alarms
+from attnmon_renderer.report.alerts import alerts
 from attnmon_renderer.report.embed import data_uris
 from attnmon_renderer.report.gather import Findings, Step
 from attnmon_renderer.report.svg_chart import chart, x_of
@@ -29,7 +29,7 @@ def page(findings: Findings, title: str) -> str:
         title=escape(title),
         style=_part("page.css"),
         lead=escape(tables.lead(findings)),
-        alarms=_alarms(alarms(findings)),
+        alerts=_alarms(alerts(findings)),
         chart=chart(history) or _note("No capture was recorded."),
         pictures=_pictures(findings),
         last_step=last,

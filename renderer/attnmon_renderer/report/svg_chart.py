@@ -20,7 +20,7 @@ Curve = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class ChartPanel:
     """Curves that share their ends."""
 
     title: str
@@ -67,7 +67,7 @@ def x_of(step: float, history: list[dict[str, Any]]) -> float:
     return _x(step, steps[0], steps[-1])
 
 
-def _loss(history: list[dict[str, Any]]) -> Iterator[Panel]:
+def _loss(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
     losses = [line["metadata"].get("loss") for line in history]
     known = [loss for loss in losses if loss is not None]
     if known:
@@ -75,10 +75,10 @@ def _loss(history: list[dict[str, Any]]) -> Iterator[Panel]:
         logarithmic = low > 0 and high / low > LOG_FROM
         low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
         name = "loss (log scale)" if logarithmic else "loss"
-        yield Panel(name, {"loss": losses}, low, high, logarithmic)
+        yield ChartPanel(name, {"loss": losses}, low, high, logarithmic)
 
 
-def _entropies(history: list[dict[str, Any]]) -> Iterator[Panel]:
+def _entropies(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
     kinds: dict[str, dict[str, list[float | None]]] = {}
     for capture, line in enumerate(history):
         for stack in ("encoder", "decoder"):
@@ -88,7 +88,7 @@ def _entropies(history: list[dict[str, Any]]) -> Iterator[Panel]:
                 curve = kinds.setdefault(kind, {}).setdefault(f"layer {row['layer']}", empty)
                 curve[capture] = _mean(row["heads"]["entropy"])
     for kind, curves in kinds.items():
-        yield Panel(f"entropy of {kind} (of its maximum, mean of the heads)", curves, 0.0, 1.0)
+        yield ChartPanel(f"entropy of {kind} (of its maximum, mean of the heads)", curves, 0.0, 1.0)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -96,7 +96,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def _drawn(panel: Panel, steps: list[int], top: int) -> Iterator[str]:
+def _drawn(panel: ChartPanel, steps: list[int], top: int) -> Iterator[str]:
     foot, right = top + HEIGHT, WIDTH - RIGHT
     yield f'<text class="title" x="{LEFT}" y="{top - 7}">{escape(panel.title)}</text>'
     yield f'<rect class="frame" x="{LEFT}" y="{top}" width="{right - LEFT}" height="{HEIGHT}"/>'
@@ -111,7 +111,7 @@ def _drawn(panel: Panel, steps: list[int], top: int) -> Iterator[str]:
     yield from _legend(panel, colours, top)
 
 
-def _path(panel: Panel, curve: Curve, steps: list[int], top: int) -> str:
+def _path(panel: ChartPanel, curve: Curve, steps: list[int], top: int) -> str:
     """A lone point is a dot: a line of no length with round ends."""
     parts, pen = [], "M"
     for step, value in zip(steps, curve, strict=True):
@@ -125,7 +125,7 @@ def _path(panel: Panel, curve: Curve, steps: list[int], top: int) -> str:
     return "".join(parts)
 
 
-def _legend(panel: Panel, colours: list[str], top: int) -> Iterator[str]:
+def _legend(panel: ChartPanel, colours: list[str], top: int) -> Iterator[str]:
     """Each curve and where it ends; of many only every second, third … one."""
     items = list(zip(panel.curves.items(), colours, strict=True))
     every = math.ceil(len(items) / (HEIGHT // 16))

@@ -1,7 +1,7 @@
 """One training process at a standalone renderer: both ends of the process that serves it.
 
 In that process, `serve`: a supervisor with its own ring, workers and recorder, that shares nothing
-with those of other training processes. In the standalone renderer, `Guest`: what it says of itself.
+with those of other training processes. In the standalone renderer, `ClientSession`: what it says of itself.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Accounts, Refusal, Setup
 from attnmon.link.schema import MessageError
 from attnmon_renderer import process_messages
-from attnmon_renderer.process_messages import Refused, Serving, Standing
+from attnmon_renderer.process_messages import RunStatus, TrainerRefused, TrainerServed
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.supervision import child_process, priority
 from attnmon_renderer.supervision.receiver import receive_setup
@@ -27,13 +27,13 @@ SETUP_SECONDS = 30.0
 """A connection over which nothing comes for so long is closed."""
 
 
-class Guest:
+class ClientSession:
     """What is known of a training process that has come in. Forking may raise OSError."""
 
     def __init__(self, number: int, connection: socket.socket, below: Path | None) -> None:
         self.number = number
-        self.serving: Serving | None = None
-        self.standing = Standing(Accounts(), 0, 0, "arriving", (), ())
+        self.serving: TrainerServed | None = None
+        self.standing = RunStatus(Accounts(), 0, 0, "arriving", (), ())
         self.refused = ""
         descriptor = connection.fileno()
         with _no_signals():
@@ -75,12 +75,12 @@ class Guest:
         """After its end; says how it ended."""
         return self._child.bury()
 
-    def _take_in(self, news: process_messages.Task) -> None:
-        if isinstance(news, Standing):
+    def _take_in(self, news: process_messages.ProcessMessage) -> None:
+        if isinstance(news, RunStatus):
             self.standing = news
-        elif isinstance(news, Serving):
+        elif isinstance(news, TrainerServed):
             self.serving = news
-        elif isinstance(news, Refused):
+        elif isinstance(news, TrainerRefused):
             self.refused = news.reason
 
 
@@ -104,10 +104,10 @@ def serve(descriptor: int, above: Channel, below: Path | None) -> None:
     except MessageError as error:
         reason = f"the first message cannot be understood; are both of one version? {error}"
     if reason:
-        tell_above(above, Refused(reason))
+        tell_above(above, TrainerRefused(reason))
         channel.send(messages.encode(Refusal(reason)))
         return
-    tell_above(above, Serving(setup.trainer_pid, setup.save_dir))
+    tell_above(above, TrainerServed(setup.trainer_pid, setup.save_dir))
     Supervisor(channel, setup, ring, turn, above).run()
 
 

@@ -15,15 +15,15 @@ import stat
 from pathlib import Path
 
 from attnmon.link import rendezvous
-from attnmon.link.rendezvous import MeetingError
+from attnmon.link.rendezvous import RendezvousError
 
 LOCK_NAME = "renderer.lock"
 BACKLOG = 64
 """Training processes that may wait to be let in."""
 
 
-class Door:
-    """An open door. Raises `MeetingError` when it cannot be opened, and says why."""
+class Listener:
+    """An open door. Raises `RendezvousError` when it cannot be opened, and says why."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / rendezvous.SOCKET_NAME
@@ -43,7 +43,7 @@ class Door:
     def accept(self) -> socket.socket | None:
         """The next training process of this user; None when there is none after all.
 
-        Raises `MeetingError` for another user's, OSError when no descriptor is free.
+        Raises `RendezvousError` for another user's, OSError when no descriptor is free.
         """
         try:
             connection, _ = self._socket.accept()
@@ -76,7 +76,7 @@ def _lock(path: Path) -> int:
     except BlockingIOError:
         holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
         os.close(descriptor)
-        raise MeetingError(
+        raise RendezvousError(
             f"a renderer (process {holder}) listens in {path.parent} already; trainings can attach "
             "to that one, or give this one another --socket-dir"
         ) from None
@@ -89,7 +89,9 @@ def _lock(path: Path) -> int:
 def _listen(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise MeetingError(f"{path} is in the way and is no socket; move it or choose another")
+            raise RendezvousError(
+                f"{path} is in the way and is no socket; move it or choose another"
+            )
         path.unlink()  # its renderer is gone, or we would not hold the lock
     listener = socket.socket(socket.AF_UNIX, rendezvous.KIND)
     before = os.umask(0o177)

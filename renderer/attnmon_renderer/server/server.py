@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from attnmon.link.rendezvous import MeetingError
-from attnmon_renderer.server.client import Guest
-from attnmon_renderer.server.listener import BACKLOG, Door
+from attnmon.link.rendezvous import RendezvousError
+from attnmon_renderer.server.client import ClientSession
+from attnmon_renderer.server.listener import BACKLOG, Listener
 from attnmon_renderer.server.stop_signals import StopSignals
 
 REST_SECONDS = 1.0
@@ -24,18 +24,18 @@ class Display(Protocol):
 
     def log(self, text: str) -> None: ...
 
-    def show(self, guests: list[Guest]) -> None: ...
+    def show(self, guests: list[ClientSession]) -> None: ...
 
 
-class Standalone:
+class RendererServer:
     """A renderer for all trainings of one user that attach to it."""
 
-    def __init__(self, door: Door, display: Display, below: Path | None, grace: float) -> None:
+    def __init__(self, door: Listener, display: Display, below: Path | None, grace: float) -> None:
         self._door = door
         self._display = display
         self._below = below
         self._grace = grace
-        self._guests: dict[int, Guest] = {}
+        self._guests: dict[int, ClientSession] = {}
         self._arrivals = 0
         self._stops = 0
         self._full = False
@@ -66,8 +66,8 @@ class Standalone:
             if connection is None:
                 return False
             with connection:  # the copy that counts is the child's
-                self._serve(Guest(self._arrivals + 1, connection, self._below))
-        except MeetingError as error:
+                self._serve(ClientSession(self._arrivals + 1, connection, self._below))
+        except RendezvousError as error:
             self._display.log(f"refused a connection: {error}")
         except OSError as error:
             if not self._full:
@@ -76,13 +76,13 @@ class Standalone:
             time.sleep(REST_SECONDS)  # or it would try again at once, without end
         return True
 
-    def _serve(self, guest: Guest) -> None:
+    def _serve(self, guest: ClientSession) -> None:
         self._arrivals = guest.number
         self._full = False
         self._guests[guest.number] = guest
         self._selector.register(guest.channel, selectors.EVENT_READ, lambda: self._hear(guest))
 
-    def _hear(self, guest: Guest) -> None:
+    def _hear(self, guest: ClientSession) -> None:
         arriving = guest.serving is None
         goes_on = guest.hear()
         if arriving and guest.serving is not None:
@@ -91,7 +91,7 @@ class Standalone:
         if not goes_on:
             self._say_farewell(guest)
 
-    def _say_farewell(self, guest: Guest) -> None:
+    def _say_farewell(self, guest: ClientSession) -> None:
         self._selector.unregister(guest.channel)
         del self._guests[guest.number]
         self._display.log(f"{guest.number}: {_ending(guest, guest.bury())}")
@@ -117,7 +117,7 @@ class Standalone:
             self._wait(left)
         return not self._abandon()
 
-    def _abandon(self) -> list[Guest]:
+    def _abandon(self) -> list[ClientSession]:
         abandoned = list(self._guests.values())
         for guest in abandoned:
             guest.kill()
@@ -125,7 +125,7 @@ class Standalone:
         return abandoned
 
 
-def _ending(guest: Guest, how: str) -> str:
+def _ending(guest: ClientSession, how: str) -> str:
     if guest.refused:
         return f"refused: {guest.refused}"
     if guest.serving is None:

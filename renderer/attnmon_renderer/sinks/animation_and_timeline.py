@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from attnmon_renderer.results import Frame, Results
+from attnmon_renderer.results import AnimationFrame, Results
 from attnmon_renderer.sinks.history import read_history
 from attnmon_renderer.storage import atomic_files
 
@@ -26,7 +26,7 @@ class Animations:
         for frame in results.frames:
             self._extend(self._folder / f"{frame.stem}.png", frame)
 
-    def _extend(self, path: Path, frame: Frame) -> None:
+    def _extend(self, path: Path, frame: AnimationFrame) -> None:
         from attnmon_renderer.drawing import chart_pages, extended
 
         before = path.read_bytes() if path.exists() else b""

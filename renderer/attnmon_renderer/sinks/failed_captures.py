@@ -28,7 +28,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def set_aside(save_dir: Path, capture: Capture, ring: memoryview) -> Path | None:
+def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> Path | None:
     """Where it was put; None when there are enough already. Raises OSError.
 
     The message is in the file's metadata, under "capture", as JSON.

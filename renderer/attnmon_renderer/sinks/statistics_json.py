@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from attnmon.link.messages import Attention, Capture, Setup
-from attnmon_renderer.analysis.layer_analysis import Survey
+from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.storage import paths
-from attnmon_renderer.storage.step_folder import Place
+from attnmon_renderer.storage.step_folder import StepOutput
 
 LONGEST_NAME = 200
 """Characters of a layer's name in a warning, which a message must hold."""
@@ -16,7 +16,9 @@ MOST_ROW_SUM_ERROR = 1e-2
 """Half precision rounds weights; more than this is no softmax."""
 
 
-def document(capture: Capture, setup: Setup, surveys: Mapping[Attention, Survey]) -> dict[str, Any]:
+def document(
+    capture: Capture, setup: Setup, surveys: Mapping[Attention, LayerAnalysis]
+) -> dict[str, Any]:
     """What `statistics.json` and a line of `history.jsonl` hold."""
     rows: dict[str, list[dict[str, Any]]] = {"encoder": [], "decoder": []}
     for attention, survey in surveys.items():
@@ -27,7 +29,7 @@ def document(capture: Capture, setup: Setup, surveys: Mapping[Attention, Survey]
     return {"metadata": metadata, **rows}
 
 
-def scalars(capture: Capture, surveys: Mapping[Attention, Survey]) -> dict[str, float]:
+def scalars(capture: Capture, surveys: Mapping[Attention, LayerAnalysis]) -> dict[str, float]:
     """TensorBoard's scalars of the layers, and of the monitor itself: tag → value."""
     layers = {
         paths.scalar_tag(attention, name): getattr(survey.statistics, name)
@@ -46,7 +48,7 @@ def scalars(capture: Capture, surveys: Mapping[Attention, Survey]) -> dict[str, 
     }
 
 
-def _of_all_heads(survey: Survey) -> dict[str, float]:
+def _of_all_heads(survey: LayerAnalysis) -> dict[str, float]:
     """Of the statistics of the heads, those that tell a training in trouble; what is a number."""
     heads = survey.statistics.heads
     entropies = [value for value in heads["entropy"] if math.isfinite(value)]
@@ -55,7 +57,9 @@ def _of_all_heads(survey: Survey) -> dict[str, float]:
     return mean | ({"max_logit": max(logits)} if logits else {})
 
 
-def notices(capture: Capture, surveys: Mapping[Attention, Survey]) -> tuple[tuple[str, str], ...]:
+def notices(
+    capture: Capture, surveys: Mapping[Attention, LayerAnalysis]
+) -> tuple[tuple[str, str], ...]:
     """(kind, text): what the user should be told about these numbers."""
     broken = [a for a, survey in surveys.items() if survey.statistics.non_finite]
     uneven = [a for a, survey in surveys.items() if not _is_a_softmax(a, survey)]
@@ -76,7 +80,7 @@ def notices(capture: Capture, surveys: Mapping[Attention, Survey]) -> tuple[tupl
     return tuple(found)
 
 
-def _is_a_softmax(attention: Attention, survey: Survey) -> bool:
+def _is_a_softmax(attention: Attention, survey: LayerAnalysis) -> bool:
     """Only weights that were given can fail to be; with a sink they sum to less."""
     statistics = survey.statistics
     computed = attention.weights is None or attention.source != "recorded"
@@ -88,7 +92,7 @@ def _named(attentions: list[Attention]) -> str:
     return first if len(attentions) == 1 else f"{first} and {len(attentions) - 1} more"
 
 
-def write_statistics(place: Place, content: dict[str, Any]) -> None:
+def write_statistics(place: StepOutput, content: dict[str, Any]) -> None:
     """Put a document where the step's other files are. Raises OSError."""
     place.put(paths.STATISTICS, (to_json(content, indent=2) + "\n").encode())
 
@@ -113,7 +117,7 @@ def _metadata(capture: Capture) -> dict[str, Any]:
     }
 
 
-def _row(attention: Attention, survey: Survey) -> dict[str, Any]:
+def _row(attention: Attention, survey: LayerAnalysis) -> dict[str, Any]:
     return {
         "layer": attention.layer,
         "type": attention.type,

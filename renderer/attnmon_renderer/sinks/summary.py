@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attnmon.link.messages import Setup
-from attnmon_renderer.process_messages import Standing
+from attnmon_renderer.process_messages import RunStatus
 from attnmon_renderer.sinks.statistics_json import to_json
 from attnmon_renderer.storage import atomic_files
 
@@ -23,13 +23,13 @@ class Summary:
         self._setup = setup
         self._versions = dict(setup.versions) | _own_versions()
 
-    def write(self, standing: Standing, disk: dict[str, int] | None = None) -> None:
+    def write(self, standing: RunStatus, disk: dict[str, int] | None = None) -> None:
         """Put the present accounts in the file's place. Raises OSError."""
         about_disk = {} if disk is None else {"disk": disk}
         content = to_json({**self._content(standing), **about_disk}, indent=2) + "\n"
         atomic_files.replace(self._path, content.encode())
 
-    def _content(self, standing: Standing) -> dict[str, Any]:
+    def _content(self, standing: RunStatus) -> dict[str, Any]:
         trainer = standing.trainer
         return {
             "state": standing.state,
@@ -56,7 +56,7 @@ class Summary:
         }
 
 
-def _kept(standing: Standing, setup: Setup) -> dict[str, Any]:
+def _kept(standing: RunStatus, setup: Setup) -> dict[str, Any]:
     """What a run has to say that keeps its last steps."""
     if not setup.keep_last:
         return {}

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attnmon_renderer.results import Image, Results
+from attnmon_renderer.results import RenderedImage, Results
 from attnmon_renderer.storage import atomic_files
 
 _KEPT_OUT = ("torch", "boto3", "google.cloud.storage", "comet_ml")
@@ -84,7 +84,7 @@ def _summary(results: Results) -> Any:
     return Summary(value=values + [_image(image) for image in results.images])
 
 
-def _image(image: Image) -> Any:
+def _image(image: RenderedImage) -> Any:
     from tensorboardX.proto.summary_pb2 import Summary
 
     encoded = Summary.Image(

@@ -19,7 +19,7 @@ _GROWING = (
 )  # fmt: skip
 
 
-class Held(NamedTuple):
+class StoredFiles(NamedTuple):
     """Some files."""
 
     size: int
@@ -27,9 +27,9 @@ class Held(NamedTuple):
     """When the latest of them was."""
 
 
-def growing(save_dir: Path) -> Held:
+def growing(save_dir: Path) -> StoredFiles:
     """What belongs to no single capture."""
-    return held(path for pattern in _GROWING for path in save_dir.glob(pattern))
+    return measure(path for pattern in _GROWING for path in save_dir.glob(pattern))
 
 
 def captures(save_dir: Path) -> set[str]:
@@ -58,11 +58,11 @@ def _names_in(folder: Path) -> Iterator[str]:
                 yield entry.name
 
 
-def held(paths: Iterable[Path]) -> Held:
+def measure(paths: Iterable[Path]) -> StoredFiles:
     """Of those that are there."""
     size, written = 0, 0.0
     for path in paths:
         with contextlib.suppress(OSError):
             status = path.lstat()
             size, written = size + status.st_size, max(written, status.st_mtime)
-    return Held(size, written)
+    return StoredFiles(size, written)

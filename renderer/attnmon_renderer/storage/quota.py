@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attnmon_renderer.storage import inventory
-from attnmon_renderer.storage.inventory import Held
+from attnmon_renderer.storage.inventory import StoredFiles
 
 FOR_PICTURES_ONLY = 0.5
 """Of the budget: TensorBoard's events never shrink, and must not drive all pictures out."""
@@ -26,14 +26,14 @@ IS_FULL = (
 )
 
 
-class Disk:
+class DiskQuota:
     """The sizes of one run's files. Made once a recorder, by one look at what is there."""
 
     def __init__(self, save_dir: Path, budget: int, wants_pictures: bool) -> None:
         self._save_dir = save_dir
         self._budget = budget
         self._wants_pictures = wants_pictures
-        self._pictures: dict[str, Held] = {}
+        self._pictures: dict[str, StoredFiles] = {}
         """Of each capture that has some, by its folder's name; raw weights among them."""
         self._statistics: dict[str, int] = {}
         said = _said_before(save_dir / "summary.json")
@@ -86,10 +86,10 @@ class Disk:
 
     def _measure(self, folder: str) -> None:
         statistics, may_go = inventory.files_of(self._save_dir / folder)
-        self._statistics[folder] = inventory.held(statistics).size
+        self._statistics[folder] = inventory.measure(statistics).size
         self._pictures.pop(folder, None)
         if may_go:
-            self._pictures[folder] = inventory.held(may_go)
+            self._pictures[folder] = inventory.measure(may_go)
 
     def _remove(self, folder: str) -> None:
         for path in inventory.files_of(self._save_dir / folder)[1]:

@@ -13,7 +13,7 @@ from attnmon_renderer.storage import atomic_files, paths
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date there is: the same pictures give the same bytes
 
 
-class Place(Protocol):
+class StepOutput(Protocol):
     """Takes the files of one step."""
 
     def put(self, name: str, content: bytes) -> None:
@@ -23,9 +23,9 @@ class Place(Protocol):
         """All is there. Raises OSError."""
 
 
-def place(folder: Path, pack: bool) -> Place:
+def step_output(folder: Path, pack: bool) -> StepOutput:
     """The folder itself, or a zip file of its name beside it."""
-    return Zip(folder.with_name(folder.name + paths.PACKED)) if pack else Folder(folder)
+    return StepZip(folder.with_name(folder.name + paths.PACKED)) if pack else StepFolder(folder)
 
 
 def is_ours(path: Path) -> bool:
@@ -42,7 +42,7 @@ def is_ours(path: Path) -> bool:
     )
 
 
-class Folder:
+class StepFolder:
     """Each file by itself, as soon as it is there."""
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class Folder:
         pass
 
 
-class Zip:
+class StepZip:
     """All files at once, when the last is there."""
 
     def __init__(self, path: Path) -> None:

@@ -17,20 +17,20 @@ from attnmon.link.messages import (
     Capture,
     Dump,
     Goodbye,
-    LetGo,
     Refusal,
+    Release,
     Setup,
 )
 from attnmon.link.schema import MessageError
 from attnmon_renderer.supervision.ledger import Ledger
-from attnmon_renderer.supervision.retained_captures import Window
-from attnmon_renderer.supervision.write_lock import Turn
+from attnmon_renderer.supervision.retained_captures import RetainedCaptures
+from attnmon_renderer.supervision.write_lock import WriteLock
 
 KEPT_ERRORS = 10
 NO_GOODBYE = "the training process ended without saying goodbye"
 
 
-def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int, Turn]:
+def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int, WriteLock]:
     """The first message, and with it the ring's descriptor and the lock on the directory.
 
     Raises `MessageError` for anything else, and when nothing comes for `patience` seconds.
@@ -44,17 +44,17 @@ def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setu
     if not isinstance(setup, Setup) or len(packet.descriptors) not in (1, 2):
         raise MessageError(f"a Setup and its descriptors must come first, not {setup!r:.200}")
     ring, *lock = packet.descriptors
-    return setup, ring, Turn(lock[0] if lock else -1, setup.started)
+    return setup, ring, WriteLock(lock[0] if lock else -1, setup.started)
 
 
-class Intake:
+class Receiver:
     """Takes in until the training process is gone, or until it is told to stop."""
 
     def __init__(
         self, channel: Channel, setup: Setup, ledger: Ledger, selector: selectors.BaseSelector
     ) -> None:
         self.accounts = Accounts()
-        self.window = Window()
+        self.window = RetainedCaptures()
         self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
         self.outcome = ""
         """How it ended: "closed", "trainer lost" or "renderer stopped"; empty while it goes on."""
@@ -124,7 +124,7 @@ class Intake:
                     self._add(message, packed)
                 else:
                     self._keep(message)
-            elif isinstance(message, LetGo):
+            elif isinstance(message, Release):
                 self.window.let_go(message.before)
             elif isinstance(message, Dump):
                 self._dump(message)

@@ -20,7 +20,7 @@ REMEMBERED = 10
 """Dumps that are listed in the summary, the latest."""
 
 
-class Window:
+class RetainedCaptures:
     """The captures kept at present, oldest first, and what became of those before them."""
 
     def __init__(self) -> None:

@@ -15,14 +15,21 @@ from attnmon.link.channel import Channel, ChannelClosed, Packet
 from attnmon.link.messages import Acknowledgement, Setup
 from attnmon.link.ring import map_read_only
 from attnmon_renderer import process_messages
-from attnmon_renderer.process_messages import LONGEST_ERROR, Drawn, Record, Recorded, Standing, Task
+from attnmon_renderer.process_messages import (
+    LONGEST_ERROR,
+    Drawn,
+    ProcessMessage,
+    ResultsWritten,
+    RunStatus,
+    WriteResults,
+)
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.supervision import priority
 from attnmon_renderer.supervision.child_process import Child
 from attnmon_renderer.supervision.ledger import TRIES, Entry, Ledger
-from attnmon_renderer.supervision.receiver import Intake, receive_setup
-from attnmon_renderer.supervision.worker_pool import FRUITLESS_DEATHS, Crew
-from attnmon_renderer.supervision.write_lock import Turn
+from attnmon_renderer.supervision.receiver import Receiver, receive_setup
+from attnmon_renderer.supervision.worker_pool import FRUITLESS_DEATHS, WorkerPool
+from attnmon_renderer.supervision.write_lock import WriteLock
 
 TICK_SECONDS = 2.0
 """How often a child that is at work is looked at; with nobody at work nothing wakes up."""
@@ -56,16 +63,16 @@ class Supervisor:
         channel: Channel,
         setup: Setup,
         ring: int,
-        turn: Turn,
+        turn: WriteLock,
         above: Channel | None = None,
     ) -> None:
         self._setup = setup
         self._asked_of_workers = setup
         self._turn = turn
         self._ledger = Ledger()
-        self._reported: Standing | None = None
+        self._reported: RunStatus | None = None
         self._selector = selectors.DefaultSelector()
-        self._intake = Intake(channel, setup, self._ledger, self._selector)
+        self._intake = Receiver(channel, setup, self._ledger, self._selector)
         self._above = above
         if above is not None:
             self._selector.register(above, selectors.EVENT_READ, self._stop)
@@ -80,11 +87,11 @@ class Supervisor:
 
             record(own, setup, lambda: map_read_only(ring, setup.ring_bytes))
 
-        self._workers = Crew(
+        self._workers = WorkerPool(
             "worker", setup.workers, work, {ring, *turn.descriptors}, self._selector,
             self._drawn, self._worker_lost,
         )  # fmt: skip
-        self._recorders = Crew(
+        self._recorders = WorkerPool(
             "recorder", 1, record, {ring, *turn.descriptors}, self._selector,
             self._recorded, self._recorder_lost,
         )  # fmt: skip
@@ -175,11 +182,11 @@ class Supervisor:
             self._ledger.record(entry)
             recorder.give(entry.sequence)
             standing = self._standing_after(entry)
-            record = Record(standing, entry.sequence, entry.error, set_aside=entry.spoiled)
+            record = WriteResults(standing, entry.sequence, entry.error, set_aside=entry.spoiled)
             results = (entry.results,) if entry.results >= 0 else ()
             self._recorders.tell(recorder, process_messages.encode(record), results)
         elif self._intake.has_news:
-            self._recorders.tell(recorder, process_messages.encode(Record(self._standing())))
+            self._recorders.tell(recorder, process_messages.encode(WriteResults(self._standing())))
             self._intake.has_news = False
 
     def _settle_unrecorded(self) -> None:
@@ -188,7 +195,7 @@ class Supervisor:
 
     def _recorded(self, recorder: Child, packet: Packet) -> None:
         recorded = process_messages.decode(packet.data)
-        assert isinstance(recorded, Recorded)
+        assert isinstance(recorded, ResultsWritten)
         recorder.finish()
         entry = self._ledger[recorded.sequence]
         entry.notices += recorded.notices
@@ -221,9 +228,9 @@ class Supervisor:
             self._intake.has_news = True
         self._intake.acknowledge(Acknowledgement(entry.sequence, entry.error, entry.notices))
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> RunStatus:
         members = self._workers.members + self._recorders.members
-        return Standing(
+        return RunStatus(
             trainer=self._intake.accounts,
             rendered=self._ledger.rendered,
             failed=self._ledger.failed,
@@ -234,7 +241,7 @@ class Supervisor:
             dumps=tuple(self._intake.window.dumps),
         )
 
-    def _standing_after(self, entry: Entry) -> Standing:
+    def _standing_after(self, entry: Entry) -> RunStatus:
         """How the run stands once this capture is recorded: the summary must not lag behind."""
         standing = self._standing()
         if not entry.error:
@@ -261,7 +268,7 @@ class Supervisor:
         """Let it write the last summary and end; whether it did."""
         last = replace(self._standing(), state=self._intake.outcome, pids=())
         orphans = (*self._workers.lost, *self._recorders.lost)
-        self._recorders.tell(recorder, process_messages.encode(Record(last, orphans=orphans)))
+        self._recorders.tell(recorder, process_messages.encode(WriteResults(last, orphans=orphans)))
         recorder.channel.end_sending()
         _wait_for_end(recorder.channel)
         self._recorders.members.remove(recorder)
@@ -269,7 +276,7 @@ class Supervisor:
         return recorder.exit_code == 0
 
 
-def tell_above(above: Channel, news: Task) -> None:
+def tell_above(above: Channel, news: ProcessMessage) -> None:
     """Send to the standalone renderer; if it is gone, its end is heard elsewhere."""
     with contextlib.suppress(ChannelClosed):
         above.send(process_messages.encode(news))

@@ -13,7 +13,7 @@ FRUITLESS_DEATHS = 5
 """In a row, without one finished task in between: then it is a crash loop, and it ends."""
 
 
-class Crew:
+class WorkerPool:
     """Forks up to `size` children that run `run`.
 
     What a child says goes to `on_packet`; how it ended, to `on_loss`.

@@ -10,7 +10,7 @@ import os
 from attnmon.link import directory_lock
 
 
-class Turn:
+class WriteLock:
     """The lock on the directory, as it came from the training process; -1 when none came."""
 
     def __init__(self, descriptor: int, started: float = 0.0) -> None:

@@ -6,21 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnmon.capture import Observation, is_causal
+from attnmon.capture import AttentionCall, is_causal
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 NEGATIVE = torch.finfo(torch.float32).min
 
 
-def seen(**fields: Any) -> Observation:
-    return Observation("", 0, "test", 2, **fields)
+def seen(**fields: Any) -> AttentionCall:
+    return AttentionCall("", 0, "test", 2, **fields)
 
 
 def triangle(size: int = 4) -> Tensor:
     return torch.ones(size, size, dtype=torch.bool).tril()
 
 
-def with_bias(bias: Tensor, queries: int = 4) -> Observation:
+def with_bias(bias: Tensor, queries: int = 4) -> AttentionCall:
     query, key = torch.randn(2, queries, 8), torch.randn(2, 4, 8)
     return seen(query=query, key=key, bias=bias)
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnmon.capture import Observation, Tap, module_names
+from attnmon.capture import AttentionCall, Tap, module_names
 from attnmon.capture.calls.verification import output_error
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 4, 5, 7, 8
@@ -21,8 +21,8 @@ EXPECTED = (Q @ K.mT * SCALE).softmax(-1)
 MASKED = (Q @ K.mT * SCALE).masked_fill(~MASK[:, None, None], -math.inf).softmax(-1)
 
 
-def watch(model: nn.Module, forward: Callable[[], object]) -> list[Observation]:
-    told: list[Observation] = []
+def watch(model: nn.Module, forward: Callable[[], object]) -> list[AttentionCall]:
+    told: list[AttentionCall] = []
 
     def raise_it(error: Exception) -> None:
         raise error
@@ -322,7 +322,7 @@ class Talking(nn.Module):
 def test_weights_that_are_lost_sight_of_are_refused_once() -> None:
     """A layer that is told beside it is not."""
     model = nn.Sequential(Talking(), Named(operators))
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     refused: list[tuple[str, str]] = []
     tap = Tap(module_names(model), told.append, pytest.fail, lambda *why: refused.append(why))
     with tap:
@@ -389,7 +389,7 @@ def test_nothing_of_the_forward_is_kept_alive() -> None:
     """Between its own calls the tap holds no tensor, unless dropout hides the weights in one."""
     model = Block().eval()
     x = torch.randn(BATCH, 9, 32)
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     tap = Tap(module_names(model), lambda seen: None, lambda error: told.append(error))
     with tap, torch.no_grad():
         model(x)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnmon.capture import Observation, Tap
+from attnmon.capture import AttentionCall, Tap
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 BATCH, HEADS, LENGTH, WIDTH = 2, 4, 9, 16
@@ -20,16 +20,16 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def told_by(forward: Callable[[], object]) -> tuple[list[Observation], list[str]]:
+def told_by(forward: Callable[[], object]) -> tuple[list[AttentionCall], list[str]]:
     """What is told of this forward, and why something is not."""
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     reasons: list[str] = []
     with Tap({}, told.append, fail, lambda name, why: reasons.append(why)):
         forward()
     return told, reasons
 
 
-def exact(observation: Observation) -> Tensor:
+def exact(observation: AttentionCall) -> Tensor:
     return attention_weights(observation, dtype=torch.float64)
 
 
@@ -172,7 +172,7 @@ FLASH_CALLS = {
 }
 
 
-def check(operator: Callable[..., Any], *arguments: Any) -> Observation:
+def check(operator: Callable[..., Any], *arguments: Any) -> AttentionCall:
     results: list[Any] = []
     (seen,), reasons = told_by(lambda: results.append(operator(*arguments)))
     assert reasons == []

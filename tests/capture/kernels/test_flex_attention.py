@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from attnmon.capture import Observation, Tap, discover, probe
+from attnmon.capture import AttentionCall, Tap, discover, probe
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 BATCH, HEADS, LENGTH, WIDTH = 2, 4, 9, 16
@@ -19,9 +19,9 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def told_by(forward: Callable[[], object]) -> tuple[list[Observation], list[str]]:
+def told_by(forward: Callable[[], object]) -> tuple[list[AttentionCall], list[str]]:
     """What is told of this forward, and why something is not."""
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     reasons: list[str] = []
     eager = torch.compiler.set_stance("force_eager")
     with eager, Tap({}, told.append, fail, lambda name, why: reasons.append(why)), torch.no_grad():
@@ -29,7 +29,7 @@ def told_by(forward: Callable[[], object]) -> tuple[list[Observation], list[str]
     return told, reasons
 
 
-def exact(observation: Observation) -> Tensor:
+def exact(observation: AttentionCall) -> Tensor:
     return attention_weights(observation, dtype=torch.float64)
 
 
@@ -131,7 +131,7 @@ def test_compiled_flex_attention_in_the_probe(monkeypatch: pytest.MonkeyPatch) -
     model, x = Flexible(), torch.randn(BATCH, LENGTH, WIDTH)
     with torch.no_grad():
         expected = model(x)
-    told: list[Observation] = []
+    told: list[AttentionCall] = []
     probe(model, x, None, told.append, fail, sample=1, batch_dim=0)
     assert [(seen.name, seen.source) for seen in told] == [("", "flex_attention")]
     torch.testing.assert_close(told[0].output[0], expected[1])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from attnmon import TrainingAttentionMonitor
 from attnmon.capture.calls.adapter import autocast_rounding
-from attnmon.serialize.serializer import Scribe
+from attnmon.serialize.serializer import CaptureSerializer
 
 BATCH, HEADS, LENGTH, WIDTH, SAMPLE = 4, 4, 9, 8, 2
 STEPS = 7
@@ -111,13 +111,13 @@ def causal_in_turn() -> Iterator[Options]:
 def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The layers that were described, and not copied by their arguments alone."""
     names: list[str] = []
-    put = Scribe.put
+    put = CaptureSerializer.put
 
-    def noted(self: Scribe, place: Any, seen: Any, *others: Any) -> None:
+    def noted(self: CaptureSerializer, place: Any, seen: Any, *others: Any) -> None:
         names.append(seen.name)
         put(self, place, seen, *others)
 
-    monkeypatch.setattr(Scribe, "put", noted)
+    monkeypatch.setattr(CaptureSerializer, "put", noted)
     return names
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
 from torch.utils.checkpoint import checkpoint
 
-from attnmon.capture import Observation, compilations, discover, probe, reaches_compiled
+from attnmon.capture import AttentionCall, compilations, discover, probe, reaches_compiled
 
 WIDTH, HEADS = 16, 4
 Compile = Callable[[nn.Module], nn.Module]
@@ -78,7 +78,7 @@ def train(compile_model: Compile, watched: bool) -> list[Tensor]:
         optimizer.zero_grad()
         losses.append(loss.detach())
         if watched:
-            told: list[Observation] = []
+            told: list[AttentionCall] = []
             probe(model, x, None, told.append, fail, sample=1, batch_dim=0)
             assert [seen.name for seen in told] == [f"encoder.layers.{i}.self_attn" for i in (0, 1)]
     return [*losses, *model.state_dict().values(), torch.get_rng_state()]

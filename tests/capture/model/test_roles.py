@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnmon.capture import ROLES, Role, Sighting, assign_roles
+from attnmon.capture import ROLES, CallInfo, Role, assign_roles
 
 Given = tuple[str, int, int, bool]
 
@@ -11,7 +11,7 @@ def named_roles(
     seen: list[Given], overrides: dict[str, str | Role] | None = None
 ) -> dict[str, tuple[str, int]]:
     """name → (the role's name, index); seen: (name, queries, keys, causal)."""
-    sightings = [Sighting(name, 0, "softmax", 4, q, k, causal) for name, q, k, causal in seen]
+    sightings = [CallInfo(name, 0, "softmax", 4, q, k, causal) for name, q, k, causal in seen]
     by_role = {role: name for name, role in ROLES.items()}
     positions = assign_roles(sightings, overrides)
     return {name: (by_role[at.role], at.layer) for (name, _), at in positions.items()}
@@ -94,6 +94,6 @@ def test_an_unknown_role_lists_the_known_ones() -> None:
 
 
 def test_each_call_of_a_tied_layer_is_a_layer_of_its_own() -> None:
-    tied = [Sighting("attn", call, "softmax", 4, 6, 6, False) for call in range(3)]
+    tied = [CallInfo("attn", call, "softmax", 4, 6, 6, False) for call in range(3)]
     layers = [position.layer for position in assign_roles(tied).values()]
     assert layers == [0, 1, 2]

@@ -18,8 +18,8 @@ import msgpack
 from attnmon.link.messages import (
     Accounts,
     Acknowledgement,
+    ArrayBlock,
     Attention,
-    Block,
     Capture,
     Goodbye,
     Message,
@@ -36,12 +36,12 @@ RING_BYTES = MEBIBYTE
 
 LAYER = Attention(
     "decoder.0", "decoder", 0, "self_attention", "scaled_dot_product_attention", (0, 1, 2, 3),
-    query=Block(0, "float32", (4, 7, 8)), key=Block(1024, "bfloat16", (2, 7, 8)),
-    bias=Block(4096, "bool", (7, 7)), sinks=Block(8192, "float32", (4,)), scale=0.25,
+    query=ArrayBlock(0, "float32", (4, 7, 8)), key=ArrayBlock(1024, "bfloat16", (2, 7, 8)),
+    bias=ArrayBlock(4096, "bool", (7, 7)), sinks=ArrayBlock(8192, "float32", (4,)), scale=0.25,
 )  # fmt: skip
 GIVEN = Attention(
     "encoder.0", "encoder", 0, "self_attention", "recorded", (0, 1),
-    weights=Block(SLOT_BYTES, "float32", (2, 5, 5)),
+    weights=ArrayBlock(SLOT_BYTES, "float32", (2, 5, 5)),
 )  # fmt: skip
 CAPTURE = Capture(
     10**6, 10**6, False, 1, 0.5, 1e-3, 1.7e9, 0, (Slots(0, 1), Slots(1, 1)), (LAYER, GIVEN),
@@ -170,11 +170,12 @@ OUTSIDE: dict[str, bytes] = {
     "slots_beyond_the_ring": capture(slots=(Slots(RING_BYTES // SLOT_BYTES, 1),)),
     "slots_of_64_bits": capture(slots=(Slots(0, (1 << 64) - 1),)),
     "slots_none": capture(slots=()),
-    "block_beyond_its_slots": layer(query=Block(2 * SLOT_BYTES, "float32", (4, 7, 8))),
-    "block_across_two_runs": layer(query=Block(SLOT_BYTES - 16, "float32", (4, 7, 8))),
-    "block_at_an_offset_of_64_bits": layer(query=Block((1 << 64) - 1, "float32", (4, 7, 8))),
+    "block_beyond_its_slots": layer(query=ArrayBlock(2 * SLOT_BYTES, "float32", (4, 7, 8))),
+    "block_across_two_runs": layer(query=ArrayBlock(SLOT_BYTES - 16, "float32", (4, 7, 8))),
+    "block_at_an_offset_of_64_bits": layer(query=ArrayBlock((1 << 64) - 1, "float32", (4, 7, 8))),
     "block_larger_than_the_ring": layer(
-        query=Block(0, "float32", (4, 7, 1 << 22)), key=Block(0, "float32", (4, 7, 1 << 22))
+        query=ArrayBlock(0, "float32", (4, 7, 1 << 22)),
+        key=ArrayBlock(0, "float32", (4, 7, 1 << 22)),
     ),
 }
 
@@ -198,11 +199,11 @@ ALLOWED: dict[str, bytes] = {
     "scale_nan": layer(scale=math.nan, error=math.nan),
     "scale_infinite": layer(scale=math.inf, softcap=-1.0),
     "softcap_tiny": layer(softcap=5e-324),
-    "block_that_two_arrays_share": layer(key=Block(0, "float32", (4, 7, 8))),
-    "block_not_aligned": layer(query=Block(1, "float32", (4, 7, 8))),
-    "shape_of_no_queries": layer(query=Block(0, "float32", (4, 0, 8)), bias=None),
+    "block_that_two_arrays_share": layer(key=ArrayBlock(0, "float32", (4, 7, 8))),
+    "block_not_aligned": layer(query=ArrayBlock(1, "float32", (4, 7, 8))),
+    "shape_of_no_queries": layer(query=ArrayBlock(0, "float32", (4, 0, 8)), bias=None),
     "shape_of_no_heads": layer(
-        heads=(), query=Block(0, "float32", (0, 7, 8)), sinks=None, bias=None
+        heads=(), query=ArrayBlock(0, "float32", (0, 7, 8)), sinks=None, bias=None
     ),
     "tokens_that_fit_nothing": capture(encoder_tokens=("\x00", "語" * 5000), decoder_tokens=("",)),
     "accounts_negative": accounts(captured=-1, dropped=-(1 << 63), hook_seconds=-math.inf),

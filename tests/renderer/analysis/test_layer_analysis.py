@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnmon.link.messages import Attention, Block
-from attnmon_renderer.analysis.layer_analysis import Pooling, survey
+from attnmon.link.messages import ArrayBlock, Attention
+from attnmon_renderer.analysis.layer_analysis import Pooling, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 
 Array = np.ndarray[Any, Any]
@@ -20,7 +20,7 @@ def layer_of(causal: bool = False, **arrays: Array) -> LayerAttention:
     memory = b""
     blocks: dict[str, Any] = {}
     for name, array in arrays.items():
-        blocks[name] = Block(len(memory), str(array.dtype), array.shape)
+        blocks[name] = ArrayBlock(len(memory), str(array.dtype), array.shape)
         memory += array.tobytes()
     heads = tuple(range(len(arrays.get("weights", arrays.get("query", ())))))
     message = Attention("m", "decoder", 0, "self_attention", "test", heads, **blocks, causal=causal)
@@ -69,7 +69,9 @@ def test_pooled_maps_are_those_of_the_whole_map(
 ) -> None:
     layer = random_layer(seed, *shape, causal)
     heads = data.draw(st.lists(st.integers(0, shape[0] - 1), unique=True))
-    found = survey(layer, average_side=sides[0], head_side=sides[1], heads=heads, pooling=pooling)
+    found = analyze_layer(
+        layer, average_side=sides[0], head_side=sides[1], heads=heads, pooling=pooling
+    )
     weights = layer.full().astype(np.float64)
     assert found.average is not None
     assert found.per_head is not None
@@ -93,7 +95,9 @@ def test_a_cell_is_masked_when_no_query_in_it_may_attend_to_any_key_in_it(
     seed: int, shape: tuple[int, int], side: int, causal: bool, by_head: bool
 ) -> None:
     bias = np.random.default_rng(seed).random((3 if by_head else 1, *shape)) < 0.1
-    found = survey(random_layer(seed, 3, *shape, causal, bias=bias), average_side=side).average
+    found = analyze_layer(
+        random_layer(seed, 3, *shape, causal, bias=bias), average_side=side
+    ).average
     past = np.tri(*shape, dtype=bool) if causal else np.ones(shape, bool)
     allowed = np.logical_and(bias.any(axis=0), past)
     assert found is not None
@@ -106,7 +110,7 @@ def test_cells_may_lie_across_tiles(pooling: Pooling) -> None:
     bias = np.random.default_rng(0).random((5, 700, 700)) < 0.001
     bias[:, :, 0] = True
     layer = random_layer(0, 5, 700, 700, causal=True, bias=bias)
-    found = survey(layer, average_side=50, head_side=80, heads=[4, 0], pooling=pooling)
+    found = analyze_layer(layer, average_side=50, head_side=80, heads=[4, 0], pooling=pooling)
     assert found.average is not None
     assert found.per_head is not None
     weights = layer.full().astype(np.float64)
@@ -120,7 +124,7 @@ def test_cells_may_lie_across_tiles(pooling: Pooling) -> None:
 
 def test_what_is_masked_is_known_of_weights_too() -> None:
     weights = np.tri(10, 20, dtype=np.float32)
-    found = survey(layer_of(causal=True, weights=weights[None]), average_side=4).average
+    found = analyze_layer(layer_of(causal=True, weights=weights[None]), average_side=4).average
     assert found is not None
     np.testing.assert_array_equal(found.masked, pool(weights, 4, "max") == 0)
 
@@ -129,7 +133,9 @@ def test_thin_lines_keep_their_weight() -> None:
     """A diagonal of 0.6 and a first key of 0.3, pooled eightfold; a mean would leave 0.08."""
     weights = 0.6 * np.eye(64) + 0.1 / 64
     weights[:, 0] += 0.3
-    found = survey(layer_of(weights=weights[None].astype(np.float32)), average_side=8).average
+    found = analyze_layer(
+        layer_of(weights=weights[None].astype(np.float32)), average_side=8
+    ).average
     assert found is not None
     assert found.values[4, 4] == pytest.approx(0.6 + 0.1 / 8, abs=1e-6)
     assert found.values[4, 0] == pytest.approx(0.3 + 0.1 / 8, abs=1e-6)
@@ -141,7 +147,9 @@ def test_nan_stays_in_its_cell(pooling: Pooling) -> None:
     rng = np.random.default_rng(0)
     query, key = rng.standard_normal((2, 2, 40, 4), np.float32)
     query[1, 13] = np.nan
-    found = survey(layer_of(query=query, key=key), average_side=40, head_side=10, pooling=pooling)
+    found = analyze_layer(
+        layer_of(query=query, key=key), average_side=40, head_side=10, pooling=pooling
+    )
     assert found.average is not None
     assert found.per_head is not None
     assert np.flatnonzero(np.isnan(found.average.values).any(axis=1)).tolist() == [13]
@@ -150,25 +158,25 @@ def test_nan_stays_in_its_cell(pooling: Pooling) -> None:
 
 def test_without_maps_some_queries_are_enough_and_it_is_said_how_many() -> None:
     layer = random_layer(0, 1, 3000, 8)
-    found = survey(layer).statistics
+    found = analyze_layer(layer).statistics
     assert found.queries_used == 1024
-    assert found == survey(layer).statistics
-    every = survey(layer, statistics_queries="all").statistics
+    assert found == analyze_layer(layer).statistics
+    every = analyze_layer(layer, statistics_queries="all").statistics
     assert every.queries_used is None
     assert found.heads["entropy"] == pytest.approx(every.heads["entropy"], abs=0.02)
-    assert survey(layer, statistics_queries=3000).statistics == every
+    assert analyze_layer(layer, statistics_queries=3000).statistics == every
 
 
 def test_with_maps_every_query_counts() -> None:
     layer = random_layer(0, 1, 3000, 8)
-    every = survey(layer, statistics_queries="all").statistics
-    assert survey(layer, average_side=64).statistics == every
+    every = analyze_layer(layer, statistics_queries="all").statistics
+    assert analyze_layer(layer, average_side=64).statistics == every
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 5), (2, 5, 0), (0, 5, 5), (1, 1, 1)])
 def test_the_smallest_shapes(shape: tuple[int, int, int]) -> None:
     layer = layer_of(weights=np.ones(shape, np.float32))
-    found = survey(layer, average_side=4, head_side=4)
+    found = analyze_layer(layer, average_side=4, head_side=4)
     assert found.average is not None
     assert found.per_head is not None
     expected = tuple(min(n, math.ceil(n / max(1, math.ceil(n / 4)))) for n in shape[1:])
@@ -177,21 +185,21 @@ def test_the_smallest_shapes(shape: tuple[int, int, int]) -> None:
 
 
 def test_only_what_is_asked_for_is_made() -> None:
-    found = survey(random_layer(0, 2, 5, 5), head_side=8)
+    found = analyze_layer(random_layer(0, 2, 5, 5), head_side=8)
     assert found.average is None
     assert found.per_head is not None
-    assert survey(random_layer(0, 2, 5, 5)).per_head is None
+    assert analyze_layer(random_layer(0, 2, 5, 5)).per_head is None
 
 
 @pytest.mark.parametrize("heads", [[2], [-1]])
 def test_a_head_that_was_not_sent_is_refused(heads: list[int]) -> None:
     with pytest.raises(ValueError, match="positions among the 2 that were sent"):
-        survey(random_layer(0, 2, 5, 5), head_side=8, heads=heads)
+        analyze_layer(random_layer(0, 2, 5, 5), head_side=8, heads=heads)
 
 
 def test_a_side_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="1 cell a side at least, not 0"):
-        survey(random_layer(0, 2, 5, 5), head_side=0)
+        analyze_layer(random_layer(0, 2, 5, 5), head_side=0)
 
 
 def test_a_long_sequence_takes_a_sixteenth_of_its_map_at_most() -> None:
@@ -199,7 +207,7 @@ def test_a_long_sequence_takes_a_sixteenth_of_its_map_at_most() -> None:
     layer = random_layer(0, 2, length, length, causal=True)
     tracemalloc.start()
     try:
-        survey(layer, average_side=256, head_side=128)
+        analyze_layer(layer, average_side=256, head_side=128)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

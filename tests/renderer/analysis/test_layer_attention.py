@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnmon.link.messages import Attention, Block
+from attnmon.link.messages import ArrayBlock, Attention
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 
 Array = np.ndarray[Any, Any]
@@ -31,7 +31,7 @@ class Given:
         for name, array in self.arrays.items():
             memory += bytes(-len(memory) % 8)
             dtype = self.dtypes.get(name, str(array.dtype))
-            blocks[name] = Block(len(memory), dtype, array.shape)
+            blocks[name] = ArrayBlock(len(memory), dtype, array.shape)
             memory += array.tobytes()
         heads = len(next(iter(self.arrays.values())))  # of the weights or the query
         return LayerAttention(attention(heads, **blocks, **self.settings), memory)
@@ -167,7 +167,7 @@ def test_weights_that_are_sent_are_given_as_they_are(dtype: torch.dtype) -> None
 def test_float32_weights_are_read_from_the_ring_without_a_copy() -> None:
     memory = np.zeros(4 * 2 * 40 * 40, np.uint8)
     memory.flags.writeable = False
-    block = Block(0, "float32", (2, 40, 40))
+    block = ArrayBlock(0, "float32", (2, 40, 40))
     layer = LayerAttention(attention(2, weights=block), memory)
     assert all(np.shares_memory(tile.numerators, memory) for tile in layer.tiles(size=1))
 
@@ -242,7 +242,9 @@ def test_a_sink_far_above_all_logits_takes_everything() -> None:
 
 def test_memory_that_ends_too_early_is_refused() -> None:
     message = small().layer().attention
-    layer = LayerAttention(replace(message, query=Block(10_000, "float32", (2, 6, 4))), bytes(500))
+    layer = LayerAttention(
+        replace(message, query=ArrayBlock(10_000, "float32", (2, 6, 4))), bytes(500)
+    )
     with pytest.raises(ValueError, match="of the ring, of which 500 are mapped here"):
         layer.full()
 

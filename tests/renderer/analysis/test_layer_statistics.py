@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnmon.link.messages import Attention, Block
-from attnmon_renderer.analysis.layer_analysis import survey
+from attnmon.link.messages import ArrayBlock, Attention
+from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 
@@ -23,7 +23,7 @@ def layer_of(causal: bool = False, scale: float = 1.0, **arrays: Array) -> Layer
     memory = b""
     blocks: dict[str, Any] = {}
     for name, array in arrays.items():
-        blocks[name] = Block(len(memory), str(array.dtype), array.shape)
+        blocks[name] = ArrayBlock(len(memory), str(array.dtype), array.shape)
         memory += array.tobytes()
     heads = tuple(range(len(arrays.get("weights", arrays.get("query", ())))))
     message = Attention(
@@ -33,7 +33,7 @@ def layer_of(causal: bool = False, scale: float = 1.0, **arrays: Array) -> Layer
 
 
 def statistics_of(layer: LayerAttention) -> LayerStatistics:
-    return survey(layer, statistics_queries="all").statistics
+    return analyze_layer(layer, statistics_queries="all").statistics
 
 
 def reference(weights: Array, allowed: Array, positions: Array) -> dict[str, Array]:

@@ -12,16 +12,16 @@ from safetensors.numpy import load_file, save_file
 from support.outputs import strict_json
 from support.stored_run import KEYS, KINDS, train_with_raw_weights
 
-from attnmon.link.messages import Accounts, Attention, Block, Capture, Slots
+from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, Slots
 from attnmon.options import PICTURES
-from attnmon_renderer.analysis.layer_analysis import survey
+from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.commands import main
 from attnmon_renderer.commands import render as command
 from attnmon_renderer.redraw.capture_selection import choose
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
 from attnmon_renderer.sinks.raw_weights import NAME, write_raw
-from attnmon_renderer.terminal import Progress
+from attnmon_renderer.terminal import ProgressLine
 
 FOLDERS = ("step_0", "step_2", "epoch_7_step_4")
 Output = pytest.CaptureFixture[str]
@@ -101,7 +101,7 @@ def test_a_map_of_some_heads_is_their_mean(run: Path, chosen: tuple[int, ...]) -
     [(attention, layer)] = layers.items()
     assert attention.heads == chosen
     assert capture.attentions == (attention,)
-    pooled = survey(layer, average_side=1024).average
+    pooled = analyze_layer(layer, average_side=1024).average
     assert pooled is not None
     np.testing.assert_allclose(pooled.values, weights[list(chosen)].mean(axis=0), atol=1e-6)
 
@@ -174,7 +174,7 @@ def test_what_was_masked_is_masked_when_drawn_again(
     allowed = random.random(shape) < 0.6
     attention = Attention(
         "m", "encoder", 0, "self_attention", "test", (5, 6, 7),
-        weights=Block(0, "float32", (3, 4, 5)), bias=Block(weights.nbytes, "bool", shape),
+        weights=ArrayBlock(0, "float32", (3, 4, 5)), bias=ArrayBlock(weights.nbytes, "bool", shape),
     )  # fmt: skip
     live = LayerAttention(attention, weights.tobytes() + allowed.tobytes())
     capture = Capture(
@@ -185,7 +185,7 @@ def test_what_was_masked_is_masked_when_drawn_again(
     [again] = layers.values()
     kept = [0, 1, 2] if heads is None else [2, 0]
     everywhere = np.broadcast_to(allowed, (3, 4, 5))[kept]
-    pooled = survey(again, average_side=8).average
+    pooled = analyze_layer(again, average_side=8).average
     assert pooled is not None
     np.testing.assert_array_equal(pooled.masked, ~everywhere.any(axis=0))
     np.testing.assert_allclose(pooled.values, weights[kept].mean(axis=0), atol=1e-6)
@@ -292,7 +292,7 @@ class Terminal(io.StringIO):
 def test_progress_is_shown_on_a_terminal_and_taken_away_and_nowhere_else(
     stream: io.StringIO,
 ) -> None:
-    progress = Progress(3, stream)
+    progress = ProgressLine(3, stream)
     for _ in range(3):
         progress.advance()
     progress.end()

@@ -25,7 +25,7 @@ from attnmon import LightweightAttentionMonitor
 from attnmon.config.validation import chosen_renderer
 from attnmon.link import messages, rendezvous
 from attnmon.link.channel import Channel
-from attnmon.link.rendezvous import MeetingError
+from attnmon.link.rendezvous import RendezvousError
 from attnmon.link.ring import SLOT_BYTES
 from attnmon_renderer.doctor import trial_capture
 
@@ -324,7 +324,7 @@ def test_the_check_of_the_other_end_compares_users(monkeypatch: pytest.MonkeyPat
     with one, other:
         rendezvous.require_same_user(one)
         monkeypatch.setattr(os, "geteuid", lambda: 4242)
-        with pytest.raises(MeetingError, match="this is user 4242's"):
+        with pytest.raises(RendezvousError, match="this is user 4242's"):
             rendezvous.require_same_user(one)
 
 
@@ -336,7 +336,7 @@ def test_a_folder_that_others_may_enter_is_refused(folder: Path) -> None:
     assert "is open to other users (mode 0755" in refused.log
     refused.close()
     (link := folder / "link").symlink_to(folder)
-    with pytest.raises(MeetingError, match="not a directory, or is a link"):
+    with pytest.raises(RendezvousError, match="not a directory, or is a link"):
         rendezvous.require_private(link)
 
 
@@ -527,7 +527,9 @@ def test_a_ring_smaller_than_it_is_said_to_be_is_refused(folder: Path, tmp_path:
 def test_where_there_are_no_packets_a_stream_does(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = "import socket\nfrom attnmon.link import rendezvous\nrendezvous.KIND = socket.SOCK_STREAM"
+    stream = (
+        "import socket\nfrom attnmon.link import rendezvous\nrendezvous.KIND = socket.SOCK_STREAM"
+    )
     monkeypatch.setattr(rendezvous, "KIND", socket.SOCK_STREAM)
     with renderer(folder, "--save-dir", str(tmp_path / "a"), before=stream) as shared:
         with monitor(tmp_path / "a" / "run", shared) as watched:

@@ -12,12 +12,12 @@ from safetensors.numpy import load_file
 from support.outputs import check_outputs, history, summary
 from support.trainings import run
 
-from attnmon.link.messages import Accounts, Attention, Block, Capture, Setup, Slots
+from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, Setup, Slots
 from attnmon_renderer import results
-from attnmon_renderer.process_messages import Record, Standing
+from attnmon_renderer.process_messages import RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder
 from attnmon_renderer.results import Results
-from attnmon_renderer.sinks.failed_captures import MOST, set_aside
+from attnmon_renderer.sinks.failed_captures import MOST, save_failed_capture
 from attnmon_renderer.storage import atomic_files
 
 POISON = """
@@ -80,10 +80,10 @@ def assert_same_attention(aside: Path, weights: Path) -> None:
 
 
 def capture_of(ring: np.ndarray, step: int) -> Capture:
-    blocks = Block(0, "bfloat16", (2, 3, 4)), Block(48, "float64", (1, 5, 4))
+    blocks = ArrayBlock(0, "bfloat16", (2, 3, 4)), ArrayBlock(48, "float64", (1, 5, 4))
     attention = Attention(
         "a\ud800\0\n../../😀", "decoder", 0, "cross_attention", "test", (0, 3),
-        query=blocks[0], key=blocks[1], bias=Block(208, "bool", (3, 5)),
+        query=blocks[0], key=blocks[1], bias=ArrayBlock(208, "bool", (3, 5)),
     )  # fmt: skip
     return Capture(
         0, step, False, None, None, None, 0.0, 0, (Slots(0, 1),), (attention,), Accounts()
@@ -96,7 +96,7 @@ def ring() -> np.ndarray:
 
 
 def test_every_type_is_kept_byte_for_byte(ring: np.ndarray, tmp_path: Path) -> None:
-    path = set_aside(tmp_path, capture_of(ring, 7), memoryview(ring))
+    path = save_failed_capture(tmp_path, capture_of(ring, 7), memoryview(ring))
     assert path is not None
     with safe_open(path, framework="pt") as file:
         told = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -113,7 +113,10 @@ def test_every_type_is_kept_byte_for_byte(ring: np.ndarray, tmp_path: Path) -> N
 
 
 def test_there_are_never_more_than_a_few(ring: np.ndarray, tmp_path: Path) -> None:
-    made = [set_aside(tmp_path, capture_of(ring, n), memoryview(ring)) for n in range(MOST + 3)]
+    made = [
+        save_failed_capture(tmp_path, capture_of(ring, n), memoryview(ring))
+        for n in range(MOST + 3)
+    ]
     assert [path is not None for path in made] == [True] * MOST + [False] * 3
     assert len(list((tmp_path / "failed").iterdir())) == MOST
 
@@ -124,8 +127,8 @@ def test_a_disk_budget_counts_what_was_whole_of_it(ring: np.ndarray, tmp_path: P
     for step in range(3):
         picture = tmp_path / f"step_{step}" / "decoder_layer0_cross_attn.png"
         atomic_files.replace(picture, bytes(20_000))
-        standing = Standing(Accounts(captured=step + 1), 0, step + 1, "running", (), ())
-        task = Record(standing, step, "killed", set_aside=True)
+        standing = RunStatus(Accounts(captured=step + 1), 0, step + 1, "running", (), ())
+        task = WriteResults(standing, step, "killed", set_aside=True)
         assert recorder.set_aside(task, capture_of(ring, step), memoryview(ring)) == ""
     left = [path.parent.name for path in tmp_path.glob("step_*/*.png")]
     assert sorted(left) == ["step_1", "step_2"]

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load, load_file
 
-from attnmon.link.messages import Accounts, Attention, AttentionType, Block, Capture, Slots
+from attnmon.link.messages import Accounts, ArrayBlock, Attention, AttentionType, Capture, Slots
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.sinks.raw_weights import NAME, write_raw, write_safetensors
 
@@ -21,8 +21,8 @@ def layer_of(
     query: Array, key: Array, layer: int = 0, type_: AttentionType = "self_attention"
 ) -> LayerAttention:
     blocks = (
-        Block(0, "float32", query.shape),
-        Block(query.nbytes, "float32", key.shape),
+        ArrayBlock(0, "float32", query.shape),
+        ArrayBlock(query.nbytes, "float32", key.shape),
     )
     message = Attention(
         f"layers.{layer}.attn",
@@ -110,7 +110,7 @@ def test_a_bias_that_forbids_nothing_is_no_mask() -> None:
 def with_bias(bias: Array) -> LayerAttention:
     plain = random_layer(2, 2, 3)
     memory = bytes(plain._memory) + bias.tobytes()
-    block = Block(len(bytes(plain._memory)), str(bias.dtype), bias.shape)
+    block = ArrayBlock(len(bytes(plain._memory)), str(bias.dtype), bias.shape)
     return LayerAttention(replace(plain.attention, bias=block, causal=False), memory)
 
 

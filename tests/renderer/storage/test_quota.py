@@ -17,7 +17,7 @@ from attnmon.config.sizes import size
 from attnmon.options import PICTURES
 from attnmon_renderer.commands import main
 from attnmon_renderer.storage import atomic_files
-from attnmon_renderer.storage.quota import Disk
+from attnmon_renderer.storage.quota import DiskQuota
 
 
 def train(folder: Path, steps: range, **options: Any) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def test_nothing_of_the_user_s_is_ever_removed(run: Path, tmp_path: Path) -> Non
         pack.write(run / "step_3" / "decoder_layer0_self_attn.png", "decoder_layer0_self_attn.png")
     (run / "step_4" / "decoder_layer9_self_attn.png").symlink_to(run / "step_0" / "notes.txt")
     before = files_in(run)
-    disk = Disk(run, 1, wants_pictures=True)
+    disk = DiskQuota(run, 1, wants_pictures=True)
     gone = before - files_in(run)
     assert gone == {f"step_{n}/decoder_layer{i}_self_attn.png" for n in range(10) for i in (0, 1)}
     assert disk.full
@@ -180,7 +180,7 @@ def test_every_kind_of_picture_is_known_by_its_name(tmp_path: Path) -> None:
     ) as monitor:
         monitor.log_attention(Translator(), batch(), batch(length=9), step=0)
     assert len(list((tmp_path / "step_0").iterdir())) > 20
-    Disk(tmp_path, 1, wants_pictures=True)
+    DiskQuota(tmp_path, 1, wants_pictures=True)
     assert [path.name for path in (tmp_path / "step_0").iterdir()] == ["statistics.json"]
 
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_removed_is_not_tried_for_ever(
         raise PermissionError(path)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    disk = Disk(run, 1, wants_pictures=True)
+    disk = DiskQuota(run, 1, wants_pictures=True)
     assert disk.full
     assert disk.account()["used"] == bytes_in(run)
 

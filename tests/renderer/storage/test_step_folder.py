@@ -12,7 +12,7 @@ from support.outputs import check_outputs, files_in, strict_json, tensorboard
 from attnmon import TrainingAttentionMonitor
 from attnmon_renderer.commands import main
 from attnmon_renderer.report.gather import gather
-from attnmon_renderer.storage.step_folder import place
+from attnmon_renderer.storage.step_folder import step_output
 
 
 def train(folder: Path, pack: bool) -> Path:
@@ -97,12 +97,12 @@ def test_a_torn_file_has_no_pictures_and_breaks_no_report(packed: Path, tmp_path
 def test_the_same_pictures_give_the_same_bytes_and_none_give_no_file(tmp_path: Path) -> None:
     written = []
     for folder in (tmp_path / "a" / "step_1", tmp_path / "b" / "step_1"):
-        pack = place(folder, pack=True)
+        pack = step_output(folder, pack=True)
         pack.put("x.png", b"one")
         assert not folder.parent.exists()
         pack.finish()
         written.append(folder.with_name("step_1.zip").read_bytes())
     assert written[0] == written[1]
     assert zipfile.ZipFile(io.BytesIO(written[0])).read("x.png") == b"one"
-    place(tmp_path / "c" / "step_1", pack=True).finish()
+    step_output(tmp_path / "c" / "step_1", pack=True).finish()
     assert not (tmp_path / "c").exists()

@@ -19,7 +19,7 @@ from attnmon_renderer.supervision.child_process import (
     Child,
     resident_bytes,
 )
-from attnmon_renderer.supervision.worker_pool import Crew
+from attnmon_renderer.supervision.worker_pool import WorkerPool
 
 LEAKED_BYTES = 24 << 20
 
@@ -45,7 +45,7 @@ class Shift:
         self.lost: list[int | None] = []
         self.pids: list[int] = []
         self.sizes: list[int] = []
-        self.crew = Crew("worker", 1, leak, set(), selector, self._done, self._lost)
+        self.crew = WorkerPool("worker", 1, leak, set(), selector, self._done, self._lost)
 
     def _done(self, child: Child, packet: Packet) -> None:
         self.sizes.append(resident_bytes(child.pid))

@@ -14,7 +14,16 @@ from matplotlib.patches import Polygon, Rectangle
 
 from attnmon_renderer.drawing.backends.antialiased import pixels
 from attnmon_renderer.drawing.spec import palettes
-from attnmon_renderer.drawing.spec.page import TICK_WIDTH, Bar, Block, Map, Mesh, Page, Shape, Text
+from attnmon_renderer.drawing.spec.page import (
+    TICK_WIDTH,
+    Bar,
+    ColorBlock,
+    Map,
+    Mesh,
+    Page,
+    Shape,
+    Text,
+)
 from attnmon_renderer.drawing.spec.palettes import Palette
 from attnmon_renderer.drawing.text.fonts import properties, visible
 from attnmon_renderer.drawing.text.glyphs import POINTS_PER_INCH
@@ -116,7 +125,7 @@ def _add_bar(drawn: Figure, page: Page, bar: Bar) -> None:
     axes.tick_params(length=page.tick_length, width=TICK_WIDTH, color=_INK)
 
 
-def _add_block(drawn: Figure, page: Page, block: Block) -> None:
+def _add_block(drawn: Figure, page: Page, block: ColorBlock) -> None:
     x, y, width, height = _rectangle(page, block.x, block.y, block.width, block.height)
     colour = _colour(page.palette, block.index)
     drawn.add_artist(Rectangle((x, y), width, height, facecolor=colour, lw=0))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from attnmon_renderer.drawing.charts.heatmaps import heat_map_page, png_of
 from attnmon_renderer.drawing.layout.panel_page import Extras
 from attnmon_renderer.drawing.spec.figure_data import MapPicture, Png
-from attnmon_renderer.drawing.spec.page import Block, Font, Map, Page, Text
+from attnmon_renderer.drawing.spec.page import ColorBlock, Font, Map, Page, Text
 from attnmon_renderer.drawing.spec.palettes import MARK
 
 _HEADROOM = 96
@@ -55,7 +55,7 @@ def _coverage(picture: MapPicture, cells: int) -> NDArray[np.float64]:
     return np.asarray(np.add.reduceat(weights, starts)) * picture.queries.step
 
 
-def _path(area: Map) -> Iterator[Block]:
+def _path(area: Map) -> Iterator[ColorBlock]:
     """A mark in the middle of the cell that is each row's largest."""
     width, height = _mark(area.cell_width), _mark(area.cell_height)
     counts = np.isfinite(area.values) & ~area.masked
@@ -64,18 +64,20 @@ def _path(area: Map) -> Iterator[Block]:
         x = area.x + int(weights[row].argmax()) * area.cell_width
         y = area.y + int(row) * area.cell_height
         left, above = (area.cell_width - width) // 2, (area.cell_height - height) // 2
-        yield Block(x + left, y + above, width, height, MARK)
+        yield ColorBlock(x + left, y + above, width, height, MARK)
 
 
 def _mark(pixels: int) -> int:
     return pixels if pixels < 3 else max(2, pixels // 3)
 
 
-def _bars(area: Map, coverage: NDArray[np.float64], base: int, tallest: int) -> Iterator[Block]:
+def _bars(
+    area: Map, coverage: NDArray[np.float64], base: int, tallest: int
+) -> Iterator[ColorBlock]:
     gap = 1 if area.cell_width > 3 else 0
     share = coverage / max(coverage.max(initial=0), 1e-9)
     heights = np.rint(np.sqrt(np.maximum(share, 0)) * tallest).astype(int)
     for column, height in enumerate(heights):
         x = area.x + column * area.cell_width
         if height:
-            yield Block(x, base - int(height), area.cell_width - gap, int(height), _GREY)
+            yield ColorBlock(x, base - int(height), area.cell_width - gap, int(height), _GREY)

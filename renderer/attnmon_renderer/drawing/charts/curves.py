@@ -15,7 +15,7 @@ BACKGROUND, BAND = 243, 196
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PlotFrame:
     """A rectangle of the page, and what its edges stand for."""
 
     x: int
@@ -44,7 +44,7 @@ class Frame:
         return Shape(np.array(corners, np.float64), BACKGROUND)
 
 
-def band(frame: Frame, steps: Numbers, lower: Numbers, upper: Numbers) -> Iterator[Shape]:
+def band(frame: PlotFrame, steps: Numbers, lower: Numbers, upper: Numbers) -> Iterator[Shape]:
     """The area between two curves, a shape for each stretch without a gap."""
     x = frame.across(steps)
     for run in _runs(np.isfinite(lower) & np.isfinite(upper)):
@@ -55,7 +55,7 @@ def band(frame: Frame, steps: Numbers, lower: Numbers, upper: Numbers) -> Iterat
 
 
 def line(
-    frame: Frame, steps: Numbers, numbers: Numbers, grey: int, width: float
+    frame: PlotFrame, steps: Numbers, numbers: Numbers, grey: int, width: float
 ) -> Iterator[Shape]:
     """A curve, a shape for each stretch without a gap; a single number is a dot."""
     x = frame.across(steps)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnmon_renderer.drawing.charts.heatmaps import largest, png_of
-from attnmon_renderer.drawing.layout.panel_page import sheet
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Mask, Panel, Png, Values
+from attnmon_renderer.drawing.layout.panel_page import panel_page
+from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, MaskArray, Panel, Png, Values
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.scales import of_changes, top_of
 
@@ -23,7 +23,7 @@ class DifferencePicture:
     """[queries, keys]"""
     after: Values
     """[queries, keys]"""
-    masked: Mask
+    masked: MaskArray
     queries: Axis
     keys: Axis
     top: float | None = None
@@ -47,4 +47,4 @@ def difference_page(picture: DifferencePicture) -> Page:
         change = picture.after - picture.before
     panel = Panel("", change, picture.masked, picture.queries, picture.keys)
     top = top_of(largest(panel)) if picture.top is None else picture.top
-    return sheet(picture.caption, (panel,), 1, of_changes(top))
+    return panel_page(picture.caption, (panel,), 1, of_changes(top))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnmon_renderer.drawing.charts.heatmaps import png_of
-from attnmon_renderer.drawing.layout.panel_page import Extras, sheet
+from attnmon_renderer.drawing.layout.panel_page import Extras, panel_page
 from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel, Png
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.scales import linear
@@ -46,7 +46,7 @@ def layer_head_matrix_page(picture: MatrixPicture) -> Page:
     layers = Axis(len(names), tokens=names, name="layer")
     panel = Panel("", values, missing, layers, Axis(heads, name="head"))
     low, high = _ends(picture, values[~missing & np.isfinite(values)])
-    return sheet(
+    return panel_page(
         picture.caption, (panel,), 1, linear(picture.statistic, low, high), Extras("no such head")
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 from attnmon_renderer.drawing.backends.png import encode
 from attnmon_renderer.drawing.backends.raster import paint
 from attnmon_renderer.drawing.layout.panel_grid import columns_for
-from attnmon_renderer.drawing.layout.panel_page import Extras, sheet
+from attnmon_renderer.drawing.layout.panel_page import Extras, panel_page
 from attnmon_renderer.drawing.spec.figure_data import (
     Axis,
     ComparisonPicture,
@@ -40,7 +40,7 @@ def layer_comparison(picture: ComparisonPicture) -> Png:
 
 def heat_map_page(picture: MapPicture, extras: Extras | None = None) -> Page:
     panel = Panel("", picture.values, picture.masked, picture.queries, picture.keys)
-    return sheet(picture.caption, (panel,), 1, scale_of((panel,), picture.top), extras)
+    return panel_page(picture.caption, (panel,), 1, scale_of((panel,), picture.top), extras)
 
 
 def head_grid_page(picture: GridPicture) -> Page:
@@ -48,12 +48,16 @@ def head_grid_page(picture: GridPicture) -> Page:
         Panel(label, values, picture.masked, picture.queries, picture.keys)
         for label, values in zip(picture.labels, picture.values, strict=True)
     )
-    return sheet(picture.caption, panels, columns_for(len(panels)), scale_of(panels, picture.top))
+    return panel_page(
+        picture.caption, panels, columns_for(len(panels)), scale_of(panels, picture.top)
+    )
 
 
 def layer_comparison_page(picture: ComparisonPicture) -> Page:
     columns = columns_for(len(picture.panels))
-    return sheet(picture.caption, picture.panels, columns, scale_of(picture.panels, picture.top))
+    return panel_page(
+        picture.caption, picture.panels, columns, scale_of(picture.panels, picture.top)
+    )
 
 
 def scale_of(panels: tuple[Panel, ...], top: float | None) -> Scale:

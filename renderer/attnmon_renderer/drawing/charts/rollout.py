@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnmon_renderer.drawing.charts.heatmaps import largest, png_of
-from attnmon_renderer.drawing.layout.panel_page import Extras, sheet
+from attnmon_renderer.drawing.layout.panel_page import Extras, panel_page
 from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel, Png, Values
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.scales import of_weights, top_of
@@ -47,7 +47,7 @@ def attention_rollout_page(picture: RolloutPicture) -> Page:
     panel = Panel("", flow, flow == 0, picture.positions, picture.positions)
     top = top_of(largest(panel)) if picture.top is None else picture.top
     scale = of_weights(top, "flow of attention")
-    return sheet(picture.caption, (panel,), 1, scale, Extras(masked="no path"))
+    return panel_page(picture.caption, (panel,), 1, scale, Extras(masked="no path"))
 
 
 def rollout(layers: Sequence[Values]) -> Values:

@@ -13,18 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.charts.heatmaps import png_of, scale_of
-from attnmon_renderer.drawing.charts.surface_mesh import relief
+from attnmon_renderer.drawing.charts.surface_mesh import surface_mesh
 from attnmon_renderer.drawing.layout import labels
-from attnmon_renderer.drawing.layout.cell_size import Side, farthest, reduced
-from attnmon_renderer.drawing.layout.font_sizes import Sizes
+from attnmon_renderer.drawing.layout.cell_size import MapSide, farthest, reduced
+from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.ticks import Ticks, ticks
-from attnmon_renderer.drawing.spec.figure_data import Axis, MapPicture, Mask, Panel, Png, Values
+from attnmon_renderer.drawing.spec.figure_data import (
+    Axis,
+    MapPicture,
+    MaskArray,
+    Panel,
+    Png,
+    Values,
+)
 from attnmon_renderer.drawing.spec.page import Bar, Mesh, Page, Shape, Text
 from attnmon_renderer.drawing.spec.palettes import INK, LEVELS, NOT_FINITE
 from attnmon_renderer.drawing.spec.scales import Scale
 from attnmon_renderer.drawing.text.glyphs import width
 
-_SIZES = Sizes(1.0)
+_SIZES = FontSizes(1.0)
 _WIDTH = 900
 _SIDE = 64
 """Cells a side, at most."""
@@ -68,11 +75,11 @@ class _Surface:
         )
 
     @cached_property
-    def rows(self) -> Side:
+    def rows(self) -> MapSide:
         return _side(self.picture.queries)
 
     @cached_property
-    def columns(self) -> Side:
+    def columns(self) -> MapSide:
         return _side(self.picture.keys)
 
     @cached_property
@@ -80,7 +87,7 @@ class _Surface:
         return farthest(self.picture.values, self.rows.merged, self.columns.merged)
 
     @cached_property
-    def masked(self) -> Mask:
+    def masked(self) -> MaskArray:
         merged = self.rows.merged, self.columns.merged
         return reduced(self.picture.masked, *merged, np.logical_and)
 
@@ -151,20 +158,20 @@ class _Surface:
 
     def _mesh(self) -> Mesh:
         indices = self.scale.indices(self.values, self.masked)
-        land = relief(indices, self.scale.palette.masked)
+        land = surface_mesh(indices, self.scale.palette.masked)
         return Mesh(self._seen(land.queries[:, None], land.keys, land.heights), land.colours)
 
 
-def _side(axis: Axis) -> Side:
+def _side(axis: Axis) -> MapSide:
     merged = -(-axis.cells // _SIDE)
-    return Side(replace(axis, tokens=()), merged, max(1, int(0.8 * _EDGE / axis.cells * merged)))
+    return MapSide(replace(axis, tokens=()), merged, max(1, int(0.8 * _EDGE / axis.cells * merged)))
 
 
-def _ticks(side: Side) -> Ticks:
+def _ticks(side: MapSide) -> Ticks:
     return ticks(side, _SIZES.tick, across=True)
 
 
-def _shares(ticks: Ticks, side: Side) -> list[float]:
+def _shares(ticks: Ticks, side: MapSide) -> list[float]:
     """Where ticks stand on an edge, 0 … 1: the first and the last value are its ends."""
     if side.cells == 1:
         return [0.5]

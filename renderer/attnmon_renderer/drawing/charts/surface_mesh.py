@@ -15,7 +15,7 @@ _FRONT = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Relief:
+class SurfaceMesh:
     queries: NDArray[np.float64]
     """[rows]: 0 at the back … 1 in front"""
     keys: NDArray[np.float64]
@@ -26,7 +26,7 @@ class Relief:
     """[rows - 1, columns - 1]: of the palette"""
 
 
-def relief(indices: NDArray[np.uint8], masked: int) -> Relief:
+def surface_mesh(indices: NDArray[np.uint8], masked: int) -> SurfaceMesh:
     """A corner for each cell, and walls down to the floor at the edges in front.
 
     What is no level has no height; `masked` is the index of masked cells.
@@ -41,7 +41,7 @@ def relief(indices: NDArray[np.uint8], masked: int) -> Relief:
     colours = np.where(signs, signs, _highest(np.rint(heights))).astype(np.uint8)
     queries, keys = (np.pad(np.linspace(0, 1, n), _FRONT, mode="edge") for n in heights.shape)
     walled = np.pad(heights, _FRONT) / (LEVELS - 1)
-    return Relief(queries, keys, walled, np.pad(colours, _FRONT, mode="edge"))
+    return SurfaceMesh(queries, keys, walled, np.pad(colours, _FRONT, mode="edge"))
 
 
 def _between(heights: NDArray[np.float64], finer: int) -> NDArray[np.float64]:

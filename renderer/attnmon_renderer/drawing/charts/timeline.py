@@ -10,17 +10,25 @@ from functools import cached_property
 
 import numpy as np
 
-from attnmon_renderer.drawing.charts.curves import Frame, Numbers, band, ends, line, mean, summary
+from attnmon_renderer.drawing.charts.curves import (
+    Numbers,
+    PlotFrame,
+    band,
+    ends,
+    line,
+    mean,
+    summary,
+)
 from attnmon_renderer.drawing.charts.heatmaps import png_of
 from attnmon_renderer.drawing.layout import labels as words
-from attnmon_renderer.drawing.layout.font_sizes import Sizes
+from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.spec.figure_data import Caption, Png
-from attnmon_renderer.drawing.spec.page import Block, Page, Shape, Text
+from attnmon_renderer.drawing.spec.page import ColorBlock, Page, Shape, Text
 from attnmon_renderer.drawing.spec.palettes import INK, WEIGHTS
 from attnmon_renderer.drawing.spec.scales import linear
 from attnmon_renderer.drawing.text.glyphs import shortened, width
 
-_SIZES = Sizes(1.0)
+_SIZES = FontSizes(1.0)
 _WIDTH = 1000
 _LEAST_NAME, _LONGEST_NAME, _NUMBER = 60, 260, 84
 _ROWS_HEIGHT, _LEAST_ROW, _LARGEST_ROW, _LOSS_HEIGHT = 560, 24, 150, 130
@@ -108,7 +116,7 @@ class _Timeline:
         )
 
     @cached_property
-    def frames(self) -> tuple[Frame, ...]:
+    def frames(self) -> tuple[PlotFrame, ...]:
         """One a layer, and one for the loss where there is any."""
         rows = len(self.picture.layers)
         height = min(max(_ROWS_HEIGHT // rows - _GAP, _LEAST_ROW), _LARGEST_ROW)
@@ -121,11 +129,11 @@ class _Timeline:
             frames.append(self._frame(lower + 3 * _GAP, _LOSS_HEIGHT, ends(self.losses)))
         return tuple(frames)
 
-    def _frame(self, y: int, height: int, ends: tuple[float, float]) -> Frame:
+    def _frame(self, y: int, height: int, ends: tuple[float, float]) -> PlotFrame:
         names = max(width(name, _SIZES.tick) for name, _ in self.picture.layers)
         left = _SIZES.edge + min(max(names, _LEAST_NAME), _LONGEST_NAME) + 14
         right = _WIDTH - _SIZES.edge - _NUMBER - 14
-        return Frame(left, y, right - left, height, self.steps[0], self.steps[-1], *ends)
+        return PlotFrame(left, y, right - left, height, self.steps[0], self.steps[-1], *ends)
 
     def _shapes(self) -> Iterator[Shape]:
         for frame, (_, numbers) in zip(self.frames, self.picture.layers, strict=False):
@@ -153,7 +161,7 @@ class _Timeline:
             yield _left_of(frame, f"{frame.high:.3g}", 0)
             yield _left_of(frame, f"{frame.low:.3g}", 1)
 
-    def _step_ticks(self, foot: int) -> Iterator[tuple[Block, Text]]:
+    def _step_ticks(self, foot: int) -> Iterator[tuple[ColorBlock, Text]]:
         frame, font = self.frames[-1], _SIZES.tick
         labels = linear("", self.steps[0], max(self.steps[-1], self.steps[0] + 1)).ticks
         labels = tuple(label for label in labels if label == int(label) <= self.steps[-1])
@@ -162,7 +170,7 @@ class _Timeline:
             labels = labels[::2]
         for label, x in zip(labels, frame.across(np.array(labels)), strict=True):
             yield (
-                Block(round(x) - 1, foot, 2, _SIZES.tick_length, INK),
+                ColorBlock(round(x) - 1, foot, 2, _SIZES.tick_length, INK),
                 words.centred(f"{label:,.0f}", round(x), foot + 34, font),
             )
 
@@ -171,7 +179,7 @@ class _Timeline:
         return words.centred("step", middle, foot + 78, _SIZES.axis)
 
 
-def _left_of(frame: Frame, string: str, share: float) -> Text:
+def _left_of(frame: PlotFrame, string: str, share: float) -> Text:
     """At the left of a row, this share of its height from the top."""
     y = frame.y + _CAPITAL + round((frame.height - _CAPITAL) * share)
     return Text(frame.x - 14 - width(string, _SIZES.tick), y, string, _SIZES.tick)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.figure_data import Axis, Mask, Panel, Values
+from attnmon_renderer.drawing.spec.figure_data import Axis, MaskArray, Panel, Values
 
 T = TypeVar("T", np.float32, np.bool_)
 
@@ -21,7 +21,7 @@ _ROOM = 1.6
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class MapSide:
     """One side of a map: how many cells become one, and how many pixels that one takes."""
 
     axis: Axis
@@ -43,19 +43,19 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedMap:
     values: Values
-    masked: Mask
-    rows: Side
-    columns: Side
+    masked: MaskArray
+    rows: MapSide
+    columns: MapSide
 
 
-def fitted(panel: Panel, side: int) -> Fitted:
+def fit_map(panel: Panel, side: int) -> FittedMap:
     """The panel reduced or enlarged so that its long side takes about `side` pixels."""
     longest = max(panel.values.shape)
     rows = _side(panel.queries, longest, side)
     columns = _side(panel.keys, longest, side)
-    return Fitted(
+    return FittedMap(
         farthest(panel.values, rows.merged, columns.merged),
         reduced(panel.masked, rows.merged, columns.merged, np.logical_and),
         rows,
@@ -72,13 +72,13 @@ def farthest(values: Values, rows: int, columns: int) -> Values:
     return np.where(-below > above, below, above)
 
 
-def _side(axis: Axis, longest: int, side: int) -> Side:
+def _side(axis: Axis, longest: int, side: int) -> MapSide:
     merged = -(-longest // int(_ROOM * side))
     if axis.cells / merged < side * _THIN:
         merged = max(1, min(merged, int(axis.cells / (side * _THIN))))
     wished = side * max(axis.cells / longest, _THIN)
     cells = -(-axis.cells // merged)
-    return Side(axis, merged, max(1, int(wished / cells + 0.5)))
+    return MapSide(axis, merged, max(1, int(wished / cells + 0.5)))
 
 
 def reduced(cells: NDArray[T], rows: int, columns: int, by: np.ufunc) -> NDArray[T]:

@@ -7,7 +7,7 @@ from attnmon_renderer.drawing.spec.page import Font
 
 
 @dataclass(frozen=True)
-class Sizes:
+class FontSizes:
     """Those of a page `unit` times as large as a single map's."""
 
     unit: float

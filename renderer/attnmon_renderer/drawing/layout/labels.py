@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from attnmon_renderer.drawing.layout.font_sizes import Sizes
-from attnmon_renderer.drawing.layout.panel_grid import Arrangement, Place
+from attnmon_renderer.drawing.layout.font_sizes import FontSizes
+from attnmon_renderer.drawing.layout.panel_grid import PanelGrid, PanelPlace
 from attnmon_renderer.drawing.layout.ticks import Ticks
 from attnmon_renderer.drawing.spec.figure_data import Axis, Caption
-from attnmon_renderer.drawing.spec.page import Bar, Block, Font, Text
+from attnmon_renderer.drawing.spec.page import Bar, ColorBlock, Font, Text
 from attnmon_renderer.drawing.text.glyphs import shortened, width, wrapped
 
 _CAPITAL = 0.73
@@ -16,7 +16,7 @@ _SWATCH, _SWATCH_GAP = 20, 9
 
 
 def header(
-    caption: Caption, remarks: Iterable[str], page_width: int, sizes: Sizes
+    caption: Caption, remarks: Iterable[str], page_width: int, sizes: FontSizes
 ) -> Iterator[Text]:
     """Title, run, and the note in one line or two."""
     x, room = sizes.edge, page_width - 2 * sizes.edge
@@ -31,7 +31,9 @@ def header(
         yield Text(x, y, string, sizes.note)
 
 
-def panels(places: tuple[Place, ...], left: int, upper: int, body: Arrangement) -> Iterator[Text]:
+def panels(
+    places: tuple[PanelPlace, ...], left: int, upper: int, body: PanelGrid
+) -> Iterator[Text]:
     """The panels' labels and the names of their ticks."""
     font = _label_font(places, body)
     for place in places:
@@ -45,14 +47,14 @@ def panels(places: tuple[Place, ...], left: int, upper: int, body: Arrangement) 
             yield from _beside(place.row_ticks, x, y, body.sizes)
 
 
-def _label_font(places: tuple[Place, ...], body: Arrangement) -> Font:
+def _label_font(places: tuple[PanelPlace, ...], body: PanelGrid) -> Font:
     """As large as it may be for the longest label to fit, within reason."""
     font = body.sizes.label
     fits = min(body.room(p) / max(1, width(p.panel.label, font)) for p in places)
     return Font(min(font.size, max(_SMALLEST_LABEL, int(font.size * fits))), font.bold)
 
 
-def _below(ticks: Ticks, left: int, lower: int, sizes: Sizes) -> Iterator[Text]:
+def _below(ticks: Ticks, left: int, lower: int, sizes: FontSizes) -> Iterator[Text]:
     y = lower + sizes.tick_length + sizes.tick_gap
     for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
         if ticks.tokens:
@@ -62,14 +64,14 @@ def _below(ticks: Ticks, left: int, lower: int, sizes: Sizes) -> Iterator[Text]:
             yield centred(label, left + offset, y + capital(ticks.font), ticks.font)
 
 
-def _beside(ticks: Ticks, left: int, upper: int, sizes: Sizes) -> Iterator[Text]:
+def _beside(ticks: Ticks, left: int, upper: int, sizes: FontSizes) -> Iterator[Text]:
     right = left - sizes.tick_length - sizes.tick_gap
     for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
         y = upper + offset + capital(ticks.font) // 2
         yield Text(right - width(label, ticks.font), y, label, ticks.font)
 
 
-def bar(bar: Bar, sizes: Sizes) -> Iterator[Text]:
+def bar(bar: Bar, sizes: FontSizes) -> Iterator[Text]:
     """The numbers at the colour bar, and the name of its scale beyond them."""
     scale = bar.scale
     x = bar.x + bar.width + sizes.tick_length + sizes.tick_gap
@@ -83,8 +85,8 @@ def bar(bar: Bar, sizes: Sizes) -> Iterator[Text]:
 
 
 def legend(
-    meanings: Iterable[tuple[str, int]], x: int, y: int, sizes: Sizes
-) -> Iterator[tuple[Block, Text]]:
+    meanings: Iterable[tuple[str, int]], x: int, y: int, sizes: FontSizes
+) -> Iterator[tuple[ColorBlock, Text]]:
     """A square and a word for each colour that is not on the bar."""
     font = sizes.tick
     side = sizes.px(_SWATCH)
@@ -92,12 +94,12 @@ def legend(
         baseline = y + sizes.px(34 + 32 * line)
         middle = baseline - capital(font) // 2
         yield (
-            Block(x, middle - side // 2, side, side, index),
+            ColorBlock(x, middle - side // 2, side, side, index),
             Text(x + side + sizes.px(_SWATCH_GAP), baseline, meaning, font),
         )
 
 
-def legend_width(meanings: Iterable[str], sizes: Sizes) -> int:
+def legend_width(meanings: Iterable[str], sizes: FontSizes) -> int:
     widest = max((width(meaning, sizes.tick) for meaning in meanings), default=0)
     return sizes.px(_SWATCH) + sizes.px(_SWATCH_GAP) + widest
 

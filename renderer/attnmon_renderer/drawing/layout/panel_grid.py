@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from attnmon_renderer.drawing.layout.cell_size import Fitted, Side, fitted
-from attnmon_renderer.drawing.layout.font_sizes import Sizes
+from attnmon_renderer.drawing.layout.cell_size import FittedMap, MapSide, fit_map
+from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.ticks import Ticks, ticks
 from attnmon_renderer.drawing.spec.figure_data import Panel
 
@@ -22,11 +22,11 @@ _GAP = 58
 
 
 @dataclass(frozen=True)
-class Place:
+class PanelPlace:
     """One panel and the upper left corner of its map, from that of the body."""
 
     panel: Panel
-    fitted: Fitted
+    fitted: FittedMap
     x: int
     y: int
     column_ticks: Ticks
@@ -37,14 +37,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class PanelGrid:
     panels: tuple[Panel, ...]
     columns: int
 
     @cached_property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> FontSizes:
         long_side = max(sum(self._widths), sum(self._heights))
-        return Sizes(max(1.0, (long_side / 640) ** 0.5))
+        return FontSizes(max(1.0, (long_side / 640) ** 0.5))
 
     @cached_property
     def width(self) -> int:
@@ -65,10 +65,10 @@ class Arrangement:
         highest = max(t.widest if t.tokens else t.font.size for t in self._column_ticks)
         return self.sizes.tick_length + self.sizes.tick_gap + highest
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[PanelPlace]:
         for index, (panel, fit) in enumerate(zip(self.panels, self._fitted, strict=True)):
             row, column = divmod(index, self.columns)
-            yield Place(
+            yield PanelPlace(
                 panel,
                 fit,
                 self._lefts[column],
@@ -79,7 +79,7 @@ class Arrangement:
                 named_rows=not self._shared or column == 0,
             )
 
-    def room(self, place: Place) -> int:
+    def room(self, place: PanelPlace) -> int:
         """Pixels that a panel's label may take."""
         return self._widths[self._lefts.index(place.x)] + _GAP // 2
 
@@ -98,8 +98,8 @@ class Arrangement:
         return _SIDE.get(self.columns, _SMALLEST_SIDE)
 
     @cached_property
-    def _fitted(self) -> tuple[Fitted, ...]:
-        return tuple(fitted(panel, self._side) for panel in self.panels)
+    def _fitted(self) -> tuple[FittedMap, ...]:
+        return tuple(fit_map(panel, self._side) for panel in self.panels)
 
     @cached_property
     def _widths(self) -> list[int]:
@@ -137,7 +137,7 @@ class Arrangement:
     def _row_ticks(self) -> tuple[Ticks, ...]:
         return self._ticks([fit.rows for fit in self._fitted], across=False)
 
-    def _ticks(self, sides: Sequence[Side], across: bool) -> tuple[Ticks, ...]:
+    def _ticks(self, sides: Sequence[MapSide], across: bool) -> tuple[Ticks, ...]:
         if self._shared:
             return (ticks(sides[0], self.sizes.tick, across),) * len(sides)
         return tuple(ticks(side, self.sizes.tick, across) for side in sides)

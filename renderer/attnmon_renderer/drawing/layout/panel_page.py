@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 
 from attnmon_renderer.drawing.layout import labels
-from attnmon_renderer.drawing.layout.panel_grid import Arrangement, Place
+from attnmon_renderer.drawing.layout.panel_grid import PanelGrid, PanelPlace
 from attnmon_renderer.drawing.spec import palettes
 from attnmon_renderer.drawing.spec.figure_data import Caption, Panel
-from attnmon_renderer.drawing.spec.page import Bar, Block, Map, Page, Text
+from attnmon_renderer.drawing.spec.page import Bar, ColorBlock, Map, Page, Text
 from attnmon_renderer.drawing.spec.scales import Scale
 from attnmon_renderer.drawing.text.glyphs import width
 
@@ -35,7 +35,7 @@ class Extras:
     """Pixels that it needs above the maps, on a page of unit 1."""
 
 
-def sheet(
+def panel_page(
     caption: Caption,
     panels: tuple[Panel, ...],
     columns: int,
@@ -43,13 +43,13 @@ def sheet(
     extras: Extras | None = None,
 ) -> Page:
     """The page of all panels, in so many columns, on one colour scale."""
-    return _Sheet(caption, Arrangement(panels, columns), scale, extras or Extras()).page()
+    return _PanelPage(caption, PanelGrid(panels, columns), scale, extras or Extras()).page()
 
 
 @dataclass(frozen=True)
-class _Sheet:
+class _PanelPage:
     caption: Caption
-    body: Arrangement
+    body: PanelGrid
     scale: Scale
     extras: Extras
 
@@ -68,7 +68,7 @@ class _Sheet:
         )
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[PanelPlace, ...]:
         return tuple(self.body.places())
 
     @cached_property
@@ -142,7 +142,7 @@ class _Sheet:
         y = self.upper + self.body.label_height + (beside - height) // 2
         return Bar(x, y, sizes.px(_BAR_WIDTH), height, self.scale)
 
-    def _map(self, place: Place) -> Map:
+    def _map(self, place: PanelPlace) -> Map:
         return Map(
             self.left + place.x,
             self.upper + place.y,
@@ -180,6 +180,6 @@ class _Sheet:
     def _bar_texts(self) -> Iterator[Text]:
         return labels.bar(self.bar, self.body.sizes)
 
-    def _legend(self) -> Iterator[tuple[Block, Text]]:
+    def _legend(self) -> Iterator[tuple[ColorBlock, Text]]:
         below = max(self.upper + self.body.height, self.bar.y + self.bar.height)
         return labels.legend(self.signs, self.bar.x, below, self.body.sizes)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from attnmon_renderer.drawing.layout.cell_size import Side
+from attnmon_renderer.drawing.layout.cell_size import MapSide
 from attnmon_renderer.drawing.spec.page import Font
 from attnmon_renderer.drawing.text.glyphs import shortened, width
 
@@ -27,7 +27,7 @@ class Ticks:
         return max(width(label, self.font) for label in self.labels)
 
 
-def ticks(side: Side, font: Font, across: bool) -> Ticks:
+def ticks(side: MapSide, font: Font, across: bool) -> Ticks:
     """Ticks of one side; `across` where labels stand next to each other along it."""
     if _shows_tokens(side):
         return _tokens(side, font)
@@ -37,12 +37,12 @@ def ticks(side: Side, font: Font, across: bool) -> Ticks:
     return Ticks(offsets, tuple(map(str, positions)), font)
 
 
-def _shows_tokens(side: Side) -> bool:
+def _shows_tokens(side: MapSide) -> bool:
     known = len(side.axis.tokens) == side.axis.length
     return known and side.positions == 1 and side.pixels >= _READABLE
 
 
-def _tokens(side: Side, font: Font) -> Ticks:
+def _tokens(side: MapSide, font: Font) -> Ticks:
     letters = Font(min(font.size, int(side.pixels * 0.8)), font.bold)
     room = _LONGEST_TOKEN * font.size
     names = tuple(shortened(_bare(name), letters, room) for name in side.axis.tokens)
@@ -50,7 +50,7 @@ def _tokens(side: Side, font: Font) -> Ticks:
     return Ticks(offsets, names, letters, tokens=True)
 
 
-def _centre(position: int, side: Side) -> int:
+def _centre(position: int, side: MapSide) -> int:
     return int((position + 0.5) / side.positions * side.pixels + 0.5)
 
 
@@ -63,7 +63,7 @@ def _round_numbers() -> Iterator[int]:
     return (m * 10**e for e in count() for m in (1, 2, 5))
 
 
-def _far_enough(step: int, side: Side, font: Font, across: bool) -> bool:
+def _far_enough(step: int, side: MapSide, font: Font, across: bool) -> bool:
     if step >= side.axis.length:
         return True
     gap = step / side.positions * side.pixels

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+MaskArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Panel:
     label: str
     values: Values
     """[queries, keys], pooled where the axes say so"""
-    masked: Mask
+    masked: MaskArray
     """[queries, keys]: True where no query of the cell may attend to any of its keys."""
     queries: Axis
     keys: Axis
@@ -82,7 +82,7 @@ class MapPicture:
 
     caption: Caption
     values: Values
-    masked: Mask
+    masked: MaskArray
     queries: Axis
     keys: Axis
     top: float | None = None
@@ -96,7 +96,7 @@ class GridPicture:
     caption: Caption
     values: Values
     """[heads, queries, keys]"""
-    masked: Mask
+    masked: MaskArray
     """[queries, keys]"""
     labels: tuple[str, ...]
     """One a head: "head 3 · H 0.41"."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.figure_data import Mask, Values
+from attnmon_renderer.drawing.spec.figure_data import MaskArray, Values
 from attnmon_renderer.drawing.spec.palettes import Palette
 from attnmon_renderer.drawing.spec.scales import Scale
 
@@ -42,7 +42,7 @@ class Map:
     cell_width: int
     cell_height: int
     values: Values
-    masked: Mask
+    masked: MaskArray
     column_ticks: tuple[int, ...]
     """Pixels from the left edge to the centre of each tick."""
     row_ticks: tuple[int, ...]
@@ -73,7 +73,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ColorBlock:
     """A rectangle of one colour."""
 
     x: int
@@ -113,7 +113,7 @@ class Page:
     tick_length: int
     maps: tuple[Map, ...]
     bars: tuple[Bar, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[ColorBlock, ...]
     """In this order, over the maps."""
     texts: tuple[Text, ...]
     shapes: tuple[Shape, ...] = ()

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.colors import FuncNorm
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.figure_data import Mask, Values
+from attnmon_renderer.drawing.spec.figure_data import MaskArray, Values
 from attnmon_renderer.drawing.spec.palettes import CHANGES, LEVELS, NOT_FINITE, WEIGHTS, Palette
 
 Indices = NDArray[np.uint8]
@@ -39,7 +39,7 @@ class Scale:
         low, here, high = (float(self.forward(np.float64(x))) for x in (self.low, value, self.high))
         return (here - low) / (high - low)
 
-    def indices(self, values: Values, masked: Mask) -> Indices:
+    def indices(self, values: Values, masked: MaskArray) -> Indices:
         """The colour of each value: ⌊levels · place⌋, computed in matplotlib's order."""
         finite = np.isfinite(values)
         place: Values = self.forward(

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.overhead_budget import OverheadBudget
 from attnmon.capture import manual_call, tensors_in
-from attnmon.collector import dump_triggers
 from attnmon.collector.collector import Collector
 from attnmon.collector.flight_recorder import FlightRecorder
 from attnmon.config import settings
@@ -27,6 +26,7 @@ from attnmon.options import DEFAULT_EPOCHS, Heads, Layers, Options
 from attnmon.schedule import NO_STEPS, Schedule
 from attnmon.serialize.step_info import StepInfo
 from attnmon.serialize.token_labels import Tokens
+from attnmon.session import dump_triggers
 from attnmon.session.session import CLOSED, Session
 
 
@@ -37,13 +37,13 @@ class AttentionMonitor:
         settings.prepare(chosen)
         self._settings = chosen
         self._schedule = Schedule(chosen.save_frequency, chosen.save_on_epochs)
-        self._handover = Session(chosen)
-        self._guard = self._handover.guard
-        self._tally = self._handover.tally
-        self._tally.interval = self._schedule.interval
+        self._session = Session(chosen)
+        self._guard = self._session.guard
+        self._counters = self._session.counters
+        self._counters.interval = self._schedule.interval
         self._budget = OverheadBudget(chosen.max_overhead)
-        self._watcher = Collector(chosen, self._handover)
-        self._flight_recorder = FlightRecorder(chosen, self._handover, self._watcher)
+        self._collector = Collector(chosen, self._session)
+        self._flight_recorder = FlightRecorder(chosen, self._session, self._collector)
         self._attached: nn.Module | None = None
         self._enabled = True
         self._quiet = NO_STEPS
@@ -70,10 +70,10 @@ class AttentionMonitor:
         when due. Never raises, never waits for a picture or the disk, and leaves the model, its
         gradients and every random state as they were.
         """
-        tally = self._tally
+        counters = self._counters
         if step is None:
-            step = tally.steps
-        tally.steps += 1
+            step = counters.steps
+        counters.steps += 1
         if type(step) is int and step in self._quiet and epoch is self._epoch:
             self._schedule.pass_over(step)
             return
@@ -81,18 +81,20 @@ class AttentionMonitor:
             self._say_if_closed()
             return
         if self._guard.off:
-            self._watcher.forget()  # or every forward would be looked at to the end of the run
+            self._collector.forget()  # or every forward would be looked at to the end of the run
             return
         with self._guard:
-            self._handover.announce_landed()
+            self._session.announce_landed()
             if type(step) is not int:
                 step = _step(step)
             due = self._schedule.due(step, epoch)
             if due is not None or self._flight_recorder.on:
                 _require_model(model)
-                moment = StepInfo(step, due == "epoch", epoch, loss, lr, tokens, kept=due is None)
-                self._look_at(moment, model, enc, dec)
-            self._watcher.recorded.forget()
+                step_info = StepInfo(
+                    step, due == "epoch", epoch, loss, lr, tokens, kept=due is None
+                )
+                self._look_at(step_info, model, enc, dec)
+            self._collector.recorded.forget()
             self._look_on(self._attached or model)
             self._epoch, self._quiet = epoch, self._quiet_steps()
 
@@ -121,7 +123,7 @@ class AttentionMonitor:
             seen = manual_call(
                 name, weights=weights, query=query, key=key, mask=mask, scale=scale, causal=causal
             )
-            self._watcher.recorded.add(seen, role)
+            self._collector.recorded.add(seen, role)
             self._quiet = NO_STEPS
 
     def attach(self, model: nn.Module) -> None:
@@ -134,14 +136,14 @@ class AttentionMonitor:
         with self._guard:
             self._attached = model
             if self.enabled:
-                self._watcher.arm(model)
+                self._collector.arm(model)
 
     def detach(self) -> None:
         """Let go of the model: nothing of the monitor stays on it."""
         self._quiet = NO_STEPS
         with self._guard:
             self._attached = None
-            self._watcher.forget()
+            self._collector.forget()
 
     @contextmanager
     def capture(self, step: int, inputs: Any = None, *, epoch: int | None = None) -> Iterator[None]:
@@ -156,17 +158,17 @@ class AttentionMonitor:
             if due or (self.enabled and self._flight_recorder.on):
                 with self._guard:
                     self._flight_recorder.in_blocks = True
-                    self._handover.spare = not due
-                    block.enter_context(self._watcher.looking_on(tensors_in(inputs)))
+                    self._session.spare = not due
+                    block.enter_context(self._collector.looking_on(tensors_in(inputs)))
             yield
 
     def capture_next(self) -> None:
         """Make the next logged step due, whatever its number."""
         self._quiet = NO_STEPS
         self._schedule.postpone("step")
-        self._handover.spare = False
+        self._session.spare = False
         if self.enabled:
-            self._watcher.arm(self._attached)
+            self._collector.arm(self._attached)
 
     def dump(self, why: str) -> None:
         """Have the last `keep_last` steps drawn, with the reason on record.
@@ -182,7 +184,7 @@ class AttentionMonitor:
 
         Empty before the first capture.
         """
-        return self._watcher.known.coverage()
+        return self._collector.known.coverage()
 
     def enable(self) -> None:
         """Capture again."""
@@ -192,12 +194,12 @@ class AttentionMonitor:
     def disable(self) -> None:
         """Capture nothing until `enable`; calls cost next to nothing."""
         self._enabled, self._quiet = False, NO_STEPS
-        self._watcher.forget()
+        self._collector.forget()
 
     @property
     def enabled(self) -> bool:
         """Whether due steps are captured: not disabled, not closed, not switched off."""
-        return self._enabled and not self._guard.off and not self._handover.closed
+        return self._enabled and not self._guard.off and not self._session.closed
 
     def close(self, timeout: float | None = None) -> dict[str, Any]:
         """Let the renderer finish, and return the accounts. Calling it again returns them again.
@@ -208,7 +210,7 @@ class AttentionMonitor:
         """
         self._enabled, self._quiet = False, NO_STEPS
         self.detach()
-        return self._handover.close(timeout)
+        return self._session.close(timeout)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A model that has its monitor for an attribute is copied with the same monitor."""
@@ -229,7 +231,7 @@ class AttentionMonitor:
     ) -> None:
         with self._guard:
             if reason := dump_triggers.of_error(error):
-                self._handover.dump(reason)
+                self._session.dump(reason)
         self.close()
 
     def _say_if_closed(self) -> None:
@@ -237,57 +239,58 @@ class AttentionMonitor:
             self._guard.warn_once("closed", "a step was logged after close(): nothing is captured.")
 
     def _quiet_steps(self) -> range:
-        busy = self._watcher.armed or self._flight_recorder.on
-        if busy or self._handover.has_copies_under_way:
+        busy = self._collector.armed or self._flight_recorder.on
+        if busy or self._session.has_copies_under_way:
             return NO_STEPS
         return self._schedule.quiet()
 
-    def _look_at(self, moment: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
-        self._handover.spare = moment.kept
-        if moment.kept:
-            self._flight_recorder.keep(moment, model, enc, dec)
+    def _look_at(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
+        self._session.spare = step_info.kept
+        if step_info.kept:
+            self._flight_recorder.keep(step_info, model, enc, dec)
         else:
-            self._publish(moment, model, enc, dec)
-        self._flight_recorder.account(due=not moment.kept)
+            self._publish(step_info, model, enc, dec)
+        self._flight_recorder.account(due=not step_info.kept)
 
-    def _publish(self, moment: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
+    def _publish(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Capture now or, where only the model's own forward may be looked at, at the next step."""
-        if not self._handover.capture(moment, partial(self._watcher.take, model, enc, dec)):
-            self._schedule.postpone("epoch" if moment.by_epoch else "step")
+        if not self._session.capture(step_info, partial(self._collector.take, model, enc, dec)):
+            self._schedule.postpone("epoch" if step_info.by_epoch else "step")
         self._keep_to_budget()
 
     def _look_on(self, model: nn.Module | None) -> None:
         """At the model's next forward, if that is of a step to be looked at."""
         if self._schedule.next_is_due():
-            self._handover.spare = False
-            with self._tally.timed():
-                self._watcher.arm(model)
+            self._session.spare = False
+            with self._counters.timed():
+                self._collector.arm(model)
         elif self._flight_recorder.on:
             self._flight_recorder.look_on(model)
         else:
-            self._watcher.disarm()
+            self._collector.disarm()
 
     def _keep_to_budget(self) -> None:
-        tally, schedule, budget = self._tally, self._schedule, self._budget
-        spent = tally.hook_seconds - tally.kept_seconds
-        changed = budget.review(spent, tally.dropped)
-        tally.overhead = budget.overhead(spent)
+        counters, schedule, budget = self._counters, self._schedule, self._budget
+        spent = counters.hook_seconds - counters.kept_seconds
+        changed = budget.review(spent, counters.dropped)
+        counters.overhead = budget.overhead(spent)
         if not changed:
             return
         before = schedule.interval
         schedule.stretch(budget.stretch)
-        tally.interval = schedule.interval
-        if tally.interval > before:
-            tally.stretched += 1
-            self._guard.warn_once("budget", _held_back(before, tally, self._settings))
+        counters.interval = schedule.interval
+        if counters.interval > before:
+            counters.stretched += 1
+            self._guard.warn_once("budget", _held_back(before, counters, self._settings))
 
 
-def _held_back(before: int, tally: Counters, chosen: Settings) -> str:
+def _held_back(before: int, counters: Counters, chosen: Settings) -> str:
     return (
-        f"a capture every {before} steps took {tally.overhead:.2%} of training time, with "
-        f"{tally.dropped} dropped; max_overhead allows {chosen.max_overhead:.2%} and no drops, so "
-        f"captures are now made every {tally.interval} steps, and more often again when there is "
-        "room. summary.json tells the interval; max_overhead=None keeps it as it was asked for."
+        f"a capture every {before} steps took {counters.overhead:.2%} of training time, with "
+        f"{counters.dropped} dropped; max_overhead allows {chosen.max_overhead:.2%} and no drops, "
+        f"so captures are now made every {counters.interval} steps, and more often again when "
+        "there is room. summary.json tells the interval; max_overhead=None keeps it as it was "
+        "asked for."
     )
 
 

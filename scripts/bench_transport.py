@@ -34,8 +34,8 @@ RING_BYTES = 80 * MEBIBYTE
 def copies(quick: bool) -> Iterator[dict[str, Any]]:
     """Of one layer's query and key into the ring, by the functions that captures use."""
     ours, theirs = Channel.pair()
-    outbox = Producer(make_ring(RING_BYTES), ours, Counters())
-    scribe = CaptureSerializer(outbox.ring, ErrorGuard())
+    producer = Producer(make_ring(RING_BYTES), ours, Counters())
+    serializer = CaptureSerializer(producer.ring, ErrorGuard())
     place = SelectedLayer("decoder.0", Role("decoder", "self_attention"), 0, (0,))
     for kib in (64, 1024, 4096) if quick else (64, 256, 1024, 4096, 16384, 65536):
         source = torch.rand(2, kib * 128)
@@ -47,9 +47,9 @@ def copies(quick: bool) -> Iterator[dict[str, Any]]:
         call = SdpaCall("decoder.0", 0, look, query, key, None, None)
 
         def into_ring(seen: AttentionCall = seen, call: SdpaCall = call) -> None:
-            with outbox.draft() as draft:  # one in 101 is described anew, and checked
-                if not scribe.recall(place, call, draft, 0, 1):
-                    scribe.put(place, seen, draft, 0, 1)
+            with producer.builder() as builder:  # one in 101 is described anew, and checked
+                if not serializer.recall(place, call, builder, 0, 1):
+                    serializer.put(place, seen, builder, 0, 1)
 
         def memcpy(source: torch.Tensor = source, there: torch.Tensor = there) -> None:
             ctypes.memmove(there.data_ptr(), source.data_ptr(), source.nbytes)
@@ -67,7 +67,7 @@ def copies(quick: bool) -> Iterator[dict[str, Any]]:
             "ratio": plain / ring,
             "ratio_to_torch": torchs / ring,
         }
-    outbox.forget()
+    producer.forget()
     theirs.close()
 
 

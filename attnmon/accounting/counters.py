@@ -52,15 +52,15 @@ class Counters:
 class _Timed:
     """A class, and not a generator, since it stands around every layer of a capture."""
 
-    __slots__ = ("_before", "_started", "_tally")
+    __slots__ = ("_before", "_counters", "_started")
 
-    def __init__(self, tally: Counters) -> None:
-        self._tally = tally
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
 
     def __enter__(self) -> None:
-        self._before = self._tally.hook_seconds
+        self._before = self._counters.hook_seconds
         self._started = time.perf_counter()
 
     def __exit__(self, *error: object) -> None:
         # From before: what was counted inside, in a block of its own, is in this time as well.
-        self._tally.hook_seconds = self._before + time.perf_counter() - self._started
+        self._counters.hook_seconds = self._before + time.perf_counter() - self._started

@@ -24,7 +24,7 @@ BatchDim = int | Literal["auto"] | None
 class Discovery:
     """What one forward showed, and how its inputs were read."""
 
-    sightings: tuple[CallInfo, ...]
+    call_infos: tuple[CallInfo, ...]
     """In the order of the calls."""
     refusals: tuple[tuple[str, str], ...]
     """(module, why) of attention that was seen and cannot be told."""
@@ -39,12 +39,12 @@ class Discovery:
     @property
     def handwritten(self) -> bool:
         """Whether any of it was found by following tensors to a softmax."""
-        return any(sighting.source == HANDWRITTEN for sighting in self.sightings)
+        return any(call_info.source == HANDWRITTEN for call_info in self.call_infos)
 
     @property
     def is_one_sample(self) -> bool:
         """Whether the attention seen is that of one sample, of more than one position."""
-        seen = self.sightings
+        seen = self.call_infos
         return min((s.batch for s in seen), default=0) == 1 and any(s.queries > 1 for s in seen)
 
 
@@ -92,14 +92,14 @@ def _look(
     forward_fn: ForwardFunction | None,
     on_error: OnError,
 ) -> Discovery:
-    sightings: list[CallInfo] = []
+    call_infos: list[CallInfo] = []
     refusals: list[tuple[str, str]] = []
     with CompiledRegions() as regions:
         call = probe(
             model,
             enc,
             dec,
-            lambda seen: sightings.append(CallInfo.of(seen, samples=1)),
+            lambda seen: call_infos.append(CallInfo.of(seen, samples=1)),
             on_error,
             sample=sample,
             batch_dim=batch_dim,
@@ -108,7 +108,7 @@ def _look(
         )
     compiled = regions.found or any("_orig_mod" in module._modules for module in model.modules())
     return Discovery(
-        tuple(sightings), tuple(refusals), batch_dim, call.sample, call.batch, compiled
+        tuple(call_infos), tuple(refusals), batch_dim, call.sample, call.batch, compiled
     )
 
 

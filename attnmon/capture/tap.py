@@ -200,24 +200,24 @@ class Tap(TorchFunctionMode):
                 self._calls[place.name] += 1
                 return
         try:
-            observation = adapter(place, result, *args, **kwargs)
+            call = adapter(place, result, *args, **kwargs)
         except (UnsupportedCall, LayoutError) as reason:
             self._refused(place.name, str(reason))
         else:
-            self._tell(observation)
+            self._tell(call)
 
     def _tell_handwritten(self, weighting: ValueProduct | None) -> None:
         place = self._place()
         if len(self._unused) < self._provenance.softmaxes:
             self._unused.append(place.name)
-        observation = None if weighting is None else weighting.observed(place)
-        if weighting is not None and observation is not None:
+        call = None if weighting is None else weighting.observed(place)
+        if weighting is not None and call is not None:
             self._unused[weighting.number] = None
-            self._tell(observation)
+            self._tell(call)
 
-    def _tell(self, observation: AttentionCall) -> None:
-        self._calls[observation.name] += 1
-        self._receive(observation)
+    def _tell(self, call: AttentionCall) -> None:
+        self._calls[call.name] += 1
+        self._receive(call)
 
     def _place(self) -> CallSite:
         module = self._site or calling_module(self._names)

@@ -43,18 +43,18 @@ from attnmon.session.session import Session
 class Collector:
     """Takes of a model's forwards what the user wants to see."""
 
-    def __init__(self, settings: Settings, handover: Session) -> None:
+    def __init__(self, settings: Settings, session: Session) -> None:
         self.recorded = ManualAttention(settings.sample)
         self.known = LayerRegistry(
             LayerSelection(settings.layers, settings.head_indices),
-            handover.guard,
+            session.guard,
             lambda: {**settings.roles, **self.recorded.roles},
         )
         self.known.batch_dim = settings.batch_dim or 0
         self._settings = settings
-        self._handover = handover
-        self._guard = handover.guard
-        self._forward = ForwardCollector(handover, self.known, self.stay_out, settings.sample)
+        self._session = session
+        self._guard = session.guard
+        self._forward = ForwardCollector(session, self.known, self.stay_out, settings.sample)
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
 
     # At a step that is due
@@ -75,20 +75,20 @@ class Collector:
                     raise NotSeen
                 self._probe(model, enc, dec, taken)
             self._add_recorded(taken)
-        if not (self.known.sightings or taken.draft.attentions) and may_probe:
+        if not (self.known.call_infos or taken.builder.attentions) and may_probe:
             self._guard.failed("nothing", _nothing_found(model, self.known.refusals))
         return taken
 
     def _fresh(self, model: nn.Module | None) -> Taken:
         seen_in: SeenIn = "recorded" if model is None else "probe"
-        return Taken(self._handover.draft(), self._settings.sample, seen_in)
+        return Taken(self._session.builder(), self._settings.sample, seen_in)
 
     def _held_for(self, model: nn.Module | None, logged: Inputs) -> HeldForward | None:
         """What the model's own forward showed: of these very tensors, if there is a choice."""
         held = self._forward.take()
         if held is None or held.is_of(logged) or model is None or not self._may_probe(model):
             return held
-        held.taken.draft.discard()
+        held.taken.builder.discard()
         return None
 
     # The probe
@@ -98,16 +98,16 @@ class Collector:
 
     def _probe(self, model: nn.Module, enc: Any, dec: Any, taken: Taken) -> None:
         known = self.known
-        if known.model is not model or not known.sightings:
+        if known.model is not model or not known.call_infos:
             self._discover(model, enc, dec)
         strangers = False
 
-        def receive(observation: AttentionCall) -> None:
+        def receive(call: AttentionCall) -> None:
             nonlocal strangers
-            key = (observation.name, observation.call)
-            strangers = strangers or key not in known.sightings
+            key = (call.name, call.call_index)
+            strangers = strangers or key not in known.call_infos
             if key in known.places:
-                self._handover.scribe.put(known.places[key], observation, taken.draft, 0, 1)
+                self._session.serializer.put(known.places[key], call, taken.builder, 0, 1)
 
         call = self._run_probe(model, enc, dec, receive)
         taken.sample = call.sample
@@ -171,7 +171,7 @@ class Collector:
             self.known.refuse,
             where=self.known.where,
             handwritten=self.known.handwritten,
-            timed=self._handover.tally.timed,
+            timed=self._session.counters.timed,
             recall=forward.recall,
         )
         self._armed = (weakref.ref(model), tap)
@@ -196,7 +196,7 @@ class Collector:
             yield
             return
         model = self.known.model
-        forward, timed = self._forward, self._handover.tally.timed
+        forward, timed = self._forward, self._session.counters.timed
         self.known.look_at_all()
         with timed():
             names = {} if model is None else module_names(unwrap(model))
@@ -232,10 +232,10 @@ class Collector:
             self._guard.warn_once("never seen", _never_seen(self._settings.capture))
 
     def _add_recorded(self, taken: Taken) -> None:
-        self.known.add(self.recorded.sightings())
-        for key, observation in self.recorded.samples():
+        self.known.add(self.recorded.call_infos())
+        for key, call in self.recorded.samples():
             if key in self.known.places:
-                self._handover.scribe.put(self.known.places[key], observation, taken.draft)
+                self._session.serializer.put(self.known.places[key], call, taken.builder)
 
     def _note_smaller_batch(self, sample: int) -> None:
         """The sample taken is the last there was, if it is another than was asked for."""
@@ -257,7 +257,7 @@ def _given_back_on_error(taken: Taken) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        taken.draft.discard()
+        taken.builder.discard()
         raise
 
 

@@ -21,22 +21,22 @@ STEPS_BEFORE_A_WORD = 3
 class FlightRecorder:
     """Keeps the last `keep_last` steps; does nothing where that is 0."""
 
-    def __init__(self, chosen: Settings, handover: Session, watcher: Collector) -> None:
+    def __init__(self, chosen: Settings, session: Session, collector: Collector) -> None:
         self.on = chosen.keep_last > 0
-        self._handover = handover
-        self._guard = handover.guard
-        self._tally = handover.tally
-        self._watcher = watcher
+        self._session = session
+        self._guard = session.guard
+        self._counters = session.counters
+        self._collector = collector
         self.in_blocks = False
         """Whether the user says himself, by a block, which forward to look at."""
         self._can_look_on = True
         self._missed = 0
         self._accounted = 0.0
 
-    def keep(self, moment: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
+    def keep(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Keep this step, if anything of it was seen."""
-        take = partial(self._watcher.take, model, enc, dec, may_probe=False)
-        if self._handover.keep(moment, take):
+        take = partial(self._collector.take, model, enc, dec, may_probe=False)
+        if self._session.keep(step_info, take):
             self._missed = -1  # it works
         elif self._missed >= 0:
             self._missed += 1
@@ -45,28 +45,28 @@ class FlightRecorder:
 
     def look_on(self, model: nn.Module | None) -> None:
         """At the model's next forward, which is that of a step to be kept."""
-        self._handover.spare = True
+        self._session.spare = True
         in_blocks, self.in_blocks = self.in_blocks, False
         if in_blocks or not self._can_look_on:
-            self._watcher.disarm()
+            self._collector.disarm()
             return
-        with self._tally.timed():
-            self._watcher.arm(model)
-        if model is not None and not self._watcher.armed:
+        with self._counters.timed():
+            self._collector.arm(model)
+        if model is not None and not self._collector.armed:
             self._can_look_on = False  # and does not become so: do not ask at every step
             self._guard.warn_once("keep_last", _CANNOT_LOOK_ON)
 
     def account(self, *, due: bool) -> None:
         """At the end of a step: what it took is the budget's business only if it was due."""
-        spent = self._tally.hook_seconds
+        spent = self._counters.hook_seconds
         if not due:
-            self._tally.kept_seconds += spent - self._accounted
+            self._counters.kept_seconds += spent - self._accounted
         self._accounted = spent
 
     def dump(self, why: str) -> None:
         """Have what is kept drawn."""
         if self.on:
-            self._handover.dump(why)
+            self._session.dump(why)
         else:
             self._guard.warn_once("dump", _NOT_ON.format(why))
 

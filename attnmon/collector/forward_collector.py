@@ -59,10 +59,10 @@ class ForwardCollector:
     """
 
     def __init__(
-        self, handover: Session, known: LayerRegistry, stay_out: Callable[[], None], sample: int
+        self, session: Session, known: LayerRegistry, stay_out: Callable[[], None], sample: int
     ) -> None:
         """stay_out: called when the model's own forward turns out to run compiled code."""
-        self._handover = handover
+        self._session = session
         self._known = known
         self._stay_out = stay_out
         self._wanted = sample
@@ -82,20 +82,20 @@ class ForwardCollector:
         sizes = (1,) if dim is None else tuple(t.shape[dim] for t in inputs if t.dim() > dim)
         batch = max(sizes, default=0)
         sample = min(self._wanted, batch - 1) if batch else self._wanted
-        self._held = HeldForward(Taken(self._handover.draft(), sample, "forward"), inputs, sizes)
+        self._held = HeldForward(Taken(self._session.builder(), sample, "forward"), inputs, sizes)
 
     def recall(self, call: SdpaCall) -> bool:
         """One attention call of it, if all but its values is known of it."""
-        held, place = self._held, self._known.places.get((call.name, call.call))
+        held, place = self._held, self._known.places.get((call.name, call.call_index))
         if held is None or place is None or self._error is not None:
             return False
         sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
-        return self._handover.scribe.recall(place, call, held.taken.draft, sample, samples)
+        return self._session.serializer.recall(place, call, held.taken.builder, sample, samples)
 
-    def receive(self, observation: AttentionCall) -> None:
+    def receive(self, call: AttentionCall) -> None:
         """One attention call of it."""
         if self._held is not None and self._error is None:
-            self._take(observation, self._held)
+            self._take(call, self._held)
 
     def end(self, well: bool) -> None:
         """The forward is over; `well` is False when it raised."""
@@ -111,7 +111,7 @@ class ForwardCollector:
         elif self._strangers:
             self._known.learn({})  # it has changed its ways: count its layers anew, all of them
             self.discard()
-        elif self._known.has_overlooked(len(self._held.taken.draft.attentions)):
+        elif self._known.has_overlooked(len(self._held.taken.builder.attentions)):
             self.discard()
 
     def fail(self, error: Exception) -> None:
@@ -124,51 +124,53 @@ class ForwardCollector:
         error, self._error = self._error, None
         if error is not None:
             if held is not None:
-                held.taken.draft.discard()
+                held.taken.builder.discard()
             raise error
         return held
 
     def discard(self) -> None:
         if self._held is not None:
-            self._held.taken.draft.discard()
+            self._held.taken.builder.discard()
         self._held = self._error = None
         self._clones = {}
         self._strangers = False
 
-    def _take(self, observation: AttentionCall, held: HeldForward) -> None:
-        key = (observation.name, observation.call)
+    def _take(self, call: AttentionCall, held: HeldForward) -> None:
+        key = (call.name, call.call_index)
         place = self._known.places.get(key)
-        sample, samples = held.sample_in(observation.batch), held.samples_in(observation.batch)
+        sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
         if place is not None:
-            self._handover.scribe.put(place, observation, held.taken.draft, sample, samples)
-        elif not self._known.sightings:
-            clone = _cloned(observation.of_one(sample, samples))
-            sighting = replace(CallInfo.of(clone), batch=observation.batch)
-            self._clones[key] = (sighting, clone)
-        elif key not in self._known.sightings:
+            self._session.serializer.put(place, call, held.taken.builder, sample, samples)
+        elif not self._known.call_infos:
+            clone = _cloned(call.of_one(sample, samples))
+            call_info = replace(CallInfo.of(clone), batch=call.batch)
+            self._clones[key] = (call_info, clone)
+        elif key not in self._known.call_infos:
             self._strangers = True
 
     def _deliver_clones(self) -> None:
         assert self._held is not None
-        self._known.learn({key: sighting for key, (sighting, _) in self._clones.items()})
+        self._known.learn({key: call_info for key, (call_info, _) in self._clones.items()})
         for key, (_, clone) in self._clones.items():
             if key in self._known.places:
-                self._handover.scribe.put(self._known.places[key], clone, self._held.taken.draft)
+                self._session.serializer.put(
+                    self._known.places[key], clone, self._held.taken.builder
+                )
         self._clones = {}
 
 
-def _cloned(observation: AttentionCall) -> AttentionCall:
+def _cloned(call: AttentionCall) -> AttentionCall:
     """Value and output too, where the map can be checked against them without waiting."""
 
     def clone(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor.clone()
 
     return replace(
-        observation,
-        weights=clone(observation.weights),
-        query=clone(observation.query),
-        key=clone(observation.key),
-        bias=clone(observation.bias),
-        value=clone(observation.value) if observation.is_on_cpu else None,
-        output=clone(observation.output) if observation.is_on_cpu else None,
+        call,
+        weights=clone(call.weights),
+        query=clone(call.query),
+        key=clone(call.key),
+        bias=clone(call.bias),
+        value=clone(call.value) if call.is_on_cpu else None,
+        output=clone(call.output) if call.is_on_cpu else None,
     )

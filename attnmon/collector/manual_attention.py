@@ -18,27 +18,27 @@ class ManualAttention:
         self._sample = sample
         self._kept: dict[LayerKey, ManualCall] = {}
 
-    def add(self, observation: AttentionCall, role: str | None) -> None:
+    def add(self, call: AttentionCall, role: str | None) -> None:
         """Keep it; a name given several times is so many layers. Raises ValueError for a role."""
         if role is not None:
             parse_role(role)
-            self.roles[observation.name] = role
-        calls = sum(name == observation.name for name, _ in self._kept)
-        seen = replace(observation, call=calls)
-        self._kept[observation.name, calls] = ManualCall(seen, versions_of(seen))
+            self.roles[call.name] = role
+        calls = sum(name == call.name for name, _ in self._kept)
+        seen = replace(call, call_index=calls)
+        self._kept[call.name, calls] = ManualCall(seen, versions_of(seen))
 
     def forget(self) -> None:
         if self._kept:
             self._kept.clear()
 
-    def sightings(self) -> Iterator[tuple[LayerKey, CallInfo]]:
+    def call_infos(self) -> Iterator[tuple[LayerKey, CallInfo]]:
         for key, sample in self.samples():
             yield key, CallInfo.of(sample)
 
     def samples(self) -> Iterator[tuple[LayerKey, AttentionCall]]:
         """One sample of each; the last, where there are fewer than were asked for."""
         for key, kept in self._kept.items():
-            batch = kept.observation.batch
+            batch = kept.call.batch
             yield key, kept.unchanged().of_sample(min(self._sample, max(batch - 1, 0)))
 
 
@@ -46,18 +46,18 @@ class ManualAttention:
 class ManualCall:
     """What was given, and the versions its tensors had then."""
 
-    observation: AttentionCall
+    call: AttentionCall
     versions: tuple[int, ...]
 
     def unchanged(self) -> AttentionCall:
         """The observation; marked when its tensors were written to since it was given."""
-        if versions_of(self.observation) == self.versions:
-            return self.observation
-        return replace(self.observation, note="changed in place after it was recorded")
+        if versions_of(self.call) == self.versions:
+            return self.call
+        return replace(self.call, note="changed in place after it was recorded")
 
 
-def versions_of(observation: AttentionCall) -> tuple[int, ...]:
-    given = (observation.weights, observation.query, observation.key, observation.bias)
+def versions_of(call: AttentionCall) -> tuple[int, ...]:
+    given = (call.weights, call.query, call.key, call.bias)
     return tuple(version_of(tensor) for tensor in given if isinstance(tensor, Tensor))
 
 

@@ -40,7 +40,7 @@ class LayerRegistry:
     def __init__(
         self, choice: LayerSelection, guard: ErrorGuard, roles: Callable[[], Mapping[str, str]]
     ) -> None:
-        self.sightings: dict[LayerKey, CallInfo] = {}
+        self.call_infos: dict[LayerKey, CallInfo] = {}
         """Of all its attention; empty while it is to be counted."""
         self.places: dict[LayerKey, SelectedLayer] = {}
         """Of those layers that are taken."""
@@ -54,7 +54,7 @@ class LayerRegistry:
         self._roles = roles
         self._refusals: dict[str, str] = {}
         self._model: Callable[[], nn.Module | None] = _no_model
-        self._anatomy = ModuleIndex()
+        self._module_index = ModuleIndex()
         self._looks = 0
         self._narrow = False
         self._scattered = False
@@ -82,22 +82,22 @@ class LayerRegistry:
         self.compiled = known_to_be or found.compiled or reaches_compiled(unwrap(model))
         self.handwritten = found.handwritten
         self._refusals = dict(found.refusals)
-        self.learn({(seen.name, seen.call): seen for seen in found.sightings})
+        self.learn({(seen.name, seen.call_index): seen for seen in found.call_infos})
 
-    def learn(self, sightings: Mapping[LayerKey, CallInfo]) -> None:
+    def learn(self, call_infos: Mapping[LayerKey, CallInfo]) -> None:
         """These are the model's attention calls; none: they are to be counted anew."""
-        self.sightings = {**sightings}
+        self.call_infos = {**call_infos}
         self._choose()
-        if sightings:
-            for kind, text in enumerate(self._choice.missing(self.sightings, self._roles())):
+        if call_infos:
+            for kind, text in enumerate(self._choice.missing(self.call_infos, self._roles())):
                 self._guard.warn_once(f"missing {kind}", text)
             logger.info("attnmon: the attention of this model\n%s", table(self.coverage()))
 
-    def add(self, sightings: Iterable[tuple[LayerKey, CallInfo]]) -> None:
+    def add(self, call_infos: Iterable[tuple[LayerKey, CallInfo]]) -> None:
         """What was given by the user belongs to it as well."""
-        new = {key: seen for key, seen in sightings if key not in self.sightings}
+        new = {key: seen for key, seen in call_infos if key not in self.call_infos}
         if new:
-            self.sightings |= new
+            self.call_infos |= new
             self._choose()
 
     def refuse(self, name: str, why: str) -> None:
@@ -110,7 +110,7 @@ class LayerRegistry:
 
     def coverage(self) -> tuple[Coverage, ...]:
         """A row for each layer: its role, where it was seen, whether and why not it is captured."""
-        return self._choice.coverage(self.sightings, self._roles(), self._refusals.items())
+        return self._choice.coverage(self.call_infos, self._roles(), self._refusals.items())
 
     def runs_compiled(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
         """Whether this model, of these modules, is or holds compiled code."""
@@ -122,9 +122,9 @@ class LayerRegistry:
     def where(self, model: nn.Module) -> tuple[Mapping[int, str], Sequence[nn.Module]]:
         """The modules' names, and those that attend, where it is enough to look into these."""
         modules = modules_in(model)
-        before, self._anatomy = self._anatomy, self._anatomy.of(model, modules)
-        self._looks = self._looks + 1 if before is self._anatomy else 0
-        names, places = self._anatomy.names, self._anatomy.places
+        before, self._module_index = self._module_index, self._module_index.of(model, modules)
+        self._looks = self._looks + 1 if before is self._module_index else 0
+        names, places = self._module_index.names, self._module_index.places
         self._narrow = bool(self._looks % LOOK_AT_ALL_EVERY and places.keys() >= self._sites)
         return names, [modules[places[name]] for name in self._sites if self._narrow]
 
@@ -143,10 +143,10 @@ class LayerRegistry:
         return True
 
     def _choose(self) -> None:
-        self.places = self._choice.places(self.sightings, self._roles())
-        shown = in_forward(self.places, self.sightings)
+        self.places = self._choice.places(self.call_infos, self._roles())
+        shown = in_forward(self.places, self.call_infos)
         self._shown = len(shown)
-        self._sites = frozenset() if self._scattered else sites(shown, self.sightings)
+        self._sites = frozenset() if self._scattered else sites(shown, self.call_infos)
 
 
 def _no_model() -> None:

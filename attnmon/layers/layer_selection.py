@@ -84,7 +84,7 @@ class LayerSelection:
         """In words: what was asked for and does not exist."""
         said = []
         if self.heads is not None:
-            few = [sighting for sighting in seen.values() if max(self.heads) >= sighting.heads]
+            few = [call_info for call_info in seen.values() if max(self.heads) >= call_info.heads]
             said += [_no_such_head(self.heads, few[0])] if few else []
         positions = assign_roles(tuple(seen.values()), roles)
         if self.layers is not None and positions:
@@ -100,14 +100,14 @@ class LayerSelection:
     def _takes_any(self, asked: int | str, positions: Mapping[LayerKey, LayerPosition]) -> bool:
         return bool(_matching(asked, positions))
 
-    def _heads_of(self, sighting: CallInfo) -> tuple[int, ...]:
-        every = range(sighting.heads)
+    def _heads_of(self, call_info: CallInfo) -> tuple[int, ...]:
+        every = range(call_info.heads)
         return tuple(every if self.heads is None else (h for h in self.heads if h in every))
 
-    def _why_not(self, taken: bool, sighting: CallInfo) -> str:
+    def _why_not(self, taken: bool, call_info: CallInfo) -> str:
         if taken:
-            return sighting.note
-        return "not in layers_to_visualize" if self._heads_of(sighting) else "none of these heads"
+            return call_info.note
+        return "not in layers_to_visualize" if self._heads_of(call_info) else "none of these heads"
 
 
 def in_forward(places: Iterable[LayerKey], known: Mapping[LayerKey, CallInfo]) -> list[LayerKey]:
@@ -143,10 +143,10 @@ def _cells(row: Coverage) -> tuple[str, str, str, str, str]:
     return row.name or "(the model)", role, str(row.heads or ""), row.source, captured
 
 
-def _row(sighting: CallInfo, position: LayerPosition, why: str, captured: bool) -> Coverage:
+def _row(call_info: CallInfo, position: LayerPosition, why: str, captured: bool) -> Coverage:
     role = position.role
     return Coverage(
-        sighting.name, role.stack, role.type, position.layer, sighting.heads, sighting.source,
+        call_info.name, role.stack, role.type, position.layer, call_info.heads, call_info.source,
         captured, why,
     )  # fmt: skip
 
@@ -173,8 +173,8 @@ def _no_such_layer(asked: list[int | str], positions: Mapping[LayerKey, LayerPos
     )
 
 
-def _no_such_head(wanted: tuple[int, ...], sighting: CallInfo) -> str:
+def _no_such_head(wanted: tuple[int, ...], call_info: CallInfo) -> str:
     return (
-        f"heads_to_visualize={list(wanted)}: {sighting.name or 'the model'} has the heads "
-        f"0 … {sighting.heads - 1}; those that do not exist are left out."
+        f"heads_to_visualize={list(wanted)}: {call_info.name or 'the model'} has the heads "
+        f"0 … {call_info.heads - 1}; those that do not exist are left out."
     )

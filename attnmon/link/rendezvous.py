@@ -52,7 +52,7 @@ def require_short(path: Path) -> None:
 
 
 def require_private(folder: Path) -> None:
-    """Raise `RendezvousError` unless it is a directory of this user's that no one else may enter."""
+    """Raise `RendezvousError` unless only this user may enter the folder."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise RendezvousError(f"{folder} is not a directory, or is a link to one; remove it")

@@ -25,7 +25,7 @@ def look(seen: AttentionCall) -> CallSignature | None:
     if query is None or key is None or seen.weights is not None or seen.sinks is not None:
         return None
     return (
-        seen.name, seen.call, query.shape, key.shape, query.dtype, key.dtype, seen.rounding,
+        seen.name, seen.call_index, query.shape, key.shape, query.dtype, key.dtype, seen.rounding,
         seen.scale, seen.causal, seen.softcap, seen.note, seen.source,
     )  # fmt: skip
 

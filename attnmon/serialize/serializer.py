@@ -53,7 +53,7 @@ class CaptureSerializer:
         self,
         place: SelectedLayer,
         seen: AttentionCall,
-        draft: CaptureBuilder,
+        builder: CaptureBuilder,
         sample: int = 0,
         samples: int | None = None,
     ) -> None:
@@ -67,17 +67,22 @@ class CaptureSerializer:
         form = None if alike is None else self._forms.get(alike)
         if form is None or form.place is not place or self._is_to_be_checked(seen):
             one = seen if samples is None else seen.of_one(sample, samples)
-            attention = self._written(place, one, draft)
+            attention = self._written(place, one, builder)
             self._remember(alike, place, attention)
         else:
             assert seen.query is not None
             assert seen.key is not None
             query, key, bias = seen.query[sample], seen.key[sample], seen.bias_of(sample)
-            attention = self._filled_in(form, query, key, bias, draft)
-        draft.attentions.append(attention)
+            attention = self._filled_in(form, query, key, bias, builder)
+        builder.attentions.append(attention)
 
     def recall(
-        self, place: SelectedLayer, call: SdpaCall, draft: CaptureBuilder, sample: int, samples: int
+        self,
+        place: SelectedLayer,
+        call: SdpaCall,
+        builder: CaptureBuilder,
+        sample: int,
+        samples: int,
     ) -> bool:
         """`put` a layer whose call looks as it did before; False, and nothing done, for others."""
         form = self._forms.get(call.look)
@@ -86,7 +91,7 @@ class CaptureSerializer:
             return False
         self._put += 1
         query, key, bias = call.query[sample], call.key[sample], call.mask_of(sample)
-        draft.attentions.append(self._filled_in(form, query, key, bias, draft))
+        builder.attentions.append(self._filled_in(form, query, key, bias, builder))
         return True
 
     def _is_to_be_checked(self, seen: AttentionCall) -> bool:
@@ -110,31 +115,31 @@ class CaptureSerializer:
         query: Tensor,
         key: Tensor,
         bias: Tensor | None,
-        draft: CaptureBuilder,
+        builder: CaptureBuilder,
     ) -> Attention:
-        mask = self._mask(form.place, bias, draft)
-        offset = draft.lend(form.nbytes)
+        mask = self._mask(form.place, bias, builder)
+        offset = builder.lend(form.nbytes)
         query_room, key_room, attention = form.at(offset, mask, self.ring_writer)
         self.ring_writer.copy(query_room, query)
         self.ring_writer.copy(key_room, key)
         return attention
 
     def _mask(
-        self, place: SelectedLayer, bias: Tensor | None, draft: CaptureBuilder
+        self, place: SelectedLayer, bias: Tensor | None, builder: CaptureBuilder
     ) -> ArrayBlock | None:
         """Where the mask lies in the ring; layers that share one are given the same block."""
         if bias is None:
             return None
         bias = compact_mask(choose_mask(place.heads, bias))
-        for block, written in draft.masks:
+        for block, written in builder.masks:
             if _is_equal(bias, written):
                 return block
-        block = self.ring_writer.write({"bias": bias}, draft)["bias"]
-        draft.masks.append((block, self.ring_writer.room(block)))
+        block = self.ring_writer.write({"bias": bias}, builder)["bias"]
+        builder.masks.append((block, self.ring_writer.room(block)))
         return block
 
     def _written(
-        self, place: SelectedLayer, seen: AttentionCall, draft: CaptureBuilder
+        self, place: SelectedLayer, seen: AttentionCall, builder: CaptureBuilder
     ) -> Attention:
         if not seen.queries or not seen.keys:
             raise ValueError(
@@ -158,8 +163,8 @@ class CaptureSerializer:
             type=place.role.type,
             source=seen.source,
             heads=place.heads,
-            bias=self._mask(place, seen.bias, draft),
-            **self.ring_writer.write(chosen, draft),
+            bias=self._mask(place, seen.bias, builder),
+            **self.ring_writer.write(chosen, builder),
             scale=float(seen.scale),
             causal=bool(seen.causal),
             softcap=float(seen.softcap),
@@ -170,46 +175,46 @@ class CaptureSerializer:
     def message(
         self,
         sequence: int,
-        moment: StepInfo,
+        step_info: StepInfo,
         about: About,
-        draft: CaptureBuilder,
+        builder: CaptureBuilder,
         accounts: Accounts,
     ) -> Capture:
         """The capture in the draft, as it is announced."""
-        encoder_tokens, decoder_tokens = self._tokens(moment, draft)
+        encoder_tokens, decoder_tokens = self._tokens(step_info, builder)
         return Capture(
             sequence=sequence,
-            step=moment.step,
-            by_epoch=moment.by_epoch,
-            epoch=None if moment.epoch is None else int(moment.epoch),
-            loss=self._loss(moment),
-            lr=self._number("lr", moment.lr),
+            step=step_info.step,
+            by_epoch=step_info.by_epoch,
+            epoch=None if step_info.epoch is None else int(step_info.epoch),
+            loss=self._loss(step_info),
+            lr=self._number("lr", step_info.lr),
             timestamp=time.time(),
             sample=about[0],
             seen_in=about[1],
-            slots=tuple(draft.slots),
-            attentions=tuple(draft.attentions),
+            slots=tuple(builder.slots),
+            attentions=tuple(builder.attentions),
             accounts=accounts,
             encoder_tokens=encoder_tokens,
             decoder_tokens=decoder_tokens,
         )
 
     def _tokens(
-        self, moment: StepInfo, draft: CaptureBuilder
+        self, step_info: StepInfo, builder: CaptureBuilder
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Labels for the axes; without them a capture is still worth having."""
         try:
-            return read_tokens(moment.tokens, draft.attentions)
+            return read_tokens(step_info.tokens, builder.attentions)
         except (TypeError, ValueError) as error:
             self._guard.warn_once("tokens", f"{error}. The axes show positions instead.")
             return (), ()
 
-    def _loss(self, moment: StepInfo) -> float | None:
-        loss = self._number("loss", moment.loss)
+    def _loss(self, step_info: StepInfo) -> float | None:
+        loss = self._number("loss", step_info.loss)
         if loss is not None and not math.isfinite(loss):
             self._guard.warn_once(
                 "loss",
-                f"the loss is {loss} at step {moment.step}; it is recorded as null. Look at the "
+                f"the loss is {loss} at step {step_info.step}; it is recorded as null. Look at the "
                 "pictures of the steps before, and at the learning rate.",
             )
         return loss

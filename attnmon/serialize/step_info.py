@@ -36,7 +36,7 @@ About = tuple[int, SeenIn]
 class Taken:
     """A capture before it is announced; what is not announced is given back."""
 
-    draft: CaptureBuilder
+    builder: CaptureBuilder
     sample: int
     seen_in: SeenIn = "probe"
 
@@ -46,14 +46,14 @@ class Taken:
 
     def keep(self) -> CaptureBuilder:
         """Take the draft out: it is not given back at the end of the `with`."""
-        kept, self.draft = self.draft, self.draft.emptied()
+        kept, self.builder = self.builder, self.builder.emptied()
         return kept
 
     def __enter__(self) -> "Taken":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.draft.discard()
+        self.builder.discard()
 
 
 @dataclass(slots=True)
@@ -61,8 +61,8 @@ class PendingCapture:
     """A capture whose copies have not landed yet."""
 
     flight: CopyBatch
-    moment: StepInfo
+    step_info: StepInfo
     about: About
-    draft: CaptureBuilder
+    builder: CaptureBuilder
     dump: str = ""
     """Why all that is kept is to be drawn after it; empty where it is not."""

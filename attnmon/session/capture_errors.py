@@ -23,41 +23,41 @@ from attnmon.serialize.step_info import NotSeen, StepInfo
 class CaptureErrors:
     """lost: called when the renderer turns out to be gone."""
 
-    def __init__(self, tally: Counters, guard: ErrorGuard, lost: Callable[[], None]) -> None:
-        self._tally = tally
+    def __init__(self, counters: Counters, guard: ErrorGuard, lost: Callable[[], None]) -> None:
+        self._counters = counters
         self._guard = guard
         self._lost = lost
 
     @contextmanager
-    def counted(self, moment: StepInfo, was_announced: Callable[[], bool]) -> Iterator[None]:
+    def counted(self, step_info: StepInfo, was_announced: Callable[[], bool]) -> Iterator[None]:
         """Whatever keeps a capture from being announced in this block is dropped or failed.
 
         Lets through `NotSeen` and `NoRoomToRetain`: then there was none.
         """
-        with self._tally.timed():
+        with self._counters.timed():
             try:
                 yield
             except (NotSeen, NoRoomToRetain):
                 raise
             except RingFull as error:
-                self._tally.dropped += 1
-                self._guard.warn_once("dropped", _dropped(moment, error))
+                self._counters.dropped += 1
+                self._guard.warn_once("dropped", _dropped(step_info, error))
             except ChannelClosed:
                 self._fail()
                 self._lost()
             except BaseException as error:
                 if was_announced():
                     raise  # before the user or a signal interrupted it
-                self._fail(f"step {moment.step}: {describe(error)}")
+                self._fail(f"step {step_info.step}: {describe(error)}")
                 if _is_the_users(error):
                     raise
-                self._guard.failed(place_of(error), _failed(moment, error))
+                self._guard.failed(place_of(error), _failed(step_info, error))
                 let_go_of_frames(error)
 
     @contextmanager
-    def uncounted(self, moment: StepInfo) -> Iterator[None]:
+    def uncounted(self, step_info: StepInfo) -> Iterator[None]:
         """Whatever keeps a step from being kept in this block costs that step alone."""
-        with self._tally.timed():
+        with self._counters.timed():
             try:
                 yield
             except RingFull:
@@ -67,32 +67,32 @@ class CaptureErrors:
             except Exception as error:
                 if _is_the_users(error):
                     raise
-                words = f"step {moment.step} could not be kept: {describe(error)}"
+                words = f"step {step_info.step} could not be kept: {describe(error)}"
                 self._guard.warn_once(f"kept {place_of(error)}", words)
                 let_go_of_frames(error)
 
     def _fail(self, why: str = "") -> None:
-        self._tally.failed += 1
-        self._tally.failed_here += 1
-        self._tally.error = why[:LONGEST_ERROR]
+        self._counters.failed += 1
+        self._counters.failed_here += 1
+        self._counters.error = why[:LONGEST_ERROR]
 
 
 def _is_the_users(error: BaseException) -> bool:
     return not isinstance(error, Exception) or comes_from_signal_handler(error.__traceback__)
 
 
-def _dropped(moment: StepInfo, error: RingFull) -> str:
+def _dropped(step_info: StepInfo, error: RingFull) -> str:
     return (
-        f"the capture of step {moment.step} was dropped: {error}. Training goes on, and drops are "
-        "counted. Fewer pictures, a larger save_frequency or on_full='wait' would avoid them."
+        f"the capture of step {step_info.step} was dropped: {error}. Training goes on, and drops "
+        "are counted. Fewer pictures, a larger save_frequency or on_full='wait' would avoid them."
     )
 
 
-def _failed(moment: StepInfo, error: BaseException) -> str:
+def _failed(step_info: StepInfo, error: BaseException) -> str:
     hint = ""
     if isinstance(error, TypeError):
         hint = (
             " Models are called as model(enc, dec): pass what else they need in a tuple or a dict, "
             "or give a forward_fn. With one input it is log_attention(model, x, step=step)."
         )
-    return f"the capture of step {moment.step} failed: {describe(error)}.{hint}"
+    return f"the capture of step {step_info.step} failed: {describe(error)}.{hint}"

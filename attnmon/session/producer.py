@@ -40,7 +40,7 @@ class Producer:
         self,
         ring: Ring,
         channel: Channel,
-        tally: Counters,
+        counters: Counters,
         *,
         wait: bool = False,
         keep_last: int = 0,
@@ -53,12 +53,12 @@ class Producer:
         """Why the renderer takes in no more, where it has said so."""
         self._notices: list[tuple[str, str]] = []
         self._channel = channel
-        self._tally = tally
+        self._counters = counters
         self._wait = wait
         self._pending: dict[int, list[Slots]] = {}
         self._unsaid: deque[bytes] = deque()
         self._owner = os.getpid()
-        _open_outboxes.add(self)
+        _open_producers.add(self)
 
     @property
     def pending(self) -> int:
@@ -73,42 +73,42 @@ class Producer:
         lock = [directory] if directory >= 0 else []
         self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
 
-    def draft(self, *, spare: bool = False) -> CaptureBuilder:
+    def builder(self, *, spare: bool = False) -> CaptureBuilder:
         """spare: of a step that is not due, for which nothing is waited."""
         return CaptureBuilder(self, spare=spare)
 
-    def announce(self, capture: Capture, draft: CaptureBuilder) -> None:
+    def announce(self, capture: Capture, builder: CaptureBuilder) -> None:
         """Make the capture the renderer's.
 
         Raises `RingFull` when the renderer does not keep up, `MessageError` for a capture of too
         many layers for one message, `ChannelClosed` when the renderer is gone.
         """
         packed = messages.encode(capture)
-        while not self._pass_on(packed, capture.sequence, draft, self._pending):
+        while not self._pass_on(packed, capture.sequence, builder, self._pending):
             if not self._wait:
                 raise RingFull("the renderer has not taken what was announced before")
             self._await_news()
 
     def _pass_on(
-        self, packed: bytes, sequence: int, draft: CaptureBuilder, book: dict[int, list[Slots]]
+        self, packed: bytes, sequence: int, builder: CaptureBuilder, book: dict[int, list[Slots]]
     ) -> bool:
         # Before it is sent: an interrupt between the two must not free slots that are being read.
-        book[sequence], draft.slots = draft.slots, []
+        book[sequence], builder.slots = builder.slots, []
         try:
             if self._say(packed):
                 return True
         except ChannelClosed:
-            draft.slots = book.pop(sequence)
+            builder.slots = book.pop(sequence)
             raise
-        draft.slots = book.pop(sequence)
+        builder.slots = book.pop(sequence)
         return False
 
-    def keep(self, capture: Capture, draft: CaptureBuilder) -> None:
+    def keep(self, capture: Capture, builder: CaptureBuilder) -> None:
         """Name the capture to the renderer; its slots stay ours. Raises as `announce`."""
         kept = self.room.kept
-        oldest = kept.oldest_beside(capture.sequence, draft.slots)
+        oldest = kept.oldest_beside(capture.sequence, builder.slots)
         packed = messages.encode(replace(capture, keeps_from=oldest))
-        if not self._pass_on(packed, capture.sequence, draft, kept.slots_of):
+        if not self._pass_on(packed, capture.sequence, builder, kept.slots_of):
             raise NoRoomToRetain("the renderer has not taken what was announced before")
         kept.slot_count += count_of(capture.slots)
         self.take_back(kept.let_go(oldest))
@@ -117,8 +117,8 @@ class Producer:
         """Have all drawn that is kept; from here on they count."""
         kept = self.room.kept.take_all()
         self._pending |= kept
-        self._tally.captured += len(kept)
-        accounts = self._tally.as_message(self.pending)
+        self._counters.captured += len(kept)
+        accounts = self._counters.as_message(self.pending)
         self._unsaid.append(messages.encode(Dump(reason, tuple(kept), accounts)))
         with contextlib.suppress(ChannelClosed):  # then its end is heard elsewhere
             self._say_what_is_unsaid()
@@ -163,7 +163,7 @@ class Producer:
         False when the renderer is so far behind that there is no room for the word: say it again.
         """
         try:
-            said = self._say(messages.encode(Goodbye(self._tally.as_message(self.pending))))
+            said = self._say(messages.encode(Goodbye(self._counters.as_message(self.pending))))
         except ChannelClosed:
             self.collect()  # what it said last is still to be read
             said = True
@@ -241,28 +241,28 @@ class Producer:
             self.take_back(self._pending.pop(message.sequence))
             self._notices += message.notices
             if message.error:
-                self._tally.failed += 1
+                self._counters.failed += 1
                 self._notices.append(("failed", f"a capture could not be drawn: {message.error}"))
             else:
-                self._tally.rendered += 1
+                self._counters.rendered += 1
 
     def _give_up(self) -> None:
         """The renderer is gone, and with it what it had not acknowledged."""
         self.lost = True
         self._channel.close()  # if it is not, this is its word to finish
-        self._tally.failed += len(self._pending)
+        self._counters.failed += len(self._pending)
         self._pending.clear()
         self.room.kept.take_all()
 
 
-_open_outboxes: weakref.WeakSet[Producer] = weakref.WeakSet()
+_open_producers: weakref.WeakSet[Producer] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
     # A DataLoader worker that kept a copy of the socket would hide the end of the training
     # process from the renderer. It closes its copy and does nothing else.
-    for outbox in list(_open_outboxes):
-        outbox.forget()
+    for producer in list(_open_producers):
+        producer.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
-from attnmon.collector import dump_triggers
-from attnmon.collector.dump_triggers import LossWatch
 from attnmon.config.settings import Settings
 from attnmon.link.messages import LONGEST_ERROR, Capture
 from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain
 from attnmon.serialize.device_copy import DeviceCopies
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.serialize.step_info import About, NotSeen, PendingCapture, StepInfo, Taken
+from attnmon.session import dump_triggers
 from attnmon.session.capture_errors import CaptureErrors
+from attnmon.session.dump_triggers import LossWatch
 from attnmon.session.producer import Producer
 from attnmon.session.shutdown import shut_down, summary_line
 from attnmon.session.startup import Connection, NotOpened, gone, open_connection
@@ -38,8 +38,8 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.guard = ErrorGuard()
-        self.tally = Counters()
-        self._reckoning = CaptureErrors(self.tally, self.guard, self._lose_renderer)
+        self.counters = Counters()
+        self._capture_errors = CaptureErrors(self.counters, self.guard, self._lose_renderer)
         self.closed = False
         self.spare = False
         """Whether the next drafts are for steps that are not due."""
@@ -59,110 +59,114 @@ class Session:
 
     def _start(self) -> None:
         try:
-            self._line = open_connection(self._settings, self.tally, self.guard)
+            self._line = open_connection(self._settings, self.counters, self.guard)
         except NotOpened as reason:
             self.guard.switch_off(str(reason))
             return
         self._settings = self._line.settings
-        _open_handovers.add(self)
+        _open_sessions.add(self)
 
     @property
-    def _outbox(self) -> Producer | None:
-        return None if self._line is None else self._line.outbox
+    def _producer(self) -> Producer | None:
+        return None if self._line is None else self._line.producer
 
     # While training
 
-    def draft(self) -> CaptureBuilder:
+    def builder(self) -> CaptureBuilder:
         """Room for a capture."""
-        assert self._outbox is not None
-        return self._outbox.draft(spare=self.spare)
+        assert self._producer is not None
+        return self._producer.builder(spare=self.spare)
 
-    def capture(self, moment: StepInfo, take: Callable[[], Taken]) -> bool:
+    def capture(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
         """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
 
         False when it could not be looked at now, and should be at the next step.
         """
-        if self._outbox is None or self.guard.off:
+        if self._producer is None or self.guard.off:
             return True
-        _require_possible(moment.step)
-        self.tally.last_step = moment.step
-        self.tally.captured += 1
+        _require_possible(step_info.step)
+        self.counters.last_step = step_info.step
+        self.counters.captured += 1
         try:
-            with self._counted(moment), take() as taken:
+            with self._counted(step_info), take() as taken:
                 self.collect()
-                if not taken.draft.attentions:
-                    self.tally.captured -= 1  # there was nothing to see, and that was said
+                if not taken.builder.attentions:
+                    self.counters.captured -= 1  # there was nothing to see, and that was said
                 else:
-                    self._pass_on(self._outbox, moment, taken)
+                    self._pass_on(self._producer, step_info, taken)
         except (NotSeen, NoRoomToRetain):  # the latter was taken for a step that is not due
-            self.tally.captured -= 1
+            self.counters.captured -= 1
             return False
         return True
 
-    def keep(self, moment: StepInfo, take: Callable[[], Taken]) -> bool:
+    def keep(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
         """Have the renderer keep what `take` has taken. Whether anything was seen."""
         seen = True  # also what there is no room for
-        if self._outbox is None or self.guard.off:
+        if self._producer is None or self.guard.off:
             return seen
-        _require_possible(moment.step)
-        self.tally.last_step = moment.step
-        with self._reckoning.uncounted(moment), take() as taken:
+        _require_possible(step_info.step)
+        self.counters.last_step = step_info.step
+        with self._capture_errors.uncounted(step_info), take() as taken:
             self.collect()
-            seen = bool(taken.draft.attentions)
+            seen = bool(taken.builder.attentions)
             if seen:
-                self._pass_on(self._outbox, moment, taken)
+                self._pass_on(self._producer, step_info, taken)
         return seen
 
     def dump(self, reason: str) -> None:
         """Have all drawn that was kept so far; returns at once."""
-        outbox = self._outbox
-        if outbox is None or outbox.lost or outbox.refusal or not self._settings.keep_last:
+        producer = self._producer
+        if producer is None or producer.lost or producer.refusal or not self._settings.keep_last:
             return
         if self._under_way:
             self._under_way[-1].dump = reason[:LONGEST_ERROR]  # those on their way belong to it
         else:
-            outbox.dump(reason[:LONGEST_ERROR])
+            producer.dump(reason[:LONGEST_ERROR])
 
-    def _pass_on(self, outbox: Producer, moment: StepInfo, taken: Taken) -> None:
+    def _pass_on(self, producer: Producer, step_info: StepInfo, taken: Taken) -> None:
         """Announce it, now or when its copies have landed."""
         if self._copies is not None and self._copies.busy:
-            self._under_way.append(_take_off(moment, taken, self._copies))
+            self._under_way.append(_take_off(step_info, taken, self._copies))
         else:
-            self._announce(outbox, moment, taken.about, taken.draft)
+            self._announce(producer, step_info, taken.about, taken.builder)
 
-    def _counted(self, moment: StepInfo) -> AbstractContextManager[None]:
-        sequence, outbox = self._sequence, self._outbox
-        return self._reckoning.counted(moment, lambda: outbox is not None and outbox.has(sequence))
+    def _counted(self, step_info: StepInfo) -> AbstractContextManager[None]:
+        sequence, producer = self._sequence, self._producer
+        return self._capture_errors.counted(
+            step_info, lambda: producer is not None and producer.has(sequence)
+        )
 
     def _announce(
-        self, outbox: Producer, moment: StepInfo, about: About, draft: CaptureBuilder
+        self, producer: Producer, step_info: StepInfo, about: About, builder: CaptureBuilder
     ) -> None:
-        accounts = self.tally.as_message(outbox.pending)
-        message = self.scribe.message(self._sequence, moment, about, draft, accounts)
+        accounts = self.counters.as_message(producer.pending)
+        message = self.serializer.message(self._sequence, step_info, about, builder, accounts)
         self._sequence += 1
-        if moment.kept:
-            self._keep(outbox, message, draft)
+        if step_info.kept:
+            self._keep(producer, message, builder)
         else:
-            outbox.announce(message, draft)
+            producer.announce(message, builder)
             self.guard.succeeded()
-        if self._settings.keep_last and (news := self._losses.trouble(moment.step, message.loss)):
-            outbox.dump(news)
+        if self._settings.keep_last and (
+            news := self._losses.trouble(step_info.step, message.loss)
+        ):
+            producer.dump(news)
 
-    def _keep(self, outbox: Producer, message: Capture, draft: CaptureBuilder) -> None:
-        if words := outbox.room.grow_to_keep(draft.slots):
+    def _keep(self, producer: Producer, message: Capture, builder: CaptureBuilder) -> None:
+        if words := producer.room.grow_to_keep(builder.slots):
             self.guard.warn_once("window", words)
-        if outbox.room.kept.fits(draft.slots):
-            outbox.keep(message, draft)
+        if producer.room.kept.fits(builder.slots):
+            producer.keep(message, builder)
 
     @property
-    def scribe(self) -> CaptureSerializer:
+    def serializer(self) -> CaptureSerializer:
         """Who writes captures down while they are taken."""
         assert self._line is not None
-        return self._line.scribe
+        return self._line.serializer
 
     @property
     def _copies(self) -> DeviceCopies | None:
-        return None if self._line is None else self.scribe.ring_writer.device_copies
+        return None if self._line is None else self.serializer.ring_writer.device_copies
 
     @property
     def has_copies_under_way(self) -> bool:
@@ -171,7 +175,7 @@ class Session:
 
     def announce_landed(self, *, wait: bool = False) -> None:
         """Announce what has come from the device in the meantime, in the order of the steps."""
-        while self._under_way and self._outbox is not None:
+        while self._under_way and self._producer is not None:
             first = self._under_way[0]
             if wait:
                 first.flight.wait()
@@ -179,18 +183,18 @@ class Session:
                 return
             del self._under_way[0]
             first.flight.finish()
-            counted = self._reckoning.uncounted if first.moment.kept else self._counted
-            with counted(first.moment), first.draft as draft:
-                self._announce(self._outbox, first.moment, first.about, draft)
+            counted = self._capture_errors.uncounted if first.step_info.kept else self._counted
+            with counted(first.step_info), first.builder as builder:
+                self._announce(self._producer, first.step_info, first.about, builder)
             if first.dump:
-                self._outbox.dump(first.dump)
+                self._producer.dump(first.dump)
 
     def collect(self) -> None:
         """Take what the renderer has said since; never waits."""
-        if self._outbox is None or self._outbox.lost:
+        if self._producer is None or self._producer.lost:
             return
-        still_there = self._outbox.collect()
-        for kind, text in self._outbox.take_notices():
+        still_there = self._producer.collect()
+        for kind, text in self._producer.take_notices():
             self.guard.warn_once(kind, text)
         self._heed_refusal()
         if not still_there and not self.closed:
@@ -201,8 +205,8 @@ class Session:
         self._renderer_is_gone()
 
     def _heed_refusal(self) -> None:
-        if self._outbox is not None and self._outbox.refusal:
-            self.guard.switch_off(f"the renderer takes in no more: {self._outbox.refusal}")
+        if self._producer is not None and self._producer.refusal:
+            self.guard.switch_off(f"the renderer takes in no more: {self._producer.refusal}")
 
     def _renderer_is_gone(self) -> None:
         if self._line is not None:
@@ -226,7 +230,7 @@ class Session:
         if self.closed or os.getpid() != self._owner:
             return self.accounts()
         self.closed = True
-        _open_handovers.discard(self)
+        _open_sessions.discard(self)
         timeout = self._settings.close_timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
         try:
@@ -244,8 +248,8 @@ class Session:
         if self._line is None:
             return
         self.announce_landed(wait=True)
-        if not self._line.outbox.lost:
-            shut_down(self._line.outbox, self.collect, deadline)
+        if not self._line.producer.lost:
+            shut_down(self._line.producer, self.collect, deadline)
             self._heed_refusal()
         self._line.renderer.wait(deadline - time.monotonic())
         logger.info("%s", summary_line(self.accounts(), self._settings.save_dir))
@@ -259,55 +263,55 @@ class Session:
 
     def accounts(self) -> dict[str, Any]:
         """captured == rendered + dropped + failed + pending, always."""
-        tally = self.tally
+        counters = self.counters
         return {
-            "captured": tally.captured,
-            "rendered": tally.rendered,
-            "dropped": tally.dropped,
-            "failed": tally.failed,
+            "captured": counters.captured,
+            "rendered": counters.rendered,
+            "dropped": counters.dropped,
+            "failed": counters.failed,
             "pending": self._unsettled(),
-            "steps": tally.steps,
-            "last_step": tally.last_step,
-            "hook_seconds": tally.hook_seconds,
-            "overhead": tally.overhead,
-            "interval": tally.interval,
-            "stretched": tally.stretched,
+            "steps": counters.steps,
+            "last_step": counters.last_step,
+            "hook_seconds": counters.hook_seconds,
+            "overhead": counters.overhead,
+            "interval": counters.interval,
+            "stretched": counters.stretched,
             "save_dir": str(self._settings.save_dir),
         }
 
     def _unsettled(self) -> int:
         """Captures that are neither drawn nor given up yet."""
-        if self._outbox is None:
+        if self._producer is None:
             return self._pending
-        return self._outbox.pending + sum(not one.moment.kept for one in self._under_way)
+        return self._producer.pending + sum(not one.step_info.kept for one in self._under_way)
 
 
-_open_handovers: weakref.WeakSet[Session] = weakref.WeakSet()
+_open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 @atexit.register
 def _close_all() -> None:
-    for handover in list(_open_handovers):
+    for session in list(_open_sessions):
         if reason := dump_triggers.at_exit():
-            handover.dump(reason)
-        handover.close()
+            session.dump(reason)
+        session.close()
 
 
 def _forget_all() -> None:
-    for handover in list(_open_handovers):
-        handover.forget()
+    for session in list(_open_sessions):
+        session.forget()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _take_off(moment: StepInfo, taken: Taken, copies: DeviceCopies) -> PendingCapture:
+def _take_off(step_info: StepInfo, taken: Taken, copies: DeviceCopies) -> PendingCapture:
     """What is to be announced when its copies have landed, and the loss with it."""
-    loss = moment.loss
+    loss = step_info.loss
     if isinstance(loss, Tensor) and loss.device.type != "cpu":
-        moment = replace(moment, loss=copies.scalar(loss.detach()))
-    return PendingCapture(copies.depart(), moment, taken.about, taken.keep())
+        step_info = replace(step_info, loss=copies.scalar(loss.detach()))
+    return PendingCapture(copies.depart(), step_info, taken.about, taken.keep())
 
 
 def _require_possible(step: int) -> None:

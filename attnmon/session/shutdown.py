@@ -12,17 +12,17 @@ PROGRESS_AFTER_SECONDS = 1.0
 NEWS_SECONDS = 0.2
 
 
-def shut_down(outbox: Producer, collect: Callable[[], None], deadline: float) -> None:
+def shut_down(producer: Producer, collect: Callable[[], None], deadline: float) -> None:
     """Say goodbye and collect what is drawn, until the renderer has ended, or the deadline."""
     started = time.monotonic()
-    progress = DrawingProgress(outbox.pending)
-    said = outbox.say_goodbye()
-    while not outbox.lost and (left := deadline - time.monotonic()) > 0:
-        outbox.await_news(min(left, NEWS_SECONDS))
-        said = said or outbox.say_goodbye()
+    progress = DrawingProgress(producer.pending)
+    said = producer.say_goodbye()
+    while not producer.lost and (left := deadline - time.monotonic()) > 0:
+        producer.await_news(min(left, NEWS_SECONDS))
+        said = said or producer.say_goodbye()
         collect()
         if time.monotonic() - started > PROGRESS_AFTER_SECONDS:
-            progress.show(outbox.pending)
+            progress.show(producer.pending)
     progress.clear()
 
 

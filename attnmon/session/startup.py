@@ -35,22 +35,22 @@ class Connection:
     """As they were chosen, with the directory that is really written to."""
     claim: RunDirectory
     renderer: RendererProcess | AttachedRenderer
-    outbox: Producer
-    scribe: CaptureSerializer
+    producer: Producer
+    serializer: CaptureSerializer
 
     def abandon(self) -> None:
         """In a forked child, or at the end: let go of the processes and descriptors."""
         self.renderer.abandon()
-        self.outbox.forget()
+        self.producer.forget()
         self.claim.release()
 
     def close(self) -> None:
         """The ring's memory goes back when nothing refers to it."""
         self.abandon()
-        self.scribe.ring_writer.device_copies.release()
+        self.serializer.ring_writer.device_copies.release()
 
 
-def open_connection(chosen: Settings, tally: Counters, guard: ErrorGuard) -> Connection:
+def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> Connection:
     """Claim the directory, make the ring, start the renderer or join it, and tell it all.
 
     Waits for nothing. Raises `NotOpened`, with nothing left behind.
@@ -70,13 +70,13 @@ def open_connection(chosen: Settings, tally: Counters, guard: ErrorGuard) -> Con
             renderer = _renderer(settings.renderer)
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
-            outbox = Producer(ring, renderer.channel, tally, wait=wait, keep_last=keep_last)
-            _tell(outbox, _setup(settings, ring, started), claimed, renderer)
+            producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
+            _tell(producer, _setup(settings, ring, started), claimed, renderer)
         except (LaunchError, OSError) as error:
             raise NotOpened(str(error)) from error
         on_failure.pop_all()
     claimed.hand_over()
-    return Connection(settings, claimed, renderer, outbox, CaptureSerializer(ring, guard))
+    return Connection(settings, claimed, renderer, producer, CaptureSerializer(ring, guard))
 
 
 def gone(renderer: RendererProcess | AttachedRenderer) -> str:
@@ -86,13 +86,13 @@ def gone(renderer: RendererProcess | AttachedRenderer) -> str:
 
 
 def _tell(
-    outbox: Producer,
+    producer: Producer,
     setup: Setup,
     claimed: RunDirectory,
     renderer: RendererProcess | AttachedRenderer,
 ) -> None:
     try:
-        outbox.open(setup, claimed.writing)
+        producer.open(setup, claimed.writing)
     except ChannelClosed as error:
         raise NotOpened(gone(renderer)) from error
 

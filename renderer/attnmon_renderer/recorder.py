@@ -108,7 +108,7 @@ class Recorder:
         if self._disk is not None:
             _attempt(errors, "disk_budget", self._disk.add, paths.folder(capture))
         if self._disk is None or self._disk.has_room_for(failed_captures.size_of(capture)):
-            _attempt(errors, failed_captures.FOLDER, self._keep, capture, ring)
+            _attempt(errors, paths.FAILED, self._keep, capture, ring)
         errors.append(self.write(task, None))
         return process_messages.join_errors(list(filter(None, errors)))
 

@@ -58,17 +58,17 @@ def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Re
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
-    surveys = {attention: analyze(layer, setup) for attention, layer in layers.items()}
-    document = statistics_json.document(capture, setup, surveys)
-    made = Results(paths.folder(capture), document, statistics_json.scalars(capture, surveys))
-    errors = draw_capture(capture, setup, surveys, made)
-    made.frames.extend(figure_plan.frames(capture, setup, surveys))
+    analyses = {attention: analyze(layer, setup) for attention, layer in layers.items()}
+    document = statistics_json.document(capture, setup, analyses)
+    made = Results(paths.folder(capture), document, statistics_json.scalars(capture, analyses))
+    errors = draw_capture(capture, setup, analyses, made)
+    made.frames.extend(figure_plan.frames(capture, setup, analyses))
     if setup.raw_weights:
         try:
             raw_weights.write_raw(_folder(setup, capture), capture, layers)
         except Exception as error:
             errors.append(f"{raw_weights.NAME}: {in_words(error)}")
-    notices = statistics_json.notices(capture, surveys) + figure_plan.notices(setup, surveys)
+    notices = statistics_json.notices(capture, analyses) + figure_plan.notices(setup, analyses)
     return Drawn(capture.sequence, process_messages.join_errors(errors), notices), made
 
 
@@ -85,7 +85,7 @@ def analyze(layer: LayerAttention, setup: Setup) -> LayerAnalysis:
 
 
 def draw_capture(
-    capture: Capture, setup: Setup, surveys: dict[Attention, LayerAnalysis], made: Results
+    capture: Capture, setup: Setup, analyses: dict[Attention, LayerAnalysis], made: Results
 ) -> list[str]:
     """Write a capture's pictures and add them to its results; says which of them failed, and why.
 
@@ -93,7 +93,7 @@ def draw_capture(
     """
     place = step_folder.step_output(_folder(setup, capture), setup.pack)
     errors = []
-    for figure in figure_plan.plan(capture, setup, surveys):
+    for figure in figure_plan.plan(capture, setup, analyses):
         try:
             made.images.append(figure_plan.write(figure, place, setup.image_format))
         except Exception as error:

@@ -64,8 +64,8 @@ def announcing(layers: int, times: int) -> dict[str, Any]:
     of the training process, so its processor time counts, and ours beside it.
     """
     with receiver() as channel:
-        outbox = Producer(make_ring(), channel, Counters(), wait=True)
-        ours, ours_cpu = paced(times, lambda n: announce(outbox, record(n, layers)))
+        producer = Producer(make_ring(), channel, Counters(), wait=True)
+        ours, ours_cpu = paced(times, lambda n: announce(producer, record(n, layers)))
     context = get_context("spawn")
     queue = context.Queue()
     reader = context.Process(target=drain, args=(queue,))
@@ -85,11 +85,11 @@ def announcing(layers: int, times: int) -> dict[str, Any]:
     }
 
 
-def announce(outbox: Producer, capture: Capture) -> None:
-    outbox.collect()
-    with outbox.draft() as draft:
-        draft.lend(1)
-        outbox.announce(capture, draft)
+def announce(producer: Producer, capture: Capture) -> None:
+    producer.collect()
+    with producer.builder() as builder:
+        builder.lend(1)
+        producer.announce(capture, builder)
 
 
 def paced(times: int, send: Callable[[int], object]) -> tuple[float, float]:

@@ -70,14 +70,14 @@ class Attnmon(Nothing):
 
     def accounts(self) -> dict[str, Any]:
         """As `close` returns them, while it runs."""
-        return self._monitor._handover.accounts()
+        return self._monitor._session.accounts()
 
     def waiting(self) -> int:
         before, started = self.accounts()["pending"], time.perf_counter()
-        self._monitor._handover.collect()
+        self._monitor._session.collect()
         left: int = self.accounts()["pending"]
         if left < before:  # the next capture would have had to do it
-            self._monitor._tally.hook_seconds += time.perf_counter() - started
+            self._monitor._counters.hook_seconds += time.perf_counter() - started
         return left
 
     def hook_seconds(self) -> float:

@@ -48,7 +48,7 @@ def memory(captures: int) -> dict[str, float]:
         before = resident_bytes()
         with LightweightAttentionMonitor(folder, 1, on_full="wait", max_overhead=None) as monitor:
             log_tiny(monitor, 0)
-            ring = monitor._handover._outbox.ring.reserved  # type: ignore[union-attr]
+            ring = monitor._session._producer.ring.reserved  # type: ignore[union-attr]
             over_ring = resident_bytes() - before - ring
             found = []
             for step in range(1, captures):
@@ -70,9 +70,9 @@ def log_tiny(monitor: TrainingAttentionMonitor | LightweightAttentionMonitor, st
 
 
 def await_drawing(monitor: TrainingAttentionMonitor) -> None:
-    while monitor._handover.accounts()["pending"]:
+    while monitor._session.accounts()["pending"]:
         time.sleep(0.05)
-        monitor._handover.collect()
+        monitor._session.collect()
 
 
 def resident_bytes() -> int:

@@ -104,7 +104,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
             loss = run.step(enc, dec)
             if monitor is not None:
                 monitor.log_attention(run.model, enc, dec, step, loss)
-                accounts = monitor._handover.accounts()
+                accounts = monitor._session.accounts()
             progress.write(f"{step} {loss.hex()} {accounts['captured']}\n")
             if step % STEPS_BETWEEN_CHECKPOINTS == 0:
                 run.save(step + 1)

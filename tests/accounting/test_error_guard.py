@@ -18,7 +18,7 @@ def test_an_error_of_ours_is_warned_about_once_and_goes_no_further(
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "ours" in record.getMessage()
-    assert "test_guard.py" in record.getMessage()
+    assert "test_error_guard.py" in record.getMessage()
 
 
 def test_three_failures_in_a_row_switch_it_off_and_say_so(

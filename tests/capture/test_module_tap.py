@@ -35,7 +35,9 @@ def test_the_same_is_seen_as_from_end_to_end() -> None:
         expected = model(source, target)
     with looking(model, there):
         assert torch.equal(model(source, target), expected)
-    assert [(seen.name, seen.call) for seen in there] == [(s.name, s.call) for s in everywhere]
+    assert [(seen.name, seen.call_index) for seen in there] == [
+        (s.name, s.call_index) for s in everywhere
+    ]
     assert len(there) == len(attending(model))
     for one, other in zip(there, everywhere, strict=True):
         assert one.query is not None
@@ -118,4 +120,4 @@ def test_of_modules_inside_each_other_each_tells_its_own_once() -> None:
     tap = Tap(module_names(model), told.append, pytest.fail)
     with tapped_modules(tap, [model[0], model[0].inner]):
         model(torch.randn(1, 3, 8))
-    assert [(seen.name, seen.call) for seen in told] == [("0.inner", 0), ("0", 0)]
+    assert [(seen.name, seen.call_index) for seen in told] == [("0.inner", 0), ("0", 0)]

@@ -143,7 +143,7 @@ def test_the_model_is_seen_in_evaluation_without_gradients() -> None:
             seen.append((self.training, torch.is_grad_enabled(), inference, caching))
             return F.scaled_dot_product_attention(x, x, x)
 
-    probe(Curious(), torch.randn(2, 4, 5, 8), None, lambda observation: None, fail, batch_dim=0)
+    probe(Curious(), torch.randn(2, 4, 5, 8), None, lambda call: None, fail, batch_dim=0)
     assert seen == [(False, False, False, False)]
 
 

@@ -30,8 +30,8 @@ def watch(model: nn.Module, forward: Callable[[], object]) -> list[AttentionCall
     return told
 
 
-def exact(observation: AttentionCall) -> Tensor:
-    return attention_weights(observation, dtype=torch.float64)
+def exact(call: AttentionCall) -> Tensor:
+    return attention_weights(call, dtype=torch.float64)
 
 
 def boolean_causal(size: int) -> Tensor:
@@ -270,7 +270,7 @@ def test_tied_layers_are_told_apart_by_their_call() -> None:
     model = nn.ModuleDict({"tied": layer})
     x = torch.randn(2, 6, WIDTH)
     told = watch(model, lambda: layer(layer(x)))
-    assert [(seen.name, seen.call) for seen in told] == [
+    assert [(seen.name, seen.call_index) for seen in told] == [
         ("tied.self_attn", 0),
         ("tied.self_attn", 1),
     ]
@@ -305,7 +305,7 @@ def test_an_error_of_the_receiver_stays_out_of_the_forward() -> None:
     x = torch.randn(2, 6, WIDTH)
     errors: list[Exception] = []
 
-    def fail(observation: AttentionCall) -> None:
+    def fail(call: AttentionCall) -> None:
         raise OSError("no room")
 
     with Tap(module_names(attention), fail, errors.append):

@@ -23,12 +23,11 @@ from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.accounting.overhead_budget import OverheadBudget
-from attnmon.collector import dump_triggers
-from attnmon.collector.dump_triggers import LossWatch
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.serialize import ring_writer
 from attnmon.serialize.device_copy import DeviceCopies
-from attnmon.session import startup
+from attnmon.session import dump_triggers, startup
+from attnmon.session.dump_triggers import LossWatch
 from attnmon_renderer.commands import main
 from attnmon_renderer.report.alerts import alerts
 from attnmon_renderer.report.gather import gather
@@ -193,7 +192,7 @@ def test_training_is_bit_identical_and_in_order_nothing_that_was_kept_is_drawn(
     without = train(Restless, speak, None)
     with watch(tmp_path, 20, 7) as monitor:
         with_it = train(Restless, speak, monitor)
-        assert len(monitor._handover._outbox.room.kept) == 7
+        assert len(monitor._session._producer.room.kept) == 7
     for name, expected in without.items():
         same = torch.equal(expected, with_it[name]) if torch.is_tensor(expected) else None
         assert expected == with_it[name] if same is None else same, f"{name} differs"
@@ -228,12 +227,12 @@ def test_a_loss_that_is_nan_draws_the_steps_before(tmp_path: Path) -> None:
 
 def test_a_dump_is_counted_at_once_and_what_follows_is_another_window(tmp_path: Path) -> None:
     monitor, model = watch(tmp_path, 100, 3), LanguageModel()
-    pid = monitor._handover._line.renderer.process.pid
+    pid = monitor._session._line.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, model, range(6))
     monitor.dump("a spike\nin the gradient norm")
-    assert monitor._handover.accounts()["captured"] == 4
-    assert monitor._handover.accounts()["pending"] == 4
+    assert monitor._session.accounts()["captured"] == 4
+    assert monitor._session.accounts()["pending"] == 4
     steps(monitor, model, range(6, 8))
     os.kill(pid, signal.SIGCONT)
     monitor.dump("x" * 5000)
@@ -292,11 +291,11 @@ def test_due_steps_take_the_room_of_kept_ones_also_when_the_renderer_is_stopped(
     tmp_path: Path,
 ) -> None:
     monitor = watch(tmp_path, 5, 2, ring_bytes=4 * SLOT_BYTES, max_overhead=None)
-    pid = monitor._handover._line.renderer.process.pid
+    pid = monitor._session._line.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, LanguageModel(), range(19))
-    assert monitor._handover.accounts()["dropped"] == 0
-    assert monitor._handover.accounts()["pending"] == 4, "all of the ring is theirs"
+    assert monitor._session.accounts()["dropped"] == 0
+    assert monitor._session.accounts()["pending"] == 4, "all of the ring is theirs"
     monitor.dump("why")
     os.kill(pid, signal.SIGCONT)
     monitor.close()
@@ -320,10 +319,10 @@ def test_a_step_that_is_due_by_surprise_and_has_no_room_is_made_up_for_by_the_ne
     """It was looked at as one to be kept, for which nobody waits."""
     options: Any = {"visualization_types": ["statistics"], "ring_bytes": 2 * SLOT_BYTES}
     monitor: Any = TrainingAttentionMonitor(tmp_path, 2, [1], keep_last=2, **options)
-    model, pid = LanguageModel(), monitor._handover._line.renderer.process.pid
+    model, pid = LanguageModel(), monitor._session._line.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, model, range(3), epoch=0)
-    assert monitor._handover.accounts()["pending"] == 2, "all of the ring is theirs"
+    assert monitor._session.accounts()["pending"] == 2, "all of the ring is theirs"
     steps(monitor, model, range(3, 4), epoch=1)
     os.kill(pid, signal.SIGCONT)
     until_settled(monitor)
@@ -337,9 +336,9 @@ def test_a_step_that_is_due_by_surprise_and_has_no_room_is_made_up_for_by_the_ne
 
 def until_settled(monitor: Any) -> None:
     deadline = time.monotonic() + 60
-    while monitor._handover.accounts()["pending"]:
+    while monitor._session.accounts()["pending"]:
         assert time.monotonic() < deadline
-        monitor._handover.collect()
+        monitor._session.collect()
         time.sleep(0.02)
 
 
@@ -356,9 +355,9 @@ def test_the_budget_does_not_pay_for_it(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(OverheadBudget, "review", review)
     with watch(tmp_path, 30, 5) as monitor:
         steps(monitor, LanguageModel(), range(31))
-        tally = monitor._tally
-    assert tally.kept_seconds > 0
-    assert spent[0] < spent[1] <= tally.hook_seconds - tally.kept_seconds + 1e-9
+        counters = monitor._counters
+    assert counters.kept_seconds > 0
+    assert spent[0] < spent[1] <= counters.hook_seconds - counters.kept_seconds + 1e-9
 
 
 @pytest.mark.parametrize("capture", ["auto", "probe"])
@@ -430,8 +429,8 @@ def test_what_is_on_its_way_from_a_device_belongs_to_the_dump(
     monkeypatch.setattr(ring_writer.RingWriter, "copy", copy)
     monitor = watch(tmp_path, 100, 3)
     steps(monitor, LanguageModel(), range(6))
-    assert monitor._handover._under_way, "the last step has not landed"
-    accounts = monitor._handover.accounts()
+    assert monitor._session._under_way, "the last step has not landed"
+    accounts = monitor._session.accounts()
     assert accounts["captured"] == accounts["rendered"] + accounts["pending"] == 1
     monitor.dump("why")
     monitor.close()

@@ -157,11 +157,11 @@ def test_a_model_is_copied_saved_and_exported_as_ever_while_it_is_watched(tmp_pa
         assert b"attnmon" not in file.getvalue(), "it could not be read where attnmon is not"
         file.seek(0)
         loaded = torch.load(file, weights_only=False)
-        captured = monitor._tally.captured
+        captured = monitor._counters.captured
         for other in (average, loaded):
             assert torch.equal(other(tokens), model(tokens))
         assert model.to(torch.float64)(tokens).dtype == torch.float64
-        assert monitor._tally.captured == captured
+        assert monitor._counters.captured == captured
         monitor.detach()
         assert not model._forward_hooks
         assert not model._forward_pre_hooks

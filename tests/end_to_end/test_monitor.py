@@ -628,7 +628,7 @@ def test_a_capture_larger_than_the_ring_makes_it_grow_and_is_drawn(
     monkeypatch.setattr(startup, "DEFAULT_BYTES", SMALLEST_BYTES)
     model = LanguageModel()
     with TrainingAttentionMonitor(tmp_path, 1, on_full="wait") as monitor:
-        ring = monitor._handover._outbox.ring  # type: ignore[union-attr]
+        ring = monitor._session._producer.ring  # type: ignore[union-attr]
         sizes = []
         for step, length in enumerate((11, 2000, 6000, 11)):
             monitor.log_attention(model, batch(1, length), step=step)

@@ -24,9 +24,9 @@ def capture(monitor: TrainingAttentionMonitor, step: int) -> None:
 
 
 def free_slots(monitor: TrainingAttentionMonitor) -> tuple[int, int]:
-    outbox = monitor._handover._outbox
-    assert outbox is not None
-    return outbox.room.pool.free, outbox.room.pool.count
+    producer = monitor._session._producer
+    assert producer is not None
+    return producer.room.pool.free, producer.room.pool.count
 
 
 @pytest.mark.parametrize("role", ["worker", "recorder"])
@@ -42,7 +42,7 @@ def test_the_nth_call_that_writes_fails_for_every_n(
         folder, 1, max_workers=1, save_raw_weights=True, max_overhead=None
     ) as monitor:
         captures = 0
-        while monitor._handover.accounts()["rendered"] < WELL:
+        while monitor._session.accounts()["rendered"] < WELL:
             capture(monitor, captures)
             captures += 1
             until_settled(monitor)
@@ -62,8 +62,8 @@ def test_the_nth_call_that_writes_fails_for_every_n(
 
 def until_settled(monitor: TrainingAttentionMonitor) -> None:
     def settled() -> bool:
-        monitor._handover.collect()
-        return not monitor._handover.accounts()["pending"]
+        monitor._session.collect()
+        return not monitor._session.accounts()["pending"]
 
     wait_for(settled, "a capture is not settled")
 
@@ -87,8 +87,8 @@ def test_drawing_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
         )
         def log(step):
             monitor.log_attention(LanguageModel(), batch(), step=step)
-            accounts = monitor._handover.accounts
-            wait_for(lambda: monitor._handover.collect() or not accounts()["pending"], "settled")
+            accounts = monitor._session.accounts
+            wait_for(lambda: monitor._session.collect() or not accounts()["pending"], "settled")
         log(0)
         ballast = Path("{disk}/ballast")
         with open(ballast, "wb", 0) as file:
@@ -96,7 +96,7 @@ def test_drawing_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
                 while True: file.write(bytes(4096))
             except OSError: pass
         for step in range(1, 4): log(step)
-        assert monitor._handover.accounts()["failed"] == 3, monitor._handover.accounts()
+        assert monitor._session.accounts()["failed"] == 3, monitor._session.accounts()
         ballast.unlink()
         log(4)
         accounts = monitor.close()
@@ -157,7 +157,7 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(
     )
     for step in range(25):
         capture(monitor, step)
-    assert monitor._handover.tally.hook_seconds < 5
+    assert monitor._session.counters.hook_seconds < 5
     started = time.monotonic()
     accounts = monitor.close(timeout=0.5)
     assert time.monotonic() - started < 10

@@ -102,8 +102,8 @@ def test_the_renderer_is_of_the_same_version_whatever_else_is_installed(tmp_path
     site.write_text(f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})")
     ran = run(
         f"""
-        from attnmon.session import renderer_process
-        renderer_process._BOOT = "import runpy; runpy.run_path({str(site)!r})\\n" + renderer_process._BOOT
+        from attnmon.session import renderer_process as launch
+        launch._BOOT = "import runpy; runpy.run_path({str(site)!r})\\n" + launch._BOOT
         with TrainingAttentionMonitor({str(tmp_path / "out")!r}, 1) as monitor:
             monitor.log_attention(LanguageModel(), batch(), step=0)
         """
@@ -177,14 +177,14 @@ def test_the_end_is_announced_also_to_a_renderer_that_does_not_listen(tmp_path: 
         f"""
         import socket, threading
         monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None)
-        renderer = monitor._handover._line.renderer.process.pid
+        renderer = monitor._session._line.renderer.process.pid
         os.kill(renderer, signal.SIGSTOP)
-        to_renderer = monitor._handover._outbox._channel._socket
+        to_renderer = monitor._session._producer._channel._socket
         to_renderer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         model, tokens = LanguageModel(), batch()
         for step in range(40):
             monitor.log_attention(model, tokens, step=step)
-        assert 0 < monitor._handover.accounts()["dropped"] < 40
+        assert 0 < monitor._session.accounts()["dropped"] < 40
         threading.Timer(1, os.kill, (renderer, signal.SIGCONT)).start()
         accounts = monitor.close()
         assert accounts["rendered"] + accounts["dropped"] == accounts["captured"] == 40, accounts
@@ -248,7 +248,7 @@ def test_ctrl_c_while_closing_is_heard_at_once(tmp_path: Path) -> None:
         import threading
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
         monitor.log_attention(LanguageModel(), batch(), step=0)
-        renderer = monitor._handover._line.renderer.process.pid
+        renderer = monitor._session._line.renderer.process.pid
         os.kill(renderer, signal.SIGSTOP)
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
@@ -272,7 +272,7 @@ def test_a_forked_child_neither_writes_into_the_ring_nor_says_anything(tmp_path:
         for step in range(2):
             model(batch())
             monitor.log_attention(model, batch(), step=step)
-        ring = monitor._handover._outbox.ring.memory
+        ring = monitor._session._producer.ring.memory
         before = bytes(ring)
         child = os.fork()
         if child == 0:
@@ -423,9 +423,9 @@ def test_acknowledgements_find_the_training_busy_elsewhere(tmp_path: Path) -> No
     ran = run(
         f"""
         import time
-        from attnmon.session import renderer_process
+        from attnmon.session import renderer_process as launch
         small = "import attnmon.link.channel; attnmon.link.channel._SEND_BUFFER = 2304; "
-        renderer_process._BOOT = renderer_process._BOOT.replace("from attnmon_r", small + "from attnmon_r")
+        launch._BOOT = launch._BOOT.replace("from attnmon_r", small + "from attnmon_r")
         model = LanguageModel()
         monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None)
         for step in range(30):
@@ -495,7 +495,7 @@ def test_copying_a_monitor_that_cannot_be_copied_says_nothing_more(
     """The half-made copy goes away without a word, and the original goes on."""
     with TrainingAttentionMonitor(tmp_path, 1) as monitor:
         with contextlib.suppress(TypeError):
-            copy.deepcopy(monitor._handover)
+            copy.deepcopy(monitor._session)
         gc.collect()
         monitor.log_attention(LanguageModel(), batch(), step=0)
     assert summary(tmp_path)["rendered"] == 1

@@ -22,7 +22,7 @@ TRAINER_ERRORS = (
     errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EAGAIN, errno.EPIPE, errno.EINTR, errno.ENOSPC,
 )  # fmt: skip
 IN_MEMORY = """
-    ring = monitor._handover._outbox.ring
+    ring = monitor._session._producer.ring
     before = ring.backend, ring.reserved
     for step in range(3):
         monitor.log_attention(LanguageModel(), batch(), step=step)

@@ -89,7 +89,7 @@ instead({role!r}, die)
     in_the_renderer(monkeypatch, CHILDREN + loop)
     with TrainingAttentionMonitor(tmp_path / "out", 1, max_workers=1) as monitor:
         log(monitor, 0, 1, 2)
-        wait_for(lambda: monitor._handover.collect() or monitor._tally.failed == 3, "not failed")
+        wait_for(lambda: monitor._session.collect() or monitor._counters.failed == 3, "not failed")
     wait_for_the_end(tmp_path / "out")  # on a busy machine `close` may give up before
     check_outputs(tmp_path / "out")
     assert summary(tmp_path / "out")["failed"] == 3
@@ -160,9 +160,9 @@ def test_nobody_is_killed_because_the_training_was_stopped_for_a_while(tmp_path:
         f"""
         from pathlib import Path
         from support.trainings import until_rendered, pids
-        from attnmon.session import renderer_process
+        from attnmon.session import renderer_process as launch
         clocks = {(CHILDREN + SHORT_CLOCKS)!r}
-        renderer_process._BOOT = renderer_process._BOOT.replace("serve(int", clocks + "serve(int")
+        launch._BOOT = launch._BOOT.replace("serve(int", clocks + "serve(int")
         folder = Path({str(tmp_path)!r})
         monitor = TrainingAttentionMonitor(folder, 1)
         monitor.log_attention(LanguageModel(), batch(), step=0)
@@ -193,7 +193,7 @@ def test_a_renderer_that_is_stopped_for_ever_delays_nothing_but_close(tmp_path: 
         group = pids(tmp_path)[0]
         os.killpg(group, signal.SIGSTOP)
         log(monitor, *range(1, 30))
-        assert monitor._tally.hook_seconds < 5
+        assert monitor._counters.hook_seconds < 5
         started = time.monotonic()
         accounts = monitor.close(timeout=1)
         assert 0.5 < time.monotonic() - started < 10

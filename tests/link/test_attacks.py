@@ -115,9 +115,9 @@ class Trainer:
         self.monitor = TrainingAttentionMonitor(
             folder, 1, on_full="wait", max_overhead=None, ring_bytes=make.RING_BYTES
         )
-        outbox = self.monitor._handover._outbox
-        assert outbox is not None
-        self.outbox = outbox
+        producer = self.monitor._session._producer
+        assert producer is not None
+        self.producer = producer
         self.good = 0
 
     def capture(self) -> None:
@@ -127,22 +127,22 @@ class Trainer:
 
     def attack(self, packed: bytes) -> None:
         deadline = time.monotonic() + 60
-        while not self.outbox._channel.send(packed):
+        while not self.producer._channel.send(packed):
             assert time.monotonic() < deadline, "the renderer takes in nothing any more"
-            self.outbox.await_news(0.1)
+            self.producer.await_news(0.1)
 
     def until_all_is_drawn(self) -> None:
         deadline = time.monotonic() + 60
-        while self.outbox.pending:
-            self.outbox.await_news(0.1)
-            assert not self.outbox.lost, "the renderer has gone"
+        while self.producer.pending:
+            self.producer.await_news(0.1)
+            assert not self.producer.lost, "the renderer has gone"
             assert time.monotonic() < deadline, "what was announced is not acknowledged"
 
     def must_have_lost_nothing(self) -> None:
         """Every good capture is drawn, in order, every slot is back, and the renderer lives."""
         self.capture()
         self.until_all_is_drawn()
-        assert self.outbox.room.pool.free == self.outbox.room.pool.count
+        assert self.producer.room.pool.free == self.producer.room.pool.count
         accounts = self.monitor.close()
         assert (accounts["captured"], accounts["rendered"]) == (self.good, self.good)
         steps = [line["metadata"]["step"] for line in history(self.folder)]
@@ -172,11 +172,11 @@ def test_a_capture_that_does_not_fit_the_ring_is_answered_so_that_its_slots_come
     tmp_path: Path,
 ) -> None:
     trainer = Trainer(tmp_path)
-    with trainer.outbox.draft() as draft:
-        draft.lend(1)
-        trainer.outbox.announce(decode_capture(make.OUTSIDE["slots_none"]), draft)
+    with trainer.producer.builder() as builder:
+        builder.lend(1)
+        trainer.producer.announce(decode_capture(make.OUTSIDE["slots_none"]), builder)
     trainer.until_all_is_drawn()
-    assert trainer.outbox.take_notices()[0][0] == "failed"
+    assert trainer.producer.take_notices()[0][0] == "failed"
     trainer.must_have_lost_nothing()
     [error] = summary(tmp_path)["errors"]
     assert "refused: block" in error
@@ -226,40 +226,40 @@ class Answers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         ours, self.theirs = Channel.pair()
-        self.tally = Counters()
-        self.outbox = Producer(make_ring(MEBIBYTE), ours, self.tally)
+        self.counters = Counters()
+        self.producer = Producer(make_ring(MEBIBYTE), ours, self.counters)
         self.chance = random.Random(4)
         self.sequence = 0
         self.answered: list[int] = []
 
     def teardown(self) -> None:
-        self.outbox.forget()
+        self.producer.forget()
         self.theirs.close()
 
     @rule(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3), announce=st.booleans())
     def capture(self, sizes: list[int], announce: bool) -> None:
         try:
-            with self.outbox.draft() as draft:
+            with self.producer.builder() as builder:
                 for size in sizes:
-                    draft.lend(size * SLOT_BYTES)
+                    builder.lend(size * SLOT_BYTES)
                 if announce:
-                    self.announce(draft)
+                    self.announce(builder)
         except RingFull:
             pass
 
-    def announce(self, draft: CaptureBuilder) -> None:
+    def announce(self, builder: CaptureBuilder) -> None:
         message = decode_capture(make.PACKED)
-        self.outbox.announce(_numbered(message, self.sequence), draft)
+        self.producer.announce(_numbered(message, self.sequence), builder)
         self.sequence += 1
 
-    @precondition(lambda self: self.outbox._pending)
+    @precondition(lambda self: self.producer._pending)
     @rule(data=st.data(), error=st.sampled_from(["", "disk full"]))
     def answer(self, data: st.DataObject, error: str) -> None:
-        sequence = data.draw(st.sampled_from(sorted(self.outbox._pending)))
-        settled = self.tally.rendered + self.tally.failed
+        sequence = data.draw(st.sampled_from(sorted(self.producer._pending)))
+        settled = self.counters.rendered + self.counters.failed
         self.say(encode(Acknowledgement(sequence, error)))
-        assert not self.outbox.has(sequence)
-        assert self.tally.rendered + self.tally.failed == settled + 1
+        assert not self.producer.has(sequence)
+        assert self.counters.rendered + self.counters.failed == settled + 1
         self.answered.append(sequence)
 
     @precondition(lambda self: self.answered)
@@ -286,24 +286,28 @@ class Answers(RuleBasedStateMachine):
         self.must_change_nothing(message)
 
     def must_change_nothing(self, packed: bytes) -> None:
-        before = dict(self.outbox._pending), self.tally.rendered, self.tally.failed
+        before = dict(self.producer._pending), self.counters.rendered, self.counters.failed
         self.say(packed)
-        assert (dict(self.outbox._pending), self.tally.rendered, self.tally.failed) == before
+        assert (
+            dict(self.producer._pending),
+            self.counters.rendered,
+            self.counters.failed,
+        ) == before
 
     def say(self, packed: bytes) -> None:
         with open(os.devnull, "rb") as nothing:
             self.theirs.send(packed or b"\xc1", [nothing.fileno()])  # whose copy is to be closed
-        assert self.outbox.collect()
+        assert self.producer.collect()
         while self.theirs.receive() is not None:
             pass
 
     @invariant()
     def every_slot_is_free_or_one_captures(self) -> None:
-        pool = self.outbox.room.pool
+        pool = self.producer.room.pool
         free = [slot for first, end in pool._gaps for slot in range(first, end)]
         lent = [
             slot
-            for runs in self.outbox._pending.values()
+            for runs in self.producer._pending.values()
             for run in runs
             for slot in range(run.first, run.first + run.count)
         ]

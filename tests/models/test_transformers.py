@@ -42,7 +42,7 @@ def test_the_maps_are_those_of_eager_attention(name: str, implementation: str) -
     told = watch(model, inputs)
     assert len(told) == sum(case.roles.values())
     for seen in told:
-        weights, wanted = attention_weights(seen), expected[seen.name][seen.call]
+        weights, wanted = attention_weights(seen), expected[seen.name][seen.call_index]
         if name.endswith("left"):  # what padding itself attends to is anyone's choice
             weights, wanted = weights[:, :, 3:], wanted[:, :, 3:]
         torch.testing.assert_close(weights, wanted, rtol=0, atol=TOLERANCE)
@@ -102,7 +102,7 @@ def test_checkpointed_layers_are_told_once(use_reentrant: bool) -> None:
     sightings: list[CallInfo] = []
     with Tap(module_names(model), lambda seen: sightings.append(CallInfo.of(seen)), fail):
         torch.autograd.backward(model(**inputs).logits.sum())
-    assert [(s.name, s.call) for s in sightings] == [
+    assert [(s.name, s.call_index) for s in sightings] == [
         ("model.layers.0.self_attn", 0),
         ("model.layers.1.self_attn", 0),
     ]

@@ -134,9 +134,9 @@ def test_a_capture_is_announced_at_a_later_step_when_it_has_landed(
     monitor = TrainingAttentionMonitor(tmp_path / "slow", 2, save_raw_weights=True)
     for step in range(4):
         monitor.log_attention(model, batch(seed=step), step=step, loss=float(step))
-    outbox = monitor._handover._outbox
-    assert outbox is not None
-    assert outbox.pending == 0, "nothing has landed"
+    producer = monitor._session._producer
+    assert producer is not None
+    assert producer.pending == 0, "nothing has landed"
     assert monitor.close()["rendered"] == 2, "the end of training may wait"
     assert [line["metadata"]["loss"] for line in history(tmp_path / "slow")] == [0.0, 2.0]
     check_outputs(tmp_path / "slow")
@@ -151,8 +151,8 @@ def test_what_lands_late_is_what_was_seen(
     with TrainingAttentionMonitor(tmp_path / "slow", 1, save_raw_weights=True) as monitor:
         for step in range(5):
             monitor.log_attention(model, batch(seed=step), step=step)
-        assert monitor._handover._outbox is not None
-        announced = monitor._handover._outbox.pending + monitor._tally.rendered
+        assert monitor._session._producer is not None
+        announced = monitor._session._producer.pending + monitor._counters.rendered
         assert 1 <= announced < 5
     assert summary(tmp_path / "slow")["rendered"] == 5
     monkeypatch.undo()

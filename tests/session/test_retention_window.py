@@ -87,8 +87,10 @@ class Trainings:
     def __init__(self, seed: int) -> None:
         self.ours, self.theirs = Channel.pair()
         self.ring = make_ring(RING_SLOTS * SLOT_BYTES)
-        self.tally = Counters()
-        self.outbox = Producer(self.ring, self.ours, self.tally, wait=seed < 0, keep_last=KEEP_LAST)
+        self.counters = Counters()
+        self.producer = Producer(
+            self.ring, self.ours, self.counters, wait=seed < 0, keep_last=KEEP_LAST
+        )
         self.chance = random.Random(seed)
         self.window = RetainedCaptures()
         self.drawing: dict[int, Capture] = {}
@@ -99,20 +101,20 @@ class Trainings:
     def capture(self, *, due: bool, slots: int) -> bool:
         """One step: copy, then announce. The process might die at any moment in between."""
         tag = self.sequence
-        with self.outbox.draft(spare=not due) as draft:
+        with self.producer.builder(spare=not due) as builder:
             try:
-                offset = draft.lend(slots * SLOT_BYTES)
+                offset = builder.lend(slots * SLOT_BYTES)
                 self.ring.memory[offset : offset + slots * SLOT_BYTES] = self.content(tag, slots)
                 self.look()
                 block = ArrayBlock(offset, "uint8", (1, slots, SLOT_BYTES))
                 layer = replace(LAYER, heads=(0,), query=block, key=block, bias=None)
                 capture = replace(
-                    CAPTURE, sequence=tag, step=tag, slots=tuple(draft.slots), attentions=(layer,)
+                    CAPTURE, sequence=tag, step=tag, slots=tuple(builder.slots), attentions=(layer,)
                 )
                 if due:
-                    self.outbox.announce(capture, draft)
+                    self.producer.announce(capture, builder)
                 else:
-                    self.outbox.keep(capture, draft)
+                    self.producer.keep(capture, builder)
             except NoRoomToRetain:
                 return due  # which is never said of a due one
             except RingFull:
@@ -163,10 +165,10 @@ class Trainings:
             sequence = self.chance.choice(list(self.drawing))
             del self.drawing[sequence]
             self.theirs.send(messages.encode(messages.Acknowledgement(sequence)))
-        self.outbox.collect()
+        self.producer.collect()
 
     def close(self) -> None:
-        self.outbox.forget()
+        self.producer.forget()
         self.theirs.close()
         self.ring.memory.close()
 
@@ -191,13 +193,13 @@ def test_nothing_that_could_be_drawn_is_ever_written_over(trainings: Trainings) 
         elif does < 0.95:
             trainings.acknowledge()
         else:
-            trainings.outbox.dump("why")
+            trainings.producer.dump("why")
         if chance.random() < 0.5:
             trainings.look()
     trainings.look()
-    assert list(trainings.window) == list(trainings.outbox.room.kept.slots_of)
-    assert trainings.outbox.pending == len(trainings.drawing)
-    book = trainings.outbox.room.kept
+    assert list(trainings.window) == list(trainings.producer.room.kept.slots_of)
+    assert trainings.producer.pending == len(trainings.drawing)
+    book = trainings.producer.room.kept
     assert book.slot_count == sum(map(count_of, book.slots_of.values()))
     assert seen > 50
     assert 2 <= trainings.most_kept <= KEEP_LAST
@@ -206,7 +208,7 @@ def test_nothing_that_could_be_drawn_is_ever_written_over(trainings: Trainings) 
 def test_what_is_kept_makes_room_for_a_step_that_is_due_at_once(trainings: Trainings) -> None:
     for _ in range(4):
         assert trainings.capture(due=False, slots=2)
-    with trainings.outbox.draft() as due:
+    with trainings.producer.builder() as due:
         for _ in range(12):
             due.lend(SLOT_BYTES)  # more than the other half of the ring
         trainings.look()
@@ -231,9 +233,9 @@ def test_a_renderer_that_does_not_listen_hears_a_dump_before_all_that_follows(
     trainings: Trainings,
 ) -> None:
     trainings.fill_the_socket()
-    trainings.outbox.dump("why")
-    wanted = trainings.outbox.pending
-    assert trainings.tally.captured == wanted == min(trainings.sequence, KEEP_LAST)
+    trainings.producer.dump("why")
+    wanted = trainings.producer.pending
+    assert trainings.counters.captured == wanted == min(trainings.sequence, KEEP_LAST)
     assert not trainings.capture(due=False, slots=1), "it would come before the dump"
     trainings.hears = True
     trainings.look()
@@ -252,9 +254,9 @@ def test_those_who_wait_do_so_also_for_a_renderer_that_owes_no_answer(
     trainings.hears = True
     listens = threading.Timer(0.3, trainings.listen)
     listens.start()
-    with trainings.outbox.draft() as draft:
+    with trainings.producer.builder() as builder:
         for _ in range(RING_SLOTS):
-            draft.lend(SLOT_BYTES)
+            builder.lend(SLOT_BYTES)
     listens.join()
     trainings.look()
-    assert list(trainings.window) == list(trainings.outbox.room.kept.slots_of) == []
+    assert list(trainings.window) == list(trainings.producer.room.kept.slots_of) == []

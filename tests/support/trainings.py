@@ -52,8 +52,8 @@ def until_settled(monitor: AttentionMonitor) -> None:
 
 
 def _pending(monitor: AttentionMonitor) -> int:
-    monitor._handover.collect()
-    return monitor._handover.accounts()["pending"]
+    monitor._session.collect()
+    return monitor._session.accounts()["pending"]
 
 
 def wait_for_the_end(folder: Path, last_step: int | None = None) -> None:

@@ -1,7 +1,8 @@
 """What the adapters of fused attention calls share: where a call was, and how to decline one.
 
 An adapter is called with a `CallSite`, the function's result and the function's own arguments, and
-returns an `AttentionCall`. It raises `UnsupportedCall` for what it cannot reproduce; it never guesses.
+returns an `AttentionCall`. It raises `UnsupportedCall` for what it cannot reproduce; it never
+guesses.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ class CallSite(NamedTuple):
     """Where in the model a call was made."""
 
     name: str
-    call: int
+    call_index: int
     heads: int | None
     """Of the module that made the call, where it says."""
 

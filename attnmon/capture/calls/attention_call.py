@@ -25,7 +25,7 @@ class AttentionCall:
 
     name: str
     """Of the module, wrappers' prefixes stripped; empty when unknown or the model itself."""
-    call: int
+    call_index: int
     """Which attention call of this module in this forward, from 0 (tied layers repeat a name)."""
     source: str
     """The call it was seen in: "scaled_dot_product_attention", "softmax", …"""
@@ -116,28 +116,28 @@ class AttentionCall:
         return one_of(self.bias, index, self.rounding)
 
 
-def with_evident_mask(observation: AttentionCall) -> AttentionCall:
+def with_evident_mask(call: AttentionCall) -> AttentionCall:
     """Weights of one sample that come without their mask, with what of it they show themselves.
 
     A softmax gives exactly 0 to what was forbidden: nothing above the diagonal is a causal mask, a
     key that no query of any head attends to is padding. Reads the tensors.
     """
-    weights = observation.weights
-    if weights is None or observation.bias is not None or 0 in weights.shape:
-        return observation
+    weights = call.weights
+    if weights is None or call.bias is not None or 0 in weights.shape:
+        return call
     attended = (weights != 0).any(-2).any(-2)
     bias = None if bool(attended.all()) else attended[None, None]
-    return replace(observation, causal=is_causal(observation), bias=bias)
+    return replace(call, causal=is_causal(call), bias=bias)
 
 
-def is_causal(observation: AttentionCall) -> bool:
+def is_causal(call: AttentionCall) -> bool:
     """Whether no query of this sample sees a later key. Reads the tensors: for discovery only.
 
     Rows that see all keys alike, or none, are padding: they say nothing, nor does a single query.
     """
-    if observation.causal or observation.queries < 2:
-        return observation.causal
-    allowed, padding = _allowed(observation)
+    if call.causal or call.queries < 2:
+        return call.causal
+    allowed, padding = _allowed(call)
     if allowed is None or padding is None:
         return False
     telling = allowed.any(-1) & ~padding
@@ -145,9 +145,9 @@ def is_causal(observation: AttentionCall) -> bool:
     return bool(telling.any()) and not bool((telling & sees_later).any())
 
 
-def _allowed(observation: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
+def _allowed(call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
     """Which keys each query sees, [..., queries, keys]; and of which nothing can be told."""
-    weights, bias = observation.weights, observation.bias
+    weights, bias = call.weights, call.bias
     if weights is not None:
         allowed = weights > 0
         alike = allowed.all(-1) & (weights == weights[..., :1]).all(-1)
@@ -155,7 +155,7 @@ def _allowed(observation: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
     if bias is None:
         return None, None
     allowed = bias if bias.dtype == torch.bool else bias > FORBIDDEN
-    allowed = allowed.expand(*allowed.shape[:-2], observation.queries, observation.keys)
+    allowed = allowed.expand(*allowed.shape[:-2], call.queries, call.keys)
     return allowed, allowed.all(-1)
 
 

@@ -67,7 +67,7 @@ class ValueProduct:
     ) -> AttentionCall:
         return AttentionCall(
             name=place.name,
-            call=place.call,
+            call_index=place.call_index,
             source=HANDWRITTEN,
             heads=weights.shape[1],
             weights=weights.detach(),

@@ -98,7 +98,7 @@ def operator(
     plain = band.is_triangle and query.shape[-2] == key.shape[-2] and not packed
     return AttentionCall(
         name=place.name,
-        call=place.call,
+        call_index=place.call_index,
         source=name,
         heads=query.shape[1],
         query=query,
@@ -114,7 +114,7 @@ def operator(
 
 
 def _bound(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments by what they mean; raises `UnsupportedCall` for one in use that is not known."""
+    """Sort the arguments by meaning. Raises `UnsupportedCall` for one in use that is unknown."""
     declared = _schema(operator).arguments
     named = {argument.name: value for argument, value in zip(declared, args, strict=False)} | kwargs
     for argument in declared:

@@ -44,7 +44,7 @@ def flex_attention(
         weights = _weights(query, key, score_mod, mask, scale, rounding)
     return AttentionCall(
         name=place.name,
-        call=place.call,
+        call_index=place.call_index,
         source="flex_attention",
         heads=query.shape[1],
         query=query if weights is None else None,

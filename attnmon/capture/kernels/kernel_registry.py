@@ -59,7 +59,7 @@ def scaled_dot_product_attention(
     seen, query4 = query.shape, four_dimensional(query.detach(), place.heads)
     return AttentionCall(
         name=place.name,
-        call=place.call,
+        call_index=place.call_index,
         source="scaled_dot_product_attention",
         heads=query4.shape[1],
         query=query4,

@@ -20,7 +20,7 @@ class SdpaCall(NamedTuple):
 
     name: str
     """Of the module, and which of its attention calls in this forward, as of an `Observation`."""
-    call: int
+    call_index: int
     look: CallSignature
     query: Tensor
     """[batch, heads, queries, width]"""
@@ -60,7 +60,7 @@ def sdpa_call(
     if len(shape) != 4 or len(key_shape) != 4 or shape[0] != key_shape[0]:
         return None
     rounding = autocast_rounding(query)
-    where = place.name, place.call
+    where = place.name, place.call_index
     look = *where, shape, key_shape, query.dtype, key.dtype, rounding, is_causal, scale
     return SdpaCall(*where, look, query, key, attn_mask, rounding)
 

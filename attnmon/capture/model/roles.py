@@ -35,7 +35,7 @@ class CallInfo:
     """One attention call, without its tensors."""
 
     name: str
-    call: int
+    call_index: int
     source: str
     heads: int
     queries: int
@@ -45,13 +45,13 @@ class CallInfo:
     note: str = ""
 
     @classmethod
-    def of(cls, observation: AttentionCall, samples: int = 0) -> "CallInfo":
+    def of(cls, call: AttentionCall, samples: int = 0) -> "CallInfo":
         """Reads the tensors of one of so many samples (0: unknown): whether it is causal."""
-        seen = observation.of_one(0, samples) if observation.batch else observation
-        causal = bool(observation.batch) and is_causal(seen)
+        seen = call.of_one(0, samples) if call.batch else call
+        causal = bool(call.batch) and is_causal(seen)
         return cls(
-            seen.name, seen.call, seen.source, seen.heads, seen.queries, seen.keys, causal,
-            observation.batch, seen.note,
+            seen.name, seen.call_index, seen.source, seen.heads, seen.queries, seen.keys, causal,
+            call.batch, seen.note,
         )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ _CROSS_BESIDE_SELF = {"multihead_attn": "self_attn", "attn2": "attn1"}
 
 
 def assign_roles(
-    sightings: Sequence[CallInfo], overrides: Mapping[str, str | Role] | None = None
+    call_infos: Sequence[CallInfo], overrides: Mapping[str, str | Role] | None = None
 ) -> dict[tuple[str, int], LayerPosition]:
     """The position of each (name, call); layers count in the order of first call within a role.
 
@@ -82,15 +82,15 @@ def assign_roles(
     matches wins. Raises `ValueError` for a role that does not exist.
     """
     patterns = {pattern: parse_role(role) for pattern, role in (overrides or {}).items()}
-    names = {sighting.name for sighting in sightings}
-    has_cross = any(_is_cross(sighting, names) for sighting in sightings)
+    names = {call_info.name for call_info in call_infos}
+    has_cross = any(_is_cross(call_info, names) for call_info in call_infos)
     positions: dict[tuple[str, int], LayerPosition] = {}
     layers: Counter[Role] = Counter()
-    for sighting in sightings:
-        key = (sighting.name, sighting.call)
+    for call_info in call_infos:
+        key = (call_info.name, call_info.call_index)
         if key in positions:
             continue
-        role = _overridden(sighting.name, patterns) or _role(sighting, names, has_cross)
+        role = _overridden(call_info.name, patterns) or _role(call_info, names, has_cross)
         positions[key] = LayerPosition(role, layers[role])
         layers[role] += 1
     return positions
@@ -109,25 +109,25 @@ def _overridden(name: str, patterns: Mapping[str, Role]) -> Role | None:
     return next((role for pattern, role in patterns.items() if fnmatchcase(name, pattern)), None)
 
 
-def _role(sighting: CallInfo, names: set[str], has_cross: bool) -> Role:
-    if _is_cross(sighting, names):
+def _role(call_info: CallInfo, names: set[str], has_cross: bool) -> Role:
+    if _is_cross(call_info, names):
         return ROLES["decoder_cross"]
-    stack = _named_stack(sighting.name)
+    stack = _named_stack(call_info.name)
     # A causal nn.TransformerEncoder without cross-attention is a language model: a decoder.
-    causal = sighting.causal and not (has_cross and stack == "encoder")
+    causal = call_info.causal and not (has_cross and stack == "encoder")
     return ROLES["decoder_self" if stack == "decoder" or causal else "encoder_self"]
 
 
-def _is_cross(sighting: CallInfo, names: set[str]) -> bool:
-    if _CROSS.search(sighting.name):
+def _is_cross(call_info: CallInfo, names: set[str]) -> bool:
+    if _CROSS.search(call_info.name):
         return True
-    block, _, leaf = sighting.name.rpartition(".")
+    block, _, leaf = call_info.name.rpartition(".")
     beside = _CROSS_BESIDE_SELF.get(leaf)
     if beside is not None and (f"{block}.{beside}" if block else beside) in names:
         return True
     # Differing lengths alone also come of key caches (causal) and of pooled keys (self by name).
-    differs = sighting.queries != sighting.keys
-    return differs and not sighting.causal and not _SELF.search(sighting.name)
+    differs = call_info.queries != call_info.keys
+    return differs and not call_info.causal and not _SELF.search(call_info.name)
 
 
 def _named_stack(name: str) -> Stack | None:

@@ -73,13 +73,13 @@ def analyze_layer(
         if grid is not None
     }
     rows = None if pools else _evenly_spaced(layer.shape[1], statistics_queries)
-    tally = StatisticsAccumulator(layer)
+    accumulator = StatisticsAccumulator(layer)
     for tile in layer.tiles(rows):
-        tally.add(tile)
+        accumulator.add(tile)
         for pool in pools.values():
             pool.add(tile)
     return LayerAnalysis(
-        tally.statistics(None if rows is None else len(rows)),
+        accumulator.statistics(None if rows is None else len(rows)),
         None if average is None else _map(pools[average], pools[average].average, pooling),
         None if per_head is None else _map(pools[per_head], pools[per_head].per_head, pooling),
     )

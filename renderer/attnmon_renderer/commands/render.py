@@ -50,9 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     from attnmon_renderer.redraw.process_pool import done
     from attnmon_renderer.redraw.stored_capture import NotStored
 
-    wishes = _wishes(arguments)
+    request = _wishes(arguments)
     try:
-        tasks = list(planned(arguments.directory, wishes, arguments.steps))
+        tasks = list(planned(arguments.directory, request, arguments.steps))
         outcomes = list(done(tasks, arguments.jobs or _cores()))
     except (NotStored, NothingChosen) as error:
         print(f"attnmon render: {harmless(error)}", file=sys.stderr)
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     except BrokenProcessPool:
         print("attnmon render: a drawing process was killed; try --jobs 1", file=sys.stderr)
         return 1
-    return _told(outcomes, wishes)
+    return _told(outcomes, request)
 
 
 def _wishes(arguments: argparse.Namespace) -> "RedrawRequest":
@@ -80,16 +80,16 @@ def _wishes(arguments: argparse.Namespace) -> "RedrawRequest":
     )
 
 
-def _told(outcomes: Iterable["JobResult"], wishes: "RedrawRequest") -> int:
+def _told(outcomes: Iterable["JobResult"], request: "RedrawRequest") -> int:
     outcomes = list(outcomes)
     pictures = [picture for outcome in outcomes for picture in outcome.pictures]
     errors = [error for outcome in outcomes for error in outcome.errors]
-    print(f"{len(pictures)} pictures in {harmless(wishes.out)}")
+    print(f"{len(pictures)} pictures in {harmless(request.out)}")
     for error in errors[:SHOWN_ERRORS]:
         print(f"  error  {harmless(error)}")
     if len(errors) > SHOWN_ERRORS:
         print(f"  and {len(errors) - SHOWN_ERRORS} more")
-    for kind in _without_pictures(wishes.kinds, pictures):
+    for kind in _without_pictures(request.kinds, pictures):
         print(f"! no picture of {kind!r} applies to these layers: {WHY[kind]}")
         errors.append(kind)
     return 1 if errors else 0

@@ -73,27 +73,27 @@ def wanted(setup: Setup) -> Wanted:
     return Wanted(average, GRID_SIDE if "multi_head" in pictures else None)
 
 
-def plan(capture: Capture, setup: Setup, surveys: Surveys) -> Iterator[Figure]:
+def plan(capture: Capture, setup: Setup, analyses: Surveys) -> Iterator[Figure]:
     """The pictures of a capture: layer by layer, then those over the layers of a kind."""
-    for attention in surveys:
+    for attention in analyses:
         for kind, page in _OF_A_LAYER.items():
             if kind in setup.pictures and _applies(kind, attention):
-                page_of = partial(page, capture, attention, surveys, setup.color_top)
+                page_of = partial(page, capture, attention, analyses, setup.color_top)
                 yield _figure(kind, attention, page_of)
-    for layers in _kinds(surveys):
+    for layers in _kinds(analyses):
         for kind, comparing in _OVER_LAYERS.items():
-            if kind in setup.pictures and (kind != "rollout" or _rolls_out(layers, surveys)):
+            if kind in setup.pictures and (kind != "rollout" or _rolls_out(layers, analyses)):
                 stem = paths.over_layers(kind, paths.kind(layers[0]))
-                page_of = partial(comparing, capture, layers, surveys, setup.color_top)
+                page_of = partial(comparing, capture, layers, analyses, setup.color_top)
                 yield Figure(stem, f"attention/{stem}", page_of)
 
 
-def notices(setup: Setup, surveys: Surveys) -> tuple[tuple[str, str], ...]:
+def notices(setup: Setup, analyses: Surveys) -> tuple[tuple[str, str], ...]:
     """(kind, text): what was asked for, and cannot be drawn of these layers."""
     found = []
-    if "rollout" in setup.pictures and not any(_rolls_out(k, surveys) for k in _kinds(surveys)):
+    if "rollout" in setup.pictures and not any(_rolls_out(k, analyses) for k in _kinds(analyses)):
         found.append(("rollout", NO_ROLLOUT))
-    if "alignment" in setup.pictures and not any(_applies("alignment", one) for one in surveys):
+    if "alignment" in setup.pictures and not any(_applies("alignment", one) for one in analyses):
         found.append(("alignment", NO_ALIGNMENT))
     return tuple(found)
 
@@ -109,13 +109,13 @@ def write(
     return RenderedImage(figure.tag, png.width, png.height, png.data)
 
 
-def frames(capture: Capture, setup: Setup, surveys: Surveys) -> list[AnimationFrame]:
+def frames(capture: Capture, setup: Setup, analyses: Surveys) -> list[AnimationFrame]:
     """One frame of each layer's animation, for the recorder to add."""
     if "animation" not in setup.pictures:
         return []
     return [
-        AnimationFrame.of(paths.stem(attention), map_picture(capture, attention, surveys, top=1.0))
-        for attention in surveys
+        AnimationFrame.of(paths.stem(attention), map_picture(capture, attention, analyses, top=1.0))
+        for attention in analyses
     ]
 
 
@@ -128,39 +128,39 @@ def _applies(kind: str, attention: Attention) -> bool:
     return kind != "alignment" or attention.type == "cross_attention"
 
 
-def _kinds(surveys: Surveys) -> list[list[Attention]]:
+def _kinds(analyses: Surveys) -> list[list[Attention]]:
     """The layers of each kind, from the first to the last."""
-    kinds = dict.fromkeys(paths.kind(attention) for attention in surveys)
+    kinds = dict.fromkeys(paths.kind(attention) for attention in analyses)
     return [
-        sorted((a for a in surveys if paths.kind(a) == kind), key=lambda a: a.layer)
+        sorted((a for a in analyses if paths.kind(a) == kind), key=lambda a: a.layer)
         for kind in kinds
     ]
 
 
 def map_picture(
-    capture: Capture, attention: Attention, surveys: Surveys, top: Top = None
+    capture: Capture, attention: Attention, analyses: Surveys, top: Top = None
 ) -> MapPicture:
     """One layer's map, averaged over the heads that were taken."""
-    pooled = _there(surveys[attention].average)
+    pooled = _there(analyses[attention].average)
     caption = captions.caption(capture, attention, pooled, captions.averaged(attention))
     axes = captions.axes(capture, attention, pooled)
     return MapPicture(caption, pooled.values, pooled.masked, *axes, top=top)
 
 
-def _heat_map(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
-    return chart_pages.heat_map(map_picture(capture, attention, surveys, top))
+def _heat_map(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
+    return chart_pages.heat_map(map_picture(capture, attention, analyses, top))
 
 
-def _alignment(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
-    return chart_pages.alignment(map_picture(capture, attention, surveys, top))
+def _alignment(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
+    return chart_pages.alignment(map_picture(capture, attention, analyses, top))
 
 
-def _surface(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
-    return chart_pages.surface(map_picture(capture, attention, surveys, top))
+def _surface(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
+    return chart_pages.surface(map_picture(capture, attention, analyses, top))
 
 
-def _head_grid(capture: Capture, attention: Attention, surveys: Surveys, top: Top) -> Page:
-    survey = surveys[attention]
+def _head_grid(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
+    survey = analyses[attention]
     pooled = _there(survey.per_head)
     caption = captions.caption(capture, attention, pooled, captions.counted(attention))
     labels = captions.head_labels(attention, survey)
@@ -169,19 +169,19 @@ def _head_grid(capture: Capture, attention: Attention, surveys: Surveys, top: To
     return chart_pages.head_grid(picture)
 
 
-def _comparison(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
+def _comparison(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
     panels = []
     for attention in layers:
-        pooled = _there(surveys[attention].average)
+        pooled = _there(analyses[attention].average)
         axes = captions.axes(capture, attention, pooled)
         panels.append(Panel(f"layer {attention.layer}", pooled.values, pooled.masked, *axes))
     caption = _caption(capture, layers, "by layer", captions.averaged(layers[0]))
     return chart_pages.layer_comparison(ComparisonPicture(caption, tuple(panels), top))
 
 
-def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
+def _head_matrix(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
     rows = tuple(
-        (f"layer {attention.layer}", surveys[attention].statistics.heads["entropy"])
+        (f"layer {attention.layer}", analyses[attention].statistics.heads["entropy"])
         for attention in layers
     )
     note = "0: one key · 1: all keys alike"
@@ -189,8 +189,8 @@ def _head_matrix(capture: Capture, layers: list[Attention], surveys: Surveys, to
     return chart_pages.layer_head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
 
 
-def _rollout(capture: Capture, layers: list[Attention], surveys: Surveys, top: Top) -> Page:
-    maps = [_there(surveys[attention].average) for attention in layers]
+def _rollout(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
+    maps = [_there(analyses[attention].average) for attention in layers]
     note = f"Abnar and Zuidema 2020 · layers 0 to {layers[-1].layer}, heads averaged"
     caption = _caption(capture, layers, "rolled out", note)
     positions, _ = captions.axes(capture, layers[0], maps[0])
@@ -199,10 +199,10 @@ def _rollout(capture: Capture, layers: list[Attention], surveys: Surveys, top: T
     )
 
 
-def _rolls_out(layers: list[Attention], surveys: Surveys) -> bool:
+def _rolls_out(layers: list[Attention], analyses: Surveys) -> bool:
     """Whether flow can be followed: self-attention of every layer from the first, not pooled."""
     whole = [attention.layer for attention in layers] == list(range(len(layers)))
-    maps = [surveys[attention].average for attention in layers]
+    maps = [analyses[attention].average for attention in layers]
     shapes = {attention.shape[1:] for attention in layers}
     return (
         whole

@@ -47,60 +47,60 @@ def attempt(task: Job) -> JobResult:
         return JobResult(errors=(in_words(error),))
 
 
-def capture(path: Path, wishes: RedrawRequest) -> JobResult:
+def capture(path: Path, request: RedrawRequest) -> JobResult:
     """All pictures of one step."""
-    made, surveys = _surveyed(path, wishes)
-    folder = wishes.out / layout.folder(made)
-    before = {figure.name for figure in figure_plan.plan(made, wishes.setup(), surveys)}
-    errors = draw_capture(made, wishes.setup(), surveys, Results(folder.name, {}))
+    made, analyses = _surveyed(path, request)
+    folder = request.out / layout.folder(made)
+    before = {figure.name for figure in figure_plan.plan(made, request.setup(), analyses)}
+    errors = draw_capture(made, request.setup(), analyses, Results(folder.name, {}))
     failed = {error.partition(":")[0] for error in errors}
-    written = (folder / f"{name}.{wishes.image_format}" for name in sorted(before - failed))
+    written = (folder / f"{name}.{request.image_format}" for name in sorted(before - failed))
     return JobResult(tuple(written), tuple(f"{folder.name}: {error}" for error in errors))
 
 
-def animation(paths: Sequence[Path], stem: str, wishes: RedrawRequest) -> JobResult:
+def animation(paths: Sequence[Path], stem: str, request: RedrawRequest) -> JobResult:
     """One layer's map over the steps, a frame each; colours always end at 1."""
     film = b""
-    wishes = replace(wishes, kinds=("animation",))
+    request = replace(request, kinds=("animation",))
     for path in paths:
-        made, surveys = _surveyed(path, wishes, stem)
-        for frame in figure_plan.frames(made, wishes.setup(), surveys):
+        made, analyses = _surveyed(path, request, stem)
+        for frame in figure_plan.frames(made, request.setup(), analyses):
             film = extended(film, chart_pages.heat_map(frame.picture())).data
-    target = wishes.out / "animations" / f"{stem}.png"
+    target = request.out / "animations" / f"{stem}.png"
     atomic_files.replace(target, film)
     return JobResult((target,))
 
 
-def stems(path: Path, wishes: RedrawRequest) -> tuple[str, ...]:
+def stems(path: Path, request: RedrawRequest) -> tuple[str, ...]:
     """The names of the layers chosen, of which each can be an animation. Raises NotStored."""
-    made, _ = choose(read_capture(path), wishes.layers, wishes.heads)
+    made, _ = choose(read_capture(path), request.layers, request.heads)
     return tuple(layout.stem(attention) for attention in made.attentions)
 
 
-def timeline(run: Path, wishes: RedrawRequest) -> JobResult:
+def timeline(run: Path, request: RedrawRequest) -> JobResult:
     """Entropy over the steps, from the run's history: it needs no weights."""
     documents = read_history(run / "history.jsonl")
     if not documents:
         return JobResult(errors=(f"timeline: there is no capture in {run / 'history.jsonl'}",))
     page = chart_pages.timeline(animation_and_timeline.timeline_picture(documents))
-    return JobResult((_write(page, wishes.out / "timeline", wishes),))
+    return JobResult((_write(page, request.out / "timeline", request),))
 
 
-def difference(before: Path, after: Path, wishes: RedrawRequest) -> JobResult:
+def difference(before: Path, after: Path, request: RedrawRequest) -> JobResult:
     """How each layer's map has changed from one step to another."""
-    wishes = replace(wishes, kinds=("heatmap",))
-    first, old = _surveyed(before, wishes)
-    last, new = _surveyed(after, wishes)
+    request = replace(request, kinds=("heatmap",))
+    first, old = _surveyed(before, request)
+    last, new = _surveyed(after, request)
     earlier = {layout.stem(attention): (attention, old[attention]) for attention in old}
-    folder = wishes.out / f"{layout.folder(first)}_to_{layout.folder(last)}"
+    folder = request.out / f"{layout.folder(first)}_to_{layout.folder(last)}"
     pictures, errors = [], []
     for attention in new:
         stem = layout.stem(attention)
         if stem not in earlier or earlier[stem][0].shape != attention.shape:
             errors.append(f"{folder.name}: {stem} has not the same shape in both steps")
             continue
-        page = _difference(first, *earlier[stem], last, attention, new[attention], wishes.top)
-        pictures.append(_write(page, folder / f"{stem}_difference", wishes))
+        page = _difference(first, *earlier[stem], last, attention, new[attention], request.top)
+        pictures.append(_write(page, folder / f"{stem}_difference", request))
     return JobResult(tuple(pictures), tuple(errors))
 
 
@@ -133,10 +133,10 @@ def _from_to(first: Capture, last: Capture) -> str:
 
 
 def _surveyed(
-    path: Path, wishes: RedrawRequest, stem: str | None = None
+    path: Path, request: RedrawRequest, stem: str | None = None
 ) -> tuple[Capture, dict[Attention, LayerAnalysis]]:
-    made, layers = choose(read_capture(path), wishes.layers, wishes.heads)
-    setup = wishes.setup()
+    made, layers = choose(read_capture(path), request.layers, request.heads)
+    setup = request.setup()
     return made, {
         attention: analyze(layer, setup)
         for attention, layer in layers.items()
@@ -144,8 +144,8 @@ def _surveyed(
     }
 
 
-def _write(page: Page, target: Path, wishes: RedrawRequest) -> Path:
-    path = target.with_name(f"{target.name}.{wishes.image_format}")
-    format_ = wishes.image_format
+def _write(page: Page, target: Path, request: RedrawRequest) -> Path:
+    path = target.with_name(f"{target.name}.{request.image_format}")
+    format_ = request.image_format
     atomic_files.replace(path, png_of(page).data if format_ == "png" else drawn_as(page, format_))
     return path

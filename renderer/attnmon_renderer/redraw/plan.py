@@ -13,21 +13,21 @@ OF_A_RUN = {"animation", "timeline", "difference"}
 """The kinds that take more than one step."""
 
 
-def planned(run: Path, wishes: RedrawRequest, steps: list[int] | None) -> Iterator[Job]:
+def planned(run: Path, request: RedrawRequest, steps: list[int] | None) -> Iterator[Job]:
     """What is to be done. Raises `NotStored` where there is nothing to do it from."""
-    kinds = set(wishes.kinds)
+    kinds = set(request.kinds)
     if "timeline" in kinds:
-        yield partial(jobs.timeline, run, wishes)
+        yield partial(jobs.timeline, run, request)
     if kinds == {"timeline"}:
         return
     paths = _files(run, steps)
     if kinds - OF_A_RUN:
-        yield from (partial(jobs.capture, path, wishes) for path in paths)
+        yield from (partial(jobs.capture, path, request) for path in paths)
     if "animation" in kinds:
-        for stem in jobs.stems(paths[0], wishes):
-            yield partial(jobs.animation, paths, stem, wishes)
+        for stem in jobs.stems(paths[0], request):
+            yield partial(jobs.animation, paths, stem, request)
     if "difference" in kinds:
-        yield partial(jobs.difference, *_two(paths, steps), wishes)
+        yield partial(jobs.difference, *_two(paths, steps), request)
 
 
 def _files(run: Path, steps: list[int] | None) -> list[Path]:

@@ -1,7 +1,8 @@
 """One training process at a standalone renderer: both ends of the process that serves it.
 
 In that process, `serve`: a supervisor with its own ring, workers and recorder, that shares nothing
-with those of other training processes. In the standalone renderer, `ClientSession`: what it says of itself.
+with those of other training processes. In the standalone renderer, `ClientSession`: what it says
+of itself.
 """
 
 import contextlib

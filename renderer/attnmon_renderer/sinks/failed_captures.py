@@ -14,7 +14,6 @@ from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.safetensors import Tensor
 from attnmon_renderer.storage import atomic_files, paths
 
-FOLDER = "failed"
 MOST = 5
 """Files; one tells what is wrong, and a few more whether it is always the same."""
 NOTICE = (
@@ -33,7 +32,7 @@ def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> P
 
     The message is in the file's metadata, under "capture", as JSON.
     """
-    path = save_dir / FOLDER / f"{paths.folder(capture)}.safetensors"
+    path = save_dir / paths.FAILED / f"{paths.folder(capture)}.safetensors"
     if len(list(path.parent.glob("*.safetensors"))) >= MOST:
         return None
     tensors = [tensor for layer in capture.attentions for tensor in _tensors(layer, ring)]

@@ -17,11 +17,11 @@ MOST_ROW_SUM_ERROR = 1e-2
 
 
 def document(
-    capture: Capture, setup: Setup, surveys: Mapping[Attention, LayerAnalysis]
+    capture: Capture, setup: Setup, analyses: Mapping[Attention, LayerAnalysis]
 ) -> dict[str, Any]:
     """What `statistics.json` and a line of `history.jsonl` hold."""
     rows: dict[str, list[dict[str, Any]]] = {"encoder": [], "decoder": []}
-    for attention, survey in surveys.items():
+    for attention, survey in analyses.items():
         rows[attention.stack].append(_row(attention, survey))
     metadata = _metadata(capture)
     if setup.world_size > 1:
@@ -29,15 +29,15 @@ def document(
     return {"metadata": metadata, **rows}
 
 
-def scalars(capture: Capture, surveys: Mapping[Attention, LayerAnalysis]) -> dict[str, float]:
+def scalars(capture: Capture, analyses: Mapping[Attention, LayerAnalysis]) -> dict[str, float]:
     """TensorBoard's scalars of the layers, and of the monitor itself: tag → value."""
     layers = {
         paths.scalar_tag(attention, name): getattr(survey.statistics, name)
-        for attention, survey in surveys.items()
+        for attention, survey in analyses.items()
         for name in ("mean", "std")
     } | {
         paths.scalar_tag(attention, name): value
-        for attention, survey in surveys.items()
+        for attention, survey in analyses.items()
         for name, value in _of_all_heads(survey).items()
     }
     accounts = capture.accounts
@@ -58,11 +58,11 @@ def _of_all_heads(survey: LayerAnalysis) -> dict[str, float]:
 
 
 def notices(
-    capture: Capture, surveys: Mapping[Attention, LayerAnalysis]
+    capture: Capture, analyses: Mapping[Attention, LayerAnalysis]
 ) -> tuple[tuple[str, str], ...]:
     """(kind, text): what the user should be told about these numbers."""
-    broken = [a for a, survey in surveys.items() if survey.statistics.non_finite]
-    uneven = [a for a, survey in surveys.items() if not _is_a_softmax(a, survey)]
+    broken = [a for a, survey in analyses.items() if survey.statistics.non_finite]
+    uneven = [a for a, survey in analyses.items() if not _is_a_softmax(a, survey)]
     found = []
     if broken:
         text = (

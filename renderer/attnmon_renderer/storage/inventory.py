@@ -1,6 +1,6 @@
 """Which files in a run's directory were written here, and how large they are.
 
-A file is known by its name alone, as `layout` gives it; a link, or another name, is the user's.
+A file is known by its name alone, as `paths` gives it; a link, or another name, is the user's.
 """
 
 import contextlib
@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from attnmon_renderer.sinks import failed_captures
-from attnmon_renderer.storage import paths as layout
-from attnmon_renderer.storage import step_folder
+from attnmon_renderer.storage import paths, step_folder
 
 _GROWING = (
     "history.jsonl", "summary.json", "timeline.png", "animations/*.png",
-    "tensorboard/events.out.tfevents.*", f"{failed_captures.FOLDER}/*.safetensors",
+    "tensorboard/events.out.tfevents.*", f"{paths.FAILED}/*.safetensors",
 )  # fmt: skip
 
 
@@ -34,16 +32,16 @@ def growing(save_dir: Path) -> StoredFiles:
 
 def captures(save_dir: Path) -> set[str]:
     """The names of their folders, and of the files that take the place of one."""
-    names = {path.name.removesuffix(layout.PACKED) for path in save_dir.glob("*step_*")}
-    return {name for name in names if layout.step_of(name) is not None}
+    names = {path.name.removesuffix(paths.PACKED) for path in save_dir.glob("*step_*")}
+    return {name for name in names if paths.step_of(name) is not None}
 
 
 def files_of(folder: Path) -> tuple[list[Path], list[Path]]:
     """A capture's statistics, and what may go; links and other names are the user's."""
     inside = [folder / name for name in _names_in(folder)]
-    statistics = [path for path in inside if path.name == layout.STATISTICS]
-    may_go = [path for path in inside if layout.may_go(path.name)]
-    pack = folder.with_name(folder.name + layout.PACKED)
+    statistics = [path for path in inside if path.name == paths.STATISTICS]
+    may_go = [path for path in inside if paths.may_go(path.name)]
+    pack = folder.with_name(folder.name + paths.PACKED)
     if pack.is_file() and not pack.is_symlink() and step_folder.is_ours(pack):
         may_go.append(pack)
     return statistics, may_go
@@ -58,10 +56,10 @@ def _names_in(folder: Path) -> Iterator[str]:
                 yield entry.name
 
 
-def measure(paths: Iterable[Path]) -> StoredFiles:
+def measure(files: Iterable[Path]) -> StoredFiles:
     """Of those that are there."""
     size, written = 0, 0.0
-    for path in paths:
+    for path in files:
         with contextlib.suppress(OSError):
             status = path.lstat()
             size, written = size + status.st_size, max(written, status.st_mtime)

@@ -15,6 +15,8 @@ PACKED = ".zip"
 
 STATISTICS = "statistics.json"
 RAW_WEIGHTS = "attention_weights.safetensors"
+FAILED = "failed"
+"""The folder of captures that could not be drawn, with their data."""
 
 _PICTURE = re.compile(
     r"((encoder|decoder)_layer\d+_(self|cross)_attn(_heads|_alignment|_3d)?"

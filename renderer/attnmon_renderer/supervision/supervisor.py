@@ -72,7 +72,7 @@ class Supervisor:
         self._ledger = Ledger()
         self._reported: RunStatus | None = None
         self._selector = selectors.DefaultSelector()
-        self._intake = Receiver(channel, setup, self._ledger, self._selector)
+        self._receiver = Receiver(channel, setup, self._ledger, self._selector)
         self._above = above
         if above is not None:
             self._selector.register(above, selectors.EVENT_READ, self._stop)
@@ -102,9 +102,9 @@ class Supervisor:
             if self._turn.has_come():
                 self._hand_out()
                 self._record()
-            self._intake.say()
+            self._receiver.say()
             self._report()
-            if self._intake.outcome and self._turn.has_come() and self._all_is_settled():
+            if self._receiver.outcome and self._turn.has_come() and self._all_is_settled():
                 break
             for key, _ in self._selector.select(self._patience()):
                 key.data()
@@ -114,19 +114,19 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """With nothing to do, nothing wakes the renderer but a message."""
-        if self._intake.owes_an_answer:
+        if self._receiver.owes_an_answer:
             return FULL_SECONDS
         return TICK_SECONDS if len(self._ledger) or not self._turn.has_come() else None
 
     def _all_is_settled(self) -> bool:
-        return not len(self._ledger) and not self._intake.owes_an_answer
+        return not len(self._ledger) and not self._receiver.owes_an_answer
 
     # The standalone renderer
 
     def _report(self) -> None:
         """Tell it how the run stands; what does not fit is made up for by the next report."""
         if self._above is not None:
-            standing = replace(self._standing(), state=self._intake.outcome or "running")
+            standing = replace(self._standing(), state=self._receiver.outcome or "running")
             if standing != self._reported:
                 self._reported = standing
                 tell_above(self._above, standing)
@@ -135,7 +135,7 @@ class Supervisor:
         """It ends: finish what was announced, and take in no more."""
         assert self._above is not None
         self._selector.unregister(self._above)
-        self._intake.stop("attnmon-renderer was stopped")
+        self._receiver.stop("attnmon-renderer was stopped")
 
     # Drawing
 
@@ -163,9 +163,9 @@ class Supervisor:
         worker.finish()
 
     def _worker_lost(self, worker: Child | None, how: str) -> None:
-        self._intake.has_news = True
+        self._receiver.has_news = True
         if worker is None:
-            self._intake.errors.append(how[:LONGEST_ERROR])
+            self._receiver.errors.append(how[:LONGEST_ERROR])
         elif worker.task is not None:
             entry = self._ledger[worker.task]
             self._ledger.lose(entry, how)
@@ -185,9 +185,9 @@ class Supervisor:
             record = WriteResults(standing, entry.sequence, entry.error, set_aside=entry.spoiled)
             results = (entry.results,) if entry.results >= 0 else ()
             self._recorders.tell(recorder, process_messages.encode(record), results)
-        elif self._intake.has_news:
+        elif self._receiver.has_news:
             self._recorders.tell(recorder, process_messages.encode(WriteResults(self._standing())))
-            self._intake.has_news = False
+            self._receiver.has_news = False
 
     def _settle_unrecorded(self) -> None:
         while self._recorders.exhausted and (entry := self._ledger.next_to_record()) is not None:
@@ -210,9 +210,9 @@ class Supervisor:
             self._workers.renew()
 
     def _recorder_lost(self, recorder: Child | None, how: str) -> None:
-        self._intake.has_news = True
+        self._receiver.has_news = True
         if recorder is None:
-            self._intake.errors.append(how[:LONGEST_ERROR])
+            self._receiver.errors.append(how[:LONGEST_ERROR])
         elif recorder.task is not None:
             entry = self._ledger[recorder.task]
             entry.move("lose")
@@ -224,21 +224,21 @@ class Supervisor:
         if entry.results >= 0:
             os.close(entry.results)
         if entry.error:
-            self._intake.errors.append(_in_words(entry))
-            self._intake.has_news = True
-        self._intake.acknowledge(Acknowledgement(entry.sequence, entry.error, entry.notices))
+            self._receiver.errors.append(_in_words(entry))
+            self._receiver.has_news = True
+        self._receiver.acknowledge(Acknowledgement(entry.sequence, entry.error, entry.notices))
 
     def _standing(self) -> RunStatus:
         members = self._workers.members + self._recorders.members
         return RunStatus(
-            trainer=self._intake.accounts,
+            trainer=self._receiver.accounts,
             rendered=self._ledger.rendered,
             failed=self._ledger.failed,
-            state="finishing" if self._intake.outcome else "running",
+            state="finishing" if self._receiver.outcome else "running",
             pids=(os.getpid(), *(child.pid for child in members)),
-            errors=tuple(self._intake.errors),
-            kept=len(self._intake.window),
-            dumps=tuple(self._intake.window.dumps),
+            errors=tuple(self._receiver.errors),
+            kept=len(self._receiver.window),
+            dumps=tuple(self._receiver.window.dumps),
         )
 
     def _standing_after(self, entry: Entry) -> RunStatus:
@@ -266,7 +266,7 @@ class Supervisor:
 
     def _dismiss(self, recorder: Child) -> bool:
         """Let it write the last summary and end; whether it did."""
-        last = replace(self._standing(), state=self._intake.outcome, pids=())
+        last = replace(self._standing(), state=self._receiver.outcome, pids=())
         orphans = (*self._workers.lost, *self._recorders.lost)
         self._recorders.tell(recorder, process_messages.encode(WriteResults(last, orphans=orphans)))
         recorder.channel.end_sending()

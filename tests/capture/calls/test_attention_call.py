@@ -129,10 +129,11 @@ def test_the_error_shows_what_was_missed() -> None:
 
 def test_rows_can_be_taken_alone() -> None:
     """A long sequence is checked on some of its rows; they are as in the whole."""
-    observation = seen(
+    call = seen(
         query=torch.randn(2, 100, 8), key=torch.randn(1, 90, 8), bias=torch.randn(2, 100, 90),
         causal=True, sinks=torch.randn(2),
     )  # fmt: skip
     rows = torch.tensor([0, 7, 99])
-    some = attention_weights(observation, rows)
-    assert torch.equal(some, attention_weights(observation)[:, rows])
+    some = attention_weights(call, rows)
+    # A product of other sizes may sum in another order, by the processor it runs on.
+    torch.testing.assert_close(some, attention_weights(call)[:, rows])

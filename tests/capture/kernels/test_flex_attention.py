@@ -29,8 +29,8 @@ def told_by(forward: Callable[[], object]) -> tuple[list[AttentionCall], list[st
     return told, reasons
 
 
-def exact(observation: AttentionCall) -> Tensor:
-    return attention_weights(observation, dtype=torch.float64)
+def exact(call: AttentionCall) -> Tensor:
+    return attention_weights(call, dtype=torch.float64)
 
 
 TABLE = torch.randn(HEADS, 2 * LENGTH)

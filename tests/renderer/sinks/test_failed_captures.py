@@ -39,9 +39,9 @@ def test_it_is_counted_and_its_data_can_be_sent(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     ran = run(
         f"""
-        from attnmon.session import renderer_process
+        from attnmon.session import renderer_process as launch
         poison = {POISON!r}
-        renderer_process._BOOT = renderer_process._BOOT.replace("from attnmon_r", poison + "from attnmon_r", 1)
+        launch._BOOT = launch._BOOT.replace("from attnmon_r", poison + "from attnmon_r", 1)
         model = LanguageModel()
         with TrainingAttentionMonitor(
             {str(folder)!r}, 1, heads_to_visualize="all", save_raw_weights=True, max_overhead=None

@@ -45,7 +45,7 @@ class Shift:
         self.lost: list[int | None] = []
         self.pids: list[int] = []
         self.sizes: list[int] = []
-        self.crew = WorkerPool("worker", 1, leak, set(), selector, self._done, self._lost)
+        self.pool = WorkerPool("worker", 1, leak, set(), selector, self._done, self._lost)
 
     def _done(self, child: Child, packet: Packet) -> None:
         self.sizes.append(resident_bytes(child.pid))
@@ -57,11 +57,11 @@ class Shift:
 
     def work(self, tasks: int) -> None:
         for task in range(tasks):
-            child = self.crew.idle()
+            child = self.pool.idle()
             assert child is not None, "no more are recruited"
             self.pids.append(child.pid)
             child.give(task)
-            self.crew.tell(child, b"task")
+            self.pool.tell(child, b"task")
             while child.task is not None:
                 for key, _ in self.selector.select():
                     key.data()
@@ -72,7 +72,7 @@ def shift() -> Iterator[Shift]:
     with selectors.DefaultSelector() as selector:
         made = Shift(selector)
         yield made
-        for child in made.crew.members:
+        for child in made.pool.members:
             child.bury()
 
 
@@ -82,7 +82,7 @@ def test_after_so_many_tasks_it_is_another_that_works(monkeypatch: pytest.Monkey
         made.work(8)
         assert len(set(made.pids)) == 8, "more than as many deaths as end a crew"
         assert made.lost == [None] * 8, "each ended between two tasks"
-        assert not made.crew.members
+        assert not made.pool.members
 
 
 def test_one_that_grows_is_followed_before_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_one_that_does_not_grow_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     with shift() as made:
         made.work(5)
         assert len(set(made.pids)) == 1
-        made.crew.renew()
+        made.pool.renew()
         made.work(1)
         assert len(set(made.pids)) == 2, "when it is asked for"
 
@@ -107,9 +107,9 @@ def test_a_run_whose_children_are_renewed_all_the_time_is_like_any_other(tmp_pat
     """Workers and recorders, after every capture."""
     ran = run(
         f"""
-        from attnmon.session import renderer_process
+        from attnmon.session import renderer_process as launch
         often = "import attnmon_renderer.supervision.child_process as c; c.MOST_TASKS = 1; "
-        renderer_process._BOOT = renderer_process._BOOT.replace("from attnmon_r", often + "from attnmon_r")
+        launch._BOOT = launch._BOOT.replace("from attnmon_r", often + "from attnmon_r")
         model = LanguageModel()
         with LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None) as monitor:
             for step in range(3):

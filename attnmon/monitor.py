@@ -34,7 +34,7 @@ class AttentionMonitor:
     """What both monitors do; they differ in what they ask the renderer for."""
 
     def __init__(self, chosen: Settings) -> None:
-        settings.prepare(chosen)
+        settings.prepare_run(chosen)
         self._settings = chosen
         self._schedule = Schedule(chosen.save_frequency, chosen.save_on_epochs)
         self._session = Session(chosen)
@@ -75,7 +75,7 @@ class AttentionMonitor:
             step = counters.steps
         counters.steps += 1
         if type(step) is int and step in self._quiet and epoch is self._epoch:
-            self._schedule.pass_over(step)
+            self._schedule.register_idle(step)
             return
         if not self._enabled:
             self._say_if_closed()
@@ -87,7 +87,7 @@ class AttentionMonitor:
             self._session.announce_landed()
             if type(step) is not int:
                 step = _step(step)
-            due = self._schedule.due(step, epoch)
+            due = self._schedule.register(step, epoch)
             if due is not None or self._flight_recorder.on:
                 _require_model(model)
                 step_info = StepInfo(
@@ -153,7 +153,7 @@ class AttentionMonitor:
         model's inputs, tell how many samples there are.
         """
         self._quiet = NO_STEPS
-        due = self.enabled and self._schedule.would_be_due(step, epoch)
+        due = self.enabled and self._schedule.is_due(step, epoch)
         with ExitStack() as block:
             if due or (self.enabled and self._flight_recorder.on):
                 with self._guard:
@@ -165,7 +165,7 @@ class AttentionMonitor:
     def capture_next(self) -> None:
         """Make the next logged step due, whatever its number."""
         self._quiet = NO_STEPS
-        self._schedule.postpone("step")
+        self._schedule.make_next_step_due("step")
         self._session.spare = False
         if self.enabled:
             self._collector.arm(self._attached)
@@ -242,7 +242,7 @@ class AttentionMonitor:
         busy = self._collector.armed or self._flight_recorder.on
         if busy or self._session.has_copies_under_way:
             return NO_STEPS
-        return self._schedule.quiet()
+        return self._schedule.idle_steps()
 
     def _look_at(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         self._session.spare = step_info.kept
@@ -255,7 +255,7 @@ class AttentionMonitor:
     def _publish(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Capture now or, where only the model's own forward may be looked at, at the next step."""
         if not self._session.capture(step_info, partial(self._collector.take, model, enc, dec)):
-            self._schedule.postpone("epoch" if step_info.by_epoch else "step")
+            self._schedule.make_next_step_due("epoch" if step_info.by_epoch else "step")
         self._keep_to_budget()
 
     def _look_on(self, model: nn.Module | None) -> None:
@@ -277,7 +277,7 @@ class AttentionMonitor:
         if not changed:
             return
         before = schedule.interval
-        schedule.stretch(budget.stretch)
+        schedule.stretch_interval(budget.stretch)
         counters.interval = schedule.interval
         if counters.interval > before:
             counters.stretched += 1
@@ -335,7 +335,7 @@ class TrainingAttentionMonitor(AttentionMonitor):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(
-            settings.check(
+            settings.checked_settings(
                 save_dir=save_dir,
                 save_frequency=save_frequency,
                 save_on_epochs=save_on_epochs,
@@ -368,7 +368,7 @@ class LightweightAttentionMonitor(AttentionMonitor):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(
-            settings.check(
+            settings.checked_settings(
                 save_dir=save_dir,
                 save_frequency=save_frequency,
                 save_on_epochs=save_on_epochs,

@@ -9,7 +9,7 @@ from attnmon.schedule import Schedule
 
 def test_every_so_many_steps_and_step_0() -> None:
     schedule = Schedule(100, ())
-    assert [step for step in range(301) if schedule.due(step, None)] == [0, 100, 200, 300]
+    assert [step for step in range(301) if schedule.register(step, None)] == [0, 100, 200, 300]
 
 
 def test_the_first_logged_step_of_a_chosen_epoch() -> None:
@@ -17,23 +17,23 @@ def test_the_first_logged_step_of_a_chosen_epoch() -> None:
     due = {
         step: reason
         for step in range(1, 400)
-        if (reason := schedule.due(step, epoch=step // 90)) is not None
+        if (reason := schedule.register(step, epoch=step // 90)) is not None
     }
     assert due == {90: "epoch", 100: "step", 200: "step", 270: "epoch", 300: "step"}
 
 
 def test_a_step_that_is_due_for_both_is_the_epochs() -> None:
     schedule = Schedule(100, [1])
-    assert schedule.due(500, epoch=1) == "epoch"
-    assert schedule.due(600, epoch=1) == "step"
+    assert schedule.register(500, epoch=1) == "epoch"
+    assert schedule.register(600, epoch=1) == "step"
 
 
 def logged(schedule: Schedule, step: int) -> tuple[bool, str | None]:
     """As the monitor asks: whether the step is passed over, and why it is due."""
-    if step in schedule.quiet():
-        schedule.pass_over(step)
+    if step in schedule.idle_steps():
+        schedule.register_idle(step)
         return True, None
-    return False, schedule.due(step, None)
+    return False, schedule.register(step, None)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 5, 7])
@@ -44,7 +44,7 @@ def test_what_is_passed_over_is_what_neither_is_due_nor_has_a_due_step_next(
     """The short way says the same as the long one, and leaves the schedule as that does."""
     long, short = Schedule(interval, ()), Schedule(interval, ())
     for number, step in enumerate(range(0, 400, stride)):
-        due = long.due(step, None)
+        due = long.register(step, None)
         nothing = due is None and not long.next_is_due()
         passed, short_due = logged(short, step)
         assert not passed or nothing, "the next step is to be prepared for"
@@ -63,6 +63,6 @@ def test_no_due_step_is_passed_over_however_steps_go(seed: int) -> None:
     for _ in range(300):
         step += chance.choice([1, 1, 1, 1, 2, 5, -3])
         if chance.random() < 0.02:
-            long.postpone("step")
-            short.postpone("step")
-        assert logged(short, step)[1] == long.due(step, None)
+            long.make_next_step_due("step")
+            short.make_next_step_due("step")
+        assert logged(short, step)[1] == long.register(step, None)

@@ -44,9 +44,9 @@ class Collector:
     """Takes of a model's forwards what the user wants to see."""
 
     def __init__(self, settings: Settings, session: Session) -> None:
-        self.recorded = ManualAttention(settings.sample)
+        self.recorded = ManualAttention(settings.batch_idx_to_visualize)
         self.known = LayerRegistry(
-            LayerSelection(settings.layers, settings.head_indices),
+            LayerSelection(settings.layers_to_visualize, settings.head_indices),
             session.guard,
             lambda: {**settings.roles, **self.recorded.roles},
         )
@@ -54,7 +54,9 @@ class Collector:
         self._settings = settings
         self._session = session
         self._guard = session.guard
-        self._forward = ForwardCollector(session, self.known, self.stay_out, settings.sample)
+        self._forward = ForwardCollector(
+            session, self.known, self.stay_out, settings.batch_idx_to_visualize
+        )
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
 
     # At a step that is due
@@ -81,7 +83,7 @@ class Collector:
 
     def _fresh(self, model: nn.Module | None) -> Taken:
         seen_in: SeenIn = "recorded" if model is None else "probe"
-        return Taken(self._session.builder(), self._settings.sample, seen_in)
+        return Taken(self._session.builder(), self._settings.batch_idx_to_visualize, seen_in)
 
     def _held_for(self, model: nn.Module | None, logged: Inputs) -> HeldForward | None:
         """What the model's own forward showed: of these very tensors, if there is a choice."""
@@ -125,7 +127,7 @@ class Collector:
                 dec,
                 receive,
                 note,
-                sample=self._settings.sample,
+                sample=self._settings.batch_idx_to_visualize,
                 batch_dim=self.known.batch_dim,
                 forward_fn=self._settings.forward_fn,
                 handwritten=self.known.handwritten,
@@ -139,7 +141,7 @@ class Collector:
                 enc,
                 dec,
                 note,
-                sample=self._settings.sample,
+                sample=self._settings.batch_idx_to_visualize,
                 batch_dim="auto" if batch_dim is None else batch_dim,
                 forward_fn=self._settings.forward_fn,
             )
@@ -239,8 +241,10 @@ class Collector:
 
     def _note_smaller_batch(self, sample: int) -> None:
         """The sample taken is the last there was, if it is another than was asked for."""
-        if sample != self._settings.sample:
-            self._guard.warn_once("sample", _smaller_batch(self._settings.sample, sample + 1))
+        if sample != self._settings.batch_idx_to_visualize:
+            self._guard.warn_once(
+                "sample", _smaller_batch(self._settings.batch_idx_to_visualize, sample + 1)
+            )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ _VARIABLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessRank:
     """One of `world_size` processes that train together."""
 
     rank: int = 0
@@ -32,32 +32,32 @@ class Process:
         return f"rank_{self.rank:05d}"
 
 
-def this_process(rank: int | None = None) -> Process:
+def find_process_rank(rank: int | None = None) -> ProcessRank:
     """The rank given, else that of torch.distributed, else the launcher's variables, else 0.
 
     The number of processes is never said by the caller: it is found, and at least rank + 1.
     """
-    found = _initialized() or _launched(os.environ) or Process()
+    found = _rank_from_torch() or _rank_from_launcher(os.environ) or ProcessRank()
     if rank is None:
         return found
-    return Process(rank, max(found.world_size, rank + 1))
+    return ProcessRank(rank, max(found.world_size, rank + 1))
 
 
-def _initialized() -> Process | None:
+def _rank_from_torch() -> ProcessRank | None:
     if not (dist.is_available() and dist.is_initialized()):
         return None
-    return Process(dist.get_rank(), dist.get_world_size())
+    return ProcessRank(dist.get_rank(), dist.get_world_size())
 
 
-def _launched(environment: Mapping[str, str]) -> Process | None:
+def _rank_from_launcher(environment: Mapping[str, str]) -> ProcessRank | None:
     for rank_name, size_name in _VARIABLES:
-        rank = _number(environment.get(rank_name))
+        rank = _parsed_rank(environment.get(rank_name))
         if rank is not None:
-            size = _number(environment.get(size_name)) or 1
-            return Process(rank, max(size, rank + 1))
+            size = _parsed_rank(environment.get(size_name)) or 1
+            return ProcessRank(rank, max(size, rank + 1))
     return None
 
 
-def _number(text: str | None) -> int | None:
+def _parsed_rank(text: str | None) -> int | None:
     """A rank; None for what is none: older launchers say -1 for a single process."""
     return int(text) if text is not None and text.isascii() and text.isdigit() else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from attnmon.config.distributed import this_process
+from attnmon.config.distributed import find_process_rank
 from attnmon.config.sizes import size
 from attnmon.config.validation import (
     chosen_heads,
@@ -37,11 +37,11 @@ class Settings:
     save_on_epochs: frozenset[int]
     pictures: tuple[str, ...]
     statistics_files: bool
-    layers: tuple[int | str, ...] | None
+    layers_to_visualize: tuple[int | str, ...] | None
     """Indices, negative from the end, or patterns of module names; None is all."""
-    heads: str | tuple[int, ...]
+    heads_to_visualize: str | tuple[int, ...]
     max_workers: int
-    sample: int
+    batch_idx_to_visualize: int
     save_raw_weights: bool
     use_tensorboard: bool
     capture: str = "auto"
@@ -71,7 +71,7 @@ class Settings:
     close_timeout: float = 60.0
 
     @property
-    def takes_part(self) -> bool:
+    def rank_is_selected(self) -> bool:
         """Whether this process is one of those that are watched."""
         if isinstance(self.ranks, tuple):
             return self.rank in self.ranks
@@ -80,10 +80,10 @@ class Settings:
     @property
     def head_indices(self) -> tuple[int, ...] | None:
         """The heads to take; None is all of them."""
-        return self.heads if isinstance(self.heads, tuple) else None
+        return self.heads_to_visualize if isinstance(self.heads_to_visualize, tuple) else None
 
 
-def check(
+def checked_settings(
     *,
     save_dir: Any,
     save_frequency: Any,
@@ -98,7 +98,7 @@ def check(
     options: Options,
 ) -> Settings:
     """Settings as the user gave them, checked. Nothing is made yet: `directory` does that."""
-    place = _place(save_dir)
+    place = _absolute_path(save_dir)
     _refuse_unknown(options)
     kinds = known_kinds(visualization_types)
     checked: dict[str, Any] = {
@@ -106,10 +106,12 @@ def check(
         "save_on_epochs": epochs(save_on_epochs),
         "pictures": tuple(kind for kind in kinds if kind != "statistics"),
         "statistics_files": "statistics" in kinds,
-        "layers": chosen_layers(layers_to_visualize),
-        "heads": chosen_heads(heads_to_visualize),
+        "layers_to_visualize": chosen_layers(layers_to_visualize),
+        "heads_to_visualize": chosen_heads(heads_to_visualize),
         "max_workers": whole("max_workers", max_workers, at_least=1),
-        "sample": whole("batch_idx_to_visualize", batch_idx_to_visualize, at_least=0),
+        "batch_idx_to_visualize": whole(
+            "batch_idx_to_visualize", batch_idx_to_visualize, at_least=0
+        ),
         "save_raw_weights": bool(save_raw_weights),
         "use_tensorboard": bool(use_tensorboard),
         **_checked_options(**options),
@@ -117,7 +119,7 @@ def check(
     return Settings(save_dir=place / checked.pop("folder"), **checked)
 
 
-def _place(save_dir: Any) -> Path:
+def _absolute_path(save_dir: Any) -> Path:
     """Absolute, since a script may change its own directory."""
     try:
         return Path(save_dir).expanduser().absolute()
@@ -199,7 +201,7 @@ def _checked_options(
 
 def _process(ranks: str | tuple[int, ...], rank: Any) -> dict[str, Any]:
     """Which process this is, and the folder for it where several may write."""
-    here = this_process(None if rank is None else whole("rank", rank, at_least=0))
+    here = find_process_rank(None if rank is None else whole("rank", rank, at_least=0))
     return {
         "ranks": ranks,
         "rank": here.rank,
@@ -208,7 +210,7 @@ def _process(ranks: str | tuple[int, ...], rank: Any) -> dict[str, Any]:
     }
 
 
-def prepare(chosen: Settings) -> None:
+def prepare_run(chosen: Settings) -> None:
     """What can be known only in the process that is to be watched. Makes the directory.
 
     Raises ValueError for ranks that are not there, OSError where nothing can be written.
@@ -217,11 +219,11 @@ def prepare(chosen: Settings) -> None:
     if isinstance(ranks, tuple) and min(ranks) >= chosen.world_size:
         last = chosen.world_size - 1
         raise ValueError(f"ranks={list(ranks)}: there are only the ranks 0 … {last}")
-    if chosen.takes_part:
-        directory(chosen.save_dir)
+    if chosen.rank_is_selected:
+        make_writable_directory(chosen.save_dir)
 
 
-def directory(path: Path) -> None:
+def make_writable_directory(path: Path) -> None:
     """Make the directory if need be. Raises OSError, naming it, where nothing can be written."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

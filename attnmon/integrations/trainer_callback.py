@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from attnmon.accounting.error_guard import logger
 from attnmon.capture import modules_in, run_as_written
-from attnmon.config.settings import check
+from attnmon.config.settings import checked_settings
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
 from attnmon.options import Heads, Layers, Options
 
@@ -44,7 +44,7 @@ class WatchedTraining:
     def __init__(self, save_dir: str | PathLike[str] | None, chosen: CallbackSettings) -> None:
         given = inspect.signature(TrainingAttentionMonitor).bind(save_dir or "", **chosen)
         given.apply_defaults()
-        check(**given.arguments)
+        checked_settings(**given.arguments)
         self.save_dir = save_dir
         self.chosen = chosen
         self.monitor: AttentionMonitor | None = None

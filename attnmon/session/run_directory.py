@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from attnmon.config.settings import directory
+from attnmon.config.settings import make_writable_directory
 from attnmon.link import descriptors, directory_lock
 
 
@@ -44,7 +44,7 @@ def claim_directory(save_dir: Path, started: float) -> RunDirectory:
 
 def _claim(place: Path, started: float) -> RunDirectory | None:
     """None when another monitor is open there."""
-    directory(place)
+    make_writable_directory(place)
     claim = RunDirectory(place)
     try:
         claim.watching = directory_lock.open_directory(place)

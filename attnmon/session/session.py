@@ -52,7 +52,7 @@ class Session:
         self._line: Connection | None = None
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
             self.guard.off = "ATTNMON_DISABLE is set"
-        elif not settings.takes_part:
+        elif not settings.rank_is_selected:
             self.guard.off = f"rank {settings.rank} is not among ranks={settings.ranks!r}"
         else:
             self._start()

@@ -113,7 +113,7 @@ def _setup(settings: Settings, ring: Ring, started: float) -> Setup:
         save_dir=str(settings.save_dir),
         pictures=settings.pictures,
         statistics_files=settings.statistics_files,
-        heads=settings.heads,
+        heads=settings.heads_to_visualize,
         raw_weights=settings.save_raw_weights,
         tensorboard=settings.use_tensorboard,
         workers=settings.max_workers,

@@ -10,7 +10,7 @@ from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.config.distributed import Process, this_process
+from attnmon.config.distributed import ProcessRank, find_process_rank
 
 TORCHRUN = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "8"}
 LIGHTNING = {"LOCAL_RANK": "1", "WORLD_SIZE": "2"}
@@ -34,26 +34,26 @@ def launch(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ({}, Process(0, 1)),
-        (TORCHRUN, Process(3, 8)),
-        (LIGHTNING, Process(1, 2)),
-        (SLURM, Process(5, 6)),
-        (JSM, Process(2, 4)),
-        (MPI, Process(1, 2)),
-        (MPI | JSM | SLURM | TORCHRUN, Process(3, 8)),
-        (MPI | JSM | SLURM, Process(5, 6)),
-        (MPI | JSM, Process(2, 4)),
-        ({"RANK": "2"}, Process(2, 3)),
-        ({"RANK": "", "LOCAL_RANK": "-1", **SLURM}, Process(5, 6)),
-        ({"RANK": "one"}, Process(0, 1)),
+        ({}, ProcessRank(0, 1)),
+        (TORCHRUN, ProcessRank(3, 8)),
+        (LIGHTNING, ProcessRank(1, 2)),
+        (SLURM, ProcessRank(5, 6)),
+        (JSM, ProcessRank(2, 4)),
+        (MPI, ProcessRank(1, 2)),
+        (MPI | JSM | SLURM | TORCHRUN, ProcessRank(3, 8)),
+        (MPI | JSM | SLURM, ProcessRank(5, 6)),
+        (MPI | JSM, ProcessRank(2, 4)),
+        ({"RANK": "2"}, ProcessRank(2, 3)),
+        ({"RANK": "", "LOCAL_RANK": "-1", **SLURM}, ProcessRank(5, 6)),
+        ({"RANK": "one"}, ProcessRank(0, 1)),
     ],
     ids=lambda given: "-".join(given) if isinstance(given, dict) else "",
 )
 def test_launchers_are_understood_in_their_order(
-    variables: dict[str, str], expected: Process, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], expected: ProcessRank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launch(monkeypatch, variables)
-    assert this_process() == expected
+    assert find_process_rank() == expected
 
 
 def test_torch_distributed_goes_before_the_environment(
@@ -62,16 +62,16 @@ def test_torch_distributed_goes_before_the_environment(
     launch(monkeypatch, SLURM | MPI)
     dist.init_process_group("gloo", f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
     try:
-        assert this_process() == Process(0, 1)
-        assert this_process(rank=4) == Process(4, 5)
+        assert find_process_rank() == ProcessRank(0, 1)
+        assert find_process_rank(rank=4) == ProcessRank(4, 5)
     finally:
         dist.destroy_process_group()
-    assert this_process() == Process(5, 6)
+    assert find_process_rank() == ProcessRank(5, 6)
 
 
 def test_an_argument_goes_before_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     launch(monkeypatch, TORCHRUN)
-    assert this_process(rank=0) == Process(0, 8)
+    assert find_process_rank(rank=0) == ProcessRank(0, 8)
 
 
 def watch(monitor: Any) -> dict[str, Any]:

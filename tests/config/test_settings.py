@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.config.settings import Settings, check, directory
+from attnmon.config.settings import Settings, checked_settings, make_writable_directory
 
 
 def checked(tmp_path: Path, **changed: Any) -> Settings:
@@ -22,7 +22,7 @@ def checked(tmp_path: Path, **changed: Any) -> Settings:
         "use_tensorboard": True,
         "options": {},
     }
-    return check(**{**given, **changed})
+    return checked_settings(**{**given, **changed})
 
 
 MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -93,24 +93,25 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
         chosen = monitor._settings
     assert (chosen.save_frequency, chosen.save_on_epochs) == (100, {1, 5, 10})
     assert (chosen.pictures, chosen.statistics_files) == (("heatmap",), True)
-    assert (chosen.layers, chosen.heads, chosen.max_workers) == ((0, -1), "average", 2)
-    assert (chosen.sample, chosen.save_raw_weights, chosen.use_tensorboard) == (0, False, True)
+    assert (chosen.layers_to_visualize, chosen.heads_to_visualize) == ((0, -1), "average")
+    assert (chosen.max_workers, chosen.batch_idx_to_visualize) == (2, 0)
+    assert (chosen.save_raw_weights, chosen.use_tensorboard) == (False, True)
 
 
 def test_the_lightweight_monitor_looks_every_50_steps_and_draws_nothing(tmp_path: Path) -> None:
     with LightweightAttentionMonitor(tmp_path) as monitor:
         chosen = monitor._settings
-    assert (chosen.save_frequency, chosen.pictures, chosen.layers) == (50, (), None)
+    assert (chosen.save_frequency, chosen.pictures, chosen.layers_to_visualize) == (50, (), None)
 
 
 @pytest.mark.parametrize("everything", [None, "all"])
 def test_all_layers_can_be_asked_for(everything: str | None, tmp_path: Path) -> None:
-    assert checked(tmp_path, layers_to_visualize=everything).layers is None
+    assert checked(tmp_path, layers_to_visualize=everything).layers_to_visualize is None
 
 
 @pytest.mark.parametrize(("given", "kept"), [(3, (3,)), ([2, 0, 2], (2, 0)), ("all", "all")])
 def test_heads_are_one_several_or_all(given: Any, kept: Any, tmp_path: Path) -> None:
-    assert checked(tmp_path, heads_to_visualize=given).heads == kept
+    assert checked(tmp_path, heads_to_visualize=given).heads_to_visualize == kept
 
 
 def test_a_relative_directory_stays_where_it_was_when_the_script_moves(
@@ -123,11 +124,11 @@ def test_a_relative_directory_stays_where_it_was_when_the_script_moves(
 def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"file/logs.*cannot be written to.*choose another directory"):
-        directory(tmp_path / "file" / "logs")
+        make_writable_directory(tmp_path / "file" / "logs")
 
 
 def test_only_its_owner_may_read_the_directory(tmp_path: Path) -> None:
-    directory(tmp_path / "logs")
+    make_writable_directory(tmp_path / "logs")
     assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o700
 
 

@@ -47,7 +47,7 @@ def copies(quick: bool) -> Iterator[dict[str, Any]]:
         call = SdpaCall("decoder.0", 0, look, query, key, None, None)
 
         def into_ring(seen: AttentionCall = seen, call: SdpaCall = call) -> None:
-            with producer.builder() as builder:  # one in 101 is described anew, and checked
+            with producer.new_builder() as builder:  # one in 101 is described anew, and checked
                 if not serializer.recall(place, call, builder, 0, 1):
                     serializer.put(place, seen, builder, 0, 1)
 
@@ -67,7 +67,7 @@ def copies(quick: bool) -> Iterator[dict[str, Any]]:
             "ratio": plain / ring,
             "ratio_to_torch": torchs / ring,
         }
-    producer.forget()
+    producer.abandon()
     theirs.close()
 
 

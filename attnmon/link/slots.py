@@ -1,12 +1,12 @@
-"""Which slots of the ring are free: the producer's own book-keeping, without memory or I/O.
+"""Keeps the list of free slots of the ring, in the producer; performs no I/O.
 
 A slot is in one of two states, and only the producer moves it:
 
-    FREE ──lend──▶ LENT ──take_back──▶ FREE
+    FREE ──allocate──▶ ALLOCATED ──free──▶ FREE
 
-A lent slot belongs to whoever holds the message that names it. It comes back when that message
-could not be sent, when the receiver acknowledges it, or never: if the receiver is gone, so is
-the ring. Nothing about this is stored in shared memory, so no crash can leave it half written.
+An allocated slot belongs to whoever holds the message that names it. It is freed when that
+message could not be sent, when the receiver acknowledges it, or never: if the receiver is gone,
+so is the ring. Nothing of this is stored in shared memory: no crash can leave it half written.
 """
 
 from bisect import bisect_left, insort
@@ -15,45 +15,51 @@ from attnmon.link.messages import Slots
 
 
 class SlotPool:
-    """Lends runs of neighbouring slots; the lowest that fits, so that the same memory stays warm.
+    """Allocates runs of neighbouring slots, the lowest that fits: the same memory stays in cache.
 
-    `count` is the number of slots; `free` how many of them can be lent at present.
+    `count` is the number of slots; `free_count` how many of them are free.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.free = count
+        self.free_count = count
         self._gaps: list[tuple[int, int]] = [(0, count)] if count else []  # sorted [first, end)
-        self._lent: dict[int, int] = {}  # first -> count
+        self._allocated: dict[int, int] = {}  # first -> count
 
-    def lend(self, count: int) -> Slots | None:
-        """A run of `count` slots, or None when no gap is that long. Raises ValueError below 1."""
+    def allocate(self, count: int) -> Slots | None:
+        """Return a run of `count` slots, or None when no gap is that long.
+
+        Raises ValueError for a count below 1.
+        """
         if count < 1:
             raise ValueError(f"count must be 1 or more, got {count}")
         for index, (first, end) in enumerate(self._gaps):
             if end - first >= count:
                 self._shrink_gap(index, first + count, end)
-                self._lent[first] = count
-                self.free -= count
+                self._allocated[first] = count
+                self.free_count -= count
                 return Slots(first, count)
         return None
 
-    def take_back(self, slots: Slots) -> None:
-        """Free a lent run. Raises ValueError, and changes nothing, if it was not lent as such."""
-        if self._lent.get(slots.first) != slots.count:
-            raise ValueError(f"{slots} is not lent")
-        del self._lent[slots.first]
-        self.free += slots.count
+    def free(self, slots: Slots) -> None:
+        """Free an allocated run. Raises ValueError, and changes nothing, for any other."""
+        if self._allocated.get(slots.first) != slots.count:
+            raise ValueError(f"{slots} is not allocated")
+        del self._allocated[slots.first]
+        self.free_count += slots.count
         self._insert_gap(slots.first, slots.first + slots.count)
 
     def grow(self, count: int) -> None:
         """Have `count` slots in all. Raises ValueError, and changes nothing, if that is fewer."""
         if count < self.count:
             raise ValueError(f"count must be {self.count} or more, got {count}")
-        before, self.count = self.count, count  # first: interrupted, it loses slots, and lends none
+        before, self.count = (
+            self.count,
+            count,
+        )  # first: interrupted, it loses slots, and allocates none twice
         if count > before:  # twice
             self._insert_gap(before, count)
-            self.free += count - before
+            self.free_count += count - before
 
     def _shrink_gap(self, index: int, first: int, end: int) -> None:
         if first == end:

@@ -29,9 +29,9 @@ class TooLarge(ValueError):
     """This capture would not fit if the ring were empty."""
 
 
-class SlotLender(Protocol):
-    def lend(self, nbytes: int, *, spare: bool) -> Slots: ...
-    def take_back(self, slots: Iterable[Slots]) -> None: ...
+class SlotSource(Protocol):
+    def allocate(self, nbytes: int, *, retained: bool) -> Slots: ...
+    def free(self, slots: Iterable[Slots]) -> None: ...
 
 
 class CaptureBuilder:
@@ -40,9 +40,9 @@ class CaptureBuilder:
     What is not announced is given back by `discard`, or at the end of a `with`.
     """
 
-    def __init__(self, lender: SlotLender, *, spare: bool = False) -> None:
-        self._lender = lender
-        self._spare = spare
+    def __init__(self, slots: SlotSource, *, retained: bool = False) -> None:
+        self._slots = slots
+        self._retained = retained
         self.attentions: list[Attention] = []
         self.slots: list[Slots] = []
         self._next = self._end = 0
@@ -50,13 +50,13 @@ class CaptureBuilder:
         self.masks: list[tuple[ArrayBlock, Tensor]] = []
         """Written already, for other layers to share: where, and that part of the ring."""
 
-    def lend(self, nbytes: int) -> int:
+    def reserve(self, nbytes: int) -> int:
         """The offset in the ring of that much room. Raises `RingFull`, `TooLarge`.
 
         Small layers share a slot: each begins where the one before it ended, if there is room.
         """
         if not self.slots or self._next + nbytes > self._end:
-            slots = self._lender.lend(nbytes, spare=self._spare)
+            slots = self._slots.allocate(nbytes, retained=self._retained)
             self.slots.append(slots)
             self._next = slots.first * SLOT_BYTES
             self._end = self._next + slots.count * SLOT_BYTES
@@ -66,10 +66,10 @@ class CaptureBuilder:
 
     def emptied(self) -> "CaptureBuilder":
         """Another one, with nothing in it."""
-        return CaptureBuilder(self._lender, spare=self._spare)
+        return CaptureBuilder(self._slots, retained=self._retained)
 
     def discard(self) -> None:
-        self._lender.take_back(self.slots)
+        self._slots.free(self.slots)
         self.slots, self.attentions, self.masks = [], [], []
 
     def __enter__(self) -> "CaptureBuilder":

@@ -23,26 +23,26 @@ _NAMES = {
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 
 
-class _Lender(Protocol):
-    def lend(self, nbytes: int, /) -> int: ...
+class _Reserver(Protocol):
+    def reserve(self, nbytes: int, /) -> int: ...
 
 
 class RingWriter:
-    """Copies tensors into lent slots."""
+    """Copies tensors into allocated slots."""
 
     def __init__(self, ring: Ring) -> None:
         self._bytes = torch.frombuffer(ring.memory, dtype=torch.uint8)
         self.device_copies = DeviceCopies(self._bytes[: ring.reserved])
 
-    def write(self, tensors: Mapping[str, Tensor], lender: "_Lender") -> dict[str, ArrayBlock]:
+    def write(self, tensors: Mapping[str, Tensor], reserver: "_Reserver") -> dict[str, ArrayBlock]:
         """Copy the tensors, side by side, into one run of slots; where each of them lies.
 
         One pass over the memory: a strided view is gathered on the way. Copies from a device are
-        only started. Raises what `lend` does.
+        only started. Raises what `reserve` does.
         """
         sendable = {name: _sendable(tensor) for name, tensor in tensors.items()}
         sizes = [aligned(tensor.nbytes) for tensor in sendable.values()]
-        offset = lender.lend(sum(sizes))
+        offset = reserver.reserve(sum(sizes))
         blocks = {}
         for (name, tensor), size in zip(sendable.items(), sizes, strict=True):
             block = ArrayBlock(offset, _NAMES[tensor.dtype], tuple(tensor.shape))

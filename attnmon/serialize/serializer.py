@@ -118,7 +118,7 @@ class CaptureSerializer:
         builder: CaptureBuilder,
     ) -> Attention:
         mask = self._mask(form.place, bias, builder)
-        offset = builder.lend(form.nbytes)
+        offset = builder.reserve(form.nbytes)
         query_room, key_room, attention = form.at(offset, mask, self.ring_writer)
         self.ring_writer.copy(query_room, query)
         self.ring_writer.copy(key_room, key)

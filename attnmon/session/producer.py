@@ -26,10 +26,10 @@ from attnmon.link.messages import (
 from attnmon.link.ring import SLOT_BYTES, Ring
 from attnmon.link.schema import MessageError
 from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, RingFull, TooLarge
-from attnmon.session.retention_window import count_of
+from attnmon.session.retention_window import count_slots
 from attnmon.session.slot_allocator import SlotAllocator
 
-AGAIN_SECONDS = 0.1
+RETRY_SECONDS = 0.1
 """How soon to try again, for those who would rather wait: what is kept is not answered."""
 
 
@@ -46,7 +46,7 @@ class Producer:
         keep_last: int = 0,
     ) -> None:
         self.ring = ring
-        self.room = SlotAllocator(ring, keep_last)
+        self.allocator = SlotAllocator(ring, keep_last)
         self.lost = False
         """The renderer is gone; nothing can be announced any more."""
         self.refusal = ""
@@ -56,7 +56,7 @@ class Producer:
         self._counters = counters
         self._wait = wait
         self._pending: dict[int, list[Slots]] = {}
-        self._unsaid: deque[bytes] = deque()
+        self._unsent: deque[bytes] = deque()
         self._owner = os.getpid()
         _open_producers.add(self)
 
@@ -65,7 +65,7 @@ class Producer:
         """Captures announced and not acknowledged yet."""
         return len(self._pending)
 
-    def open(self, setup: Setup, directory: int = -1) -> None:
+    def send_setup(self, setup: Setup, directory: int = -1) -> None:
         """Say what the renderer is to do, and hand it the ring. Raises `ChannelClosed`.
 
         `directory` is the descriptor by which the run's directory is locked; -1 for none.
@@ -73,9 +73,9 @@ class Producer:
         lock = [directory] if directory >= 0 else []
         self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
 
-    def builder(self, *, spare: bool = False) -> CaptureBuilder:
-        """spare: of a step that is not due, for which nothing is waited."""
-        return CaptureBuilder(self, spare=spare)
+    def new_builder(self, *, retained: bool = False) -> CaptureBuilder:
+        """retained: of a step that is not due, for which nothing is waited."""
+        return CaptureBuilder(self, retained=retained)
 
     def announce(self, capture: Capture, builder: CaptureBuilder) -> None:
         """Make the capture the renderer's.
@@ -84,61 +84,61 @@ class Producer:
         many layers for one message, `ChannelClosed` when the renderer is gone.
         """
         packed = messages.encode(capture)
-        while not self._pass_on(packed, capture.sequence, builder, self._pending):
+        while not self._send_capture(packed, capture.sequence, builder, self._pending):
             if not self._wait:
                 raise RingFull("the renderer has not taken what was announced before")
-            self._await_news()
+            self._wait_for_room()
 
-    def _pass_on(
-        self, packed: bytes, sequence: int, builder: CaptureBuilder, book: dict[int, list[Slots]]
+    def _send_capture(
+        self, packed: bytes, sequence: int, builder: CaptureBuilder, table: dict[int, list[Slots]]
     ) -> bool:
         # Before it is sent: an interrupt between the two must not free slots that are being read.
-        book[sequence], builder.slots = builder.slots, []
+        table[sequence], builder.slots = builder.slots, []
         try:
-            if self._say(packed):
+            if self._send(packed):
                 return True
         except ChannelClosed:
-            builder.slots = book.pop(sequence)
+            builder.slots = table.pop(sequence)
             raise
-        builder.slots = book.pop(sequence)
+        builder.slots = table.pop(sequence)
         return False
 
-    def keep(self, capture: Capture, builder: CaptureBuilder) -> None:
+    def retain(self, capture: Capture, builder: CaptureBuilder) -> None:
         """Name the capture to the renderer; its slots stay ours. Raises as `announce`."""
-        kept = self.room.kept
-        oldest = kept.oldest_beside(capture.sequence, builder.slots)
+        window = self.allocator.window
+        oldest = window.oldest_beside(capture.sequence, builder.slots)
         packed = messages.encode(replace(capture, keeps_from=oldest))
-        if not self._pass_on(packed, capture.sequence, builder, kept.slots_of):
+        if not self._send_capture(packed, capture.sequence, builder, window.slots_of):
             raise NoRoomToRetain("the renderer has not taken what was announced before")
-        kept.slot_count += count_of(capture.slots)
-        self.take_back(kept.let_go(oldest))
+        window.slot_count += count_slots(capture.slots)
+        self.free(window.release(oldest))
 
     def dump(self, reason: str) -> None:
         """Have all drawn that is kept; from here on they count."""
-        kept = self.room.kept.take_all()
+        kept = self.allocator.window.pop_all()
         self._pending |= kept
         self._counters.captured += len(kept)
         accounts = self._counters.as_message(self.pending)
-        self._unsaid.append(messages.encode(Dump(reason, tuple(kept), accounts)))
+        self._unsent.append(messages.encode(Dump(reason, tuple(kept), accounts)))
         with contextlib.suppress(ChannelClosed):  # then its end is heard elsewhere
-            self._say_what_is_unsaid()
+            self._flush_unsent()
 
-    def _say(self, packed: bytes) -> bool:
+    def _send(self, packed: bytes) -> bool:
         """Send it, after what there was no room for before. False: nor is there for this."""
-        return self._say_what_is_unsaid() and self._channel.send(packed)
+        return self._flush_unsent() and self._channel.send(packed)
 
-    def _say_what_is_unsaid(self) -> bool:
-        while self._unsaid:
-            if not self._channel.send(self._unsaid[0]):
+    def _flush_unsent(self) -> bool:
+        while self._unsent:
+            if not self._channel.send(self._unsent[0]):
                 return False
-            self._unsaid.popleft()
+            self._unsent.popleft()
         return True
 
-    def has(self, sequence: int) -> bool:
+    def is_pending(self, sequence: int) -> bool:
         """Whether this capture was announced and is not acknowledged yet."""
         return sequence in self._pending
 
-    def collect(self) -> bool:
+    def poll(self) -> bool:
         """Take what was acknowledged, and its slots, back. False: the renderer is gone."""
         try:
             while (packet := self._channel.receive()) is not None:
@@ -148,87 +148,87 @@ class Producer:
                 if not self._pending:
                     break  # nothing more is to be expected
         except ChannelClosed:
-            self._give_up()
+            self._mark_lost()
         return not self.lost
 
-    def take_notices(self) -> list[tuple[str, str]]:
+    def pop_notices(self) -> list[tuple[str, str]]:
         """(kind, text) of what the user should be told, each once."""
-        notices, self._notices = self._notices + self.room.notices, []
-        self.room.notices = []
+        notices, self._notices = self._notices + self.allocator.notices, []
+        self.allocator.notices = []
         return notices
 
-    def say_goodbye(self) -> bool:
+    def send_goodbye(self) -> bool:
         """Announce the end; what is pending is still drawn and acknowledged.
 
         False when the renderer is so far behind that there is no room for the word: say it again.
         """
         try:
-            said = self._say(messages.encode(Goodbye(self._counters.as_message(self.pending))))
+            said = self._send(messages.encode(Goodbye(self._counters.as_message(self.pending))))
         except ChannelClosed:
-            self.collect()  # what it said last is still to be read
+            self.poll()  # what it said last is still to be read
             said = True
         if said:
             self._channel.end_sending()
         return said
 
-    def await_news(self, seconds: float) -> None:
+    def wait_for_message(self, seconds: float) -> None:
         """Wait for an acknowledgement or the renderer's end, at most so long, and take it."""
         self._channel.wait(seconds)
-        self.collect()
+        self.poll()
 
-    def forget(self) -> None:
+    def abandon(self) -> None:
         """In a forked child, or at the end: no more of this, without a word to the renderer."""
         self.lost = True
         self._channel.close()
         self.ring.close_descriptor()
 
-    def _await_news(self) -> None:
-        self._channel.wait(AGAIN_SECONDS)
-        self.collect()
+    def _wait_for_room(self) -> None:
+        self._channel.wait(RETRY_SECONDS)
+        self.poll()
         self._require_renderer()
 
     def _require_renderer(self) -> None:
         if self.lost:
             raise ChannelClosed("the renderer is gone, or is another process's")
 
-    def lend(self, nbytes: int, *, spare: bool = False) -> Slots:
+    def allocate(self, nbytes: int, *, retained: bool = False) -> Slots:
         """A run of slots for so many bytes; what is kept makes room for it, the oldest first.
 
         Raises `RingFull`, `TooLarge`.
         """
         count = -(-max(nbytes, 1) // SLOT_BYTES)
         self._require_renderer()
-        if (slots := self.room.lend(count)) is not None:
+        if (slots := self.allocator.allocate(count)) is not None:
             return slots
-        self.collect()  # what was drawn in the meantime is free again
-        while (slots := self.room.lend(count)) is None:
+        self.poll()  # what was drawn in the meantime is free again
+        while (slots := self.allocator.allocate(count)) is None:
             self._require_renderer()
-            if self._let_go_one(count):
+            if self._evict_oldest(count):
                 continue
-            is_empty = not self._pending and not self.room.could_let_go(count)
-            if is_empty and self.room.grow(count):
+            is_empty = not self._pending and not self.allocator.could_evict(count)
+            if is_empty and self.allocator.grow(count):
                 continue
-            if spare:
+            if retained:
                 raise NoRoomToRetain("every slot is in use")
             if is_empty:
-                raise TooLarge(self.room.too_large(count))
+                raise TooLarge(self.allocator.explain_too_large(count))
             if not self._wait:
                 raise RingFull("there is no room beside what is still with the renderer")
-            self._await_news()
+            self._wait_for_room()
         return slots
 
-    def _let_go_one(self, count: int) -> bool:
+    def _evict_oldest(self, count: int) -> bool:
         """The oldest that is kept, if that helps and the renderer can be told of it."""
-        if not self.room.could_let_go(count):
+        if not self.allocator.could_evict(count):
             return False
-        after = next(iter(self.room.kept.slots_of)) + 1
-        if not self._say(messages.encode(Release(after))):
+        after = next(iter(self.allocator.window.slots_of)) + 1
+        if not self._send(messages.encode(Release(after))):
             return False
-        self.take_back(self.room.kept.let_go(after))
+        self.free(self.allocator.window.release(after))
         return True
 
-    def take_back(self, slots: Iterable[Slots]) -> None:
-        self.room.take_back(slots)
+    def free(self, slots: Iterable[Slots]) -> None:
+        self.allocator.free(slots)
 
     def _acknowledge(self, packed: bytes) -> None:
         try:
@@ -238,7 +238,7 @@ class Producer:
         if isinstance(message, Refusal):
             self.refusal = message.reason
         elif isinstance(message, Acknowledgement) and message.sequence in self._pending:
-            self.take_back(self._pending.pop(message.sequence))
+            self.free(self._pending.pop(message.sequence))
             self._notices += message.notices
             if message.error:
                 self._counters.failed += 1
@@ -246,13 +246,13 @@ class Producer:
             else:
                 self._counters.rendered += 1
 
-    def _give_up(self) -> None:
+    def _mark_lost(self) -> None:
         """The renderer is gone, and with it what it had not acknowledged."""
         self.lost = True
         self._channel.close()  # if it is not, this is its word to finish
         self._counters.failed += len(self._pending)
         self._pending.clear()
-        self.room.kept.take_all()
+        self.allocator.window.pop_all()
 
 
 _open_producers: weakref.WeakSet[Producer] = weakref.WeakSet()
@@ -262,7 +262,7 @@ def _forget_all() -> None:
     # A DataLoader worker that kept a copy of the socket would hide the end of the training
     # process from the renderer. It closes its copy and does nothing else.
     for producer in list(_open_producers):
-        producer.forget()
+        producer.abandon()
 
 
 if hasattr(os, "register_at_fork"):

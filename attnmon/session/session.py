@@ -75,7 +75,7 @@ class Session:
     def builder(self) -> CaptureBuilder:
         """Room for a capture."""
         assert self._producer is not None
-        return self._producer.builder(spare=self.spare)
+        return self._producer.new_builder(retained=self.spare)
 
     def capture(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
         """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
@@ -133,7 +133,7 @@ class Session:
     def _counted(self, step_info: StepInfo) -> AbstractContextManager[None]:
         sequence, producer = self._sequence, self._producer
         return self._capture_errors.counted(
-            step_info, lambda: producer is not None and producer.has(sequence)
+            step_info, lambda: producer is not None and producer.is_pending(sequence)
         )
 
     def _announce(
@@ -153,10 +153,10 @@ class Session:
             producer.dump(news)
 
     def _keep(self, producer: Producer, message: Capture, builder: CaptureBuilder) -> None:
-        if words := producer.room.grow_to_keep(builder.slots):
+        if words := producer.allocator.grow_for_window(builder.slots):
             self.guard.warn_once("window", words)
-        if producer.room.kept.fits(builder.slots):
-            producer.keep(message, builder)
+        if producer.allocator.window.capacity(builder.slots):
+            producer.retain(message, builder)
 
     @property
     def serializer(self) -> CaptureSerializer:
@@ -193,8 +193,8 @@ class Session:
         """Take what the renderer has said since; never waits."""
         if self._producer is None or self._producer.lost:
             return
-        still_there = self._producer.collect()
-        for kind, text in self._producer.take_notices():
+        still_there = self._producer.poll()
+        for kind, text in self._producer.pop_notices():
             self.guard.warn_once(kind, text)
         self._heed_refusal()
         if not still_there and not self.closed:

@@ -16,10 +16,10 @@ def shut_down(producer: Producer, collect: Callable[[], None], deadline: float) 
     """Say goodbye and collect what is drawn, until the renderer has ended, or the deadline."""
     started = time.monotonic()
     progress = DrawingProgress(producer.pending)
-    said = producer.say_goodbye()
+    said = producer.send_goodbye()
     while not producer.lost and (left := deadline - time.monotonic()) > 0:
-        producer.await_news(min(left, NEWS_SECONDS))
-        said = said or producer.say_goodbye()
+        producer.wait_for_message(min(left, NEWS_SECONDS))
+        said = said or producer.send_goodbye()
         collect()
         if time.monotonic() - started > PROGRESS_AFTER_SECONDS:
             progress.show(producer.pending)

@@ -1,6 +1,6 @@
-"""The room there is in the ring: what is free, what is kept, and more where that is too little.
+"""Which slots of the ring are free and which retained; grows the ring where they are too few.
 
-Book-keeping; whom to tell is another's business.
+Tracks slots and memory; sends nothing to the renderer.
 """
 
 from collections.abc import Iterable
@@ -12,51 +12,53 @@ from attnmon.session.retention_window import RetentionWindow
 
 
 class SlotAllocator:
-    """The slots of one ring, and the captures that are kept in some of them."""
+    """The slots of one ring, and the window of captures retained in some of them."""
 
     def __init__(self, ring: Ring, keep_last: int) -> None:
-        self.kept = RetentionWindow(keep_last, ring.slot_count)
+        self.window = RetentionWindow(keep_last, ring.slot_count)
         self.pool = SlotPool(ring.slot_count)
         self.notices: list[tuple[str, str]] = []
-        """(kind, text) of what the user should be told."""
+        """Warnings for the user that were not shown yet: (kind, text)."""
         self._ring = ring
-        self._may_grow_to_keep = True
+        self._window_may_grow = True
 
-    def lend(self, count: int) -> Slots | None:
-        """A run of so many slots; None when there is none at present."""
-        return self.pool.lend(count)
+    def allocate(self, count: int) -> Slots | None:
+        """Return a run of `count` slots; None when there is none at present."""
+        return self.pool.allocate(count)
 
-    def take_back(self, slots: Iterable[Slots]) -> None:
-        for run in slots:
-            self.pool.take_back(run)
+    def free(self, runs: Iterable[Slots]) -> None:
+        for run in runs:
+            self.pool.free(run)
 
-    def could_let_go(self, count: int) -> bool:
-        """Whether what is kept could make room for so many slots."""
-        return bool(len(self.kept)) and self.pool.free + self.kept.slot_count >= count
+    def could_evict(self, count: int) -> bool:
+        """Return whether `count` slots would be free if all retained captures were released."""
+        return bool(len(self.window)) and self.pool.free_count + self.window.slot_count >= count
 
     def grow(self, count: int) -> bool:
-        """For a capture that has all there is to itself. Whether there is more now."""
+        """Grow the ring for a capture that needs `count` more slots. True if it has grown."""
         reserved = self._ring.reserved
         return self._grow_to(reserved + max(reserved, count * SLOT_BYTES), "a capture")
 
-    def grow_to_keep(self, slots: list[Slots]) -> str:
-        """Have room to keep one more capture like this; what to do where there is not enough.
+    def grow_for_window(self, slots: list[Slots]) -> str:
+        """Make room to retain one more capture like this. Returns advice where that fails.
 
         The ring grows as the window fills, not for all of it at once: that would take seconds.
         """
-        fits = self.kept.fits(slots)
-        if fits == self.kept.most or len(self.kept) < fits:
+        capacity = self.window.capacity(slots)
+        if capacity == self.window.limit or len(self.window) < capacity:
             return ""
-        needed = self.kept.needed(slots) * SLOT_BYTES
-        wanted = min(needed, max(2 * self._ring.reserved, needed // self.kept.most))
-        if self._may_grow_to_keep and self._grow_to(wanted, "the window of keep_last"):
+        needed = self.window.ring_slots_for_all(slots) * SLOT_BYTES
+        wanted = min(needed, max(2 * self._ring.reserved, needed // self.window.limit))
+        if self._window_may_grow and self._grow_to(wanted, "the window of keep_last"):
             return ""
-        self._may_grow_to_keep = False  # or it would be asked for again at every step
-        return self.kept.shortage(slots)
+        self._window_may_grow = False  # or it would be asked for again at every step
+        return self.window.shortage(slots)
 
-    def too_large(self, count: int) -> str:
-        """What to do about a capture for which so many slots more would be too many."""
-        needed = (count + self.pool.count - self.pool.free - self.kept.slot_count) * SLOT_BYTES
+    def explain_too_large(self, count: int) -> str:
+        """Return advice for a capture that needs `count` more slots than the ring can have."""
+        needed = (
+            count + self.pool.count - self.pool.free_count - self.window.slot_count
+        ) * SLOT_BYTES
         return (
             f"a capture of {needed / MEBIBYTE:.1f} MiB or more does not fit the ring of "
             f"{self._ring.reserved / MEBIBYTE:.1f} MiB; choose fewer layers or heads, or raise "
@@ -67,7 +69,7 @@ class SlotAllocator:
         slots, before = self.pool.count, self._ring.reserved
         self._ring.grow(nbytes)
         self.pool.grow(self._ring.slot_count)  # also by what came before an interrupt, last time
-        self.kept.resize(self._ring.slot_count)
+        self.window.resize(self._ring.slot_count)
         if self.pool.count == slots:
             return False
         self.notices.append(("ring", _growing(why, before, self._ring.nbytes)))

@@ -41,7 +41,7 @@ class Connection:
     def abandon(self) -> None:
         """In a forked child, or at the end: let go of the processes and descriptors."""
         self.renderer.abandon()
-        self.producer.forget()
+        self.producer.abandon()
         self.claim.release()
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ def _tell(
     renderer: RendererProcess | AttachedRenderer,
 ) -> None:
     try:
-        producer.open(setup, claimed.writing)
+        producer.send_setup(setup, claimed.writing)
     except ChannelClosed as error:
         raise NotOpened(gone(renderer)) from error
 

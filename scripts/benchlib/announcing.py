@@ -86,9 +86,9 @@ def announcing(layers: int, times: int) -> dict[str, Any]:
 
 
 def announce(producer: Producer, capture: Capture) -> None:
-    producer.collect()
-    with producer.builder() as builder:
-        builder.lend(1)
+    producer.poll()
+    with producer.new_builder() as builder:
+        builder.reserve(1)
         producer.announce(capture, builder)
 
 

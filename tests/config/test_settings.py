@@ -139,7 +139,7 @@ def test_the_renderer_keeps_to_the_processors_it_is_given(tmp_path: Path) -> Non
         monitor.log_attention(step=0)
         renderer = monitor._session._line.renderer.process.pid  # type: ignore[union-attr]
         while monitor._session.accounts()["pending"]:
-            monitor._session._producer.await_news(1)  # type: ignore[union-attr]
+            monitor._session._producer.wait_for_message(1)  # type: ignore[union-attr]
         pids = json.loads((tmp_path / "summary.json").read_text())["pids"]
         assert renderer in pids
         assert len(pids) >= 3

@@ -192,7 +192,7 @@ def test_training_is_bit_identical_and_in_order_nothing_that_was_kept_is_drawn(
     without = train(Restless, speak, None)
     with watch(tmp_path, 20, 7) as monitor:
         with_it = train(Restless, speak, monitor)
-        assert len(monitor._session._producer.room.kept) == 7
+        assert len(monitor._session._producer.allocator.window) == 7
     for name, expected in without.items():
         same = torch.equal(expected, with_it[name]) if torch.is_tensor(expected) else None
         assert expected == with_it[name] if same is None else same, f"{name} differs"

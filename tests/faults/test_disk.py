@@ -26,7 +26,7 @@ def capture(monitor: TrainingAttentionMonitor, step: int) -> None:
 def free_slots(monitor: TrainingAttentionMonitor) -> tuple[int, int]:
     producer = monitor._session._producer
     assert producer is not None
-    return producer.room.pool.free, producer.room.pool.count
+    return producer.allocator.pool.free_count, producer.allocator.pool.count
 
 
 @pytest.mark.parametrize("role", ["worker", "recorder"])

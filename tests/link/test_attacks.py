@@ -129,12 +129,12 @@ class Trainer:
         deadline = time.monotonic() + 60
         while not self.producer._channel.send(packed):
             assert time.monotonic() < deadline, "the renderer takes in nothing any more"
-            self.producer.await_news(0.1)
+            self.producer.wait_for_message(0.1)
 
     def until_all_is_drawn(self) -> None:
         deadline = time.monotonic() + 60
         while self.producer.pending:
-            self.producer.await_news(0.1)
+            self.producer.wait_for_message(0.1)
             assert not self.producer.lost, "the renderer has gone"
             assert time.monotonic() < deadline, "what was announced is not acknowledged"
 
@@ -142,7 +142,7 @@ class Trainer:
         """Every good capture is drawn, in order, every slot is back, and the renderer lives."""
         self.capture()
         self.until_all_is_drawn()
-        assert self.producer.room.pool.free == self.producer.room.pool.count
+        assert self.producer.allocator.pool.free_count == self.producer.allocator.pool.count
         accounts = self.monitor.close()
         assert (accounts["captured"], accounts["rendered"]) == (self.good, self.good)
         steps = [line["metadata"]["step"] for line in history(self.folder)]
@@ -172,11 +172,11 @@ def test_a_capture_that_does_not_fit_the_ring_is_answered_so_that_its_slots_come
     tmp_path: Path,
 ) -> None:
     trainer = Trainer(tmp_path)
-    with trainer.producer.builder() as builder:
-        builder.lend(1)
+    with trainer.producer.new_builder() as builder:
+        builder.reserve(1)
         trainer.producer.announce(decode_capture(make.OUTSIDE["slots_none"]), builder)
     trainer.until_all_is_drawn()
-    assert trainer.producer.take_notices()[0][0] == "failed"
+    assert trainer.producer.pop_notices()[0][0] == "failed"
     trainer.must_have_lost_nothing()
     [error] = summary(tmp_path)["errors"]
     assert "refused: block" in error
@@ -233,15 +233,15 @@ class Answers(RuleBasedStateMachine):
         self.answered: list[int] = []
 
     def teardown(self) -> None:
-        self.producer.forget()
+        self.producer.abandon()
         self.theirs.close()
 
     @rule(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3), announce=st.booleans())
     def capture(self, sizes: list[int], announce: bool) -> None:
         try:
-            with self.producer.builder() as builder:
+            with self.producer.new_builder() as builder:
                 for size in sizes:
-                    builder.lend(size * SLOT_BYTES)
+                    builder.reserve(size * SLOT_BYTES)
                 if announce:
                     self.announce(builder)
         except RingFull:
@@ -258,7 +258,7 @@ class Answers(RuleBasedStateMachine):
         sequence = data.draw(st.sampled_from(sorted(self.producer._pending)))
         settled = self.counters.rendered + self.counters.failed
         self.say(encode(Acknowledgement(sequence, error)))
-        assert not self.producer.has(sequence)
+        assert not self.producer.is_pending(sequence)
         assert self.counters.rendered + self.counters.failed == settled + 1
         self.answered.append(sequence)
 
@@ -297,13 +297,13 @@ class Answers(RuleBasedStateMachine):
     def say(self, packed: bytes) -> None:
         with open(os.devnull, "rb") as nothing:
             self.theirs.send(packed or b"\xc1", [nothing.fileno()])  # whose copy is to be closed
-        assert self.producer.collect()
+        assert self.producer.poll()
         while self.theirs.receive() is not None:
             pass
 
     @invariant()
     def every_slot_is_free_or_one_captures(self) -> None:
-        pool = self.producer.room.pool
+        pool = self.producer.allocator.pool
         free = [slot for first, end in pool._gaps for slot in range(first, end)]
         lent = [
             slot
@@ -312,7 +312,7 @@ class Answers(RuleBasedStateMachine):
             for slot in range(run.first, run.first + run.count)
         ]
         assert sorted(free + lent) == list(range(pool.count))
-        assert pool.free == len(free)
+        assert pool.free_count == len(free)
 
 
 def _numbered(capture: Capture, sequence: int) -> Capture:

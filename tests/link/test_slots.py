@@ -11,28 +11,28 @@ from attnmon.link.slots import SlotPool
 COUNT = 24
 
 
-class Lending(RuleBasedStateMachine):
-    """Any order of lending and taking back, against a plain list of owners."""
+class Allocating(RuleBasedStateMachine):
+    """Any order of allocating and freeing, against a plain list of owners."""
 
-    lent = Bundle("lent")
+    allocated = Bundle("allocated")
 
     def __init__(self) -> None:
         super().__init__()
         self.pool = SlotPool(COUNT)
         self.owner: list[int | None] = [None] * COUNT
-        self.loans = 0
+        self.allocations = 0
 
-    @rule(target=lent, count=st.integers(1, COUNT))
-    def lend(self, count: int) -> Slots | None:
-        slots = self.pool.lend(count)
+    @rule(target=allocated, count=st.integers(1, COUNT))
+    def allocate(self, count: int) -> Slots | None:
+        slots = self.pool.allocate(count)
         if slots is None:
             assert count > self.longest_gap(), "there was room"
             return None
         assert slots.count == count
         for slot in range(slots.first, slots.first + count):
             assert self.owner[slot] is None, "owned twice"
-            self.owner[slot] = self.loans
-        self.loans += 1
+            self.owner[slot] = self.allocations
+        self.allocations += 1
         return slots
 
     @rule(more=st.integers(0, COUNT))
@@ -40,53 +40,53 @@ class Lending(RuleBasedStateMachine):
         self.pool.grow(len(self.owner) + more)
         self.owner += [None] * more
 
-    @rule(slots=consumes(lent))
-    def take_back(self, slots: Slots | None) -> None:
+    @rule(slots=consumes(allocated))
+    def free(self, slots: Slots | None) -> None:
         if slots is not None:
-            self.pool.take_back(slots)
+            self.pool.free(slots)
             self.owner[slots.first : slots.first + slots.count] = [None] * slots.count
 
     @rule(first=st.integers(0, COUNT), count=st.integers(1, COUNT))
-    def take_back_what_was_not_lent(self, first: int, count: int) -> None:
+    def free_what_was_not_allocated(self, first: int, count: int) -> None:
         run = self.owner[first : first + count]
         whole = bool(run) and run[0] is not None and set(run) == {run[0]}
         if whole and self.owner.count(run[0]) == count:
-            return  # it was lent as such
-        free = self.pool.free
-        with pytest.raises(ValueError, match="not lent"):
-            self.pool.take_back(Slots(first, count))
-        assert self.pool.free == free
+            return  # it was allocated as such
+        free = self.pool.free_count
+        with pytest.raises(ValueError, match="not allocated"):
+            self.pool.free(Slots(first, count))
+        assert self.pool.free_count == free
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        assert self.pool.free == self.owner.count(None)
+        assert self.pool.free_count == self.owner.count(None)
 
     def longest_gap(self) -> int:
         taken = "".join(" " if owner is None else "x" for owner in self.owner)
         return max(len(gap) for gap in taken.split("x"))
 
 
-TestLending = Lending.TestCase
-TestLending.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAllocating = Allocating.TestCase
+TestAllocating.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
 def test_all_can_be_lent_again_as_one_run_after_coming_back_in_any_order() -> None:
     pool = SlotPool(8)
-    loans = [pool.lend(2) for _ in range(4)]
+    runs = [pool.allocate(2) for _ in range(4)]
     for index in (2, 0, 3, 1):
-        loan = loans[index]
-        assert loan is not None
-        pool.take_back(loan)
-    assert pool.lend(8) == Slots(0, 8)
+        run = runs[index]
+        assert run is not None
+        pool.free(run)
+    assert pool.allocate(8) == Slots(0, 8)
 
 
 def test_less_than_one_slot_cannot_be_lent() -> None:
     with pytest.raises(ValueError, match="1 or more"):
-        SlotPool(4).lend(0)
+        SlotPool(4).allocate(0)
 
 
 def test_no_slot_is_taken_away() -> None:
     pool = SlotPool(COUNT)
     with pytest.raises(ValueError, match=f"count must be {COUNT} or more, got 3"):
         pool.grow(3)
-    assert pool.lend(COUNT) == Slots(0, COUNT)
+    assert pool.allocate(COUNT) == Slots(0, COUNT)

@@ -17,37 +17,37 @@ def producer() -> Iterator[Producer]:
     ours, theirs = Channel.pair()
     producer = Producer(make_ring(8 * SLOT_BYTES), ours, Counters())
     yield producer
-    producer.forget()
+    producer.abandon()
     theirs.close()
     producer.ring.memory.close()
 
 
 def test_small_layers_share_a_slot_and_begin_where_a_cache_line_does(producer: Producer) -> None:
-    with producer.builder() as builder:
-        offsets = [builder.lend(nbytes) for nbytes in (1000, 24, SLOT_BYTES - 1088)]
+    with producer.new_builder() as builder:
+        offsets = [builder.reserve(nbytes) for nbytes in (1000, 24, SLOT_BYTES - 1088)]
         assert offsets == [0, 1024, 1088]
         assert builder.slots == [Slots(0, 1)], "it is full to the last byte"
-        assert builder.lend(1) == SLOT_BYTES
-    assert producer.room.pool.free == 8
+        assert builder.reserve(1) == SLOT_BYTES
+    assert producer.allocator.pool.free_count == 8
 
 
 def test_what_a_long_layer_leaves_of_its_last_slot_is_used(producer: Producer) -> None:
-    with producer.builder() as builder:
-        assert builder.lend(2 * SLOT_BYTES + 1) == 0
-        assert builder.lend(SLOT_BYTES - 64) == 2 * SLOT_BYTES + 64
-        assert builder.lend(SLOT_BYTES + 1) == 3 * SLOT_BYTES
+    with producer.new_builder() as builder:
+        assert builder.reserve(2 * SLOT_BYTES + 1) == 0
+        assert builder.reserve(SLOT_BYTES - 64) == 2 * SLOT_BYTES + 64
+        assert builder.reserve(SLOT_BYTES + 1) == 3 * SLOT_BYTES
         assert builder.slots == [Slots(0, 3), Slots(3, 2)]
 
 
 def test_nothing_is_lent_of_slots_that_were_given_away(producer: Producer) -> None:
-    builder = producer.builder()
-    builder.lend(100)
+    builder = producer.new_builder()
+    builder.reserve(100)
     announced, builder.slots = builder.slots, []
-    assert builder.lend(100) == SLOT_BYTES, "the rest of the first slot is the renderer's"
+    assert builder.reserve(100) == SLOT_BYTES, "the rest of the first slot is the renderer's"
     builder.discard()
-    assert builder.lend(100) == SLOT_BYTES
-    assert producer.room.pool.free == 6
-    producer.take_back(announced)
+    assert builder.reserve(100) == SLOT_BYTES
+    assert producer.allocator.pool.free_count == 6
+    producer.free(announced)
     builder.discard()
     assert isinstance(builder.emptied(), CaptureBuilder)
-    assert producer.room.pool.free == 8
+    assert producer.allocator.pool.free_count == 8

@@ -17,7 +17,7 @@ from attnmon.link.ring import SLOT_BYTES, make_ring
 from attnmon.link.schema import LIMIT
 from attnmon.serialize.capture_builder import NoRoomToRetain, RingFull, TooLarge
 from attnmon.session.producer import Producer
-from attnmon.session.retention_window import RetentionWindow, count_of
+from attnmon.session.retention_window import RetentionWindow, count_slots
 from attnmon_renderer.supervision.retained_captures import REMEMBERED, RetainedCaptures
 
 RING_SLOTS = 16
@@ -67,18 +67,18 @@ def test_dumps_without_end_are_not_all_remembered() -> None:
 
 
 def test_as_many_are_kept_as_fit_and_as_were_asked_for() -> None:
-    book = RetentionWindow(most=4, ring_slots=20)
+    window = RetentionWindow(limit=4, ring_slots=20)
     for sequence in range(3):
-        book.slots_of[sequence] = [Slots(3 * sequence, 3)]
-        book.slot_count += 3
-    assert book.oldest_beside(3, [Slots(9, 1)]) == 0, "four, and ten slots"
-    assert book.oldest_beside(3, [Slots(9, 2)]) == 1
-    assert book.oldest_beside(3, [Slots(9, 7)]) == 2
-    assert book.oldest_beside(3, [Slots(9, 9)]) == 3
-    book.slots_of[3] = [Slots(9, 1)]
-    book.slot_count += 1
-    assert book.oldest_beside(4, [Slots(10, 1)]) == 1, "four were asked for"
-    assert [book.fits([Slots(0, n)]) for n in (1, 3, 6, 11)] == [4, 3, 1, 0]
+        window.slots_of[sequence] = [Slots(3 * sequence, 3)]
+        window.slot_count += 3
+    assert window.oldest_beside(3, [Slots(9, 1)]) == 0, "four, and ten slots"
+    assert window.oldest_beside(3, [Slots(9, 2)]) == 1
+    assert window.oldest_beside(3, [Slots(9, 7)]) == 2
+    assert window.oldest_beside(3, [Slots(9, 9)]) == 3
+    window.slots_of[3] = [Slots(9, 1)]
+    window.slot_count += 1
+    assert window.oldest_beside(4, [Slots(10, 1)]) == 1, "four were asked for"
+    assert [window.capacity([Slots(0, n)]) for n in (1, 3, 6, 11)] == [4, 3, 1, 0]
 
 
 class Trainings:
@@ -101,9 +101,9 @@ class Trainings:
     def capture(self, *, due: bool, slots: int) -> bool:
         """One step: copy, then announce. The process might die at any moment in between."""
         tag = self.sequence
-        with self.producer.builder(spare=not due) as builder:
+        with self.producer.new_builder(retained=not due) as builder:
             try:
-                offset = builder.lend(slots * SLOT_BYTES)
+                offset = builder.reserve(slots * SLOT_BYTES)
                 self.ring.memory[offset : offset + slots * SLOT_BYTES] = self.content(tag, slots)
                 self.look()
                 block = ArrayBlock(offset, "uint8", (1, slots, SLOT_BYTES))
@@ -114,7 +114,7 @@ class Trainings:
                 if due:
                     self.producer.announce(capture, builder)
                 else:
-                    self.producer.keep(capture, builder)
+                    self.producer.retain(capture, builder)
             except NoRoomToRetain:
                 return due  # which is never said of a due one
             except RingFull:
@@ -165,10 +165,10 @@ class Trainings:
             sequence = self.chance.choice(list(self.drawing))
             del self.drawing[sequence]
             self.theirs.send(messages.encode(messages.Acknowledgement(sequence)))
-        self.producer.collect()
+        self.producer.poll()
 
     def close(self) -> None:
-        self.producer.forget()
+        self.producer.abandon()
         self.theirs.close()
         self.ring.memory.close()
 
@@ -197,10 +197,10 @@ def test_nothing_that_could_be_drawn_is_ever_written_over(trainings: Trainings) 
         if chance.random() < 0.5:
             trainings.look()
     trainings.look()
-    assert list(trainings.window) == list(trainings.producer.room.kept.slots_of)
+    assert list(trainings.window) == list(trainings.producer.allocator.window.slots_of)
     assert trainings.producer.pending == len(trainings.drawing)
-    book = trainings.producer.room.kept
-    assert book.slot_count == sum(map(count_of, book.slots_of.values()))
+    window = trainings.producer.allocator.window
+    assert window.slot_count == sum(map(count_slots, window.slots_of.values()))
     assert seen > 50
     assert 2 <= trainings.most_kept <= KEEP_LAST
 
@@ -208,13 +208,13 @@ def test_nothing_that_could_be_drawn_is_ever_written_over(trainings: Trainings) 
 def test_what_is_kept_makes_room_for_a_step_that_is_due_at_once(trainings: Trainings) -> None:
     for _ in range(4):
         assert trainings.capture(due=False, slots=2)
-    with trainings.producer.builder() as due:
+    with trainings.producer.new_builder() as due:
         for _ in range(12):
-            due.lend(SLOT_BYTES)  # more than the other half of the ring
+            due.reserve(SLOT_BYTES)  # more than the other half of the ring
         trainings.look()
         assert list(trainings.window) == [2, 3], "the oldest made room"
         with pytest.raises(TooLarge):
-            due.lend(5 * SLOT_BYTES)
+            due.reserve(5 * SLOT_BYTES)
     trainings.look()
     assert list(trainings.window) == [2, 3], "what would not help is not given up"
 
@@ -254,9 +254,9 @@ def test_those_who_wait_do_so_also_for_a_renderer_that_owes_no_answer(
     trainings.hears = True
     listens = threading.Timer(0.3, trainings.listen)
     listens.start()
-    with trainings.producer.builder() as builder:
+    with trainings.producer.new_builder() as builder:
         for _ in range(RING_SLOTS):
-            builder.lend(SLOT_BYTES)
+            builder.reserve(SLOT_BYTES)
     listens.join()
     trainings.look()
-    assert list(trainings.window) == list(trainings.producer.room.kept.slots_of) == []
+    assert list(trainings.window) == list(trainings.producer.allocator.window.slots_of) == []

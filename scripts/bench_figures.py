@@ -33,16 +33,16 @@ from attnmon_renderer.drawing import (
     MapPicture,
     Panel,
     Png,
+    render_png,
 )
 from attnmon_renderer.drawing.backends import matplotlib_reference
 from attnmon_renderer.drawing.charts import heatmaps
-from attnmon_renderer.drawing.charts.alignment import alignment_page
-from attnmon_renderer.drawing.charts.difference import DifferencePicture, difference_page
-from attnmon_renderer.drawing.charts.head_matrix import MatrixPicture, layer_head_matrix_page
-from attnmon_renderer.drawing.charts.heatmaps import png_of
-from attnmon_renderer.drawing.charts.rollout import RolloutPicture, attention_rollout_page
-from attnmon_renderer.drawing.charts.surface import surface_page
-from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline_page
+from attnmon_renderer.drawing.charts.alignment import alignment
+from attnmon_renderer.drawing.charts.difference import DifferencePicture, difference
+from attnmon_renderer.drawing.charts.head_matrix import MatrixPicture, head_matrix
+from attnmon_renderer.drawing.charts.rollout import RolloutPicture, rollout
+from attnmon_renderer.drawing.charts.surface import surface
+from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline
 from attnmon_renderer.drawing.layout.panel_grid import columns_for
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.text.rc_defaults import default_settings
@@ -202,29 +202,29 @@ def naive_surface(picture: MapPicture, page: Page) -> bytes:
 def cases(quick: bool) -> Iterator[Case]:
     """Each kind of picture, and several sizes of those that are drawn most."""
     tokens = TOKENS[:29]
-    yield Case("heat map, 128 × 128", partial(heatmaps.heat_map_page, one_map(128)), naive_maps)
-    words = partial(heatmaps.heat_map_page, one_map(29, tokens))
+    yield Case("heat map, 128 × 128", partial(heatmaps.heatmap, one_map(128)), naive_maps)
+    words = partial(heatmaps.heatmap, one_map(29, tokens))
     yield Case("heat map, 29 × 29, tokens", words, partial(naive_maps, tokens=tokens))
-    causal = partial(heatmaps.heat_map_page, one_map(512, causal=True))
+    causal = partial(heatmaps.heatmap, one_map(512, causal=True))
     yield Case("heat map, 512 × 512, causal", causal, naive_maps)
     for heads, length in ((12, 128),) if quick else ((12, 128), (64, 64)):
-        heads_page = partial(heatmaps.head_grid_page, grid(heads, length))
+        heads_page = partial(heatmaps.head_grid, grid(heads, length))
         yield Case(f"head grid, {heads} × {length} × {length}", heads_page, naive_maps)
-    layers = partial(heatmaps.layer_comparison_page, comparison(6, 128))
+    layers = partial(heatmaps.layer_comparison, comparison(6, 128))
     yield Case("layer comparison, 6 × 128 × 128", layers, naive_maps)
-    path = partial(alignment_page, one_map(128))
+    path = partial(alignment, one_map(128))
     yield Case("alignment, 128 × 128", path, partial(naive_maps, marked=True))
-    yield Case("difference, 128 × 128", partial(difference_page, change(128)), naive_maps)
+    yield Case("difference, 128 × 128", partial(difference, change(128)), naive_maps)
     flow = RolloutPicture(CAPTION, tuple(attention(6, 128)), Axis(128))
-    yield Case("rollout, 6 × 128 × 128", partial(attention_rollout_page, flow), naive_maps)
-    heads_of_layers = partial(layer_head_matrix_page, matrix(12, 12))
+    yield Case("rollout, 6 × 128 × 128", partial(rollout, flow), naive_maps)
+    heads_of_layers = partial(head_matrix, matrix(12, 12))
     yield Case("layer × head matrix, 12 × 12", heads_of_layers, naive_maps)
     run = course(6, 200)
     yield Case(
-        "timeline, 6 layers, 200 steps", partial(timeline_page, run), partial(naive_timeline, run)
+        "timeline, 6 layers, 200 steps", partial(timeline, run), partial(naive_timeline, run)
     )
     land = one_map(128)
-    yield Case("surface, 64 × 64", partial(surface_page, land), partial(naive_surface, land))
+    yield Case("surface, 64 × 64", partial(surface, land), partial(naive_surface, land))
 
 
 def cpu_milliseconds(draw: Callable[[], object], times: int) -> float:
@@ -248,9 +248,9 @@ def differing_pixels(png: Png, page: Page) -> int:
 
 def measured(case: Case, times: int) -> Row:
     page = case.page()
-    png = png_of(page)
+    png = render_png(page)
     naive_ms = cpu_milliseconds(lambda: case.naive(page), times)
-    ours_ms = cpu_milliseconds(lambda: png_of(case.page()), 5 * times)
+    ours_ms = cpu_milliseconds(lambda: render_png(case.page()), 5 * times)
     differing = differing_pixels(png, page)
     return Row(case.name, naive_ms, ours_ms, naive_ms / ours_ms, len(png.data), differing)
 

@@ -1,17 +1,24 @@
-"""Pictures of attention: inert data in, PNG bytes out.
+"""Figures of attention: inert data in, bytes of a PNG, SVG, PDF or animation out.
 
-Each kind has a record of what it shows, and a function in `chart_pages` that lays out its page. A
-page becomes a PNG (`png_of`), SVG or PDF (`drawn_as`), or a frame of an animation (`extended`).
+Each chart is a function from a record of what is shown (`drawing/spec`) to a `Page`, which says
+what stands where. A page becomes a PNG (`render_png`), an SVG or PDF (`drawn_as`), or the next
+frame of an animation (`extended`).
 """
 
-from attnmon_renderer.drawing import chart_pages
 from attnmon_renderer.drawing.backends.apng import extended
+from attnmon_renderer.drawing.backends.png import Png, render_png
 from attnmon_renderer.drawing.backends.vector import drawn_as
-from attnmon_renderer.drawing.charts.difference import DifferencePicture
-from attnmon_renderer.drawing.charts.head_matrix import MatrixPicture
-from attnmon_renderer.drawing.charts.heatmaps import head_grid, heat_map, layer_comparison, png_of
-from attnmon_renderer.drawing.charts.rollout import RolloutPicture
-from attnmon_renderer.drawing.charts.timeline import TimelinePicture
+from attnmon_renderer.drawing.charts.alignment import alignment
+from attnmon_renderer.drawing.charts.difference import DifferencePicture, difference
+from attnmon_renderer.drawing.charts.head_matrix import MatrixPicture, head_matrix
+from attnmon_renderer.drawing.charts.heatmaps import (
+    head_grid,
+    heatmap,
+    layer_comparison,
+)
+from attnmon_renderer.drawing.charts.rollout import RolloutPicture, rollout
+from attnmon_renderer.drawing.charts.surface import surface
+from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline
 from attnmon_renderer.drawing.spec.figure_data import (
     Axis,
     Caption,
@@ -19,7 +26,6 @@ from attnmon_renderer.drawing.spec.figure_data import (
     GridPicture,
     MapPicture,
     Panel,
-    Png,
 )
 from attnmon_renderer.drawing.spec.page import Page
 
@@ -36,11 +42,16 @@ __all__ = [
     "Png",
     "RolloutPicture",
     "TimelinePicture",
-    "chart_pages",
+    "alignment",
+    "difference",
     "drawn_as",
     "extended",
     "head_grid",
-    "heat_map",
+    "head_matrix",
+    "heatmap",
     "layer_comparison",
-    "png_of",
+    "render_png",
+    "rollout",
+    "surface",
+    "timeline",
 ]

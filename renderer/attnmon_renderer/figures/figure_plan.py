@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 from attnmon.link.messages import Attention, Capture, Setup
+from attnmon_renderer import drawing
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.drawing import (
     Caption,
@@ -16,9 +17,8 @@ from attnmon_renderer.drawing import (
     Page,
     Panel,
     RolloutPicture,
-    chart_pages,
     drawn_as,
-    png_of,
+    render_png,
 )
 from attnmon_renderer.figures import captions
 from attnmon_renderer.results import AnimationFrame, RenderedImage
@@ -103,7 +103,7 @@ def write(
 ) -> RenderedImage:
     """Draw the picture: once for TensorBoard and, as a PNG, for the disk. Raises OSError."""
     page = figure.page()
-    png = png_of(page)
+    png = render_png(page)
     content = png.data if image_format == "png" else drawn_as(page, image_format)
     place.put(f"{figure.name}.{image_format}", content)
     return RenderedImage(figure.tag, png.width, png.height, png.data)
@@ -148,15 +148,15 @@ def map_picture(
 
 
 def _heat_map(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
-    return chart_pages.heat_map(map_picture(capture, attention, analyses, top))
+    return drawing.heatmap(map_picture(capture, attention, analyses, top))
 
 
 def _alignment(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
-    return chart_pages.alignment(map_picture(capture, attention, analyses, top))
+    return drawing.alignment(map_picture(capture, attention, analyses, top))
 
 
 def _surface(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
-    return chart_pages.surface(map_picture(capture, attention, analyses, top))
+    return drawing.surface(map_picture(capture, attention, analyses, top))
 
 
 def _head_grid(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
@@ -166,7 +166,7 @@ def _head_grid(capture: Capture, attention: Attention, analyses: Surveys, top: T
     labels = captions.head_labels(attention, survey)
     axes = captions.axes(capture, attention, pooled)
     picture = GridPicture(caption, pooled.values, pooled.masked, labels, *axes, top=top)
-    return chart_pages.head_grid(picture)
+    return drawing.head_grid(picture)
 
 
 def _comparison(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
@@ -176,7 +176,7 @@ def _comparison(capture: Capture, layers: list[Attention], analyses: Surveys, to
         axes = captions.axes(capture, attention, pooled)
         panels.append(Panel(f"layer {attention.layer}", pooled.values, pooled.masked, *axes))
     caption = _caption(capture, layers, "by layer", captions.averaged(layers[0]))
-    return chart_pages.layer_comparison(ComparisonPicture(caption, tuple(panels), top))
+    return drawing.layer_comparison(ComparisonPicture(caption, tuple(panels), top))
 
 
 def _head_matrix(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
@@ -186,7 +186,7 @@ def _head_matrix(capture: Capture, layers: list[Attention], analyses: Surveys, t
     )
     note = "0: one key · 1: all keys alike"
     caption = _caption(capture, layers, "entropy", note)
-    return chart_pages.layer_head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
+    return drawing.head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
 
 
 def _rollout(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
@@ -194,7 +194,7 @@ def _rollout(capture: Capture, layers: list[Attention], analyses: Surveys, top: 
     note = f"Abnar and Zuidema 2020 · layers 0 to {layers[-1].layer}, heads averaged"
     caption = _caption(capture, layers, "rolled out", note)
     positions, _ = captions.axes(capture, layers[0], maps[0])
-    return chart_pages.attention_rollout(
+    return drawing.rollout(
         RolloutPicture(caption, tuple(pooled.values for pooled in maps), positions, top)
     )
 

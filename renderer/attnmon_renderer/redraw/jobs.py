@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from attnmon.link.messages import Attention, Capture
+from attnmon_renderer import drawing
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.drawing import (
     Caption,
     DifferencePicture,
     Page,
-    chart_pages,
     drawn_as,
     extended,
-    png_of,
+    render_png,
 )
 from attnmon_renderer.figures import figure_plan
 from attnmon_renderer.redraw.capture_selection import NothingChosen, choose
@@ -65,7 +65,7 @@ def animation(paths: Sequence[Path], stem: str, request: RedrawRequest) -> JobRe
     for path in paths:
         made, analyses = _surveyed(path, request, stem)
         for frame in figure_plan.frames(made, request.setup(), analyses):
-            film = extended(film, chart_pages.heat_map(frame.picture())).data
+            film = extended(film, drawing.heatmap(frame.picture())).data
     target = request.out / "animations" / f"{stem}.png"
     atomic_files.replace(target, film)
     return JobResult((target,))
@@ -82,7 +82,7 @@ def timeline(run: Path, request: RedrawRequest) -> JobResult:
     documents = read_history(run / "history.jsonl")
     if not documents:
         return JobResult(errors=(f"timeline: there is no capture in {run / 'history.jsonl'}",))
-    page = chart_pages.timeline(animation_and_timeline.timeline_picture(documents))
+    page = drawing.timeline(animation_and_timeline.timeline_picture(documents))
     return JobResult((_write(page, request.out / "timeline", request),))
 
 
@@ -117,7 +117,7 @@ def _difference(
     after = figure_plan.map_picture(last, attention, {attention: new})
     caption = Caption(after.caption.title, _from_to(first, last), f"change · {after.caption.note}")
     masked = np.asarray(before.masked & after.masked)
-    return chart_pages.difference(
+    return drawing.difference(
         DifferencePicture(
             caption, before.values, after.values, masked, after.queries, after.keys, top
         )
@@ -147,5 +147,7 @@ def _surveyed(
 def _write(page: Page, target: Path, request: RedrawRequest) -> Path:
     path = target.with_name(f"{target.name}.{request.image_format}")
     format_ = request.image_format
-    atomic_files.replace(path, png_of(page).data if format_ == "png" else drawn_as(page, format_))
+    atomic_files.replace(
+        path, render_png(page).data if format_ == "png" else drawn_as(page, format_)
+    )
     return path

@@ -27,10 +27,10 @@ class Animations:
             self._extend(self._folder / f"{frame.stem}.png", frame)
 
     def _extend(self, path: Path, frame: AnimationFrame) -> None:
-        from attnmon_renderer.drawing import chart_pages, extended
+        from attnmon_renderer import drawing
 
         before = path.read_bytes() if path.exists() else b""
-        atomic_files.replace(path, extended(before, chart_pages.heat_map(frame.picture())).data)
+        atomic_files.replace(path, drawing.extended(before, drawing.heatmap(frame.picture())).data)
 
 
 class Timeline:
@@ -42,11 +42,11 @@ class Timeline:
 
     def write(self, results: Results) -> None:
         """Draw it again with this capture. Raises OSError."""
-        from attnmon_renderer.drawing import chart_pages, png_of
+        from attnmon_renderer import drawing
 
         self._documents.append(slim(results.document))
         atomic_files.replace(
-            self._path, png_of(chart_pages.timeline(_picture(self._documents))).data
+            self._path, drawing.render_png(drawing.timeline(_picture(self._documents))).data
         )
 
 

@@ -10,21 +10,22 @@ from support.pictures import (
     map_picture,
 )
 
-from attnmon_renderer.drawing.charts.alignment import alignment, alignment_page
+from attnmon_renderer.drawing import render_png
+from attnmon_renderer.drawing.charts.alignment import alignment
 from attnmon_renderer.drawing.spec.palettes import MARK
 
 
 @pytest.mark.parametrize("shape", [(20, 24), (128, 100), (5, 200), (900, 1200), (1, 1)])
 def test_alignment_is_matplotlibs_own(shape: tuple[int, int]) -> None:
     picture = map_picture(attention(2, *shape)[1])
-    page = alignment_page(picture)
-    assert_matplotlib_draws_the_same(decoded(alignment(picture)), page)
+    page = alignment(picture)
+    assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
 
 
 def test_marks_stand_at_each_querys_strongest_key() -> None:
     values = attention(3, 30, 20)[2]
-    page = alignment_page(map_picture(values))
+    page = alignment(map_picture(values))
     (area,) = page.maps
     marks = [block for block in page.blocks if block.index == MARK and block.x < page.bars[0].x]
     keys = [(mark.x - area.x) // area.cell_width for mark in marks]
@@ -38,7 +39,7 @@ def test_queries_without_a_number_have_no_mark() -> None:
     values[2] = np.nan
     masked = np.zeros((6, 6), np.bool_)
     masked[4] = True
-    page = alignment_page(map_picture(values, masked))
+    page = alignment(map_picture(values, masked))
     marks = [block for block in page.blocks if block.index == MARK and block.x < page.bars[0].x]
     assert len(marks) == 4
 
@@ -46,7 +47,7 @@ def test_queries_without_a_number_have_no_mark() -> None:
 def test_coverage_is_what_a_key_gets_from_all_queries() -> None:
     """Four keys with 3, 1, 0 and 0 of the attention of four queries: √ heights of 1 : √⅓ : 0."""
     values = np.array([[1.0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]])
-    page = alignment_page(map_picture(values))
+    page = alignment(map_picture(values))
     (area,) = page.maps
     bars = [block for block in page.blocks if block.y + block.height < area.y]
     assert [(bar.x - area.x) // area.cell_width for bar in bars] == [0, 1]

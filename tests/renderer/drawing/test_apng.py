@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageSequence
 from support.pictures import attention, decoded, map_picture
 
-from attnmon_renderer.drawing import Caption, MapPicture, Png, heat_map
+from attnmon_renderer.drawing import Caption, MapPicture, Png, render_png
 from attnmon_renderer.drawing.backends.apng import MOST_FRAMES, extended
-from attnmon_renderer.drawing.charts.heatmaps import heat_map_page
+from attnmon_renderer.drawing.charts.heatmaps import heatmap
 
 
 def step(number: int, side: int = 12) -> MapPicture:
@@ -21,7 +21,7 @@ def step(number: int, side: int = 12) -> MapPicture:
 def film(pictures: list[MapPicture]) -> bytes:
     data = b""
     for picture in pictures:
-        data = extended(data, heat_map_page(picture)).data
+        data = extended(data, heatmap(picture)).data
     return data
 
 
@@ -33,7 +33,7 @@ def frames(data: bytes) -> list[np.ndarray]:
 def test_frames_are_the_pictures_themselves() -> None:
     pictures = [step(number) for number in range(5)]
     for frame, picture in zip(frames(film(pictures)), pictures, strict=True):
-        assert np.array_equal(frame, decoded(heat_map(picture)))
+        assert np.array_equal(frame, decoded(render_png(heatmap(picture))))
 
 
 def test_it_loops_for_ever_and_rests_on_the_last_frame() -> None:
@@ -46,7 +46,9 @@ def test_it_loops_for_ever_and_rests_on_the_last_frame() -> None:
 def test_a_viewer_of_png_shows_the_first_frame() -> None:
     with Image.open(io.BytesIO(film([step(0), step(1)]))) as image:
         assert image.format == "PNG"
-        assert np.array_equal(np.asarray(image.convert("RGB")), decoded(heat_map(step(0))))
+        assert np.array_equal(
+            np.asarray(image.convert("RGB")), decoded(render_png(heatmap(step(0))))
+        )
 
 
 def test_frames_of_another_size_are_fitted_to_the_first() -> None:
@@ -54,27 +56,27 @@ def test_frames_of_another_size_are_fitted_to_the_first() -> None:
     drawn = frames(film([first, other, first]))
     assert drawn[1].shape == drawn[0].shape
     assert np.array_equal(drawn[0], drawn[2])
-    full = decoded(heat_map(other))
+    full = decoded(render_png(heatmap(other)))
     rows, columns = np.minimum(full.shape, drawn[1].shape)[:2]
     assert np.array_equal(drawn[1][:rows, :columns], full[:rows, :columns])
 
 
 def test_frames_are_bounded_and_the_newest_and_the_first_stay() -> None:
     """With more frames than allowed every second one goes; the run remains in view as a whole."""
-    page = heat_map_page(step(0))
+    page = heatmap(step(0))
     data = b""
     for _ in range(MOST_FRAMES):
         data = extended(data, page).data
-    newest = extended(data, heat_map_page(step(1)))
+    newest = extended(data, heatmap(step(1)))
     drawn = frames(newest.data)
     assert len(drawn) == MOST_FRAMES // 2 + 1
-    assert np.array_equal(drawn[0], decoded(heat_map(step(0))))
-    assert np.array_equal(drawn[-1], decoded(heat_map(step(1))))
+    assert np.array_equal(drawn[0], decoded(render_png(heatmap(step(0)))))
+    assert np.array_equal(drawn[-1], decoded(render_png(heatmap(step(1)))))
 
 
 def test_size_is_that_of_the_first_frame() -> None:
-    grown: Png = extended(film([step(0)]), heat_map_page(step(1, side=60)))
-    page = heat_map_page(step(0))
+    grown: Png = extended(film([step(0)]), heatmap(step(1, side=60)))
+    page = heatmap(step(0))
     assert (grown.width, grown.height) == (page.width, page.height)
 
 
@@ -88,4 +90,4 @@ def test_damaged_files_are_refused(damage: str) -> None:
         "still": data[:8],
     }[damage]
     with pytest.raises(ValueError, match="begin a new"):
-        extended(damaged, heat_map_page(step(2)))
+        extended(damaged, heatmap(step(2)))

@@ -13,11 +13,10 @@ from support.pictures import (
     rows_of,
 )
 
-from attnmon_renderer.drawing import Axis
+from attnmon_renderer.drawing import Axis, render_png
 from attnmon_renderer.drawing.charts.difference import (
     DifferencePicture,
     difference,
-    difference_page,
 )
 
 
@@ -30,15 +29,17 @@ def picture(before: np.ndarray, after: np.ndarray) -> DifferencePicture:
 
 def test_difference_is_matplotlibs_own() -> None:
     drawn = picture(attention(2, 50, 40)[0], attention(2, 50, 40)[1])
-    page = difference_page(drawn)
-    assert_matplotlib_draws_the_same(decoded(difference(drawn)), page)
+    page = difference(drawn)
+    assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
 
 
 def test_more_is_red_less_is_blue_and_no_change_nearly_white() -> None:
     drawn = picture(np.array([[0.1, 0.5, 0.4]]), np.array([[0.5, 0.1, 0.4]]))
-    (area,) = difference_page(drawn).maps
-    cells = decoded(difference(drawn))[rows_of(area), columns_of(area)][0, :: area.cell_width]
+    (area,) = difference(drawn).maps
+    cells = decoded(render_png(difference(drawn)))[rows_of(area), columns_of(area)][
+        0, :: area.cell_width
+    ]
     more, less, same = cells.astype(int)
     assert more[0] > more[2] + 50
     assert less[2] > less[0] + 50
@@ -49,14 +50,14 @@ def test_large_maps_keep_the_change_that_is_farthest_from_zero() -> None:
     """One cell that loses, among thousands that gain a little, is not lost in reducing them."""
     before, after = np.zeros((2048, 2048)), np.full((2048, 2048), 0.01)
     after[1000, 1000] = -0.5
-    (area,) = difference_page(picture(before, after)).maps
+    (area,) = difference(picture(before, after)).maps
     assert area.values.shape == (1024, 1024)
     assert area.values.min() == -0.5
 
 
 def test_infinite_weights_do_not_warn() -> None:
     infinite = np.full((3, 3), np.inf)
-    texts = difference_page(picture(infinite, infinite)).texts
+    texts = difference(picture(infinite, infinite)).texts
     assert any("9 cells are not finite" in text.string for text in texts)
 
 

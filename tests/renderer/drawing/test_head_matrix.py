@@ -11,10 +11,10 @@ from support.pictures import (
     decoded,
 )
 
+from attnmon_renderer.drawing import render_png
 from attnmon_renderer.drawing.charts.head_matrix import (
     MatrixPicture,
-    layer_head_matrix,
-    layer_head_matrix_page,
+    head_matrix,
 )
 from attnmon_renderer.drawing.spec.scales import Scale
 
@@ -29,20 +29,20 @@ def picture(layers: Layers, low: float | None = None, high: float | None = None)
 def test_matrix_is_matplotlibs_own(layers: int, heads: int) -> None:
     numbers = np.random.default_rng(0).random((layers, heads))
     drawn = picture([(f"decoder {n} cross", row) for n, row in enumerate(numbers)], 0, 1)
-    page = layer_head_matrix_page(drawn)
-    assert_matplotlib_draws_the_same(decoded(layer_head_matrix(drawn)), page)
+    page = head_matrix(drawn)
+    assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
 
 
 def test_layers_are_named_and_missing_heads_said() -> None:
-    page = layer_head_matrix_page(picture([("encoder 0", [0.1, 0.2, 0.3]), ("encoder 1", [0.5])]))
+    page = head_matrix(picture([("encoder 0", [0.1, 0.2, 0.3]), ("encoder 1", [0.5])]))
     texts = [text.string for text in page.texts]
     assert {"encoder 0", "encoder 1", "no such head", "layer", "head"} <= set(texts)
     assert page.maps[0].masked.tolist() == [[False] * 3, [False, True, True]]
 
 
 def scale_of(drawn: MatrixPicture) -> Scale:
-    return layer_head_matrix_page(drawn).maps[0].scale
+    return head_matrix(drawn).maps[0].scale
 
 
 def test_scale_is_that_of_the_numbers_unless_given() -> None:

@@ -27,11 +27,10 @@ from attnmon_renderer.drawing import (
     ComparisonPicture,
     GridPicture,
     MapPicture,
-    head_grid,
-    heat_map,
-    layer_comparison,
+    render_png,
 )
 from attnmon_renderer.drawing.charts import heatmaps
+from attnmon_renderer.drawing.layout import panel_scale
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.palettes import LEVELS, NOT_FINITE, WEIGHTS
 
@@ -64,18 +63,14 @@ PICTURES = {
 
 def page_of(picture: MapPicture | GridPicture | ComparisonPicture) -> Page:
     if isinstance(picture, MapPicture):
-        return heatmaps.heat_map_page(picture)
+        return heatmaps.heatmap(picture)
     if isinstance(picture, GridPicture):
-        return heatmaps.head_grid_page(picture)
-    return heatmaps.layer_comparison_page(picture)
+        return heatmaps.head_grid(picture)
+    return heatmaps.layer_comparison(picture)
 
 
 def drawn(picture: MapPicture | GridPicture | ComparisonPicture) -> Array:
-    if isinstance(picture, MapPicture):
-        return decoded(heat_map(picture))
-    if isinstance(picture, GridPicture):
-        return decoded(head_grid(picture))
-    return decoded(layer_comparison(picture))
+    return decoded(render_png(page_of(picture)))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -88,8 +83,8 @@ def test_cells_have_the_colours_of_viridis() -> None:
     """Each cell's middle has, to a level of 80, matplotlib's viridis at the root of its weight."""
     values = attention(2, 50, 40)[1]
     picture = map_picture(values)
-    (area,) = heatmaps.heat_map_page(picture).maps
-    top = heatmaps.heat_map_page(picture).maps[0].scale.high
+    (area,) = heatmaps.heatmap(picture).maps
+    top = heatmaps.heatmap(picture).maps[0].scale.high
     pixels = heat_map_pixels(picture)[area.cell_height // 2 :: area.cell_height]
     cells = pixels[:, area.cell_width // 2 :: area.cell_width]
     expected = matplotlib.colormaps["viridis"](np.sqrt(values / top), bytes=True)[..., :3]
@@ -98,7 +93,7 @@ def test_cells_have_the_colours_of_viridis() -> None:
 
 def heat_map_pixels(picture: MapPicture) -> Array:
     """What the map itself takes of its picture."""
-    (area,) = heatmaps.heat_map_page(picture).maps
+    (area,) = heatmaps.heatmap(picture).maps
     return drawn(picture)[rows_of(area), columns_of(area)]
 
 
@@ -124,9 +119,9 @@ def test_masked_zero_and_not_finite_are_three_colours() -> None:
 
 
 def test_what_is_masked_or_not_finite_is_said() -> None:
-    plain_page = heatmaps.heat_map_page(map_picture(np.ones((2, 2))))
+    plain_page = heatmaps.heatmap(map_picture(np.ones((2, 2))))
     values = np.array([[0.5, np.inf], [np.nan, 0.5]])
-    page = heatmaps.heat_map_page(map_picture(values, np.eye(2, dtype=np.bool_)[::-1] & False))
+    page = heatmaps.heatmap(map_picture(values, np.eye(2, dtype=np.bool_)[::-1] & False))
     said = {text.string for text in page.texts}
     assert any("2 cells are not finite" in string for string in said)
     assert "not finite" in said
@@ -140,7 +135,7 @@ def test_reduced_maps_keep_thin_lines_and_say_so() -> None:
     values[:, 1000] = 0.8
     picture = map_picture(values)
     assert (heat_map_pixels(picture) == PALETTE[LEVELS - 1]).all(axis=2).any(axis=1).all()
-    assert any("largest of 2×2" in text.string for text in heatmaps.heat_map_page(picture).texts)
+    assert any("largest of 2×2" in text.string for text in heatmaps.heatmap(picture).texts)
 
 
 def test_one_scale_for_all_panels() -> None:
@@ -150,7 +145,7 @@ def test_one_scale_for_all_panels() -> None:
     picture = GridPicture(
         CAPTION, values.astype(np.float32), nothing_masked(4, 4), ("a", "b"), Axis(4), Axis(4)
     )
-    first, second = heatmaps.head_grid_page(picture).maps
+    first, second = heatmaps.head_grid(picture).maps
     pixels = drawn(picture)
     assert (pixels[first.y + first.height - 1, first.x] == pixels[second.y, second.x]).all()
 
@@ -178,23 +173,23 @@ def test_long_names_and_markup_are_drawn_literally() -> None:
         "q" * 200,
     )
     picture = map_picture(attention(2, 12, 12)[1], None, caption, tokens, tokens)
-    page = heatmaps.heat_map_page(picture)
+    page = heatmaps.heatmap(picture)
     assert page.width < 1600
     assert page.height < 1600
-    assert decoded(heat_map(picture)).shape == (page.height, page.width, 3)
+    assert decoded(render_png(page)).shape == (page.height, page.width, 3)
     assert next(text.string for text in page.texts).startswith("$\\bad$ <b>name_")
 
 
 def test_users_matplotlib_settings_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = map_picture(attention(2, 20, 20)[1], caption=Caption("settings of the user 1"))
-    expected = heat_map(picture)
+    expected = render_png(page_of(picture))
     other = replace(picture, caption=Caption("settings of the user 2"))
     with matplotlib.rc_context({"text.hinting": "none", "text.usetex": True, "font.size": 30}):
         matplotlib.rcParams["figure.facecolor"] = "red"
-        from_cache, drawn_anew = heat_map(picture), heat_map(other)
+        from_cache, drawn_anew = render_png(page_of(picture)), render_png(page_of(other))
         assert matplotlib.rcParams["text.hinting"] == "none"
     assert from_cache == expected
-    assert drawn_anew == heat_map(other)
+    assert drawn_anew == render_png(page_of(other))
 
 
 def test_pages_are_of_the_size_designed() -> None:
@@ -237,7 +232,8 @@ def test_memory_stays_flat_over_many_pictures() -> None:
     def draw(numbers: range) -> None:
         for number in numbers:
             caption = Caption("encoder layer 0", f"step {number:,} · loss {1 / (number + 1):.5f}")
-            heat_map(map_picture(attention(2, 20 + number % 9, 20)[1], caption=caption))
+            values = attention(2, 20 + number % 9, 20)[1]
+            render_png(page_of(map_picture(values, caption=caption)))
 
     draw(range(60))
     tracemalloc.start()
@@ -252,10 +248,12 @@ def test_memory_stays_flat_over_many_pictures() -> None:
 def test_the_colour_bar_says_how_many_keys_a_cell_adds_up() -> None:
     """Else a cell of four keys would look four times as strong as any weight there is."""
     plain, four, eight = Axis(8), Axis(8, 4, summed=True), Axis(8, 8, summed=True)
-    assert heatmaps.weight_of({plain}) == heatmaps.weight_of({Axis(8, 4)}) == "attention weight"
-    assert heatmaps.weight_of({four}) == "weight of 4 keys"
-    assert heatmaps.weight_of({four, eight}) == "weight of each cell's keys"
+    assert (
+        panel_scale.weight_of({plain}) == panel_scale.weight_of({Axis(8, 4)}) == "attention weight"
+    )
+    assert panel_scale.weight_of({four}) == "weight of 4 keys"
+    assert panel_scale.weight_of({four, eight}) == "weight of each cell's keys"
     values = np.full((2, 2), 0.5, np.float32)
     axis = Axis(8, 4, summed=True)
-    page = heatmaps.heat_map_page(MapPicture(CAPTION, values, nothing_masked(2, 2), axis, axis))
+    page = heatmaps.heatmap(MapPicture(CAPTION, values, nothing_masked(2, 2), axis, axis))
     assert any("weight of 4 keys" in text.string for text in page.texts)

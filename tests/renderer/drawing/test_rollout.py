@@ -10,11 +10,10 @@ from support.pictures import (
     decoded,
 )
 
-from attnmon_renderer.drawing import Axis
+from attnmon_renderer.drawing import Axis, render_png
 from attnmon_renderer.drawing.charts.rollout import (
     RolloutPicture,
-    attention_rollout,
-    attention_rollout_page,
+    attention_flow,
     rollout,
 )
 
@@ -24,19 +23,19 @@ def test_rollout_is_the_papers_product() -> None:
     layers = attention(3, 5, 5)
     first, second, third = ((layer.astype(np.float64) + np.eye(5)) / 2 for layer in layers)
     expected = np.einsum("ij,jk,kl->il", third, second, first)
-    assert rollout(layers) == pytest.approx(expected, abs=1e-6)
+    assert attention_flow(layers) == pytest.approx(expected, abs=1e-6)
 
 
 def test_rows_sum_to_one_and_causality_is_kept() -> None:
-    flow = rollout(attention(6, 30, 30, causal=True))
+    flow = attention_flow(attention(6, 30, 30, causal=True))
     assert flow.sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert (np.triu(flow, 1) == 0).all()
 
 
 def test_rollout_is_matplotlibs_own() -> None:
     picture = RolloutPicture(CAPTION, tuple(attention(4, 30, 30, causal=True)), Axis(30))
-    page = attention_rollout_page(picture)
-    assert_matplotlib_draws_the_same(decoded(attention_rollout(picture)), page)
+    page = rollout(picture)
+    assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
     assert any(text.string == "no path" for text in page.texts)
 
@@ -44,7 +43,7 @@ def test_rollout_is_matplotlibs_own() -> None:
 def test_a_nan_in_one_layer_shows_and_does_not_warn() -> None:
     layers = attention(3, 6, 6)
     layers[1, 2, 3] = np.nan
-    page = attention_rollout_page(RolloutPicture(CAPTION, tuple(layers), Axis(6)))
+    page = rollout(RolloutPicture(CAPTION, tuple(layers), Axis(6)))
     assert any("not finite" in text.string for text in page.texts)
 
 

@@ -11,8 +11,9 @@ from support.pictures import (
     decoded,
 )
 
+from attnmon_renderer.drawing import render_png
 from attnmon_renderer.drawing.charts.curves import BACKGROUND, BAND
-from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline, timeline_page
+from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline
 from attnmon_renderer.drawing.spec.page import Shape
 
 
@@ -28,21 +29,21 @@ def picture(layers: int, captures: int, heads: int = 4) -> TimelinePicture:
 
 
 def bands(drawn: TimelinePicture) -> list[Shape]:
-    return [shape for shape in timeline_page(drawn).shapes if shape.grey == BAND]
+    return [shape for shape in timeline(drawn).shapes if shape.grey == BAND]
 
 
 @pytest.mark.parametrize("shape", [(6, 40), (1, 1), (2, 3000), (30, 20), (1, 2)])
 def test_timeline_is_matplotlibs_own(shape: tuple[int, int]) -> None:
     drawn = picture(*shape)
-    page = timeline_page(drawn)
-    assert_matplotlib_draws_the_same(decoded(timeline(drawn)), page)
+    page = timeline(drawn)
+    assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
 
 
 def test_a_band_reaches_from_the_lowest_head_to_the_highest() -> None:
     numbers = np.array([[0.0, 0.5], [0.25, 1.0]])
     drawn = replace(picture(1, 2), layers=(("0", numbers),))
-    background, band = timeline_page(drawn).shapes[:2]
+    background, band = timeline(drawn).shapes[:2]
     assert (background.grey, band.grey) == (BACKGROUND, BAND)
     lower, upper = background.points[:, 1].max(), background.points[:, 1].min()
     share = (lower - band.points[:, 1]) / (lower - upper)
@@ -63,21 +64,21 @@ def test_a_spike_is_not_lost_among_thousands_of_captures() -> None:
     drawn = replace(picture(1, 20_000), layers=(("0", numbers),))
     (band,) = bands(drawn)
     assert len(band.points) < 2000
-    background = timeline_page(drawn).shapes[0].points[:, 1]
+    background = timeline(drawn).shapes[0].points[:, 1]
     assert band.points[:, 1].min() == background.min()
 
 
 def test_rows_end_with_where_the_run_stands() -> None:
     numbers = np.array([[0.1, 0.3], [0.5, 0.7]])
     drawn = replace(picture(1, 2), layers=(("encoder 0", numbers),), losses=[2.0, 0.125])
-    texts = [text.string for text in timeline_page(drawn).texts]
+    texts = [text.string for text in timeline(drawn).texts]
     assert {"encoder 0", "0.6", "loss", "0.125", "2"} <= set(texts)
 
 
 def test_without_losses_there_is_no_row_for_them() -> None:
     for losses in ([], [None, float("nan")]):
         drawn = replace(picture(2, 2), losses=losses)
-        assert "loss" not in [text.string for text in timeline_page(drawn).texts]
+        assert "loss" not in [text.string for text in timeline(drawn).texts]
 
 
 @pytest.mark.parametrize(

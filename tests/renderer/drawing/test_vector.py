@@ -10,7 +10,7 @@ from attnmon_renderer.drawing.charts import heatmaps
 
 
 def test_svg_has_the_pages_size_and_its_maps() -> None:
-    page = heatmaps.head_grid_page(grid_picture(3, 10, 10))
+    page = heatmaps.head_grid(grid_picture(3, 10, 10))
     root = ElementTree.fromstring(drawn_as(page, "svg"))
     assert root.attrib["width"] == f"{page.width}pt"
     assert root.attrib["height"] == f"{page.height}pt"
@@ -19,7 +19,7 @@ def test_svg_has_the_pages_size_and_its_maps() -> None:
 
 
 def test_pdf_is_one_whole_document() -> None:
-    data = drawn_as(heatmaps.heat_map_page(map_picture(attention(2, 8, 8)[1])), "pdf")
+    data = drawn_as(heatmaps.heatmap(map_picture(attention(2, 8, 8)[1])), "pdf")
     assert data.startswith(b"%PDF-")
     assert data.rstrip().endswith(b"%%EOF")
     assert data.count(b"/Type /Page ") == 1
@@ -27,5 +27,5 @@ def test_pdf_is_one_whole_document() -> None:
 
 @pytest.mark.parametrize("format", ["svg", "pdf"])
 def test_the_same_page_gives_the_same_bytes(format: Format) -> None:
-    page = heatmaps.heat_map_page(map_picture(attention(2, 8, 8)[1]))
+    page = heatmaps.heatmap(map_picture(attention(2, 8, 8)[1]))
     assert drawn_as(page, format) == drawn_as(page, format)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.backends import png
+from attnmon_renderer.drawing.backends.png import Png
 from attnmon_renderer.drawing.backends.raster import paint
-from attnmon_renderer.drawing.spec.figure_data import Png
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.palettes import WHITE
 

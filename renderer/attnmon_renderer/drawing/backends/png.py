@@ -5,6 +5,7 @@ it finds by itself. A higher level takes up to four times as long for nine tenth
 """
 
 import struct
+from dataclasses import dataclass
 
 try:
     from isal import isal_zlib as zlib  # as many bytes in a quarter of the time
@@ -14,12 +15,27 @@ except ImportError:  # not made for every kind of processor
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.figure_data import Png
+from attnmon_renderer.drawing.backends.raster import paint
+from attnmon_renderer.drawing.spec.page import Page
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BITS, _INDEXED = 8, 3
 _NO_FILTER = 0
 _LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Png:
+    """A PNG file in memory, with its size in pixels."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+def render_png(page: Page) -> Png:
+    """Draw the page as a PNG."""
+    return encode(paint(page), page.palette.colours)
 
 
 def encode(canvas: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Png:

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.charts.heatmaps import heat_map_page, png_of
+from attnmon_renderer.drawing.charts.heatmaps import heatmap
 from attnmon_renderer.drawing.layout.panel_page import Extras
-from attnmon_renderer.drawing.spec.figure_data import MapPicture, Png
+from attnmon_renderer.drawing.spec.figure_data import MapPicture
 from attnmon_renderer.drawing.spec.page import ColorBlock, Font, Map, Page, Text
 from attnmon_renderer.drawing.spec.palettes import MARK
 
@@ -23,13 +23,9 @@ _BARS = 0.6
 _GREY = 150
 
 
-def alignment(picture: MapPicture) -> Png:
-    """The map with its path and its coverage."""
-    return png_of(alignment_page(picture))
-
-
-def alignment_page(picture: MapPicture) -> Page:
-    page = heat_map_page(picture, Extras(marks="strongest key", headroom=_HEADROOM))
+def alignment(picture: MapPicture) -> Page:
+    """Lay out the map with a mark at each query's strongest key, and the coverage of the keys."""
+    page = heatmap(picture, Extras(marks="strongest key", headroom=_HEADROOM))
     (area,) = page.maps
     coverage = _coverage(picture, area.values.shape[1])
     font = next(text.font for text in reversed(page.texts))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnmon_renderer.drawing.charts.heatmaps import largest, png_of
 from attnmon_renderer.drawing.layout.panel_page import panel_page
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, MaskArray, Panel, Png, Values
+from attnmon_renderer.drawing.layout.panel_scale import largest
+from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, MaskArray, Panel, Values
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.scales import of_changes, top_of
 
@@ -37,12 +37,8 @@ class DifferencePicture:
             )
 
 
-def difference(picture: DifferencePicture) -> Png:
-    """After less before: red where a query came to attend more, blue where less."""
-    return png_of(difference_page(picture))
-
-
-def difference_page(picture: DifferencePicture) -> Page:
+def difference(picture: DifferencePicture) -> Page:
+    """Lay out after minus before: red where a query attends more than it did, blue where less."""
     with np.errstate(invalid="ignore"):  # ∞ − ∞ is shown as what it is
         change = picture.after - picture.before
     panel = Panel("", change, picture.masked, picture.queries, picture.keys)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnmon_renderer.drawing.charts.heatmaps import png_of
 from attnmon_renderer.drawing.layout.panel_page import Extras, panel_page
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel, Png
+from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.scales import linear
 
@@ -30,12 +29,8 @@ class MatrixPicture:
             raise ValueError("a matrix without a number: give at least one layer with one head")
 
 
-def layer_head_matrix(picture: MatrixPicture) -> Png:
-    """Layers from top to bottom, heads from left to right."""
-    return png_of(layer_head_matrix_page(picture))
-
-
-def layer_head_matrix_page(picture: MatrixPicture) -> Page:
+def head_matrix(picture: MatrixPicture) -> Page:
+    """Lay out a matrix: layers from top to bottom, heads from left to right."""
     heads = max(len(numbers) for _, numbers in picture.layers)
     values = np.zeros((len(picture.layers), heads), np.float32)
     missing = np.ones(values.shape, np.bool_)

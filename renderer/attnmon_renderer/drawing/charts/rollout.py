@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnmon_renderer.drawing.charts.heatmaps import largest, png_of
 from attnmon_renderer.drawing.layout.panel_page import Extras, panel_page
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel, Png, Values
+from attnmon_renderer.drawing.layout.panel_scale import largest
+from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel, Values
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.scales import of_weights, top_of
 
@@ -37,20 +37,16 @@ class RolloutPicture:
             )
 
 
-def attention_rollout(picture: RolloutPicture) -> Png:
-    """Rows are positions above the last layer, columns the input's tokens."""
-    return png_of(attention_rollout_page(picture))
-
-
-def attention_rollout_page(picture: RolloutPicture) -> Page:
-    flow = rollout(picture.layers)
+def rollout(picture: RolloutPicture) -> Page:
+    """Lay out the rollout: rows are positions above the last layer, columns the input's tokens."""
+    flow = attention_flow(picture.layers)
     panel = Panel("", flow, flow == 0, picture.positions, picture.positions)
     top = top_of(largest(panel)) if picture.top is None else picture.top
     scale = of_weights(top, "flow of attention")
     return panel_page(picture.caption, (panel,), 1, scale, Extras(masked="no path"))
 
 
-def rollout(layers: Sequence[Values]) -> Values:
+def attention_flow(layers: Sequence[Values]) -> Values:
     """The product of (A + I) / 2, each row normalised; [positions, positions], rows sum to 1."""
     flow = np.eye(len(layers[0]))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -12,18 +12,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.charts.heatmaps import png_of, scale_of
 from attnmon_renderer.drawing.charts.surface_mesh import surface_mesh
 from attnmon_renderer.drawing.layout import labels
 from attnmon_renderer.drawing.layout.cell_size import MapSide, farthest, reduced
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
+from attnmon_renderer.drawing.layout.panel_scale import scale_of
 from attnmon_renderer.drawing.layout.ticks import Ticks, ticks
 from attnmon_renderer.drawing.spec.figure_data import (
     Axis,
     MapPicture,
     MaskArray,
     Panel,
-    Png,
     Values,
 )
 from attnmon_renderer.drawing.spec.page import Bar, Mesh, Page, Shape, Text
@@ -44,12 +43,8 @@ _TICK = 0.02
 Points = float | NDArray[np.float64]
 
 
-def surface(picture: MapPicture) -> Png:
-    """The map, pooled to 64 × 64 at most, as a surface."""
-    return png_of(surface_page(picture))
-
-
-def surface_page(picture: MapPicture) -> Page:
+def surface(picture: MapPicture) -> Page:
+    """Lay out the map as a surface, pooled to at most 64 × 64 points."""
     return _Surface(picture).page()
 
 

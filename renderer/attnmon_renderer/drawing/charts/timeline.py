@@ -19,10 +19,9 @@ from attnmon_renderer.drawing.charts.curves import (
     mean,
     summary,
 )
-from attnmon_renderer.drawing.charts.heatmaps import png_of
 from attnmon_renderer.drawing.layout import labels as words
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
-from attnmon_renderer.drawing.spec.figure_data import Caption, Png
+from attnmon_renderer.drawing.spec.figure_data import Caption
 from attnmon_renderer.drawing.spec.page import ColorBlock, Page, Shape, Text
 from attnmon_renderer.drawing.spec.palettes import INK, WEIGHTS
 from attnmon_renderer.drawing.spec.scales import linear
@@ -63,12 +62,8 @@ class TimelinePicture:
             )
 
 
-def timeline(picture: TimelinePicture) -> Png:
-    """One row a layer, and one for the loss."""
-    return png_of(timeline_page(picture))
-
-
-def timeline_page(picture: TimelinePicture) -> Page:
+def timeline(picture: TimelinePicture) -> Page:
+    """Lay out one row for each layer, and one for the loss where there is any."""
     return _Timeline(picture).page()
 
 

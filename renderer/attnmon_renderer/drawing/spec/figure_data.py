@@ -10,15 +10,6 @@ MaskArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Png:
-    """A finished picture."""
-
-    data: bytes
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
 class Axis:
     """What the cells along one side of a map stand for."""
 

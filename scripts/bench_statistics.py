@@ -62,7 +62,7 @@ def whole(query: Array, key: Array, scale: float, rows: Array, causal: bool) -> 
 
 def error(found: LayerStatistics, expected: dict[str, Array]) -> float:
     """The largest, absolute; relative where a statistic is larger than 1."""
-    flat = {**found.to_json(), **found.heads}
+    flat = vars(found) | found.heads
     errors = [
         np.max(abs(np.asarray(flat[name]) - value) / np.maximum(1, abs(value)))
         for name, value in expected.items()

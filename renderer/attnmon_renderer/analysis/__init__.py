@@ -1,1 +1,1 @@
-"""From the arrays of a layer to its softmax weights, statistics and pooled maps."""
+"""One layer of a capture: its softmax weights, statistics and pooled maps, tile by tile."""

@@ -1,4 +1,4 @@
-"""The arrays of a message, read from the ring's memory."""
+"""Array types, the arrays of a message in the ring's memory, and reusable memory for new ones."""
 
 import math
 from typing import Any
@@ -15,10 +15,11 @@ Booleans = npt.NDArray[np.bool_]
 Memory = memoryview | bytes | npt.NDArray[np.uint8]
 
 
-def read(block: ArrayBlock, memory: Memory) -> npt.NDArray[Any]:
-    """The block's array as it lies in `memory`, not copied. A bfloat16 stays 16 bits, as uint16.
+def read_array(block: ArrayBlock, memory: Memory) -> npt.NDArray[Any]:
+    """Returns a view of the block's array in `memory`; bfloat16 values come as uint16.
 
-    Raises ValueError when the memory ends before the block does.
+    Raises:
+        ValueError: the memory ends before the block does.
     """
     dtype = np.dtype("uint16" if block.dtype == "bfloat16" else block.dtype)
     if block.nbytes == 0:
@@ -33,33 +34,35 @@ def read(block: ArrayBlock, memory: Memory) -> npt.NDArray[Any]:
 
 
 def to_float32(array: npt.NDArray[Any]) -> Floats:
-    """The values of an array made by `read`; the array itself when it is float32 already."""
+    """Returns what `read_array` returned as float32; not copied if it is float32 already."""
     if array.dtype == np.uint16:  # a bfloat16 is the upper half of a float32
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array.astype(np.float32, copy=False)
 
 
 class Rows:
-    """Some query rows in rising order, with the selector by which numpy copies least."""
+    """Indices of query rows, in ascending order, and the cheapest numpy selector for them."""
 
     def __init__(self, indices: Integers) -> None:
         self.indices = indices
+        """[rows]"""
         self.first, self.last = int(indices[0]), int(indices[-1])
-        unbroken = self.last - self.first + 1 == len(indices)
-        self.selector = slice(self.first, self.last + 1) if unbroken else indices
+        contiguous = self.last - self.first + 1 == len(indices)
+        self.selector = slice(self.first, self.last + 1) if contiguous else indices
+        """A slice where the rows are contiguous, so that numpy returns a view; else the indices."""
 
     def __len__(self) -> int:
         return len(self.indices)
 
 
-class Scratch:
-    """Memory for one array, used again and again: fresh memory costs more than most operations."""
+class ScratchBuffer:
+    """Memory for one array at a time, reused: new memory costs more than most operations on it."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.float32)
 
-    def take(self, *shape: int) -> Floats:
-        """An array of any content, in the place of the one that was taken before."""
+    def array(self, *shape: int) -> Floats:
+        """Returns an uninitialized array; it overwrites the one returned before."""
         size = math.prod(shape)
         if size > self._memory.size:
             self._memory = np.empty(size, np.float32)

@@ -1,4 +1,4 @@
-"""Maps small enough to draw, and the statistics, from one pass over a layer's tiles."""
+"""The analysis of a layer: statistics and pooled maps from one pass over its tiles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,36 +15,38 @@ from attnmon_renderer.analysis.statistics_accumulator import StatisticsAccumulat
 
 Pooling = Literal["mass", "max"]
 
-POOLS: dict[Pooling, type[CellPooling]] = {"mass": MassPooling, "max": MaxPooling}
+POOLINGS: dict[Pooling, type[CellPooling]] = {"mass": MassPooling, "max": MaxPooling}
 
 
 @dataclass(frozen=True, eq=False)
 class PooledMap:
-    """Attention in cells of `query_step` × `key_step` positions; the last ones may be smaller.
+    """Attention in cells of `query_step` × `key_step` positions; the last cells may be smaller.
 
-    By "mass" a cell is the mean over its queries of the sum over its keys: a row still sums to 1,
-    and a thin diagonal or a single strong key keeps its weight, which a mean would drown. By "max"
-    it is the largest weight in the cell, and no distribution.
+    With "mass" pooling a cell is the mean over its queries of the sum over its keys. So a row still
+    sums to 1, and a thin diagonal or a single strong key keeps its weight, which a mean would hide.
+    With "max" pooling it is the largest weight in the cell, and rows are no distribution.
     """
 
     values: Floats
-    """[cells of queries, cells of keys], with the heads in front where there are several"""
+    """[cells of queries, cells of keys], or [heads, cells of queries, cells of keys]"""
     masked: Booleans
-    """[cells of queries, cells of keys] No query in the cell may attend to any key in it."""
+    """[cells of queries, cells of keys] True where no query may attend to any key of the cell."""
     query_step: int
+    """Queries per cell."""
     key_step: int
+    """Keys per cell."""
     pooling: Pooling
 
 
 @dataclass(frozen=True, eq=False)
 class LayerAnalysis:
-    """What one pass over a layer gave."""
+    """Statistics and maps of one layer, from one pass over its tiles."""
 
     statistics: LayerStatistics
     average: PooledMap | None
-    """The mean over all heads that were sent; of the mean, when pooled by "max"."""
+    """Mean over all heads that were sent; "max" pools this mean. None if not requested."""
     per_head: PooledMap | None
-    """The heads that were asked for, in that order."""
+    """The requested heads, in the order of the request. None if not requested."""
 
 
 def analyze_layer(
@@ -56,36 +58,46 @@ def analyze_layer(
     pooling: Pooling = "mass",
     statistics_queries: int | Literal["all"] = 1024,
 ) -> LayerAnalysis:
-    """Statistics of all heads, and maps of at most so many cells a side; None: no such map.
+    """Compute the statistics of all heads and the requested maps.
 
-    `heads` are positions among the heads that were sent; None: each. A map needs every query.
-    Without any, of more than `statistics_queries` queries only that many, evenly spaced, are used.
-    Raises ValueError for a head that was not sent and for a side below 1.
+    Args:
+        average_side: most cells a side of the map of the mean over all heads; None for no map.
+        head_side: most cells a side of the maps of single heads; None for no maps.
+        heads: the heads of these maps, as indices into the heads that were sent; None for all.
+        statistics_queries: without any map, how many evenly spaced queries are used at most. With
+            a map all queries are used.
+
+    Raises:
+        ValueError: a head was not sent, or a side is below 1.
     """
-    heads = _positions(heads, layer.shape[0])
+    heads = _checked_heads(heads, layer.shape[0])
     average = _grid(layer, average_side)
     per_head = _grid(layer, head_side)
-    pools = {
-        grid: POOLS[pooling](
+    poolings = {
+        grid: POOLINGS[pooling](
             grid, layer.shape[0], grid == average, heads if grid == per_head else ()
         )
         for grid in (average, per_head)
         if grid is not None
     }
-    rows = None if pools else _evenly_spaced(layer.shape[1], statistics_queries)
+    rows = None if poolings else _evenly_spaced(layer.shape[1], statistics_queries)
     accumulator = StatisticsAccumulator(layer)
     for tile in layer.tiles(rows):
         accumulator.add(tile)
-        for pool in pools.values():
-            pool.add(tile)
+        for cell_pooling in poolings.values():
+            cell_pooling.add(tile)
     return LayerAnalysis(
         accumulator.statistics(None if rows is None else len(rows)),
-        None if average is None else _map(pools[average], pools[average].average, pooling),
-        None if per_head is None else _map(pools[per_head], pools[per_head].per_head, pooling),
+        None
+        if average is None
+        else _pooled_map(poolings[average], poolings[average].average, pooling),
+        None
+        if per_head is None
+        else _pooled_map(poolings[per_head], poolings[per_head].per_head, pooling),
     )
 
 
-def _positions(heads: Sequence[int] | None, sent: int) -> Sequence[int]:
+def _checked_heads(heads: Sequence[int] | None, sent: int) -> Sequence[int]:
     if heads is None:
         return range(sent)
     if any(not 0 <= head < sent for head in heads):
@@ -94,7 +106,7 @@ def _positions(heads: Sequence[int] | None, sent: int) -> Sequence[int]:
 
 
 def _evenly_spaced(queries: int, wanted: int | Literal["all"]) -> Integers | None:
-    """[wanted] indices from the first query to the last; None when all are to be used."""
+    """Returns `wanted` indices from the first query to the last; None if all are used."""
     if wanted == "all" or queries <= wanted:
         return None
     return np.linspace(0, queries - 1, wanted).round().astype(np.intp)
@@ -105,5 +117,5 @@ def _grid(layer: LayerAttention, side: int | None) -> PoolingGrid | None:
     return None if side is None else PoolingGrid.of_side(queries, keys, side)
 
 
-def _map(pool: CellPooling, values: Floats, pooling: Pooling) -> PooledMap:
-    return PooledMap(values, pool.masked, pool.grid.query_step, pool.grid.key_step, pooling)
+def _pooled_map(cells: CellPooling, values: Floats, pooling: Pooling) -> PooledMap:
+    return PooledMap(values, cells.masked, cells.grid.query_step, cells.grid.key_step, pooling)

@@ -1,4 +1,4 @@
-"""Which keys a query may attend to, and what is added to its logits: bias and causality."""
+"""The attention mask: which keys a query may attend to, and what is added to its logits."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from attnmon_renderer.analysis.arrays import Booleans, Floats, Integers, Rows, to_float32
 
-FORBIDDEN = np.float32(-1e38)
-"""Stands for a bias of −∞. Its exponential is 0 too, but 0 · FORBIDDEN is 0, not NaN."""
+MASKED_LOGIT = np.float32(-1e38)
+"""Replaces a bias of −∞. Its exponential is also 0, but 0 · MASKED_LOGIT is 0, not NaN."""
 
-LOWEST = np.float32(-1e37)
-"""Finite biases are raised to this: apart from FORBIDDEN, and sums of all of them stay finite."""
+LOWEST_BIAS = np.float32(-1e37)
+"""Lower limit of finite biases: keeps them apart from MASKED_LOGIT, and their sums finite."""
 
 NO_WEIGHT = np.float32(-1e4)
 """A bias at or below this says "masked" in models that know no bool masks."""
@@ -21,34 +21,34 @@ NO_WEIGHT = np.float32(-1e4)
 
 @dataclass(frozen=True, eq=False)
 class MaskTile:
-    """A mask cut to some heads and rows and to the first `keys` keys."""
+    """The part of a layer's mask for some heads, some rows and the first `keys` keys."""
 
     rows: Rows
     keys: int
     causal: bool
     bias: npt.NDArray[Any] | None
-    """As it was sent, broadcastable to [heads, rows, keys]."""
+    """Broadcastable to [heads, rows, keys]; bool or float, in the dtype that was sent."""
 
     def apply_to(self, logits: Floats) -> None:
-        """Mask [heads, rows, keys] in place. What lies in the future is overwritten, NaN or not."""
+        """Mask logits [heads, rows, keys] in place; future keys are overwritten, even NaN."""
         if self.bias is not None:
-            logits += self._to_add
+            logits += self._additive_bias
         if self.causal:
             next_key = self.rows.first + 1
             future = np.arange(next_key, self.keys) > self.rows.indices[:, None]
-            np.copyto(logits[:, :, next_key:], FORBIDDEN, where=future)
+            np.copyto(logits[:, :, next_key:], MASKED_LOGIT, where=future)
 
     @cached_property
-    def _to_add(self) -> Floats:
+    def _additive_bias(self) -> Floats:
         assert self.bias is not None
         if self.bias.dtype == np.bool_:
-            return np.where(self.bias, np.float32(0), FORBIDDEN)
+            return np.where(self.bias, np.float32(0), MASKED_LOGIT)
         bias = to_float32(self.bias)
-        return np.where(np.isneginf(bias), FORBIDDEN, np.maximum(bias, LOWEST))
+        return np.where(np.isneginf(bias), MASKED_LOGIT, np.maximum(bias, LOWEST_BIAS))
 
     @cached_property
     def allowed(self) -> Booleans:
-        """[1 or heads, 1 or rows, keys] May the query attend to the key?"""
+        """[1 or heads, 1 or rows, keys] True where the query may attend to the key."""
         allowed = np.ones((1, 1, self.keys), np.bool_)
         if self.bias is not None:
             is_bool = self.bias.dtype == np.bool_
@@ -59,7 +59,7 @@ class MaskTile:
 
     @cached_property
     def allowed_keys(self) -> Integers:
-        """[1 or heads, 1 or rows] how many keys each query may attend to."""
+        """[1 or heads, 1 or rows] Number of keys that each query may attend to."""
         if self.bias is not None:
             return np.asarray(np.count_nonzero(self.allowed, axis=2))
         past = self.rows.indices + 1 if self.causal else np.array([self.keys])
@@ -67,28 +67,29 @@ class MaskTile:
 
 
 class Mask:
-    """The mask of one layer, cut to a tile when asked.
+    """The mask of one layer, from which the masks of tiles are cut.
 
     `bias` broadcasts to [heads, queries, keys]: bool, where True may be attended, or float, added
-    to the logits. Under `causal` query i sees the keys 0 … i.
+    to the logits. If `causal`, query i sees the keys 0 … i.
     """
 
     def __init__(self, bias: npt.NDArray[Any] | None, causal: bool) -> None:
         self._bias = None if bias is None else bias.reshape((1,) * (3 - bias.ndim) + bias.shape)
         self._causal = causal
         self.differs_by_head = self._bias is not None and len(self._bias) > 1
+        """If False, one `MaskTile` serves all heads of some rows."""
 
     @cached_property
     def allowed(self) -> Booleans | None:
-        """[1 or heads, 1 or queries, 1 or keys] by the bias; None where it forbids nothing."""
+        """[1 or heads, 1 or queries, 1 or keys] What the bias allows; None if it allows all."""
         if self._bias is None:
             return None
         is_bool = self._bias.dtype == np.bool_
         allowed: Booleans = self._bias if is_bool else to_float32(self._bias) > NO_WEIGHT
         return None if allowed.all() else allowed
 
-    def cut(self, heads: slice, rows: Rows, keys: int) -> MaskTile:
-        """The mask of these heads and rows over the first `keys` keys."""
+    def tile(self, heads: slice, rows: Rows, keys: int) -> MaskTile:
+        """Returns the mask of these heads and rows over the first `keys` keys."""
         bias = self._bias
         if bias is not None:
             bias = bias[heads] if len(bias) > 1 else bias

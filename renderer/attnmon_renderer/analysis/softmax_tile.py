@@ -1,54 +1,54 @@
-"""A tile: a few heads by a few query rows of softmax weights."""
+"""A tile: the softmax weights of a few heads and a few query rows."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from attnmon_renderer.analysis.arrays import Floats, Rows
-from attnmon_renderer.analysis.masks import FORBIDDEN, MaskTile
+from attnmon_renderer.analysis.masks import MASKED_LOGIT, MaskTile
 
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxTile:
-    """Weights, as ``weight[h, r, k] = factors[h, r] · numerators[h, r, k]``.
+    """Softmax weights in two parts: ``weight[h, r, k] = factors[h, r] · numerators[h, r, k]``.
 
-    A sum over keys is cheapest from the numerators, scaled afterwards. Keys that are left out at
-    the end of the rows have weight zero.
+    A sum over keys is cheapest from the numerators, multiplied by the factors afterwards. Under a
+    causal mask keys may be missing at the end of the rows; their weight is zero.
     """
 
     heads: slice
     rows: Rows
     numerators: Floats
-    """[heads, rows, keys]; may be the ring's own memory: read only."""
+    """[heads, rows, keys] Read-only: this may be the ring's own memory."""
     factors: Floats
-    """[heads, rows]"""
-    tops: Floats
-    """[heads, rows] the largest numerator of each row"""
+    """[heads, rows] One over the softmax's denominator; zero where nothing is allowed."""
+    largest_numerators: Floats
+    """[heads, rows] The largest numerator of each row."""
     mask: MaskTile
     logits: Floats | None = None
-    """Like `numerators`, less a constant for each row; None where only the weights are known."""
-    peaks: Floats | None = None
-    """[heads, rows] the largest logit of each row"""
-    to_sink: Floats | None = None
-    """[heads, rows] the share of the softmax that went to no key"""
+    """[heads, rows, keys] Masked logits less a constant per row; None if only weights are known."""
+    largest_logits: Floats | None = None
+    """[heads, rows] The largest logit of each row; None if only weights are known."""
+    sink_shares: Floats | None = None
+    """[heads, rows] Share of the softmax that the sink took from the keys; None without sinks."""
 
     @np.errstate(all="ignore")
     def weights(self, keys: int) -> Floats:
-        """[heads, rows, keys] A copy of the weights, with zeros at the end of the rows."""
+        """Returns a copy of the weights, [heads, rows, keys], with zeros for the missing keys."""
         weights = np.zeros((*self.factors.shape, keys), np.float32)
         visible = weights[:, :, : self.numerators.shape[2]]
         np.multiply(self.numerators, self.factors[..., None], out=visible)
         return weights
 
 
-def tile_of_weights(heads: slice, rows: Rows, weights: Floats, mask: MaskTile) -> SoftmaxTile:
-    """A tile of weights that are known: [heads, rows, keys]."""
+def tile_from_weights(heads: slice, rows: Rows, weights: Floats, mask: MaskTile) -> SoftmaxTile:
+    """Returns a tile of weights [heads, rows, keys] that were sent instead of queries and keys."""
     ones = np.ones(weights.shape[:2], np.float32)
     return SoftmaxTile(heads, rows, weights, ones, weights.max(axis=2), mask)
 
 
 @np.errstate(all="ignore")
-def tile_of_logits(
+def tile_from_logits(
     heads: slice,
     rows: Rows,
     logits: Floats,
@@ -56,23 +56,25 @@ def tile_of_logits(
     sinks: Floats | None,
     out: Floats,
 ) -> SoftmaxTile:
-    """The softmax over the keys of masked logits [heads, rows, keys], which are changed in place.
+    """Returns the softmax of logits [heads, rows, keys], which it masks and shifts in place.
 
-    `sinks` [heads] take part in it as one more column, which is left out again. `out` takes the
-    numerators.
+    `sinks` [heads] take part in the softmax as one more column, which is then left out. The
+    numerators are written to `out`.
     """
     mask.apply_to(logits)
-    peaks = logits.max(axis=2)
-    highest = peaks if sinks is None else np.maximum(peaks, sinks[:, None])
-    logits -= highest[..., None]
+    largest_logits = logits.max(axis=2)
+    shift = largest_logits if sinks is None else np.maximum(largest_logits, sinks[:, None])
+    logits -= shift[..., None]
     np.exp(logits, out=out)
     totals = out @ np.ones(out.shape[2], np.float32)
-    to_sink = None
+    sink_shares = None
     if sinks is not None:
-        exponentials = np.exp(sinks[:, None] - highest)
-        totals += exponentials
-        to_sink = exponentials / totals
-    nothing_allowed = peaks < FORBIDDEN / 2
+        sink_numerators = np.exp(sinks[:, None] - shift)
+        totals += sink_numerators
+        sink_shares = sink_numerators / totals
+    nothing_allowed = largest_logits < MASKED_LOGIT / 2
     factors = np.where(nothing_allowed, np.float32(0), 1 / totals)
-    tops = np.exp(peaks - highest)
-    return SoftmaxTile(heads, rows, out, factors, tops, mask, logits, peaks, to_sink)
+    largest_numerators = np.exp(largest_logits - shift)
+    return SoftmaxTile(
+        heads, rows, out, factors, largest_numerators, mask, logits, largest_logits, sink_shares
+    )

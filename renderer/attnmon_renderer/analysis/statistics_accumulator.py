@@ -1,27 +1,23 @@
-"""The statistics of a layer, gathered tile by tile."""
+"""The statistics of a layer, accumulated tile by tile."""
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from attnmon_renderer.analysis.arrays import Booleans, Doubles, Floats, Integers, Rows
+from attnmon_renderer.analysis.arrays import Booleans, Doubles, Floats, Rows
+from attnmon_renderer.analysis.head_statistics import HEAD_STATISTICS, RowValues, TileRows
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.analysis.softmax_tile import SoftmaxTile
 
-Rowwise = npt.NDArray[np.floating[Any]]  # [heads, rows]
-
 NARROW = 128
-"""With this many keys or fewer, squares are taken in float64 of the difference to the mean weight,
-which is then so large that float32 would show in the fifth decimal of the standard deviation."""
-
-MEANS = ("effective_keys", "first_token", "distance", "diagonal")
+"""With at most this many keys, squares are taken in float64 of the difference to the mean weight.
+That weight is then so large that float32 would show in the fifth decimal of the standard
+deviation."""
 
 
 class StatisticsAccumulator:
-    """Takes in a layer's tiles one by one, in any order, and gives its statistics."""
+    """Sums over the tiles of a layer, in any order, from which its statistics are computed."""
 
     def __init__(self, layer: LayerAttention) -> None:
         heads, _, keys = layer.shape
@@ -31,48 +27,66 @@ class StatisticsAccumulator:
         self._center = 1 / keys if 0 < keys <= NARROW else 0.0
         self._min, self._max = math.inf, -math.inf
         self._non_finite = 0
-        self._rows, self._rows_with_choice = np.zeros(heads), np.zeros(heads)
-        self._means, self._entropy = np.zeros((len(MEANS), heads)), np.zeros(heads)
+        self._row_counts = np.zeros((len(HEAD_STATISTICS), heads))
+        self._row_sums = np.zeros((len(HEAD_STATISTICS), heads))
         self._max_logit = np.full(heads, -math.inf)
-        self._distances: tuple[Rows, Floats] | None = None
+        self._positions: tuple[Rows, Doubles, Floats] | None = None
 
     @np.errstate(all="ignore")
     def add(self, tile: SoftmaxTile) -> None:
-        """Count a tile in. Rows may be left out, but then for all heads."""
-        sums = tile.factors * (tile.numerators @ np.ones(tile.numerators.shape[2], np.float32))
-        self._add_entries(tile, sums)
-        choices = tile.mask.allowed_keys
-        attends = np.broadcast_to(choices > 0, sums.shape)
-        self._add_row_sums(tile, sums, attends)
-        entropies = _entropies(tile, sums)
-        self._add_entropies(tile.heads, entropies, choices)
-        self._rows[tile.heads] += attends.sum(axis=1)
-        measures = (np.exp(entropies), *self._places(tile))
-        self._means[:, tile.heads] += _sum_rows(np.stack(measures), attends)
-        if tile.peaks is not None:
-            peaks = np.where(attends, tile.peaks, -np.inf).max(axis=1)
-            np.maximum(self._max_logit[tile.heads], peaks, out=self._max_logit[tile.heads])
+        """Add a tile. A row may be left out, but only for all heads alike."""
+        rows = self._rows_of(tile)
+        self._add_entries(tile, rows.sums)
+        attends = np.broadcast_to(rows.allowed_keys > 0, rows.sums.shape)
+        self._add_row_sum_errors(tile, rows.sums, attends)
+        self._add_head_statistics(rows)
+        if tile.largest_logits is not None:
+            largest = np.where(attends, tile.largest_logits, -np.inf).max(axis=1)
+            np.maximum(self._max_logit[tile.heads], largest, out=self._max_logit[tile.heads])
 
-    def _add_entries(self, tile: SoftmaxTile, sums: Rowwise) -> None:
+    def _rows_of(self, tile: SoftmaxTile) -> TileRows:
+        keys = tile.numerators.shape[2]
+        sums = tile.factors * (tile.numerators @ np.ones(keys, np.float32))
+        return TileRows(
+            tile,
+            sums,
+            _entropies(tile, sums),
+            tile.mask.allowed_keys,
+            *self._positions_of(tile.rows, keys),
+        )
+
+    def _positions_of(self, rows: Rows, keys: int) -> tuple[Doubles, Floats]:
+        """Returns key positions [rows] and distances [rows, keys].
+
+        They are the same for all heads, so they are computed once for the tiles of the same rows.
+        """
+        if self._positions is None or self._positions[0] is not rows:
+            positions = self._layer.key_positions(rows)
+            column = positions.astype(np.float32)[:, None]
+            distances = column - np.arange(keys, dtype=np.float32)
+            self._positions = rows, positions, np.abs(distances, out=distances)
+        return self._positions[1:]
+
+    def _add_entries(self, tile: SoftmaxTile, sums: RowValues) -> None:
         keys = self._layer.shape[2]
         self._entries += sums.size * keys
         self._sum += float(sums.sum(dtype=np.float64))
         self._squares += self._sum_of_squares(tile)
-        hidden = tile.numerators.shape[2] < keys
-        smallest = 0.0 if hidden else (tile.factors * tile.numerators.min(axis=2)).min()
+        keys_are_missing = tile.numerators.shape[2] < keys
+        smallest = 0.0 if keys_are_missing else (tile.factors * tile.numerators.min(axis=2)).min()
         self._min = np.minimum(self._min, smallest)
-        self._max = np.maximum(self._max, (tile.factors * tile.tops).max())
+        self._max = np.maximum(self._max, (tile.factors * tile.largest_numerators).max())
 
     def _sum_of_squares(self, tile: SoftmaxTile) -> float:
-        """Of the differences to `self._center`."""
+        """Returns the sum of the squared differences to `self._center`."""
         if not self._center:
             squares = np.einsum("hrk,hrk->hr", tile.numerators, tile.numerators)
             return float((tile.factors**2 * squares).sum(dtype=np.float64))
         differences = tile.weights(self._layer.shape[2]).astype(np.float64) - self._center
         return float(np.vdot(differences, differences))
 
-    def _add_row_sums(self, tile: SoftmaxTile, sums: Rowwise, attends: Booleans) -> None:
-        expected = 1 if tile.to_sink is None else 1 - tile.to_sink
+    def _add_row_sum_errors(self, tile: SoftmaxTile, sums: RowValues, attends: Booleans) -> None:
+        expected = 1 if tile.sink_shares is None else 1 - tile.sink_shares
         finite = np.isfinite(sums)
         errors = np.where(attends & finite, abs(sums - expected), 0)
         self._row_sum_error = max(self._row_sum_error, float(errors.max()))
@@ -80,38 +94,20 @@ class StatisticsAccumulator:
             weights = tile.weights(tile.numerators.shape[2])
             self._non_finite += int(weights.size - np.isfinite(weights).sum())
 
-    def _add_entropies(self, heads: slice, entropies: Rowwise, choices: Integers) -> None:
-        chooses = np.broadcast_to(choices > 1, entropies.shape)
-        self._entropy[heads] += _sum_rows(entropies / np.log(choices), chooses)
-        self._rows_with_choice[heads] += chooses.sum(axis=1)
-
-    def _places(self, tile: SoftmaxTile) -> tuple[Rowwise, Rowwise, Rowwise]:
-        """Mass on the first key, mean distance and mass on the diagonal; [heads, rows] each."""
-        numerators, factors = tile.numerators, tile.factors
-        positions = self._layer.positions(tile.rows)
-        nearest = np.clip(np.rint(positions).astype(int), 0, numerators.shape[2] - 1)
-        distances = self._distances_of(tile.rows, positions, numerators.shape[2])
-        return (
-            factors * numerators[:, :, 0],
-            factors * np.einsum("hrk,rk->hr", numerators, distances),
-            factors * numerators[:, np.arange(len(nearest)), nearest],
-        )
-
-    def _distances_of(self, rows: Rows, positions: Doubles, keys: int) -> Floats:
-        """[rows, keys] how far apart they are; the same for all heads, so made once."""
-        if self._distances is None or self._distances[0] is not rows:
-            places = positions.astype(np.float32)[:, None]
-            distances = places - np.arange(keys, dtype=np.float32)
-            self._distances = rows, np.abs(distances, out=distances)
-        return self._distances[1]
+    def _add_head_statistics(self, rows: TileRows) -> None:
+        heads = rows.tile.heads
+        for index, statistic in enumerate(HEAD_STATISTICS.values()):
+            counted = np.broadcast_to(rows.allowed_keys >= statistic.least_keys, rows.sums.shape)
+            values = np.where(counted, statistic.of_rows(rows), 0)
+            self._row_sums[index, heads] += values.sum(axis=1, dtype=np.float64)
+            self._row_counts[index, heads] += counted.sum(axis=1)
 
     @np.errstate(all="ignore")
     def statistics(self, queries_used: int | None = None) -> LayerStatistics:
-        """The statistics of all tiles so far; NaN where there was none."""
-        heads = dict(zip(MEANS, (self._means / self._rows).tolist(), strict=True))
-        heads["entropy"] = (self._entropy / self._rows_with_choice).tolist()
+        """Returns the statistics of all tiles added so far; NaN if there was none."""
+        means = (self._row_sums / self._row_counts).tolist()
         known = ~np.isneginf(self._max_logit)
-        heads["max_logit"] = np.where(known, self._max_logit, np.nan).tolist()
+        max_logit = np.where(known, self._max_logit, np.nan).tolist()
         entries = np.float64(self._entries)
         mean = self._sum / entries
         variance = np.maximum(self._squares / entries - (mean - self._center) ** 2, 0)
@@ -121,26 +117,22 @@ class StatisticsAccumulator:
             std=float(np.sqrt(variance)),
             min=math.nan if empty else float(self._min),
             max=math.nan if empty else float(self._max),
-            heads=heads,
+            heads=dict(zip(HEAD_STATISTICS, means, strict=True)) | {"max_logit": max_logit},
             row_sum_error=self._row_sum_error,
             non_finite=self._non_finite,
             queries_used=queries_used,
         )
 
 
-def _entropies(tile: SoftmaxTile, sums: Rowwise) -> Rowwise:
-    """[heads, rows] −Σ_j A_ij ln A_ij
+def _entropies(tile: SoftmaxTile, sums: RowValues) -> RowValues:
+    """Returns −Σ_j A_ij ln A_ij, [heads, rows].
 
-    ln A_ij is the logit less the logarithm of the row's total, so the sum needs no logarithm of
-    each weight (the entropy of a Gibbs distribution). Only without logits are those taken.
+    ln A_ij is the logit less the logarithm of the row's denominator, so no logarithm of each weight
+    is needed (the entropy of a Gibbs distribution). Only where the logits are not known are those
+    logarithms taken.
     """
     if tile.logits is None:
         logarithms = np.log(np.maximum(tile.numerators, np.finfo(np.float32).tiny))
         return np.asarray(-np.einsum("hrk,hrk->hr", tile.numerators, logarithms))
     products = np.einsum("hrk,hrk->hr", tile.numerators, tile.logits)
     return np.asarray(-sums * np.log(tile.factors) - tile.factors * products)
-
-
-def _sum_rows(values: Rowwise, counted: Booleans) -> Doubles:
-    """[…, heads] the sums over the rows that count."""
-    return np.asarray(np.where(counted, values, 0).sum(axis=-1, dtype=np.float64))

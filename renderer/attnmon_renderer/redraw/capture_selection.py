@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmon.link.messages import ArrayBlock, Attention, Capture
-from attnmon_renderer.analysis.arrays import Memory, read
+from attnmon_renderer.analysis.arrays import Memory, read_array
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.redraw.stored_capture import StoredCapture
 from attnmon_renderer.storage import paths
@@ -81,7 +81,7 @@ def _cut(
     """The array's heads at these positions; as it is where all heads share it."""
     if block is None:
         return None
-    array = read(block, memory)
+    array = read_array(block, memory)
     shared = array.ndim < 3 or len(array) == 1
     return np.asarray(array if shared else array[positions])
 

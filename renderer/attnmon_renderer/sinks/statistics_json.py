@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from attnmon.link.messages import Attention, Capture, Setup
@@ -98,7 +99,7 @@ def write_statistics(place: StepOutput, content: dict[str, Any]) -> None:
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
-    text = json.dumps(_strict(content), allow_nan=False, ensure_ascii=False, indent=indent)
+    text = json.dumps(strict(content), allow_nan=False, ensure_ascii=False, indent=indent)
     # Lone surrogates, as in a path that is no UTF-8, in the spelling of JSON: \udcff
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -121,7 +122,7 @@ def _row(attention: Attention, survey: LayerAnalysis) -> dict[str, Any]:
     return {
         "layer": attention.layer,
         "type": attention.type,
-        **survey.statistics.to_json(),
+        **strict(asdict(survey.statistics)),
         "shape": list(attention.shape),
         "name": attention.name,
         "source": attention.source,
@@ -131,11 +132,12 @@ def _row(attention: Attention, survey: LayerAnalysis) -> dict[str, Any]:
     }
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """Returns the value with None for each float in it that is NaN or infinite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""Pooled maps against a plain pooling of the whole map, and what a survey promises."""
+"""Pooled maps against a plain pooling of the whole map, and what an analysis promises."""
 
 import math
 import tracemalloc

@@ -13,7 +13,7 @@ from typing import Literal
 
 from attnmon.link.schema import MessageError, Schema, require
 
-VERSION = 1
+VERSION = 2
 
 ITEM_BYTES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1,
@@ -169,44 +169,58 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """What the renderer is to do, said once, before anything else."""
+class RenderOptions:
+    """What is drawn and written for each capture, and how."""
 
-    save_dir: str
     pictures: tuple[str, ...]
-    """Of `PICTURES`; empty draws nothing."""
-    statistics_files: bool
-    heads: str | tuple[int, ...]
-    """ "average", "all", or the heads chosen."""
-    raw_weights: bool
-    tensorboard: bool
-    workers: int
-    statistics_queries: int | None
-    """Query rows that statistics without maps are made of, at most; None is all of them."""
-    pooling: Literal["mass", "max"]
-    image_format: Literal["png", "svg", "pdf"]
-    ring_bytes: int
-    slot_bytes: int
-    trainer_pid: int
-    rank: int
-    world_size: int
-    """The training process is one of so many; 1 when it trains alone."""
-    versions: tuple[tuple[str, str], ...]
+    """Kinds of pictures, such as "heatmap"; an empty tuple draws none."""
+    heads: str | tuple[int, ...] = "average"
+    """ "average", "all", or the indices of the heads that were chosen."""
+    statistics_files: bool = True
+    """Write a `statistics.json` for each capture."""
+    raw_weights: bool = False
+    """Write all weights of each capture, unpooled."""
+    tensorboard: bool = True
+    statistics_queries: int | None = None
+    """The most query rows that statistics without maps are computed from; None is all rows."""
+    pooling: Literal["mass", "max"] = "mass"
+    image_format: Literal["png", "svg", "pdf"] = "png"
     color_top: float | None = None
-    """The weight that every picture's colours end at; None is a round number for each."""
+    """The weight at which every picture's colour scale ends; None chooses a round number for
+    each picture."""
     pack: bool = False
-    """All pictures of a step, and its statistics, are written as one file."""
-    keep_last: int = 0
-    """Steps that the user wants to be kept; how many it is, each capture says."""
-    disk_budget: int | None = None
-    """Bytes that the directory may hold; None is no bound."""
-    cpus: tuple[int, ...] = ()
-    """Processors that the renderer keeps to; none of them is all."""
-    started: float = 0.0
-    """When the monitor was made, in seconds since 1970."""
+    """Write all pictures of a step, and its statistics, as one zip file."""
 
     def __post_init__(self) -> None:
         require(self.color_top is None or self.color_top > 0, "color_top", self.color_top)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The first message: describes the run, its ring and its options to the renderer."""
+
+    save_dir: str
+    options: RenderOptions
+    ring_bytes: int
+    slot_bytes: int
+    trainer_pid: int
+    workers: int = 1
+    """The most drawing processes at a time."""
+    rank: int = 0
+    world_size: int = 1
+    """Training processes in the job; 1 when this process trains alone."""
+    versions: tuple[tuple[str, str], ...] = ()
+    """(package, version) of the training process."""
+    keep_last: int = 0
+    """The user's `keep_last`: how many undrawn steps to retain. 0 retains none."""
+    disk_budget: int | None = None
+    """The most bytes that the run's directory may hold; None sets no limit."""
+    cpus: tuple[int, ...] = ()
+    """Processors that the renderer may run on; an empty tuple allows all."""
+    started: float = 0.0
+    """When the monitor was created, in seconds since 1970."""
+
+    def __post_init__(self) -> None:
         require(self.disk_budget is None or self.disk_budget > 0, "disk_budget", self.disk_budget)
         require(self.workers >= 1, "workers", self.workers)
         require(all(0 <= cpu < MOST_CPUS for cpu in self.cpus), "cpus", self.cpus)
@@ -333,6 +347,7 @@ __all__ = [
     "MessageError",
     "Refusal",
     "Release",
+    "RenderOptions",
     "SeenIn",
     "Setup",
     "Slots",

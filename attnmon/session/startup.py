@@ -13,7 +13,7 @@ from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.config.settings import Settings
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import Setup
+from attnmon.link.messages import RenderOptions, Setup
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.session import renderer_process
@@ -111,24 +111,11 @@ def _renderer(where: str) -> RendererProcess | AttachedRenderer:
 def _setup(settings: Settings, ring: Ring, started: float) -> Setup:
     return Setup(
         save_dir=str(settings.save_dir),
-        pictures=settings.pictures,
-        statistics_files=settings.statistics_files,
-        heads=settings.heads_to_visualize,
-        raw_weights=settings.save_raw_weights,
-        tensorboard=settings.use_tensorboard,
-        workers=settings.max_workers,
-        statistics_queries=settings.statistics_queries,
-        pooling=settings.pooling,
-        color_top=1.0 if settings.color_scale == "fixed" else None,
-        pack=settings.pack,
-        keep_last=settings.keep_last,
-        disk_budget=settings.disk_budget,
-        image_format=settings.image_format,
+        options=_render_options(settings),
         ring_bytes=ring.nbytes,
         slot_bytes=SLOT_BYTES,
-        cpus=settings.renderer_cpus,
-        started=started,
         trainer_pid=os.getpid(),
+        workers=settings.max_workers,
         rank=settings.rank,
         world_size=settings.world_size,
         versions=(
@@ -136,6 +123,25 @@ def _setup(settings: Settings, ring: Ring, started: float) -> Setup:
             ("python", platform.python_version()),
             ("torch", torch.__version__),
         ),
+        keep_last=settings.keep_last,
+        disk_budget=settings.disk_budget,
+        cpus=settings.renderer_cpus,
+        started=started,
+    )
+
+
+def _render_options(settings: Settings) -> RenderOptions:
+    return RenderOptions(
+        pictures=settings.pictures,
+        heads=settings.heads_to_visualize,
+        statistics_files=settings.statistics_files,
+        raw_weights=settings.save_raw_weights,
+        tensorboard=settings.use_tensorboard,
+        statistics_queries=settings.statistics_queries,
+        pooling=settings.pooling,
+        image_format=settings.image_format,
+        color_top=1.0 if settings.color_scale == "fixed" else None,
+        pack=settings.pack,
     )
 
 

@@ -68,12 +68,12 @@ class Recorder:
     def __init__(self, setup: Setup) -> None:
         save_dir = Path(setup.save_dir)
         self._save_dir = save_dir
-        self._statistics_files = setup.statistics_files and not setup.pack
+        self._statistics_files = setup.options.statistics_files and not setup.options.pack
         history = save_dir / "history.jsonl"
         self._history = History(history)
         self._summary = Summary(save_dir / "summary.json", setup)
         self._tensorboard: TensorBoard | None = None
-        if setup.tensorboard:
+        if setup.options.tensorboard:
             self._tensorboard = TensorBoard(save_dir / "tensorboard", _last_step(history))
         self._tensorboard_of_kept = TensorBoard(save_dir / "tensorboard" / "kept")
         self._standing: RunStatus | None = None
@@ -82,12 +82,12 @@ class Recorder:
         self._disk: DiskQuota | None = None
         self._notices: list[tuple[str, str]] = []
         if setup.disk_budget is not None:
-            draws = bool(setup.pictures or setup.raw_weights)
+            draws = bool(setup.options.pictures or setup.options.raw_weights)
             self._disk = DiskQuota(save_dir, setup.disk_budget, draws)
         self._over_time: dict[str, Animations | Timeline] = {}
-        if "animation" in setup.pictures:
+        if "animation" in setup.options.pictures:
             self._over_time["animations"] = Animations(save_dir / "animations")
-        if "timeline" in setup.pictures:
+        if "timeline" in setup.options.pictures:
             self._over_time["timeline"] = Timeline(save_dir)
 
     def write(self, task: WriteResults, made: Results | None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Attention, Capture, Setup
+from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
 from attnmon_renderer import process_messages, results
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
@@ -58,57 +58,58 @@ def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Re
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
-    analyses = {attention: analyze(layer, setup) for attention, layer in layers.items()}
+    options, folder = setup.options, Path(setup.save_dir, paths.folder(capture))
+    analyses = {attention: analyze(layer, options) for attention, layer in layers.items()}
     document = statistics_json.document(capture, setup, analyses)
     made = Results(paths.folder(capture), document, statistics_json.scalars(capture, analyses))
-    errors = draw_capture(capture, setup, analyses, made)
-    made.frames.extend(figure_plan.frames(capture, setup, analyses))
-    if setup.raw_weights:
+    errors = draw_capture(capture, options, analyses, made, folder)
+    made.frames.extend(figure_plan.frames(capture, options, analyses))
+    if options.raw_weights:
         try:
-            raw_weights.write_raw(_folder(setup, capture), capture, layers)
+            raw_weights.write_raw(folder, capture, layers)
         except Exception as error:
             errors.append(f"{raw_weights.NAME}: {in_words(error)}")
-    notices = statistics_json.notices(capture, analyses) + figure_plan.notices(setup, analyses)
+    notices = statistics_json.notices(capture, analyses) + figure_plan.notices(options, analyses)
     return Drawn(capture.sequence, process_messages.join_errors(errors), notices), made
 
 
-def analyze(layer: LayerAttention, setup: Setup) -> LayerAnalysis:
+def analyze(layer: LayerAttention, options: RenderOptions) -> LayerAnalysis:
     """One layer's statistics, and its maps as large as the pictures ask for."""
-    wanted = figure_plan.wanted(setup)
+    wanted = figure_plan.wanted(options)
     return analyze_layer(
         layer,
         average_side=wanted.average_side,
         head_side=wanted.head_side,
-        pooling=setup.pooling,
-        statistics_queries=setup.statistics_queries or "all",
+        pooling=options.pooling,
+        statistics_queries=options.statistics_queries or "all",
     )
 
 
 def draw_capture(
-    capture: Capture, setup: Setup, analyses: dict[Attention, LayerAnalysis], made: Results
+    capture: Capture,
+    options: RenderOptions,
+    analyses: dict[Attention, LayerAnalysis],
+    made: Results,
+    folder: Path,
 ) -> list[str]:
     """Write a capture's pictures and add them to its results; says which of them failed, and why.
 
     Where all is one file, the statistics go into it: the recorder, whose they are, comes too late.
     """
-    place = step_folder.step_output(_folder(setup, capture), setup.pack)
+    place = step_folder.step_output(folder, options.pack)
     errors = []
-    for figure in figure_plan.plan(capture, setup, analyses):
+    for figure in figure_plan.plan(capture, options, analyses):
         try:
-            made.images.append(figure_plan.write(figure, place, setup.image_format))
+            made.images.append(figure_plan.write(figure, place, options.image_format))
         except Exception as error:
             errors.append(f"{figure.name}: {in_words(error)}")
     try:
-        if setup.pack and setup.statistics_files:
+        if options.pack and options.statistics_files:
             statistics_json.write_statistics(place, made.document)
         place.finish()
     except OSError as error:
         errors.append(in_words(error))
     return errors
-
-
-def _folder(setup: Setup, capture: Capture) -> Path:
-    return Path(setup.save_dir, paths.folder(capture))
 
 
 def in_words(error: Exception) -> str:

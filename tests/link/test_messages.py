@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnmon.link.messages import (
+    VERSION,
     Accounts,
     Acknowledgement,
     ArrayBlock,
@@ -19,6 +20,7 @@ from attnmon.link.messages import (
     MessageError,
     Refusal,
     Release,
+    RenderOptions,
     Setup,
     Slots,
     decode,
@@ -35,24 +37,8 @@ LAYER = Attention(
 CAPTURE = Capture(
     3, 100, True, 1, 0.5, None, 1.5, 0, (Slots(0, 2),), (LAYER,), Accounts(captured=4)
 )
-SETUP = Setup(
-    "/tmp/x",
-    ("heatmap",),
-    True,
-    "average",
-    False,
-    True,
-    2,
-    1024,
-    "mass",
-    "png",
-    1 << 20,
-    1 << 16,
-    12,
-    3,
-    4,
-    (("torch", "2"),),
-)
+OPTIONS = RenderOptions(("heatmap",), "average", True, False, True, 1024, "mass", "png")
+SETUP = Setup("/tmp/x", OPTIONS, 1 << 20, 1 << 16, 12, 2, 3, 4, (("torch", "2"),))
 EVERY_KIND = [
     SETUP,
     CAPTURE,
@@ -105,13 +91,13 @@ def test_a_field_too_many_or_too_few_is_refused() -> None:
 def test_another_version_is_refused_and_both_are_named() -> None:
     unpacked = as_list(CAPTURE)
     unpacked[0] = 99
-    with pytest.raises(MessageError, match=r"this side speaks 1.*99"):
+    with pytest.raises(MessageError, match=rf"this side speaks {VERSION}.*99"):
         decode(msgpack.packb(unpacked))
 
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(MessageError, match="kind"):
-        decode(msgpack.packb([1, 17]))
+        decode(msgpack.packb([VERSION, 17]))
 
 
 @given(st.binary(max_size=400))

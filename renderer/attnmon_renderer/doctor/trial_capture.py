@@ -20,6 +20,7 @@ from attnmon.link.messages import (
     Attention,
     Capture,
     Goodbye,
+    RenderOptions,
     Setup,
     Slots,
 )
@@ -109,21 +110,10 @@ def _answer(channel: Channel) -> str:
 def _setup(folder: Path, ring_bytes: int) -> Setup:
     return Setup(
         save_dir=str(folder),
-        pictures=("heatmap",),
-        statistics_files=True,
-        heads="average",
-        raw_weights=False,
-        tensorboard=True,
-        workers=1,
-        statistics_queries=None,
-        pooling="mass",
-        image_format="png",
+        options=RenderOptions(pictures=("heatmap",)),
         ring_bytes=ring_bytes,
         slot_bytes=SLOT_BYTES,
         trainer_pid=os.getpid(),
-        rank=0,
-        world_size=1,
-        versions=(),
     )
 
 

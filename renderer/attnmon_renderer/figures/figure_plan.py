@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from attnmon.link.messages import Attention, Capture, Setup
+from attnmon.link.messages import Attention, Capture, RenderOptions
 from attnmon_renderer import drawing
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.drawing import (
@@ -66,34 +66,34 @@ class Figure:
     page: Callable[[], Page]
 
 
-def wanted(setup: Setup) -> Wanted:
+def wanted(options: RenderOptions) -> Wanted:
     """What the survey of a layer has to give for the pictures asked for."""
-    pictures = set(setup.pictures)
+    pictures = set(options.pictures)
     average = MAP_SIDE if pictures & _LARGE else GRID_SIDE if pictures & _SMALL else None
     return Wanted(average, GRID_SIDE if "multi_head" in pictures else None)
 
 
-def plan(capture: Capture, setup: Setup, analyses: Surveys) -> Iterator[Figure]:
+def plan(capture: Capture, options: RenderOptions, analyses: Surveys) -> Iterator[Figure]:
     """The pictures of a capture: layer by layer, then those over the layers of a kind."""
     for attention in analyses:
         for kind, page in _OF_A_LAYER.items():
-            if kind in setup.pictures and _applies(kind, attention):
-                page_of = partial(page, capture, attention, analyses, setup.color_top)
+            if kind in options.pictures and _applies(kind, attention):
+                page_of = partial(page, capture, attention, analyses, options.color_top)
                 yield _figure(kind, attention, page_of)
     for layers in _kinds(analyses):
         for kind, comparing in _OVER_LAYERS.items():
-            if kind in setup.pictures and (kind != "rollout" or _rolls_out(layers, analyses)):
+            if kind in options.pictures and (kind != "rollout" or _rolls_out(layers, analyses)):
                 stem = paths.over_layers(kind, paths.kind(layers[0]))
-                page_of = partial(comparing, capture, layers, analyses, setup.color_top)
+                page_of = partial(comparing, capture, layers, analyses, options.color_top)
                 yield Figure(stem, f"attention/{stem}", page_of)
 
 
-def notices(setup: Setup, analyses: Surveys) -> tuple[tuple[str, str], ...]:
+def notices(options: RenderOptions, analyses: Surveys) -> tuple[tuple[str, str], ...]:
     """(kind, text): what was asked for, and cannot be drawn of these layers."""
     found = []
-    if "rollout" in setup.pictures and not any(_rolls_out(k, analyses) for k in _kinds(analyses)):
+    if "rollout" in options.pictures and not any(_rolls_out(k, analyses) for k in _kinds(analyses)):
         found.append(("rollout", NO_ROLLOUT))
-    if "alignment" in setup.pictures and not any(_applies("alignment", one) for one in analyses):
+    if "alignment" in options.pictures and not any(_applies("alignment", one) for one in analyses):
         found.append(("alignment", NO_ALIGNMENT))
     return tuple(found)
 
@@ -109,9 +109,9 @@ def write(
     return RenderedImage(figure.tag, png.width, png.height, png.data)
 
 
-def frames(capture: Capture, setup: Setup, analyses: Surveys) -> list[AnimationFrame]:
+def frames(capture: Capture, options: RenderOptions, analyses: Surveys) -> list[AnimationFrame]:
     """One frame of each layer's animation, for the recorder to add."""
-    if "animation" not in setup.pictures:
+    if "animation" not in options.pictures:
         return []
     return [
         AnimationFrame.of(paths.stem(attention), map_picture(capture, attention, analyses, top=1.0))

@@ -51,8 +51,9 @@ def capture(path: Path, request: RedrawRequest) -> JobResult:
     """All pictures of one step."""
     made, analyses = _surveyed(path, request)
     folder = request.out / layout.folder(made)
-    before = {figure.name for figure in figure_plan.plan(made, request.setup(), analyses)}
-    errors = draw_capture(made, request.setup(), analyses, Results(folder.name, {}))
+    before = {figure.name for figure in figure_plan.plan(made, request.options, analyses)}
+    results = Results(folder.name, {})
+    errors = draw_capture(made, request.options, analyses, results, folder)
     failed = {error.partition(":")[0] for error in errors}
     written = (folder / f"{name}.{request.image_format}" for name in sorted(before - failed))
     return JobResult(tuple(written), tuple(f"{folder.name}: {error}" for error in errors))
@@ -64,7 +65,7 @@ def animation(paths: Sequence[Path], stem: str, request: RedrawRequest) -> JobRe
     request = replace(request, kinds=("animation",))
     for path in paths:
         made, analyses = _surveyed(path, request, stem)
-        for frame in figure_plan.frames(made, request.setup(), analyses):
+        for frame in figure_plan.frames(made, request.options, analyses):
             film = extended(film, drawing.heatmap(frame.picture())).data
     target = request.out / "animations" / f"{stem}.png"
     atomic_files.replace(target, film)
@@ -136,9 +137,9 @@ def _surveyed(
     path: Path, request: RedrawRequest, stem: str | None = None
 ) -> tuple[Capture, dict[Attention, LayerAnalysis]]:
     made, layers = choose(read_capture(path), request.layers, request.heads)
-    setup = request.setup()
+    options = request.options
     return made, {
-        attention: analyze(layer, setup)
+        attention: analyze(layer, options)
         for attention, layer in layers.items()
         if stem in (None, layout.stem(attention))
     }

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from attnmon.link.messages import Setup
+from attnmon.link.messages import RenderOptions
 from attnmon_renderer.redraw.capture_selection import Heads, Layers
 
 
@@ -21,25 +21,15 @@ class RedrawRequest:
     top: float | None = None
     """The weight that the colours of all pictures end at; None is a round number for each."""
 
-    def setup(self) -> Setup:
-        """The same, in the form in which a monitor says it."""
-        return Setup(
-            save_dir=str(self.out),
+    @property
+    def options(self) -> RenderOptions:
+        return RenderOptions(
             pictures=self.kinds,
-            statistics_files=False,
             heads="all",
-            raw_weights=False,
+            statistics_files=False,
             tensorboard=False,
-            workers=1,
-            statistics_queries=None,
             pooling=self.pooling,
             image_format=self.image_format,
-            ring_bytes=1,
-            slot_bytes=1,
-            trainer_pid=0,
-            rank=0,
-            world_size=1,
-            versions=(),
             color_top=self.top,
         )
 

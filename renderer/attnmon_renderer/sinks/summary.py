@@ -75,16 +75,17 @@ def _process(setup: Setup) -> dict[str, int]:
 
 def _settings(setup: Setup) -> dict[str, Any]:
     """What the user has chosen, as far as it bears on what is drawn and written."""
+    options = setup.options
     return {
-        "pictures": setup.pictures,
-        "heads": setup.heads,
-        "pooling": setup.pooling,
-        "image_format": setup.image_format,
-        "pack": setup.pack,
-        "color_scale": "auto" if setup.color_top is None else "fixed",
-        "statistics_queries": setup.statistics_queries or "all",
-        "save_raw_weights": setup.raw_weights,
-        "use_tensorboard": setup.tensorboard,
+        "pictures": options.pictures,
+        "heads": options.heads,
+        "pooling": options.pooling,
+        "image_format": options.image_format,
+        "pack": options.pack,
+        "color_scale": "auto" if options.color_top is None else "fixed",
+        "statistics_queries": options.statistics_queries or "all",
+        "save_raw_weights": options.raw_weights,
+        "use_tensorboard": options.tensorboard,
         "max_workers": setup.workers,
         "keep_last": setup.keep_last,
     }

@@ -67,7 +67,7 @@ class Supervisor:
         above: Channel | None = None,
     ) -> None:
         self._setup = setup
-        self._asked_of_workers = setup
+        self._worker_setup = setup
         self._turn = turn
         self._ledger = Ledger()
         self._reported: RunStatus | None = None
@@ -80,7 +80,7 @@ class Supervisor:
         def work(own: Channel) -> None:
             from attnmon_renderer.worker import work
 
-            work(own, self._asked_of_workers, map_read_only(ring, setup.ring_bytes))
+            work(own, self._worker_setup, map_read_only(ring, setup.ring_bytes))
 
         def record(own: Channel) -> None:
             from attnmon_renderer.recorder import record
@@ -205,8 +205,10 @@ class Supervisor:
 
     def _draw_no_more(self) -> None:
         """Numbers only from now on."""
-        if self._asked_of_workers.pictures or self._asked_of_workers.raw_weights:
-            self._asked_of_workers = replace(self._setup, pictures=(), raw_weights=False)
+        options = self._worker_setup.options
+        if options.pictures or options.raw_weights:
+            numbers_only = replace(options, pictures=(), raw_weights=False)
+            self._worker_setup = replace(self._setup, options=numbers_only)
             self._workers.renew()
 
     def _recorder_lost(self, recorder: Child | None, how: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import msgpack
 
 from attnmon.link.messages import (
+    VERSION,
     Accounts,
     Acknowledgement,
     ArrayBlock,
@@ -31,6 +32,8 @@ from attnmon.link.ring import MEBIBYTE, SLOT_BYTES
 from attnmon.link.schema import LIMIT
 
 HERE = Path(__file__).parent
+HEADER = bytes((0x93, VERSION, 1))
+"""The start of a message of three items: an array, this version and the kind of a `Capture`."""
 RING_BYTES = MEBIBYTE
 """The ring that `outside` does not fit."""
 
@@ -94,7 +97,7 @@ def listed(change: Callable[[list[Any]], object]) -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    return b"\x93\x01\x01" + b"\x91" * depth + b"\x01"
+    return HEADER + b"\x91" * depth + b"\x01"
 
 
 PACKED = encode(CAPTURE)
@@ -107,11 +110,11 @@ REFUSED: dict[str, bytes] = {
     "bytes_of_text": b"GET / HTTP/1.1\r\nHost: renderer\r\n\r\n",
     "bytes_of_a_pickle": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R.",
     "length_of_more_than_a_message": b"\xdb" + struct.pack(">I", LIMIT) + b"x" * LIMIT,
-    "length_of_an_array_huge": b"\xdd\xff\xff\xff\xff\x01\x01",
-    "length_of_text_huge": b"\x93\x01\x01\xdb\xff\xff\xff\xffx",
-    "length_of_a_map_huge": b"\x93\x01\x01\xdf\xff\xff\xff\xff",
-    "length_of_bytes_huge": b"\x93\x01\x01\xc6\xff\xff\xff\xff",
-    "length_of_an_extension_huge": b"\x93\x01\x01\xc9\xff\xff\xff\xff\x05",
+    "length_of_an_array_huge": b"\xdd\xff\xff\xff\xff" + HEADER[1:],
+    "length_of_text_huge": HEADER + b"\xdb\xff\xff\xff\xffx",
+    "length_of_a_map_huge": HEADER + b"\xdf\xff\xff\xff\xff",
+    "length_of_bytes_huge": HEADER + b"\xc6\xff\xff\xff\xff",
+    "length_of_an_extension_huge": HEADER + b"\xc9\xff\xff\xff\xff\x05",
     "truncated_in_the_header": PACKED[:1],
     "truncated_in_the_middle": PACKED[: len(PACKED) // 2],
     "truncated_by_one_byte": PACKED[:-1],
@@ -121,9 +124,9 @@ REFUSED: dict[str, bytes] = {
     "nesting_700_deep": nested(700),
     "nesting_1020_deep": nested(1020),
     "nesting_10000_deep": nested(10_000),
-    "type_extension": b"\x93\x01\x01\xd4\x05\x00",
-    "type_timestamp": b"\x93\x01\x01\xd6\xff\x00\x00\x00\x00",
-    "type_map": msgpack.packb({"version": 1, "kind": 1}),
+    "type_extension": HEADER + b"\xd4\x05\x00",
+    "type_timestamp": HEADER + b"\xd6\xff\x00\x00\x00\x00",
+    "type_map": msgpack.packb({"version": VERSION, "kind": 1}),
     "type_map_in_accounts": changed(("accounts",), {}),
     "type_bytes_for_text": changed((*LAYER_0, "name"), b"decoder.0"),
     "type_text_for_a_number": changed(("sequence",), "1"),

@@ -12,7 +12,15 @@ from safetensors.numpy import load_file
 from support.outputs import check_outputs, history, summary
 from support.trainings import run
 
-from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, Setup, Slots
+from attnmon.link.messages import (
+    Accounts,
+    ArrayBlock,
+    Attention,
+    Capture,
+    RenderOptions,
+    Setup,
+    Slots,
+)
 from attnmon_renderer import results
 from attnmon_renderer.process_messages import RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder
@@ -22,7 +30,7 @@ from attnmon_renderer.storage import atomic_files
 
 POISON = """
 import os, signal
-from attnmon_renderer import files
+from attnmon_renderer.storage import atomic_files as files
 whole = files.replace
 def replace(path, content):
     if path.parent.name == 'step_1' and path.suffix == '.png':
@@ -138,12 +146,8 @@ def test_a_disk_budget_counts_what_was_whole_of_it(ring: np.ndarray, tmp_path: P
 
 
 def setup_of(save_dir: Path, disk_budget: int) -> Setup:
-    return Setup(
-        save_dir=str(save_dir), pictures=("heatmap",), statistics_files=True, heads="all",
-        raw_weights=False, tensorboard=False, workers=1, statistics_queries=None,
-        pooling="mass", image_format="png", ring_bytes=1 << 16, slot_bytes=1 << 16,
-        trainer_pid=1, rank=0, world_size=1, versions=(), disk_budget=disk_budget,
-    )  # fmt: skip
+    options = RenderOptions(("heatmap",), heads="all", tensorboard=False)
+    return Setup(str(save_dir), options, 1 << 16, 1 << 16, 1, disk_budget=disk_budget)
 
 
 def test_what_killed_workers_left_goes_and_nothing_else(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_the_nth_call_that_writes_fails_for_every_n(
 ) -> None:
     """The first in one capture, the second in the next, until a capture has fewer calls."""
     log, folder = tmp_path / "log", tmp_path / "out"
-    inject = f"import failing_calls; failing_calls.fail_writing_in({role!r}, {on}, {str(log)!r})"
-    in_the_renderer(monkeypatch, inject)
+    call = f"failing_calls.fail_writing_in({role!r}, {on}, {str(log)!r})"
+    in_the_renderer(monkeypatch, f"from support import failing_calls; {call}")
     with TrainingAttentionMonitor(
         folder, 1, max_workers=1, save_raw_weights=True, max_overhead=None
     ) as monitor:

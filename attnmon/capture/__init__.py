@@ -6,10 +6,18 @@ Gives `AttentionCall`s, tensors of the model's own, and decides nothing of what 
 from attnmon.capture.calls.attention_call import AttentionCall, is_causal, with_evident_mask
 from attnmon.capture.calls.manual_call import RECORDED, manual_call
 from attnmon.capture.calls.verification import approximation_note, measured_error
-from attnmon.capture.forward_tap import ForwardTap, Inputs, is_sharded, tensors_in
+from attnmon.capture.forward_tap import ForwardTap, is_sharded
 from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
+from attnmon.capture.listener import CallListener, TapListener
 from attnmon.capture.model.compiled import compilations, reaches_compiled
-from attnmon.capture.model.inputs import ForwardFunction, InputError, ModelCall, model_call
+from attnmon.capture.model.inputs import (
+    ForwardFunction,
+    InputError,
+    Inputs,
+    ModelCall,
+    model_call,
+    tensors_in,
+)
 from attnmon.capture.model.module_index import (
     ModuleIndex,
     has_a_fast_path,
@@ -33,6 +41,7 @@ __all__ = [
     "ROLES",
     "AttentionCall",
     "CallInfo",
+    "CallListener",
     "CallSignature",
     "Discovery",
     "ForwardFunction",
@@ -45,6 +54,7 @@ __all__ = [
     "Role",
     "SdpaCall",
     "Tap",
+    "TapListener",
     "approximation_note",
     "assign_roles",
     "compilations",

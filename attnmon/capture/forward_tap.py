@@ -6,67 +6,49 @@ not follow the model elsewhere: in a copy, or in a file, there is a stand-in tha
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
-from functools import partial
+from contextlib import ExitStack
 from threading import get_ident
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from attnmon.capture.listener import TapListener
 from attnmon.capture.model.hooks import DetachableHook
+from attnmon.capture.model.inputs import tensors_in
 from attnmon.capture.model.module_names import unwrap
 from attnmon.capture.module_tap import tapped_modules
-from attnmon.capture.tap import OnError, OnRefusal, Recall, Receive, Tap, Timed, know_none
+from attnmon.capture.tap import Tap
 
-Inputs = tuple[Tensor, ...]
-"""The tensors among a forward's arguments, as they are."""
+TapScope = tuple[Mapping[int, str], Sequence[nn.Module]]
+"""Modules' names by id (`module_names`), and the modules to tap; if none, the whole forward."""
 
 
 class ForwardTap:
-    """Taps each forward of the model that is made with gradients, until `remove`.
+    """Taps each forward of a model that is made with gradients, until `remove`.
 
-    where: asked at each forward for its modules' names (`module_names`), and for those where
-    nothing else need be looked at; without any, all of the forward is.
+    scope_of: asked at each forward which modules to tap.
 
-    before: called when a forward begins, with its inputs; after: when it has ended, with whether it
-    ended well. What these and `receive` raise goes to `on_error`. Of forwards at the same time on
-    several threads, as DataParallel makes them, the first is tapped: modes belong to their thread.
+    Of forwards at the same time on several threads, as DataParallel makes them, the first is
+    tapped: torch-function modes belong to their thread.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        before: Callable[[Inputs], None],
-        receive: Receive,
-        after: Callable[[bool], None],
-        on_error: OnError,
-        refused: OnRefusal,
-        where: Callable[[nn.Module], tuple[Mapping[int, str], Sequence[nn.Module]]],
+        listener: TapListener,
+        scope_of: Callable[[nn.Module], TapScope],
         handwritten: bool = True,
-        timed: Timed = nullcontext,
-        recall: Recall = know_none,
     ) -> None:
         root = unwrap(model)
-        self._where = where
-        self._timed = timed
+        self._listener = listener
+        self._scope_of = scope_of
+        self._handwritten = handwritten
         self._looking = ExitStack()
-        self._before = before
-        self._after = after
-        self._on_error = on_error
         self._depth = 0
         self._threads: dict[str, int] = {}
         self._tap: Tap | None = None
-        self._make_tap = partial(
-            Tap,
-            receive=receive,
-            on_error=on_error,
-            refused=refused,
-            handwritten=handwritten,
-            timed=timed,
-            recall=recall,
-        )
         enter, leave = DetachableHook(self._enter), DetachableHook(self._leave)
         self._handles = (
             root.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
@@ -88,11 +70,11 @@ class ForwardTap:
         if self._depth > 1 or not torch.is_grad_enabled():
             return  # its own inner call, or a validation between two steps
         try:
-            with self._timed():
-                self._before(tensors_in((args, kwargs)))
+            with self._listener.timed():
+                self._listener.on_forward_start(tensors_in((args, kwargs)))
                 self._look(module)
         except Exception as error:
-            self._on_error(error)
+            self._listener.on_error(error)
 
     def _abandon(self) -> None:
         """The forward before was cut short by Ctrl-C, whose end no hook tells."""
@@ -100,12 +82,12 @@ class ForwardTap:
         try:
             self._looking.close()
         except Exception as error:
-            self._on_error(error)
+            self._listener.on_error(error)
 
     def _look(self, module: nn.Module) -> None:
-        names, sites = self._where(module)
-        tap = self._make_tap(names)
-        self._looking.enter_context(tapped_modules(tap, sites) if sites else tap)
+        names, modules = self._scope_of(module)
+        tap = Tap(names, self._listener, self._handwritten)
+        self._looking.enter_context(tapped_modules(tap, modules) if modules else tap)
         self._tap = tap
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
@@ -118,16 +100,16 @@ class ForwardTap:
             if self._tap is not None:
                 self._end(self._tap, output is not None)
         except Exception as error:
-            self._on_error(error)
+            self._listener.on_error(error)
         finally:
             self._threads.clear()  # from here on it may be another's
 
     def _end(self, tap: Tap, well: bool) -> None:
         self._tap = None
-        with self._timed():
+        with self._listener.timed():
             self._looking.close()
             tap.finish()
-            self._after(well)
+            self._listener.on_forward_end(well)
 
 
 def _is_inside_its_own(module: nn.Module) -> bool:
@@ -154,14 +136,3 @@ def is_sharded(model: nn.Module) -> bool:
 
 def _named(value: object, name: str) -> bool:
     return any(base.__name__ == name for base in type(value).__mro__)
-
-
-def tensors_in(value: Any) -> Inputs:
-    """All tensors in nested tuples, lists and mappings."""
-    if isinstance(value, Tensor):
-        return (value,)
-    if isinstance(value, dict) or hasattr(value, "values"):
-        return tensors_in(tuple(value.values()))
-    if isinstance(value, (tuple, list)):
-        return tuple(tensor for item in value for tensor in tensors_in(item))
-    return ()

@@ -4,18 +4,20 @@ It serves where the real forward cannot be looked at: compiled models, or a call
 the step.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
 
 from attnmon.capture.handwritten.matcher import HANDWRITTEN
+from attnmon.capture.listener import CallListener, TapListener
 from attnmon.capture.model.compiled import CompiledRegions
 from attnmon.capture.model.inputs import ForwardFunction, ModelCall, model_call, same_batch
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.roles import CallInfo
 from attnmon.capture.model.state_guard import preserve_state
-from attnmon.capture.tap import OnError, OnRefusal, Receive, Tap, ignore_refusal
+from attnmon.capture.tap import Tap
 
 BatchDim = int | Literal["auto"] | None
 
@@ -52,25 +54,34 @@ def discover(
     model: nn.Module,
     enc: Any,
     dec: Any,
-    on_error: OnError,
     *,
     sample: int = 0,
     batch_dim: BatchDim = "auto",
     forward_fn: ForwardFunction | None = None,
 ) -> Discovery:
-    """Which attention the model has, and along which dimension its inputs hold the samples.
+    """Finds the model's attention calls, and the dimension along which its inputs hold samples.
 
     "auto" tries the dimensions 0 and 1, then no batch at all, and takes the first with which the
     attention is that of one sample; it runs one forward where 0 is right. Reads values off the
-    device: for the first capture only. An exception of the model's forward passes through.
+    device: for the first capture only. Raises `InputError`, and what the model's forward raises.
     """
-    if batch_dim != "auto":
-        return _look(model, enc, dec, sample, batch_dim, forward_fn, on_error)
+    listener = _DiscoveryListener()
+
+    def look(candidate: int | None) -> Discovery:
+        return _look(model, enc, dec, sample, candidate, forward_fn, listener)
+
+    found = _best(look, enc, dec) if batch_dim == "auto" else look(batch_dim)
+    listener.raise_error()
+    return found
+
+
+def _best(look: Callable[[int | None], Discovery], enc: Any, dec: Any) -> Discovery:
+    """Returns the discovery with the first batch dimension that fits, else the likeliest."""
     failure: Exception | None = None
     doubtful: list[Discovery] = []
     for candidate in (0, 1, None):
         try:
-            found = _look(model, enc, dec, sample, candidate, forward_fn, on_error)
+            found = look(candidate)
         except Exception as error:  # a wrong dimension makes most models raise
             failure = failure or error
             continue
@@ -90,52 +101,68 @@ def _look(
     sample: int,
     batch_dim: int | None,
     forward_fn: ForwardFunction | None,
-    on_error: OnError,
+    listener: "_DiscoveryListener",
 ) -> Discovery:
-    call_infos: list[CallInfo] = []
-    refusals: list[tuple[str, str]] = []
+    listener.clear()
     with CompiledRegions() as regions:
         call = probe(
             model,
             enc,
             dec,
-            lambda seen: call_infos.append(CallInfo.of(seen, samples=1)),
-            on_error,
+            listener,
             sample=sample,
             batch_dim=batch_dim,
             forward_fn=forward_fn,
-            refused=lambda name, why: refusals.append((name, why)),
         )
     compiled = regions.found or any("_orig_mod" in module._modules for module in model.modules())
     return Discovery(
-        tuple(call_infos), tuple(refusals), batch_dim, call.sample, call.batch, compiled
+        tuple(listener.call_infos),
+        tuple(listener.refusals),
+        batch_dim,
+        call.sample,
+        call.batch,
+        compiled,
     )
+
+
+class _DiscoveryListener(CallListener):
+    """Describes the calls of one forward, without their tensors."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda call: self.call_infos.append(CallInfo.of(call, samples=1)))
+        self.call_infos: list[CallInfo] = []
+        self.refusals: list[tuple[str, str]] = []
+
+    def on_unsupported(self, module: str, reason: str) -> None:
+        self.refusals.append((module, reason))
+
+    def clear(self) -> None:
+        """Forgets the forward before. The first error stays."""
+        self.call_infos, self.refusals = [], []
 
 
 def probe(
     model: nn.Module,
     enc: Any,
     dec: Any,
-    receive: Receive,
-    on_error: OnError,
+    listener: TapListener,
     *,
     sample: int = 0,
     batch_dim: BatchDim = "auto",
     forward_fn: ForwardFunction | None = None,
-    refused: OnRefusal = ignore_refusal,
     handwritten: bool = True,
 ) -> ModelCall:
     """Runs the model on one sample under the tap. Returns the call made: which sample, of how many.
 
     batch_dim: best as `discover` found it; "auto" discovers it anew, at the cost of a forward.
     handwritten: as of `Tap`; `Discovery.handwritten` says whether it is needed.
-    Raises `InputError`, and whatever the model's forward raises; in each case everything is put
-    back (`untouched`).
+    Raises `InputError`, and whatever the model's forward raises. The model's state is restored in
+    each case (`preserve_state`).
     """
     inner = unwrap(model)
     if batch_dim == "auto":
-        batch_dim = discover(inner, enc, dec, on_error, forward_fn=forward_fn).batch_dim
+        batch_dim = discover(inner, enc, dec, forward_fn=forward_fn).batch_dim
     call = model_call(inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn)
-    with preserve_state(inner), Tap(module_names(inner), receive, on_error, refused, handwritten):
+    with preserve_state(inner), Tap(module_names(inner), listener, handwritten):
         call()
     return call

@@ -6,9 +6,8 @@ nothing at any other time.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -22,31 +21,11 @@ from attnmon.capture.calls.shapes import LayoutError
 from attnmon.capture.handwritten.matcher import ValueProduct
 from attnmon.capture.handwritten.operations import Operation, operation_of
 from attnmon.capture.handwritten.provenance import Provenance
+from attnmon.capture.kernels import multi_head
 from attnmon.capture.kernels.kernel_registry import adapter_of, scaled_dot_product_attention
-from attnmon.capture.kernels.sdpa import SdpaCall, sdpa_call
+from attnmon.capture.kernels.sdpa import sdpa_call
+from attnmon.capture.listener import TapListener
 from attnmon.capture.model.module_names import calling_module, heads_of
-
-Receive = Callable[[AttentionCall], None]
-Recall = Callable[[SdpaCall], bool]
-"""Takes a call as it was made, where it is known already; False: it is to be described."""
-OnError = Callable[[Exception], None]
-OnRefusal = Callable[[str, str], None]
-"""Called with a module's name, and why its attention is not told."""
-
-Timed = Callable[[], AbstractContextManager[None]]
-"""What stands around all that is done besides the model's own computation."""
-
-_MULTI_HEAD = F.multi_head_attention_forward
-_CAN_ENTER = isinstance(_MULTI_HEAD, FunctionType) and (
-    "has_torch_function" in _MULTI_HEAD.__code__.co_names
-)
-"""Not where a user's own function took its place before this module was loaded."""
-
-_NEED_WEIGHTS = 15
-"""Its argument `need_weights`, by position."""
-
-_PLAIN = {torch.Tensor, torch.nn.Parameter}
-"""Other tensors may want a function's call whole, as this mode would have it."""
 
 _UNUSED = (
     "a softmax over query · key whose weights were in no product with values that is known: "
@@ -54,45 +33,24 @@ _UNUSED = (
 )
 
 
-def ignore_refusal(name: str, why: str) -> None:
-    """The `OnRefusal` of those who do not ask."""
-
-
-def know_none(call: SdpaCall) -> bool:
-    """The `Recall` of those who want every call described."""
-    return False
-
-
 class Tap(TorchFunctionMode):
-    """Tells `receive` each attention call made in its scope, at once, from inside the call.
+    """Reports each attention call made in its scope to a listener, from inside the call.
 
-    names: modules' names by id (`module_names`). Our own exceptions, those of `receive` included,
-    go to `on_error`; the model's pass through. What activation checkpointing computes again during
-    backward is not told twice. `receive` runs with the mode popped and without gradients.
-    timed: counts the time that goes into telling, `receive` included.
-    handwritten: whether to follow tensors to attention that is no kernel's; without it, a torch
-    call costs a microsecond more than by itself, with it several.
-    recall: asked before a call is described, under the same conditions as `receive`.
+    names: modules' names by id (`module_names`).
+    handwritten: whether to follow tensors through attention that is computed without a fused
+    kernel. A torch call under the tap takes about one microsecond more; with it, several.
+
+    The model's exceptions propagate. What activation checkpointing computes again during backward
+    is not reported twice.
     """
 
     def __init__(
-        self,
-        names: Mapping[int, str],
-        receive: Receive,
-        on_error: OnError,
-        refused: OnRefusal = ignore_refusal,
-        handwritten: bool = True,
-        timed: Timed = nullcontext,
-        recall: Recall = know_none,
+        self, names: Mapping[int, str], listener: TapListener, handwritten: bool = True
     ) -> None:
         super().__init__()
-        self._recall = recall
-        self._timed = timed
         self._without_gradients = torch.no_grad()  # one for all calls: they are never nested
         self._names = names
-        self._receive = receive
-        self._on_error = on_error
-        self._refused = refused
+        self._listener = listener
         self._calls: Counter[str] = Counter()
         self._heads: list[int] = []
         self._handwritten = handwritten
@@ -127,7 +85,7 @@ class Tap(TorchFunctionMode):
         """The forward is over: say which weights were in no product."""
         for name in self._unused:
             if name is not None:
-                self._guard(self._refused, name, _UNUSED)
+                self._guard(self._listener.on_unsupported, name, _UNUSED)
         self._unused.clear()
 
     def __torch_function__(
@@ -140,12 +98,12 @@ class Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if torch._C._current_graph_task_id() != -1:
             return func(*args, **kwargs)
-        if func is F.multi_head_attention_forward and _CAN_ENTER and _PLAIN.issuperset(types):
-            return self._enter(args, kwargs)
+        if func is F.multi_head_attention_forward and multi_head.can_enter(types):
+            return self._enter_multi_head(args, kwargs)
         try:
             adapter, operation = adapter_of(func), operation_of(func)
         except Exception as error:
-            self._on_error(error)
+            self._listener.on_error(error)
             return func(*args, **kwargs)
         if operation is not None and self._handwritten:
             return self._follow(operation, func, args, kwargs)
@@ -153,20 +111,21 @@ class Tap(TorchFunctionMode):
             return self._call_kernel(adapter, func, *args, **kwargs)
         return func(*args, **kwargs)
 
-    def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Runs the function's inside under this mode, which was popped for the call itself.
+    def _enter_multi_head(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs the inside of `multi_head_attention_forward` so that its attention is seen.
 
-        Without `need_weights` its attention is one kernel, and only that is looked at.
+        Without `need_weights` its attention is one fused kernel, and only that call is observed.
         """
-        self._heads.append(kwargs["num_heads"] if "num_heads" in kwargs else args[4])
-        kernel: Any = _MULTI_HEAD.__globals__.get("scaled_dot_product_attention")
-        adapter = None if _needs_weights(args, kwargs) else adapter_of(kernel)
+        self._heads.append(multi_head.number_of_heads(args, kwargs))
+        kernel = multi_head.fused_kernel()
+        adapter = None if multi_head.needs_weights(args, kwargs) else adapter_of(kernel)
         try:
             if adapter is not None:
-                told = partial(self._call_kernel, adapter, kernel)
-                return _multi_head_inside(scaled_dot_product_attention=told)(*args, **kwargs)
+                observed = partial(self._call_kernel, adapter, kernel)
+                inner = multi_head.inner_function(scaled_dot_product_attention=observed)
+                return inner(*args, **kwargs)
             with self:
-                return _multi_head_inside()(*args, **kwargs)
+                return multi_head.inner_function()(*args, **kwargs)
         finally:
             self._heads.pop()
 
@@ -186,7 +145,7 @@ class Tap(TorchFunctionMode):
         try:
             weighting = self._provenance.after(operation, func, args, kwargs, result)
         except Exception as error:
-            self._on_error(error)
+            self._listener.on_error(error)
         else:
             if operation is Operation.SOFTMAX or weighting is not None:
                 self._guard(self._tell_handwritten, weighting)
@@ -196,13 +155,13 @@ class Tap(TorchFunctionMode):
         place = self._place()
         if adapter is scaled_dot_product_attention:
             plain = sdpa_call(place, *args, **kwargs)
-            if plain is not None and self._recall(plain):
+            if plain is not None and self._listener.on_sdpa_call(plain):
                 self._calls[place.name] += 1
                 return
         try:
             call = adapter(place, result, *args, **kwargs)
         except (UnsupportedCall, LayoutError) as reason:
-            self._refused(place.name, str(reason))
+            self._listener.on_unsupported(place.name, str(reason))
         else:
             self._tell(call)
 
@@ -217,7 +176,7 @@ class Tap(TorchFunctionMode):
 
     def _tell(self, call: AttentionCall) -> None:
         self._calls[call.name] += 1
-        self._receive(call)
+        self._listener.on_call(call)
 
     def _place(self) -> CallSite:
         module = self._site or calling_module(self._names)
@@ -227,23 +186,7 @@ class Tap(TorchFunctionMode):
 
     def _guard(self, ours: Callable[..., None], *arguments: Any) -> None:
         try:
-            with self._timed(), self._without_gradients:
+            with self._listener.timed(), self._without_gradients:
                 ours(*arguments)
         except Exception as error:
-            self._on_error(error)
-
-
-def _needs_weights(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    given = kwargs.get("need_weights", True)
-    return bool(args[_NEED_WEIGHTS] if len(args) > _NEED_WEIGHTS else given)
-
-
-def _multi_head_inside(**instead: Any) -> Callable[..., Any]:
-    """The function, but one that does not ask whether a mode wants its call whole.
-
-    instead: what it is to call for other functions. Made anew each time, so that whatever the user
-    has put into its module is what it calls.
-    """
-    function: Any = _MULTI_HEAD
-    scope = {**function.__globals__, "has_torch_function": lambda tensors: False, **instead}
-    return FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
+            self._listener.on_error(error)

@@ -17,6 +17,7 @@ from torch import nn
 
 from attnmon.capture import (
     AttentionCall,
+    CallListener,
     ForwardTap,
     Inputs,
     ModelCall,
@@ -120,31 +121,30 @@ class Collector:
     def _run_probe(
         self, model: nn.Module, enc: Any, dec: Any, receive: Callable[[AttentionCall], None]
     ) -> ModelCall:
-        with _first_error() as note:
-            return probe(
-                model,
-                enc,
-                dec,
-                receive,
-                note,
-                sample=self._settings.batch_idx_to_visualize,
-                batch_dim=self.known.batch_dim,
-                forward_fn=self._settings.forward_fn,
-                handwritten=self.known.handwritten,
-            )
+        listener = CallListener(receive)
+        call = probe(
+            model,
+            enc,
+            dec,
+            listener,
+            sample=self._settings.batch_idx_to_visualize,
+            batch_dim=self.known.batch_dim,
+            forward_fn=self._settings.forward_fn,
+            handwritten=self.known.handwritten,
+        )
+        listener.raise_error()
+        return call
 
     def _discover(self, model: nn.Module, enc: Any, dec: Any) -> None:
         batch_dim = self._settings.batch_dim
-        with _first_error() as note:
-            found = discover(
-                model,
-                enc,
-                dec,
-                note,
-                sample=self._settings.batch_idx_to_visualize,
-                batch_dim="auto" if batch_dim is None else batch_dim,
-                forward_fn=self._settings.forward_fn,
-            )
+        found = discover(
+            model,
+            enc,
+            dec,
+            sample=self._settings.batch_idx_to_visualize,
+            batch_dim="auto" if batch_dim is None else batch_dim,
+            forward_fn=self._settings.forward_fn,
+        )
         self.known.discover(model, found)
 
     # The model's own forward
@@ -163,19 +163,7 @@ class Collector:
         modules = modules_in(model)
         if self.known.runs_compiled(model, modules) or self._had_better_be_probed(model, modules):
             return
-        forward = self._forward
-        tap = ForwardTap(
-            model,
-            forward.begin,
-            forward.receive,
-            forward.end,
-            forward.fail,
-            self.known.refuse,
-            where=self.known.where,
-            handwritten=self.known.handwritten,
-            timed=self._session.counters.timed,
-            recall=forward.recall,
-        )
+        tap = ForwardTap(model, self._forward, self.known.where, self.known.handwritten)
         self._armed = (weakref.ref(model), tap)
 
     def _had_better_be_probed(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
@@ -198,24 +186,22 @@ class Collector:
             yield
             return
         model = self.known.model
-        forward, timed = self._forward, self._session.counters.timed
+        forward = self._forward
         self.known.look_at_all()
-        with timed():
+        with forward.timed():
             names = {} if model is None else module_names(unwrap(model))
-            forward.begin(inputs)
-        recall, refuse = forward.recall, self.known.refuse
-        tap = Tap(names, forward.receive, forward.fail, refuse, timed=timed, recall=recall)
-        well = False
+            forward.on_forward_start(inputs)
+        completed = False
         try:
-            with tap:
+            with Tap(names, forward):
                 yield
-            well = True
+            completed = True
         finally:
             try:
-                with timed():
-                    forward.end(well)
+                with forward.timed():
+                    forward.on_forward_end(completed)
             except Exception as error:  # ours, and not for the user's block
-                forward.fail(error)
+                forward.on_error(error)
 
     def forget(self) -> None:
         """Give back what is held, and let go of the model."""
@@ -245,15 +231,6 @@ class Collector:
             self._guard.warn_once(
                 "sample", _smaller_batch(self._settings.batch_idx_to_visualize, sample + 1)
             )
-
-
-@contextmanager
-def _first_error() -> Iterator[Callable[[Exception], None]]:
-    """What goes wrong of ours inside the model's forward is raised after it, the first only."""
-    errors: list[Exception] = []
-    yield errors.append
-    if errors:
-        raise errors[0]
 
 
 @contextmanager

@@ -1,11 +1,19 @@
 """What the model's own latest forward showed, copied and held until it is logged."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from attnmon.capture import AttentionCall, CallInfo, Inputs, SdpaCall, compilations
+from attnmon.capture import (
+    AttentionCall,
+    CallInfo,
+    Inputs,
+    SdpaCall,
+    TapListener,
+    compilations,
+)
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerKey
 from attnmon.serialize.device_copy import is_recording_a_graph
@@ -51,7 +59,7 @@ class HeldForward:
         return not logged or any(one is other for one in logged for other in self.inputs)
 
 
-class ForwardCollector:
+class ForwardCollector(TapListener):
     """Takes what the tap reports during one forward after another; keeps the latest.
 
     A model seen for the first time has no places yet: its layers are cloned, one sample of each,
@@ -72,8 +80,8 @@ class ForwardCollector:
         self._strangers = False
         self._compilations = 0
 
-    def begin(self, inputs: Inputs) -> None:
-        """A forward of these inputs begins."""
+    def on_forward_start(self, inputs: Inputs) -> None:
+        """Prepares to hold the capture of a forward of these inputs."""
         self.discard()
         if is_recording_a_graph():
             return
@@ -84,25 +92,33 @@ class ForwardCollector:
         sample = min(self._wanted, batch - 1) if batch else self._wanted
         self._held = HeldForward(Taken(self._session.builder(), sample, "forward"), inputs, sizes)
 
-    def recall(self, call: SdpaCall) -> bool:
-        """One attention call of it, if all but its values is known of it."""
+    def on_sdpa_call(self, call: SdpaCall) -> bool:
+        """Captures a call of which all but its values is known. Returns whether it did."""
         held, place = self._held, self._known.places.get((call.name, call.call_index))
         if held is None or place is None or self._error is not None:
             return False
         sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
         return self._session.serializer.recall(place, call, held.taken.builder, sample, samples)
 
-    def receive(self, call: AttentionCall) -> None:
-        """One attention call of it."""
+    def on_call(self, call: AttentionCall) -> None:
+        """Captures one attention call of the forward."""
         if self._held is not None and self._error is None:
             self._take(call, self._held)
 
-    def end(self, well: bool) -> None:
-        """The forward is over; `well` is False when it raised."""
+    def on_unsupported(self, module: str, reason: str) -> None:
+        """Notes why the attention of this module is not captured."""
+        self._known.refuse(module, reason)
+
+    def timed(self) -> AbstractContextManager[None]:
+        """Counts what happens inside as time that the monitor took from the training."""
+        return self._session.counters.timed()
+
+    def on_forward_end(self, completed: bool) -> None:
+        """Keeps the capture if the forward completed and the layers are those known."""
         if self._held is not None and compilations() != self._compilations:
             self._stay_out()
             self.discard()
-        elif not well:
+        elif not completed:
             self.discard()
         elif self._error is not None or self._held is None:
             return
@@ -114,8 +130,8 @@ class ForwardCollector:
         elif self._known.has_overlooked(len(self._held.taken.builder.attentions)):
             self.discard()
 
-    def fail(self, error: Exception) -> None:
-        """Something of ours went wrong; it is raised when the capture is asked for."""
+    def on_error(self, error: Exception) -> None:
+        """Keeps the first error, which is raised when the capture is asked for."""
         self._error = self._error or error
 
     def take(self) -> HeldForward | None:

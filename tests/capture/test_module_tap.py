@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 from support.models import Translator
+from support.tapping import TapLog
 from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, Tap, module_names
+from attnmon.capture import Tap, module_names
 from attnmon.capture.module_tap import tapped_modules
 
 
@@ -20,8 +21,8 @@ def attending(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def looking(model: nn.Module, told: list[AttentionCall]) -> Iterator[None]:
-    tap = Tap(module_names(model), told.append, pytest.fail)
+def tapping(model: nn.Module, log: TapLog) -> Iterator[None]:
+    tap = Tap(module_names(model), log)
     with tapped_modules(tap, attending(model)):
         yield
     tap.finish()
@@ -29,17 +30,16 @@ def looking(model: nn.Module, told: list[AttentionCall]) -> Iterator[None]:
 
 def test_the_same_is_seen_as_from_end_to_end() -> None:
     model, source, target = Translator().eval(), *torch.randint(40, (2, 3, 7))
-    everywhere: list[AttentionCall] = []
-    there: list[AttentionCall] = []
-    with Tap(module_names(model), everywhere.append, pytest.fail):
+    everywhere, there = TapLog(), TapLog()
+    with Tap(module_names(model), everywhere):
         expected = model(source, target)
-    with looking(model, there):
+    with tapping(model, there):
         assert torch.equal(model(source, target), expected)
-    assert [(seen.name, seen.call_index) for seen in there] == [
-        (s.name, s.call_index) for s in everywhere
+    assert [(seen.name, seen.call_index) for seen in there.calls] == [
+        (s.name, s.call_index) for s in everywhere.calls
     ]
-    assert len(there) == len(attending(model))
-    for one, other in zip(there, everywhere, strict=True):
+    assert len(there.calls) == len(attending(model))
+    for one, other in zip(there.calls, everywhere.calls, strict=True):
         assert one.query is not None
         assert other.query is not None
         assert torch.equal(one.query, other.query)
@@ -52,9 +52,9 @@ def hooks_on(model: nn.Module) -> int:
 def test_nothing_is_left_after_it_nor_after_an_error() -> None:
     model = Translator()
     before = [dict(vars(module)) for module in model.modules()]
-    with looking(model, []):
+    with tapping(model, TapLog()):
         assert hooks_on(model) == 2 * len(attending(model))
-    with pytest.raises(RuntimeError), looking(model, []):
+    with pytest.raises(RuntimeError), tapping(model, TapLog()):
         model(*torch.zeros(2, 1, 3))
     assert hooks_on(model) == 0
     assert [dict(vars(module)) for module in model.modules()] == before
@@ -63,15 +63,14 @@ def test_nothing_is_left_after_it_nor_after_an_error() -> None:
 
 def test_two_that_look_at_once_let_go_in_any_order() -> None:
     model, source, target = Translator().eval(), *torch.randint(40, (2, 3, 7))
-    one: list[AttentionCall] = []
-    other: list[AttentionCall] = []
-    first, second = looking(model, one), looking(model, other)
+    one, other = TapLog(), TapLog()
+    first, second = tapping(model, one), tapping(model, other)
     first.__enter__()
     second.__enter__()
     model(source, target)
     first.__exit__(None, None, None)
     second.__exit__(None, None, None)
-    assert len(one) == len(other) == len(attending(model))
+    assert len(one.calls) == len(other.calls) == len(attending(model))
     assert hooks_on(model) == 0
 
 
@@ -80,8 +79,8 @@ def test_what_a_script_does_to_a_module_in_the_meantime_stays() -> None:
     x, plain = torch.randn(1, 3, 8), attention.forward
     expected = attention(x, x, x)[0]
     names = inspect.getfullargspec(attention.forward).args
-    told: list[AttentionCall] = []
-    with looking(attention, told):
+    log = TapLog()
+    with tapping(attention, log):
         assert attention.forward.__func__ is nn.MultiheadAttention.forward
         assert inspect.getfullargspec(attention.forward).args == names
         copies = (
@@ -99,7 +98,7 @@ def test_what_a_script_does_to_a_module_in_the_meantime_stays() -> None:
     for other in copies[1:]:
         with torch.no_grad():
             assert torch.equal(other(x, x, x)[0], expected)
-    assert not told
+    assert not log.calls
 
 
 class Nested(nn.Module):
@@ -116,8 +115,8 @@ class Nested(nn.Module):
 
 def test_of_modules_inside_each_other_each_tells_its_own_once() -> None:
     model = nn.Sequential(Nested())
-    told: list[AttentionCall] = []
-    tap = Tap(module_names(model), told.append, pytest.fail)
+    log = TapLog()
+    tap = Tap(module_names(model), log)
     with tapped_modules(tap, [model[0], model[0].inner]):
         model(torch.randn(1, 3, 8))
-    assert [(seen.name, seen.call_index) for seen in told] == [("0.inner", 0), ("0", 0)]
+    assert [(seen.name, seen.call_index) for seen in log.calls] == [("0.inner", 0), ("0", 0)]

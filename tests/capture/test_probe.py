@@ -8,17 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.tapping import TapLog, probed_calls
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from attnmon.capture import AttentionCall, discover, probe
+from attnmon.capture import discover, probe
 from attnmon.capture.calls.verification import attention_weights
 
 WIDTH, HEADS = 16, 4
-
-
-def fail(error: Exception) -> None:
-    raise error
 
 
 class Restless(nn.Module):
@@ -67,7 +64,7 @@ def run(steps: int, monitored: bool, autocast: bool) -> list[Any]:
 
     def look() -> None:
         if monitored:
-            probe(model, source, target, lambda seen: None, fail, sample=1, batch_dim=0)
+            probe(model, source, target, TapLog(), sample=1, batch_dim=0)
 
     losses = []
     for _ in range(steps):
@@ -113,7 +110,7 @@ def test_nothing_is_replaced_nor_written_to() -> None:
     model(*inputs).sum().backward()
     tensors = [*model.parameters(), *model.buffers()]
     before = [(id(t), t._version, id(t.grad)) for t in tensors]
-    probe(model, *inputs, lambda seen: None, fail)
+    probe(model, *inputs, TapLog())
     after = [*model.parameters(), *model.buffers()]
     assert [(id(t), t._version, id(t.grad)) for t in after] == before
 
@@ -124,7 +121,7 @@ def test_an_exception_of_the_model_passes_with_everything_put_back() -> None:
     flags = [module.training for module in model.modules()]
     state = torch.get_rng_state()
     with pytest.raises(RuntimeError, match="must be equal"):
-        probe(model, *inputs, lambda seen: None, fail, batch_dim=0)
+        probe(model, *inputs, TapLog(), batch_dim=0)
     assert [module.training for module in model.modules()] == flags
     assert model.calls == 0
     assert torch.equal(torch.get_rng_state(), state)
@@ -143,7 +140,7 @@ def test_the_model_is_seen_in_evaluation_without_gradients() -> None:
             seen.append((self.training, torch.is_grad_enabled(), inference, caching))
             return F.scaled_dot_product_attention(x, x, x)
 
-    probe(Curious(), torch.randn(2, 4, 5, 8), None, lambda call: None, fail, batch_dim=0)
+    probe(Curious(), torch.randn(2, 4, 5, 8), None, TapLog(), batch_dim=0)
     assert seen == [(False, False, False, False)]
 
 
@@ -156,24 +153,24 @@ def test_the_batch_dimension_is_found(batch_first: bool, batch: int) -> None:
     source, target = torch.randn(batch, 7, WIDTH), torch.randn(batch, 5, WIDTH)
     if not batch_first:
         source, target = source.transpose(0, 1), target.transpose(0, 1)
-    found = discover(model, source, target, fail, sample=batch - 1)
+    found = discover(model, source, target, sample=batch - 1)
     assert found.batch_dim == (0 if batch_first else 1)
     assert (found.sample, found.batch) == (batch - 1, batch)
-    assert [(s.queries, s.keys, s.batch) for s in found.sightings] == [
+    assert [(s.queries, s.keys, s.batch) for s in found.call_infos] == [
         (7, 7, 1), (5, 5, 1), (5, 7, 1),
     ]  # fmt: skip
 
 
 def test_inputs_without_a_batch_are_recognised() -> None:
     attention = nn.MultiheadAttention(WIDTH, HEADS)
-    found = discover(attention, torch.randn(5, WIDTH), None, fail)
+    found = discover(attention, torch.randn(5, WIDTH), None)
     assert found.batch_dim is None
-    assert found.sightings[0].queries == 5
+    assert found.call_infos[0].queries == 5
 
 
 def test_sequences_of_one_position_keep_the_first_dimension() -> None:
     found = discover(
-        nn.MultiheadAttention(WIDTH, HEADS, batch_first=True), torch.randn(3, 1, WIDTH), None, fail
+        nn.MultiheadAttention(WIDTH, HEADS, batch_first=True), torch.randn(3, 1, WIDTH), None
     )
     assert found.batch_dim == 0
 
@@ -181,7 +178,7 @@ def test_sequences_of_one_position_keep_the_first_dimension() -> None:
 def test_an_error_of_the_model_is_the_one_for_the_first_dimension() -> None:
     model = nn.Linear(4, 4)
     with pytest.raises(RuntimeError, match=r"1x5 and 4x4"):
-        discover(model, torch.randn(3, 5), None, fail)
+        discover(model, torch.randn(3, 5), None)
 
 
 def test_the_sample_shown_is_the_one_of_the_whole_batch() -> None:
@@ -190,8 +187,7 @@ def test_the_sample_shown_is_the_one_of_the_whole_batch() -> None:
     x = torch.randn(3, 5, WIDTH, dtype=torch.float64)
     mask = torch.randn(3 * HEADS, 5, 5, dtype=torch.float64)
     expected = attention(x, x, x, attn_mask=mask, average_attn_weights=False)[1][2]
-    told: list[AttentionCall] = []
-    probe(attention, (x, x, x), {"attn_mask": mask}, told.append, fail, sample=2)
+    told = probed_calls(attention, (x, x, x), {"attn_mask": mask}, sample=2)
     weights = attention_weights(told[0].of_sample(0), dtype=torch.float64)
     torch.testing.assert_close(weights, expected, rtol=0, atol=1e-12)
 
@@ -205,8 +201,7 @@ def test_wrapped_models_are_called_without_their_wrapper(
     wrap: Callable[[nn.Module], nn.Module],
 ) -> None:
     model = wrap(nn.TransformerEncoderLayer(WIDTH, HEADS, 32, batch_first=True))
-    told: list[AttentionCall] = []
-    probe(model, torch.randn(2, 5, WIDTH), None, told.append, fail)
+    told = probed_calls(model, torch.randn(2, 5, WIDTH), None)
     assert [seen.name for seen in told] == ["self_attn"]
 
 
@@ -216,11 +211,9 @@ def test_causality_is_read_from_the_mask_and_from_the_weights() -> None:
     mask = nn.Transformer.generate_square_subsequent_mask(5)
     for need_weights in (False, True):
         options = {"attn_mask": mask, "need_weights": need_weights}
-        assert discover(attention, (x, x, x), options, fail).sightings[0].causal
+        assert discover(attention, (x, x, x), options).call_infos[0].causal
         assert (
-            not discover(attention, (x, x, x), {"need_weights": need_weights}, fail)
-            .sightings[0]
-            .causal
+            not discover(attention, (x, x, x), {"need_weights": need_weights}).call_infos[0].causal
         )
 
 
@@ -229,10 +222,9 @@ def test_tensors_are_followed_only_where_that_is_needed(need_weights: bool) -> N
     """With kernels alone, the cheaper tap sees the same."""
     model, x = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True), torch.randn(2, 5, WIDTH)
     options = {"need_weights": need_weights}
-    found = discover(model, (x, x, x), options, fail)
+    found = discover(model, (x, x, x), options)
     assert found.handwritten == need_weights
-    told: list[AttentionCall] = []
-    probe(model, (x, x, x), options, told.append, fail, batch_dim=0, handwritten=False)
+    told = probed_calls(model, (x, x, x), options, batch_dim=0, handwritten=False)
     assert len(told) == (0 if need_weights else 1)
 
 
@@ -240,7 +232,7 @@ def test_parametrizations_and_their_caches_stay() -> None:
     model = nn.Sequential(parametrizations.spectral_norm(nn.Linear(WIDTH, WIDTH)))
     with parametrize.cached():
         cached = model[0].weight
-        probe(model, torch.randn(2, WIDTH), None, lambda seen: None, fail, batch_dim=0)
+        probe(model, torch.randn(2, WIDTH), None, TapLog(), batch_dim=0)
         assert model[0].weight is cached
 
 
@@ -261,6 +253,6 @@ def test_scripted_submodules_are_put_back_by_value() -> None:
     x = torch.randn(3, 4)
     model(x)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    probe(model, x, None, lambda seen: None, fail, batch_dim=0)
+    probe(model, x, None, TapLog(), batch_dim=0)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(module.training for module in model.modules())

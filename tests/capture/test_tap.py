@@ -3,31 +3,18 @@
 The oracle is the model itself: `need_weights=True, average_attn_weights=False`, in float64.
 """
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
+from support.tapping import TapLog, tapped_calls
 from torch import Tensor, nn
 from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 from torch.utils.checkpoint import checkpoint
 
-from attnmon.capture import AttentionCall, Tap, module_names
+from attnmon.capture import AttentionCall, CallListener, Tap, module_names
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 HEADS, WIDTH = 4, 32
-
-
-def watch(model: nn.Module, forward: Callable[[], object]) -> list[AttentionCall]:
-    """Everything told of this forward; an error of ours fails the test."""
-    told: list[AttentionCall] = []
-
-    def raise_it(error: Exception) -> None:
-        raise error
-
-    with Tap(module_names(model), told.append, raise_it):
-        forward()
-    return told
 
 
 def exact(call: AttentionCall) -> Tensor:
@@ -59,7 +46,7 @@ def test_multihead_attention_is_told_as_it_returns_it(
     attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double()
     x = torch.randn(2, 6, WIDTH, dtype=torch.float64)
     _, expected = attention(x, x, x, average_attn_weights=False, **masks)
-    told = watch(attention, lambda: attention(x, x, x, need_weights=need_weights, **masks))
+    told = tapped_calls(attention, lambda: attention(x, x, x, need_weights=need_weights, **masks))
     assert [seen.heads for seen in told] == [HEADS]
     torch.testing.assert_close(exact(told[0]), expected, rtol=0, atol=1e-12)
     assert output_error(told[0]) < 1e-5
@@ -74,7 +61,7 @@ def test_every_option_of_multihead_attention(options: dict[str, int], need_weigh
     key = torch.randn(7, 3, options.get("kdim", WIDTH), dtype=torch.float64)
     value = torch.randn(7, 3, WIDTH, dtype=torch.float64)
     _, expected = attention(query, key, value, average_attn_weights=False)
-    told = watch(attention, lambda: attention(query, key, value, need_weights=need_weights))
+    told = tapped_calls(attention, lambda: attention(query, key, value, need_weights=need_weights))
     torch.testing.assert_close(exact(told[0]), expected, rtol=0, atol=1e-12)
 
 
@@ -85,7 +72,7 @@ def test_weights_are_those_before_dropout() -> None:
     expected = attention.eval()(x, x, x, average_attn_weights=False)[1]
     attention.train()
     for need_weights in (False, True):
-        told = watch(attention, lambda n=need_weights: attention(x, x, x, need_weights=n))
+        told = tapped_calls(attention, lambda n=need_weights: attention(x, x, x, need_weights=n))
         torch.testing.assert_close(exact(told[0]), expected, rtol=0, atol=1e-12)
         assert told[0].output is None
 
@@ -101,7 +88,7 @@ def test_all_attention_of_a_transformer_with_its_names(norm_first: bool) -> None
     for training in (True, False):
         model.train(training)
         with torch.no_grad():
-            told = watch(model, lambda: model(source, target))
+            told = tapped_calls(model, lambda: model(source, target))
         assert [(seen.name, seen.queries, seen.keys) for seen in told] == [
             ("encoder.layers.0.self_attn", 7, 7),
             ("encoder.layers.1.self_attn", 7, 7),
@@ -119,7 +106,7 @@ def test_the_encoder_with_padding_in_evaluation_is_seen_unnested() -> None:
     model = nn.TransformerEncoder(layer, 2).eval()
     x = torch.randn(2, 6, WIDTH)
     with torch.no_grad():
-        told = watch(model, lambda: model(x, src_key_padding_mask=PADDING))
+        told = tapped_calls(model, lambda: model(x, src_key_padding_mask=PADDING))
     assert len(told) == 2
     assert (exact(told[1])[1, :, :, 4:] == 0).all()
 
@@ -131,7 +118,7 @@ def test_the_result_is_bitwise_that_without_the_tap() -> None:
     expected = model(source, target)
     results = []
     torch.manual_seed(0)
-    watch(model, lambda: results.append(model(source, target)))
+    tapped_calls(model, lambda: results.append(model(source, target)))
     assert torch.equal(results[0], expected)
     gradients = [
         torch.autograd.grad(r.sum(), list(model.parameters())) for r in (expected, *results)
@@ -162,7 +149,7 @@ def test_the_kernel_called_by_itself(options: dict[str, object]) -> None:
     identity = torch.eye(7).expand(2, HEADS, 7, 7)
     call = F.scaled_dot_product_attention
     results: list[Tensor] = []
-    told = watch(nn.Module(), lambda: results.append(call(query, key, identity, **options)))
+    told = tapped_calls(nn.Module(), lambda: results.append(call(query, key, identity, **options)))
     torch.testing.assert_close(exact(told[0]).float(), results[0], rtol=0, atol=1e-6)
     assert torch.equal(told[0].query, query)
     assert told[0].query.data_ptr() == query.data_ptr()
@@ -172,7 +159,7 @@ def test_grouped_queries() -> None:
     query, key = torch.randn(2, 6, 5, 8), torch.randn(2, 2, 7, 8)
     identity = torch.eye(7).expand(2, 2, 7, 7)
     results: list[Tensor] = []
-    told = watch(
+    told = tapped_calls(
         nn.Module(),
         lambda: results.append(
             F.scaled_dot_product_attention(query, key, identity, enable_gqa=True)
@@ -187,7 +174,7 @@ def test_a_row_without_any_key_is_zero_as_the_kernel_has_it() -> None:
     query = torch.randn(1, 1, 3, 8)
     mask = torch.tensor([[True, True, True], [False, False, False], [True, False, False]])
     results: list[Tensor] = []
-    told = watch(
+    told = tapped_calls(
         nn.Module(),
         lambda: results.append(
             F.scaled_dot_product_attention(query, query, torch.eye(3)[None, None], attn_mask=mask)
@@ -213,7 +200,7 @@ def test_other_numbers_of_dimensions(lead: tuple[int, ...], of_mask: tuple[int, 
     """[positions, width], [batch, …] of one head, and two batch dimensions."""
     query, key = torch.randn(*lead, 5, 8), torch.randn(*lead, 7, 8)
     mask = torch.randn(*of_mask, 5, 7)
-    told = watch(nn.Module(), lambda: F.scaled_dot_product_attention(query, key, key, mask))
+    told = tapped_calls(nn.Module(), lambda: F.scaled_dot_product_attention(query, key, key, mask))
     expected = (query @ key.mT / 8**0.5 + mask).softmax(-1)
     torch.testing.assert_close(exact(told[0]).float().reshape(expected.shape), expected)
 
@@ -227,11 +214,13 @@ def test_under_autocast_the_rounded_query_is_told() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             results.append(F.scaled_dot_product_attention(query, key, key))
 
-    sample = watch(nn.Module(), forward)[0].of_sample(1)
+    sample = tapped_calls(nn.Module(), forward)[0].of_sample(1)
     assert results[0].dtype == torch.bfloat16
     assert torch.equal(sample.query, query[1].bfloat16())
     with torch.autocast("cpu", torch.bfloat16):
-        kept = watch(nn.Module(), lambda: F.scaled_dot_product_attention(*[query.double()] * 3))
+        kept = tapped_calls(
+            nn.Module(), lambda: F.scaled_dot_product_attention(*[query.double()] * 3)
+        )
     assert kept[0].of_sample(0).query.dtype == torch.float64  # which autocast leaves alone
     rounded = [tensor[1].bfloat16().double() for tensor in (query, key)]
     expected = (rounded[0] @ rounded[1].mT / 8**0.5).softmax(-1)
@@ -262,14 +251,14 @@ def test_what_checkpointing_computes_again_is_told_once(use_reentrant: bool) -> 
         run = torch.autograd.Variable._execution_engine.run_backward
         run((loss,), (torch.ones_like(loss),), False, False, (), True, True)
 
-    assert [seen.name for seen in watch(model, forward_and_backward)] == ["attention"]
+    assert [seen.name for seen in tapped_calls(model, forward_and_backward)] == ["attention"]
 
 
 def test_tied_layers_are_told_apart_by_their_call() -> None:
     layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 64, batch_first=True)
     model = nn.ModuleDict({"tied": layer})
     x = torch.randn(2, 6, WIDTH)
-    told = watch(model, lambda: layer(layer(x)))
+    told = tapped_calls(model, lambda: layer(layer(x)))
     assert [(seen.name, seen.call_index) for seen in told] == [
         ("tied.self_attn", 0),
         ("tied.self_attn", 1),
@@ -280,7 +269,7 @@ def test_the_models_exception_passes_and_leaves_no_mode() -> None:
     attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
     x = torch.randn(2, 6, WIDTH)
     with pytest.raises(RuntimeError, match=r"2D attn_mask"):
-        watch(attention, lambda: attention(x, x, x, attn_mask=torch.zeros(3, 3)))
+        tapped_calls(attention, lambda: attention(x, x, x, attn_mask=torch.zeros(3, 3)))
     assert torch._C._len_torch_function_stack() == 0
 
 
@@ -294,7 +283,8 @@ def test_the_receiver_is_called_without_gradients_and_without_the_mode() -> None
         attached = any(tensor is not None and tensor.requires_grad for tensor in tensors)
         seen.append((torch.is_grad_enabled(), attached, torch._C._len_torch_function_stack()))
 
-    with Tap(module_names(attention), receive, pytest.fail):
+    listener = CallListener(receive)
+    with Tap(module_names(attention), listener):
         attention(x, x, x, need_weights=False)
         attention(x, x, x, need_weights=True)
     assert seen == [(False, False, 0)] * 2
@@ -303,33 +293,33 @@ def test_the_receiver_is_called_without_gradients_and_without_the_mode() -> None
 def test_an_error_of_the_receiver_stays_out_of_the_forward() -> None:
     attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
     x = torch.randn(2, 6, WIDTH)
-    errors: list[Exception] = []
 
     def fail(call: AttentionCall) -> None:
         raise OSError("no room")
 
-    with Tap(module_names(attention), fail, errors.append):
+    listener = CallListener(fail)
+    with Tap(module_names(attention), listener):
         result, _ = attention(x, x, x, need_weights=False)
     assert result.shape == x.shape
-    assert [str(error) for error in errors] == ["no room"]
+    with pytest.raises(OSError, match="no room"):
+        listener.raise_error()
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_what_cannot_be_told_is_refused_with_a_reason() -> None:
-    reasons: list[tuple[str, str]] = []
-    told: list[AttentionCall] = []
+    log = TapLog()
     query = torch.randn(1, HEADS, 5, 8)
     nested = torch.nested.nested_tensor(
         [torch.randn(3, HEADS, 8), torch.randn(5, HEADS, 8)], layout=torch.jagged
     ).transpose(1, 2)
     batched = torch.randn(3, 2, HEADS, 5, 8)
-    with Tap({}, told.append, pytest.fail, lambda name, why: reasons.append((name, why))):
+    with Tap({}, log):
         F.scaled_dot_product_attention(nested, nested, nested)
         torch.vmap(lambda q: F.scaled_dot_product_attention(q, q, q))(batched)
         F.scaled_dot_product_attention(query, query.expand(3, -1, -1, -1), query)
-    assert told == []
-    assert [why.split(":")[0] for _, why in reasons] == [
+    assert log.calls == []
+    assert [why.split(":")[0] for why in log.reasons] == [
         "nested tensors",
         "inside torch.func (vmap, grad)",
         "query (1, 4, 5, 8) beside (3, 4, 5, 8)",
@@ -338,14 +328,14 @@ def test_what_cannot_be_told_is_refused_with_a_reason() -> None:
 
 def test_an_empty_sequence_is_told_as_it_is() -> None:
     query = torch.randn(2, HEADS, 0, 8)
-    told = watch(nn.Module(), lambda: F.scaled_dot_product_attention(query, query, query))
+    told = tapped_calls(nn.Module(), lambda: F.scaled_dot_product_attention(query, query, query))
     assert exact(told[0].of_sample(0)).shape == (HEADS, 0, 0)
     assert output_error(told[0]) is None
 
 
 def test_a_sample_that_is_not_there() -> None:
     query = torch.randn(2, HEADS, 5, 8)
-    told = watch(nn.Module(), lambda: F.scaled_dot_product_attention(query, query, query))
+    told = tapped_calls(nn.Module(), lambda: F.scaled_dot_product_attention(query, query, query))
     with pytest.raises(IndexError, match="sample 2 of a batch of 2"):
         told[0].of_sample(2)
 
@@ -363,7 +353,7 @@ def test_a_function_of_the_users_own_around_multi_head_attention(
     monkeypatch.setattr(F, "multi_head_attention_forward", wrapper)
     attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
     x = torch.randn(2, 6, WIDTH)
-    told = watch(attention, lambda: attention(x, x, x))
+    told = tapped_calls(attention, lambda: attention(x, x, x))
     assert (len(told), len(calls)) == (1, 1)
 
 
@@ -374,11 +364,9 @@ class Own(Tensor):
 def test_multi_head_attention_on_a_class_of_tensors_is_refused() -> None:
     attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
     x = torch.randn(2, 6, WIDTH).as_subclass(Own)
-    reasons: list[str] = []
-    told: list[AttentionCall] = []
-    names = module_names(attention)
-    with Tap(names, told.append, pytest.fail, lambda name, why: reasons.append(why)):
+    log = TapLog()
+    with Tap(module_names(attention), log):
         result = attention(x, x, x)[0]
     assert result.shape == x.shape
-    assert told == []
-    assert [why.split(" of ")[0] for why in reasons] == ["multi_head_attention_forward"]
+    assert log.calls == []
+    assert [why.split(" of ")[0] for why in log.reasons] == ["multi_head_attention_forward"]

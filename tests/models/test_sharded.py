@@ -1,5 +1,6 @@
 """Several processes: looking on one rank of DDP, and on all of FSDP2, changes nothing on any."""
 
+import os
 import sys
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -7,9 +8,10 @@ from subprocess import PIPE, Popen
 import pytest
 import torch
 import torch.distributed as dist
+from support.tapping import TapLog
 from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, Tap, module_names, probe
+from attnmon.capture import Tap, module_names, probe
 
 RANKS, WIDTH, HEADS = 2, 16, 4
 SECONDS = 60
@@ -18,7 +20,8 @@ SECONDS = 60
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
 def test_training_is_bitwise_the_same_on_all_ranks(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", __file__, str(tmp_path / "meeting")]
-    ranks = [Popen([*command, str(rank)], stderr=PIPE, text=True) for rank in range(RANKS)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ranks = [Popen([*command, str(rank)], stderr=PIPE, text=True, env=env) for rank in range(RANKS)]
     for rank in ranks:
         _, errors = rank.communicate(timeout=SECONDS)
         assert rank.returncode == 0, errors
@@ -42,21 +45,21 @@ def train(way: str, watched: bool, rank: int) -> list[Tensor]:
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     x, losses = torch.randn(3, 5, WIDTH) + rank, list[Tensor]()
     for _ in range(3):
-        told: list[AttentionCall] = []
+        log = TapLog()
         if watched and way == "fsdp":  # its forward gathers weights: every rank, or none
-            with Tap(module_names(model), told.append, fail):
+            with Tap(module_names(model), log):
                 loss = model(x).square().mean()
-            look(model, x, told)
+            probe(model, x, None, log, batch_dim=0)
         else:
             loss = model(x).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         if watched and way == "ddp" and rank == 0:
-            look(model, x, told)
+            probe(model, x, None, log, batch_dim=0)
         layers = [f"layers.{at}.self_attn" for at in (0, 1)]
         looks = {"ddp": rank == 0, "fsdp": 2}[way] * watched
-        assert [seen.name for seen in told] == layers * looks
+        assert [seen.name for seen in log.calls] == layers * looks
         losses.append(loss.detach())
     kept = [getattr(p, "to_local", lambda p=p: p)().detach() for p in model.parameters()]
     return [*losses, *kept, torch.get_rng_state()]
@@ -72,14 +75,6 @@ def wrapped(way: str, model: nn.Module) -> nn.Module:
     for layer in model.layers:  # type: ignore[union-attr]
         fully_shard(layer, mesh=mesh)
     return fully_shard(model, mesh=mesh)
-
-
-def look(model: nn.Module, x: Tensor, told: list[AttentionCall]) -> None:
-    probe(model, x, None, told.append, fail, batch_dim=0)
-
-
-def fail(error: Exception) -> None:
-    raise error
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.tapping import tapped_calls
 from support.vision import import_timm
 from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, Tap, discover, module_names
+from attnmon.capture import discover
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 timm = import_timm()
@@ -23,10 +24,6 @@ def swin() -> nn.Module:
     return timm.models.SwinTransformer(
         img_size=32, patch_size=2, embed_dim=16, depths=(2, 2), num_heads=(2, 4), window_size=4
     )
-
-
-def fail(error: Exception) -> None:
-    raise error
 
 
 def build(model: Callable[[], nn.Module], fused: bool) -> nn.Module:
@@ -53,12 +50,10 @@ def own_weights(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("fused", [False, True])
 def test_the_maps_are_the_models_own(model: Callable[[], nn.Module], fused: bool) -> None:
     image = torch.randn(2, 3, 32, 32)
-    told: list[AttentionCall] = []
     with torch.no_grad():
         expected = own_weights(build(model, fused=False), image)
         watched = build(model, fused)
-        with Tap(module_names(watched), told.append, fail):
-            watched(image)
+        told = tapped_calls(watched, lambda: watched(image))
     assert [seen.name for seen in told] == list(expected)
     sources = {"scaled_dot_product_attention"} if fused else {"softmax"}
     assert {seen.source for seen in told} == sources
@@ -66,4 +61,4 @@ def test_the_maps_are_the_models_own(model: Callable[[], nn.Module], fused: bool
         weights = attention_weights(seen)
         torch.testing.assert_close(weights, expected[seen.name], rtol=0, atol=1e-6)
         assert output_error(seen) < 1e-6
-    assert discover(watched, image, None, fail).batch_dim == 0
+    assert discover(watched, image, None).batch_dim == 0

@@ -3,12 +3,12 @@
 import pytest
 import torch
 from support.hf_models import CASES, returned_weights, text
+from support.tapping import TapLog, tapped_calls
 from torch import Tensor, nn
 
 from attnmon.capture import (
     ROLES,
     AttentionCall,
-    CallInfo,
     Tap,
     assign_roles,
     discover,
@@ -21,15 +21,9 @@ TOLERANCE = 1e-6
 EACH = [(name, how) for name, case in CASES.items() for how in case.implementations]
 
 
-def fail(error: Exception) -> None:
-    raise error
-
-
 def watch(model: nn.Module, inputs: dict[str, Tensor]) -> list[AttentionCall]:
-    told: list[AttentionCall] = []
-    with torch.no_grad(), Tap(module_names(model), told.append, fail):
-        model(**inputs)
-    return told
+    with torch.no_grad():
+        return tapped_calls(model, lambda: model(**inputs))
 
 
 @pytest.mark.parametrize(("name", "implementation"), EACH)
@@ -60,9 +54,9 @@ def test_where_only_eager_is_listed_transformers_refuses_the_other(name: str) ->
 @pytest.mark.parametrize(("name", "implementation"), EACH)
 def test_roles_and_the_batch_dimension(name: str, implementation: str) -> None:
     case = CASES[name]
-    found = discover(case.build(implementation), case.inputs(), None, fail, sample=1)
+    found = discover(case.build(implementation), case.inputs(), None, sample=1)
     assert (found.batch_dim, found.sample, found.batch, found.refusals) == (0, 1, 2, ())
-    roles = [position.role for position in assign_roles(found.sightings).values()]
+    roles = [position.role for position in assign_roles(found.call_infos).values()]
     assert {name: roles.count(ROLES[name]) for name in case.roles} == case.roles
     assert sum(case.roles.values()) == len(roles)
 
@@ -75,19 +69,19 @@ def test_training_is_bitwise_the_same_under_tap_and_probe(name: str, implementat
     def train(watched: bool) -> list[Tensor]:
         model, inputs = case.build(implementation).train(), case.inputs()
         optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-        told: list[AttentionCall] = []
+        log = TapLog()
         for _ in range(2):
             if watched:
-                with Tap(module_names(model), told.append, fail):
+                with Tap(module_names(model), log):
                     output = model(**inputs)
-                probe(model, inputs, None, lambda seen: None, fail, batch_dim=0)
+                probe(model, inputs, None, TapLog(), batch_dim=0)
             else:
                 output = model(**inputs)
             loss = output[0].float().square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        assert len(told) == (2 * sum(case.roles.values()) if watched else 0)
+        assert len(log.calls) == (2 * sum(case.roles.values()) if watched else 0)
         return [loss, *model.parameters(), *model.buffers(), torch.get_rng_state()]
 
     assert all(map(torch.equal, train(False), train(True)))
@@ -99,10 +93,8 @@ def test_checkpointed_layers_are_told_once(use_reentrant: bool) -> None:
     model = CASES["llama"].build("sdpa").train()
     model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})  # type: ignore[operator]
     inputs = text()
-    sightings: list[CallInfo] = []
-    with Tap(module_names(model), lambda seen: sightings.append(CallInfo.of(seen)), fail):
-        torch.autograd.backward(model(**inputs).logits.sum())
-    assert [(s.name, s.call_index) for s in sightings] == [
+    calls = tapped_calls(model, lambda: torch.autograd.backward(model(**inputs).logits.sum()))
+    assert [(call.name, call.call_index) for call in calls] == [
         ("model.layers.0.self_attn", 0),
         ("model.layers.1.self_attn", 0),
     ]

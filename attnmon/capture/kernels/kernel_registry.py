@@ -11,7 +11,6 @@ from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 from attnmon.capture.calls.adapter import (
     Adapter,
     CallSite,
-    UnsupportedCall,
     autocast_rounding,
     plain_mask,
     require_plain,
@@ -20,6 +19,7 @@ from attnmon.capture.calls.attention_call import AttentionCall, default_scale
 from attnmon.capture.calls.shapes import beside, four_dimensional, mask_beside
 from attnmon.capture.kernels import custom_ops
 from attnmon.capture.kernels.flex_attention import flex_attention
+from attnmon.capture.kernels.multi_head import multi_head_attention_forward
 from attnmon.capture.kernels.sdpa import sdpa_call
 
 
@@ -71,14 +71,4 @@ def scaled_dot_product_attention(
         causal=is_causal,
         rounding=autocast_rounding(query),
         look=None if plain is None else plain.look,
-    )
-
-
-def multi_head_attention_forward(
-    place: CallSite, result: object, *_: object, **__: object
-) -> AttentionCall:
-    """Its inside is told by the tap; it comes here only where the tap could not enter."""
-    raise UnsupportedCall(
-        "multi_head_attention_forward of a tensor class, or replaced: "
-        "give query and key to record()"
     )

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 ForwardFunction = Callable[[nn.Module, Any, Any], object]
 """(model, enc, dec) → the forward to look at; for models called in a way of their own."""
 
+Inputs = tuple[Tensor, ...]
+"""The tensors among a forward's arguments, as they are."""
+
 
 class InputError(ValueError):
     """Inputs that no call can be made of. The message says which were given and which are known."""
@@ -164,6 +167,17 @@ def _parameter_names(model: nn.Module, args: tuple[Any, ...]) -> tuple[str, ...]
         return ()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return tuple(p.name for p in parameters if p.kind in positional)[: len(args)]
+
+
+def tensors_in(value: Any) -> Inputs:
+    """All tensors in nested tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        return (value,)
+    if isinstance(value, dict) or hasattr(value, "values"):
+        return tensors_in(tuple(value.values()))
+    if isinstance(value, (tuple, list)):
+        return tuple(tensor for item in value for tensor in tensors_in(item))
+    return ()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from support.tapping import TapLog, tapped, tapped_calls
 from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, Tap, module_names
+from attnmon.capture import CallListener, Tap, module_names
 from attnmon.capture.calls.verification import output_error
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 4, 5, 7, 8
@@ -19,17 +20,6 @@ SCALE = 1 / math.sqrt(WIDTH)
 MASK = torch.arange(KEYS) < torch.tensor([[KEYS], [4]])
 EXPECTED = (Q @ K.mT * SCALE).softmax(-1)
 MASKED = (Q @ K.mT * SCALE).masked_fill(~MASK[:, None, None], -math.inf).softmax(-1)
-
-
-def watch(model: nn.Module, forward: Callable[[], object]) -> list[AttentionCall]:
-    told: list[AttentionCall] = []
-
-    def raise_it(error: Exception) -> None:
-        raise error
-
-    with Tap(module_names(model), told.append, raise_it):
-        forward()
-    return told
 
 
 class Named(nn.Module):
@@ -111,7 +101,7 @@ WAYS = [
 @pytest.mark.parametrize("way", WAYS)
 def test_ways_of_writing_attention(way: Callable[[], Tensor]) -> None:
     model = Named(way)
-    (seen,) = watch(model, model)
+    (seen,) = tapped_calls(model, model)
     assert (seen.name, seen.source, seen.heads) == ("inner", "softmax", HEADS)
     torch.testing.assert_close(seen.weights, EXPECTED)
     assert output_error(seen) < 1e-5
@@ -131,7 +121,7 @@ MASKINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("masking", MASKINGS.values(), ids=MASKINGS)
 def test_ways_of_masking(masking: Callable[[Tensor], Tensor]) -> None:
-    (seen,) = watch(nn.Module(), lambda: masking(Q @ K.mT * SCALE) @ V)
+    (seen,) = tapped_calls(nn.Module(), lambda: masking(Q @ K.mT * SCALE) @ V)
     torch.testing.assert_close(seen.weights, MASKED)
     assert (seen.weights[1, :, :, 4:] == 0).all()
 
@@ -166,7 +156,7 @@ def test_einsum_in_any_order_of_letters(
         else:
             results.append(torch.einsum(sums, weights, value))
 
-    (seen,) = watch(nn.Module(), forward)
+    (seen,) = tapped_calls(nn.Module(), forward)
     torch.testing.assert_close(seen.weights, EXPECTED)
     assert seen.output is not None
     assert seen.output.shape == (BATCH, HEADS, QUERIES, 6)
@@ -190,7 +180,7 @@ def test_grouped_queries_by_einsum_and_by_folding() -> None:
 
     for way in (by_einsum, by_folding):
         model = Named(way)
-        (seen,) = watch(model, model)
+        (seen,) = tapped_calls(model, model)
         torch.testing.assert_close(seen.weights, expected)
         assert seen.value.shape == (BATCH, 2, KEYS, 6)
         assert output_error(seen) < 1e-5
@@ -212,7 +202,7 @@ def test_dropout_is_not_in_the_weights(inplace: bool) -> None:
             weights = (Q @ K.mT * SCALE).softmax(-1)
             return after(F.dropout(weights, 0.5, training=True, inplace=inplace))
 
-        (seen,) = watch(nn.Module(), forward)
+        (seen,) = tapped_calls(nn.Module(), forward)
         torch.testing.assert_close(seen.weights, EXPECTED)
         assert seen.output is None
 
@@ -243,9 +233,8 @@ class Router(nn.Module):
 def test_a_router_of_experts_is_no_attention(way: str) -> None:
     model = Router(way)
     x = torch.randn(BATCH, QUERIES, WIDTH)
-    assert watch(model, lambda: model(x)) == []
-    with Tap(module_names(model), pytest.fail, pytest.fail, pytest.fail):
-        model(x)
+    log = tapped(model, lambda: model(x))
+    assert (log.calls, log.unsupported) == ([], [])
 
 
 NEITHER: dict[str, Callable[[], object]] = {
@@ -262,7 +251,7 @@ NEITHER: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("way", NEITHER.values(), ids=NEITHER)
 def test_what_is_no_attention_is_not_told(way: Callable[[], object]) -> None:
-    assert watch(nn.Module(), way) == []
+    assert tapped_calls(nn.Module(), way) == []
 
 
 class Additive(nn.Module):
@@ -304,7 +293,7 @@ NOT_SEEN = {
 @pytest.mark.parametrize("way", NOT_SEEN.values(), ids=NOT_SEEN)
 def test_attention_that_is_not_seen(way: Callable[[], object]) -> None:
     """As docs/models.md says; `record` is for these."""
-    assert watch(nn.Module(), way) == []
+    assert tapped_calls(nn.Module(), way) == []
 
 
 class Talking(nn.Module):
@@ -322,16 +311,14 @@ class Talking(nn.Module):
 def test_weights_that_are_lost_sight_of_are_refused_once() -> None:
     """A layer that is told beside it is not."""
     model = nn.Sequential(Talking(), Named(operators))
-    told: list[AttentionCall] = []
-    refused: list[tuple[str, str]] = []
-    tap = Tap(module_names(model), told.append, pytest.fail, lambda *why: refused.append(why))
-    with tap:
+    log = TapLog()
+    with Tap(module_names(model), log):
         model[0](torch.zeros(()))
         model[1]()
         attention = nn.MultiheadAttention(8, 2)
         attention(Q[0], Q[0], Q[0])
-    assert [seen.name for seen in told] == ["1.inner", ""]
-    assert [(name, why.split(" whose")[0]) for name, why in refused] == [
+    assert [seen.name for seen in log.calls] == ["1.inner", ""]
+    assert [(name, why.split(" whose")[0]) for name, why in log.unsupported] == [
         ("0", "a softmax over query · key")
     ]
 
@@ -361,7 +348,7 @@ class Block(nn.Module):
 
 
 def test_training_under_the_tap_is_bitwise_the_same() -> None:
-    def train(tapped: bool) -> list[Tensor]:
+    def train(under_tap: bool) -> list[Tensor]:
         torch.manual_seed(3)
         model = nn.Sequential(Block(), nn.LayerNorm(32), Block())
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -372,8 +359,8 @@ def test_training_under_the_tap_is_bitwise_the_same() -> None:
             losses.append(model(x).square().mean())
 
         for _ in range(3):
-            if tapped:
-                told = watch(model, forward)
+            if under_tap:
+                told = tapped_calls(model, forward)
                 assert [(seen.name, seen.heads) for seen in told] == [("0", HEADS), ("2", HEADS)]
             else:
                 forward()
@@ -389,8 +376,7 @@ def test_nothing_of_the_forward_is_kept_alive() -> None:
     """Between its own calls the tap holds no tensor, unless dropout hides the weights in one."""
     model = Block().eval()
     x = torch.randn(BATCH, 9, 32)
-    told: list[AttentionCall] = []
-    tap = Tap(module_names(model), lambda seen: None, lambda error: told.append(error))
+    tap = Tap(module_names(model), CallListener(lambda seen: None))
     with tap, torch.no_grad():
         model(x)
         assert tap._provenance._origins == {}

@@ -8,25 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from support.tapping import tapped
+from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, Tap
+from attnmon.capture import AttentionCall
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 BATCH, HEADS, LENGTH, WIDTH = 2, 4, 9, 16
 
 
-def fail(error: Exception) -> None:
-    raise error
-
-
 def told_by(forward: Callable[[], object]) -> tuple[list[AttentionCall], list[str]]:
     """What is told of this forward, and why something is not."""
-    told: list[AttentionCall] = []
-    reasons: list[str] = []
-    with Tap({}, told.append, fail, lambda name, why: reasons.append(why)):
-        forward()
-    return told, reasons
+    log = tapped(nn.Module(), forward)
+    return log.calls, log.reasons
 
 
 def exact(call: AttentionCall) -> Tensor:

@@ -6,27 +6,21 @@ from typing import Any
 
 import pytest
 import torch
+from support.tapping import probed_calls, tapped
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from attnmon.capture import AttentionCall, Tap, discover, probe
+from attnmon.capture import AttentionCall, discover
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 BATCH, HEADS, LENGTH, WIDTH = 2, 4, 9, 16
 
 
-def fail(error: Exception) -> None:
-    raise error
-
-
 def told_by(forward: Callable[[], object]) -> tuple[list[AttentionCall], list[str]]:
     """What is told of this forward, and why something is not."""
-    told: list[AttentionCall] = []
-    reasons: list[str] = []
-    eager = torch.compiler.set_stance("force_eager")
-    with eager, Tap({}, told.append, fail, lambda name, why: reasons.append(why)), torch.no_grad():
-        forward()
-    return told, reasons
+    with torch.compiler.set_stance("force_eager"), torch.no_grad():
+        log = tapped(nn.Module(), forward)
+    return log.calls, log.reasons
 
 
 def exact(call: AttentionCall) -> Tensor:
@@ -131,11 +125,10 @@ def test_compiled_flex_attention_in_the_probe(monkeypatch: pytest.MonkeyPatch) -
     model, x = Flexible(), torch.randn(BATCH, LENGTH, WIDTH)
     with torch.no_grad():
         expected = model(x)
-    told: list[AttentionCall] = []
-    probe(model, x, None, told.append, fail, sample=1, batch_dim=0)
+    told = probed_calls(model, x, None, sample=1, batch_dim=0)
     assert [(seen.name, seen.source) for seen in told] == [("", "flex_attention")]
     torch.testing.assert_close(told[0].output[0], expected[1])
-    assert discover(model, x, None, fail).sightings[0].causal
+    assert discover(model, x, None).call_infos[0].causal
     with torch.compiler.set_stance("fail_on_recompile"), torch.no_grad():
         assert torch.equal(model(x), expected)
     assert not advice, "the user's own eager call is to be advised still"

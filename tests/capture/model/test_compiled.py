@@ -6,18 +6,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.tapping import probed_calls
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
 from torch.utils.checkpoint import checkpoint
 
-from attnmon.capture import AttentionCall, compilations, discover, probe, reaches_compiled
+from attnmon.capture import compilations, discover, reaches_compiled
 
 WIDTH, HEADS = 16, 4
 Compile = Callable[[nn.Module], nn.Module]
-
-
-def fail(error: Exception) -> None:
-    raise error
 
 
 class Model(nn.Module):
@@ -78,8 +75,7 @@ def train(compile_model: Compile, watched: bool) -> list[Tensor]:
         optimizer.zero_grad()
         losses.append(loss.detach())
         if watched:
-            told: list[AttentionCall] = []
-            probe(model, x, None, told.append, fail, sample=1, batch_dim=0)
+            told = probed_calls(model, x, None, sample=1, batch_dim=0)
             assert [seen.name for seen in told] == [f"encoder.layers.{i}.self_attn" for i in (0, 1)]
     return [*losses, *model.state_dict().values(), torch.get_rng_state()]
 
@@ -122,7 +118,7 @@ class Checkpointed(nn.Module):
 def test_discovery_says_whether_the_forward_is_compiled(
     build: Callable[[], nn.Module], compiled: bool
 ) -> None:
-    assert discover(build(), torch.randn(3, 5, WIDTH), None, fail).compiled == compiled
+    assert discover(build(), torch.randn(3, 5, WIDTH), None).compiled == compiled
 
 
 @torch.compile(backend="eager")

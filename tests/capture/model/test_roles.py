@@ -11,9 +11,9 @@ def named_roles(
     seen: list[Given], overrides: dict[str, str | Role] | None = None
 ) -> dict[str, tuple[str, int]]:
     """name → (the role's name, index); seen: (name, queries, keys, causal)."""
-    sightings = [CallInfo(name, 0, "softmax", 4, q, k, causal) for name, q, k, causal in seen]
+    call_infos = [CallInfo(name, 0, "softmax", 4, q, k, causal) for name, q, k, causal in seen]
     by_role = {role: name for name, role in ROLES.items()}
-    positions = assign_roles(sightings, overrides)
+    positions = assign_roles(call_infos, overrides)
     return {name: (by_role[at.role], at.layer) for (name, _), at in positions.items()}
 
 

@@ -1,0 +1,69 @@
+"""The way into `multi_head_attention_forward`, which a torch-function mode sees as one call only.
+
+The function asks whether a mode wants to handle it as a whole. A copy of it that does not ask
+runs the same code under the mode, so that the mode sees each call inside.
+"""
+
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from attnmon.capture.calls.adapter import CallSite, UnsupportedCall
+from attnmon.capture.calls.attention_call import AttentionCall
+
+_FUNCTION: Any = F.multi_head_attention_forward
+_HAS_CODE = isinstance(_FUNCTION, FunctionType) and (
+    "has_torch_function" in _FUNCTION.__code__.co_names
+)
+"""False if a user's own function replaced it before this module was loaded."""
+
+_NUM_HEADS, _NEED_WEIGHTS = 4, 15
+"""Positions of two of its arguments."""
+
+_PLAIN = {torch.Tensor, torch.nn.Parameter}
+"""Other tensor classes may handle the call as a whole, as a mode does."""
+
+
+def can_enter(types: Sequence[type]) -> bool:
+    """Whether a call with tensors of these classes can run by `inner_function`."""
+    return _HAS_CODE and _PLAIN.issuperset(types)
+
+
+def inner_function(**replacements: Any) -> Callable[..., Any]:
+    """Returns a copy of the function that does not ask whether a mode handles it as a whole.
+
+    replacements: by name, functions for it to call in place of others. The copy is made anew each
+    time, because the user may have replaced functions in its module.
+    """
+    scope = {**_FUNCTION.__globals__, "has_torch_function": lambda tensors: False, **replacements}
+    return FunctionType(_FUNCTION.__code__, scope, _FUNCTION.__name__, _FUNCTION.__defaults__)
+
+
+def fused_kernel() -> Any:
+    """Returns what the function calls as `scaled_dot_product_attention` at this moment."""
+    return _FUNCTION.__globals__.get("scaled_dot_product_attention")
+
+
+def number_of_heads(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """Returns `num_heads` from the function's arguments."""
+    heads: int = kwargs["num_heads"] if "num_heads" in kwargs else args[_NUM_HEADS]
+    return heads
+
+
+def needs_weights(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Returns `need_weights` from the function's arguments. Without it the fused kernel runs."""
+    default = kwargs.get("need_weights", True)
+    return bool(args[_NEED_WEIGHTS] if len(args) > _NEED_WEIGHTS else default)
+
+
+def multi_head_attention_forward(
+    site: CallSite, result: object, *_: object, **__: object
+) -> AttentionCall:
+    """Refuses the call: an adapter sees it only where `can_enter` is False."""
+    raise UnsupportedCall(
+        "multi_head_attention_forward of a tensor class, or replaced: "
+        "give query and key to record()"
+    )

@@ -1,0 +1,48 @@
+"""What a tap reports of a forward, kept for a test to look at."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from attnmon.capture import AttentionCall, CallListener, Tap, module_names, probe
+
+
+class TapLog(CallListener):
+    """Keeps all that a tap reports. An error of attnmon's own ends the forward, and the test."""
+
+    def __init__(self) -> None:
+        self.calls: list[AttentionCall] = []
+        self.unsupported: list[tuple[str, str]] = []
+        """(module, reason) of each."""
+        super().__init__(self.calls.append)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [reason for _, reason in self.unsupported]
+
+    def on_unsupported(self, module: str, reason: str) -> None:
+        self.unsupported.append((module, reason))
+
+    def on_error(self, error: Exception) -> None:
+        raise error
+
+
+def tapped(model: nn.Module, forward: Callable[[], object]) -> TapLog:
+    """All that a tap reports of this forward."""
+    log = TapLog()
+    with Tap(module_names(model), log):
+        forward()
+    return log
+
+
+def tapped_calls(model: nn.Module, forward: Callable[[], object]) -> list[AttentionCall]:
+    """The attention calls that a tap reports of this forward."""
+    return tapped(model, forward).calls
+
+
+def probed_calls(model: nn.Module, enc: Any, dec: Any, **options: Any) -> list[AttentionCall]:
+    """The attention calls that a probe of this model reports."""
+    log = TapLog()
+    probe(model, enc, dec, log, **options)
+    return log.calls

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.faulty import in_the_renderer, on_a_disk_of
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
+from support.renderer_boot import in_the_renderer, on_a_disk_of
 from support.trainings import run, until_rendered, wait_for, wait_for_the_end
 
 from attnmon import TrainingAttentionMonitor
@@ -36,8 +36,8 @@ def test_the_nth_call_that_writes_fails_for_every_n(
 ) -> None:
     """The first in one capture, the second in the next, until a capture has fewer calls."""
     log, folder = tmp_path / "log", tmp_path / "out"
-    call = f"failing_calls.fail_writing_in({role!r}, {on}, {str(log)!r})"
-    in_the_renderer(monkeypatch, f"from support import failing_calls; {call}")
+    call = f"failing_syscalls.fail_writing_in({role!r}, {on}, {str(log)!r})"
+    in_the_renderer(monkeypatch, f"from support import failing_syscalls; {call}")
     with TrainingAttentionMonitor(
         folder, 1, max_workers=1, save_raw_weights=True, max_overhead=None
     ) as monitor:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from support.failing_calls import Calls, failing_under_attnmon
-from support.faulty import namespace, on_a_disk_of
+from support.failing_syscalls import Calls, failing_under_attnmon
 from support.outputs import check_outputs
+from support.renderer_boot import namespace, on_a_disk_of
 from support.trainings import run, wait_for
 
 from attnmon import LightweightAttentionMonitor

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.faulty import in_the_renderer
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
+from support.renderer_boot import in_the_renderer
 from support.trainings import pids, run, until_rendered, wait_for, wait_for_the_end
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.faulty import namespace
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
+from support.renderer_boot import namespace
 from support.trainings import PATIENCE, pids, run, wait_for, wait_for_the_end
 
 TRAINING = f"""

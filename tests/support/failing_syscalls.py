@@ -1,6 +1,6 @@
 """Makes chosen calls to the system fail, by way of Python: in a trainer's process, or a renderer's.
 
-Nothing in the product knows of it. A renderer loads this file before it serves; see `faulty`.
+Nothing in the product knows of it. A renderer loads this file before it serves: `renderer_boot`.
 """
 
 import builtins

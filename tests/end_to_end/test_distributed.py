@@ -136,7 +136,7 @@ def fsdp(folder: Path) -> None:
 
 
 def transformers(folder: Path) -> None:
-    from integrations.test_huggingface import logged, trainer
+    from support.hf_trainer import logged, trainer
 
     from attnmon.integrations.huggingface import AttentionCallback
 
@@ -154,7 +154,7 @@ def transformers(folder: Path) -> None:
 
 def lightning(folder: Path) -> None:
     import lightning.pytorch as tree
-    from integrations.test_lightning import fit
+    from support.lightning_trainer import fit
 
     from attnmon.integrations.lightning import AttentionCallback
 

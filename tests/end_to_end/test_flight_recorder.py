@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from end_to_end.test_bit_identity import STEPS, Restless, speak, train
-from faults.test_faults import run, wait_for_the_end
-from renderer.server.test_server import renderer
-from serialize.test_device_copy import SlowDevice
+from support.comparable_training import STEPS, StatefulModel, text_inputs, train
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, strict_json, summary, tensorboard
+from support.slow_device import SlowDevice
+from support.standalone_renderer import running_renderer
+from support.training_process import run_training, wait_until_closed, wait_until_settled
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
@@ -91,9 +90,9 @@ KILLED = """
 def test_the_last_steps_before_a_kill_are_drawn_though_loader_workers_live_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran = run(KILLED.format(folder=str(tmp_path)))
+    ran = run_training(KILLED.format(folder=str(tmp_path)))
     assert ran.returncode == -signal.SIGKILL, ran.stderr
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     accounts = accounts_hold(tmp_path)
     kept = [step for step in range(40, 61) if step != 50]
     assert accounts["state"] == "trainer lost"
@@ -134,9 +133,9 @@ def socket_folder() -> Iterator[Path]:
 def test_a_training_at_a_standalone_renderer_that_ends_without_a_word(
     socket_folder: Path, tmp_path: Path
 ) -> None:
-    with renderer(socket_folder) as shared:
+    with running_renderer(socket_folder) as shared:
         script = ENDS.format(folder=str(tmp_path), end="os._exit(5)")
-        assert run(script, ATTNMON_RENDERER=str(shared.socket)).returncode == 5
+        assert run_training(script, ATTNMON_RENDERER=str(shared.socket)).returncode == 5
         shared.says("trainer lost: 4 captured, 4 rendered, 0 dropped, 0 failed")
         assert shared.end(signal.SIGTERM) == 0
     assert drawn(tmp_path) == {0: "", 3: NO_GOODBYE, 4: NO_GOODBYE, 5: NO_GOODBYE}
@@ -147,7 +146,7 @@ def test_a_training_at_a_standalone_renderer_that_ends_without_a_word(
 
 
 def test_a_script_that_ends_by_an_error_without_closing(tmp_path: Path) -> None:
-    ran = run(ENDS.format(folder=str(tmp_path), end="raise KeyError('lr')"))
+    ran = run_training(ENDS.format(folder=str(tmp_path), end="raise KeyError('lr')"))
     assert ran.returncode == 1, ran.stderr
     assert accounts_hold(tmp_path)["state"] == "closed"
     reason = "KeyError: 'lr'"
@@ -189,9 +188,9 @@ def test_an_error_of_an_interactive_session_ends_nothing(monkeypatch: pytest.Mon
 def test_training_is_bit_identical_and_in_order_nothing_that_was_kept_is_drawn(
     tmp_path: Path,
 ) -> None:
-    without = train(Restless, speak, None)
+    without = train(StatefulModel, text_inputs, None)
     with watch(tmp_path, 20, 7) as monitor:
-        with_it = train(Restless, speak, monitor)
+        with_it = train(StatefulModel, text_inputs, monitor)
         assert len(monitor._session._producer.allocator.window) == 7
     for name, expected in without.items():
         same = torch.equal(expected, with_it[name]) if torch.is_tensor(expected) else None
@@ -325,21 +324,13 @@ def test_a_step_that_is_due_by_surprise_and_has_no_room_is_made_up_for_by_the_ne
     assert monitor._session.accounts()["pending"] == 2, "all of the ring is theirs"
     steps(monitor, model, range(3, 4), epoch=1)
     os.kill(pid, signal.SIGCONT)
-    until_settled(monitor)
+    wait_until_settled(monitor)
     steps(monitor, model, range(4, 5), epoch=1)
     monitor.close()
     assert sorted(path.name for path in tmp_path.glob("*step_*")) == [
         "epoch_1_step_4", "step_0", "step_2",
     ]  # fmt: skip
     accounts_hold(tmp_path)
-
-
-def until_settled(monitor: Any) -> None:
-    deadline = time.monotonic() + 60
-    while monitor._session.accounts()["pending"]:
-        assert time.monotonic() < deadline
-        monitor._session.collect()
-        time.sleep(0.02)
 
 
 # What it costs and where it looks

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.namespaces import small_disk_command
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
-from support.renderer_boot import in_the_renderer, on_a_disk_of
-from support.trainings import run, until_rendered, wait_for, wait_for_the_end
+from support.renderer_boot import run_before_serving
+from support.training_process import (
+    run_training,
+    wait_until_closed,
+    wait_until_rendered,
+    wait_until_settled,
+)
 
 from attnmon import TrainingAttentionMonitor
 from attnmon.link.ring import SMALLEST_BYTES
@@ -36,8 +42,13 @@ def test_the_nth_call_that_writes_fails_for_every_n(
 ) -> None:
     """The first in one capture, the second in the next, until a capture has fewer calls."""
     log, folder = tmp_path / "log", tmp_path / "out"
-    call = f"failing_syscalls.fail_writing_in({role!r}, {on}, {str(log)!r})"
-    in_the_renderer(monkeypatch, f"from support import failing_syscalls; {call}")
+    run_before_serving(
+        monkeypatch,
+        f"""
+        from support.failing_syscalls import fail_writes_of
+        fail_writes_of({role!r}, {on}, {str(log)!r})
+        """,
+    )
     with TrainingAttentionMonitor(
         folder, 1, max_workers=1, save_raw_weights=True, max_overhead=None
     ) as monitor:
@@ -45,7 +56,7 @@ def test_the_nth_call_that_writes_fails_for_every_n(
         while monitor._session.accounts()["rendered"] < WELL:
             capture(monitor, captures)
             captures += 1
-            until_settled(monitor)
+            wait_until_settled(monitor)
         free, count = free_slots(monitor)
         assert free == count
     failed = [line.split()[1] for line in log.read_text().splitlines()]
@@ -60,14 +71,6 @@ def test_the_nth_call_that_writes_fails_for_every_n(
     assert captures - 1 in whole, "it does not go on when the disk does"
 
 
-def until_settled(monitor: TrainingAttentionMonitor) -> None:
-    def settled() -> bool:
-        monitor._session.collect()
-        return not monitor._session.accounts()["pending"]
-
-    wait_for(settled, "a capture is not settled")
-
-
 def is_whole(folder: Path, step: int) -> bool:
     names = {"decoder_layer0_self_attn.png", "statistics.json", "attention_weights.safetensors"}
     there = {path.name for path in (folder / f"step_{step}").glob("*")}
@@ -78,10 +81,10 @@ def test_drawing_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
     """A disk of one mebibyte: what does not fit is counted, and what was there stays whole."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    ran = run(
+    ran = run_training(
         f"""
         from pathlib import Path
-        from support.trainings import wait_for
+        from support.training_process import wait_for
         monitor = TrainingAttentionMonitor(
             "{disk}/out", 1, None, ["heatmap", "multi_head", "statistics"], max_overhead=None
         )
@@ -107,7 +110,7 @@ def test_drawing_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
         scalars = tensorboard(Path("{disk}/out")).Scalars("attention/decoder_layer0_self_mean")
         assert {{event.step for event in scalars}} >= {{0, 4}}
         """,
-        before=on_a_disk_of("1m", disk),
+        prefix=small_disk_command("1m", disk),
         PYTHONPATH=str(TESTS),
     )
     assert ran.returncode == 0, ran.stderr
@@ -116,7 +119,7 @@ def test_drawing_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
 
 def test_the_last_summary_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no later one to make up for it."""
-    in_the_renderer(
+    run_before_serving(
         monkeypatch,
         """
         import os
@@ -140,7 +143,7 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(
 ) -> None:
     """Captures are dropped when the ring is full, `close` returns, and the rest is drawn later."""
     release = tmp_path / "release"
-    in_the_renderer(
+    run_before_serving(
         monkeypatch,
         f"""
         import os, sys, time
@@ -164,7 +167,7 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(
     assert accounts["dropped"] > 0
     assert accounts["pending"] == 25 - accounts["dropped"]
     release.touch()
-    wait_for_the_end(tmp_path / "out")
+    wait_until_closed(tmp_path / "out")
     check_outputs(tmp_path / "out")
     figures = summary(tmp_path / "out")
     assert (figures["rendered"], figures["dropped"]) == (accounts["pending"], accounts["dropped"])
@@ -174,10 +177,10 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(
 def test_a_directory_that_may_not_be_written_any_more(tmp_path: Path) -> None:
     with TrainingAttentionMonitor(tmp_path / "out", 1) as monitor:
         capture(monitor, 0)
-        until_rendered(tmp_path / "out", 1)
+        wait_until_rendered(tmp_path / "out", 1)
         (tmp_path / "out").chmod(0o500)
         capture(monitor, 1)
-        until_settled(monitor)
+        wait_until_settled(monitor)
         (tmp_path / "out").chmod(0o700)
         capture(monitor, 2)
     assert (summary(tmp_path / "out")["rendered"], summary(tmp_path / "out")["failed"]) == (2, 1)
@@ -186,7 +189,7 @@ def test_a_directory_that_may_not_be_written_any_more(tmp_path: Path) -> None:
 def test_what_a_killed_worker_left_of_a_capture_that_was_given_up_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_the_renderer(
+    run_before_serving(
         monkeypatch,
         """
         import os, signal

@@ -13,7 +13,7 @@ from pathlib import Path
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, strict_json, summary, tensorboard
 from support.project import TESTS
-from support.trainings import run, wait_for_the_end
+from support.training_process import run_training, wait_until_closed
 
 from attnmon import TrainingAttentionMonitor
 
@@ -69,7 +69,7 @@ def test_a_script_s_top_level_runs_once_however_it_is_started(tmp_path: Path) ->
 
 def test_in_a_notebook_a_cell_starts_a_monitor_and_another_closes_it(tmp_path: Path) -> None:
     """Cells are compiled and executed one by one, in a `__main__` without a file."""
-    ran = run(
+    ran = run_training(
         f"""
         del __builtins__.__dict__["quit"]
         cells = ["monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)",
@@ -86,14 +86,14 @@ def test_in_a_notebook_a_cell_starts_a_monitor_and_another_closes_it(tmp_path: P
 
 def test_who_reads_the_training_s_output_does_not_wait_for_the_renderer(tmp_path: Path) -> None:
     """A pipe is at its end when the training is, though the renderer, stopped, is still there."""
-    ran = run(
+    ran = run_training(
         f"""
-        from support.trainings import pids, until_rendered
+        from support.training_process import renderer_pids, wait_until_rendered
         from pathlib import Path
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
         monitor.log_attention(LanguageModel(), batch(), step=0)
-        until_rendered(Path({str(tmp_path)!r}), 1)
-        group = pids(Path({str(tmp_path)!r}))[0]
+        wait_until_rendered(Path({str(tmp_path)!r}), 1)
+        group = renderer_pids(Path({str(tmp_path)!r}))[0]
         os.killpg(group, signal.SIGSTOP)
         print(group, flush=True)
         monitor.close(timeout=0)
@@ -103,11 +103,11 @@ def test_who_reads_the_training_s_output_does_not_wait_for_the_renderer(tmp_path
     assert (ran.returncode, ran.stderr) == (0, "")
     assert Path(f"/proc/{group}").exists(), "the renderer was gone before"
     os.killpg(group, signal.SIGCONT)
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
 
 
 def test_standard_streams_may_be_closed(tmp_path: Path) -> None:
-    ran = run(
+    ran = run_training(
         f"""
         for stream in (0, 1, 2): os.close(stream)
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
@@ -141,14 +141,14 @@ def test_a_reader_that_goes_away_ends_the_training_as_ever(tmp_path: Path) -> No
     assert "BrokenPipeError" in piped.stderr
     assert "attnmon" not in piped.stderr.replace("from attnmon", "")
     assert time.monotonic() - started < 90
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
 
 
 def test_a_home_that_cannot_be_written_and_a_long_temporary_directory(tmp_path: Path) -> None:
     long = tmp_path / ("t" * 200)
     long.mkdir()
-    ran = run(
+    ran = run_training(
         f"""
         with TrainingAttentionMonitor({str(tmp_path / "out")!r}, 1) as monitor:
             monitor.log_attention(LanguageModel(), batch(), step=0)
@@ -164,7 +164,7 @@ def test_a_home_that_cannot_be_written_and_a_long_temporary_directory(tmp_path: 
 
 def test_the_clock_and_the_steps_may_go_backwards(tmp_path: Path) -> None:
     """Nothing is measured by the wall clock, and what came later stands later."""
-    ran = run(
+    ran = run_training(
         f"""
         import time
         clock, jumps = time.time, iter((0, 86400, -86400, -86400, 0))
@@ -185,7 +185,7 @@ def test_the_clock_and_the_steps_may_go_backwards(tmp_path: Path) -> None:
 
 def test_a_monitor_may_be_made_and_closed_at_any_time(tmp_path: Path) -> None:
     """By another thread, after it was closed, by a function at exit, in the interpreter's end."""
-    ran = run(
+    ran = run_training(
         f"""
         import atexit, threading
         model = LanguageModel()
@@ -218,14 +218,14 @@ def test_a_monitor_may_be_made_and_closed_at_any_time(tmp_path: Path) -> None:
     names = {"thread", "other thread", "twice", "atexit", "end"}
     assert {folder.name for folder in tmp_path.iterdir()} == names
     for name in names:
-        wait_for_the_end(tmp_path / name)
+        wait_until_closed(tmp_path / name)
         check_outputs(tmp_path / name)
         assert name == "end" or summary(tmp_path / name)["rendered"] == 1
 
 
 def test_data_loaders_of_every_kind_run_beside_a_monitor(tmp_path: Path) -> None:
     """Their workers are forked, or started anew, while it is open; warnings are errors."""
-    ran = run(
+    ran = run_training(
         f"""
         from torch.utils.data import DataLoader, TensorDataset
         model, data = LanguageModel(), TensorDataset(torch.arange(8))

@@ -28,7 +28,12 @@ import torch
 from safetensors.torch import load
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary, tensorboard
-from support.trainings import pids, run, until_rendered, wait_for_the_end
+from support.training_process import (
+    renderer_pids,
+    run_training,
+    wait_until_closed,
+    wait_until_rendered,
+)
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.accounting.error_guard import ErrorGuard, logger
@@ -100,7 +105,7 @@ def test_the_renderer_is_of_the_same_version_whatever_else_is_installed(tmp_path
         other.write_text("raise ImportError('another version')")
     site = tmp_path / "sitecustomize.py"
     site.write_text(f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})")
-    ran = run(
+    ran = run_training(
         f"""
         from attnmon.session import renderer_process as launch
         launch._BOOT = "import runpy; runpy.run_path({str(site)!r})\\n" + launch._BOOT
@@ -127,7 +132,7 @@ def test_what_the_user_has_called_like_libraries_or_like_us_is_not_imported(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise ImportError('of the user')")
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
-    ran = run(
+    ran = run_training(
         f"""
         sys.path.append({str(tmp_path)!r})
         with TrainingAttentionMonitor("out", 1) as monitor:
@@ -173,7 +178,7 @@ def test_closing_does_not_need_a_standard_error(
 
 def test_the_end_is_announced_also_to_a_renderer_that_does_not_listen(tmp_path: Path) -> None:
     """Its socket is full when the training closes; it must not take the training for lost."""
-    ran = run(
+    ran = run_training(
         f"""
         import socket, threading
         monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None)
@@ -197,7 +202,7 @@ def test_the_end_is_announced_also_to_a_renderer_that_does_not_listen(tmp_path: 
 
 def test_a_training_with_more_than_a_thousand_open_files(tmp_path: Path) -> None:
     """`select` cannot look at descriptors above 1023."""
-    ran = run(
+    ran = run_training(
         f"""
         import resource
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -226,7 +231,7 @@ INTERRUPTED = """
 
 
 def test_ctrl_c_in_the_middle_of_a_capture_leaves_it_counted(tmp_path: Path) -> None:
-    ran = run(
+    ran = run_training(
         textwrap.dedent(INTERRUPTED)
         + textwrap.dedent(f"""
         with TrainingAttentionMonitor({str(tmp_path)!r}, 1, capture="probe") as monitor:
@@ -243,7 +248,7 @@ def test_ctrl_c_in_the_middle_of_a_capture_leaves_it_counted(tmp_path: Path) -> 
 
 def test_ctrl_c_while_closing_is_heard_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
-    ran = run(
+    ran = run_training(
         f"""
         import threading
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
@@ -259,12 +264,12 @@ def test_ctrl_c_while_closing_is_heard_at_once(tmp_path: Path) -> None:
     )
     assert ran.returncode == -signal.SIGINT, ran.stderr
     assert time.monotonic() - started < 40, "it went on waiting after Ctrl-C"
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
 
 
 def test_a_forked_child_neither_writes_into_the_ring_nor_says_anything(tmp_path: Path) -> None:
-    ran = run(
+    ran = run_training(
         f"""
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1, capture="forward")
         model = LanguageModel()
@@ -295,7 +300,7 @@ def test_a_forked_child_neither_writes_into_the_ring_nor_says_anything(tmp_path:
 def test_a_monitor_that_is_let_go_of_without_closing_is_not_taken_for_a_crash(
     tmp_path: Path,
 ) -> None:
-    ran = run(
+    ran = run_training(
         f"""
         import gc
         def train():
@@ -308,7 +313,7 @@ def test_a_monitor_that_is_let_go_of_without_closing_is_not_taken_for_a_crash(
         PYTHONWARNINGS="error",
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     assert (summary(tmp_path)["state"], summary(tmp_path)["rendered"]) == ("closed", 2)
 
 
@@ -351,17 +356,17 @@ def test_the_supervisor_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     model = LanguageModel()
     monitor = TrainingAttentionMonitor(tmp_path, 1, max_overhead=None)
     monitor.log_attention(model, batch(), step=0)
-    until_rendered(tmp_path, 1)
+    wait_until_rendered(tmp_path, 1)
     for step in range(1, 4):
         monitor.log_attention(model, batch(), step=step)
-    os.kill(pids(tmp_path)[0], signal.SIGKILL)
+    os.kill(renderer_pids(tmp_path)[0], signal.SIGKILL)
     time.sleep(0.5)
     monitor.log_attention(model, batch(), step=4)
     accounts = monitor.close()
     settled = accounts["rendered"] + accounts["dropped"] + accounts["failed"]
     assert (accounts["captured"], accounts["pending"]) == (settled, 0)
     assert "the renderer has gone" in caplog.text
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     last = summary(tmp_path)
     assert last["state"] == "renderer lost"
     assert last["captured"] == last["rendered"] + last["dropped"] + last["failed"]
@@ -374,11 +379,11 @@ def test_children_are_killed_at_any_moment(tmp_path: Path) -> None:
         tmp_path, 1, None, ["heatmap", "multi_head", "statistics"], max_overhead=None
     )
     monitor.log_attention(model, batch(), step=0)
-    until_rendered(tmp_path, 1)
+    wait_until_rendered(tmp_path, 1)
     for step in range(1, 13):
         monitor.log_attention(model, batch(), step=step)
         time.sleep(chance.random() * 0.2)
-        for victim in chance.sample(pids(tmp_path)[1:], 1):
+        for victim in chance.sample(renderer_pids(tmp_path)[1:], 1):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
     accounts = monitor.close()
@@ -392,7 +397,7 @@ def test_events_deleted_in_the_middle_of_a_run_are_begun_anew(tmp_path: Path) ->
     model = LanguageModel()
     with LightweightAttentionMonitor(tmp_path, 1) as monitor:
         monitor.log_attention(model, batch(), step=0, loss=1.0)
-        until_rendered(tmp_path, 1)
+        wait_until_rendered(tmp_path, 1)
         shutil.rmtree(tmp_path / "tensorboard")
         monitor.log_attention(model, batch(), step=1, loss=1.0)
     events = tensorboard(tmp_path)
@@ -403,10 +408,10 @@ def test_the_directory_is_deleted_or_taken_in_the_middle_of_a_run(tmp_path: Path
     model, folder = LanguageModel(), tmp_path / "out"
     with TrainingAttentionMonitor(folder, 1) as monitor:
         monitor.log_attention(model, batch(), step=0)
-        until_rendered(folder, 1)
+        wait_until_rendered(folder, 1)
         shutil.rmtree(folder)
         monitor.log_attention(model, batch(), step=1)
-        until_rendered(folder, 2)
+        wait_until_rendered(folder, 2)
         (folder / "step_2").write_text("a file of the user's")
         monitor.log_attention(model, batch(), step=2)
         monitor.log_attention(model, batch(), step=3)
@@ -420,7 +425,7 @@ def test_the_directory_is_deleted_or_taken_in_the_middle_of_a_run(tmp_path: Path
 
 def test_acknowledgements_find_the_training_busy_elsewhere(tmp_path: Path) -> None:
     """More than its socket holds: the renderer does not leave before all have been taken."""
-    ran = run(
+    ran = run_training(
         f"""
         import time
         from attnmon.session import renderer_process as launch

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from support.failing_syscalls import Calls, failing_under_attnmon
+from support.failing_syscalls import FailSyscallsOfAttnmon, SyscallFaults
+from support.namespaces import namespace_command, small_disk_command
 from support.outputs import check_outputs
-from support.renderer_boot import namespace, on_a_disk_of
-from support.trainings import run, wait_for
+from support.training_process import run_training, wait_for
 
 from attnmon import LightweightAttentionMonitor
 from attnmon.link.ring import MEBIBYTE, make_ring
@@ -36,13 +36,13 @@ IN_MEMORY = """
 )
 def test_dev_shm_may_be_small(size: str, memory_files: bool, tmp_path: Path) -> None:
     """64 MB is what a container gets. Never SIGBUS: another kind of memory, or less of it."""
-    ran = run(
+    ran = run_training(
         f"""
         if not {memory_files}: del os.memfd_create
         monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1)
         """
         + IN_MEMORY.replace("\n    ", "\n        "),
-        before=on_a_disk_of(size, Path("/dev/shm")),
+        prefix=small_disk_command(size, Path("/dev/shm")),
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
@@ -53,14 +53,14 @@ def test_dev_shm_may_be_small(size: str, memory_files: bool, tmp_path: Path) -> 
 
 
 def test_dev_shm_may_be_missing(tmp_path: Path) -> None:
-    ran = run(
+    ran = run_training(
         f"""
         del os.memfd_create
         monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1)
         """
         + IN_MEMORY.replace("\n    ", "\n        "),
-        before=[
-            *namespace("--mount"),
+        prefix=[
+            *namespace_command("--mount"),
             "sh",
             "-c",
             'mount -t sysfs none /dev/shm && exec "$@"',
@@ -137,17 +137,17 @@ def test_the_nth_call_to_the_system_fails_for_every_n(
     monkeypatch.setattr(renderer_process, "_BOOT", boot)
     failed = []
     for nth in count(1):
-        calls = Calls(on, TRAINER_ERRORS[nth % len(TRAINER_ERRORS) :], nth)
-        with failing_under_attnmon(calls):
+        faults = SyscallFaults(on, TRAINER_ERRORS[nth % len(TRAINER_ERRORS) :], nth)
+        with FailSyscallsOfAttnmon(faults):
             monitor = LightweightAttentionMonitor(tmp_path, 1, ring_bytes=MEBIBYTE)
             for step in range(3):
                 log(monitor, step)
             accounts = monitor.close(timeout=20)
         settled = sum(accounts[name] for name in ("rendered", "dropped", "failed", "pending"))
-        assert accounts["captured"] == settled, (nth, calls.failed, accounts)
-        if not calls.failed:
+        assert accounts["captured"] == settled, (nth, faults.failed, accounts)
+        if not faults.failed:
             break
-        failed.append(calls.failed[0])
+        failed.append(faults.failed[0])
         assert nth < 100, f"there is no end of calls: {failed}"
     assert accounts["rendered"] == 3
     assert {"memfd_create", "mmap", "_fork_exec", "sendmsg", "recvmsg_into"} <= set(failed)

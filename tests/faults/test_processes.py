@@ -12,8 +12,14 @@ import pytest
 import torch
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
-from support.renderer_boot import in_the_renderer
-from support.trainings import pids, run, until_rendered, wait_for, wait_for_the_end
+from support.renderer_boot import run_before_serving
+from support.training_process import (
+    renderer_pids,
+    run_training,
+    wait_for,
+    wait_until_closed,
+    wait_until_rendered,
+)
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.session import renderer_process
@@ -62,7 +68,7 @@ def test_a_capture_that_takes_its_worker_down_is_given_up_and_the_others_are_dra
     death: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison = f"def die():\n    {death}\nat_step(2, die)\n"
-    in_the_renderer(monkeypatch, CHILDREN + poison)
+    run_before_serving(monkeypatch, CHILDREN + poison)
     with TrainingAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
         log(monitor, 0, 1, 2, 3, 4)
     check_outputs(tmp_path)
@@ -86,11 +92,11 @@ def die(run, channel):
     run(channel)
 instead({role!r}, die)
 """
-    in_the_renderer(monkeypatch, CHILDREN + loop)
+    run_before_serving(monkeypatch, CHILDREN + loop)
     with TrainingAttentionMonitor(tmp_path / "out", 1, max_workers=1) as monitor:
         log(monitor, 0, 1, 2)
         wait_for(lambda: monitor._session.collect() or monitor._counters.failed == 3, "not failed")
-    wait_for_the_end(tmp_path / "out")  # on a busy machine `close` may give up before
+    wait_until_closed(tmp_path / "out")  # on a busy machine `close` may give up before
     check_outputs(tmp_path / "out")
     assert summary(tmp_path / "out")["failed"] == 3
     assert f"the {role}" in summary(tmp_path / "out")["errors"][0]
@@ -120,7 +126,7 @@ def hang():
     {hang}
 at_step(1, hang)
 """
-    in_the_renderer(monkeypatch, CHILDREN + SHORT_CLOCKS + once)
+    run_before_serving(monkeypatch, CHILDREN + SHORT_CLOCKS + once)
     with TrainingAttentionMonitor(tmp_path / "out", 1, max_workers=1) as monitor:
         log(monitor, 0, 1, 2)
     check_outputs(tmp_path / "out")
@@ -143,31 +149,31 @@ def wait():
     os.waitpid(child, 0)
 at_step(1, wait)
 """
-    in_the_renderer(monkeypatch, CHILDREN + SHORT_CLOCKS + wait)
+    run_before_serving(monkeypatch, CHILDREN + SHORT_CLOCKS + wait)
     with TrainingAttentionMonitor(tmp_path, 1, max_workers=1) as monitor:
         log(monitor, 0)
-        until_rendered(tmp_path, 1)
-        before = pids(tmp_path)
+        wait_until_rendered(tmp_path, 1)
+        before = renderer_pids(tmp_path)
         log(monitor, 1, 2)
-        until_rendered(tmp_path, 3)
-        assert pids(tmp_path) == before
+        wait_until_rendered(tmp_path, 3)
+        assert renderer_pids(tmp_path) == before
     check_outputs(tmp_path)
     assert summary(tmp_path)["errors"] == []
 
 
 def test_nobody_is_killed_because_the_training_was_stopped_for_a_while(tmp_path: Path) -> None:
-    ran = run(
+    ran = run_training(
         f"""
         from pathlib import Path
-        from support.trainings import until_rendered, pids
+        from support.training_process import wait_until_rendered, renderer_pids
         from attnmon.session import renderer_process as launch
         clocks = {(CHILDREN + SHORT_CLOCKS)!r}
         launch._BOOT = launch._BOOT.replace("serve(int", clocks + "serve(int")
         folder = Path({str(tmp_path)!r})
         monitor = TrainingAttentionMonitor(folder, 1)
         monitor.log_attention(LanguageModel(), batch(), step=0)
-        until_rendered(folder, 1)
-        before = pids(folder)
+        wait_until_rendered(folder, 1)
+        before = renderer_pids(folder)
         if os.fork() == 0:
             import time
             time.sleep(2.5)
@@ -176,8 +182,8 @@ def test_nobody_is_killed_because_the_training_was_stopped_for_a_while(tmp_path:
         os.kill(os.getpid(), signal.SIGSTOP)
         os.wait()
         monitor.log_attention(LanguageModel(), batch(), step=1)
-        until_rendered(folder, 2)
-        assert pids(folder) == before, (pids(folder), before)
+        wait_until_rendered(folder, 2)
+        assert renderer_pids(folder) == before, (renderer_pids(folder), before)
         monitor.close()
         """
     )
@@ -189,8 +195,8 @@ def test_nobody_is_killed_because_the_training_was_stopped_for_a_while(tmp_path:
 def test_a_renderer_that_is_stopped_for_ever_delays_nothing_but_close(tmp_path: Path) -> None:
     with TrainingAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
         log(monitor, 0)
-        until_rendered(tmp_path, 1)
-        group = pids(tmp_path)[0]
+        wait_until_rendered(tmp_path, 1)
+        group = renderer_pids(tmp_path)[0]
         os.killpg(group, signal.SIGSTOP)
         log(monitor, *range(1, 30))
         assert monitor._counters.hook_seconds < 5
@@ -199,7 +205,7 @@ def test_a_renderer_that_is_stopped_for_ever_delays_nothing_but_close(tmp_path: 
         assert 0.5 < time.monotonic() - started < 10
         assert accounts["captured"] == 30 == accounts["rendered"] + accounts["pending"]
         os.killpg(group, signal.SIGCONT)
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     assert (summary(tmp_path)["state"], summary(tmp_path)["rendered"]) == ("closed", 30)
 
@@ -214,7 +220,7 @@ def limit():
     resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + (8 << 20), resource.RLIM_INFINITY))
 at_step(1, limit)
 """
-    in_the_renderer(monkeypatch, CHILDREN + limit)
+    run_before_serving(monkeypatch, CHILDREN + limit)
     with TrainingAttentionMonitor(tmp_path, 1, max_workers=1) as monitor:
         log(monitor, 0)
         monitor.record(
@@ -234,8 +240,8 @@ def test_a_map_of_16384_positions_takes_a_worker_little_memory(tmp_path: Path) -
             "decoder.0", query=torch.randn(1, 1, 16384, 4), key=torch.randn(1, 1, 16384, 4)
         )
         monitor.log_attention(step=0)
-        until_rendered(tmp_path, 1)
-        peaks = [peak_memory(pid) for pid in pids(tmp_path)]
+        wait_until_rendered(tmp_path, 1)
+        peaks = [peak_memory(pid) for pid in renderer_pids(tmp_path)]
     assert summary(tmp_path)["rendered"] == 1
     assert max(peaks) < 300 << 20, [peak >> 20 for peak in peaks]
 
@@ -251,7 +257,7 @@ def test_a_renderer_that_was_left_to_finish_is_no_zombie_for_ever(tmp_path: Path
     log(monitor, 0)
     monitor.close(timeout=0)
     assert renderer_process._finishing
-    wait_for_the_end(tmp_path / "first")
+    wait_until_closed(tmp_path / "first")
     assert not renderer_process._finishing
     assert summary(tmp_path / "first")["rendered"] == 1
 
@@ -276,22 +282,22 @@ def test_a_test_run_that_is_killed_leaves_no_renderer(tmp_path: Path) -> None:
     wait_for(lambda: (tmp_path / "out" / "summary.json").exists(), "it does not begin")
     os.killpg(runner.pid, signal.SIGKILL)
     runner.wait()
-    wait_for_the_end(tmp_path / "out")
+    wait_until_closed(tmp_path / "out")
     assert summary(tmp_path / "out")["state"] == "trainer lost"
 
 
 def test_a_training_that_leaves_sigpipe_to_kill_it_outlives_its_renderer(tmp_path: Path) -> None:
-    ran = run(
+    ran = run_training(
         f"""
         import time
-        from support.trainings import pids, until_rendered
+        from support.training_process import renderer_pids, wait_until_rendered
         from pathlib import Path
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
         model = LanguageModel()
         monitor.log_attention(model, batch(), step=0)
-        until_rendered(Path({str(tmp_path)!r}), 1)
-        os.kill(pids(Path({str(tmp_path)!r}))[0], signal.SIGKILL)
+        wait_until_rendered(Path({str(tmp_path)!r}), 1)
+        os.kill(renderer_pids(Path({str(tmp_path)!r}))[0], signal.SIGKILL)
         for step in range(1, 20):
             monitor.log_attention(model, batch(), step=step)
             time.sleep(0.02)
@@ -301,7 +307,7 @@ def test_a_training_that_leaves_sigpipe_to_kill_it_outlives_its_renderer(tmp_pat
     assert ran.returncode == 5, ran.stderr
     assert ran.stderr.count("\n") == 1
     assert "the renderer has gone" in ran.stderr
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -322,7 +328,7 @@ def test_with_one_descriptor_left_training_goes_on(when: str, tmp_path: Path) ->
     """
 
     parts = [exhaust, construct, steps] if when == "before" else [construct, exhaust, steps]
-    ran = run("".join(textwrap.dedent(part) for part in parts))
+    ran = run_training("".join(textwrap.dedent(part) for part in parts))
     expected, lines = ("0 0\n", 1) if when == "before" else ("3 3\n", 0)
     assert (ran.returncode, ran.stdout) == (5, expected), ran.stderr
     assert ran.stderr.count("\n") == lines, ran.stderr
@@ -340,7 +346,7 @@ def test_with_one_descriptor_left_training_goes_on(when: str, tmp_path: Path) ->
 def test_a_renderer_that_cannot_be_started_turns_the_monitor_off(
     spoil: str, reason: str, tmp_path: Path
 ) -> None:
-    ran = run(
+    ran = run_training(
         f"""
         {spoil}
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
@@ -362,7 +368,7 @@ def test_without_room_for_a_process_the_monitor_is_off_and_says_so(tmp_path: Pat
     tmp_path.chmod(0o777)
     for parent in tmp_path.parents[:2]:
         parent.chmod(0o755)
-    ran = run(
+    ran = run_training(
         f"""
         import resource
         resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))

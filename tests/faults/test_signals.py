@@ -13,17 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.namespaces import namespace_command
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
-from support.renderer_boot import namespace
-from support.trainings import PATIENCE, pids, run, wait_for, wait_for_the_end
+from support.training_process import (
+    PATIENCE,
+    renderer_pids,
+    run_training,
+    wait_for,
+    wait_until_closed,
+)
 
 TRAINING = f"""
 import os, signal, sys, time
 sys.path.insert(0, {str(TESTS)!r})
 import torch
 from support.models import LanguageModel, batch
-from support.trainings import pids, until_rendered, wait_for
+from support.training_process import renderer_pids, wait_until_rendered, wait_for
 from attnmon import TrainingAttentionMonitor
 from pathlib import Path
 folder = Path(sys.argv[1])
@@ -59,7 +65,7 @@ def drawn(folder: Path) -> list[int]:
 def test_whatever_ends_the_training_what_it_announced_is_drawn(
     end: str, code: int, tmp_path: Path
 ) -> None:
-    ran = run(
+    ran = run_training(
         f"""
         import resource
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -71,7 +77,7 @@ def test_whatever_ends_the_training_what_it_announced_is_drawn(
         """
     )
     assert ran.returncode == code
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     assert summary(tmp_path)["state"] == "trainer lost"
     assert drawn(tmp_path) == list(range(5))
@@ -82,7 +88,7 @@ def test_a_capture_that_was_half_copied_when_the_training_was_killed_is_never_dr
     copies: int, tmp_path: Path
 ) -> None:
     """Two layers of two arrays each: the fifth copy is the first of the second capture."""
-    ran = run(
+    ran = run_training(
         f"""
         from attnmon.serialize import ring_writer
         from attnmon.serialize.ring_writer import RingWriter
@@ -102,7 +108,7 @@ def test_a_capture_that_was_half_copied_when_the_training_was_killed_is_never_dr
         """
     )
     assert ran.returncode == -signal.SIGKILL, ran.stderr
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     whole = (copies - 1) // 4
     assert drawn(tmp_path) == list(range(whole))
@@ -112,7 +118,7 @@ def test_a_capture_that_was_half_copied_when_the_training_was_killed_is_never_dr
 
 def test_children_that_outlive_a_killed_training_do_not_keep_its_renderer(tmp_path: Path) -> None:
     """A DataLoader's workers, forked while the monitor is open."""
-    ran = run(
+    ran = run_training(
         f"""
         import time
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
@@ -128,7 +134,7 @@ def test_children_that_outlive_a_killed_training_do_not_keep_its_renderer(tmp_pa
     )
     child = int(ran.stdout)
     try:
-        wait_for_the_end(tmp_path)
+        wait_until_closed(tmp_path)
         assert Path(f"/proc/{child}").exists(), "it has not outlived the training"
         assert summary(tmp_path)["state"] == "trainer lost"
         assert drawn(tmp_path) == [0, 1]
@@ -205,7 +211,7 @@ def test_ctrl_c_is_the_training_s_own_and_the_renderer_draws_to_the_end(tmp_path
     terminal.press_ctrl_c()
     terminal.shows(b"interrupted")
     assert terminal.code() == 4
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     assert (summary(tmp_path)["state"], drawn(tmp_path)) == ("closed", list(range(8)))
     said = terminal.screen.replace(b"^C", b"").replace(b"\r", b"").split(b"\n")
@@ -220,8 +226,8 @@ def test_ctrl_c_twice_ends_at_once_though_the_renderer_hangs(tmp_path: Path) -> 
         tmp_path,
         """
         log(0)
-        until_rendered(folder, 1)
-        supervisor = pids(folder)[0]
+        wait_until_rendered(folder, 1)
+        supervisor = renderer_pids(folder)[0]
         os.killpg(supervisor, signal.SIGSTOP)
         try:
             log(1)
@@ -243,7 +249,7 @@ def test_ctrl_c_twice_ends_at_once_though_the_renderer_hangs(tmp_path: Path) -> 
     assert terminal.code() == -signal.SIGINT
     assert time.monotonic() - started < 30, "it waited for the renderer after the second Ctrl-C"
     os.killpg(supervisor, signal.SIGCONT)
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     assert drawn(tmp_path) == [0, 1]
 
@@ -263,7 +269,7 @@ def test_sigterm_means_what_the_script_says(handler: str, code: int, tmp_path: P
     process.terminate()
     _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (code, b"")
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     assert drawn(tmp_path) == list(range(6 if code == 8 else 5))
 
@@ -274,7 +280,7 @@ def test_signals_to_every_process_of_a_job_end_the_training_alone(tmp_path: Path
         tmp_path,
         """
         log(0)
-        until_rendered(folder, 1)
+        wait_until_rendered(folder, 1)
         log(*range(1, 6))
         print("x", flush=True)
         time.sleep(99)
@@ -283,12 +289,12 @@ def test_signals_to_every_process_of_a_job_end_the_training_alone(tmp_path: Path
     assert process.stdout is not None
     assert process.stdout.readline() == b"x\n"
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGTERM):
-        for pid in pids(tmp_path):
+        for pid in renderer_pids(tmp_path):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
     process.terminate()
     process.communicate(timeout=PATIENCE)
-    wait_for_the_end(tmp_path)
+    wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     assert drawn(tmp_path) == list(range(6))
     assert summary(tmp_path)["errors"] == []
@@ -301,20 +307,20 @@ def test_in_a_container_the_training_is_the_first_process_and_takes_all_with_it(
     end: str, state: str | None, tmp_path: Path
 ) -> None:
     """So it draws to the end before it exits. If it cannot, what is there is whole."""
-    ran = run(
+    ran = run_training(
         f"""
-        from support.trainings import until_rendered
+        from support.training_process import wait_until_rendered
         from pathlib import Path
         assert os.getpid() == 1
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
         model = LanguageModel()
         monitor.log_attention(model, batch(), step=0)
-        until_rendered(Path({str(tmp_path)!r}), 1)
+        wait_until_rendered(Path({str(tmp_path)!r}), 1)
         for step in range(1, 6):
             monitor.log_attention(model, batch(), step=step)
         {end}
         """,
-        before=namespace("--pid", "--fork", "--mount-proc"),
+        prefix=namespace_command("--pid", "--fork", "--mount-proc"),
     )
     assert (ran.returncode, ran.stderr) == (6, "")
     if state == "closed":

@@ -13,7 +13,7 @@ from torch import nn
 pytest.importorskip("accelerate")
 pytest.importorskip("transformers")
 
-from integrations.test_huggingface import HEADS, LENGTH, Text
+from support.hf_trainer import HEADS, LENGTH, Text
 from transformers import GPT2Config, GPT2LMHeadModel
 
 

@@ -17,8 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from link.attacks import make
-from link.test_messages import EVERY_KIND
 from support.fuzzing import damaged
+from support.messages import EVERY_KIND
 from support.outputs import history, summary
 
 from attnmon import TrainingAttentionMonitor

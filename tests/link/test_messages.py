@@ -7,47 +7,21 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.messages import CAPTURE, EVERY_KIND, KEY, LAYER
 
 from attnmon.link.messages import (
     VERSION,
-    Accounts,
     Acknowledgement,
     ArrayBlock,
-    Attention,
     Capture,
-    Dump,
     Goodbye,
     MessageError,
-    Refusal,
-    Release,
-    RenderOptions,
     Setup,
     Slots,
     decode,
     encode,
 )
 from attnmon.link.schema import LIMIT
-
-QUERY = ArrayBlock(0, "float32", (4, 7, 8))
-KEY = ArrayBlock(1024, "bfloat16", (2, 9, 8))
-LAYER = Attention(
-    "decoder.layers.0.self_attn", "decoder", 0, "self_attention", "scaled_dot_product_attention",
-    (0, 1, 2, 3), query=QUERY, key=KEY, bias=ArrayBlock(4096, "bool", (7, 9)), scale=0.25,
-)  # fmt: skip
-CAPTURE = Capture(
-    3, 100, True, 1, 0.5, None, 1.5, 0, (Slots(0, 2),), (LAYER,), Accounts(captured=4)
-)
-OPTIONS = RenderOptions(("heatmap",), "average", True, False, True, 1024, "mass", "png")
-SETUP = Setup("/tmp/x", OPTIONS, 1 << 20, 1 << 16, 12, 2, 3, 4, (("torch", "2"),))
-EVERY_KIND = [
-    SETUP,
-    CAPTURE,
-    Goodbye(Accounts()),
-    Acknowledgement(7, "disk full", (("a", "b"),)),
-    Refusal("stopped"),
-    Release(7),
-    Dump("the loss is nan", (3, 5), Accounts(captured=2)),
-]
 
 
 @pytest.mark.parametrize("message", EVERY_KIND, ids=lambda message: type(message).__name__)

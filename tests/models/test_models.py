@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from support.zoo import HEADS, ROWS, Row, Speaker, call, first_tensor, into_dropout
+from support.support_matrix import HEADS, ROWS, Row, Speaker, call, first_tensor, into_dropout
 from torch import Tensor, nn
 
 from attnmon import TrainingAttentionMonitor

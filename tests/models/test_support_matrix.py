@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.project import PROJECT
-from support.zoo import ROWS
+from support.support_matrix import ROWS
 
 DOCUMENT = (PROJECT / "docs" / "models.md").read_text()
 TABLE = DOCUMENT.partition("## The support matrix")[2].partition("\n### ")[0]

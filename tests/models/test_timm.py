@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from support.tapping import tapped_calls
-from support.vision import import_timm
+from support.timm_import import import_timm
 from torch import Tensor, nn
 
 from attnmon.capture import discover

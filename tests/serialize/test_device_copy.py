@@ -4,72 +4,20 @@ What needs the real thing, `scripts/check_cuda.py` shows on a machine that has o
 """
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary
+from support.slow_device import SlowDevice
 from torch import Tensor
 
 from attnmon import TrainingAttentionMonitor
 from attnmon.serialize import ring_writer
 from attnmon.serialize.device_copy import DeviceCopies
-
-
-class SlowDevice:
-    """Stands in for `torch.cuda`: its events fire when told to, or after so many questions."""
-
-    def __init__(self, *, pins: bool = True, questions: int | None = None) -> None:
-        self.pins = pins
-        self.questions = questions
-        self.fired = False
-        self.log: list[str] = []
-
-    def cudart(self) -> Any:
-        def register(pointer: int, nbytes: int, flags: int) -> int:
-            self.log.append("register")
-            return 0 if self.pins else 1
-
-        return SimpleNamespace(
-            cudaHostRegister=register,
-            cudaHostUnregister=lambda pointer: self.log.append("unregister"),
-        )
-
-    def Stream(self, device: torch.device) -> Any:  # noqa: N802 - as torch.cuda has it
-        return SimpleNamespace(wait_stream=lambda other: self.log.append(f"wait for {other}"))
-
-    def Event(self) -> Any:  # noqa: N802
-        left = self.questions
-
-        def query() -> bool:
-            nonlocal left
-            if left is not None:
-                left -= 1
-            return self.fired or (left is not None and left < 0)
-
-        return SimpleNamespace(
-            record=lambda stream: self.log.append("record"),
-            query=query,
-            synchronize=self.fire,
-        )
-
-    def fire(self) -> None:
-        self.fired = True
-
-    def current_stream(self, device: torch.device) -> str:
-        return "training"
-
-    @contextmanager
-    def stream(self, stream: Any) -> Iterator[None]:
-        self.log.append("on the side stream")
-        yield
 
 
 def test_copies_run_on_a_side_stream_that_waits_for_training_and_never_the_other_way() -> None:

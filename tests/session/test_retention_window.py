@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from link.test_messages import CAPTURE, LAYER
+from support.messages import CAPTURE, LAYER
 
 from attnmon.accounting.counters import Counters
 from attnmon.link import messages

@@ -14,7 +14,12 @@ from typing import Any
 import pytest
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary
-from support.trainings import run, until_rendered, until_settled, wait_for_the_end
+from support.training_process import (
+    run_training,
+    wait_until_closed,
+    wait_until_rendered,
+    wait_until_settled,
+)
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.link import directory_lock
@@ -98,7 +103,7 @@ def test_a_renderer_waits_for_the_one_that_was_not_waited_for(tmp_path: Path) ->
     model = LanguageModel()
     first = LightweightAttentionMonitor(tmp_path, 1)
     first.log_attention(model, batch(), step=0)
-    until_settled(first)
+    wait_until_settled(first)
     renderer = summary(tmp_path)["pids"][0]
     os.kill(renderer, signal.SIGSTOP)
     first.log_attention(model, batch(), step=1)
@@ -108,14 +113,14 @@ def test_a_renderer_waits_for_the_one_that_was_not_waited_for(tmp_path: Path) ->
     assert second.close(timeout=1)["pending"] == 1
     assert steps(tmp_path) == [0], "the second has written while the first was at it"
     os.kill(renderer, signal.SIGCONT)
-    wait_for_the_end(tmp_path, last_step=2)
+    wait_until_closed(tmp_path, last_step=2)
     assert steps(tmp_path) == [0, 1, 2]
     check_outputs(tmp_path)
 
 
 def test_a_training_that_was_killed_goes_on_in_its_directory(tmp_path: Path) -> None:
     """Its renderer still has captures to draw, and a child of its own is still alive."""
-    ran = run(
+    ran = run_training(
         f"""
         import time
         monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None)
@@ -149,7 +154,7 @@ def test_a_killed_supervisor_s_children_finish_before_the_next_begins(tmp_path: 
     """The lock is with every process that writes, not with the first of them alone."""
     monitor = LightweightAttentionMonitor(tmp_path, 1)
     monitor.log_attention(LanguageModel(), batch(), step=0)
-    until_rendered(tmp_path, 1)
+    wait_until_rendered(tmp_path, 1)
     *others, _ = summary(tmp_path)["pids"]
     writing = directory_lock.open_directory(tmp_path)
     for process in others:

@@ -10,9 +10,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ import pytest
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
+from support.standalone_renderer import Renderer, running_renderer
+from support.training_process import PATIENCE, wait_for
 
 from attnmon import LightweightAttentionMonitor
 from attnmon.config.validation import chosen_renderer
@@ -28,15 +29,6 @@ from attnmon.link.channel import Channel
 from attnmon.link.rendezvous import RendezvousError
 from attnmon.link.ring import SLOT_BYTES
 from attnmon_renderer.doctor import trial_capture
-
-PATIENCE = 60.0
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def state(save_dir: Path) -> str:
@@ -49,49 +41,6 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="met", dir="/tmp") as short:
         os.chmod(short, 0o755)
         yield Path(short, "sockets")
-
-
-class Renderer:
-    """A running `attnmon-renderer`, and what it has said so far."""
-
-    def __init__(self, folder: Path, *options: str, before: str = "") -> None:
-        self.socket = folder / rendezvous.SOCKET_NAME
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - outlives this call
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-c",
-                f"{before}\nimport sys\nfrom attnmon_renderer.commands.renderer import main\n"
-                "sys.exit(main())",
-                "--socket-dir", str(folder), *options,
-            ],
-            stdout=self._log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    @property
-    def log(self) -> str:
-        return os.pread(self._log.fileno(), 1 << 20, 0).decode()
-
-    def says(self, words: str) -> None:
-        wait_for(lambda: words in self.log, f"{words!r} is not in the log")
-
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._log.close()
-
-
-@contextmanager
-def renderer(folder: Path, *options: str, before: str = "") -> Iterator[Renderer]:
-    started = Renderer(folder, *options, before=before)
-    try:
-        started.says("listens at")
-        yield started
-    finally:
-        started.close()
 
 
 def monitor(save_dir: Path, at: Renderer, **options: Any) -> LightweightAttentionMonitor:
@@ -126,7 +75,7 @@ def trainer(save_dir: Path, at: Renderer, body: str) -> "subprocess.Popen[str]":
 
 def test_two_trainings_are_served_though_one_is_killed(folder: Path, tmp_path: Path) -> None:
     """All captures of both are on disk; the killed one's are no less drawn than the other's."""
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         victim = trainer(tmp_path / "victim", shared, """
             for step in range(8): log(step)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -154,7 +103,7 @@ def test_two_trainings_are_served_though_one_is_killed(folder: Path, tmp_path: P
 
 def test_each_training_has_processes_of_its_own(folder: Path, tmp_path: Path) -> None:
     """A supervisor that is killed takes nothing of the other's with it."""
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         first, second = monitor(tmp_path / "a", shared), monitor(tmp_path / "b", shared)
         log_steps(first, 1)
         log_steps(second, 1)
@@ -176,7 +125,7 @@ def test_attach_finds_the_renderer_at_the_usual_place(
 ) -> None:
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    with renderer(folder / "attnmon"):
+    with running_renderer(folder / "attnmon"):
         with LightweightAttentionMonitor(tmp_path, renderer="attach") as watched:
             log_steps(watched, 1)
         assert watched.close()["rendered"] == 1
@@ -186,7 +135,7 @@ def test_a_training_that_attaches_again_at_once_is_in_the_same_directory(
     folder: Path, tmp_path: Path
 ) -> None:
     """Who hears that everything is settled may rely on it: nothing more is written."""
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         for step in range(4):
             again = monitor(tmp_path / "run", shared)
             log_steps(again, 1, first=step)
@@ -239,7 +188,7 @@ def test_a_misspelt_choice_raises_and_names_its_place(monkeypatch: pytest.Monkey
 
 
 def test_the_socket_is_its_user_s_alone(folder: Path) -> None:
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         for path, mode in (
             (folder, 0o700),
             (shared.socket, 0o600),
@@ -274,7 +223,7 @@ def as_nobody(act: Callable[[], None]) -> int:
 
 @root_only
 def test_another_user_is_refused_by_the_modes_and_by_the_kernel_s_word(folder: Path) -> None:
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
 
         def knock() -> None:
             with socket.socket(socket.AF_UNIX, rendezvous.KIND) as connection:
@@ -341,12 +290,12 @@ def test_a_folder_that_others_may_enter_is_refused(folder: Path) -> None:
 
 
 def test_a_stale_socket_is_replaced(folder: Path, tmp_path: Path) -> None:
-    with renderer(folder) as killed:
+    with running_renderer(folder) as killed:
         killed.end(signal.SIGKILL)
     assert killed.socket.exists()
     with pytest.raises(ConnectionRefusedError):
         rendezvous.connect(killed.socket)
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         with monitor(tmp_path, shared) as watched:
             log_steps(watched, 1)
         assert watched.close()["rendered"] == 1
@@ -364,7 +313,7 @@ def test_what_is_no_socket_is_not_removed(folder: Path) -> None:
 
 
 def test_a_second_renderer_says_that_there_is_one(folder: Path, tmp_path: Path) -> None:
-    with renderer(folder) as first:
+    with running_renderer(folder) as first:
         second = Renderer(folder)
         assert second.process.wait(PATIENCE) == 1
         assert f"a renderer (process {first.process.pid}) listens" in second.log
@@ -378,7 +327,7 @@ def test_a_renderer_that_dies_turns_the_monitor_off_and_the_next_serves_the_next
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was announced is drawn all the same: the supervisors outlive the renderer that died."""
-    with renderer(folder) as first:
+    with running_renderer(folder) as first:
         before = monitor(tmp_path / "before", first)
         log_steps(before, 3)
         first.says("attached")
@@ -388,7 +337,7 @@ def test_a_renderer_that_dies_turns_the_monitor_off_and_the_next_serves_the_next
     assert before.close()["rendered"] == 3
     [warning] = caplog.messages
     assert "attnmon is off from now on" in warning
-    with renderer(folder) as second:
+    with running_renderer(folder) as second:
         with monitor(tmp_path / "after", second) as after:
             log_steps(after, 2)
         assert after.close()["rendered"] == 2
@@ -399,7 +348,7 @@ def test_a_renderer_that_dies_turns_the_monitor_off_and_the_next_serves_the_next
 def test_a_stopped_renderer_first_finishes_what_was_announced(
     number: signal.Signals, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         watched = monitor(tmp_path, shared)
         log_steps(watched, 12)
         assert shared.end(number) == 0
@@ -414,7 +363,7 @@ def test_a_stopped_renderer_first_finishes_what_was_announced(
 
 
 def test_also_for_a_training_that_it_had_not_let_in_yet(folder: Path, tmp_path: Path) -> None:
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         shared.process.send_signal(signal.SIGSTOP)
         watched = monitor(tmp_path, shared)
         log_steps(watched, 3)
@@ -425,7 +374,7 @@ def test_also_for_a_training_that_it_had_not_let_in_yet(folder: Path, tmp_path: 
 
 
 def test_without_grace_nothing_is_waited_for_and_that_is_said(folder: Path, tmp_path: Path) -> None:
-    with renderer(folder, "--grace", "0") as shared:
+    with running_renderer(folder, "--grace", "0") as shared:
         watched = monitor(tmp_path, shared)
         shared.says("attached")
         assert shared.end(signal.SIGTERM) == 1
@@ -437,7 +386,7 @@ def test_a_second_signal_ends_it_at_once_with_all_it_has_started(
     folder: Path, tmp_path: Path
 ) -> None:
     """Also with a worker that is stopped, and would never finish."""
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         watched = monitor(tmp_path, shared)
         log_steps(watched, 1)
         wait_for(lambda: state(tmp_path) == "running", "nothing is written")
@@ -464,7 +413,7 @@ def is_running(pid: int) -> bool:
 
 def test_a_renderer_that_does_not_move_is_not_waited_for(folder: Path, tmp_path: Path) -> None:
     """Stopped, it lets a whole training pass by; once it moves again it draws that training."""
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         shared.process.send_signal(signal.SIGSTOP)
         with monitor(tmp_path, shared, close_timeout=0.1) as watched:
             log_steps(watched, 3)
@@ -476,7 +425,7 @@ def test_a_renderer_that_does_not_move_is_not_waited_for(folder: Path, tmp_path:
 
 def test_it_serves_again_when_there_is_room_again(folder: Path, tmp_path: Path) -> None:
     """With no descriptor left it says so, once, and lives."""
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         pid = shared.process.pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         in_use = len(os.listdir(f"/proc/{pid}/fd"))
@@ -493,7 +442,7 @@ def test_a_ring_that_shrinks_under_it_hurts_its_own_training_only(
     folder: Path, tmp_path: Path
 ) -> None:
     """A page that is gone kills whoever reads it: the worker, and not the renderer."""
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         watched = monitor(tmp_path / "good", shared)
         ring = os.memfd_create("ring")
         os.ftruncate(ring, SLOT_BYTES)
@@ -517,7 +466,10 @@ def test_a_ring_that_shrinks_under_it_hurts_its_own_training_only(
 
 
 def test_a_ring_smaller_than_it_is_said_to_be_is_refused(folder: Path, tmp_path: Path) -> None:
-    with renderer(folder) as shared, closing(Channel(rendezvous.connect(shared.socket))) as visitor:
+    with (
+        running_renderer(folder) as shared,
+        closing(Channel(rendezvous.connect(shared.socket))) as visitor,
+    ):
         setup = trial_capture._setup(tmp_path, SLOT_BYTES)
         with open(os.devnull, "rb") as nothing:
             visitor.send(messages.encode(setup), [nothing.fileno()])
@@ -531,7 +483,7 @@ def test_where_there_are_no_packets_a_stream_does(
         "import socket\nfrom attnmon.link import rendezvous\nrendezvous.KIND = socket.SOCK_STREAM"
     )
     monkeypatch.setattr(rendezvous, "KIND", socket.SOCK_STREAM)
-    with renderer(folder, "--save-dir", str(tmp_path / "a"), before=stream) as shared:
+    with running_renderer(folder, "--save-dir", str(tmp_path / "a"), before=stream) as shared:
         with monitor(tmp_path / "a" / "run", shared) as watched:
             log_steps(watched, 5)
         assert watched.close()["rendered"] == 5
@@ -548,7 +500,7 @@ def test_only_below_save_dir_is_anything_written(
     """Refused even for a path that only looks as if it lay below; both sides are told why."""
     allowed, elsewhere = tmp_path / "allowed", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    with renderer(folder, "--save-dir", str(allowed)) as shared:
+    with running_renderer(folder, "--save-dir", str(allowed)) as shared:
         (allowed / "detour").symlink_to(elsewhere)
         with monitor(allowed / "detour" / "run", shared) as refused:
             shared.says("does not lie below")
@@ -565,7 +517,7 @@ def test_only_below_save_dir_is_anything_written(
 def test_a_refusal_is_heard_at_the_latest_when_closing(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with renderer(folder, "--save-dir", str(tmp_path / "allowed")) as shared:
+    with running_renderer(folder, "--save-dir", str(tmp_path / "allowed")) as shared:
         watched = monitor(tmp_path / "elsewhere", shared)
         log_steps(watched, 1)
         shared.says("does not lie below")
@@ -578,7 +530,7 @@ def test_a_refusal_is_heard_at_the_latest_when_closing(
 def test_a_visitor_that_talks_nonsense_disturbs_nobody(
     said: bytes, folder: Path, tmp_path: Path
 ) -> None:
-    with renderer(folder) as shared:
+    with running_renderer(folder) as shared:
         watched = monitor(tmp_path, shared)
         log_steps(watched, 1)
         with rendezvous.connect(shared.socket) as visitor:
@@ -592,7 +544,7 @@ def test_a_visitor_that_talks_nonsense_disturbs_nobody(
 
 def test_it_loads_no_numerics_before_it_forks_and_keeps_to_its_processors(folder: Path) -> None:
     cpu = min(os.sched_getaffinity(0))
-    with renderer(folder, "--cpus", str(cpu)) as shared:
+    with running_renderer(folder, "--cpus", str(cpu)) as shared:
         status = Path(f"/proc/{shared.process.pid}/status").read_text()
         assert f"Cpus_allowed_list:\t{cpu}\n" in status
         assert "Threads:\t1\n" in status

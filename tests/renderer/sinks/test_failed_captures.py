@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from support.outputs import check_outputs, history, summary
-from support.trainings import run
+from support.training_process import run_training
 
 from attnmon.link.messages import (
     Accounts,
@@ -45,7 +45,7 @@ files.replace = replace
 
 def test_it_is_counted_and_its_data_can_be_sent(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    ran = run(
+    ran = run_training(
         f"""
         from attnmon.session import renderer_process as launch
         poison = {POISON!r}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.models import LanguageModel, Translator, batch
 from support.outputs import check_outputs, files_in, history, summary, tensorboard
-from support.trainings import until_settled
+from support.training_process import wait_until_settled
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.config.sizes import size
@@ -120,7 +120,7 @@ def test_workers_are_told_that_nothing_more_is_to_be_drawn(tmp_path: Path) -> No
     model = LanguageModel()
     with TrainingAttentionMonitor(tmp_path, 1, disk_budget=1, max_overhead=None) as monitor:
         monitor.log_attention(model, batch(), step=0)
-        until_settled(monitor)
+        wait_until_settled(monitor)
         for step in range(1, 5):
             monitor.log_attention(model, batch(), step=step)
     disk = summary(tmp_path)["disk"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.outputs import check_outputs, history, summary, tensorboard
-from support.trainings import run
+from support.training_process import run_training
 
 from attnmon.link.channel import Channel, ChannelClosed, Packet
 from attnmon_renderer.supervision import child_process
@@ -105,7 +105,7 @@ def test_one_that_does_not_grow_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_whose_children_are_renewed_all_the_time_is_like_any_other(tmp_path: Path) -> None:
     """Workers and recorders, after every capture."""
-    ran = run(
+    ran = run_training(
         f"""
         from attnmon.session import renderer_process as launch
         often = "import attnmon_renderer.supervision.child_process as c; c.MOST_TASKS = 1; "

@@ -14,7 +14,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from support import hf_models
 from support.models import VOCABULARY, batch
-from support.vision import import_timm
+from support.timm_import import import_timm
 
 Weights = dict[str, list[Tensor]]
 """By the attention module's name, for each of its calls: [batch, heads, queries, keys]."""

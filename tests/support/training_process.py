@@ -17,8 +17,8 @@ from support.project import TESTS
 PATIENCE = 60.0
 
 
-def run(
-    body: str, *, cwd: Path | None = None, before: list[str] | None = None, **env: str
+def run_training(
+    body: str, *, cwd: Path | None = None, prefix: list[str] | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """A training script as its own process; `before` goes before Python on its command line."""
     prelude = f"""
@@ -30,7 +30,7 @@ def run(
     """
     source = textwrap.dedent(prelude) + textwrap.dedent(body)
     return subprocess.run(
-        [*(before or ()), sys.executable, "-P", "-c", source],
+        [*(prefix or ()), sys.executable, "-P", "-c", source],
         capture_output=True, text=True, check=False, timeout=100, cwd=cwd, env=os.environ | env,
     )  # fmt: skip
 
@@ -42,11 +42,11 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)  # the renderer gets only what nobody else wants
 
 
-def until_rendered(folder: Path, captures: int) -> None:
+def wait_until_rendered(folder: Path, captures: int) -> None:
     wait_for(lambda: _summary(folder).get("rendered", 0) >= captures, f"{captures} are not drawn")
 
 
-def until_settled(monitor: AttentionMonitor) -> None:
+def wait_until_settled(monitor: AttentionMonitor) -> None:
     """Until the renderer has acknowledged all that was announced."""
     wait_for(lambda: _pending(monitor) == 0, "not all captures are acknowledged")
 
@@ -56,13 +56,13 @@ def _pending(monitor: AttentionMonitor) -> int:
     return monitor._session.accounts()["pending"]
 
 
-def wait_for_the_end(folder: Path, last_step: int | None = None) -> None:
+def wait_until_closed(folder: Path, last_step: int | None = None) -> None:
     """Until the renderer has written its last summary; of the run that logged this step last."""
     wait_for(lambda: _has_ended(folder, last_step), "the last summary is not written")
     wait_for(renderer_process.none_is_finishing, "the renderer does not end")
 
 
-def pids(folder: Path) -> list[int]:
+def renderer_pids(folder: Path) -> list[int]:
     """The renderer's processes, its supervisor first, as the summary tells them."""
     found: list[int] = summary(folder)["pids"]
     return found

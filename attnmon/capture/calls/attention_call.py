@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-FORBIDDEN = -9e3
-"""An added bias at or below this forbids: masks are written as -inf, as the least number of some
-dtype, or as -1e4 and -1e9; position biases stay far above."""
+from attnmon.link.masking import MASKED_BIAS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +152,7 @@ def _allowed(call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
         return allowed, alike
     if bias is None:
         return None, None
-    allowed = bias if bias.dtype == torch.bool else bias > FORBIDDEN
+    allowed = bias if bias.dtype == torch.bool else bias > MASKED_BIAS
     allowed = allowed.expand(*allowed.shape[:-2], call.queries, call.keys)
     return allowed, allowed.all(-1)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from attnmon.link.masking import MASKED_BIAS
 from attnmon_renderer.analysis.arrays import Booleans, Floats, Integers, Rows, to_float32
 
 MASKED_LOGIT = np.float32(-1e38)
@@ -14,9 +15,6 @@ MASKED_LOGIT = np.float32(-1e38)
 
 LOWEST_BIAS = np.float32(-1e37)
 """Lower limit of finite biases: keeps them apart from MASKED_LOGIT, and their sums finite."""
-
-NO_WEIGHT = np.float32(-1e4)
-"""A bias at or below this says "masked" in models that know no bool masks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +50,7 @@ class MaskTile:
         allowed = np.ones((1, 1, self.keys), np.bool_)
         if self.bias is not None:
             is_bool = self.bias.dtype == np.bool_
-            allowed = allowed & (self.bias if is_bool else to_float32(self.bias) > NO_WEIGHT)
+            allowed = allowed & (self.bias if is_bool else to_float32(self.bias) > MASKED_BIAS)
         if self.causal:
             allowed = allowed & (np.arange(self.keys) <= self.rows.indices[:, None])
         return allowed
@@ -85,7 +83,7 @@ class Mask:
         if self._bias is None:
             return None
         is_bool = self._bias.dtype == np.bool_
-        allowed: Booleans = self._bias if is_bool else to_float32(self._bias) > NO_WEIGHT
+        allowed: Booleans = self._bias if is_bool else to_float32(self._bias) > MASKED_BIAS
         return None if allowed.all() else allowed
 
     def tile(self, heads: slice, rows: Rows, keys: int) -> MaskTile:

@@ -4,8 +4,6 @@ Copy first, announce after. Nothing here waits, unless the user asked for it.
 """
 
 import contextlib
-import os
-import weakref
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
@@ -57,8 +55,7 @@ class Producer:
         self._wait = wait
         self._pending: dict[int, list[Slots]] = {}
         self._unsent: deque[bytes] = deque()
-        self._owner = os.getpid()
-        _open_producers.add(self)
+        descriptors.abandon_after_fork(self)
 
     @property
     def pending(self) -> int:
@@ -253,17 +250,3 @@ class Producer:
         self._counters.failed += len(self._pending)
         self._pending.clear()
         self.allocator.window.pop_all()
-
-
-_open_producers: weakref.WeakSet[Producer] = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    # A DataLoader worker that kept a copy of the socket would hide the end of the training
-    # process from the renderer. It closes its copy and does nothing else.
-    for producer in list(_open_producers):
-        producer.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)

@@ -15,6 +15,7 @@ from torch import Tensor
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
 from attnmon.config.settings import Settings
+from attnmon.link import descriptors
 from attnmon.link.messages import LONGEST_ERROR, Capture
 from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain
 from attnmon.serialize.device_copy import DeviceCopies
@@ -65,6 +66,7 @@ class Session:
             return
         self._settings = self._line.settings
         _open_sessions.add(self)
+        descriptors.abandon_after_fork(self)
 
     @property
     def _producer(self) -> Producer | None:
@@ -212,8 +214,10 @@ class Session:
         if self._line is not None:
             self.guard.switch_off(gone(self._line.renderer))
 
-    def forget(self) -> None:
-        """In a forked child: the training, the renderer and the ring are the parent's."""
+    def abandon(self) -> None:
+        """Switch off in a forked child: training, renderer and ring are the parent's."""
+        if self.closed:
+            return
         self.guard.off = "this is a forked child of the training process"
         if self._line is not None:
             self._line.abandon()
@@ -295,15 +299,6 @@ def _close_all() -> None:
         if reason := dump_triggers.at_exit():
             session.dump(reason)
         session.close()
-
-
-def _forget_all() -> None:
-    for session in list(_open_sessions):
-        session.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
 
 
 def _take_off(step_info: StepInfo, taken: Taken, copies: DeviceCopies) -> PendingCapture:

@@ -1,4 +1,4 @@
-"""The training process's end of the hand-off: slots are lent, announced, and come back.
+"""The training process's end of the channel: announces captures and reads acknowledgements.
 
 Copy first, announce after. Nothing here waits, unless the user asked for it.
 """
@@ -23,16 +23,20 @@ from attnmon.link.messages import (
 )
 from attnmon.link.ring import SLOT_BYTES, Ring
 from attnmon.link.schema import MessageError
-from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, RingFull, TooLarge
+from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, RingFull
+from attnmon.session.eviction import reclaim
 from attnmon.session.retention_window import count_slots
 from attnmon.session.slot_allocator import SlotAllocator
 
 RETRY_SECONDS = 0.1
-"""How soon to try again, for those who would rather wait: what is kept is not answered."""
+"""How long `on_full="wait"` waits for a message before it looks for room again.
+
+Room can come without a message: a retained capture that the renderer has read is not answered.
+"""
 
 
 class Producer:
-    """Owns the ring's room and the channel; knows which captures are the renderer's at present."""
+    """Owns the ring's slots and the channel; tracks which captures the renderer holds."""
 
     def __init__(
         self,
@@ -45,50 +49,164 @@ class Producer:
     ) -> None:
         self.ring = ring
         self.allocator = SlotAllocator(ring, keep_last)
+        self.waits_for_room = wait
+        """Whether to wait for the renderer rather than drop a capture (`on_full="wait"`)."""
         self.lost = False
-        """The renderer is gone; nothing can be announced any more."""
+        """Whether the renderer is gone, so that nothing can be announced any more."""
         self.refusal = ""
-        """Why the renderer takes in no more, where it has said so."""
+        """The renderer's reason for accepting no more captures; empty while it accepts them."""
         self._notices: list[tuple[str, str]] = []
         self._channel = channel
         self._counters = counters
-        self._wait = wait
         self._pending: dict[int, list[Slots]] = {}
         self._unsent: deque[bytes] = deque()
         descriptors.abandon_after_fork(self)
 
+    # Captures
+
     @property
     def pending(self) -> int:
-        """Captures announced and not acknowledged yet."""
+        """The number of captures announced and not acknowledged yet."""
         return len(self._pending)
 
-    def send_setup(self, setup: Setup, directory: int = -1) -> None:
-        """Say what the renderer is to do, and hand it the ring. Raises `ChannelClosed`.
-
-        `directory` is the descriptor by which the run's directory is locked; -1 for none.
-        """
-        lock = [directory] if directory >= 0 else []
-        self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
+    def is_pending(self, sequence: int) -> bool:
+        """Return whether this capture was announced and is not acknowledged yet."""
+        return sequence in self._pending
 
     def new_builder(self, *, retained: bool = False) -> CaptureBuilder:
-        """retained: of a step that is not due, for which nothing is waited."""
+        """Return an empty capture whose slots come from this ring.
+
+        `retained`: it is of a step that is not due, so nothing is waited for.
+        """
         return CaptureBuilder(self, retained=retained)
 
+    def allocate(self, nbytes: int, *, retained: bool = False) -> Slots:
+        """Return a run of slots for this many bytes; reclaims some where none are free.
+
+        Raises `RingFull` (for a retained capture `NoRoomToRetain`), `TooLarge`, `ChannelClosed`.
+        """
+        self.require_renderer()
+        count = -(-max(nbytes, 1) // SLOT_BYTES)
+        slots = self.allocator.allocate(count)
+        return reclaim(self, count, retained=retained) if slots is None else slots
+
+    def free(self, runs: Iterable[Slots]) -> None:
+        """Take back slots that nobody else was told of."""
+        self.allocator.free(runs)
+
     def announce(self, capture: Capture, builder: CaptureBuilder) -> None:
-        """Make the capture the renderer's.
+        """Send the capture: its slots are the renderer's until it acknowledges.
 
         Raises `RingFull` when the renderer does not keep up, `MessageError` for a capture of too
         many layers for one message, `ChannelClosed` when the renderer is gone.
         """
         packed = messages.encode(capture)
         while not self._send_capture(packed, capture.sequence, builder, self._pending):
-            if not self._wait:
+            if not self.waits_for_room:
                 raise RingFull("the renderer has not taken what was announced before")
-            self._wait_for_room()
+            self.wait_for_room()
+
+    def retain(self, capture: Capture, builder: CaptureBuilder) -> None:
+        """Name the capture to the renderer, but keep its slots; releases what is too old.
+
+        Raises `NoRoomToRetain` when the renderer does not keep up; otherwise as `announce`.
+        """
+        window = self.allocator.window
+        oldest = window.oldest_beside(capture.sequence, builder.slots)
+        packed = messages.encode(replace(capture, keeps_from=oldest))
+        if not self._send_capture(packed, capture.sequence, builder, window.slots_of):
+            raise NoRoomToRetain("the renderer has not taken what was announced before")
+        window.slot_count += count_slots(capture.slots)
+        self.free(window.release(oldest))
+
+    def release(self, before: int) -> bool:
+        """Release the retained captures with a lower sequence number, and free their slots.
+
+        False, and nothing done, when there is no room for the message.
+        """
+        if not self._send(messages.encode(Release(before))):
+            return False
+        self.free(self.allocator.window.release(before))
+        return True
+
+    def dump(self, reason: str) -> None:
+        """Have all retained captures drawn; from here on they count as captured."""
+        retained = self.allocator.window.pop_all()
+        self._pending |= retained
+        self._counters.captured += len(retained)
+        accounts = self._counters.as_message(self.pending)
+        self._unsent.append(messages.encode(Dump(reason, tuple(retained), accounts)))
+        with contextlib.suppress(ChannelClosed):  # the next `poll` notices it
+            self._flush_unsent()
+
+    # Messages
+
+    def send_setup(self, setup: Setup, directory: int = -1) -> None:
+        """Send the renderer its settings and the ring. Raises `ChannelClosed`.
+
+        `directory` is the descriptor by which the run's directory is locked; -1 for none.
+        """
+        lock = [directory] if directory >= 0 else []
+        self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
+
+    def send_goodbye(self) -> bool:
+        """Announce the end; what is pending is still drawn and acknowledged.
+
+        False when the renderer is so far behind that there is no room for the message: try again.
+        """
+        try:
+            sent = self._send(messages.encode(Goodbye(self._counters.as_message(self.pending))))
+        except ChannelClosed:
+            self.poll()  # its last messages are still to be read
+            sent = True
+        if sent:
+            self._channel.end_sending()
+        return sent
+
+    def poll(self) -> bool:
+        """Read what has arrived and free what was acknowledged. False: the renderer is gone."""
+        try:
+            while (packet := self._channel.receive()) is not None:
+                for descriptor in packet.descriptors:
+                    descriptors.close(descriptor)
+                self._handle(packet.data)
+                if not self._pending:
+                    break  # nothing more is to be expected
+        except ChannelClosed:
+            self._mark_lost()
+        return not self.lost
+
+    def wait_for_message(self, seconds: float) -> None:
+        """Wait at most so long for an acknowledgement or the renderer's end, and read it."""
+        self._channel.wait(seconds)
+        self.poll()
+
+    def wait_for_room(self) -> None:
+        """Wait for the renderer a little. Raises `ChannelClosed` when it is gone."""
+        self.wait_for_message(RETRY_SECONDS)
+        self.require_renderer()
+
+    def require_renderer(self) -> None:
+        """Raise `ChannelClosed` when the renderer is gone."""
+        if self.lost:
+            raise ChannelClosed("the renderer is gone, or is another process's")
+
+    def pop_notices(self) -> list[tuple[str, str]]:
+        """Return the new warnings for the user, as (kind, text), each once."""
+        notices, self._notices = self._notices + self.allocator.notices, []
+        self.allocator.notices = []
+        return notices
+
+    def abandon(self) -> None:
+        """Close the descriptors without a message, in a forked child or at the end."""
+        self.lost = True
+        self._channel.close()
+        self.ring.close_descriptor()
 
     def _send_capture(
         self, packed: bytes, sequence: int, builder: CaptureBuilder, table: dict[int, list[Slots]]
     ) -> bool:
+        """Move the builder's slots to `table` and send the message; False: no room for it."""
         # Before it is sent: an interrupt between the two must not free slots that are being read.
         table[sequence], builder.slots = builder.slots, []
         try:
@@ -100,28 +218,8 @@ class Producer:
         builder.slots = table.pop(sequence)
         return False
 
-    def retain(self, capture: Capture, builder: CaptureBuilder) -> None:
-        """Name the capture to the renderer; its slots stay ours. Raises as `announce`."""
-        window = self.allocator.window
-        oldest = window.oldest_beside(capture.sequence, builder.slots)
-        packed = messages.encode(replace(capture, keeps_from=oldest))
-        if not self._send_capture(packed, capture.sequence, builder, window.slots_of):
-            raise NoRoomToRetain("the renderer has not taken what was announced before")
-        window.slot_count += count_slots(capture.slots)
-        self.free(window.release(oldest))
-
-    def dump(self, reason: str) -> None:
-        """Have all drawn that is kept; from here on they count."""
-        kept = self.allocator.window.pop_all()
-        self._pending |= kept
-        self._counters.captured += len(kept)
-        accounts = self._counters.as_message(self.pending)
-        self._unsent.append(messages.encode(Dump(reason, tuple(kept), accounts)))
-        with contextlib.suppress(ChannelClosed):  # then its end is heard elsewhere
-            self._flush_unsent()
-
     def _send(self, packed: bytes) -> bool:
-        """Send it, after what there was no room for before. False: nor is there for this."""
+        """Send it, after the messages that are still unsent. False: no room, and not sent."""
         return self._flush_unsent() and self._channel.send(packed)
 
     def _flush_unsent(self) -> bool:
@@ -131,103 +229,7 @@ class Producer:
             self._unsent.popleft()
         return True
 
-    def is_pending(self, sequence: int) -> bool:
-        """Whether this capture was announced and is not acknowledged yet."""
-        return sequence in self._pending
-
-    def poll(self) -> bool:
-        """Take what was acknowledged, and its slots, back. False: the renderer is gone."""
-        try:
-            while (packet := self._channel.receive()) is not None:
-                for descriptor in packet.descriptors:
-                    descriptors.close(descriptor)
-                self._acknowledge(packet.data)
-                if not self._pending:
-                    break  # nothing more is to be expected
-        except ChannelClosed:
-            self._mark_lost()
-        return not self.lost
-
-    def pop_notices(self) -> list[tuple[str, str]]:
-        """(kind, text) of what the user should be told, each once."""
-        notices, self._notices = self._notices + self.allocator.notices, []
-        self.allocator.notices = []
-        return notices
-
-    def send_goodbye(self) -> bool:
-        """Announce the end; what is pending is still drawn and acknowledged.
-
-        False when the renderer is so far behind that there is no room for the word: say it again.
-        """
-        try:
-            said = self._send(messages.encode(Goodbye(self._counters.as_message(self.pending))))
-        except ChannelClosed:
-            self.poll()  # what it said last is still to be read
-            said = True
-        if said:
-            self._channel.end_sending()
-        return said
-
-    def wait_for_message(self, seconds: float) -> None:
-        """Wait for an acknowledgement or the renderer's end, at most so long, and take it."""
-        self._channel.wait(seconds)
-        self.poll()
-
-    def abandon(self) -> None:
-        """In a forked child, or at the end: no more of this, without a word to the renderer."""
-        self.lost = True
-        self._channel.close()
-        self.ring.close_descriptor()
-
-    def _wait_for_room(self) -> None:
-        self._channel.wait(RETRY_SECONDS)
-        self.poll()
-        self._require_renderer()
-
-    def _require_renderer(self) -> None:
-        if self.lost:
-            raise ChannelClosed("the renderer is gone, or is another process's")
-
-    def allocate(self, nbytes: int, *, retained: bool = False) -> Slots:
-        """A run of slots for so many bytes; what is kept makes room for it, the oldest first.
-
-        Raises `RingFull`, `TooLarge`.
-        """
-        count = -(-max(nbytes, 1) // SLOT_BYTES)
-        self._require_renderer()
-        if (slots := self.allocator.allocate(count)) is not None:
-            return slots
-        self.poll()  # what was drawn in the meantime is free again
-        while (slots := self.allocator.allocate(count)) is None:
-            self._require_renderer()
-            if self._evict_oldest(count):
-                continue
-            is_empty = not self._pending and not self.allocator.could_evict(count)
-            if is_empty and self.allocator.grow(count):
-                continue
-            if retained:
-                raise NoRoomToRetain("every slot is in use")
-            if is_empty:
-                raise TooLarge(self.allocator.explain_too_large(count))
-            if not self._wait:
-                raise RingFull("there is no room beside what is still with the renderer")
-            self._wait_for_room()
-        return slots
-
-    def _evict_oldest(self, count: int) -> bool:
-        """The oldest that is kept, if that helps and the renderer can be told of it."""
-        if not self.allocator.could_evict(count):
-            return False
-        after = next(iter(self.allocator.window.slots_of)) + 1
-        if not self._send(messages.encode(Release(after))):
-            return False
-        self.free(self.allocator.window.release(after))
-        return True
-
-    def free(self, slots: Iterable[Slots]) -> None:
-        self.allocator.free(slots)
-
-    def _acknowledge(self, packed: bytes) -> None:
+    def _handle(self, packed: bytes) -> None:
         try:
             message = messages.decode(packed)
         except MessageError:
@@ -237,16 +239,20 @@ class Producer:
         elif isinstance(message, Acknowledgement) and message.sequence in self._pending:
             self.free(self._pending.pop(message.sequence))
             self._notices += message.notices
-            if message.error:
-                self._counters.failed += 1
-                self._notices.append(("failed", f"a capture could not be drawn: {message.error}"))
-            else:
-                self._counters.rendered += 1
+            self._count(message)
+
+    def _count(self, acknowledgement: Acknowledgement) -> None:
+        if acknowledgement.error:
+            self._counters.failed += 1
+            failure = f"a capture could not be drawn: {acknowledgement.error}"
+            self._notices.append(("failed", failure))
+        else:
+            self._counters.rendered += 1
 
     def _mark_lost(self) -> None:
-        """The renderer is gone, and with it what it had not acknowledged."""
+        """Count as failed what the renderer had not acknowledged when it ended."""
         self.lost = True
-        self._channel.close()  # if it is not, this is its word to finish
+        self._channel.close()  # a supervisor that is still there sees this as its end
         self._counters.failed += len(self._pending)
         self._pending.clear()
         self.allocator.window.pop_all()

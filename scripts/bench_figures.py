@@ -28,9 +28,9 @@ from PIL import Image
 from attnmon_renderer.drawing import (
     Axis,
     Caption,
-    ComparisonPicture,
-    GridPicture,
-    MapPicture,
+    HeadGridData,
+    HeatmapData,
+    LayerComparisonData,
     Panel,
     Png,
     render_png,
@@ -38,14 +38,14 @@ from attnmon_renderer.drawing import (
 from attnmon_renderer.drawing.backends import matplotlib_reference
 from attnmon_renderer.drawing.charts import heatmaps
 from attnmon_renderer.drawing.charts.alignment import alignment
-from attnmon_renderer.drawing.charts.difference import DifferencePicture, difference
-from attnmon_renderer.drawing.charts.head_matrix import MatrixPicture, head_matrix
-from attnmon_renderer.drawing.charts.rollout import RolloutPicture, rollout
+from attnmon_renderer.drawing.charts.difference import DifferenceData, difference
+from attnmon_renderer.drawing.charts.head_matrix import HeadMatrixData, head_matrix
+from attnmon_renderer.drawing.charts.rollout import RolloutData, rollout
 from attnmon_renderer.drawing.charts.surface import surface
-from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline
-from attnmon_renderer.drawing.layout.panel_grid import columns_for
+from attnmon_renderer.drawing.charts.timeline import TimelineData, timeline
+from attnmon_renderer.drawing.layout.panel_grid import column_count
 from attnmon_renderer.drawing.spec.page import Page
-from attnmon_renderer.drawing.text.rc_defaults import default_settings
+from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
 
 Array = npt.NDArray[Any]
 
@@ -87,42 +87,42 @@ def attention(heads: int, length: int) -> Array:
     return np.asarray(weights, np.float32)
 
 
-def one_map(length: int, tokens: tuple[str, ...] = (), causal: bool = False) -> MapPicture:
+def one_map(length: int, tokens: tuple[str, ...] = (), causal: bool = False) -> HeatmapData:
     masked = np.triu(np.ones((length, length), np.bool_), 1) & causal
     axis = Axis(length, tokens=tokens)
-    return MapPicture(CAPTION, attention(3, length)[1] * ~masked, masked, axis, axis)
+    return HeatmapData(CAPTION, attention(3, length)[1] * ~masked, masked, axis, axis)
 
 
-def grid(heads: int, length: int) -> GridPicture:
+def grid(heads: int, length: int) -> HeadGridData:
     labels = tuple(f"head {head} · H {head / heads:.2f}" for head in range(heads))
     masked = np.zeros((length, length), np.bool_)
-    return GridPicture(
+    return HeadGridData(
         CAPTION, attention(heads, length), masked, labels, Axis(length), Axis(length)
     )
 
 
-def comparison(layers: int, length: int) -> ComparisonPicture:
+def comparison(layers: int, length: int) -> LayerComparisonData:
     given = grid(layers, length)
     panels = [
         Panel(f"layer {layer}", values, given.masked, given.queries, given.keys)
         for layer, values in enumerate(given.values)
     ]
-    return ComparisonPicture(CAPTION, tuple(panels))
+    return LayerComparisonData(CAPTION, tuple(panels))
 
 
-def change(length: int) -> DifferencePicture:
+def change(length: int) -> DifferenceData:
     before, after = attention(2, length)
     axis, nothing = Axis(length), np.zeros((length, length), np.bool_)
-    return DifferencePicture(CAPTION, before, after, nothing, axis, axis)
+    return DifferenceData(CAPTION, before, after, nothing, axis, axis)
 
 
-def matrix(layers: int, heads: int) -> MatrixPicture:
+def matrix(layers: int, heads: int) -> HeadMatrixData:
     numbers = np.random.default_rng(0).random((layers, heads))
     named = tuple((f"decoder {layer}", row.tolist()) for layer, row in enumerate(numbers))
-    return MatrixPicture(CAPTION, "entropy (of its maximum)", named, 0, 1)
+    return HeadMatrixData(CAPTION, "entropy (of its maximum)", named, 0, 1)
 
 
-def course(layers: int, captures: int) -> TimelinePicture:
+def course(layers: int, captures: int) -> TimelineData:
     random, steps = np.random.default_rng(0), np.arange(captures) * 100
     falling = np.exp(-steps / steps.max() * 3)
     entropies = [
@@ -130,7 +130,7 @@ def course(layers: int, captures: int) -> TimelinePicture:
         for layer in range(layers)
     ]
     losses = (3 * falling + random.random(captures) / 9).tolist()
-    return TimelinePicture(CAPTION, "entropy", steps.tolist(), tuple(entropies), losses, 0, 1)
+    return TimelineData(CAPTION, "entropy", steps.tolist(), tuple(entropies), losses, 0, 1)
 
 
 def figure_of(page: Page) -> Figure:
@@ -148,7 +148,7 @@ def saved(figure: Figure) -> bytes:
 
 def naive_maps(page: Page, tokens: tuple[str, ...] = (), marked: bool = False) -> bytes:
     """Any page of maps; `marked` is an alignment's path and coverage besides."""
-    columns, scale = columns_for(len(page.maps)), page.maps[0].scale
+    columns, scale = column_count(len(page.maps)), page.maps[0].scale
     figure = figure_of(page)
     axes = figure.subplots(-(-len(page.maps) // columns), columns, squeeze=False)
     norm = FuncNorm((scale.forward, scale.backward), vmin=scale.low, vmax=scale.high)
@@ -172,25 +172,25 @@ def naive_maps(page: Page, tokens: tuple[str, ...] = (), marked: bool = False) -
     return saved(figure)
 
 
-def naive_timeline(picture: TimelinePicture, page: Page) -> bytes:
+def naive_timeline(data: TimelineData, page: Page) -> bytes:
     figure = figure_of(page)
-    axes = figure.subplots(len(picture.layers) + 1, 1, sharex=True)
-    for ax, (name, numbers) in zip(axes, picture.layers, strict=False):
-        ax.fill_between(picture.steps, numbers.min(axis=1), numbers.max(axis=1), color="0.8")
-        ax.plot(picture.steps, numbers.mean(axis=1))
+    axes = figure.subplots(len(data.layers) + 1, 1, sharex=True)
+    for ax, (name, numbers) in zip(axes, data.layers, strict=False):
+        ax.fill_between(data.steps, numbers.min(axis=1), numbers.max(axis=1), color="0.8")
+        ax.plot(data.steps, numbers.mean(axis=1))
         ax.set_ylabel(name)
         ax.set_ylim(0, 1)
-    axes[-1].plot(picture.steps, picture.losses)
+    axes[-1].plot(data.steps, data.losses)
     axes[-1].set_ylabel("loss")
     axes[-1].set_xlabel("step")
     return saved(figure)
 
 
-def naive_surface(picture: MapPicture, page: Page) -> bytes:
+def naive_surface(data: HeatmapData, page: Page) -> bytes:
     figure = figure_of(page)
     ax: Any = figure.add_subplot(projection="3d")
-    length = len(picture.values) // 64
-    pooled = picture.values.reshape(64, length, 64, length).max(axis=(1, 3))
+    length = len(data.values) // 64
+    pooled = data.values.reshape(64, length, 64, length).max(axis=(1, 3))
     keys, queries = np.meshgrid(np.arange(64), np.arange(64))
     drawn = ax.plot_surface(keys, queries, np.sqrt(pooled), cmap="viridis", rcount=64, ccount=64)
     ax.set_xlabel("key position")
@@ -215,7 +215,7 @@ def cases(quick: bool) -> Iterator[Case]:
     path = partial(alignment, one_map(128))
     yield Case("alignment, 128 × 128", path, partial(naive_maps, marked=True))
     yield Case("difference, 128 × 128", partial(difference, change(128)), naive_maps)
-    flow = RolloutPicture(CAPTION, tuple(attention(6, 128)), Axis(128))
+    flow = RolloutData(CAPTION, tuple(attention(6, 128)), Axis(128))
     yield Case("rollout, 6 × 128 × 128", partial(rollout, flow), naive_maps)
     heads_of_layers = partial(head_matrix, matrix(12, 12))
     yield Case("layer × head matrix, 12 × 12", heads_of_layers, naive_maps)
@@ -238,8 +238,8 @@ def cpu_milliseconds(draw: Callable[[], object], times: int) -> float:
 
 
 def differing_pixels(png: Png, page: Page) -> int:
-    with default_settings():
-        figure = matplotlib_reference.figure(page)
+    with matplotlib_defaults():
+        figure = matplotlib_reference.matplotlib_figure(page)
         figure.canvas.draw()
         expected = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]
     with Image.open(io.BytesIO(png.data)) as image:

@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, MapPicture
+from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, HeatmapData
 from attnmon_renderer.storage import atomic_files
 
 
@@ -35,32 +35,32 @@ class AnimationFrame:
     queries: tuple[int, int]
     """Positions, and positions in one cell; likewise for the keys."""
     keys: tuple[int, int]
-    summed: bool
+    cells_are_sums: bool
     """As of the keys' `Axis`."""
     values: bytes
     masked: bytes
     top: float | None
 
     @classmethod
-    def of(cls, stem: str, picture: MapPicture) -> "AnimationFrame":
-        caption = picture.caption
+    def from_heatmap(cls, stem: str, data: HeatmapData) -> "AnimationFrame":
+        caption = data.caption
         return cls(
             stem,
             (caption.title, caption.run, caption.note),
-            (picture.queries.length, picture.queries.step),
-            (picture.keys.length, picture.keys.step),
-            picture.keys.summed,
-            picture.values.astype("<f4").tobytes(),
-            picture.masked.tobytes(),
-            picture.top,
+            (data.queries.length, data.queries.positions_per_cell),
+            (data.keys.length, data.keys.positions_per_cell),
+            data.keys.cells_are_sums,
+            data.values.astype("<f4").tobytes(),
+            data.masked.tobytes(),
+            data.top,
         )
 
-    def picture(self) -> MapPicture:
-        queries, keys = Axis(*self.queries), Axis(*self.keys, summed=self.summed)
+    def heatmap(self) -> HeatmapData:
+        queries, keys = Axis(*self.queries), Axis(*self.keys, cells_are_sums=self.cells_are_sums)
         shape = (queries.cells, keys.cells)
         values = np.frombuffer(self.values, "<f4").reshape(shape)
         masked = np.frombuffer(self.masked, np.bool_).reshape(shape)
-        return MapPicture(Caption(*self.caption), values, masked, queries, keys, self.top)
+        return HeatmapData(Caption(*self.caption), values, masked, queries, keys, self.top)
 
 
 @dataclass(frozen=True, slots=True)

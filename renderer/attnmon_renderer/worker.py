@@ -63,23 +63,24 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     document = statistics_json.document(capture, setup, analyses)
     made = Results(paths.folder(capture), document, statistics_json.scalars(capture, analyses))
     errors = draw_capture(capture, options, analyses, made, folder)
-    made.frames.extend(figure_plan.frames(capture, options, analyses))
+    made.frames.extend(figure_plan.animation_frames(capture, options, analyses))
     if options.raw_weights:
         try:
             raw_weights.write_raw(folder, capture, layers)
         except Exception as error:
             errors.append(f"{raw_weights.NAME}: {in_words(error)}")
-    notices = statistics_json.notices(capture, analyses) + figure_plan.notices(options, analyses)
+    notices = statistics_json.notices(capture, analyses)
+    notices += figure_plan.missing_figure_notices(options, analyses)
     return Drawn(capture.sequence, process_messages.join_errors(errors), notices), made
 
 
 def analyze(layer: LayerAttention, options: RenderOptions) -> LayerAnalysis:
     """One layer's statistics, and its maps as large as the pictures ask for."""
-    wanted = figure_plan.wanted(options)
+    sizes = figure_plan.map_sizes(options)
     return analyze_layer(
         layer,
-        average_side=wanted.average_side,
-        head_side=wanted.head_side,
+        average_side=sizes.average_side,
+        head_side=sizes.head_side,
         pooling=options.pooling,
         statistics_queries=options.statistics_queries or "all",
     )
@@ -98,9 +99,9 @@ def draw_capture(
     """
     place = step_folder.step_output(folder, options.pack)
     errors = []
-    for figure in figure_plan.plan(capture, options, analyses):
+    for figure in figure_plan.plan_figures(capture, options, analyses):
         try:
-            made.images.append(figure_plan.write(figure, place, options.image_format))
+            made.images.append(figure_plan.write_figure(figure, place, options.image_format))
         except Exception as error:
             errors.append(f"{figure.name}: {in_words(error)}")
     try:

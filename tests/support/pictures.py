@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from attnmon_renderer.drawing import Axis, Caption, GridPicture, MapPicture, Panel, Png
+from attnmon_renderer.drawing import Axis, Caption, HeadGridData, HeatmapData, Panel, Png
 from attnmon_renderer.drawing.backends import matplotlib_reference
-from attnmon_renderer.drawing.backends.raster import paint
-from attnmon_renderer.drawing.spec.page import Font, Map, Page
+from attnmon_renderer.drawing.backends.raster import rasterize
+from attnmon_renderer.drawing.spec.page import CellMap, Font, Page
 from attnmon_renderer.drawing.spec.palettes import WHITE
-from attnmon_renderer.drawing.text.glyphs import width
-from attnmon_renderer.drawing.text.rc_defaults import default_settings
+from attnmon_renderer.drawing.text.glyphs import text_width
+from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
 
 for bold in (False, True):
-    width("0", Font(9, bold))  # matplotlib keeps font files open: before any test looks for them
+    text_width("0", Font(9, bold))  # matplotlib keeps font files open from the first use on
 
 CAPTION = Caption(
     "decoder layer 0 · cross-attention",
@@ -41,15 +41,15 @@ def nothing_masked(queries: int, keys: int) -> np.ndarray:
     return np.zeros((queries, keys), np.bool_)
 
 
-def map_picture(
+def heatmap_data(
     values: np.ndarray,
     masked: np.ndarray | None = None,
     caption: Caption = CAPTION,
     query_tokens: tuple[str, ...] = (),
     key_tokens: tuple[str, ...] = (),
-) -> MapPicture:
+) -> HeatmapData:
     queries, keys = values.shape
-    return MapPicture(
+    return HeatmapData(
         caption,
         values.astype(np.float32),
         nothing_masked(queries, keys) if masked is None else masked,
@@ -58,8 +58,8 @@ def map_picture(
     )
 
 
-def grid_picture(heads: int, queries: int, keys: int, caption: Caption = CAPTION) -> GridPicture:
-    return GridPicture(
+def head_grid_data(heads: int, queries: int, keys: int, caption: Caption = CAPTION) -> HeadGridData:
+    return HeadGridData(
         caption,
         attention(heads, queries, keys),
         nothing_masked(queries, keys),
@@ -90,18 +90,18 @@ def inside_maps(page: Page) -> np.ndarray:
     return inside
 
 
-def rows_of(area: Map) -> slice:
+def rows_of(area: CellMap) -> slice:
     return slice(area.y, area.y + area.height)
 
 
-def columns_of(area: Map) -> slice:
+def columns_of(area: CellMap) -> slice:
     return slice(area.x, area.x + area.width)
 
 
 def assert_matplotlib_draws_the_same(pixels: np.ndarray, page: Page) -> None:
     """No pixel inside a map differs from matplotlib's drawing, and at most 0.1 % of the others."""
-    with default_settings():
-        figure = matplotlib_reference.figure(page)
+    with matplotlib_defaults():
+        figure = matplotlib_reference.matplotlib_figure(page)
         figure.canvas.draw()
         expected = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]
     differs = (pixels != expected).any(axis=2)
@@ -111,11 +111,11 @@ def assert_matplotlib_draws_the_same(pixels: np.ndarray, page: Page) -> None:
 
 def assert_texts_stand_apart(page: Page) -> None:
     """Drawn one by one, no text touches the edge of the page, what is drawn, or another text."""
-    taken = paint(replace(page, texts=())) != WHITE
+    taken = rasterize(replace(page, texts=())) != WHITE
     taken[[0, -1]] = taken[:, [0, -1]] = True
     empty = replace(page, maps=(), bars=(), blocks=(), shapes=(), mesh=None)
     for text in page.texts:
-        inked = paint(replace(empty, texts=(text,))) < WHITE
+        inked = rasterize(replace(empty, texts=(text,))) < WHITE
         assert inked.any(), text
         assert not (inked & taken).any(), text
         taken |= inked

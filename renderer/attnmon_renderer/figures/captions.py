@@ -8,7 +8,7 @@ from attnmon_renderer.drawing import Axis, Caption
 from attnmon_renderer.storage import paths
 
 
-def caption(capture: Capture, attention: Attention, pooled: PooledMap, heads: str) -> Caption:
+def layer_caption(capture: Capture, attention: Attention, pooled: PooledMap, heads: str) -> Caption:
     """Of a picture of one layer."""
     notes = [heads]
     if pooled.query_step > 1 or pooled.key_step > 1:
@@ -28,7 +28,7 @@ def run_line(capture: Capture) -> str:
     return " · ".join(parts)
 
 
-def averaged(attention: Attention) -> str:
+def describe_average(attention: Attention) -> str:
     """What a map of all heads that were taken is an average of."""
     heads = attention.heads
     if len(heads) == 1:
@@ -38,7 +38,7 @@ def averaged(attention: Attention) -> str:
     return f"average of heads {', '.join(map(str, heads))}"
 
 
-def counted(attention: Attention) -> str:
+def describe_heads(attention: Attention) -> str:
     count = len(attention.heads)
     return f"{count} heads" if count > 1 else f"head {attention.heads[0]}"
 
@@ -59,11 +59,16 @@ def axes(capture: Capture, attention: Attention, pooled: PooledMap) -> tuple[Axi
     own = capture.encoder_tokens if attention.stack == "encoder" else capture.decoder_tokens
     attended = capture.encoder_tokens if attention.type == "cross_attention" else own
     return (
-        Axis(queries, pooled.query_step, _fitting(own, queries)),
-        Axis(keys, pooled.key_step, _fitting(attended, keys), summed=pooled.pooling == "mass"),
+        Axis(queries, pooled.query_step, _tokens_if_fitting(own, queries)),
+        Axis(
+            keys,
+            pooled.key_step,
+            _tokens_if_fitting(attended, keys),
+            cells_are_sums=pooled.pooling == "mass",
+        ),
     )
 
 
-def _fitting(tokens: tuple[str, ...], length: int) -> tuple[str, ...]:
+def _tokens_if_fitting(tokens: tuple[str, ...], length: int) -> tuple[str, ...]:
     """Tokens label an axis only when there is one for each position."""
     return tokens if len(tokens) == length else ()

@@ -10,15 +10,15 @@ from attnmon_renderer import drawing
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.drawing import (
     Caption,
-    ComparisonPicture,
-    GridPicture,
-    MapPicture,
-    MatrixPicture,
+    HeadGridData,
+    HeadMatrixData,
+    HeatmapData,
+    LayerComparisonData,
     Page,
     Panel,
-    RolloutPicture,
-    drawn_as,
+    RolloutData,
     render_png,
+    render_vector,
 )
 from attnmon_renderer.figures import captions
 from attnmon_renderer.results import AnimationFrame, RenderedImage
@@ -31,7 +31,7 @@ GRID_SIDE = 256
 """Cells a side of a map that stands among others, or moves, at most."""
 ENTROPY = "entropy (of its maximum)"
 
-Surveys = Mapping[Attention, LayerAnalysis]
+Analyses = Mapping[Attention, LayerAnalysis]
 Top = float | None  # where the colours end; None: a round number above the largest weight
 
 _LARGE = {"heatmap", "alignment", "rollout", "surface3d"}
@@ -49,7 +49,7 @@ NO_ALIGNMENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MapSizes:
     """How large the maps must be that the pictures ask for; None is not at all."""
 
     average_side: int | None
@@ -66,14 +66,14 @@ class Figure:
     page: Callable[[], Page]
 
 
-def wanted(options: RenderOptions) -> Wanted:
+def map_sizes(options: RenderOptions) -> MapSizes:
     """What the survey of a layer has to give for the pictures asked for."""
     pictures = set(options.pictures)
     average = MAP_SIDE if pictures & _LARGE else GRID_SIDE if pictures & _SMALL else None
-    return Wanted(average, GRID_SIDE if "multi_head" in pictures else None)
+    return MapSizes(average, GRID_SIDE if "multi_head" in pictures else None)
 
 
-def plan(capture: Capture, options: RenderOptions, analyses: Surveys) -> Iterator[Figure]:
+def plan_figures(capture: Capture, options: RenderOptions, analyses: Analyses) -> Iterator[Figure]:
     """The pictures of a capture: layer by layer, then those over the layers of a kind."""
     for attention in analyses:
         for kind, page in _OF_A_LAYER.items():
@@ -88,7 +88,9 @@ def plan(capture: Capture, options: RenderOptions, analyses: Surveys) -> Iterato
                 yield Figure(stem, f"attention/{stem}", page_of)
 
 
-def notices(options: RenderOptions, analyses: Surveys) -> tuple[tuple[str, str], ...]:
+def missing_figure_notices(
+    options: RenderOptions, analyses: Analyses
+) -> tuple[tuple[str, str], ...]:
     """(kind, text): what was asked for, and cannot be drawn of these layers."""
     found = []
     if "rollout" in options.pictures and not any(_rolls_out(k, analyses) for k in _kinds(analyses)):
@@ -98,23 +100,27 @@ def notices(options: RenderOptions, analyses: Surveys) -> tuple[tuple[str, str],
     return tuple(found)
 
 
-def write(
+def write_figure(
     figure: Figure, place: StepOutput, image_format: Literal["png", "svg", "pdf"]
 ) -> RenderedImage:
     """Draw the picture: once for TensorBoard and, as a PNG, for the disk. Raises OSError."""
     page = figure.page()
     png = render_png(page)
-    content = png.data if image_format == "png" else drawn_as(page, image_format)
+    content = png.data if image_format == "png" else render_vector(page, image_format)
     place.put(f"{figure.name}.{image_format}", content)
     return RenderedImage(figure.tag, png.width, png.height, png.data)
 
 
-def frames(capture: Capture, options: RenderOptions, analyses: Surveys) -> list[AnimationFrame]:
+def animation_frames(
+    capture: Capture, options: RenderOptions, analyses: Analyses
+) -> list[AnimationFrame]:
     """One frame of each layer's animation, for the recorder to add."""
     if "animation" not in options.pictures:
         return []
     return [
-        AnimationFrame.of(paths.stem(attention), map_picture(capture, attention, analyses, top=1.0))
+        AnimationFrame.from_heatmap(
+            paths.stem(attention), heatmap_data(capture, attention, analyses, top=1.0)
+        )
         for attention in analyses
     ]
 
@@ -128,7 +134,7 @@ def _applies(kind: str, attention: Attention) -> bool:
     return kind != "alignment" or attention.type == "cross_attention"
 
 
-def _kinds(analyses: Surveys) -> list[list[Attention]]:
+def _kinds(analyses: Analyses) -> list[list[Attention]]:
     """The layers of each kind, from the first to the last."""
     kinds = dict.fromkeys(paths.kind(attention) for attention in analyses)
     return [
@@ -137,69 +143,71 @@ def _kinds(analyses: Surveys) -> list[list[Attention]]:
     ]
 
 
-def map_picture(
-    capture: Capture, attention: Attention, analyses: Surveys, top: Top = None
-) -> MapPicture:
+def heatmap_data(
+    capture: Capture, attention: Attention, analyses: Analyses, top: Top = None
+) -> HeatmapData:
     """One layer's map, averaged over the heads that were taken."""
     pooled = _there(analyses[attention].average)
-    caption = captions.caption(capture, attention, pooled, captions.averaged(attention))
+    caption = captions.layer_caption(
+        capture, attention, pooled, captions.describe_average(attention)
+    )
     axes = captions.axes(capture, attention, pooled)
-    return MapPicture(caption, pooled.values, pooled.masked, *axes, top=top)
+    return HeatmapData(caption, pooled.values, pooled.masked, *axes, top=top)
 
 
-def _heat_map(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
-    return drawing.heatmap(map_picture(capture, attention, analyses, top))
+def _heat_map(capture: Capture, attention: Attention, analyses: Analyses, top: Top) -> Page:
+    return drawing.heatmap(heatmap_data(capture, attention, analyses, top))
 
 
-def _alignment(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
-    return drawing.alignment(map_picture(capture, attention, analyses, top))
+def _alignment(capture: Capture, attention: Attention, analyses: Analyses, top: Top) -> Page:
+    return drawing.alignment(heatmap_data(capture, attention, analyses, top))
 
 
-def _surface(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
-    return drawing.surface(map_picture(capture, attention, analyses, top))
+def _surface(capture: Capture, attention: Attention, analyses: Analyses, top: Top) -> Page:
+    return drawing.surface(heatmap_data(capture, attention, analyses, top))
 
 
-def _head_grid(capture: Capture, attention: Attention, analyses: Surveys, top: Top) -> Page:
+def _head_grid(capture: Capture, attention: Attention, analyses: Analyses, top: Top) -> Page:
     survey = analyses[attention]
     pooled = _there(survey.per_head)
-    caption = captions.caption(capture, attention, pooled, captions.counted(attention))
+    caption = captions.layer_caption(capture, attention, pooled, captions.describe_heads(attention))
     labels = captions.head_labels(attention, survey)
     axes = captions.axes(capture, attention, pooled)
-    picture = GridPicture(caption, pooled.values, pooled.masked, labels, *axes, top=top)
+    picture = HeadGridData(caption, pooled.values, pooled.masked, labels, *axes, top=top)
     return drawing.head_grid(picture)
 
 
-def _comparison(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
+def _comparison(capture: Capture, layers: list[Attention], analyses: Analyses, top: Top) -> Page:
     panels = []
     for attention in layers:
         pooled = _there(analyses[attention].average)
         axes = captions.axes(capture, attention, pooled)
         panels.append(Panel(f"layer {attention.layer}", pooled.values, pooled.masked, *axes))
-    caption = _caption(capture, layers, "by layer", captions.averaged(layers[0]))
-    return drawing.layer_comparison(ComparisonPicture(caption, tuple(panels), top))
+    caption = _caption(capture, layers, "by layer", captions.describe_average(layers[0]))
+    return drawing.layer_comparison(LayerComparisonData(caption, tuple(panels), top))
 
 
-def _head_matrix(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
+def _head_matrix(capture: Capture, layers: list[Attention], analyses: Analyses, top: Top) -> Page:
     rows = tuple(
         (f"layer {attention.layer}", analyses[attention].statistics.heads["entropy"])
         for attention in layers
     )
     note = "0: one key · 1: all keys alike"
     caption = _caption(capture, layers, "entropy", note)
-    return drawing.head_matrix(MatrixPicture(caption, ENTROPY, rows, low=0.0, high=1.0))
+    return drawing.head_matrix(HeadMatrixData(caption, ENTROPY, rows, low=0.0, high=1.0))
 
 
-def _rollout(capture: Capture, layers: list[Attention], analyses: Surveys, top: Top) -> Page:
+def _rollout(capture: Capture, layers: list[Attention], analyses: Analyses, top: Top) -> Page:
     maps = [_there(analyses[attention].average) for attention in layers]
     note = f"Abnar and Zuidema 2020 · layers 0 to {layers[-1].layer}, heads averaged"
     caption = _caption(capture, layers, "rolled out", note)
     positions, _ = captions.axes(capture, layers[0], maps[0])
     return drawing.rollout(
-        RolloutPicture(caption, tuple(pooled.values for pooled in maps), positions, top)
+        RolloutData(caption, tuple(pooled.values for pooled in maps), positions, top)
     )
 
 
-def _rolls_out(layers: list[Attention], analyses: Surveys) -> bool:
+def _rolls_out(layers: list[Attention], analyses: Analyses) -> bool:
     """Whether flow can be followed: self-attention of every layer from the first, not pooled."""
     whole = [attention.layer for attention in layers] == list(range(len(layers)))
     maps = [analyses[attention].average for attention in layers]
@@ -224,14 +232,14 @@ def _there(pooled: PooledMap | None) -> PooledMap:
     return pooled
 
 
-_OF_A_LAYER: dict[str, Callable[[Capture, Attention, Surveys, Top], Page]] = {
+_OF_A_LAYER: dict[str, Callable[[Capture, Attention, Analyses, Top], Page]] = {
     "heatmap": _heat_map,
     "multi_head": _head_grid,
     "alignment": _alignment,
     "surface3d": _surface,
 }
 _SUFFIX = {"heatmap": "", "multi_head": "_heads", "alignment": "_alignment", "surface3d": "_3d"}
-_OVER_LAYERS: dict[str, Callable[[Capture, list[Attention], Surveys, Top], Page]] = {
+_OVER_LAYERS: dict[str, Callable[[Capture, list[Attention], Analyses, Top], Page]] = {
     "layer_comparison": _comparison,
     "head_matrix": _head_matrix,
     "rollout": _rollout,

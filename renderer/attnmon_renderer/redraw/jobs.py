@@ -15,11 +15,11 @@ from attnmon_renderer import drawing
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.drawing import (
     Caption,
-    DifferencePicture,
+    DifferenceData,
     Page,
-    drawn_as,
-    extended,
+    append_frame,
     render_png,
+    render_vector,
 )
 from attnmon_renderer.figures import figure_plan
 from attnmon_renderer.redraw.capture_selection import NothingChosen, choose
@@ -51,7 +51,7 @@ def capture(path: Path, request: RedrawRequest) -> JobResult:
     """All pictures of one step."""
     made, analyses = _surveyed(path, request)
     folder = request.out / layout.folder(made)
-    before = {figure.name for figure in figure_plan.plan(made, request.options, analyses)}
+    before = {figure.name for figure in figure_plan.plan_figures(made, request.options, analyses)}
     results = Results(folder.name, {})
     errors = draw_capture(made, request.options, analyses, results, folder)
     failed = {error.partition(":")[0] for error in errors}
@@ -65,8 +65,8 @@ def animation(paths: Sequence[Path], stem: str, request: RedrawRequest) -> JobRe
     request = replace(request, kinds=("animation",))
     for path in paths:
         made, analyses = _surveyed(path, request, stem)
-        for frame in figure_plan.frames(made, request.options, analyses):
-            film = extended(film, drawing.heatmap(frame.picture())).data
+        for frame in figure_plan.animation_frames(made, request.options, analyses):
+            film = append_frame(film, drawing.heatmap(frame.heatmap())).data
     target = request.out / "animations" / f"{stem}.png"
     atomic_files.replace(target, film)
     return JobResult((target,))
@@ -114,14 +114,12 @@ def _difference(
     new: LayerAnalysis,
     top: float | None,
 ) -> Page:
-    before = figure_plan.map_picture(first, was, {was: old})
-    after = figure_plan.map_picture(last, attention, {attention: new})
+    before = figure_plan.heatmap_data(first, was, {was: old})
+    after = figure_plan.heatmap_data(last, attention, {attention: new})
     caption = Caption(after.caption.title, _from_to(first, last), f"change · {after.caption.note}")
     masked = np.asarray(before.masked & after.masked)
     return drawing.difference(
-        DifferencePicture(
-            caption, before.values, after.values, masked, after.queries, after.keys, top
-        )
+        DifferenceData(caption, before.values, after.values, masked, after.queries, after.keys, top)
     )
 
 
@@ -149,6 +147,6 @@ def _write(page: Page, target: Path, request: RedrawRequest) -> Path:
     path = target.with_name(f"{target.name}.{request.image_format}")
     format_ = request.image_format
     atomic_files.replace(
-        path, render_png(page).data if format_ == "png" else drawn_as(page, format_)
+        path, render_png(page).data if format_ == "png" else render_vector(page, format_)
     )
     return path

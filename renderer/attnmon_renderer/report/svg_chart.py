@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from attnmon_renderer.drawing.spec.palettes import LEVELS, WEIGHTS
+from attnmon_renderer.drawing.spec.palettes import LEVELS, WEIGHT_PALETTE
 
 WIDTH, LEFT, RIGHT = 1000, 64, 170
 HEIGHT, GAP, TOP = 110, 34, 22
@@ -154,4 +154,4 @@ def _colours(count: int) -> list[str]:
     """From dark to light along the pictures' own colour map."""
     last = LIGHTEST * (LEVELS - 1)
     places = [round(number * last / max(count - 1, 1)) for number in range(count)]
-    return ["#{:02x}{:02x}{:02x}".format(*WEIGHTS.colours[place]) for place in places]
+    return ["#{:02x}{:02x}{:02x}".format(*WEIGHT_PALETTE.colours[place]) for place in places]

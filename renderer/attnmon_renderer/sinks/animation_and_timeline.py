@@ -30,7 +30,8 @@ class Animations:
         from attnmon_renderer import drawing
 
         before = path.read_bytes() if path.exists() else b""
-        atomic_files.replace(path, drawing.extended(before, drawing.heatmap(frame.picture())).data)
+        page = drawing.heatmap(frame.heatmap())
+        atomic_files.replace(path, drawing.append_frame(before, page).data)
 
 
 class Timeline:
@@ -67,7 +68,7 @@ def slim(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _picture(documents: list[dict[str, Any]]) -> Any:
-    from attnmon_renderer.drawing import Caption, TimelinePicture
+    from attnmon_renderer.drawing import Caption, TimelineData
     from attnmon_renderer.figures.figure_plan import ENTROPY
 
     ordered = list({entry["step"]: entry for entry in documents}.values())
@@ -75,7 +76,7 @@ def _picture(documents: list[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(name for entry in ordered for name in entry["layers"]))
     last = ordered[-1]
     run = f"{len(ordered)} captures to step {last['step']:,}"
-    return TimelinePicture(
+    return TimelineData(
         caption=Caption("attention entropy over the training", run),
         statistic=ENTROPY,
         steps=[entry["step"] for entry in ordered],

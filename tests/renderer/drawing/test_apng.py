@@ -6,22 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
-from support.pictures import attention, decoded, map_picture
+from support.pictures import attention, decoded, heatmap_data
 
-from attnmon_renderer.drawing import Caption, MapPicture, Png, render_png
-from attnmon_renderer.drawing.backends.apng import MOST_FRAMES, extended
+from attnmon_renderer.drawing import Caption, HeatmapData, Png, render_png
+from attnmon_renderer.drawing.backends.apng import MAX_FRAMES, append_frame
 from attnmon_renderer.drawing.charts.heatmaps import heatmap
 
 
-def step(number: int, side: int = 12) -> MapPicture:
+def step(number: int, side: int = 12) -> HeatmapData:
     values = attention(number % 5 + 2, side, side)[number % 2]
-    return replace(map_picture(values, caption=Caption("layer 0", f"step {number}")), top=1.0)
+    return replace(heatmap_data(values, caption=Caption("layer 0", f"step {number}")), top=1.0)
 
 
-def film(pictures: list[MapPicture]) -> bytes:
+def film(pictures: list[HeatmapData]) -> bytes:
     data = b""
     for picture in pictures:
-        data = extended(data, heatmap(picture)).data
+        data = append_frame(data, heatmap(picture)).data
     return data
 
 
@@ -65,17 +65,17 @@ def test_frames_are_bounded_and_the_newest_and_the_first_stay() -> None:
     """With more frames than allowed every second one goes; the run remains in view as a whole."""
     page = heatmap(step(0))
     data = b""
-    for _ in range(MOST_FRAMES):
-        data = extended(data, page).data
-    newest = extended(data, heatmap(step(1)))
+    for _ in range(MAX_FRAMES):
+        data = append_frame(data, page).data
+    newest = append_frame(data, heatmap(step(1)))
     drawn = frames(newest.data)
-    assert len(drawn) == MOST_FRAMES // 2 + 1
+    assert len(drawn) == MAX_FRAMES // 2 + 1
     assert np.array_equal(drawn[0], decoded(render_png(heatmap(step(0)))))
     assert np.array_equal(drawn[-1], decoded(render_png(heatmap(step(1)))))
 
 
 def test_size_is_that_of_the_first_frame() -> None:
-    grown: Png = extended(film([step(0)]), heatmap(step(1, side=60)))
+    grown: Png = append_frame(film([step(0)]), heatmap(step(1, side=60)))
     page = heatmap(step(0))
     assert (grown.width, grown.height) == (page.width, page.height)
 
@@ -90,4 +90,4 @@ def test_damaged_files_are_refused(damage: str) -> None:
         "still": data[:8],
     }[damage]
     with pytest.raises(ValueError, match="begin a new"):
-        extended(damaged, heatmap(step(2)))
+        append_frame(damaged, heatmap(step(2)))

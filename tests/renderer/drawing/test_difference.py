@@ -15,16 +15,16 @@ from support.pictures import (
 
 from attnmon_renderer.drawing import Axis, render_png
 from attnmon_renderer.drawing.charts.difference import (
-    DifferencePicture,
+    DifferenceData,
     difference,
 )
 
 
-def picture(before: np.ndarray, after: np.ndarray) -> DifferencePicture:
+def picture(before: np.ndarray, after: np.ndarray) -> DifferenceData:
     queries, keys = before.shape
     masked = nothing_masked(queries, keys)
     before, after = before.astype(np.float32), after.astype(np.float32)
-    return DifferencePicture(CAPTION, before, after, masked, Axis(queries), Axis(keys))
+    return DifferenceData(CAPTION, before, after, masked, Axis(queries), Axis(keys))
 
 
 def test_difference_is_matplotlibs_own() -> None:

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from attnmon_renderer.drawing.spec.page import Font, Text
 from attnmon_renderer.drawing.spec.palettes import INK, WHITE
-from attnmon_renderer.drawing.text.fonts import BOX, properties, visible
-from attnmon_renderer.drawing.text.glyphs import shortened, width, wrapped, write
-from attnmon_renderer.drawing.text.rc_defaults import default_settings
+from attnmon_renderer.drawing.text.fonts import BOX, drawable, font_properties
+from attnmon_renderer.drawing.text.glyphs import draw_text, shorten, text_width, wrap
+from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
 
 WIDTH, HEIGHT = 1200, 120
 LINES = (
@@ -22,11 +22,11 @@ LINES = (
 
 
 def by_matplotlib(string: str, font: Font) -> np.ndarray:
-    with default_settings():
+    with matplotlib_defaults():
         figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), dpi=72)
         canvas = FigureCanvasAgg(figure)
         figure.text(
-            20 / WIDTH, 0.5, string, fontproperties=properties(font), color=str(INK / 255),
+            20 / WIDTH, 0.5, string, fontproperties=font_properties(font), color=str(INK / 255),
             parse_math=False,
         )  # fmt: skip
         canvas.draw()
@@ -37,7 +37,7 @@ def by_matplotlib(string: str, font: Font) -> np.ndarray:
 @pytest.mark.parametrize("line", LINES)
 def test_pieces_make_the_line_that_matplotlib_draws(line: str, font: Font) -> None:
     canvas = np.full((HEIGHT, WIDTH), WHITE, np.uint8)
-    write(canvas, Text(20, HEIGHT // 2, line, font))
+    draw_text(canvas, Text(20, HEIGHT // 2, line, font))
     assert (canvas < WHITE).any()
     assert np.array_equal(canvas, by_matplotlib(line, font))
 
@@ -45,18 +45,18 @@ def test_pieces_make_the_line_that_matplotlib_draws(line: str, font: Font) -> No
 @pytest.mark.parametrize("line", LINES)
 def test_ink_ends_where_the_width_says(line: str) -> None:
     canvas = np.full((HEIGHT, WIDTH), WHITE, np.uint8)
-    write(canvas, Text(20, HEIGHT // 2, line, Font(26)))
+    draw_text(canvas, Text(20, HEIGHT // 2, line, Font(26)))
     last = int(np.flatnonzero((canvas < WHITE).any(axis=0))[-1])
-    assert 0 <= 20 + width(line, Font(26)) - last <= 5
+    assert 0 <= 20 + text_width(line, Font(26)) - last <= 5
 
 
 def test_text_beyond_the_edge_is_cut_off() -> None:
     """On all four sides, the part on the canvas is as it would be on a larger one."""
     large = np.full((100, 300), WHITE, np.uint8)
-    write(large, Text(50, 50, "cut off", Font(30)))
+    draw_text(large, Text(50, 50, "cut off", Font(30)))
     for top, left in ((40, 80), (-10, -10), (35, 0), (0, 100)):
         small = np.full((30, 60), WHITE, np.uint8)
-        write(small, Text(50 - left, 50 - top, "cut off", Font(30)))
+        draw_text(small, Text(50 - left, 50 - top, "cut off", Font(30)))
         rows, columns = slice(max(0, top), top + 30), slice(max(0, left), left + 60)
         shift = small[max(0, -top) :, max(0, -left) :]
         assert np.array_equal(shift, large[rows, columns])
@@ -64,24 +64,24 @@ def test_text_beyond_the_edge_is_cut_off() -> None:
 
 def test_shortened_is_the_longest_beginning_that_fits() -> None:
     name, font = "encoder.layers.11.self_attention." * 5, Font(20)
-    short = shortened(name, font, 300)
+    short = shorten(name, font, 300)
     assert short.endswith("…")
     assert name.startswith(short[:-1])
-    assert width(short, font) <= 300 < width(name[: len(short)] + "…", font)
-    assert shortened("short", font, 300) == "short"
+    assert text_width(short, font) <= 300 < text_width(name[: len(short)] + "…", font)
+    assert shorten("short", font, 300) == "short"
 
 
 def test_wrapped_breaks_at_spaces_and_shortens_the_last_line() -> None:
-    lines = wrapped("one two three four five six seven eight nine ten", Font(20), 160)
+    lines = wrap("one two three four five six seven eight nine ten", Font(20), 160)
     assert len(lines) == 2
     assert lines[0].split() == ["one", "two", "three", "four"][: len(lines[0].split())]
-    assert all(width(line, Font(20)) <= 160 for line in lines)
+    assert all(text_width(line, Font(20)) <= 160 for line in lines)
     assert lines[1].endswith("…")
-    assert wrapped("one two", Font(20), 160) == ["one two"]
+    assert wrap("one two", Font(20), 160) == ["one two"]
 
 
 def test_every_character_becomes_visible() -> None:
-    assert visible("a\nb\tc") == "a↵b⇥c"
-    assert visible("\ud800") == BOX
-    assert visible("\U0010ffff") == BOX
-    assert visible("naïve Ġ ▁") == "naïve Ġ ▁"
+    assert drawable("a\nb\tc") == "a↵b⇥c"
+    assert drawable("\ud800") == BOX
+    assert drawable("\U0010ffff") == BOX
+    assert drawable("naïve Ġ ▁") == "naïve Ġ ▁"

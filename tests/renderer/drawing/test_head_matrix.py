@@ -13,7 +13,7 @@ from support.pictures import (
 
 from attnmon_renderer.drawing import render_png
 from attnmon_renderer.drawing.charts.head_matrix import (
-    MatrixPicture,
+    HeadMatrixData,
     head_matrix,
 )
 from attnmon_renderer.drawing.spec.scales import Scale
@@ -21,8 +21,8 @@ from attnmon_renderer.drawing.spec.scales import Scale
 Layers = Sequence[tuple[str, Sequence[float]]]
 
 
-def picture(layers: Layers, low: float | None = None, high: float | None = None) -> MatrixPicture:
-    return MatrixPicture(CAPTION, "entropy (of its maximum)", tuple(layers), low, high)
+def picture(layers: Layers, low: float | None = None, high: float | None = None) -> HeadMatrixData:
+    return HeadMatrixData(CAPTION, "entropy (of its maximum)", tuple(layers), low, high)
 
 
 @pytest.mark.parametrize(("layers", "heads"), [(6, 8), (1, 1), (32, 32), (2, 40)])
@@ -41,7 +41,7 @@ def test_layers_are_named_and_missing_heads_said() -> None:
     assert page.maps[0].masked.tolist() == [[False] * 3, [False, True, True]]
 
 
-def scale_of(drawn: MatrixPicture) -> Scale:
+def scale_of(drawn: HeadMatrixData) -> Scale:
     return head_matrix(drawn).maps[0].scale
 
 

@@ -14,8 +14,8 @@ from support.pictures import (
     attention,
     columns_of,
     decoded,
-    grid_picture,
-    map_picture,
+    head_grid_data,
+    heatmap_data,
     nothing_masked,
     panel,
     rows_of,
@@ -24,18 +24,18 @@ from support.pictures import (
 from attnmon_renderer.drawing import (
     Axis,
     Caption,
-    ComparisonPicture,
-    GridPicture,
-    MapPicture,
+    HeadGridData,
+    HeatmapData,
+    LayerComparisonData,
     render_png,
 )
 from attnmon_renderer.drawing.charts import heatmaps
-from attnmon_renderer.drawing.layout import panel_scale
+from attnmon_renderer.drawing.layout.panel_scale import weight_label
 from attnmon_renderer.drawing.spec.page import Page
-from attnmon_renderer.drawing.spec.palettes import LEVELS, NOT_FINITE, WEIGHTS
+from attnmon_renderer.drawing.spec.palettes import LEVELS, NOT_FINITE, WEIGHT_PALETTE
 
 Array = np.ndarray[Any, Any]
-PALETTE = WEIGHTS.colours
+PALETTE = WEIGHT_PALETTE.colours
 
 TOKENS = (
     *("x", "Pdb", "the", "is", "Ġthe", "▁word", "<pad>"),
@@ -45,31 +45,31 @@ SHAPES = ((40, 40), (24, 60), (33, 33), (10, 100), (90, 9))
 CAUSAL = np.triu(np.ones((70, 70), np.bool_), 1)
 
 PICTURES = {
-    "one map": map_picture(attention(2, 128, 128)[1]),
-    "cells of an even width": map_picture(attention(2, 160, 160)[1]),
-    "causal": map_picture(attention(2, 70, 70, causal=True)[1], CAUSAL),
-    "tokens": map_picture(attention(2, 14, 12)[1], query_tokens=TOKENS, key_tokens=TOKENS[:12]),
-    "reduced": map_picture(attention(2, 1500, 1100)[1]),
-    "flat": map_picture(attention(2, 3, 500)[1]),
-    "one cell": map_picture(np.ones((1, 1))),
-    "not finite": map_picture(np.where(CAUSAL, np.nan, 1 / 70)),
-    "12 heads": grid_picture(12, 128, 128),
-    "7 heads": grid_picture(7, 29, 23),
-    "comparison": ComparisonPicture(
+    "one map": heatmap_data(attention(2, 128, 128)[1]),
+    "cells of an even width": heatmap_data(attention(2, 160, 160)[1]),
+    "causal": heatmap_data(attention(2, 70, 70, causal=True)[1], CAUSAL),
+    "tokens": heatmap_data(attention(2, 14, 12)[1], query_tokens=TOKENS, key_tokens=TOKENS[:12]),
+    "reduced": heatmap_data(attention(2, 1500, 1100)[1]),
+    "flat": heatmap_data(attention(2, 3, 500)[1]),
+    "one cell": heatmap_data(np.ones((1, 1))),
+    "not finite": heatmap_data(np.where(CAUSAL, np.nan, 1 / 70)),
+    "12 heads": head_grid_data(12, 128, 128),
+    "7 heads": head_grid_data(7, 29, 23),
+    "comparison": LayerComparisonData(
         CAPTION, tuple(panel(f"layer {n}", *shape) for n, shape in enumerate(SHAPES))
     ),
 }
 
 
-def page_of(picture: MapPicture | GridPicture | ComparisonPicture) -> Page:
-    if isinstance(picture, MapPicture):
+def page_of(picture: HeatmapData | HeadGridData | LayerComparisonData) -> Page:
+    if isinstance(picture, HeatmapData):
         return heatmaps.heatmap(picture)
-    if isinstance(picture, GridPicture):
+    if isinstance(picture, HeadGridData):
         return heatmaps.head_grid(picture)
     return heatmaps.layer_comparison(picture)
 
 
-def drawn(picture: MapPicture | GridPicture | ComparisonPicture) -> Array:
+def drawn(picture: HeatmapData | HeadGridData | LayerComparisonData) -> Array:
     return decoded(render_png(page_of(picture)))
 
 
@@ -82,7 +82,7 @@ def test_picture_is_matplotlibs_own(name: str) -> None:
 def test_cells_have_the_colours_of_viridis() -> None:
     """Each cell's middle has, to a level of 80, matplotlib's viridis at the root of its weight."""
     values = attention(2, 50, 40)[1]
-    picture = map_picture(values)
+    picture = heatmap_data(values)
     (area,) = heatmaps.heatmap(picture).maps
     top = heatmaps.heatmap(picture).maps[0].scale.high
     pixels = heat_map_pixels(picture)[area.cell_height // 2 :: area.cell_height]
@@ -91,7 +91,7 @@ def test_cells_have_the_colours_of_viridis() -> None:
     assert np.abs(cells.astype(int) - expected).max() <= 7
 
 
-def heat_map_pixels(picture: MapPicture) -> Array:
+def heat_map_pixels(picture: HeatmapData) -> Array:
     """What the map itself takes of its picture."""
     (area,) = heatmaps.heatmap(picture).maps
     return drawn(picture)[rows_of(area), columns_of(area)]
@@ -104,24 +104,24 @@ def test_a_sink_does_not_flatten_the_scale() -> None:
     """
     values = np.zeros((32, 32))
     values[:, 0], values[:, 1:] = 0.9, 0.1 * np.linspace(0, 2, 31) / 31
-    colours = {tuple(colour) for colour in heat_map_pixels(map_picture(values)).reshape(-1, 3)}
+    colours = {tuple(colour) for colour in heat_map_pixels(heatmap_data(values)).reshape(-1, 3)}
     assert len(colours - {tuple(PALETTE[0])}) > 0.05 * LEVELS
 
 
 def test_masked_zero_and_not_finite_are_three_colours() -> None:
     values = np.array([[0.0, 0.0], [np.nan, np.inf]])
-    picture = map_picture(values, np.array([[False, True], [False, False]]))
+    picture = heatmap_data(values, np.array([[False, True], [False, False]]))
     pixels = heat_map_pixels(picture)
     height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
     assert (pixels[:height, :width] == PALETTE[0]).all()
-    assert (pixels[:height, width:] == WEIGHTS.masked).all()
+    assert (pixels[:height, width:] == WEIGHT_PALETTE.masked_index).all()
     assert (pixels[height:] == PALETTE[NOT_FINITE]).all()
 
 
 def test_what_is_masked_or_not_finite_is_said() -> None:
-    plain_page = heatmaps.heatmap(map_picture(np.ones((2, 2))))
+    plain_page = heatmaps.heatmap(heatmap_data(np.ones((2, 2))))
     values = np.array([[0.5, np.inf], [np.nan, 0.5]])
-    page = heatmaps.heatmap(map_picture(values, np.eye(2, dtype=np.bool_)[::-1] & False))
+    page = heatmaps.heatmap(heatmap_data(values, np.eye(2, dtype=np.bool_)[::-1] & False))
     said = {text.string for text in page.texts}
     assert any("2 cells are not finite" in string for string in said)
     assert "not finite" in said
@@ -133,7 +133,7 @@ def test_reduced_maps_keep_thin_lines_and_say_so() -> None:
     """A sink one cell wide keeps its colour when 2,048 cells share fewer pixels."""
     values = np.full((2048, 2048), 1e-4)
     values[:, 1000] = 0.8
-    picture = map_picture(values)
+    picture = heatmap_data(values)
     assert (heat_map_pixels(picture) == PALETTE[LEVELS - 1]).all(axis=2).any(axis=1).all()
     assert any("largest of 2×2" in text.string for text in heatmaps.heatmap(picture).texts)
 
@@ -142,7 +142,7 @@ def test_one_scale_for_all_panels() -> None:
     """A weight has the same colour in a head that has larger ones and in one that has not."""
     values = np.full((2, 4, 4), 0.25)
     values[0, 0] = (1, 0, 0, 0)
-    picture = GridPicture(
+    picture = HeadGridData(
         CAPTION, values.astype(np.float32), nothing_masked(4, 4), ("a", "b"), Axis(4), Axis(4)
     )
     first, second = heatmaps.head_grid(picture).maps
@@ -172,7 +172,7 @@ def test_long_names_and_markup_are_drawn_literally() -> None:
         "\x00",
         "q" * 200,
     )
-    picture = map_picture(attention(2, 12, 12)[1], None, caption, tokens, tokens)
+    picture = heatmap_data(attention(2, 12, 12)[1], None, caption, tokens, tokens)
     page = heatmaps.heatmap(picture)
     assert page.width < 1600
     assert page.height < 1600
@@ -181,7 +181,7 @@ def test_long_names_and_markup_are_drawn_literally() -> None:
 
 
 def test_users_matplotlib_settings_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = map_picture(attention(2, 20, 20)[1], caption=Caption("settings of the user 1"))
+    picture = heatmap_data(attention(2, 20, 20)[1], caption=Caption("settings of the user 1"))
     expected = render_png(page_of(picture))
     other = replace(picture, caption=Caption("settings of the user 2"))
     with matplotlib.rc_context({"text.hinting": "none", "text.usetex": True, "font.size": 30}):
@@ -194,7 +194,7 @@ def test_users_matplotlib_settings_change_nothing(monkeypatch: pytest.MonkeyPatc
 
 def test_pages_are_of_the_size_designed() -> None:
     one = page_of(PICTURES["one map"])
-    heads = page_of(grid_picture(12, 128, 128, replace(CAPTION, note="")))
+    heads = page_of(head_grid_data(12, 128, 128, replace(CAPTION, note="")))
     assert (one.width, one.height) == pytest.approx((950, 890), abs=20)
     assert (heads.width, heads.height) == pytest.approx((1600, 1200), abs=8)
 
@@ -204,8 +204,8 @@ def test_pages_are_of_the_size_designed() -> None:
     [
         (lambda: Axis(0), "at least 1"),
         (lambda: replace(panel("", 4, 4), keys=Axis(5)), r"must both be \(4, 5\)"),
-        (lambda: ComparisonPicture(CAPTION, ()), "at least one"),
-        (lambda: replace(grid_picture(2, 4, 4), labels=("one",)), "2 maps and 1 labels"),
+        (lambda: LayerComparisonData(CAPTION, ()), "at least one"),
+        (lambda: replace(head_grid_data(2, 4, 4), labels=("one",)), "2 maps and 1 labels"),
     ],
 )
 def test_misuse_is_told_at_construction(make: Any, said: str) -> None:
@@ -219,10 +219,10 @@ def test_queries_that_see_few_keys_do_not_set_the_scale() -> None:
     masked = np.triu(np.ones((side, side), np.bool_), 1)
     weights = (~masked / (~masked).sum(axis=1, keepdims=True)).astype(np.float32)
     axis = Axis(side)
-    page = page_of(MapPicture(CAPTION, weights, masked, axis, axis))
+    page = page_of(HeatmapData(CAPTION, weights, masked, axis, axis))
     assert page.bars[0].scale.high == 0.3  # a round number above the 1/4 of the fourth query
     assert "6 cells are beyond the colour scale" in " ".join(text.string for text in page.texts)
-    turned_about = MapPicture(CAPTION, np.full_like(weights, 0.9), masked, axis, axis)
+    turned_about = HeatmapData(CAPTION, np.full_like(weights, 0.9), masked, axis, axis)
     assert page_of(turned_about).bars[0].scale.high == 1.0
 
 
@@ -233,7 +233,7 @@ def test_memory_stays_flat_over_many_pictures() -> None:
         for number in numbers:
             caption = Caption("encoder layer 0", f"step {number:,} · loss {1 / (number + 1):.5f}")
             values = attention(2, 20 + number % 9, 20)[1]
-            render_png(page_of(map_picture(values, caption=caption)))
+            render_png(page_of(heatmap_data(values, caption=caption)))
 
     draw(range(60))
     tracemalloc.start()
@@ -247,13 +247,11 @@ def test_memory_stays_flat_over_many_pictures() -> None:
 
 def test_the_colour_bar_says_how_many_keys_a_cell_adds_up() -> None:
     """Else a cell of four keys would look four times as strong as any weight there is."""
-    plain, four, eight = Axis(8), Axis(8, 4, summed=True), Axis(8, 8, summed=True)
-    assert (
-        panel_scale.weight_of({plain}) == panel_scale.weight_of({Axis(8, 4)}) == "attention weight"
-    )
-    assert panel_scale.weight_of({four}) == "weight of 4 keys"
-    assert panel_scale.weight_of({four, eight}) == "weight of each cell's keys"
+    plain, four, eight = Axis(8), Axis(8, 4, cells_are_sums=True), Axis(8, 8, cells_are_sums=True)
+    assert weight_label({plain}) == weight_label({Axis(8, 4)}) == "attention weight"
+    assert weight_label({four}) == "weight of 4 keys"
+    assert weight_label({four, eight}) == "weight of each cell's keys"
     values = np.full((2, 2), 0.5, np.float32)
-    axis = Axis(8, 4, summed=True)
-    page = heatmaps.heatmap(MapPicture(CAPTION, values, nothing_masked(2, 2), axis, axis))
+    axis = Axis(8, 4, cells_are_sums=True)
+    page = heatmaps.heatmap(HeatmapData(CAPTION, values, nothing_masked(2, 2), axis, axis))
     assert any("weight of 4 keys" in text.string for text in page.texts)

@@ -12,7 +12,7 @@ from support.pictures import (
 
 from attnmon_renderer.drawing import Axis, render_png
 from attnmon_renderer.drawing.charts.rollout import (
-    RolloutPicture,
+    RolloutData,
     attention_flow,
     rollout,
 )
@@ -33,7 +33,7 @@ def test_rows_sum_to_one_and_causality_is_kept() -> None:
 
 
 def test_rollout_is_matplotlibs_own() -> None:
-    picture = RolloutPicture(CAPTION, tuple(attention(4, 30, 30, causal=True)), Axis(30))
+    picture = RolloutData(CAPTION, tuple(attention(4, 30, 30, causal=True)), Axis(30))
     page = rollout(picture)
     assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
@@ -43,7 +43,7 @@ def test_rollout_is_matplotlibs_own() -> None:
 def test_a_nan_in_one_layer_shows_and_does_not_warn() -> None:
     layers = attention(3, 6, 6)
     layers[1, 2, 3] = np.nan
-    page = rollout(RolloutPicture(CAPTION, tuple(layers), Axis(6)))
+    page = rollout(RolloutData(CAPTION, tuple(layers), Axis(6)))
     assert any("not finite" in text.string for text in page.texts)
 
 
@@ -58,4 +58,4 @@ def test_a_nan_in_one_layer_shows_and_does_not_warn() -> None:
 )
 def test_pooled_or_oblong_maps_are_refused(layers: tuple[np.ndarray, ...], axis: Axis) -> None:
     with pytest.raises(ValueError, match="rollout takes square maps"):
-        RolloutPicture(CAPTION, layers, axis)
+        RolloutData(CAPTION, layers, axis)

@@ -5,9 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnmon_renderer.drawing.spec.scales import Scale, linear, of_changes, of_weights, top_of
+from attnmon_renderer.drawing.spec.scales import (
+    Scale,
+    change_scale,
+    linear_scale,
+    rounded_top,
+    weight_scale,
+)
 
-SCALES = (of_weights(0.8), of_changes(0.3), linear("entropy", 0.25, 0.9))
+SCALES = (weight_scale(0.8), change_scale(0.3), linear_scale("entropy", 0.25, 0.9))
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.name)
@@ -21,37 +27,38 @@ def test_indices_are_what_matplotlib_computes(scale: Scale) -> None:
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.name)
 def test_the_bar_has_its_ends_at_the_ends(scale: Scale) -> None:
-    assert scale.place(scale.low) == 0
-    assert scale.place(scale.high) == 1
+    assert scale.fraction(scale.low) == 0
+    assert scale.fraction(scale.high) == 1
 
 
 def test_no_change_is_in_the_middle_and_a_quarter_is_at_half() -> None:
-    assert of_changes(0.5).place(0) == 0.5
-    assert of_weights(0.8).place(0.2) == pytest.approx(0.5)
-    assert linear("x", 2, 4).place(2.5) == 0.25
+    assert change_scale(0.5).fraction(0) == 0.5
+    assert weight_scale(0.8).fraction(0.2) == pytest.approx(0.5)
+    assert linear_scale("x", 2, 4).fraction(2.5) == 0.25
 
 
 @given(st.floats(1e-30, 1e30))
 def test_a_scale_ends_at_a_round_number_close_above(maximum: float) -> None:
-    top = top_of(maximum)
+    top = rounded_top(maximum)
     assert maximum <= top * (1 + 1e-4)
     assert top < 1.51 * maximum
     assert float(f"{top:.1e}") == pytest.approx(top)
 
 
 def test_float32_is_no_reason_for_a_larger_scale() -> None:
-    assert [top_of(float(np.float32(x))) for x in (0.2, 0.3, 0.8, 1.0000001)] == [0.2, 0.3, 0.8, 1]
+    tops = [rounded_top(float(np.float32(x))) for x in (0.2, 0.3, 0.8, 1.0000001)]
+    assert tops == [0.2, 0.3, 0.8, 1]
 
 
 @pytest.mark.parametrize("maximum", [0.0, -1.0, float("nan")])
 def test_a_scale_of_nothing_ends_at_one(maximum: float) -> None:
-    assert top_of(maximum) == 1
+    assert rounded_top(maximum) == 1
 
 
-@given(st.floats(1e-6, 10), st.sampled_from([of_weights, of_changes]))
+@given(st.floats(1e-6, 10), st.sampled_from([weight_scale, change_scale]))
 def test_ticks_of_roots_are_few_and_apart(maximum: float, made: type[Scale]) -> None:
-    scale = made(top_of(maximum))
-    places = [scale.place(tick) for tick in scale.ticks]
+    scale = made(rounded_top(maximum))
+    places = [scale.fraction(tick) for tick in scale.ticks]
     assert (places[0], places[-1]) == (0, 1)
     assert 0 in scale.ticks
     assert 3 <= len(places) <= 8
@@ -60,8 +67,8 @@ def test_ticks_of_roots_are_few_and_apart(maximum: float, made: type[Scale]) -> 
 
 @given(st.floats(-100, 100), st.floats(1e-3, 100))
 def test_ticks_of_a_linear_scale_lie_on_it_and_apart(low: float, size: float) -> None:
-    scale = linear("x", low, low + size)
-    places = [scale.place(tick) for tick in scale.ticks]
+    scale = linear_scale("x", low, low + size)
+    places = [scale.fraction(tick) for tick in scale.ticks]
     assert 2 <= len(places) <= 8
     assert min(places) >= -1e-3
     assert max(places) <= 1 + 1e-3

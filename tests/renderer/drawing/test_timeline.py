@@ -13,22 +13,22 @@ from support.pictures import (
 
 from attnmon_renderer.drawing import render_png
 from attnmon_renderer.drawing.charts.curves import BACKGROUND, BAND
-from attnmon_renderer.drawing.charts.timeline import TimelinePicture, timeline
+from attnmon_renderer.drawing.charts.timeline import TimelineData, timeline
 from attnmon_renderer.drawing.spec.page import Shape
 
 
-def picture(layers: int, captures: int, heads: int = 4) -> TimelinePicture:
+def picture(layers: int, captures: int, heads: int = 4) -> TimelineData:
     random = np.random.default_rng(layers)
     steps = np.arange(captures) * 50
     numbers = [
         (f"decoder {layer} cross", random.random((captures, heads))) for layer in range(layers)
     ]
-    return TimelinePicture(
+    return TimelineData(
         CAPTION, "entropy", steps.tolist(), tuple(numbers), random.random(captures).tolist(), 0, 1
     )
 
 
-def bands(drawn: TimelinePicture) -> list[Shape]:
+def bands(drawn: TimelineData) -> list[Shape]:
     return [shape for shape in timeline(drawn).shapes if shape.grey == BAND]
 
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from attnmon_renderer.drawing.spec.page import Mesh, Page, Shape
 from attnmon_renderer.drawing.spec.palettes import WHITE
 from attnmon_renderer.drawing.text.glyphs import POINTS_PER_INCH
-from attnmon_renderer.drawing.text.rc_defaults import default_ink
+from attnmon_renderer.drawing.text.rc_defaults import text_defaults
 
 Canvas = NDArray[np.uint8]
 
 _AGG: Any = RendererAgg  # has no type annotations
 
 
-def backdrop(page: Page) -> Canvas:
+def rasterize_shapes(page: Page) -> Canvas:
     """White with the page's shapes and mesh: [rows, columns] of indices in the palette.
 
     Greys stand at their own value in the palette; the mesh is drawn in greys that are its indices,
@@ -26,7 +26,7 @@ def backdrop(page: Page) -> Canvas:
     """
     if not page.shapes and page.mesh is None:
         return np.full((page.height, page.width), WHITE, np.uint8)
-    with default_ink():
+    with text_defaults():
         renderer = _AGG(page.width, page.height, POINTS_PER_INCH)
         canvas = np.asarray(renderer.buffer_rgba())
         canvas[:] = WHITE
@@ -37,7 +37,7 @@ def backdrop(page: Page) -> Canvas:
     return canvas[:, :, 0].copy()
 
 
-def pixels(height: int) -> Affine2D:
+def page_transform(height: int) -> Affine2D:
     """From rows that count downwards to matplotlib's, that count upwards."""
     return Affine2D().scale(1, -1).translate(0, height)
 
@@ -51,7 +51,7 @@ def _draw(renderer: Any, shape: Shape, height: int) -> None:
     context.set_capstyle("projecting")
     closed = not shape.line_width
     path = Path(np.vstack([shape.points, shape.points[:1]]) if closed else shape.points)
-    renderer.draw_path(context, path, pixels(height), grey if closed else None)
+    renderer.draw_path(context, path, page_transform(height), grey if closed else None)
 
 
 def _draw_mesh(renderer: Any, mesh: Mesh, height: int) -> None:
@@ -62,7 +62,7 @@ def _draw_mesh(renderer: Any, mesh: Mesh, height: int) -> None:
     context.set_linewidth(0)
     renderer.draw_quad_mesh(
         context,
-        pixels(height).frozen(),
+        page_transform(height).frozen(),
         columns,
         rows,
         mesh.corners,

@@ -14,34 +14,34 @@ from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.backends import png
 from attnmon_renderer.drawing.backends.png import Png
-from attnmon_renderer.drawing.backends.raster import paint
+from attnmon_renderer.drawing.backends.raster import rasterize
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.palettes import WHITE
 
-MOST_FRAMES = 120
+MAX_FRAMES = 120
 _MILLISECONDS, _LAST_MILLISECONDS = 250, 2000
 """How long a frame stays, and the last one before all begins again."""
 
 
-def extended(animation: bytes, page: Page) -> Png:
+def append_frame(animation: bytes, page: Page) -> Png:
     """The animation with one more frame; no bytes begin a new one.
 
     The first frame decides on size and palette: a larger page is cut off, a smaller one padded.
     Raises ValueError when the bytes are not an animation of this module's.
     """
-    canvas = paint(page)
+    canvas = rasterize(page)
     if animation:
-        film = _read(animation)
+        movie = _read(animation)
     else:
-        film = _Film(page.width, page.height, page.palette.colours.tobytes(), ())
-    frames = (*film.frames, png.deflated(_resized(canvas, film.width, film.height)))
-    if len(frames) > MOST_FRAMES:
+        movie = _Animation(page.width, page.height, page.palette.colours.tobytes(), ())
+    frames = (*movie.frames, png.deflate(_resized(canvas, movie.width, movie.height)))
+    if len(frames) > MAX_FRAMES:
         frames = frames[:-1:2] + frames[-1:]
-    return _write(_Film(film.width, film.height, film.palette, frames))
+    return _write(_Animation(movie.width, movie.height, movie.palette, frames))
 
 
 @dataclass(frozen=True, slots=True)
-class _Film:
+class _Animation:
     width: int
     height: int
     palette: bytes
@@ -58,30 +58,30 @@ def _resized(canvas: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
     return frame
 
 
-def _write(film: _Film) -> Png:
+def _write(movie: _Animation) -> Png:
     chunks = [
-        png.header(film.width, film.height),
-        png.chunk(b"acTL", struct.pack(">II", len(film.frames), 0)),
-        png.chunk(b"PLTE", film.palette),
+        png.header(movie.width, movie.height),
+        png.chunk(b"acTL", struct.pack(">II", len(movie.frames), 0)),
+        png.chunk(b"PLTE", movie.palette),
     ]
-    for number, data in enumerate(film.frames):
-        last = number == len(film.frames) - 1
-        chunks.append(_control(film, max(0, 2 * number - 1), last))
+    for number, data in enumerate(movie.frames):
+        last = number == len(movie.frames) - 1
+        chunks.append(_control(movie, max(0, 2 * number - 1), last))
         if number == 0:
             chunks.append(png.chunk(b"IDAT", data))
         else:
             chunks.append(png.chunk(b"fdAT", struct.pack(">I", 2 * number) + data))
     chunks.append(png.chunk(b"IEND", b""))
-    return Png(b"".join((png.SIGNATURE, *chunks)), film.width, film.height)
+    return Png(b"".join((png.SIGNATURE, *chunks)), movie.width, movie.height)
 
 
-def _control(film: _Film, sequence: int, last: bool) -> bytes:
+def _control(movie: _Animation, sequence: int, last: bool) -> bytes:
     delay = _LAST_MILLISECONDS if last else _MILLISECONDS
-    fields = sequence, film.width, film.height, 0, 0, delay, 1000, 0, 0
+    fields = sequence, movie.width, movie.height, 0, 0, delay, 1000, 0, 0
     return png.chunk(b"fcTL", struct.pack(">IIIIIHHBB", *fields))
 
 
-def _read(animation: bytes) -> _Film:
+def _read(animation: bytes) -> _Animation:
     width = height = 0
     palette, frames = b"", []
     for kind, data in _chunks(animation):
@@ -95,7 +95,7 @@ def _read(animation: bytes) -> _Film:
             frames.append(data[4:])
     if not (width and height and palette and frames):
         raise ValueError("an animation without size, palette or frames: begin a new one")
-    return _Film(width, height, palette, tuple(frames))
+    return _Animation(width, height, palette, tuple(frames))
 
 
 def _chunks(animation: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -12,26 +12,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 
-from attnmon_renderer.drawing.backends.antialiased import pixels
+from attnmon_renderer.drawing.backends.antialiased import page_transform
 from attnmon_renderer.drawing.spec import palettes
 from attnmon_renderer.drawing.spec.page import (
     TICK_WIDTH,
-    Bar,
+    CellMap,
+    ColorBar,
     ColorBlock,
-    Map,
     Mesh,
     Page,
     Shape,
     Text,
 )
 from attnmon_renderer.drawing.spec.palettes import Palette
-from attnmon_renderer.drawing.text.fonts import properties, visible
+from attnmon_renderer.drawing.text.fonts import drawable, font_properties
 from attnmon_renderer.drawing.text.glyphs import POINTS_PER_INCH
 
 _INK = str(palettes.INK / 255)
 
 
-def figure(page: Page) -> Figure:
+def matplotlib_figure(page: Page) -> Figure:
     """The page as a figure with an Agg canvas. Draw or save it under `default_settings()`."""
     size = (page.width / POINTS_PER_INCH, page.height / POINTS_PER_INCH)
     drawn = Figure(figsize=size, dpi=POINTS_PER_INCH)
@@ -52,7 +52,7 @@ def figure(page: Page) -> Figure:
 
 
 def _add_shape(drawn: Figure, page: Page, shape: Shape) -> None:
-    grey, transform = str(shape.grey / palettes.WHITE), pixels(page.height)
+    grey, transform = str(shape.grey / palettes.WHITE), page_transform(page.height)
     if shape.line_width:
         x, y = shape.points.T
         drawn.add_artist(
@@ -68,7 +68,7 @@ def _add_mesh(drawn: Figure, page: Page, mesh: Mesh) -> None:
     colours = page.palette.colours[mesh.indices] / 255
     quadrilaterals = QuadMesh(mesh.corners, antialiased=False, lw=0)
     quadrilaterals.set_facecolor([tuple(colour) for colour in colours.reshape(-1, 3)])
-    quadrilaterals.set_transform(pixels(page.height))
+    quadrilaterals.set_transform(page_transform(page.height))
     drawn.add_artist(quadrilaterals)
 
 
@@ -84,13 +84,13 @@ def _rectangle(
     )
 
 
-def _add_map(drawn: Figure, page: Page, area: Map) -> None:
+def _add_map(drawn: Figure, page: Page, area: CellMap) -> None:
     axes = drawn.add_axes(_rectangle(page, area.x, area.y, area.width, area.height))
     scale = area.scale
     finite = np.isfinite(area.values) | area.masked
     shown = np.ma.masked_array(np.clip(area.values, scale.low, scale.high), area.masked | ~finite)
     colour_map = scale.palette.colour_map.with_extremes(
-        bad=_colour(scale.palette, scale.palette.masked)
+        bad=_colour(scale.palette, scale.palette.masked_index)
     )
     axes.imshow(shown, norm=scale.norm(), cmap=colour_map, aspect="auto", interpolation="nearest")
     if not finite.all():
@@ -106,7 +106,7 @@ def _add_map(drawn: Figure, page: Page, area: Map) -> None:
 
 def _overlay(finite: np.ndarray) -> np.ndarray:
     overlay = np.zeros((*finite.shape, 4), np.uint8)
-    overlay[~finite] = (*palettes.WEIGHTS.colours[palettes.NOT_FINITE], 255)
+    overlay[~finite] = (*palettes.WEIGHT_PALETTE.colours[palettes.NOT_FINITE], 255)
     return overlay
 
 
@@ -115,7 +115,7 @@ def _colour(palette: Palette, index: int) -> tuple[float, float, float]:
     return float(red), float(green), float(blue)
 
 
-def _add_bar(drawn: Figure, page: Page, bar: Bar) -> None:
+def _add_bar(drawn: Figure, page: Page, bar: ColorBar) -> None:
     scale = bar.scale
     axes = drawn.add_axes(_rectangle(page, bar.x, bar.y, bar.width, bar.height))
     colour_bar = drawn.colorbar(ScalarMappable(scale.norm(), scale.palette.colour_map), cax=axes)
@@ -135,8 +135,8 @@ def _add_text(drawn: Figure, page: Page, text: Text) -> None:
     drawn.text(
         text.x / page.width,
         1 - text.y / page.height,
-        visible(text.string),
-        fontproperties=properties(text.font),
+        drawable(text.string),
+        fontproperties=font_properties(text.font),
         color=_INK,
         rotation=90 if text.upright else 0,
         rotation_mode="anchor",

@@ -15,7 +15,7 @@ except ImportError:  # not made for every kind of processor
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.backends.raster import paint
+from attnmon_renderer.drawing.backends.raster import rasterize
 from attnmon_renderer.drawing.spec.page import Page
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -35,7 +35,7 @@ class Png:
 
 def render_png(page: Page) -> Png:
     """Draw the page as a PNG."""
-    return encode(paint(page), page.palette.colours)
+    return encode(rasterize(page), page.palette.colours)
 
 
 def encode(canvas: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Png:
@@ -44,7 +44,7 @@ def encode(canvas: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Png:
     chunks = (
         header(columns, rows),
         chunk(b"PLTE", palette.tobytes()),
-        chunk(b"IDAT", deflated(canvas)),
+        chunk(b"IDAT", deflate(canvas)),
         chunk(b"IEND", b""),
     )
     return Png(b"".join((SIGNATURE, *chunks)), columns, rows)
@@ -66,7 +66,7 @@ def checksum(kind: bytes, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(kind))
 
 
-def deflated(canvas: NDArray[np.uint8]) -> bytes:
+def deflate(canvas: NDArray[np.uint8]) -> bytes:
     """The rows of a canvas as the data chunks hold them."""
     rows, columns = canvas.shape
     scanlines = np.empty((rows, columns + 1), np.uint8)

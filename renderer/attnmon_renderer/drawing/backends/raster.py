@@ -3,17 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.backends.antialiased import backdrop
+from attnmon_renderer.drawing.backends.antialiased import rasterize_shapes
 from attnmon_renderer.drawing.spec import palettes
-from attnmon_renderer.drawing.spec.page import TICK_WIDTH, Bar, Map, Page
-from attnmon_renderer.drawing.text.glyphs import write
+from attnmon_renderer.drawing.spec.page import TICK_WIDTH, CellMap, ColorBar, Page
+from attnmon_renderer.drawing.text.glyphs import draw_text
 
 Canvas = NDArray[np.uint8]
 
 
-def paint(page: Page) -> Canvas:
+def rasterize(page: Page) -> Canvas:
     """The page as [rows, columns] of indices in the palette."""
-    canvas = backdrop(page)
+    canvas = rasterize_shapes(page)
     for area in page.maps:
         _paste_map(canvas, area)
         _draw_map_ticks(canvas, area, page.tick_length)
@@ -23,18 +23,18 @@ def paint(page: Page) -> Canvas:
     for block in page.blocks:
         canvas[block.y : block.y + block.height, block.x : block.x + block.width] = block.index
     for text in page.texts:
-        write(canvas, text)
+        draw_text(canvas, text)
     return canvas
 
 
-def _paste_map(canvas: Canvas, area: Map) -> None:
+def _paste_map(canvas: Canvas, area: CellMap) -> None:
     cells = area.scale.indices(area.values, area.masked).repeat(area.cell_width, axis=1)
     target = canvas[area.y : area.y + area.height, area.x : area.x + area.width]
     for line in range(area.cell_height):
         target[line :: area.cell_height] = cells
 
 
-def _draw_map_ticks(canvas: Canvas, area: Map, length: int) -> None:
+def _draw_map_ticks(canvas: Canvas, area: CellMap, length: int) -> None:
     below, left = area.y + area.height, area.x - length
     for offset in area.column_ticks:
         x = area.x + offset - TICK_WIDTH // 2
@@ -44,13 +44,13 @@ def _draw_map_ticks(canvas: Canvas, area: Map, length: int) -> None:
         canvas[y : y + TICK_WIDTH, left : area.x] = palettes.INK
 
 
-def _paste_bar(canvas: Canvas, bar: Bar) -> None:
+def _paste_bar(canvas: Canvas, bar: ColorBar) -> None:
     upwards = np.arange(palettes.LEVELS - 1, -1, -1).repeat(bar.height // palettes.LEVELS)
     canvas[bar.y : bar.y + bar.height, bar.x : bar.x + bar.width] = upwards[:, None]
 
 
-def _draw_bar_ticks(canvas: Canvas, bar: Bar, length: int) -> None:
+def _draw_bar_ticks(canvas: Canvas, bar: ColorBar, length: int) -> None:
     right = bar.x + bar.width
     for tick in bar.scale.ticks:
-        y = bar.y + bar.offset(bar.scale.place(tick)) - TICK_WIDTH // 2
+        y = bar.y + bar.offset(bar.scale.fraction(tick)) - TICK_WIDTH // 2
         canvas[y : y + TICK_WIDTH, right : right + length] = palettes.INK

@@ -5,19 +5,19 @@ from typing import Literal
 
 import matplotlib
 
-from attnmon_renderer.drawing.backends.matplotlib_reference import figure
+from attnmon_renderer.drawing.backends.matplotlib_reference import matplotlib_figure
 from attnmon_renderer.drawing.spec.page import Page
-from attnmon_renderer.drawing.text.rc_defaults import default_settings
+from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
 
-Format = Literal["svg", "pdf"]
+VectorFormat = Literal["svg", "pdf"]
 
 
-def drawn_as(page: Page, format: Format) -> bytes:
+def render_vector(page: Page, format: VectorFormat) -> bytes:
     """The page by matplotlib, the same bytes for the same page."""
     buffer = io.BytesIO()
-    with default_settings():
+    with matplotlib_defaults():
         matplotlib.rcParams["svg.hashsalt"] = "attnmon"
         matplotlib.rcParams["pdf.fonttype"] = 42  # letters that can be searched and edited
         dated = {"Date": None} if format == "svg" else {"CreationDate": None}
-        figure(page).savefig(buffer, format=format, metadata=dated)
+        matplotlib_figure(page).savefig(buffer, format=format, metadata=dated)
     return buffer.getvalue()

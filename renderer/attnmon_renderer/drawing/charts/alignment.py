@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.charts.heatmaps import heatmap
-from attnmon_renderer.drawing.layout.panel_page import Extras
-from attnmon_renderer.drawing.spec.figure_data import MapPicture
-from attnmon_renderer.drawing.spec.page import ColorBlock, Font, Map, Page, Text
+from attnmon_renderer.drawing.layout.panel_page import PanelPageOptions
+from attnmon_renderer.drawing.spec.figure_data import HeatmapData
+from attnmon_renderer.drawing.spec.page import CellMap, ColorBlock, Font, Page, Text
 from attnmon_renderer.drawing.spec.palettes import MARK
 
 _HEADROOM = 96
@@ -23,11 +23,11 @@ _BARS = 0.6
 _GREY = 150
 
 
-def alignment(picture: MapPicture) -> Page:
+def alignment(data: HeatmapData) -> Page:
     """Lay out the map with a mark at each query's strongest key, and the coverage of the keys."""
-    page = heatmap(picture, Extras(marks="strongest key", headroom=_HEADROOM))
+    page = heatmap(data, PanelPageOptions(marks="strongest key", headroom=_HEADROOM))
     (area,) = page.maps
-    coverage = _coverage(picture, area.values.shape[1])
+    coverage = _coverage(data, area.values.shape[1])
     font = next(text.font for text in reversed(page.texts))
     unit = page.tick_length / 7
     base = area.y - round(6 * unit)
@@ -42,16 +42,16 @@ def alignment(picture: MapPicture) -> Page:
     return replace(page, blocks=(*page.blocks, *_path(area), *bars), texts=(*page.texts, label))
 
 
-def _coverage(picture: MapPicture, cells: int) -> NDArray[np.float64]:
+def _coverage(data: HeatmapData, cells: int) -> NDArray[np.float64]:
     """Attention that the keys of each drawn cell get from all queries, however they are pooled."""
-    counts = np.isfinite(picture.values) & ~picture.masked
-    weights = np.where(counts, picture.values, 0).sum(axis=0, dtype=np.float64)
+    counts = np.isfinite(data.values) & ~data.masked
+    weights = np.where(counts, data.values, 0).sum(axis=0, dtype=np.float64)
     merged = -(-len(weights) // cells)
     starts = np.arange(0, len(weights), merged)
-    return np.asarray(np.add.reduceat(weights, starts)) * picture.queries.step
+    return np.asarray(np.add.reduceat(weights, starts)) * data.queries.positions_per_cell
 
 
-def _path(area: Map) -> Iterator[ColorBlock]:
+def _path(area: CellMap) -> Iterator[ColorBlock]:
     """A mark in the middle of the cell that is each row's largest."""
     width, height = _mark(area.cell_width), _mark(area.cell_height)
     counts = np.isfinite(area.values) & ~area.masked
@@ -68,7 +68,7 @@ def _mark(pixels: int) -> int:
 
 
 def _bars(
-    area: Map, coverage: NDArray[np.float64], base: int, tallest: int
+    area: CellMap, coverage: NDArray[np.float64], base: int, tallest: int
 ) -> Iterator[ColorBlock]:
     gap = 1 if area.cell_width > 3 else 0
     share = coverage / max(coverage.max(initial=0), 1e-9)

@@ -44,7 +44,9 @@ class PlotFrame:
         return Shape(np.array(corners, np.float64), BACKGROUND)
 
 
-def band(frame: PlotFrame, steps: Numbers, lower: Numbers, upper: Numbers) -> Iterator[Shape]:
+def band_shapes(
+    frame: PlotFrame, steps: Numbers, lower: Numbers, upper: Numbers
+) -> Iterator[Shape]:
     """The area between two curves, a shape for each stretch without a gap."""
     x = frame.across(steps)
     for run in _runs(np.isfinite(lower) & np.isfinite(upper)):
@@ -54,7 +56,7 @@ def band(frame: PlotFrame, steps: Numbers, lower: Numbers, upper: Numbers) -> It
             yield Shape(np.vstack([above, below[::-1]]), BAND)
 
 
-def line(
+def line_shapes(
     frame: PlotFrame, steps: Numbers, numbers: Numbers, grey: int, width: float
 ) -> Iterator[Shape]:
     """A curve, a shape for each stretch without a gap; a single number is a dot."""
@@ -67,28 +69,28 @@ def line(
             yield Shape(points, grey, width)
 
 
-def summary(
+def summarize_heads(
     steps: Numbers, numbers: Numbers, pixels: int
 ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     """Steps, lowest, highest and mean of the heads; of captures on one pixel all count."""
     kept, starts = _thinned(steps, pixels)
     low = np.fmin.reduceat(np.fmin.reduce(numbers, axis=1), starts)
     high = np.fmax.reduceat(np.fmax.reduce(numbers, axis=1), starts)
-    means = mean(numbers)
+    means = mean_of_heads(numbers)
     there = np.isfinite(means)
     counts = np.add.reduceat(there.astype(np.float64), starts)
     with np.errstate(invalid="ignore"):
         return kept, low, high, np.add.reduceat(np.where(there, means, 0), starts) / counts
 
 
-def mean(numbers: Numbers) -> Numbers:
+def mean_of_heads(numbers: Numbers) -> Numbers:
     """Over the heads that have a number; NaN where none has."""
     there = np.isfinite(numbers)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(there, numbers, 0).sum(axis=1) / there.sum(axis=1))
 
 
-def ends(numbers: Numbers) -> tuple[float, float]:
+def value_range(numbers: Numbers) -> tuple[float, float]:
     """The lowest and the highest number, or what makes a scale where they are one or none."""
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):

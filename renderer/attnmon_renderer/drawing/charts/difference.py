@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnmon_renderer.drawing.layout.panel_page import panel_page
-from attnmon_renderer.drawing.layout.panel_scale import largest
+from attnmon_renderer.drawing.layout.panel_scale import largest_value
 from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, MaskArray, Panel, Values
 from attnmon_renderer.drawing.spec.page import Page
-from attnmon_renderer.drawing.spec.scales import of_changes, top_of
+from attnmon_renderer.drawing.spec.scales import change_scale, rounded_top
 
 
 @dataclass(frozen=True, slots=True)
-class DifferencePicture:
+class DifferenceData:
     """Two maps of one layer, of the same shape."""
 
     caption: Caption
@@ -37,10 +37,10 @@ class DifferencePicture:
             )
 
 
-def difference(picture: DifferencePicture) -> Page:
+def difference(data: DifferenceData) -> Page:
     """Lay out after minus before: red where a query attends more than it did, blue where less."""
     with np.errstate(invalid="ignore"):  # ∞ − ∞ is shown as what it is
-        change = picture.after - picture.before
-    panel = Panel("", change, picture.masked, picture.queries, picture.keys)
-    top = top_of(largest(panel)) if picture.top is None else picture.top
-    return panel_page(picture.caption, (panel,), 1, of_changes(top))
+        change = data.after - data.before
+    panel = Panel("", change, data.masked, data.queries, data.keys)
+    top = rounded_top(largest_value(panel)) if data.top is None else data.top
+    return panel_page(data.caption, (panel,), 1, change_scale(top))

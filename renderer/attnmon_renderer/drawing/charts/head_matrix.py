@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnmon_renderer.drawing.layout.panel_page import Extras, panel_page
+from attnmon_renderer.drawing.layout.panel_page import PanelPageOptions, panel_page
 from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel
 from attnmon_renderer.drawing.spec.page import Page
-from attnmon_renderer.drawing.spec.scales import linear
+from attnmon_renderer.drawing.spec.scales import linear_scale
 
 
 @dataclass(frozen=True, slots=True)
-class MatrixPicture:
+class HeadMatrixData:
     """One number a head. Layers may have different numbers of heads."""
 
     caption: Caption
@@ -29,26 +29,30 @@ class MatrixPicture:
             raise ValueError("a matrix without a number: give at least one layer with one head")
 
 
-def head_matrix(picture: MatrixPicture) -> Page:
+def head_matrix(data: HeadMatrixData) -> Page:
     """Lay out a matrix: layers from top to bottom, heads from left to right."""
-    heads = max(len(numbers) for _, numbers in picture.layers)
-    values = np.zeros((len(picture.layers), heads), np.float32)
+    heads = max(len(numbers) for _, numbers in data.layers)
+    values = np.zeros((len(data.layers), heads), np.float32)
     missing = np.ones(values.shape, np.bool_)
-    for row, (_, numbers) in enumerate(picture.layers):
+    for row, (_, numbers) in enumerate(data.layers):
         values[row, : len(numbers)] = numbers
         missing[row, : len(numbers)] = False
-    names = tuple(name for name, _ in picture.layers)
+    names = tuple(name for name, _ in data.layers)
     layers = Axis(len(names), tokens=names, name="layer")
     panel = Panel("", values, missing, layers, Axis(heads, name="head"))
-    low, high = _ends(picture, values[~missing & np.isfinite(values)])
+    low, high = _value_range(data, values[~missing & np.isfinite(values)])
     return panel_page(
-        picture.caption, (panel,), 1, linear(picture.statistic, low, high), Extras("no such head")
+        data.caption,
+        (panel,),
+        1,
+        linear_scale(data.statistic, low, high),
+        PanelPageOptions("no such head"),
     )
 
 
-def _ends(picture: MatrixPicture, numbers: np.ndarray) -> tuple[float, float]:
-    low = float(np.min(numbers, initial=np.inf)) if picture.low is None else picture.low
-    high = float(np.max(numbers, initial=-np.inf)) if picture.high is None else picture.high
+def _value_range(data: HeadMatrixData, numbers: np.ndarray) -> tuple[float, float]:
+    low = float(np.min(numbers, initial=np.inf)) if data.low is None else data.low
+    high = float(np.max(numbers, initial=-np.inf)) if data.high is None else data.high
     if not np.isfinite([low, high]).all():
         return 0.0, 1.0
     return (low, high) if high > low else (low - 0.5, low + 0.5)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnmon_renderer.drawing.layout.panel_page import Extras, panel_page
-from attnmon_renderer.drawing.layout.panel_scale import largest
+from attnmon_renderer.drawing.layout.panel_page import PanelPageOptions, panel_page
+from attnmon_renderer.drawing.layout.panel_scale import largest_value
 from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel, Values
 from attnmon_renderer.drawing.spec.page import Page
-from attnmon_renderer.drawing.spec.scales import of_weights, top_of
+from attnmon_renderer.drawing.spec.scales import rounded_top, weight_scale
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutPicture:
+class RolloutData:
     """The self-attention of all layers of one stack, averaged over heads and not pooled."""
 
     caption: Caption
@@ -30,20 +30,21 @@ class RolloutPicture:
     def __post_init__(self) -> None:
         side = self.positions.length
         shapes = {layer.shape for layer in self.layers}
-        if self.positions.step != 1 or shapes != {(side, side)}:
+        if self.positions.positions_per_cell != 1 or shapes != {(side, side)}:
             raise ValueError(
-                f"layers of {sorted(shapes)} over {side} positions, {self.positions.step} a cell: "
+                f"layers of {sorted(shapes)} over {side} positions, "
+                f"{self.positions.positions_per_cell} a cell: "
                 "rollout takes square maps of the same positions, and pooled ones do not multiply"
             )
 
 
-def rollout(picture: RolloutPicture) -> Page:
+def rollout(data: RolloutData) -> Page:
     """Lay out the rollout: rows are positions above the last layer, columns the input's tokens."""
-    flow = attention_flow(picture.layers)
-    panel = Panel("", flow, flow == 0, picture.positions, picture.positions)
-    top = top_of(largest(panel)) if picture.top is None else picture.top
-    scale = of_weights(top, "flow of attention")
-    return panel_page(picture.caption, (panel,), 1, scale, Extras(masked="no path"))
+    flow = attention_flow(data.layers)
+    panel = Panel("", flow, flow == 0, data.positions, data.positions)
+    top = rounded_top(largest_value(panel)) if data.top is None else data.top
+    scale = weight_scale(top, "flow of attention")
+    return panel_page(data.caption, (panel,), 1, scale, PanelPageOptions(masked="no path"))
 
 
 def attention_flow(layers: Sequence[Values]) -> Values:

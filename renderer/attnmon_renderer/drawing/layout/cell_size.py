@@ -25,21 +25,21 @@ class MapSide:
     """One side of a map: how many cells become one, and how many pixels that one takes."""
 
     axis: Axis
-    merged: int
-    pixels: int
+    cells_merged: int
+    cell_pixels: int
 
     @property
-    def positions(self) -> int:
+    def positions_per_cell(self) -> int:
         """Positions in one drawn cell."""
-        return self.axis.step * self.merged
+        return self.axis.positions_per_cell * self.cells_merged
 
     @property
     def cells(self) -> int:
-        return -(-self.axis.cells // self.merged)
+        return -(-self.axis.cells // self.cells_merged)
 
     @property
-    def length(self) -> int:
-        return self.cells * self.pixels
+    def pixels(self) -> int:
+        return self.cells * self.cell_pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +56,19 @@ def fit_map(panel: Panel, side: int) -> FittedMap:
     rows = _side(panel.queries, longest, side)
     columns = _side(panel.keys, longest, side)
     return FittedMap(
-        farthest(panel.values, rows.merged, columns.merged),
-        reduced(panel.masked, rows.merged, columns.merged, np.logical_and),
+        merge_extremes(panel.values, rows.cells_merged, columns.cells_merged),
+        merge_cells(panel.masked, rows.cells_merged, columns.cells_merged, np.logical_and),
         rows,
         columns,
     )
 
 
-def farthest(values: Values, rows: int, columns: int) -> Values:
+def merge_extremes(values: Values, rows: int, columns: int) -> Values:
     """Of each group of cells the one that is farthest from 0."""
-    above = reduced(values, rows, columns, np.maximum)
+    above = merge_cells(values, rows, columns, np.maximum)
     if above is values or not (values < 0).any():
         return above
-    below = reduced(values, rows, columns, np.minimum)
+    below = merge_cells(values, rows, columns, np.minimum)
     return np.where(-below > above, below, above)
 
 
@@ -81,7 +81,7 @@ def _side(axis: Axis, longest: int, side: int) -> MapSide:
     return MapSide(axis, merged, max(1, int(wished / cells + 0.5)))
 
 
-def reduced(cells: NDArray[T], rows: int, columns: int, by: np.ufunc) -> NDArray[T]:
+def merge_cells(cells: NDArray[T], rows: int, columns: int, by: np.ufunc) -> NDArray[T]:
     """Each group of so many rows and columns made one cell; the last may hold fewer."""
     if rows == columns == 1:
         return cells

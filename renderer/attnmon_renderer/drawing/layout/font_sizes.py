@@ -40,7 +40,7 @@ class FontSizes:
         return Font(self.px(22))
 
     @cached_property
-    def edge(self) -> int:
+    def margin(self) -> int:
         return self.px(26)
 
     @cached_property

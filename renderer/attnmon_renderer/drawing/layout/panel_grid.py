@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from attnmon_renderer.drawing.layout.cell_size import FittedMap, MapSide, fit_map
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
-from attnmon_renderer.drawing.layout.ticks import Ticks, ticks
+from attnmon_renderer.drawing.layout.ticks import Ticks, place_ticks
 from attnmon_renderer.drawing.spec.figure_data import Panel
 
 _SIDE = {1: 640, 2: 420, 3: 320, 4: 256, 5: 230}
@@ -22,7 +22,7 @@ _GAP = 58
 
 
 @dataclass(frozen=True)
-class PanelPlace:
+class PlacedPanel:
     """One panel and the upper left corner of its map, from that of the body."""
 
     panel: Panel
@@ -31,9 +31,9 @@ class PanelPlace:
     y: int
     column_ticks: Ticks
     row_ticks: Ticks
-    named_columns: bool
+    shows_column_labels: bool
     """The ticks have labels; elsewhere they are those of the panel below."""
-    named_rows: bool
+    shows_row_labels: bool
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,21 @@ class PanelGrid:
         highest = max(t.widest if t.tokens else t.font.size for t in self._column_ticks)
         return self.sizes.tick_length + self.sizes.tick_gap + highest
 
-    def places(self) -> Iterator[PanelPlace]:
+    def places(self) -> Iterator[PlacedPanel]:
         for index, (panel, fit) in enumerate(zip(self.panels, self._fitted, strict=True)):
             row, column = divmod(index, self.columns)
-            yield PanelPlace(
+            yield PlacedPanel(
                 panel,
                 fit,
                 self._lefts[column],
                 self._tops[row],
                 self._column_ticks[index],
                 self._row_ticks[index],
-                named_columns=not self._shared or index + self.columns >= len(self.panels),
-                named_rows=not self._shared or column == 0,
+                shows_column_labels=not self._shared or index + self.columns >= len(self.panels),
+                shows_row_labels=not self._shared or column == 0,
             )
 
-    def room(self, place: PanelPlace) -> int:
+    def max_label_width(self, place: PlacedPanel) -> int:
         """Pixels that a panel's label may take."""
         return self._widths[self._lefts.index(place.x)] + _GAP // 2
 
@@ -105,13 +105,13 @@ class PanelGrid:
     def _widths(self) -> list[int]:
         columns = [self._fitted[column :: self.columns] for column in range(self.columns)]
         least = int(0.75 * self._side) if self._labelled else 0
-        return [max(least, *(fit.columns.length for fit in column)) for column in columns]
+        return [max(least, *(fit.columns.pixels for fit in column)) for column in columns]
 
     @cached_property
     def _heights(self) -> list[int]:
         starts = range(0, len(self.panels), self.columns)
         rows = [self._fitted[start : start + self.columns] for start in starts]
-        return [max(fit.rows.length for fit in row) for row in rows]
+        return [max(fit.rows.pixels for fit in row) for row in rows]
 
     @cached_property
     def _lefts(self) -> list[int]:
@@ -139,11 +139,11 @@ class PanelGrid:
 
     def _ticks(self, sides: Sequence[MapSide], across: bool) -> tuple[Ticks, ...]:
         if self._shared:
-            return (ticks(sides[0], self.sizes.tick, across),) * len(sides)
-        return tuple(ticks(side, self.sizes.tick, across) for side in sides)
+            return (place_ticks(sides[0], self.sizes.tick, across),) * len(sides)
+        return tuple(place_ticks(side, self.sizes.tick, across) for side in sides)
 
 
-def columns_for(panels: int) -> int:
+def column_count(panels: int) -> int:
     """Columns that leave the fewest places of the last row empty, on a page wider than high."""
     candidates = range(_root(panels), _root(2 * panels) + 1)
     return min(candidates, key=lambda columns: (-panels % columns, columns))

@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 
 from attnmon_renderer.drawing.layout import labels
-from attnmon_renderer.drawing.layout.panel_grid import PanelGrid, PanelPlace
+from attnmon_renderer.drawing.layout.panel_grid import PanelGrid, PlacedPanel
 from attnmon_renderer.drawing.spec import palettes
 from attnmon_renderer.drawing.spec.figure_data import Caption, Panel
-from attnmon_renderer.drawing.spec.page import Bar, ColorBlock, Map, Page, Text
+from attnmon_renderer.drawing.spec.page import CellMap, ColorBar, ColorBlock, Page, Text
 from attnmon_renderer.drawing.spec.scales import Scale
-from attnmon_renderer.drawing.text.glyphs import width
+from attnmon_renderer.drawing.text.glyphs import text_width
 
 _NARROWEST = 760
 _BAR_GAP, _BAR_WIDTH = 34, 30
@@ -24,7 +24,7 @@ _LEAST_HEIGHT = 4 * palettes.LEVELS
 
 
 @dataclass(frozen=True)
-class Extras:
+class PanelPageOptions:
     """What a kind of picture has that others have not."""
 
     masked: str = "masked"
@@ -40,10 +40,12 @@ def panel_page(
     panels: tuple[Panel, ...],
     columns: int,
     scale: Scale,
-    extras: Extras | None = None,
+    extras: PanelPageOptions | None = None,
 ) -> Page:
     """The page of all panels, in so many columns, on one colour scale."""
-    return _PanelPage(caption, PanelGrid(panels, columns), scale, extras or Extras()).page()
+    return _PanelPage(
+        caption, PanelGrid(panels, columns), scale, extras or PanelPageOptions()
+    ).page()
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class _PanelPage:
     caption: Caption
     body: PanelGrid
     scale: Scale
-    extras: Extras
+    extras: PanelPageOptions
 
     def page(self) -> Page:
         sizes = self.body.sizes
         legend = tuple(self._legend())
         return Page(
             self.width,
-            max([self.foot + sizes.px(40), *(text.y for _, text in legend)]) + sizes.edge,
+            max([self.foot + sizes.px(40), *(text.y for _, text in legend)]) + sizes.margin,
             self.scale.palette,
             sizes.tick_length,
             tuple(self._map(place) for place in self.places),
@@ -68,7 +70,7 @@ class _PanelPage:
         )
 
     @cached_property
-    def places(self) -> tuple[PanelPlace, ...]:
+    def places(self) -> tuple[PlacedPanel, ...]:
         return tuple(self.body.places())
 
     @cached_property
@@ -93,13 +95,15 @@ class _PanelPage:
         marks = self.extras.marks
         return (
             *([(marks, palettes.MARK)] if marks else []),
-            *([(self.extras.masked, self.scale.palette.masked)] if masked else []),
+            *([(self.extras.masked, self.scale.palette.masked_index)] if masked else []),
             *([("not finite", palettes.NOT_FINITE)] if self.not_finite else []),
         )
 
     @cached_property
     def header(self) -> tuple[Text, ...]:
-        return tuple(labels.header(self.caption, self._remarks(), self.width, self.body.sizes))
+        return tuple(
+            labels.header_texts(self.caption, self._remarks(), self.width, self.body.sizes)
+        )
 
     @cached_property
     def upper(self) -> int:
@@ -116,12 +120,14 @@ class _PanelPage:
     @cached_property
     def _margins(self) -> tuple[int, int]:
         sizes = self.body.sizes
-        left = sizes.edge + sizes.axis.size + sizes.px(14) + self.body.row_ticks_width
-        numbers = max(width(labels.number(tick), sizes.tick) for tick in self.scale.ticks)
+        left = sizes.margin + sizes.axis.size + sizes.px(14) + self.body.row_ticks_width
+        numbers = max(
+            text_width(labels.format_number(tick), sizes.tick) for tick in self.scale.ticks
+        )
         beside = sizes.tick_length + sizes.tick_gap + numbers + sizes.px(14) + sizes.axis.size
         bar = sizes.px(_BAR_WIDTH) + beside
         legend = labels.legend_width([meaning for meaning, _ in self.signs], sizes)
-        return left, sizes.px(_BAR_GAP) + max(bar, legend) + sizes.edge
+        return left, sizes.px(_BAR_GAP) + max(bar, legend) + sizes.margin
 
     @cached_property
     def width(self) -> int:
@@ -134,20 +140,20 @@ class _PanelPage:
         return left + (self.width - left - right - self.body.width) // 2
 
     @cached_property
-    def bar(self) -> Bar:
+    def bar(self) -> ColorBar:
         sizes = self.body.sizes
         beside = self.body.height - self.body.label_height
         height = max(_LEAST_HEIGHT, beside // palettes.LEVELS * palettes.LEVELS)
         x = self.left + self.body.width + sizes.px(_BAR_GAP)
         y = self.upper + self.body.label_height + (beside - height) // 2
-        return Bar(x, y, sizes.px(_BAR_WIDTH), height, self.scale)
+        return ColorBar(x, y, sizes.px(_BAR_WIDTH), height, self.scale)
 
-    def _map(self, place: PanelPlace) -> Map:
-        return Map(
+    def _map(self, place: PlacedPanel) -> CellMap:
+        return CellMap(
             self.left + place.x,
             self.upper + place.y,
-            place.fitted.columns.pixels,
-            place.fitted.rows.pixels,
+            place.fitted.columns.cell_pixels,
+            place.fitted.rows.cell_pixels,
             place.fitted.values,
             place.fitted.masked,
             place.column_ticks.offsets,
@@ -157,7 +163,9 @@ class _PanelPage:
 
     def _remarks(self) -> Iterator[str]:
         """What drawing itself did to the values, and what in them is no number."""
-        merged = {(p.fitted.rows.merged, p.fitted.columns.merged) for p in self.places} - {(1, 1)}
+        merged = {
+            (p.fitted.rows.cells_merged, p.fitted.columns.cells_merged) for p in self.places
+        } - {(1, 1)}
         for rows, columns in sorted(merged):
             yield f"each cell drawn is the largest of {rows}×{columns}"
         if self.beyond:
@@ -167,19 +175,19 @@ class _PanelPage:
 
     def _body_texts(self) -> Iterator[Text]:
         sizes, body = self.body.sizes, self.body
-        yield from labels.panels(self.places, self.left, self.upper, body)
+        yield from labels.panel_texts(self.places, self.left, self.upper, body)
         first = self.places[0]
-        rows = labels.axis_name(first.panel.queries, "query", first.row_ticks)
-        columns = labels.axis_name(first.panel.keys, "key", first.column_ticks)
+        rows = labels.axis_title(first.panel.queries, "query", first.row_ticks)
+        columns = labels.axis_title(first.panel.keys, "key", first.column_ticks)
         middle_y = self.upper + (body.label_height + body.height) // 2
         x = self.left - body.row_ticks_width - sizes.px(14)
-        yield labels.upright(rows, x, middle_y, sizes.axis)
+        yield labels.upright_text(rows, x, middle_y, sizes.axis)
         middle_x = self.left + body.width // 2
-        yield labels.centred(columns, middle_x, self.foot + sizes.px(34), sizes.axis)
+        yield labels.centred_text(columns, middle_x, self.foot + sizes.px(34), sizes.axis)
 
     def _bar_texts(self) -> Iterator[Text]:
-        return labels.bar(self.bar, self.body.sizes)
+        return labels.color_bar_texts(self.bar, self.body.sizes)
 
     def _legend(self) -> Iterator[tuple[ColorBlock, Text]]:
         below = max(self.upper + self.body.height, self.bar.y + self.bar.height)
-        return labels.legend(self.signs, self.bar.x, below, self.body.sizes)
+        return labels.legend_entries(self.signs, self.bar.x, below, self.body.sizes)

@@ -5,27 +5,27 @@ from collections.abc import Set
 import numpy as np
 
 from attnmon_renderer.drawing.spec.figure_data import Axis, Panel
-from attnmon_renderer.drawing.spec.scales import Scale, of_weights, top_of
+from attnmon_renderer.drawing.spec.scales import Scale, rounded_top, weight_scale
 
 _FEW_KEYS = 16
 """Fewer than one part in so many of what another query sees."""
 
 
-def scale_of(panels: tuple[Panel, ...], top: float | None) -> Scale:
+def shared_scale(panels: tuple[Panel, ...], top: float | None) -> Scale:
     """The one of them all, up to `top`; None: a round number above the largest that tells."""
-    top = top_of(max(map(largest, panels))) if top is None else top
-    return of_weights(top, weight_of({panel.keys for panel in panels}))
+    top = rounded_top(max(map(largest_value, panels))) if top is None else top
+    return weight_scale(top, weight_label({panel.keys for panel in panels}))
 
 
-def weight_of(cells: Set[Axis]) -> str:
+def weight_label(cells: Set[Axis]) -> str:
     """What the numbers of such cells are, along their keys."""
-    steps = {keys.step if keys.summed else 1 for keys in cells}
+    steps = {keys.positions_per_cell if keys.cells_are_sums else 1 for keys in cells}
     if steps == {1}:
         return "attention weight"
     return f"weight of {steps.pop()} keys" if len(steps) == 1 else "weight of each cell's keys"
 
 
-def largest(panel: Panel) -> float:
+def largest_value(panel: Panel) -> float:
     """The largest magnitude that is a number and not masked; 0 where there is none.
 
     Queries that see few keys beside others do not count. The first of a causal map has a weight of

@@ -6,7 +6,7 @@ from itertools import count
 
 from attnmon_renderer.drawing.layout.cell_size import MapSide
 from attnmon_renderer.drawing.spec.page import Font
-from attnmon_renderer.drawing.text.glyphs import shortened, width
+from attnmon_renderer.drawing.text.glyphs import shorten, text_width
 
 _READABLE = 15
 """Pixels a cell must have for a token's name beside it."""
@@ -24,37 +24,37 @@ class Ticks:
 
     @property
     def widest(self) -> int:
-        return max(width(label, self.font) for label in self.labels)
+        return max(text_width(label, self.font) for label in self.labels)
 
 
-def ticks(side: MapSide, font: Font, across: bool) -> Ticks:
+def place_ticks(side: MapSide, font: Font, across: bool) -> Ticks:
     """Ticks of one side; `across` where labels stand next to each other along it."""
     if _shows_tokens(side):
-        return _tokens(side, font)
+        return _token_ticks(side, font)
     every = next(step for step in _round_numbers() if _far_enough(step, side, font, across))
     positions = range(0, side.axis.length, every)
-    offsets = tuple(_centre(p, side) for p in positions)
+    offsets = tuple(_cell_centre(p, side) for p in positions)
     return Ticks(offsets, tuple(map(str, positions)), font)
 
 
 def _shows_tokens(side: MapSide) -> bool:
     known = len(side.axis.tokens) == side.axis.length
-    return known and side.positions == 1 and side.pixels >= _READABLE
+    return known and side.positions_per_cell == 1 and side.cell_pixels >= _READABLE
 
 
-def _tokens(side: MapSide, font: Font) -> Ticks:
-    letters = Font(min(font.size, int(side.pixels * 0.8)), font.bold)
+def _token_ticks(side: MapSide, font: Font) -> Ticks:
+    letters = Font(min(font.size, int(side.cell_pixels * 0.8)), font.bold)
     room = _LONGEST_TOKEN * font.size
-    names = tuple(shortened(_bare(name), letters, room) for name in side.axis.tokens)
-    offsets = tuple(_centre(cell, side) for cell in range(side.cells))
+    names = tuple(shorten(_show_white_space(name), letters, room) for name in side.axis.tokens)
+    offsets = tuple(_cell_centre(cell, side) for cell in range(side.cells))
     return Ticks(offsets, names, letters, tokens=True)
 
 
-def _centre(position: int, side: MapSide) -> int:
-    return int((position + 0.5) / side.positions * side.pixels + 0.5)
+def _cell_centre(position: int, side: MapSide) -> int:
+    return int((position + 0.5) / side.positions_per_cell * side.cell_pixels + 0.5)
 
 
-def _bare(token: str) -> str:
+def _show_white_space(token: str) -> str:
     """The token with its white space shown: a name must not look empty."""
     return (token.replace(" ", "␣") if token.strip() != token else token) or "∅"
 
@@ -66,6 +66,6 @@ def _round_numbers() -> Iterator[int]:
 def _far_enough(step: int, side: MapSide, font: Font, across: bool) -> bool:
     if step >= side.axis.length:
         return True
-    gap = step / side.positions * side.pixels
-    needed = width(str(side.axis.length), font) + font.size if across else 2 * font.size
+    gap = step / side.positions_per_cell * side.cell_pixels
+    needed = text_width(str(side.axis.length), font) + font.size if across else 2 * font.size
     return gap >= needed

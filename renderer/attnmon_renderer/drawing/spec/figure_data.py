@@ -15,24 +15,25 @@ class Axis:
 
     length: int
     """True number of positions, before pooling."""
-    step: int = 1
+    positions_per_cell: int = 1
     """Positions in one cell; the last cell may hold fewer."""
     tokens: tuple[str, ...] = ()
     """One name a position, where known."""
     name: str = ""
     """What the positions are, when they are neither queries nor keys."""
-    summed: bool = False
+    cells_are_sums: bool = False
     """Of keys: a cell shows the weight of all its positions together."""
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.step < 1:
+        if self.length < 1 or self.positions_per_cell < 1:
             raise ValueError(
-                f"an axis of {self.length} positions, {self.step} a cell: give at least 1 of each"
+                f"an axis of {self.length} positions, {self.positions_per_cell} a cell: "
+                "give at least 1 of each"
             )
 
     @property
     def cells(self) -> int:
-        return -(-self.length // self.step)
+        return -(-self.length // self.positions_per_cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class MapPicture:
+class HeatmapData:
     """One attention map, large. `values` and `masked` as in `Panel`."""
 
     caption: Caption
@@ -81,7 +82,7 @@ class MapPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class GridPicture:
+class HeadGridData:
     """All heads of a layer side by side, on one colour scale."""
 
     caption: Caption
@@ -104,7 +105,7 @@ class GridPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class ComparisonPicture:
+class LayerComparisonData:
     """One panel a layer, on one colour scale. Layers may differ in shape."""
 
     caption: Caption

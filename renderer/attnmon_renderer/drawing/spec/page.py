@@ -34,7 +34,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
+class CellMap:
     """Values as coloured cells. (x, y) is the upper left corner."""
 
     x: int
@@ -58,7 +58,7 @@ class Map:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ColorBar:
     """The colour bar. Its height is a multiple of the levels, so each level is whole pixels."""
 
     x: int
@@ -111,8 +111,8 @@ class Page:
     height: int
     palette: Palette
     tick_length: int
-    maps: tuple[Map, ...]
-    bars: tuple[Bar, ...]
+    maps: tuple[CellMap, ...]
+    bars: tuple[ColorBar, ...]
     blocks: tuple[ColorBlock, ...]
     """In this order, over the maps."""
     texts: tuple[Text, ...]

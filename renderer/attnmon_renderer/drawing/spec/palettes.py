@@ -27,7 +27,7 @@ class Palette:
     """A colour map of matplotlib's, the signs, and the greys."""
 
     name: str
-    masked: int
+    masked_index: int
     """The grey that the colour map keeps clear of."""
     colours: NDArray[np.uint8] = field(init=False)
     """[256, 3]"""
@@ -43,9 +43,9 @@ class Palette:
         object.__setattr__(self, "colour_map", colour_map)
 
 
-WEIGHTS = Palette("viridis", masked=228)
+WEIGHT_PALETTE = Palette("viridis", masked_index=228)
 """Perceptually uniform, safe for the colour-blind, and never grey nor vermilion: so grey can mean
 "masked", and vermilion, which Okabe and Ito's palette sets apart for every eye, "not finite"."""
 
-CHANGES = Palette("RdBu_r", masked=185)
+CHANGE_PALETTE = Palette("RdBu_r", masked_index=185)
 """Blue is less and red is more, which the colour-blind tell apart too; white is no change."""

@@ -13,7 +13,13 @@ from matplotlib.colors import FuncNorm
 from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.spec.figure_data import MaskArray, Values
-from attnmon_renderer.drawing.spec.palettes import CHANGES, LEVELS, NOT_FINITE, WEIGHTS, Palette
+from attnmon_renderer.drawing.spec.palettes import (
+    CHANGE_PALETTE,
+    LEVELS,
+    NOT_FINITE,
+    WEIGHT_PALETTE,
+    Palette,
+)
 
 Indices = NDArray[np.uint8]
 
@@ -31,10 +37,10 @@ class Scale:
     high: float
     ticks: tuple[float, ...]
     palette: Palette
-    root: bool
+    square_root: bool
     """Places follow the square root of the magnitude; otherwise the number itself."""
 
-    def place(self, value: float) -> float:
+    def fraction(self, value: float) -> float:
         """0 at the lower end of the bar … 1 at the upper."""
         low, here, high = (float(self.forward(np.float64(x))) for x in (self.low, value, self.high))
         return (here - low) / (high - low)
@@ -51,7 +57,7 @@ class Scale:
         place *= LEVELS
         index = np.minimum(place, LEVELS - 1).astype(np.uint8)
         index[~finite] = NOT_FINITE
-        index[masked] = self.palette.masked
+        index[masked] = self.palette.masked_index
         return index
 
     def norm(self) -> FuncNorm:
@@ -60,7 +66,7 @@ class Scale:
 
     def forward(self, values: Any) -> Any:
         """The numbers whose differences are lengths on the bar."""
-        if not self.root:
+        if not self.square_root:
             return values.copy()
         if self.low >= 0:
             return np.sqrt(values)
@@ -68,32 +74,32 @@ class Scale:
 
     def backward(self, places: Any) -> Any:
         """The inverse of `forward`."""
-        return np.sign(places) * np.square(places) if self.root else places.copy()
+        return np.sign(places) * np.square(places) if self.square_root else places.copy()
 
 
-def of_weights(top: float, name: str = "attention weight") -> Scale:
+def weight_scale(top: float, name: str = "attention weight") -> Scale:
     """From 0 to `top`."""
     ticks = _root_ticks(top)
-    return Scale(f"{name} (√ scale)", 0.0, top, ticks, WEIGHTS, root=True)
+    return Scale(f"{name} (√ scale)", 0.0, top, ticks, WEIGHT_PALETTE, square_root=True)
 
 
-def of_changes(top: float) -> Scale:
+def change_scale(top: float) -> Scale:
     """From −`top` to `top`."""
     above = _root_ticks(top, 2 * _APART)[1:]
     ticks = (*(-tick for tick in reversed(above)), 0.0, *above)
-    return Scale("change of weight (√ scale)", -top, top, ticks, CHANGES, root=True)
+    return Scale("change of weight (√ scale)", -top, top, ticks, CHANGE_PALETTE, square_root=True)
 
 
-def linear(name: str, low: float, high: float) -> Scale:
+def linear_scale(name: str, low: float, high: float) -> Scale:
     """From `low` to `high`, which are taken as they are."""
     step = next(s for s in _steps(high - low) if s >= (high - low) * _APART)
     first = np.ceil(low / step - 1e-9)
     count = int((high - first * step) / step + 1e-9) + 1
     ticks = tuple(float(f"{(first + n) * step:.10g}") for n in range(count))
-    return Scale(name, low, high, ticks, WEIGHTS, root=False)
+    return Scale(name, low, high, ticks, WEIGHT_PALETTE, square_root=False)
 
 
-def top_of(maximum: float) -> float:
+def rounded_top(maximum: float) -> float:
     """The round number that a scale ends at; 1 where there is nothing to show."""
     if not maximum > 0:
         return 1.0

@@ -24,16 +24,16 @@ _SHOWN_AS = {"\n": "↵", "\t": "⇥"}
 
 
 @cache
-def families() -> list[str]:
+def font_families() -> list[str]:
     installed = {entry.name for entry in fontManager.ttflist}
     return [name for name in _FAMILIES if name in installed]
 
 
 @lru_cache(maxsize=64)
-def properties(font: Font) -> FontProperties:
+def font_properties(font: Font) -> FontProperties:
     """A font as matplotlib names it, complete, so that no user setting fills a gap."""
     return FontProperties(
-        family=families(),
+        family=font_families(),
         style="normal",
         variant="normal",
         weight="bold" if font.bold else "normal",
@@ -44,11 +44,13 @@ def properties(font: Font) -> FontProperties:
 
 @cache
 def _paths() -> tuple[str, ...]:
-    return tuple(str(fontManager.findfont(FontProperties(family=[name]))) for name in families())
+    return tuple(
+        str(fontManager.findfont(FontProperties(family=[name]))) for name in font_families()
+    )
 
 
 @lru_cache(maxsize=8192)
-def _shown(character: str) -> str:
+def _drawable_character(character: str) -> str:
     """The character; a sign for what has no shape; a box for what no font has."""
     if character in _SHOWN_AS:
         return _SHOWN_AS[character]
@@ -61,6 +63,6 @@ def _shown(character: str) -> str:
     return BOX
 
 
-def visible(string: str) -> str:
+def drawable(string: str) -> str:
     """The string as it can be drawn, on one line: no character is lost, none makes a warning."""
-    return "".join(map(_shown, string))
+    return "".join(map(_drawable_character, string))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.spec.page import Font, Text
 from attnmon_renderer.drawing.spec.palettes import INK, WHITE
-from attnmon_renderer.drawing.text.fonts import properties, visible
-from attnmon_renderer.drawing.text.rc_defaults import default_ink
+from attnmon_renderer.drawing.text.fonts import drawable, font_properties
+from attnmon_renderer.drawing.text.rc_defaults import text_defaults
 
 Image = NDArray[np.uint8]
 
@@ -50,8 +50,8 @@ def _ruler() -> Any:
 
 
 def _measure(string: str, font: Font) -> float:
-    with default_ink():
-        extent = _ruler().get_text_width_height_descent(string, properties(font), False)
+    with text_defaults():
+        extent = _ruler().get_text_width_height_descent(string, font_properties(font), False)
     return float(extent[0])
 
 
@@ -62,9 +62,9 @@ def _advance(piece: str, font: Font) -> float:
 
 
 @lru_cache(maxsize=256)
-def width(string: str, font: Font) -> int:
+def text_width(string: str, font: Font) -> int:
     """Pixels that the string takes in one line."""
-    return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(visible(string)))))
+    return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(drawable(string)))))
 
 
 def _pieces(string: str) -> list[str]:
@@ -72,23 +72,23 @@ def _pieces(string: str) -> list[str]:
 
 
 @lru_cache(maxsize=2048)
-def _drawn(piece: str, font: Font, upright: bool, sixty_fourths: int) -> Glyphs | None:
+def _draw_piece(piece: str, font: Font, upright: bool, sixty_fourths: int) -> Glyphs | None:
     """The piece as matplotlib draws it, cropped; None when nothing of it is visible."""
     room = 2 * font.size
     length = int(_measure(piece, font)) + 2 * room
     columns, rows = (2 * room, length) if upright else (length, 2 * room)
     x, y = room + sixty_fourths / _GRID, rows - room
-    with default_ink():
+    with text_defaults():
         renderer = _AGG(columns, rows, POINTS_PER_INCH)
         image = np.asarray(renderer.buffer_rgba())
         image[:] = WHITE
         context = renderer.new_gc()
         context.set_foreground((INK / WHITE, INK / WHITE, INK / WHITE, 1.0), isRGBA=True)
-        renderer.draw_text(context, x, y, piece, properties(font), 90 if upright else 0)
-    return _cropped(image[:, :, 0], room, y)
+        renderer.draw_text(context, x, y, piece, font_properties(font), 90 if upright else 0)
+    return _crop(image[:, :, 0], room, y)
 
 
-def _cropped(image: Image, x: int, y: int) -> Glyphs | None:
+def _crop(image: Image, x: int, y: int) -> Glyphs | None:
     inked = image < WHITE
     rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
     if not len(rows):
@@ -98,16 +98,16 @@ def _cropped(image: Image, x: int, y: int) -> Glyphs | None:
     return Glyphs(letters, first_column - x, first_row - y)
 
 
-def write(canvas: Image, text: Text) -> None:
+def draw_text(canvas: Image, text: Text) -> None:
     """Draw one line on `canvas` [rows, columns]. What lies beyond its edge is cut off."""
-    string = visible(text.string)
+    string = drawable(text.string)
     if text.upright:
-        _stamp(canvas, _drawn(string, text.font, True, 0), text.x, text.y)
+        _stamp(canvas, _draw_piece(string, text.font, True, 0), text.x, text.y)
         return
     pen = 0.0
     for piece in _pieces(string):
         whole, sixty_fourths = divmod(round(pen * _GRID), _GRID)
-        glyphs = _drawn(piece, text.font, False, sixty_fourths)
+        glyphs = _draw_piece(piece, text.font, False, sixty_fourths)
         _stamp(canvas, glyphs, text.x + whole, text.y)
         pen += _advance(piece, text.font)
 
@@ -121,26 +121,26 @@ def _stamp(canvas: Image, glyphs: Glyphs | None, x: int, y: int) -> None:
     np.minimum(area, letters[: area.shape[0], : area.shape[1]], out=area)
 
 
-def shortened(string: str, font: Font, room: int) -> str:
+def shorten(string: str, font: Font, room: int) -> str:
     """The string, or as much of its beginning as `room` pixels hold, and an ellipsis."""
-    if width(string, font) <= room:
+    if text_width(string, font) <= room:
         return string
     low, high = 0, len(string)
     while high - low > 1:
         middle = (low + high) // 2
-        fits = width(string[:middle].rstrip() + "…", font) <= room
+        fits = text_width(string[:middle].rstrip() + "…", font) <= room
         low, high = (middle, high) if fits else (low, middle)
     return string[:low].rstrip() + "…"
 
 
-def wrapped(string: str, font: Font, room: int, lines: int = 2) -> list[str]:
+def wrap(string: str, font: Font, room: int, lines: int = 2) -> list[str]:
     """The string in at most so many lines, broken at spaces, the last one shortened."""
     words = string.split(" ")
     done: list[str] = []
     while words and len(done) < lines - 1:
         count = len(words)
-        while count > 1 and width(" ".join(words[:count]), font) > room:
+        while count > 1 and text_width(" ".join(words[:count]), font) > room:
             count -= 1
-        done.append(shortened(" ".join(words[:count]), font, room))
+        done.append(shorten(" ".join(words[:count]), font, room))
         words = words[count:]
-    return done + ([shortened(" ".join(words), font, room)] if words else [])
+    return done + ([shorten(" ".join(words), font, room)] if words else [])

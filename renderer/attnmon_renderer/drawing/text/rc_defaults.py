@@ -13,7 +13,7 @@ _OF_INK = tuple(
 
 
 @contextmanager
-def default_settings() -> Iterator[None]:
+def matplotlib_defaults() -> Iterator[None]:
     """All of matplotlib's settings are its own defaults, and the user's again afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -21,7 +21,7 @@ def default_settings() -> Iterator[None]:
 
 
 @contextmanager
-def default_ink() -> Iterator[None]:
+def text_defaults() -> Iterator[None]:
     """The same for those that bear on letters and paths; free when nothing was changed."""
     defaults = {name: matplotlib.rcParamsDefault[name] for name in _OF_INK}
     if all(matplotlib.rcParams[name] == value for name, value in defaults.items()):

@@ -62,29 +62,34 @@ class Collector:
 
     # At a step that is due
 
-    def take(self, model: nn.Module | None, enc: Any, dec: Any, *, may_probe: bool = True) -> Taken:
-        """Every chosen layer's attention of one sample, copied; without a probe, what was seen.
+    def collect(
+        self, model: nn.Module | None, enc: Any, dec: Any, *, retained: bool = False
+    ) -> Taken:
+        """Return every chosen layer's attention of one sample, copied.
+
+        `retained`: the step is not due, so that no extra forward is made for it.
 
         Raises what the model raises, `RingFull`, `NotSeen` when there is no way to look now.
         """
         held = self._held_for(model, tensors_in((enc, dec)))
-        taken = self._fresh(model if may_probe else None) if held is None else held.taken
+        taken = self._fresh(model, retained=retained) if held is None else held.taken
         with _given_back_on_error(taken):
             if held is not None:
                 self._note_smaller_batch(taken.sample)
-            elif model is not None and may_probe:
+            elif model is not None and not retained:
                 if not self._may_probe(model):
                     self._say_if_never_seen(model)
                     raise NotSeen
                 self._probe(model, enc, dec, taken)
             self._add_recorded(taken)
-        if not (self.known.call_infos or taken.builder.attentions) and may_probe:
+        if not (self.known.call_infos or taken.builder.attentions) and not retained:
             self._guard.failed("nothing", _nothing_found(model, self.known.refusals))
         return taken
 
-    def _fresh(self, model: nn.Module | None) -> Taken:
-        seen_in: SeenIn = "recorded" if model is None else "probe"
-        return Taken(self._session.builder(), self._settings.batch_idx_to_visualize, seen_in)
+    def _fresh(self, model: nn.Module | None, *, retained: bool) -> Taken:
+        seen_in: SeenIn = "recorded" if model is None or retained else "probe"
+        builder = self._session.new_builder(retained=retained)
+        return Taken(builder, self._settings.batch_idx_to_visualize, seen_in)
 
     def _held_for(self, model: nn.Module | None, logged: Inputs) -> HeldForward | None:
         """What the model's own forward showed: of these very tensors, if there is a choice."""
@@ -149,8 +154,12 @@ class Collector:
 
     # The model's own forward
 
-    def arm(self, model: nn.Module | None) -> None:
-        """Look on at the model's next forwards, if it may be; None: at none."""
+    def arm(self, model: nn.Module | None, *, retained: bool = False) -> None:
+        """Watch the model's next forwards, if that is possible; None: watch none.
+
+        `retained`: the next one is of a step that is not due.
+        """
+        self._forward.retained = retained
         if self._armed is not None:
             armed, tap = self._armed
             if model is not None and armed() is model:
@@ -179,9 +188,10 @@ class Collector:
         return self._armed is not None
 
     @contextmanager
-    def looking_on(self, inputs: Inputs = ()) -> Iterator[None]:
-        """Look on at whatever forward is made in this block, of the model known or of any."""
+    def watch_block(self, inputs: Inputs = (), *, retained: bool = False) -> Iterator[None]:
+        """Watch whatever forward is made in this block, of the model known or of any."""
         self.disarm()
+        self._forward.retained = retained
         if self.known.compiled:
             yield
             return

@@ -35,7 +35,7 @@ class FlightRecorder:
 
     def keep(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Keep this step, if anything of it was seen."""
-        take = partial(self._collector.take, model, enc, dec, may_probe=False)
+        take = partial(self._collector.collect, model, enc, dec, retained=True)
         if self._session.keep(step_info, take):
             self._missed = -1  # it works
         elif self._missed >= 0:
@@ -45,13 +45,12 @@ class FlightRecorder:
 
     def look_on(self, model: nn.Module | None) -> None:
         """At the model's next forward, which is that of a step to be kept."""
-        self._session.spare = True
         in_blocks, self.in_blocks = self.in_blocks, False
         if in_blocks or not self._can_look_on:
             self._collector.disarm()
             return
         with self._counters.timed():
-            self._collector.arm(model)
+            self._collector.arm(model, retained=True)
         if model is not None and not self._collector.armed:
             self._can_look_on = False  # and does not become so: do not ask at every step
             self._guard.warn_once("keep_last", _CANNOT_LOOK_ON)

@@ -70,6 +70,8 @@ class ForwardCollector(TapListener):
         self, session: Session, known: LayerRegistry, stay_out: Callable[[], None], sample: int
     ) -> None:
         """stay_out: called when the model's own forward turns out to run compiled code."""
+        self.retained = False
+        """Whether the next forward is of a step that is not due, to be retained only."""
         self._session = session
         self._known = known
         self._stay_out = stay_out
@@ -90,7 +92,11 @@ class ForwardCollector(TapListener):
         sizes = (1,) if dim is None else tuple(t.shape[dim] for t in inputs if t.dim() > dim)
         batch = max(sizes, default=0)
         sample = min(self._wanted, batch - 1) if batch else self._wanted
-        self._held = HeldForward(Taken(self._session.builder(), sample, "forward"), inputs, sizes)
+        self._held = HeldForward(
+            Taken(self._session.new_builder(retained=self.retained), sample, "forward"),
+            inputs,
+            sizes,
+        )
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:
         """Captures a call of which all but its values is known. Returns whether it did."""

@@ -91,7 +91,7 @@ class AttentionMonitor:
             if due is not None or self._flight_recorder.on:
                 _require_model(model)
                 step_info = StepInfo(
-                    step, due == "epoch", epoch, loss, lr, tokens, kept=due is None
+                    step, due == "epoch", epoch, loss, lr, tokens, retained=due is None
                 )
                 self._look_at(step_info, model, enc, dec)
             self._collector.recorded.forget()
@@ -136,7 +136,7 @@ class AttentionMonitor:
         with self._guard:
             self._attached = model
             if self.enabled:
-                self._collector.arm(model)
+                self._collector.arm(model, retained=self._next_is_retained())
 
     def detach(self) -> None:
         """Let go of the model: nothing of the monitor stays on it."""
@@ -158,15 +158,14 @@ class AttentionMonitor:
             if due or (self.enabled and self._flight_recorder.on):
                 with self._guard:
                     self._flight_recorder.in_blocks = True
-                    self._session.spare = not due
-                    block.enter_context(self._collector.looking_on(tensors_in(inputs)))
+                    watching = self._collector.watch_block(tensors_in(inputs), retained=not due)
+                    block.enter_context(watching)
             yield
 
     def capture_next(self) -> None:
         """Make the next logged step due, whatever its number."""
         self._quiet = NO_STEPS
         self._schedule.make_next_step_due("step")
-        self._session.spare = False
         if self.enabled:
             self._collector.arm(self._attached)
 
@@ -245,29 +244,31 @@ class AttentionMonitor:
         return self._schedule.idle_steps()
 
     def _look_at(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
-        self._session.spare = step_info.kept
-        if step_info.kept:
+        if step_info.retained:
             self._flight_recorder.keep(step_info, model, enc, dec)
         else:
             self._publish(step_info, model, enc, dec)
-        self._flight_recorder.account(due=not step_info.kept)
+        self._flight_recorder.account(due=not step_info.retained)
 
     def _publish(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Capture now or, where only the model's own forward may be looked at, at the next step."""
-        if not self._session.capture(step_info, partial(self._collector.take, model, enc, dec)):
+        if not self._session.capture(step_info, partial(self._collector.collect, model, enc, dec)):
             self._schedule.make_next_step_due("epoch" if step_info.by_epoch else "step")
         self._keep_to_budget()
 
     def _look_on(self, model: nn.Module | None) -> None:
         """At the model's next forward, if that is of a step to be looked at."""
         if self._schedule.next_is_due():
-            self._session.spare = False
             with self._counters.timed():
                 self._collector.arm(model)
         elif self._flight_recorder.on:
             self._flight_recorder.look_on(model)
         else:
             self._collector.disarm()
+
+    def _next_is_retained(self) -> bool:
+        """Return whether the next step will be retained, not drawn, as far as is known."""
+        return self._flight_recorder.on and not self._schedule.next_is_due()
 
     def _keep_to_budget(self) -> None:
         counters, schedule, budget = self._counters, self._schedule, self._budget

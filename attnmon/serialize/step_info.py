@@ -20,8 +20,8 @@ class StepInfo:
     loss: float | Tensor | None
     lr: float | None
     tokens: Tokens = None
-    kept: bool = False
-    """Not due: the renderer keeps it for a while, and it does not count."""
+    retained: bool = False
+    """Whether the step is not due: its capture is retained for a while, and does not count."""
 
 
 class NotSeen(Exception):

@@ -42,8 +42,6 @@ class Session:
         self.counters = Counters()
         self._capture_errors = CaptureErrors(self.counters, self.guard, self._lose_renderer)
         self.closed = False
-        self.spare = False
-        """Whether the next drafts are for steps that are not due."""
         self._settings = settings
         self._owner = os.getpid()
         self._sequence = 0
@@ -74,10 +72,10 @@ class Session:
 
     # While training
 
-    def builder(self) -> CaptureBuilder:
-        """Room for a capture."""
+    def new_builder(self, *, retained: bool) -> CaptureBuilder:
+        """Return an empty capture; `retained` if it is of a step that is not due."""
         assert self._producer is not None
-        return self._producer.new_builder(retained=self.spare)
+        return self._producer.new_builder(retained=retained)
 
     def capture(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
         """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
@@ -144,7 +142,7 @@ class Session:
         accounts = self.counters.as_message(producer.pending)
         message = self.serializer.message(self._sequence, step_info, about, builder, accounts)
         self._sequence += 1
-        if step_info.kept:
+        if step_info.retained:
             self._keep(producer, message, builder)
         else:
             producer.announce(message, builder)
@@ -185,7 +183,7 @@ class Session:
                 return
             del self._under_way[0]
             first.flight.finish()
-            counted = self._capture_errors.uncounted if first.step_info.kept else self._counted
+            counted = self._capture_errors.uncounted if first.step_info.retained else self._counted
             with counted(first.step_info), first.builder as builder:
                 self._announce(self._producer, first.step_info, first.about, builder)
             if first.dump:
@@ -287,7 +285,7 @@ class Session:
         """Captures that are neither drawn nor given up yet."""
         if self._producer is None:
             return self._pending
-        return self._producer.pending + sum(not one.step_info.kept for one in self._under_way)
+        return self._producer.pending + sum(not one.step_info.retained for one in self._under_way)
 
 
 _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()

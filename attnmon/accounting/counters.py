@@ -21,7 +21,7 @@ class Counters:
     error: str = ""
     """The latest of those."""
     hook_seconds: float = 0.0
-    kept_seconds: float = 0.0
+    retained_seconds: float = 0.0
     """Of these, for steps that were not due."""
     last_step: int | None = None
     interval: int = 0
@@ -45,7 +45,7 @@ class Counters:
             stretched=self.stretched,
             overhead=self.overhead,
             backlog=backlog,
-            kept_seconds=self.kept_seconds,
+            retained_seconds=self.retained_seconds,
         )
 
 

@@ -45,18 +45,18 @@ class Collector:
     """Takes of a model's forwards what the user wants to see."""
 
     def __init__(self, settings: Settings, session: Session) -> None:
-        self.recorded = ManualAttention(settings.batch_idx_to_visualize)
-        self.known = LayerRegistry(
+        self.manual = ManualAttention(settings.batch_idx_to_visualize)
+        self.registry = LayerRegistry(
             LayerSelection(settings.layers_to_visualize, settings.head_indices),
             session.guard,
-            lambda: {**settings.roles, **self.recorded.roles},
+            lambda: {**settings.roles, **self.manual.roles},
         )
-        self.known.batch_dim = settings.batch_dim or 0
+        self.registry.batch_dim = settings.batch_dim or 0
         self._settings = settings
         self._session = session
         self._guard = session.guard
         self._forward = ForwardCollector(
-            session, self.known, self.stay_out, settings.batch_idx_to_visualize
+            session, self.registry, self.stay_out, settings.batch_idx_to_visualize
         )
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
 
@@ -82,8 +82,8 @@ class Collector:
                     raise NotSeen
                 self._probe(model, enc, dec, taken)
             self._add_recorded(taken)
-        if not (self.known.call_infos or taken.builder.attentions) and not retained:
-            self._guard.failed("nothing", _nothing_found(model, self.known.refusals))
+        if not (self.registry.call_infos or taken.builder.attentions) and not retained:
+            self._guard.failed("nothing", _nothing_found(model, self.registry.refusals))
         return taken
 
     def _fresh(self, model: nn.Module | None, *, retained: bool) -> Taken:
@@ -105,23 +105,23 @@ class Collector:
         return self._settings.capture != "forward" and not is_sharded(unwrap(model))
 
     def _probe(self, model: nn.Module, enc: Any, dec: Any, taken: Taken) -> None:
-        known = self.known
-        if known.model is not model or not known.call_infos:
+        registry = self.registry
+        if registry.model is not model or not registry.call_infos:
             self._discover(model, enc, dec)
         strangers = False
 
         def receive(call: AttentionCall) -> None:
             nonlocal strangers
             key = (call.name, call.call_index)
-            strangers = strangers or key not in known.call_infos
-            if key in known.places:
-                self._session.serializer.put(known.places[key], call, taken.builder, 0, 1)
+            strangers = strangers or key not in registry.call_infos
+            if key in registry.places:
+                self._session.serializer.put(registry.places[key], call, taken.builder, 0, 1)
 
         call = self._run_probe(model, enc, dec, receive)
         taken.sample = call.sample
         self._note_smaller_batch(call.sample)
         if strangers:
-            known.learn({})
+            registry.learn({})
 
     def _run_probe(
         self, model: nn.Module, enc: Any, dec: Any, receive: Callable[[AttentionCall], None]
@@ -133,9 +133,9 @@ class Collector:
             dec,
             listener,
             sample=self._settings.batch_idx_to_visualize,
-            batch_dim=self.known.batch_dim,
+            batch_dim=self.registry.batch_dim,
             forward_fn=self._settings.forward_fn,
-            handwritten=self.known.handwritten,
+            handwritten=self.registry.handwritten,
         )
         listener.raise_error()
         return call
@@ -150,7 +150,7 @@ class Collector:
             batch_dim="auto" if batch_dim is None else batch_dim,
             forward_fn=self._settings.forward_fn,
         )
-        self.known.discover(model, found)
+        self.registry.discover(model, found)
 
     # The model's own forward
 
@@ -168,11 +168,13 @@ class Collector:
             self._armed = None
         if model is None or self._settings.capture == "probe":
             return
-        self.known.meet(model)
+        self.registry.meet(model)
         modules = modules_in(model)
-        if self.known.runs_compiled(model, modules) or self._had_better_be_probed(model, modules):
+        if self.registry.runs_compiled(model, modules) or self._had_better_be_probed(
+            model, modules
+        ):
             return
-        tap = ForwardTap(model, self._forward, self.known.where, self.known.handwritten)
+        tap = ForwardTap(model, self._forward, self.registry.where, self.registry.handwritten)
         self._armed = (weakref.ref(model), tap)
 
     def _had_better_be_probed(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
@@ -192,12 +194,12 @@ class Collector:
         """Watch whatever forward is made in this block, of the model known or of any."""
         self.disarm()
         self._forward.retained = retained
-        if self.known.compiled:
+        if self.registry.compiled:
             yield
             return
-        model = self.known.model
+        model = self.registry.model
         forward = self._forward
-        self.known.look_at_all()
+        self.registry.look_at_all()
         with forward.timed():
             names = {} if model is None else module_names(unwrap(model))
             forward.on_forward_start(inputs)
@@ -213,27 +215,27 @@ class Collector:
             except Exception as error:  # ours, and not for the user's block
                 forward.on_error(error)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Give back what is held, and let go of the model."""
         self.disarm()
         self._forward.discard()
 
     def stay_out(self) -> None:
         """Something was compiled while we looked on: let it not happen again."""
-        self.known.compiled = True
+        self.registry.compiled = True
         self.disarm()
         self._guard.warn_once("compiled", _COMPILED)
 
     def _say_if_never_seen(self, model: nn.Module) -> None:
         """Neither way is open to a compiled model that may not be probed."""
-        if self.known.runs_compiled(model, modules_in(model)):
+        if self.registry.runs_compiled(model, modules_in(model)):
             self._guard.warn_once("never seen", _never_seen(self._settings.capture))
 
     def _add_recorded(self, taken: Taken) -> None:
-        self.known.add(self.recorded.call_infos())
-        for key, call in self.recorded.samples():
-            if key in self.known.places:
-                self._session.serializer.put(self.known.places[key], call, taken.builder)
+        self.registry.add(self.manual.call_infos())
+        for key, call in self.manual.samples():
+            if key in self.registry.places:
+                self._session.serializer.put(self.registry.places[key], call, taken.builder)
 
     def _note_smaller_batch(self, sample: int) -> None:
         """The sample taken is the last there was, if it is another than was asked for."""

@@ -22,31 +22,31 @@ class FlightRecorder:
     """Keeps the last `keep_last` steps; does nothing where that is 0."""
 
     def __init__(self, chosen: Settings, session: Session, collector: Collector) -> None:
-        self.on = chosen.keep_last > 0
+        self.enabled = chosen.keep_last > 0
         self._session = session
         self._guard = session.guard
         self._counters = session.counters
         self._collector = collector
-        self.in_blocks = False
+        self.uses_blocks = False
         """Whether the user says himself, by a block, which forward to look at."""
         self._can_look_on = True
         self._missed = 0
         self._accounted = 0.0
 
-    def keep(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
+    def retain(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Keep this step, if anything of it was seen."""
         take = partial(self._collector.collect, model, enc, dec, retained=True)
-        if self._session.keep(step_info, take):
+        if self._session.retain(step_info, take):
             self._missed = -1  # it works
         elif self._missed >= 0:
             self._missed += 1
             if self._missed == STEPS_BEFORE_A_WORD and self._can_look_on:
                 self._guard.warn_once("keep_last", _NOTHING_SEEN)
 
-    def look_on(self, model: nn.Module | None) -> None:
+    def arm(self, model: nn.Module | None) -> None:
         """At the model's next forward, which is that of a step to be kept."""
-        in_blocks, self.in_blocks = self.in_blocks, False
-        if in_blocks or not self._can_look_on:
+        uses_blocks, self.uses_blocks = self.uses_blocks, False
+        if uses_blocks or not self._can_look_on:
             self._collector.disarm()
             return
         with self._counters.timed():
@@ -55,16 +55,16 @@ class FlightRecorder:
             self._can_look_on = False  # and does not become so: do not ask at every step
             self._guard.warn_once("keep_last", _CANNOT_LOOK_ON)
 
-    def account(self, *, due: bool) -> None:
+    def account_time(self, *, due: bool) -> None:
         """At the end of a step: what it took is the budget's business only if it was due."""
         spent = self._counters.hook_seconds
         if not due:
-            self._counters.kept_seconds += spent - self._accounted
+            self._counters.retained_seconds += spent - self._accounted
         self._accounted = spent
 
     def dump(self, why: str) -> None:
         """Have what is kept drawn."""
-        if self.on:
+        if self.enabled:
             self._session.dump(why)
         else:
             self._guard.warn_once("dump", _NOT_ON.format(why))

@@ -67,13 +67,13 @@ class ForwardCollector(TapListener):
     """
 
     def __init__(
-        self, session: Session, known: LayerRegistry, stay_out: Callable[[], None], sample: int
+        self, session: Session, registry: LayerRegistry, stay_out: Callable[[], None], sample: int
     ) -> None:
         """stay_out: called when the model's own forward turns out to run compiled code."""
         self.retained = False
         """Whether the next forward is of a step that is not due, to be retained only."""
         self._session = session
-        self._known = known
+        self._registry = registry
         self._stay_out = stay_out
         self._wanted = sample
         self._held: HeldForward | None = None
@@ -88,7 +88,7 @@ class ForwardCollector(TapListener):
         if is_recording_a_graph():
             return
         self._compilations = compilations()
-        dim = self._known.batch_dim
+        dim = self._registry.batch_dim
         sizes = (1,) if dim is None else tuple(t.shape[dim] for t in inputs if t.dim() > dim)
         batch = max(sizes, default=0)
         sample = min(self._wanted, batch - 1) if batch else self._wanted
@@ -100,7 +100,7 @@ class ForwardCollector(TapListener):
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:
         """Captures a call of which all but its values is known. Returns whether it did."""
-        held, place = self._held, self._known.places.get((call.name, call.call_index))
+        held, place = self._held, self._registry.places.get((call.name, call.call_index))
         if held is None or place is None or self._error is not None:
             return False
         sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
@@ -113,7 +113,7 @@ class ForwardCollector(TapListener):
 
     def on_unsupported(self, module: str, reason: str) -> None:
         """Notes why the attention of this module is not captured."""
-        self._known.refuse(module, reason)
+        self._registry.refuse(module, reason)
 
     def timed(self) -> AbstractContextManager[None]:
         """Counts what happens inside as time that the monitor took from the training."""
@@ -131,9 +131,9 @@ class ForwardCollector(TapListener):
         elif self._clones:
             self._deliver_clones()
         elif self._strangers:
-            self._known.learn({})  # it has changed its ways: count its layers anew, all of them
+            self._registry.learn({})  # it has changed its ways: count its layers anew, all of them
             self.discard()
-        elif self._known.has_overlooked(len(self._held.taken.builder.attentions)):
+        elif self._registry.has_overlooked(len(self._held.taken.builder.attentions)):
             self.discard()
 
     def on_error(self, error: Exception) -> None:
@@ -159,24 +159,24 @@ class ForwardCollector(TapListener):
 
     def _take(self, call: AttentionCall, held: HeldForward) -> None:
         key = (call.name, call.call_index)
-        place = self._known.places.get(key)
+        place = self._registry.places.get(key)
         sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
         if place is not None:
             self._session.serializer.put(place, call, held.taken.builder, sample, samples)
-        elif not self._known.call_infos:
+        elif not self._registry.call_infos:
             clone = _cloned(call.of_one(sample, samples))
             call_info = replace(CallInfo.of(clone), batch=call.batch)
             self._clones[key] = (call_info, clone)
-        elif key not in self._known.call_infos:
+        elif key not in self._registry.call_infos:
             self._strangers = True
 
     def _deliver_clones(self) -> None:
         assert self._held is not None
-        self._known.learn({key: call_info for key, (call_info, _) in self._clones.items()})
+        self._registry.learn({key: call_info for key, (call_info, _) in self._clones.items()})
         for key, (_, clone) in self._clones.items():
-            if key in self._known.places:
+            if key in self._registry.places:
                 self._session.serializer.put(
-                    self._known.places[key], clone, self._held.taken.builder
+                    self._registry.places[key], clone, self._held.taken.builder
                 )
         self._clones = {}
 

@@ -1,4 +1,4 @@
-"""Attention the user has himself, kept from `record` to the next `log_attention`."""
+"""Attention the user has himself, call from `record` to the next `log_attention`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,20 +16,20 @@ class ManualAttention:
         self.roles: dict[str, str] = {}
         """Name → role, where the user said it."""
         self._sample = sample
-        self._kept: dict[LayerKey, ManualCall] = {}
+        self._calls: dict[LayerKey, ManualCall] = {}
 
     def add(self, call: AttentionCall, role: str | None) -> None:
         """Keep it; a name given several times is so many layers. Raises ValueError for a role."""
         if role is not None:
             parse_role(role)
             self.roles[call.name] = role
-        calls = sum(name == call.name for name, _ in self._kept)
+        calls = sum(name == call.name for name, _ in self._calls)
         seen = replace(call, call_index=calls)
-        self._kept[call.name, calls] = ManualCall(seen, versions_of(seen))
+        self._calls[call.name, calls] = ManualCall(seen, versions_of(seen))
 
-    def forget(self) -> None:
-        if self._kept:
-            self._kept.clear()
+    def clear(self) -> None:
+        if self._calls:
+            self._calls.clear()
 
     def call_infos(self) -> Iterator[tuple[LayerKey, CallInfo]]:
         for key, sample in self.samples():
@@ -37,9 +37,9 @@ class ManualAttention:
 
     def samples(self) -> Iterator[tuple[LayerKey, AttentionCall]]:
         """One sample of each; the last, where there are fewer than were asked for."""
-        for key, kept in self._kept.items():
-            batch = kept.call.batch
-            yield key, kept.unchanged().of_sample(min(self._sample, max(batch - 1, 0)))
+        for key, call in self._calls.items():
+            batch = call.call.batch
+            yield key, call.unchanged().of_sample(min(self._sample, max(batch - 1, 0)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ class Accounts:
     """The share of training time that due captures took since the first one."""
     backlog: int = 0
     """Captures announced before and not drawn yet."""
-    kept_seconds: float = 0.0
+    retained_seconds: float = 0.0
     """The part of `hook_seconds` that `keep_last` took."""
 
     def __post_init__(self) -> None:

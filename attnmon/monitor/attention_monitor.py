@@ -81,20 +81,20 @@ class AttentionMonitor:
             self._say_if_closed()
             return
         if self._guard.off:
-            self._collector.forget()  # or every forward would be looked at to the end of the run
+            self._collector.reset()  # or every forward would be looked at to the end of the run
             return
         with self._guard:
             self._session.announce_landed()
             if type(step) is not int:
                 step = _step(step)
             due = self._schedule.register(step, epoch)
-            if due is not None or self._flight_recorder.on:
+            if due is not None or self._flight_recorder.enabled:
                 _require_model(model)
                 step_info = StepInfo(
                     step, due == "epoch", epoch, loss, lr, tokens, retained=due is None
                 )
                 self._look_at(step_info, model, enc, dec)
-            self._collector.recorded.forget()
+            self._collector.manual.clear()
             self._look_on(self._attached or model)
             self._epoch, self._quiet = epoch, self._quiet_steps()
 
@@ -123,7 +123,7 @@ class AttentionMonitor:
             seen = manual_call(
                 name, weights=weights, query=query, key=key, mask=mask, scale=scale, causal=causal
             )
-            self._collector.recorded.add(seen, role)
+            self._collector.manual.add(seen, role)
             self._quiet = NO_STEPS
 
     def attach(self, model: nn.Module) -> None:
@@ -143,7 +143,7 @@ class AttentionMonitor:
         self._quiet = NO_STEPS
         with self._guard:
             self._attached = None
-            self._collector.forget()
+            self._collector.reset()
 
     @contextmanager
     def capture(self, step: int, inputs: Any = None, *, epoch: int | None = None) -> Iterator[None]:
@@ -155,9 +155,9 @@ class AttentionMonitor:
         self._quiet = NO_STEPS
         due = self.enabled and self._schedule.is_due(step, epoch)
         with ExitStack() as block:
-            if due or (self.enabled and self._flight_recorder.on):
+            if due or (self.enabled and self._flight_recorder.enabled):
                 with self._guard:
-                    self._flight_recorder.in_blocks = True
+                    self._flight_recorder.uses_blocks = True
                     watching = self._collector.watch_block(tensors_in(inputs), retained=not due)
                     block.enter_context(watching)
             yield
@@ -183,7 +183,7 @@ class AttentionMonitor:
 
         Empty before the first capture.
         """
-        return self._collector.known.coverage()
+        return self._collector.registry.coverage()
 
     def enable(self) -> None:
         """Capture again."""
@@ -193,7 +193,7 @@ class AttentionMonitor:
     def disable(self) -> None:
         """Capture nothing until `enable`; calls cost next to nothing."""
         self._enabled, self._quiet = False, NO_STEPS
-        self._collector.forget()
+        self._collector.reset()
 
     @property
     def enabled(self) -> bool:
@@ -238,21 +238,21 @@ class AttentionMonitor:
             self._guard.warn_once("closed", "a step was logged after close(): nothing is captured.")
 
     def _quiet_steps(self) -> range:
-        busy = self._collector.armed or self._flight_recorder.on
-        if busy or self._session.has_copies_under_way:
+        busy = self._collector.armed or self._flight_recorder.enabled
+        if busy or self._session.has_pending_copies:
             return NO_STEPS
         return self._schedule.idle_steps()
 
     def _look_at(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         if step_info.retained:
-            self._flight_recorder.keep(step_info, model, enc, dec)
+            self._flight_recorder.retain(step_info, model, enc, dec)
         else:
             self._publish(step_info, model, enc, dec)
-        self._flight_recorder.account(due=not step_info.retained)
+        self._flight_recorder.account_time(due=not step_info.retained)
 
     def _publish(self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> None:
         """Capture now or, where only the model's own forward may be looked at, at the next step."""
-        if not self._session.capture(step_info, partial(self._collector.collect, model, enc, dec)):
+        if not self._session.publish(step_info, partial(self._collector.collect, model, enc, dec)):
             self._schedule.make_next_step_due("epoch" if step_info.by_epoch else "step")
         self._keep_to_budget()
 
@@ -261,18 +261,18 @@ class AttentionMonitor:
         if self._schedule.next_is_due():
             with self._counters.timed():
                 self._collector.arm(model)
-        elif self._flight_recorder.on:
-            self._flight_recorder.look_on(model)
+        elif self._flight_recorder.enabled:
+            self._flight_recorder.arm(model)
         else:
             self._collector.disarm()
 
     def _next_is_retained(self) -> bool:
         """Return whether the next step will be retained, not drawn, as far as is known."""
-        return self._flight_recorder.on and not self._schedule.next_is_due()
+        return self._flight_recorder.enabled and not self._schedule.next_is_due()
 
     def _keep_to_budget(self) -> None:
         counters, schedule, budget = self._counters, self._schedule, self._budget
-        spent = counters.hook_seconds - counters.kept_seconds
+        spent = counters.hook_seconds - counters.retained_seconds
         changed = budget.review(spent, counters.dropped)
         counters.overhead = budget.overhead(spent)
         if not changed:

@@ -46,9 +46,9 @@ class Session:
         self._owner = os.getpid()
         self._sequence = 0
         self._pending = 0
-        self._under_way: list[PendingCapture] = []
+        self._in_flight: list[PendingCapture] = []
         self._losses = LossWatch()
-        self._line: Connection | None = None
+        self._connection: Connection | None = None
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
             self.guard.off = "ATTNMON_DISABLE is set"
         elif not settings.rank_is_selected:
@@ -58,17 +58,17 @@ class Session:
 
     def _start(self) -> None:
         try:
-            self._line = open_connection(self._settings, self.counters, self.guard)
+            self._connection = open_connection(self._settings, self.counters, self.guard)
         except NotOpened as reason:
             self.guard.switch_off(str(reason))
             return
-        self._settings = self._line.settings
+        self._settings = self._connection.settings
         _open_sessions.add(self)
         descriptors.abandon_after_fork(self)
 
     @property
     def _producer(self) -> Producer | None:
-        return None if self._line is None else self._line.producer
+        return None if self._connection is None else self._connection.producer
 
     # While training
 
@@ -77,7 +77,7 @@ class Session:
         assert self._producer is not None
         return self._producer.new_builder(retained=retained)
 
-    def capture(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
+    def publish(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
         """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
 
         False when it could not be looked at now, and should be at the next step.
@@ -89,7 +89,7 @@ class Session:
         self.counters.captured += 1
         try:
             with self._counted(step_info), take() as taken:
-                self.collect()
+                self.poll()
                 if not taken.builder.attentions:
                     self.counters.captured -= 1  # there was nothing to see, and that was said
                 else:
@@ -99,7 +99,7 @@ class Session:
             return False
         return True
 
-    def keep(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
+    def retain(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
         """Have the renderer keep what `take` has taken. Whether anything was seen."""
         seen = True  # also what there is no room for
         if self._producer is None or self.guard.off:
@@ -107,7 +107,7 @@ class Session:
         _require_possible(step_info.step)
         self.counters.last_step = step_info.step
         with self._capture_errors.uncounted(step_info), take() as taken:
-            self.collect()
+            self.poll()
             seen = bool(taken.builder.attentions)
             if seen:
                 self._pass_on(self._producer, step_info, taken)
@@ -118,15 +118,15 @@ class Session:
         producer = self._producer
         if producer is None or producer.lost or producer.refusal or not self._settings.keep_last:
             return
-        if self._under_way:
-            self._under_way[-1].dump = reason[:LONGEST_ERROR]  # those on their way belong to it
+        if self._in_flight:
+            self._in_flight[-1].dump = reason[:LONGEST_ERROR]  # those on their way belong to it
         else:
             producer.dump(reason[:LONGEST_ERROR])
 
     def _pass_on(self, producer: Producer, step_info: StepInfo, taken: Taken) -> None:
         """Announce it, now or when its copies have landed."""
         if self._copies is not None and self._copies.busy:
-            self._under_way.append(_take_off(step_info, taken, self._copies))
+            self._in_flight.append(_take_off(step_info, taken, self._copies))
         else:
             self._announce(producer, step_info, taken.about, taken.builder)
 
@@ -143,7 +143,7 @@ class Session:
         message = self.serializer.message(self._sequence, step_info, about, builder, accounts)
         self._sequence += 1
         if step_info.retained:
-            self._keep(producer, message, builder)
+            self._retain(producer, message, builder)
         else:
             producer.announce(message, builder)
             self.guard.succeeded()
@@ -152,7 +152,7 @@ class Session:
         ):
             producer.dump(news)
 
-    def _keep(self, producer: Producer, message: Capture, builder: CaptureBuilder) -> None:
+    def _retain(self, producer: Producer, message: Capture, builder: CaptureBuilder) -> None:
         if words := producer.allocator.grow_for_window(builder.slots):
             self.guard.warn_once("window", words)
         if producer.allocator.window.capacity(builder.slots):
@@ -161,27 +161,27 @@ class Session:
     @property
     def serializer(self) -> CaptureSerializer:
         """Who writes captures down while they are taken."""
-        assert self._line is not None
-        return self._line.serializer
+        assert self._connection is not None
+        return self._connection.serializer
 
     @property
     def _copies(self) -> DeviceCopies | None:
-        return None if self._line is None else self.serializer.ring_writer.device_copies
+        return None if self._connection is None else self.serializer.ring_writer.device_copies
 
     @property
-    def has_copies_under_way(self) -> bool:
+    def has_pending_copies(self) -> bool:
         """Whether there is something to be announced at a later call, due or not."""
-        return bool(self._under_way)
+        return bool(self._in_flight)
 
     def announce_landed(self, *, wait: bool = False) -> None:
         """Announce what has come from the device in the meantime, in the order of the steps."""
-        while self._under_way and self._producer is not None:
-            first = self._under_way[0]
+        while self._in_flight and self._producer is not None:
+            first = self._in_flight[0]
             if wait:
                 first.flight.wait()
             if not first.flight.landed():
                 return
-            del self._under_way[0]
+            del self._in_flight[0]
             first.flight.finish()
             counted = self._capture_errors.uncounted if first.step_info.retained else self._counted
             with counted(first.step_info), first.builder as builder:
@@ -189,7 +189,7 @@ class Session:
             if first.dump:
                 self._producer.dump(first.dump)
 
-    def collect(self) -> None:
+    def poll(self) -> None:
         """Take what the renderer has said since; never waits."""
         if self._producer is None or self._producer.lost:
             return
@@ -201,7 +201,7 @@ class Session:
             self._renderer_is_gone()
 
     def _lose_renderer(self) -> None:
-        self.collect()  # it may have said why
+        self.poll()  # it may have said why
         self._renderer_is_gone()
 
     def _heed_refusal(self) -> None:
@@ -209,22 +209,22 @@ class Session:
             self.guard.switch_off(f"the renderer takes in no more: {self._producer.refusal}")
 
     def _renderer_is_gone(self) -> None:
-        if self._line is not None:
-            self.guard.switch_off(gone(self._line.renderer))
+        if self._connection is not None:
+            self.guard.switch_off(gone(self._connection.renderer))
 
     def abandon(self) -> None:
         """Switch off in a forked child: training, renderer and ring are the parent's."""
         if self.closed:
             return
         self.guard.off = "this is a forked child of the training process"
-        if self._line is not None:
-            self._line.abandon()
+        if self._connection is not None:
+            self._connection.abandon()
 
     # At the end
 
     def __del__(self) -> None:
         """A monitor that was let go of without `close`: the renderer is told, not waited for."""
-        if getattr(self, "_line", None) is not None:  # it was constructed, and is not closed
+        if getattr(self, "_connection", None) is not None:  # it was constructed, and is not closed
             self.close(timeout=0)
 
     def close(self, timeout: float | None = None) -> dict[str, Any]:
@@ -247,21 +247,21 @@ class Session:
         return self.accounts()
 
     def _finish(self, deadline: float) -> None:
-        if self._line is None:
+        if self._connection is None:
             return
         self.announce_landed(wait=True)
-        if not self._line.producer.lost:
-            shut_down(self._line.producer, self.collect, deadline)
+        if not self._connection.producer.lost:
+            shut_down(self._connection.producer, self.poll, deadline)
             self._heed_refusal()
-        self._line.renderer.wait(deadline - time.monotonic())
+        self._connection.renderer.wait(deadline - time.monotonic())
         logger.info("%s", summary_line(self.accounts(), self._settings.save_dir))
 
     def _let_go(self) -> None:
         """The accounts stay."""
         self._pending = self._unsettled()
-        if self._line is not None:
-            self._line.close()
-        self._line = None
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def accounts(self) -> dict[str, Any]:
         """captured == rendered + dropped + failed + pending, always."""
@@ -285,7 +285,7 @@ class Session:
         """Captures that are neither drawn nor given up yet."""
         if self._producer is None:
             return self._pending
-        return self._producer.pending + sum(not one.step_info.retained for one in self._under_way)
+        return self._producer.pending + sum(not one.step_info.retained for one in self._in_flight)
 
 
 _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -74,7 +74,7 @@ class Attnmon(Nothing):
 
     def waiting(self) -> int:
         before, started = self.accounts()["pending"], time.perf_counter()
-        self._monitor._session.collect()
+        self._monitor._session.poll()
         left: int = self.accounts()["pending"]
         if left < before:  # the next capture would have had to do it
             self._monitor._counters.hook_seconds += time.perf_counter() - started

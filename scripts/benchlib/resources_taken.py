@@ -72,7 +72,7 @@ def log_tiny(monitor: TrainingAttentionMonitor | LightweightAttentionMonitor, st
 def await_drawing(monitor: TrainingAttentionMonitor) -> None:
     while monitor._session.accounts()["pending"]:
         time.sleep(0.05)
-        monitor._session.collect()
+        monitor._session.poll()
 
 
 def resident_bytes() -> int:

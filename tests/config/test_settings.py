@@ -137,7 +137,7 @@ def test_the_renderer_keeps_to_the_processors_it_is_given(tmp_path: Path) -> Non
     with TrainingAttentionMonitor(tmp_path, renderer_cpus=[last]) as monitor:
         monitor.record("encoder.0", weights=torch.full((1, 1, 4, 4), 0.25))
         monitor.log_attention(step=0)
-        renderer = monitor._session._line.renderer.process.pid  # type: ignore[union-attr]
+        renderer = monitor._session._connection.renderer.process.pid  # type: ignore[union-attr]
         while monitor._session.accounts()["pending"]:
             monitor._session._producer.wait_for_message(1)  # type: ignore[union-attr]
         pids = json.loads((tmp_path / "summary.json").read_text())["pids"]

@@ -226,7 +226,7 @@ def test_a_loss_that_is_nan_draws_the_steps_before(tmp_path: Path) -> None:
 
 def test_a_dump_is_counted_at_once_and_what_follows_is_another_window(tmp_path: Path) -> None:
     monitor, model = watch(tmp_path, 100, 3), LanguageModel()
-    pid = monitor._session._line.renderer.process.pid
+    pid = monitor._session._connection.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, model, range(6))
     monitor.dump("a spike\nin the gradient norm")
@@ -290,7 +290,7 @@ def test_due_steps_take_the_room_of_kept_ones_also_when_the_renderer_is_stopped(
     tmp_path: Path,
 ) -> None:
     monitor = watch(tmp_path, 5, 2, ring_bytes=4 * SLOT_BYTES, max_overhead=None)
-    pid = monitor._session._line.renderer.process.pid
+    pid = monitor._session._connection.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, LanguageModel(), range(19))
     assert monitor._session.accounts()["dropped"] == 0
@@ -318,7 +318,7 @@ def test_a_step_that_is_due_by_surprise_and_has_no_room_is_made_up_for_by_the_ne
     """It was looked at as one to be kept, for which nobody waits."""
     options: Any = {"visualization_types": ["statistics"], "ring_bytes": 2 * SLOT_BYTES}
     monitor: Any = TrainingAttentionMonitor(tmp_path, 2, [1], keep_last=2, **options)
-    model, pid = LanguageModel(), monitor._session._line.renderer.process.pid
+    model, pid = LanguageModel(), monitor._session._connection.renderer.process.pid
     os.kill(pid, signal.SIGSTOP)
     steps(monitor, model, range(3), epoch=0)
     assert monitor._session.accounts()["pending"] == 2, "all of the ring is theirs"
@@ -347,8 +347,8 @@ def test_the_budget_does_not_pay_for_it(tmp_path: Path, monkeypatch: pytest.Monk
     with watch(tmp_path, 30, 5) as monitor:
         steps(monitor, LanguageModel(), range(31))
         counters = monitor._counters
-    assert counters.kept_seconds > 0
-    assert spent[0] < spent[1] <= counters.hook_seconds - counters.kept_seconds + 1e-9
+    assert counters.retained_seconds > 0
+    assert spent[0] < spent[1] <= counters.hook_seconds - counters.retained_seconds + 1e-9
 
 
 @pytest.mark.parametrize("capture", ["auto", "probe"])
@@ -420,7 +420,7 @@ def test_what_is_on_its_way_from_a_device_belongs_to_the_dump(
     monkeypatch.setattr(ring_writer.RingWriter, "copy", copy)
     monitor = watch(tmp_path, 100, 3)
     steps(monitor, LanguageModel(), range(6))
-    assert monitor._session._under_way, "the last step has not landed"
+    assert monitor._session.has_pending_copies, "the last step has not landed"
     accounts = monitor._session.accounts()
     assert accounts["captured"] == accounts["rendered"] + accounts["pending"] == 1
     monitor.dump("why")

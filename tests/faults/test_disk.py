@@ -91,7 +91,7 @@ def test_drawing_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
         def log(step):
             monitor.log_attention(LanguageModel(), batch(), step=step)
             accounts = monitor._session.accounts
-            wait_for(lambda: monitor._session.collect() or not accounts()["pending"], "settled")
+            wait_for(lambda: monitor._session.poll() or not accounts()["pending"], "settled")
         log(0)
         ballast = Path("{disk}/ballast")
         with open(ballast, "wb", 0) as file:

@@ -182,7 +182,7 @@ def test_the_end_is_announced_also_to_a_renderer_that_does_not_listen(tmp_path: 
         f"""
         import socket, threading
         monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None)
-        renderer = monitor._session._line.renderer.process.pid
+        renderer = monitor._session._connection.renderer.process.pid
         os.kill(renderer, signal.SIGSTOP)
         to_renderer = monitor._session._producer._channel._socket
         to_renderer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -253,7 +253,7 @@ def test_ctrl_c_while_closing_is_heard_at_once(tmp_path: Path) -> None:
         import threading
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
         monitor.log_attention(LanguageModel(), batch(), step=0)
-        renderer = monitor._session._line.renderer.process.pid
+        renderer = monitor._session._connection.renderer.process.pid
         os.kill(renderer, signal.SIGSTOP)
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:

@@ -52,7 +52,7 @@ def wait_until_settled(monitor: AttentionMonitor) -> None:
 
 
 def _pending(monitor: AttentionMonitor) -> int:
-    monitor._session.collect()
+    monitor._session.poll()
     return monitor._session.accounts()["pending"]
 
 

@@ -62,7 +62,7 @@ def _kept(standing: RunStatus, setup: Setup) -> dict[str, Any]:
         return {}
     return {
         "kept": standing.kept,
-        "kept_seconds": standing.trainer.kept_seconds,
+        "kept_seconds": standing.trainer.retained_seconds,
         "dumps": [asdict(dump) for dump in standing.dumps],
     }
 

@@ -10,7 +10,7 @@ import difflib
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,16 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # before numpy is loaded, here and for forks
-    from attnmon_renderer.redraw.capture_selection import NothingChosen
-    from attnmon_renderer.redraw.plan import planned
-    from attnmon_renderer.redraw.process_pool import done
+    from attnmon_renderer.redraw.capture_selection import NothingSelected
+    from attnmon_renderer.redraw.plan import plan_jobs
+    from attnmon_renderer.redraw.process_pool import run_jobs
     from attnmon_renderer.redraw.stored_capture import NotStored
 
-    request = _wishes(arguments)
+    request = _request(arguments)
     try:
-        tasks = list(planned(arguments.directory, request, arguments.steps))
-        outcomes = list(done(tasks, arguments.jobs or _cores()))
-    except (NotStored, NothingChosen) as error:
+        jobs = list(plan_jobs(arguments.directory, request, arguments.steps))
+        results = list(run_jobs(jobs, arguments.jobs or _usable_cores()))
+    except (NotStored, NothingSelected) as error:
         print(f"attnmon render: {harmless(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -63,10 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     except BrokenProcessPool:
         print("attnmon render: a drawing process was killed; try --jobs 1", file=sys.stderr)
         return 1
-    return _told(outcomes, request)
+    return _report_results(results, request)
 
 
-def _wishes(arguments: argparse.Namespace) -> "RedrawRequest":
+def _request(arguments: argparse.Namespace) -> "RedrawRequest":
     from attnmon_renderer.redraw.request import RedrawRequest
 
     return RedrawRequest(
@@ -80,38 +80,38 @@ def _wishes(arguments: argparse.Namespace) -> "RedrawRequest":
     )
 
 
-def _told(outcomes: Iterable["JobResult"], request: "RedrawRequest") -> int:
-    outcomes = list(outcomes)
-    pictures = [picture for outcome in outcomes for picture in outcome.pictures]
-    errors = [error for outcome in outcomes for error in outcome.errors]
+def _report_results(results: Sequence["JobResult"], request: "RedrawRequest") -> int:
+    """Print what was drawn and what was not; returns the exit code."""
+    pictures = [picture for result in results for picture in result.pictures]
+    errors = [error for result in results for error in result.errors]
     print(f"{len(pictures)} pictures in {harmless(request.out)}")
     for error in errors[:SHOWN_ERRORS]:
         print(f"  error  {harmless(error)}")
     if len(errors) > SHOWN_ERRORS:
         print(f"  and {len(errors) - SHOWN_ERRORS} more")
-    for kind in _without_pictures(request.kinds, pictures):
-        print(f"! no picture of {kind!r} applies to these layers: {WHY[kind]}")
+    for kind in _kinds_not_drawn(request.kinds, pictures):
+        print(f"! no picture of {kind!r} applies to these layers: {REQUIREMENTS[kind]}")
         errors.append(kind)
     return 1 if errors else 0
 
 
-SIGNS = {"alignment": "_alignment", "rollout": "_rollout"}
-WHY = {
+STEM_ENDINGS = {"alignment": "_alignment", "rollout": "_rollout"}
+REQUIREMENTS = {
     "alignment": "it is of cross-attention",
     "rollout": "it takes the self-attention of every layer from the first, not pooled",
 }
 
 
-def _without_pictures(kinds: tuple[str, ...], pictures: list[Path]) -> list[str]:
-    """The kinds asked for that none of these layers has."""
+def _kinds_not_drawn(kinds: tuple[str, ...], pictures: list[Path]) -> list[str]:
+    """Returns the requested kinds that apply to none of these layers."""
     return [
         kind
-        for kind, sign in SIGNS.items()
-        if kind in kinds and not any(picture.stem.endswith(sign) for picture in pictures)
+        for kind, ending in STEM_ENDINGS.items()
+        if kind in kinds and not any(picture.stem.endswith(ending) for picture in pictures)
     ]
 
 
-def _cores() -> int:
+def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

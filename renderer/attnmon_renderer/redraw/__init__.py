@@ -1,1 +1,1 @@
-"""`attnmon render`: pictures drawn again from raw weights, by the code that draws live."""
+"""`attnmon render`: draws pictures again from raw weights, with the code that draws live."""

@@ -1,4 +1,4 @@
-"""Some layers and heads of a stored capture, chosen as a monitor's settings choose them."""
+"""Selects layers and heads of a stored capture, as a monitor's settings do."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,35 +14,39 @@ from attnmon_renderer.redraw.stored_capture import StoredCapture
 from attnmon_renderer.storage import paths
 
 Layers = Sequence[int | str] | None
-"""Indices within each kind of layer, negative from the end, or patterns of names; None is all."""
+"""Indices within each kind of layer, negative from the end, or patterns of names; None: all."""
 Heads = Sequence[int] | None
-"""In the model's numbering; None is all that were stored."""
+"""Head indices in the model; None: all that were stored."""
 
 
-class NothingChosen(Exception):
-    """No layer, or no head, of that description was stored; says what there is."""
+class NothingSelected(Exception):
+    """No stored layer or head matches; the text names those that are stored."""
 
 
-def choose(
+def select(
     stored: StoredCapture, layers: Layers, heads: Heads
 ) -> tuple[Capture, dict[Attention, LayerAttention]]:
-    """The capture of these layers and heads, and each layer's weights. Raises NothingChosen."""
+    """Returns the capture with only these layers and heads, and the attention of each layer.
+
+    Raises:
+        NothingSelected: no stored layer or head matches.
+    """
     capture = stored.capture
-    chosen = [
-        attention for attention in capture.attentions if _is_chosen(attention, capture, layers)
+    selected = [
+        attention for attention in capture.attentions if _is_selected(attention, capture, layers)
     ]
-    if not chosen:
+    if not selected:
         names = ", ".join(f"{paths.stem(a)} ({a.name})" for a in capture.attentions)
-        raise NothingChosen(f"no layer is one of {_listed(layers or ())}; stored are {names}")
-    given = dict(_with_heads(attention, heads, stored.memory) for attention in chosen)
-    return replace(capture, attentions=tuple(given)), given
+        raise NothingSelected(f"no layer is one of {_listed(layers or ())}; stored are {names}")
+    attentions = dict(_with_heads(attention, heads, stored.memory) for attention in selected)
+    return replace(capture, attentions=tuple(attentions)), attentions
 
 
-def _is_chosen(attention: Attention, capture: Capture, layers: Layers) -> bool:
+def _is_selected(attention: Attention, capture: Capture, layers: Layers) -> bool:
     if layers is None:
         return True
-    alike = [a.layer for a in capture.attentions if paths.kind(a) == paths.kind(attention)]
-    from_the_end = attention.layer - (max(alike) + 1)
+    same_kind = [a.layer for a in capture.attentions if paths.kind(a) == paths.kind(attention)]
+    from_the_end = attention.layer - (max(same_kind) + 1)
     return any(
         fnmatchcase(attention.name, wanted)
         if isinstance(wanted, str)
@@ -54,36 +58,38 @@ def _is_chosen(attention: Attention, capture: Capture, layers: Layers) -> bool:
 def _with_heads(
     attention: Attention, heads: Heads, memory: Memory
 ) -> tuple[Attention, LayerAttention]:
-    """The layer as it is, or with a copy of some of its heads."""
+    """Returns the layer unchanged, or with a copy of the selected heads only."""
     if heads is None:
         return attention, LayerAttention(attention, memory)
     absent = [head for head in heads if head not in attention.heads]
     if absent:
-        there = _listed(attention.heads)
-        raise NothingChosen(f"{paths.stem(attention)} has no head {absent[0]}; stored are {there}")
-    positions = [attention.heads.index(head) for head in heads]
-    weights = _cut(attention.weights, positions, memory)
-    bias = _cut(attention.bias, positions, memory)
+        stored = _listed(attention.heads)
+        raise NothingSelected(
+            f"{paths.stem(attention)} has no head {absent[0]}; stored are {stored}"
+        )
+    indices = [attention.heads.index(head) for head in heads]
+    weights = _take_heads(attention.weights, indices, memory)
+    bias = _take_heads(attention.bias, indices, memory)
     assert weights is not None
-    some = replace(
+    reduced = replace(
         attention,
         heads=tuple(heads),
         weights=ArrayBlock(0, "float32", weights.shape),
         bias=None if bias is None else ArrayBlock(weights.nbytes, "bool", bias.shape),
     )
-    copied = weights.tobytes() + (b"" if bias is None else bias.tobytes())
-    return some, LayerAttention(some, copied)
+    copy = weights.tobytes() + (b"" if bias is None else bias.tobytes())
+    return reduced, LayerAttention(reduced, copy)
 
 
-def _cut(
-    block: ArrayBlock | None, positions: list[int], memory: Memory
+def _take_heads(
+    block: ArrayBlock | None, indices: list[int], memory: Memory
 ) -> NDArray[np.generic] | None:
-    """The array's heads at these positions; as it is where all heads share it."""
+    """Returns the array's heads at these indices, or all of it if the heads share it."""
     if block is None:
         return None
     array = read_array(block, memory)
     shared = array.ndim < 3 or len(array) == 1
-    return np.asarray(array if shared else array[positions])
+    return np.asarray(array if shared else array[indices])
 
 
 def _listed(items: Sequence[object]) -> str:

@@ -1,4 +1,4 @@
-"""Which tasks give the pictures asked for, from what a run has stored."""
+"""Plans the jobs that draw the requested pictures from what a run has stored."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -9,50 +9,55 @@ from attnmon_renderer.redraw.jobs import Job
 from attnmon_renderer.redraw.request import RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, steps_stored
 
-OF_A_RUN = {"animation", "timeline", "difference"}
-"""The kinds that take more than one step."""
+MULTI_STEP_KINDS = {"animation", "timeline", "difference"}
+"""Kinds of pictures that show more than one step."""
 
 
-def planned(run: Path, request: RedrawRequest, steps: list[int] | None) -> Iterator[Job]:
-    """What is to be done. Raises `NotStored` where there is nothing to do it from."""
+def plan_jobs(run: Path, request: RedrawRequest, steps: list[int] | None) -> Iterator[Job]:
+    """Yields the jobs for a run's directory; `steps` of None are all stored steps.
+
+    Raises:
+        NotStored: the run has no raw weights, or none of a requested step.
+        NothingSelected: the request selects no layer or no head.
+    """
     kinds = set(request.kinds)
     if "timeline" in kinds:
-        yield partial(jobs.timeline, run, request)
+        yield partial(jobs.draw_timeline, run, request)
     if kinds == {"timeline"}:
         return
-    paths = _files(run, steps)
-    if kinds - OF_A_RUN:
-        yield from (partial(jobs.capture, path, request) for path in paths)
+    paths = _raw_weights(run, steps)
+    if kinds - MULTI_STEP_KINDS:
+        yield from (partial(jobs.draw_step, path, request) for path in paths)
     if "animation" in kinds:
-        for stem in jobs.stems(paths[0], request):
-            yield partial(jobs.animation, paths, stem, request)
+        for stem in jobs.selected_stems(paths[0], request):
+            yield partial(jobs.draw_animation, paths, stem, request)
     if "difference" in kinds:
-        yield partial(jobs.difference, *_two(paths, steps), request)
+        yield partial(jobs.draw_difference, *_steps_to_compare(paths, steps), request)
 
 
-def _files(run: Path, steps: list[int] | None) -> list[Path]:
+def _raw_weights(run: Path, steps: list[int] | None) -> list[Path]:
     stored = steps_stored(run)
     if not stored:
-        raise NotStored(_what_is_there_instead(run))
+        raise NotStored(_no_weights_message(run))
     absent = sorted(set(steps or ()) - set(stored.values()))
     if absent:
-        there = ", ".join(map(str, dict.fromkeys(stored.values())))
-        raise NotStored(f"no raw weights of step {absent[0]}; there are those of {there}")
+        known = ", ".join(map(str, dict.fromkeys(stored.values())))
+        raise NotStored(f"no raw weights of step {absent[0]}; there are those of {known}")
     return [path for path, step in stored.items() if steps is None or step in steps]
 
 
-def _two(paths: list[Path], steps: list[int] | None) -> tuple[Path, Path]:
-    """The two steps to compare: those given, else the first and the last."""
+def _steps_to_compare(paths: list[Path], steps: list[int] | None) -> tuple[Path, Path]:
+    """Returns the two requested steps, or the first and the last."""
     if len(paths) < 2 or (steps is not None and len(paths) != 2):
         raise NotStored(f"a difference takes two steps, not {len(paths)}: give --steps A B")
     return paths[0], paths[-1]
 
 
-def _what_is_there_instead(run: Path) -> str:
+def _no_weights_message(run: Path) -> str:
     if not run.is_dir():
         return f"there is no directory {run}"
-    below = sorted({str(found.parents[1]) for found in run.glob("*/*step_*/*.safetensors")})
-    hint = f" Runs below it that have: {', '.join(below[:5])}." if below else ""
+    runs_below = sorted({str(found.parents[1]) for found in run.glob("*/*step_*/*.safetensors")})
+    hint = f" Runs below it that have: {', '.join(runs_below[:5])}." if runs_below else ""
     return (
         f"no raw weights in {run}: a monitor stores them with save_raw_weights=True. "
         f"Without them only --kinds timeline can be drawn.{hint}"

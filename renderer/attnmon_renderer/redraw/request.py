@@ -1,4 +1,4 @@
-"""What to draw again and how, and what became of it."""
+"""The request of `attnmon render`, and the result of one of its jobs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +10,21 @@ from attnmon_renderer.redraw.capture_selection import Heads, Layers
 
 @dataclass(frozen=True)
 class RedrawRequest:
-    """What to draw, and how."""
+    """What to draw from a run's raw weights, and how."""
 
     out: Path
+    """Directory to write to."""
     kinds: tuple[str, ...] = ("heatmap",)
     layers: Layers = None
     heads: Heads = None
     image_format: Literal["png", "svg", "pdf"] = "png"
     pooling: Literal["mass", "max"] = "mass"
     top: float | None = None
-    """The weight that the colours of all pictures end at; None is a round number for each."""
+    """Weight at which the colours of all pictures end; None: a round number for each."""
 
     @property
     def options(self) -> RenderOptions:
+        """The same as a monitor's options; layers and heads are selected beforehand."""
         return RenderOptions(
             pictures=self.kinds,
             heads="all",
@@ -36,7 +38,9 @@ class RedrawRequest:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What one task has written, and what it could not."""
+    """What one job has drawn and what it could not draw."""
 
     pictures: tuple[Path, ...] = ()
+    """Files written."""
     errors: tuple[str, ...] = ()
+    """One line for each failure."""

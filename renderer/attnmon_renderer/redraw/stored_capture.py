@@ -1,6 +1,6 @@
-"""Captures read back from their raw weights, as if they came from the training process again.
+"""Reads captures back from their raw weights, in the form in which the training process sent them.
 
-A capture's file takes the place of the ring: the arrays are read where they lie in it.
+The file takes the place of the ring: arrays are views of its memory map.
 """
 
 import json
@@ -23,25 +23,31 @@ _LENGTH_BYTES = 8
 
 
 class NotStored(Exception):
-    """There are no raw weights that could be read; says why."""
+    """Raw weights are missing or cannot be read; the text says why."""
 
 
 @dataclass(frozen=True)
 class StoredCapture:
+    """A capture, and the memory that holds its arrays."""
+
     capture: Capture
     memory: Memory
-    """What the blocks of the capture's arrays lie in."""
+    """The whole file; the offsets of the capture's blocks refer to it."""
 
 
 def steps_stored(run: Path) -> dict[Path, int]:
-    """The files of raw weights in a run's directory and their steps, in that order."""
+    """Returns the files of raw weights in a run's directory and their steps, in step order."""
     found = {path: paths.step_of(path.parent.name) for path in run.glob(f"*step_*/{NAME}")}
     known = {path: step for path, step in found.items() if step is not None}
     return dict(sorted(known.items(), key=lambda item: (item[1], item[0])))
 
 
 def read_capture(path: Path) -> StoredCapture:
-    """Raises `NotStored` for a file that attnmon has not written, or not to its end."""
+    """Read the capture in a file of raw weights.
+
+    Raises:
+        NotStored: attnmon has not written the file, or not to its end.
+    """
     try:
         memory = np.memmap(path, np.uint8, "r")
         length = int.from_bytes(memory[:_LENGTH_BYTES].tobytes(), "little")

@@ -18,7 +18,7 @@ from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.commands import main
 from attnmon_renderer.commands import render as command
-from attnmon_renderer.redraw.capture_selection import choose
+from attnmon_renderer.redraw.capture_selection import select
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
 from attnmon_renderer.sinks.raw_weights import NAME, write_raw
 from attnmon_renderer.terminal import ProgressLine
@@ -97,7 +97,7 @@ def test_a_map_of_some_heads_is_their_mean(run: Path, chosen: tuple[int, ...]) -
     """Against the weights as the safetensors library reads them."""
     path = run / "step_2" / NAME
     weights = load_file(path)["decoder_layer1_cross_attn"]
-    capture, layers = choose(read_capture(path), ["*layers.1.multihead*"], chosen)
+    capture, layers = select(read_capture(path), ["*layers.1.multihead*"], chosen)
     [(attention, layer)] = layers.items()
     assert attention.heads == chosen
     assert capture.attentions == (attention,)
@@ -181,7 +181,7 @@ def test_what_was_masked_is_masked_when_drawn_again(
         0, 0, False, None, None, None, 0.0, 0, (Slots(0, 1),), (attention,), Accounts()
     )
     write_raw(tmp_path, capture, {attention: live})
-    _, layers = choose(read_capture(tmp_path / NAME), None, heads)
+    _, layers = select(read_capture(tmp_path / NAME), None, heads)
     [again] = layers.values()
     kept = [0, 1, 2] if heads is None else [2, 0]
     everywhere = np.broadcast_to(allowed, (3, 4, 5))[kept]

@@ -1,0 +1,49 @@
+"""Keeps the captures within `max_overhead`, by making them rarer."""
+
+from attnmon.accounting.counters import Counters
+from attnmon.accounting.error_guard import ErrorGuard
+from attnmon.accounting.overhead_budget import OverheadBudget
+from attnmon.schedule import Schedule
+
+
+class IntervalController:
+    """Stretches the interval of a schedule as its budget says, and reports it.
+
+    limit: the share of training time that captures may take, above 0 and at most 1; None is no
+    limit.
+    """
+
+    def __init__(
+        self, limit: float | None, schedule: Schedule, counters: Counters, guard: ErrorGuard
+    ) -> None:
+        self._limit = limit
+        self._budget = OverheadBudget(limit)
+        self._schedule = schedule
+        self._counters = counters
+        self._guard = guard
+        counters.interval = schedule.interval
+
+    def review(self) -> None:
+        """Adapt the interval after a due capture. Warn at the first time it becomes longer."""
+        counters, schedule = self._counters, self._schedule
+        spent = counters.hook_seconds - counters.retained_seconds
+        changed = self._budget.review(spent, counters.dropped)
+        counters.overhead = self._budget.overhead(spent)
+        if not changed:
+            return
+        before = schedule.interval
+        schedule.stretch_interval(self._budget.stretch)
+        counters.interval = schedule.interval
+        if counters.interval > before:
+            counters.stretched += 1
+            self._guard.warn_once("budget", self._warning(before))
+
+    def _warning(self, before: int) -> str:
+        counters = self._counters
+        return (
+            f"a capture every {before} steps took {counters.overhead:.2%} of training time, with "
+            f"{counters.dropped} dropped; max_overhead allows {self._limit:.2%} and no drops, "
+            f"so captures are now made every {counters.interval} steps, and more often again when "
+            "there is room. summary.json tells the interval; max_overhead=None keeps it as it was "
+            "asked for."
+        )

@@ -1,83 +1,209 @@
-"""One choice each: from what a user may give to the one form of it.
+"""Checks of single values that a user gave: each returns the checked form, or raises.
 
-All raise ValueError or TypeError that name what was given, what is allowed, and what to do.
+A check takes the option's name and the value given. All raise `TypeError` for a value of the wrong
+kind and `ValueError` for one that is not allowed, and say what was given and what is allowed.
 """
 
+import difflib
+import operator
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from attnmon.config.values import choice, unknown, whole, wholes
-from attnmon.options import VISUALIZATION_TYPES, Heads, Layers
+from attnmon.link.ring import SLOT_BYTES
+from attnmon.options import ROLES, VISUALIZATION_TYPES
 
+Check = Callable[[str, Any], Any]
 
-def known_kinds(given: Iterable[str]) -> tuple[str, ...]:
-    """The kinds asked for, each once. Raises ValueError for an unknown one."""
-    if isinstance(given, str):
-        raise TypeError(f"visualization_types={given!r}: give a list, such as [{given!r}]")
-    names = tuple(dict.fromkeys(given))
-    for name in names:
-        if name not in VISUALIZATION_TYPES:
-            raise ValueError(unknown("visualization_types", name, VISUALIZATION_TYPES))
-    return names
+# Kinds of values
 
 
-def chosen_layers(given: Layers) -> tuple[int | str, ...] | None:
-    """None for all; else indices and name patterns, each once."""
-    if given is None or given == "all":
-        return None
-    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    chosen = tuple(dict.fromkeys(_layer(item) for item in several))
-    if not chosen:
-        raise ValueError("layers_to_visualize=[]: nothing is chosen; name at least one, or 'all'")
-    return chosen
-
-
-def _layer(given: Any) -> int | str:
-    """An index, or a name or pattern as in 'decoder.layers.*'."""
-    return given if isinstance(given, str) and given else whole("layers_to_visualize", given)
-
-
-def chosen_heads(given: Heads) -> str | tuple[int, ...]:
-    if isinstance(given, str):
-        name: str = choice("heads_to_visualize", given, ("average", "all"))
-        return name
-    indices: Iterable[Any] = given if isinstance(given, Iterable) else [given]
-    return wholes("heads_to_visualize", indices, at_least=0)
-
-
-def chosen_ranks(given: Any) -> str | tuple[int, ...]:
-    if isinstance(given, str):
-        name: str = choice("ranks", given, ("zero", "all"))
-        return name
-    return wholes("ranks", given if isinstance(given, Iterable) else [given], at_least=0)
-
-
-def chosen_renderer(given: Any) -> str:
-    """ "own", "attach", or a socket's absolute path; the environment's choice where it has one."""
-    chosen = os.environ.get("ATTNMON_RENDERER") or given
-    if os.sep in str(chosen):
-        return str(Path(chosen).expanduser().absolute())
-    name = "renderer" if chosen is given else "ATTNMON_RENDERER"
-    known: str = choice(name, chosen, ("own", "attach", "/path/of/its/socket"))
+def choice(name: str, given: Any, allowed: tuple[str, ...]) -> str:
+    if given not in allowed:
+        raise ValueError(_unknown(name, given, allowed))
+    known: str = given
     return known
 
 
-def cpus(given: Any) -> tuple[int, ...]:
-    """Processors' numbers. Raises ValueError for one that this machine has not."""
+def choice_of(literal: Any) -> Check:
+    """Returns a check that allows the values of a `Literal`."""
+    return partial(choice, allowed=get_args(literal))
+
+
+def optional(check: Check) -> Check:
+    """Returns a check that also allows None, which stays None."""
+    return lambda name, given: None if given is None else check(name, given)
+
+
+def switch(name: str, given: Any) -> bool:
+    return bool(given)
+
+
+def whole_number(
+    name: str, given: Any, *, at_least: int | None = None, at_most: int | None = None
+) -> int:
+    if isinstance(given, bool):
+        raise TypeError(f"{name}={given!r}: give a whole number")
+    try:
+        number = operator.index(given)
+    except TypeError:
+        raise TypeError(f"{name}={given!r}: give a whole number") from None
+    if at_least is not None and number < at_least:
+        raise ValueError(f"{name}={number}: must be {at_least} or more")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"{name}={number}: must be {at_most} or less")
+    return number
+
+
+def whole_numbers(
+    name: str, given: Iterable[Any], *, at_least: int | None = None
+) -> tuple[int, ...]:
+    """Returns the numbers, each once. At least one must be given."""
+    numbers = tuple(dict.fromkeys(whole_number(name, item, at_least=at_least) for item in given))
+    if not numbers:
+        raise ValueError(f"{name}=[]: nothing is chosen; name at least one")
+    return numbers
+
+
+def fraction(name: str, given: Any) -> float:
+    """Returns a number above 0 and at most 1."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(f"{name}={given!r}: give a share, such as 0.005, or None for no limit")
+    if not 0 < given <= 1:
+        raise ValueError(f"{name}={given!r}: must be above 0 and at most 1; None is no limit")
+    return float(given)
+
+
+def seconds(name: str, given: Any) -> float:
+    if not isinstance(given, int | float) or not given >= 0:
+        raise ValueError(f"{name}={given!r}: give seconds, 0 or more")
+    return float(given)
+
+
+def function(name: str, given: Any) -> Any:
+    if not callable(given):
+        raise TypeError(f"{name}={given!r}: give a function of (model, enc, dec)")
+    return given
+
+
+def absolute_path(name: str, given: Any) -> Path:
+    """Returns an absolute path, since a script may change its own directory later."""
+    try:
+        return Path(given).expanduser().absolute()
+    except TypeError:
+        raise TypeError(f"{name}={given!r:.80}: give a path, as text or a Path") from None
+
+
+_UNITS = {"": 1, "B": 1} | {
+    f"{prefix}{infix}B": base**power
+    for infix, base in (("", 1000), ("i", 1024))
+    for power, prefix in enumerate("KMGT", start=1)
+}
+
+
+def byte_count(name: str, given: Any) -> int:
+    """Returns bytes, 1 or more, from a number or from text such as "500 MB"."""
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        raise TypeError(f"{name}={given!r}: give bytes as a whole number, or text such as '2 GB'")
+    number, unit = _number_and_unit(name, str(given))
+    nbytes = int(number * _UNITS[unit])
+    if nbytes < 1:
+        raise ValueError(f"{name}={given!r}: must be 1 byte or more")
+    return nbytes
+
+
+def _number_and_unit(name: str, text: str) -> tuple[float, str]:
+    found = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    unit = found[2].upper().replace("I", "i") if found else "?"
+    if found is None or unit not in _UNITS:
+        units = ", ".join(filter(None, _UNITS))
+        raise ValueError(f"{name}={text!r}: give a number and one of {units}, such as '500 MB'")
+    return float(found[1]), unit
+
+
+# Values of one option each
+
+
+def visualization_types(name: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str):
-        raise TypeError(f"renderer_cpus={given!r}: give a list, such as [0, 1]")
-    several = given if isinstance(given, Iterable) else (given,)
-    chosen = wholes("renderer_cpus", several, at_least=0)
-    count = os.cpu_count() or 1
-    if max(chosen) >= count:
-        raise ValueError(
-            f"renderer_cpus={list(chosen)}: there are only the processors 0 … {count - 1}"
-        )
+        raise TypeError(f"{name}={given!r}: give a list, such as [{given!r}]")
+    return tuple(dict.fromkeys(choice(name, kind, VISUALIZATION_TYPES) for kind in given))
+
+
+def epochs(name: str, given: Iterable[int] | int | None) -> frozenset[int]:
+    several = () if given is None else _several(given)
+    return frozenset(whole_number(name, epoch, at_least=0) for epoch in several)
+
+
+def layers(name: str, given: Any) -> tuple[int | str, ...] | None:
+    """Returns indices and patterns of module names, each once; None is all layers."""
+    if given is None or given == "all":
+        return None
+    several = [given] if isinstance(given, str) else _several(given)
+    chosen = tuple(dict.fromkeys(_layer(name, item) for item in several))
+    if not chosen:
+        raise ValueError(f"{name}=[]: nothing is chosen; name at least one, or 'all'")
     return chosen
 
 
-def epochs(given: Iterable[int] | int | None) -> frozenset[int]:
-    several = given if isinstance(given, Iterable) else () if given is None else (given,)
-    return frozenset(whole("save_on_epochs", epoch, at_least=0) for epoch in several)
+def _layer(name: str, given: Any) -> int | str:
+    return given if isinstance(given, str) and given else whole_number(name, given)
+
+
+def word_or_indices(name: str, given: Any, words: tuple[str, ...]) -> str | tuple[int, ...]:
+    """Returns one of the words, or indices of 0 or more, each once."""
+    if isinstance(given, str):
+        return choice(name, given, words)
+    return whole_numbers(name, _several(given), at_least=0)
+
+
+def roles(name: str, given: Any) -> dict[str, str]:
+    return {str(module): choice(name, role, ROLES) for module, role in dict(given or {}).items()}
+
+
+def query_limit(name: str, given: Any) -> int | None:
+    """Returns a number of queries; None, for "all", is no limit."""
+    return None if given == "all" else whole_number(name, given, at_least=1)
+
+
+def ring_bytes(name: str, given: Any) -> int:
+    return whole_number(name, byte_count(name, given), at_least=SLOT_BYTES)
+
+
+def renderer(name: str, given: Any) -> str:
+    """Returns "own", "attach", or the absolute path of a socket.
+
+    The environment variable ATTNMON_RENDERER replaces what was given.
+    """
+    chosen = os.environ.get("ATTNMON_RENDERER") or given
+    if os.sep in str(chosen):
+        return str(Path(chosen).expanduser().absolute())
+    source = name if chosen is given else "ATTNMON_RENDERER"
+    return choice(source, chosen, ("own", "attach", "/path/of/its/socket"))
+
+
+def processors(name: str, given: Any) -> tuple[int, ...]:
+    """Returns the numbers of processors that this machine has; () is all of them."""
+    if given is None:
+        return ()
+    if isinstance(given, str):
+        raise TypeError(f"{name}={given!r}: give a list, such as [0, 1]")
+    chosen = whole_numbers(name, _several(given), at_least=0)
+    count = os.cpu_count() or 1
+    if max(chosen) >= count:
+        raise ValueError(f"{name}={list(chosen)}: there are only the processors 0 … {count - 1}")
+    return chosen
+
+
+def _several(given: Any) -> Iterable[Any]:
+    return given if isinstance(given, Iterable) else (given,)
+
+
+def _unknown(name: str, given: Any, allowed: tuple[str, ...]) -> str:
+    known = ", ".join(repr(option) for option in allowed)
+    near = difflib.get_close_matches(str(given), allowed, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{name}: unknown {given!r}; known are {known}.{hint}"

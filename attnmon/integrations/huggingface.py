@@ -10,8 +10,9 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from attnmon.integrations.trainer_callback import CallbackSettings, WatchedTraining, learning_rate
+from attnmon.integrations.trainer_callback import WatchedTraining, learning_rate
 from attnmon.monitor import AttentionMonitor
+from attnmon.options import CallbackSettings
 
 try:
     from transformers import TrainerCallback

@@ -14,8 +14,9 @@ from typing import Any, Self, Unpack
 
 from torch import Tensor
 
-from attnmon.integrations.trainer_callback import CallbackSettings, WatchedTraining, learning_rate
+from attnmon.integrations.trainer_callback import WatchedTraining, learning_rate
 from attnmon.monitor import AttentionMonitor
+from attnmon.options import CallbackSettings
 
 _TREES = ("lightning.pytorch", "pytorch_lightning")
 """The same framework under two names, and a Trainer of one refuses a Callback of the other."""

@@ -5,7 +5,6 @@ the settings are checked when it is made, and the monitor is made when the train
 """
 
 import inspect
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,9 @@ from attnmon.accounting.error_guard import logger
 from attnmon.capture import modules_in, run_as_written
 from attnmon.config.settings import checked_settings
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
-from attnmon.options import Heads, Layers, Options
+from attnmon.options import CallbackSettings
 
 FOLDER = "attention_logs"
-
-
-class CallbackSettings(Options, total=False):
-    """The settings of `TrainingAttentionMonitor`, by keyword."""
-
-    save_frequency: int
-    save_on_epochs: Iterable[int] | None
-    visualization_types: Iterable[str]
-    layers_to_visualize: Layers
-    heads_to_visualize: Heads
-    max_workers: int
-    batch_idx_to_visualize: int
-    save_raw_weights: bool
-    use_tensorboard: bool
 
 
 class WatchedTraining:

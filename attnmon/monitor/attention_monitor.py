@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from attnmon.capture import manual_call, tensors_in
 from attnmon.config.settings import Settings, prepare_run
-from attnmon.config.values import whole
+from attnmon.config.validation import whole_number
 from attnmon.layers.layer_selection import Coverage
 from attnmon.monitor.step_capture import StepCapture
 from attnmon.schedule import NO_STEPS
@@ -232,7 +232,7 @@ class AttentionMonitor:
 
 def _whole_step(given: Any) -> int:
     try:
-        return whole("step", given)
+        return whole_number("step", given)
     except TypeError:
         raise TypeError(
             f"step={given!r:.80} is no whole number. The call is log_attention(model, enc, dec, "

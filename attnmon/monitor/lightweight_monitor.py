@@ -33,6 +33,9 @@ class LightweightAttentionMonitor(AttentionMonitor):
                 layers_to_visualize=layers_to_visualize,
                 batch_idx_to_visualize=batch_idx_to_visualize,
                 use_tensorboard=use_tensorboard,
+                visualization_types=(),
+                heads_to_visualize="all",
+                max_workers=1,
                 options=options,
             )
         )

@@ -23,7 +23,7 @@ from support.standalone_renderer import Renderer, running_renderer
 from support.training_process import PATIENCE, wait_for
 
 from attnmon import LightweightAttentionMonitor
-from attnmon.config.validation import chosen_renderer
+from attnmon.config import validation
 from attnmon.link import messages, rendezvous
 from attnmon.link.channel import Channel
 from attnmon.link.rendezvous import RendezvousError
@@ -176,15 +176,15 @@ def test_the_environment_goes_before_the_script(
     monkeypatch.delenv("ATTNMON_RENDERER", raising=False)
     if environment is not None:
         monkeypatch.setenv("ATTNMON_RENDERER", environment)
-    assert chosen_renderer(given) == expected
+    assert validation.renderer("renderer", given) == expected
 
 
 def test_a_misspelt_choice_raises_and_names_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"^renderer: unknown 'atach'.*Did you mean 'attach'"):
-        chosen_renderer("atach")
+        validation.renderer("renderer", "atach")
     monkeypatch.setenv("ATTNMON_RENDERER", "onw")
     with pytest.raises(ValueError, match=r"^ATTNMON_RENDERER: unknown 'onw'.*'own', 'attach'"):
-        chosen_renderer("own")
+        validation.renderer("renderer", "own")
 
 
 def test_the_socket_is_its_user_s_alone(folder: Path) -> None:

@@ -13,7 +13,7 @@ from support.outputs import check_outputs, files_in, history, summary, tensorboa
 from support.training_process import wait_until_settled
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.config.sizes import size
+from attnmon.config.validation import byte_count
 from attnmon.options import PICTURES
 from attnmon_renderer.commands import main
 from attnmon_renderer.storage import atomic_files
@@ -214,7 +214,7 @@ def test_a_run_without_pictures_is_reported_like_any_other(
      ("1 GiB", 1 << 30), ("3 tb", 3 * 10**12), ("10 B", 10)],
 )  # fmt: skip
 def test_sizes_are_understood_as_people_write_them(given: int | str, expected: int) -> None:
-    assert size("disk_budget", given) == expected
+    assert byte_count("disk_budget", given) == expected
 
 
 def test_a_folder_that_goes_while_it_is_written_to_is_made_again(

@@ -1,0 +1,244 @@
+"""The table of options: for each its checked type, default, check and words for the documents.
+
+To add an option for both monitors: its type in `attnmon.options.Options`, one field of `Settings`
+here, and `make option-docs`, which writes its words into the guide and the docstrings.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attnmon.config import validation
+from attnmon.config.validation import Check, choice_of, optional, switch, whole_number
+from attnmon.options import (
+    DEFAULT_EPOCHS,
+    MOST_KEPT,
+    CaptureMode,
+    ColorScale,
+    ImageFormat,
+    Pooling,
+    WhenFull,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is known of one option, apart from its types."""
+
+    default: Any
+    """As a user would write it: before the check."""
+    check: Check
+    summary: str
+    """Effect and unit, in Markdown; links are relative to the guide."""
+
+
+def option(default: Any, check: Check, summary: str) -> Any:
+    """Returns a required field of a dataclass that carries an `Option`."""
+    return field(metadata={"option": Option(default, check, summary)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A monitor's options in their checked form, and which process it is in."""
+
+    save_dir: Path = option(
+        "./attention_logs",
+        validation.absolute_path,
+        "Directory that everything is written to. It is made if need be, readable by its owner "
+        "only, since attention shows training text.",
+    )
+    save_frequency: int = option(
+        100,
+        partial(whole_number, at_least=1),
+        "Steps from one capture to the next: a step is due when `step % save_frequency == 0`.",
+    )
+    save_on_epochs: frozenset[int] = option(
+        DEFAULT_EPOCHS,
+        validation.epochs,
+        "Epochs whose first logged step is due, too; needs `epoch=` in `log_attention`. `None` "
+        "is no epoch.",
+    )
+    visualization_types: tuple[str, ...] = option(
+        ("heatmap", "statistics"),
+        validation.visualization_types,
+        'What is drawn: any of the [kinds of pictures](#kinds-of-pictures), and `"statistics"` '
+        "for `statistics.json`.",
+    )
+    layers_to_visualize: tuple[int | str, ...] | None = option(
+        (0, -1),
+        validation.layers,
+        "Layers that are captured: indices within each kind of layer, negative from the end; "
+        'names or patterns of modules (`"decoder.layers.*"`); `None` or `"all"`.',
+    )
+    heads_to_visualize: str | tuple[int, ...] = option(
+        "average",
+        partial(validation.word_or_indices, words=("average", "all")),
+        'Heads that are captured: `"average"` and `"all"` take all of them; or one index, or a '
+        "list.",
+    )
+    max_workers: int = option(
+        2,
+        partial(whole_number, at_least=1),
+        "Drawing processes at most; they are started when there is work for them.",
+    )
+    batch_idx_to_visualize: int = option(
+        0,
+        partial(whole_number, at_least=0),
+        "Index in the batch of the sample that is captured; of a smaller batch the last one.",
+    )
+    save_raw_weights: bool = option(
+        False,
+        switch,
+        "Whether every weight of the layers and heads captured is written, as safetensors.",
+    )
+    use_tensorboard: bool = option(
+        True,
+        switch,
+        "Whether scalars and pictures are written for TensorBoard, too.",
+    )
+    capture: CaptureMode = option(
+        "auto",
+        choice_of(CaptureMode),
+        'Where attention is seen: `"probe"`, an extra forward of one sample; `"forward"`, the '
+        'model\'s own; `"auto"`, its own wherever that is safe.',
+    )
+    roles: dict[str, str] = option(
+        {},
+        validation.roles,
+        'Module names, or patterns such as `"*.cross.*"`, to `"encoder_self"`, `"decoder_self"` '
+        'or `"decoder_cross"`, where the model\'s structure does not tell it.',
+    )
+    batch_dim: int | None = option(
+        None,
+        optional(partial(whole_number, at_least=0)),
+        "Dimension of the batch in the model's inputs; `None` finds it out.",
+    )
+    forward_fn: Callable[..., Any] | None = option(
+        None,
+        optional(validation.function),
+        "`forward_fn(model, enc, dec)` calls the model; `None` calls `model(enc, dec)`.",
+    )
+    statistics_queries: int | None = option(
+        1024,
+        validation.query_limit,
+        "Statistics without pictures use at most so many evenly spaced queries of a longer "
+        'sequence, and say so (`queries_used`); `"all"` uses each.',
+    )
+    image_format: ImageFormat = option(
+        "png",
+        choice_of(ImageFormat),
+        'Format of the pictures on disk: `"png"`, `"svg"` or `"pdf"`; TensorBoard gets PNG in '
+        "any case.",
+    )
+    pooling: Pooling = option(
+        "mass",
+        choice_of(Pooling),
+        'How long sequences are pooled for pictures: `"mass"` adds up the keys of a cell, so '
+        'that rows still sum to 1; `"max"` keeps thin lines.',
+    )
+    pack: bool = option(
+        False,
+        switch,
+        "Whether the pictures of a step, and its `statistics.json`, are one file, "
+        "`step_100.zip`: for clusters that count files.",
+    )
+    color_scale: ColorScale = option(
+        "auto",
+        choice_of(ColorScale),
+        'Where the colours of a picture end: `"auto"`, at a round number above its largest '
+        "weight, apart from those of queries that see less than a sixteenth of the keys that "
+        'others see, as the first ones of a causal map; `"fixed"`, at 1, so that pictures of '
+        "different steps compare by colour.",
+    )
+    ranks: str | tuple[int, ...] = option(
+        "zero",
+        partial(validation.word_or_indices, words=("zero", "all")),
+        'Which of several processes are watched: `"zero"`, `"all"`, one or a list (see [Several '
+        "processes](#several-processes)).",
+    )
+    rank: int = option(
+        None,
+        optional(partial(whole_number, at_least=0)),
+        "Rank of this process; `None` finds it out.",
+    )
+    max_overhead: float | None = option(
+        0.005,
+        optional(validation.fraction),
+        "Share of training time that the monitor may take, above 0 and at most 1; beyond it "
+        "captures become rarer. `None` is no limit.",
+    )
+    disk_budget: int | None = option(
+        None,
+        optional(validation.byte_count),
+        'Bytes that the directory may hold, or text such as `"2 GB"`; the oldest pictures go '
+        "first. `None` is no bound; see [a bound for the disk](#a-bound-for-the-disk).",
+    )
+    on_full: WhenFull = option(
+        "drop",
+        choice_of(WhenFull),
+        'When the renderer is behind: `"drop"` the capture and count it, or `"wait"`.',
+    )
+    ring_bytes: int | None = option(
+        None,
+        optional(validation.ring_bytes),
+        'Bytes of shared memory for captures on their way, at most, or text such as `"200 MB"`. '
+        "`None` is 64 MiB, and more where one capture, or the window of `keep_last`, takes "
+        "more: an eighth of what is free at most, and 1 GiB. Less is taken where less is free.",
+    )
+    keep_last: int = option(
+        0,
+        partial(whole_number, at_least=0, at_most=MOST_KEPT),
+        "So many steps that are not due are retained, and drawn when training breaks: see [What "
+        "happened before it broke](#what-happened-before-it-broke).",
+    )
+    renderer: str = option(
+        "own",
+        validation.renderer,
+        '`"own"` starts one; `"attach"`, or the path of a socket, joins one that listens: see '
+        "[one renderer for several trainings](#one-renderer-for-several-trainings). The "
+        "variable `ATTNMON_RENDERER` in the environment goes before.",
+    )
+    renderer_cpus: tuple[int, ...] = option(
+        None,
+        validation.processors,
+        "Processors, such as `[6, 7]`, that the monitor's own renderer keeps to (Linux); `None` "
+        "is all.",
+    )
+    close_timeout: float = option(
+        60.0,
+        validation.seconds,
+        "Seconds that `close()` waits at most; the renderer goes on by itself after that.",
+    )
+
+    world_size: int
+    """Number of processes that train together; 1 when it trains alone. No option: it is found."""
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The visualization types that are drawn, in the order asked for."""
+        return tuple(kind for kind in self.visualization_types if kind != "statistics")
+
+    @property
+    def statistics_files(self) -> bool:
+        """Whether each step gets a `statistics.json`."""
+        return "statistics" in self.visualization_types
+
+    @property
+    def rank_is_selected(self) -> bool:
+        """Whether this process is one of those that are watched."""
+        if isinstance(self.ranks, tuple):
+            return self.rank in self.ranks
+        return self.ranks == "all" or self.rank == 0
+
+    @property
+    def head_indices(self) -> tuple[int, ...] | None:
+        """Indices of the heads to capture; None is all of them."""
+        return self.heads_to_visualize if isinstance(self.heads_to_visualize, tuple) else None
+
+
+OPTIONS: dict[str, Option] = {
+    each.name: each.metadata["option"] for each in fields(Settings) if each.metadata
+}
+"""Every option by its name, in the order of the documents."""

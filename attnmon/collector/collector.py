@@ -37,7 +37,7 @@ from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection
 from attnmon.link.messages import SeenIn
-from attnmon.serialize.step_info import NotSeen, Taken
+from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen
 from attnmon.session.session import Session
 
 
@@ -64,7 +64,7 @@ class Collector:
 
     def collect(
         self, model: nn.Module | None, enc: Any, dec: Any, *, retained: bool = False
-    ) -> Taken:
+    ) -> CaptureBuilder:
         """Return every chosen layer's attention of one sample, copied.
 
         `retained`: the step is not due, so that no extra forward is made for it.
@@ -72,31 +72,32 @@ class Collector:
         Raises what the model raises, `RingFull`, `NotSeen` when there is no way to look now.
         """
         held = self._held_for(model, tensors_in((enc, dec)))
-        taken = self._fresh(model, retained=retained) if held is None else held.taken
-        with _given_back_on_error(taken):
+        builder = self._fresh(model, retained=retained) if held is None else held.builder
+        with _given_back_on_error(builder):
             if held is not None:
-                self._note_smaller_batch(taken.sample)
+                self._note_smaller_batch(builder.sample)
             elif model is not None and not retained:
                 if not self._may_probe(model):
                     self._say_if_never_seen(model)
                     raise NotSeen
-                self._probe(model, enc, dec, taken)
-            self._add_recorded(taken)
-        if not (self.registry.call_infos or taken.builder.attentions) and not retained:
+                self._probe(model, enc, dec, builder)
+            self._add_recorded(builder)
+        if not (self.registry.call_infos or builder.attentions) and not retained:
             self._guard.failed("nothing", _nothing_found(model, self.registry.refusals))
-        return taken
+        return builder
 
-    def _fresh(self, model: nn.Module | None, *, retained: bool) -> Taken:
+    def _fresh(self, model: nn.Module | None, *, retained: bool) -> CaptureBuilder:
         seen_in: SeenIn = "recorded" if model is None or retained else "probe"
-        builder = self._session.new_builder(retained=retained)
-        return Taken(builder, self._settings.batch_idx_to_visualize, seen_in)
+        return self._session.new_builder(
+            sample=self._settings.batch_idx_to_visualize, seen_in=seen_in, retained=retained
+        )
 
     def _held_for(self, model: nn.Module | None, logged: Inputs) -> HeldForward | None:
         """What the model's own forward showed: of these very tensors, if there is a choice."""
         held = self._forward.take()
         if held is None or held.is_of(logged) or model is None or not self._may_probe(model):
             return held
-        held.taken.builder.discard()
+        held.builder.discard()
         return None
 
     # The probe
@@ -104,7 +105,7 @@ class Collector:
     def _may_probe(self, model: nn.Module) -> bool:
         return self._settings.capture != "forward" and not is_sharded(unwrap(model))
 
-    def _probe(self, model: nn.Module, enc: Any, dec: Any, taken: Taken) -> None:
+    def _probe(self, model: nn.Module, enc: Any, dec: Any, builder: CaptureBuilder) -> None:
         registry = self.registry
         if registry.model is not model or not registry.call_infos:
             self._discover(model, enc, dec)
@@ -115,10 +116,10 @@ class Collector:
             key = (call.name, call.call_index)
             strangers = strangers or key not in registry.call_infos
             if key in registry.places:
-                self._session.serializer.put(registry.places[key], call, taken.builder, 0, 1)
+                self._session.serializer.put(registry.places[key], call, builder, 0, 1)
 
         call = self._run_probe(model, enc, dec, receive)
-        taken.sample = call.sample
+        builder.sample = call.sample
         self._note_smaller_batch(call.sample)
         if strangers:
             registry.learn({})
@@ -231,11 +232,11 @@ class Collector:
         if self.registry.runs_compiled(model, modules_in(model)):
             self._guard.warn_once("never seen", _never_seen(self._settings.capture))
 
-    def _add_recorded(self, taken: Taken) -> None:
+    def _add_recorded(self, builder: CaptureBuilder) -> None:
         self.registry.add(self.manual.call_infos())
         for key, call in self.manual.samples():
             if key in self.registry.places:
-                self._session.serializer.put(self.registry.places[key], call, taken.builder)
+                self._session.serializer.put(self.registry.places[key], call, builder)
 
     def _note_smaller_batch(self, sample: int) -> None:
         """The sample taken is the last there was, if it is another than was asked for."""
@@ -246,11 +247,11 @@ class Collector:
 
 
 @contextmanager
-def _given_back_on_error(taken: Taken) -> Iterator[None]:
+def _given_back_on_error(builder: CaptureBuilder) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        taken.builder.discard()
+        builder.discard()
         raise
 
 

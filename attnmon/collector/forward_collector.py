@@ -16,8 +16,8 @@ from attnmon.capture import (
 )
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerKey
+from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.device_copy import is_recording_a_graph
-from attnmon.serialize.step_info import Taken
 from attnmon.session.session import Session
 
 
@@ -25,7 +25,7 @@ from attnmon.session.session import Session
 class HeldForward:
     """A capture that waits to be logged, and the inputs of the forward it is of."""
 
-    taken: Taken
+    builder: CaptureBuilder
     inputs: Inputs
     sizes: tuple[int, ...]
     """Of the inputs along the dimension that holds the samples."""
@@ -50,9 +50,9 @@ class HeldForward:
 
         Then that is the one for all layers. What has no batch is the same for all samples.
         """
-        if 1 < batch <= self.taken.sample:
-            self.taken.sample = batch - 1
-        return min(self.taken.sample, batch - 1)
+        if 1 < batch <= self.builder.sample:
+            self.builder.sample = batch - 1
+        return min(self.builder.sample, batch - 1)
 
     def is_of(self, logged: Inputs) -> bool:
         """Whether it was the forward of these tensors; of none in particular, any will do."""
@@ -92,11 +92,10 @@ class ForwardCollector(TapListener):
         sizes = (1,) if dim is None else tuple(t.shape[dim] for t in inputs if t.dim() > dim)
         batch = max(sizes, default=0)
         sample = min(self._wanted, batch - 1) if batch else self._wanted
-        self._held = HeldForward(
-            Taken(self._session.new_builder(retained=self.retained), sample, "forward"),
-            inputs,
-            sizes,
+        builder = self._session.new_builder(
+            sample=sample, seen_in="forward", retained=self.retained
         )
+        self._held = HeldForward(builder, inputs, sizes)
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:
         """Captures a call of which all but its values is known. Returns whether it did."""
@@ -104,7 +103,7 @@ class ForwardCollector(TapListener):
         if held is None or place is None or self._error is not None:
             return False
         sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
-        return self._session.serializer.recall(place, call, held.taken.builder, sample, samples)
+        return self._session.serializer.recall(place, call, held.builder, sample, samples)
 
     def on_call(self, call: AttentionCall) -> None:
         """Captures one attention call of the forward."""
@@ -133,7 +132,7 @@ class ForwardCollector(TapListener):
         elif self._strangers:
             self._registry.learn({})  # it has changed its ways: count its layers anew, all of them
             self.discard()
-        elif self._registry.has_overlooked(len(self._held.taken.builder.attentions)):
+        elif self._registry.has_overlooked(len(self._held.builder.attentions)):
             self.discard()
 
     def on_error(self, error: Exception) -> None:
@@ -146,13 +145,13 @@ class ForwardCollector(TapListener):
         error, self._error = self._error, None
         if error is not None:
             if held is not None:
-                held.taken.builder.discard()
+                held.builder.discard()
             raise error
         return held
 
     def discard(self) -> None:
         if self._held is not None:
-            self._held.taken.builder.discard()
+            self._held.builder.discard()
         self._held = self._error = None
         self._clones = {}
         self._strangers = False
@@ -162,7 +161,7 @@ class ForwardCollector(TapListener):
         place = self._registry.places.get(key)
         sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
         if place is not None:
-            self._session.serializer.put(place, call, held.taken.builder, sample, samples)
+            self._session.serializer.put(place, call, held.builder, sample, samples)
         elif not self._registry.call_infos:
             clone = _cloned(call.of_one(sample, samples))
             call_info = replace(CallInfo.of(clone), batch=call.batch)
@@ -175,9 +174,7 @@ class ForwardCollector(TapListener):
         self._registry.learn({key: call_info for key, (call_info, _) in self._clones.items()})
         for key, (_, clone) in self._clones.items():
             if key in self._registry.places:
-                self._session.serializer.put(
-                    self._registry.places[key], clone, self._held.taken.builder
-                )
+                self._session.serializer.put(self._registry.places[key], clone, self._held.builder)
         self._clones = {}
 
 

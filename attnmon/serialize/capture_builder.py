@@ -1,10 +1,11 @@
-"""A capture in the making: its layers, in slots that are lent by `with`.
+"""A capture in the making, from the first layer that is copied to the message that names them.
 
-    with outbox.draft() as draft:          slots are lent as the arrays come
-        offset = draft.lend(nbytes)        … the caller copies into the ring …
-        outbox.announce(capture, draft)    from here on they are the renderer's
+    with producer.new_builder() as builder:
+        offset = builder.reserve(nbytes)       slots are allocated as the arrays come
+        …                                      the caller copies into the ring
+        producer.announce(capture, builder)    from here on the slots are the renderer's
 
-A draft that is not announced gives its slots back, whatever happened, and nobody ever knew of them.
+A builder that is not announced frees its slots at the end of the `with`, whatever happened.
 """
 
 from collections.abc import Iterable
@@ -12,9 +13,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from attnmon.link.messages import ArrayBlock, Attention, Slots
+from attnmon.link.messages import ArrayBlock, Attention, SeenIn, Slots
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.serialize.ring_writer import aligned
+
+
+class NotSeen(Exception):
+    """This step's attention was not watched, and cannot be seen any more."""
 
 
 class RingFull(Exception):
@@ -22,7 +27,7 @@ class RingFull(Exception):
 
 
 class NoRoomToRetain(RingFull):
-    """There is none for a step that is not due; nobody waits for it, or counts it."""
+    """There is no room for a step that is not due. It is not waited for, and not counted."""
 
 
 class TooLarge(ValueError):
@@ -30,33 +35,49 @@ class TooLarge(ValueError):
 
 
 class SlotSource(Protocol):
+    """Where a builder gets its slots from: the producer."""
+
     def allocate(self, nbytes: int, *, retained: bool) -> Slots: ...
-    def free(self, slots: Iterable[Slots]) -> None: ...
+    def free(self, runs: Iterable[Slots]) -> None: ...
 
 
 class CaptureBuilder:
-    """A capture in the making: its layers, and the slots it has been lent for them.
+    """A capture in the making: its layers, their slots, and which sample they are of.
 
-    What is not announced is given back by `discard`, or at the end of a `with`.
+    Frees the slots that are still its own in `discard`, or at the end of a `with`.
     """
 
-    def __init__(self, slots: SlotSource, *, retained: bool = False) -> None:
-        self._slots = slots
-        self._retained = retained
+    def __init__(
+        self,
+        source: SlotSource,
+        *,
+        sample: int = 0,
+        seen_in: SeenIn = "probe",
+        retained: bool = False,
+    ) -> None:
+        self.sample = sample
+        """Index in the batch of the sample that is captured: the same for all layers."""
+        self.seen_in: SeenIn = seen_in
+        """Whether its layers come from the model's own forward, an extra one, or the user."""
+        self.retained = retained
+        """Whether it is of a step that is not due, for which nothing is waited."""
         self.attentions: list[Attention] = []
+        """The records of the layers written so far."""
         self.slots: list[Slots] = []
-        self._next = self._end = 0
-        """What is left of the run lent last."""
+        """The slots that hold their arrays."""
         self.masks: list[tuple[ArrayBlock, Tensor]] = []
-        """Written already, for other layers to share: where, and that part of the ring."""
+        """Masks that later layers may share: where each lies, and that part of the ring."""
+        self._source = source
+        self._next = self._end = 0
+        """The unused bytes of the run allocated last: offsets in the ring."""
 
     def reserve(self, nbytes: int) -> int:
-        """The offset in the ring of that much room. Raises `RingFull`, `TooLarge`.
+        """Return the offset in the ring of this many bytes. Raises `RingFull`, `TooLarge`.
 
         Small layers share a slot: each begins where the one before it ended, if there is room.
         """
         if not self.slots or self._next + nbytes > self._end:
-            slots = self._slots.allocate(nbytes, retained=self._retained)
+            slots = self._source.allocate(nbytes, retained=self.retained)
             self.slots.append(slots)
             self._next = slots.first * SLOT_BYTES
             self._end = self._next + slots.count * SLOT_BYTES
@@ -64,12 +85,22 @@ class CaptureBuilder:
         self._next += aligned(nbytes)
         return offset
 
-    def emptied(self) -> "CaptureBuilder":
-        """Another one, with nothing in it."""
-        return CaptureBuilder(self._slots, retained=self._retained)
+    def detach(self) -> "CaptureBuilder":
+        """Move all it has into another builder, and return that one.
+
+        As with `ExitStack.pop_all`, the end of this one's `with` then frees nothing.
+        """
+        other = CaptureBuilder(
+            self._source, sample=self.sample, seen_in=self.seen_in, retained=self.retained
+        )
+        other.slots, other.attentions, other.masks = self.slots, self.attentions, self.masks
+        other._next, other._end = self._next, self._end
+        self.slots, self.attentions, self.masks = [], [], []
+        return other
 
     def discard(self) -> None:
-        self._slots.free(self.slots)
+        """Free the slots that are still its own, and forget its layers."""
+        self._source.free(self.slots)
         self.slots, self.attentions, self.masks = [], [], []
 
     def __enter__(self) -> "CaptureBuilder":

@@ -27,7 +27,7 @@ from attnmon.serialize.ring_writer import (
     choose_mask,
     compact_mask,
 )
-from attnmon.serialize.step_info import About, StepInfo
+from attnmon.serialize.step_info import StepInfo
 from attnmon.serialize.token_labels import read_tokens
 
 CHECK_EVERY = 101
@@ -176,7 +176,6 @@ class CaptureSerializer:
         self,
         sequence: int,
         step_info: StepInfo,
-        about: About,
         builder: CaptureBuilder,
         accounts: Accounts,
     ) -> Capture:
@@ -190,8 +189,8 @@ class CaptureSerializer:
             loss=self._loss(step_info),
             lr=self._number("lr", step_info.lr),
             timestamp=time.time(),
-            sample=about[0],
-            seen_in=about[1],
+            sample=builder.sample,
+            seen_in=builder.seen_in,
             slots=tuple(builder.slots),
             attentions=tuple(builder.attentions),
             accounts=accounts,

@@ -16,8 +16,8 @@ from attnmon.accounting.error_guard import (
 )
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import LONGEST_ERROR
-from attnmon.serialize.capture_builder import NoRoomToRetain, RingFull
-from attnmon.serialize.step_info import NotSeen, StepInfo
+from attnmon.serialize.capture_builder import NoRoomToRetain, NotSeen, RingFull
+from attnmon.serialize.step_info import StepInfo
 
 
 class CaptureErrors:

@@ -18,6 +18,7 @@ from attnmon.link.messages import (
     Goodbye,
     Refusal,
     Release,
+    SeenIn,
     Setup,
     Slots,
 )
@@ -73,12 +74,11 @@ class Producer:
         """Return whether this capture was announced and is not acknowledged yet."""
         return sequence in self._pending
 
-    def new_builder(self, *, retained: bool = False) -> CaptureBuilder:
-        """Return an empty capture whose slots come from this ring.
-
-        `retained`: it is of a step that is not due, so nothing is waited for.
-        """
-        return CaptureBuilder(self, retained=retained)
+    def new_builder(
+        self, *, sample: int = 0, seen_in: SeenIn = "probe", retained: bool = False
+    ) -> CaptureBuilder:
+        """Return an empty capture whose slots come from this ring."""
+        return CaptureBuilder(self, sample=sample, seen_in=seen_in, retained=retained)
 
     def allocate(self, nbytes: int, *, retained: bool = False) -> Slots:
         """Return a run of slots for this many bytes; reclaims some where none are free.

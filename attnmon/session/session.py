@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -16,11 +16,11 @@ from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
 from attnmon.config.settings import Settings
 from attnmon.link import descriptors
-from attnmon.link.messages import LONGEST_ERROR, Capture
-from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain
-from attnmon.serialize.device_copy import DeviceCopies
+from attnmon.link.messages import LONGEST_ERROR, Capture, SeenIn
+from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, NotSeen
+from attnmon.serialize.device_copy import CopyBatch, DeviceCopies
 from attnmon.serialize.serializer import CaptureSerializer
-from attnmon.serialize.step_info import About, NotSeen, PendingCapture, StepInfo, Taken
+from attnmon.serialize.step_info import StepInfo
 from attnmon.session import dump_triggers
 from attnmon.session.capture_errors import CaptureErrors
 from attnmon.session.dump_triggers import LossWatch
@@ -32,6 +32,17 @@ logger = logging.getLogger("attnmon")
 
 CLOSED = "it is closed"
 """Why a monitor is off that was on to its end."""
+
+
+@dataclass(slots=True)
+class PendingCapture:
+    """A capture whose copies from the device are not complete yet."""
+
+    copies: CopyBatch
+    step_info: StepInfo
+    builder: CaptureBuilder
+    dump_reason: str = ""
+    """Why all retained captures are to be drawn after this one; empty where they are not."""
 
 
 class Session:
@@ -72,13 +83,13 @@ class Session:
 
     # While training
 
-    def new_builder(self, *, retained: bool) -> CaptureBuilder:
-        """Return an empty capture; `retained` if it is of a step that is not due."""
+    def new_builder(self, *, sample: int, seen_in: SeenIn, retained: bool) -> CaptureBuilder:
+        """Return an empty capture of this sample; `retained` if its step is not due."""
         assert self._producer is not None
-        return self._producer.new_builder(retained=retained)
+        return self._producer.new_builder(sample=sample, seen_in=seen_in, retained=retained)
 
-    def publish(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
-        """Announce what `take` has taken; counts whatever comes of it, and raises nothing of ours.
+    def publish(self, step_info: StepInfo, collect: Callable[[], CaptureBuilder]) -> bool:
+        """Announce what `collect` returns, and count what becomes of it; raises no error of ours.
 
         False when it could not be looked at now, and should be at the next step.
         """
@@ -88,29 +99,29 @@ class Session:
         self.counters.last_step = step_info.step
         self.counters.captured += 1
         try:
-            with self._counted(step_info), take() as taken:
+            with self._counted(step_info), collect() as builder:
                 self.poll()
-                if not taken.builder.attentions:
+                if not builder.attentions:
                     self.counters.captured -= 1  # there was nothing to see, and that was said
                 else:
-                    self._pass_on(self._producer, step_info, taken)
+                    self._pass_on(self._producer, step_info, builder)
         except (NotSeen, NoRoomToRetain):  # the latter was taken for a step that is not due
             self.counters.captured -= 1
             return False
         return True
 
-    def retain(self, step_info: StepInfo, take: Callable[[], Taken]) -> bool:
-        """Have the renderer keep what `take` has taken. Whether anything was seen."""
+    def retain(self, step_info: StepInfo, collect: Callable[[], CaptureBuilder]) -> bool:
+        """Have the renderer keep what `collect` returns. Whether anything was seen."""
         seen = True  # also what there is no room for
         if self._producer is None or self.guard.off:
             return seen
         _require_possible(step_info.step)
         self.counters.last_step = step_info.step
-        with self._capture_errors.uncounted(step_info), take() as taken:
+        with self._capture_errors.uncounted(step_info), collect() as builder:
             self.poll()
-            seen = bool(taken.builder.attentions)
+            seen = bool(builder.attentions)
             if seen:
-                self._pass_on(self._producer, step_info, taken)
+                self._pass_on(self._producer, step_info, builder)
         return seen
 
     def dump(self, reason: str) -> None:
@@ -119,16 +130,17 @@ class Session:
         if producer is None or producer.lost or producer.refusal or not self._settings.keep_last:
             return
         if self._in_flight:
-            self._in_flight[-1].dump = reason[:LONGEST_ERROR]  # those on their way belong to it
+            # The captures whose copies are not complete belong to the dump: it comes after them.
+            self._in_flight[-1].dump_reason = reason[:LONGEST_ERROR]
         else:
             producer.dump(reason[:LONGEST_ERROR])
 
-    def _pass_on(self, producer: Producer, step_info: StepInfo, taken: Taken) -> None:
+    def _pass_on(self, producer: Producer, step_info: StepInfo, builder: CaptureBuilder) -> None:
         """Announce it, now or when its copies have landed."""
         if self._copies is not None and self._copies.busy:
-            self._in_flight.append(_take_off(step_info, taken, self._copies))
+            self._in_flight.append(_detached(step_info, builder, self._copies))
         else:
-            self._announce(producer, step_info, taken.about, taken.builder)
+            self._announce(producer, step_info, builder)
 
     def _counted(self, step_info: StepInfo) -> AbstractContextManager[None]:
         sequence, producer = self._sequence, self._producer
@@ -136,11 +148,9 @@ class Session:
             step_info, lambda: producer is not None and producer.is_pending(sequence)
         )
 
-    def _announce(
-        self, producer: Producer, step_info: StepInfo, about: About, builder: CaptureBuilder
-    ) -> None:
+    def _announce(self, producer: Producer, step_info: StepInfo, builder: CaptureBuilder) -> None:
         accounts = self.counters.as_message(producer.pending)
-        message = self.serializer.message(self._sequence, step_info, about, builder, accounts)
+        message = self.serializer.message(self._sequence, step_info, builder, accounts)
         self._sequence += 1
         if step_info.retained:
             self._retain(producer, message, builder)
@@ -178,16 +188,16 @@ class Session:
         while self._in_flight and self._producer is not None:
             first = self._in_flight[0]
             if wait:
-                first.flight.wait()
-            if not first.flight.landed():
+                first.copies.wait()
+            if not first.copies.landed():
                 return
             del self._in_flight[0]
-            first.flight.finish()
+            first.copies.finish()
             counted = self._capture_errors.uncounted if first.step_info.retained else self._counted
             with counted(first.step_info), first.builder as builder:
-                self._announce(self._producer, first.step_info, first.about, builder)
-            if first.dump:
-                self._producer.dump(first.dump)
+                self._announce(self._producer, first.step_info, builder)
+            if first.dump_reason:
+                self._producer.dump(first.dump_reason)
 
     def poll(self) -> None:
         """Take what the renderer has said since; never waits."""
@@ -299,12 +309,12 @@ def _close_all() -> None:
         session.close()
 
 
-def _take_off(step_info: StepInfo, taken: Taken, copies: DeviceCopies) -> PendingCapture:
-    """What is to be announced when its copies have landed, and the loss with it."""
+def _detached(step_info: StepInfo, builder: CaptureBuilder, copies: DeviceCopies) -> PendingCapture:
+    """Take the capture and its loss out of the step, to be announced when they are copied."""
     loss = step_info.loss
     if isinstance(loss, Tensor) and loss.device.type != "cpu":
         step_info = replace(step_info, loss=copies.scalar(loss.detach()))
-    return PendingCapture(copies.depart(), step_info, taken.about, taken.keep())
+    return PendingCapture(copies.depart(), step_info, builder.detach())
 
 
 def _require_possible(step: int) -> None:

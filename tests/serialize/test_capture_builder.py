@@ -8,7 +8,6 @@ from attnmon.accounting.counters import Counters
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Slots
 from attnmon.link.ring import SLOT_BYTES, make_ring
-from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.session.producer import Producer
 
 
@@ -49,5 +48,29 @@ def test_nothing_is_lent_of_slots_that_were_given_away(producer: Producer) -> No
     assert producer.allocator.pool.free_count == 6
     producer.free(announced)
     builder.discard()
-    assert isinstance(builder.emptied(), CaptureBuilder)
     assert producer.allocator.pool.free_count == 8
+
+
+def test_a_detached_capture_outlives_the_block_it_was_made_in(producer: Producer) -> None:
+    with producer.new_builder(sample=3, seen_in="forward", retained=True) as builder:
+        assert builder.reserve(100) == 0
+        detached = builder.detach()
+    assert producer.allocator.pool.free_count == 7, "its slot is not freed with the block"
+    assert (detached.sample, detached.seen_in, detached.retained) == (3, "forward", True)
+    assert detached.reserve(100) == 128, "it goes on where it was"
+    detached.discard()
+    assert producer.allocator.pool.free_count == 8
+
+
+def test_an_error_in_the_block_frees_the_slots(producer: Producer) -> None:
+    builder = producer.new_builder()
+
+    def collect() -> None:
+        with builder:
+            builder.reserve(3 * SLOT_BYTES)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        collect()
+    assert producer.allocator.pool.free_count == 8
+    assert (builder.slots, builder.attentions, builder.masks) == ([], [], [])

@@ -9,20 +9,20 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
+from support.leftovers import MARK, TEST_RUN, end_processes, everything, everything_since
 
 GRACE_SECONDS = 5.0
-MARK = f"ATTNMON_TESTED_BY_{os.getpid()}"
-"""Inherited by every process started from here, whoever becomes its parent later."""
-CACHES = ("torchinductor_", "matplotlib-")
-"""Libraries keep these in the temporary directory for their own later use."""
-SEMAPHORE = "/dev/shm/sem."
-"""torch.compile keeps one for its workers to the end of the process."""
 FAILED = pytest.StashKey[bool]()
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""torch's threads here and in every process started from here: two tests run on two processors."""
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault(TEST_RUN, str(os.getppid()))
 
 
 def hear_signals_as_usual() -> None:
@@ -75,82 +75,9 @@ def leaves_nothing_behind(
 
 
 def wait_until_gone(before: set[str], seconds: float) -> set[str]:
-    """What is there and was not before, once it is nothing or the time is up."""
+    """Returns what was not there before, once it is nothing or the time is up."""
     deadline = time.monotonic() + seconds
-    while (left := everything() - before) and time.monotonic() < deadline:
+    while (left := everything_since(before)) and time.monotonic() < deadline:
         gc.collect()  # what lies in a cycle closes its descriptors only when it is found
         time.sleep(0.05)
     return left
-
-
-def everything() -> set[str]:
-    return {*processes(), *descriptors(), *shared_memory(), *mappings(), *temporary_files()}
-
-
-def processes() -> Iterator[str]:
-    """Our descendants, and all that carry our mark."""
-    parents = {int(entry.name): parent_of(entry) for entry in Path("/proc").glob("[0-9]*")}
-    for pid in parents:
-        marked = f"{MARK}=1".encode() in read(f"/proc/{pid}/environ")
-        if marked or os.getpid() in ancestors(pid, parents):
-            yield f"process {pid}"
-
-
-def parent_of(process: Path) -> int:
-    after_the_name = read(f"{process}/stat").rpartition(b") ")[2].split()
-    return int(after_the_name[1]) if after_the_name else 0
-
-
-def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
-    while pid := parents.get(pid, 0):
-        yield pid
-
-
-def descriptors() -> Iterator[str]:
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            yield f"file descriptor {number}: {os.readlink(f'/proc/self/fd/{number}')}"
-        except FileNotFoundError:  # the one that made the listing
-            pass
-
-
-def shared_memory() -> Iterator[str]:
-    for name in os.listdir("/dev/shm"):
-        yield f"shared memory /dev/shm/{name}"
-
-
-def mappings() -> Iterator[str]:
-    """Shared memory that this process has mapped, whether it still has a name or not."""
-    for line in read("/proc/self/maps").decode().splitlines():
-        _, _, _, _, inode, *path = line.split(maxsplit=5)
-        shared = bool(path) and path[0].startswith(("/dev/shm/", "/memfd:"))
-        if shared and not path[0].startswith(SEMAPHORE):
-            yield f"mapping of {path[0]}, inode {inode}"
-
-
-def temporary_files() -> Iterator[str]:
-    for name in os.listdir(tempfile.gettempdir()):
-        if not name.startswith(CACHES):
-            yield f"temporary file {name}"
-
-
-def read(path: str) -> bytes:
-    """The file's content; nothing when its process has ended or is another user's."""
-    try:
-        return Path(path).read_bytes()
-    except OSError:
-        return b""
-
-
-def end_processes(left: Iterable[str]) -> Iterator[str]:
-    """Kill those among what is left, or they disturb the tests that follow; say what they ran."""
-    for thing in left:
-        kind, _, pid = thing.partition(" ")
-        if kind != "process":
-            yield thing
-            continue
-        yield f"{thing}: {read(f'/proc/{pid}/cmdline').replace(bytes(1), b' ').decode()}"
-        try:
-            os.kill(int(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            pass

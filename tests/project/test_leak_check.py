@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from support.project import TESTS
 
+TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
 IMPORTS = """
 import mmap, os, socket, subprocess, sys, tempfile, threading
 from multiprocessing.resource_tracker import unregister
@@ -37,7 +38,7 @@ def test_cycle():
 """
 
 UNTIDY = """
-kept = []
+kept, strangers = [], []
 
 def test_process():
     kept.append(subprocess.Popen(["sleep", "60.25"]))
@@ -63,6 +64,14 @@ def test_nameless():
 def test_socket():
     kept.append(socket.socketpair())
 
+def test_held_by_a_stranger():
+    path = f"/dev/shm/stranger_{os.getpid()}"
+    script = f"exec env -i sleep 63.25 3<>{path} >/dev/null & echo $!"
+    stranger = int(subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE).stdout)
+    while not os.path.exists(path): pass
+    strangers.append(stranger)
+    kept.append(os.path.basename(path))
+
 def test_descriptor():
     kept.append(os.open("/dev/zero", os.O_RDONLY))
 
@@ -81,15 +90,49 @@ def teardown_module():
     for made in kept:
         if isinstance(made, str):
             os.unlink(f"/dev/shm/{made}")
+    for stranger in strangers:
+        os.kill(stranger, 9)
 """
 
 
-def errors(directory: Path, tests: str) -> dict[str, str]:
-    """Run the tests in a pytest of their own, under our conftest; what it says of each."""
+SIDE_BY_SIDE = """
+import pytest, time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+def wait_for(name):
+    deadline = time.monotonic() + 30
+    while not (HERE / name).exists():
+        assert time.monotonic() < deadline, name
+        time.sleep(0.01)
+
+def test_holds_a_segment():
+    wait_for("begun")
+    segment = SharedMemory(create=True, size=4096)
+    (HERE / "made").touch()
+    wait_for("looked")
+    segment.unlink()
+    segment.close()
+
+@pytest.fixture(scope="module")
+def tells_when_the_machine_was_looked_at():
+    yield
+    (HERE / "looked").touch()
+
+def test_beside_it(tells_when_the_machine_was_looked_at):
+    (HERE / "begun").touch()
+    wait_for("made")
+"""
+
+
+def errors(directory: Path, tests: str, *options: str) -> dict[str, str]:
+    """Runs the tests in a pytest of their own, under our conftest; returns its errors by test."""
     conftest = (TESTS / "conftest.py").read_text()
     (directory / "conftest.py").write_text(conftest + "\nGRACE_SECONDS = 0.4\n")
     (directory / "test_it.py").write_text(IMPORTS + tests)
     command = [sys.executable, "-m", "pytest", "--basetemp=temporary", "--junit-xml=report.xml"]
+    command += ["-o", f"pythonpath={TESTS}", *options]
     subprocess.run(command, cwd=directory, capture_output=True, timeout=60)
     cases = ElementTree.parse(directory / "report.xml").iter("testcase")
     return {
@@ -97,9 +140,17 @@ def errors(directory: Path, tests: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def untidy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return errors(tmp_path_factory.mktemp("untidy"), UNTIDY)
+@pytest.fixture(scope="module", params=["alone", "beside another"])
+def untidy(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    options = TWO_PROCESSES if request.param == "beside another" else ()
+    return errors(tmp_path_factory.mktemp("untidy"), UNTIDY, *options)
+
+
+def test_what_another_test_process_holds_is_no_leftover(tmp_path: Path) -> None:
+    found = errors(tmp_path, SIDE_BY_SIDE, *TWO_PROCESSES)
+    assert found == {"test_holds_a_segment": "", "test_beside_it": ""}
 
 
 def test_a_test_that_cleans_up_passes(tmp_path: Path) -> None:
@@ -115,6 +166,7 @@ def test_a_test_that_cleans_up_passes(tmp_path: Path) -> None:
         ("test_orphan", "process"),
         ("test_zombie", "process"),
         ("test_segment", "shared memory /dev/shm/psm_"),
+        ("test_held_by_a_stranger", "shared memory /dev/shm/stranger_"),
         ("test_nameless", "mapping of /memfd:nameless (deleted)"),
         ("test_socket", "socket:["),
         ("test_descriptor", "/dev/zero"),

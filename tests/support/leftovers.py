@@ -1,0 +1,173 @@
+"""What this test process has made on the machine and not removed.
+
+Test processes may run side by side. A name in shared memory that demonstrably belongs to another
+one is left to that one.
+"""
+
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+MARK = f"ATTNMON_TESTED_BY_{os.getpid()}"
+"""Environment variable of every process started from here, whoever becomes its parent later."""
+ANY_MARK = re.compile(rb"(?:^|\0)ATTNMON_TESTED_BY_\d+=1\0")
+TEST_RUN = "ATTNMON_TEST_RUN"
+"""Environment variable with the process whose descendants are the test processes of one run."""
+CACHES = ("torchinductor_", "matplotlib-")
+"""Libraries keep these in the temporary directory for their own later use."""
+SEMAPHORE = "/dev/shm/sem."
+"""torch.compile keeps one for its workers to the end of the process."""
+
+PARENT, START_TIME = 1, 19
+"""Positions in `Table`."""
+Table = dict[int, list[bytes]]
+"""By process: the fields of /proc/*/stat that follow its name."""
+
+
+def everything() -> set[str]:
+    """Returns a line for each thing that a test could leave behind."""
+    return {*processes(), *descriptors(), *shared_memory(), *mappings(), *temporary_files()}
+
+
+def everything_since(before: set[str]) -> set[str]:
+    """Returns what is there and was not before, without what belongs to another test process."""
+    return {thing for thing in everything() - before if not is_held_by_another(thing)}
+
+
+def end_processes(left: Iterable[str]) -> Iterator[str]:
+    """Kills the processes of the list, which would disturb later tests, and adds their commands."""
+    for thing in left:
+        kind, _, pid = thing.partition(" ")
+        if kind != "process":
+            yield thing
+            continue
+        yield f"{thing}: {read(f'/proc/{pid}/cmdline').replace(bytes(1), b' ').decode()}"
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+# Processes
+
+
+def processes() -> Iterator[str]:
+    for pid in own_processes(process_table()):
+        yield f"process {pid}"
+
+
+def process_table() -> Table:
+    numbers = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    found = {pid: read(f"/proc/{pid}/stat").rpartition(b") ")[2].split() for pid in numbers}
+    return {pid: fields for pid, fields in found.items() if fields}
+
+
+def own_processes(table: Table) -> set[int]:
+    """Returns our descendants, and all that carry our mark."""
+    since = int(table[os.getpid()][START_TIME])
+    return {
+        pid
+        for pid, fields in table.items()
+        if int(fields[START_TIME]) >= since  # none that is older was started from here
+        and (os.getpid() in ancestors(pid, table) or f"{MARK}=1".encode() in environment(pid))
+    }
+
+
+def ancestors(pid: int, table: Table) -> Iterator[int]:
+    while pid in table and (pid := int(table[pid][PARENT])):
+        yield pid
+
+
+def environment(pid: int) -> bytes:
+    """Returns the variables that the process was started with."""
+    return read(f"/proc/{pid}/environ")
+
+
+# Descriptors, memory and files
+
+
+def descriptors() -> Iterator[str]:
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            yield f"file descriptor {number}: {os.readlink(f'/proc/self/fd/{number}')}"
+        except FileNotFoundError:  # the one that made the listing
+            pass
+
+
+def shared_memory() -> Iterator[str]:
+    """Names in shared memory, whoever has made them."""
+    for name in os.listdir("/dev/shm"):
+        yield f"shared memory /dev/shm/{name}"
+
+
+def mappings() -> Iterator[str]:
+    """Shared memory that this process has mapped, whether it still has a name or not."""
+    for line in read("/proc/self/maps").decode().splitlines():
+        _, _, _, _, inode, *path = line.split(maxsplit=5)
+        shared = bool(path) and path[0].startswith(("/dev/shm/", "/memfd:"))
+        if shared and not path[0].startswith(SEMAPHORE):
+            yield f"mapping of {path[0]}, inode {inode}"
+
+
+def temporary_files() -> Iterator[str]:
+    for name in os.listdir(tempfile.gettempdir()):
+        if not name.startswith(CACHES):
+            yield f"temporary file {name}"
+
+
+# Other test processes
+
+_of_another = set[tuple[str, int]]()
+"""Names in shared memory, with their inodes, that a process of another test process has held."""
+
+
+def is_held_by_another(thing: str) -> bool:
+    """Whether this is a name in shared memory that another test process holds, or has held.
+
+    A name that nobody holds is nobody's: each test process that finds it reports it.
+    """
+    kind, _, path = thing.partition("shared memory ")
+    if kind or not path:
+        return False
+    try:
+        key = (path, os.stat(path).st_ino)
+    except FileNotFoundError:
+        return True  # it has just been removed
+    if key not in _of_another:
+        table = process_table()
+        holders = {pid for pid in table if holds(pid, path)}
+        own = {os.getpid(), *own_processes(table)}
+        if not holders & own and any(is_of_another(pid, table) for pid in holders):
+            _of_another.add(key)
+    return key in _of_another
+
+
+def holds(pid: int, path: str) -> bool:
+    """Whether the process has the file mapped or open."""
+    mapped = (line.split(maxsplit=5)[-1] for line in read(f"/proc/{pid}/maps").splitlines())
+    return path.encode() in mapped or any(path == opened for opened in open_files(pid))
+
+
+def open_files(pid: int) -> Iterator[str]:
+    try:
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            yield os.readlink(f"/proc/{pid}/fd/{number}")
+    except OSError:  # it has ended, or is another user's
+        pass
+
+
+def is_of_another(pid: int, table: Table) -> bool:
+    """Whether the process is a test process, or was started from one. For processes not ours."""
+    test_run = int(os.environ.get(TEST_RUN, 0))
+    return test_run in ancestors(pid, table) or bool(ANY_MARK.search(environment(pid)))
+
+
+def read(path: str) -> bytes:
+    """Returns the file's content; nothing when its process has ended or is another user's."""
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""

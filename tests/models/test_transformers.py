@@ -19,6 +19,7 @@ from attnmon.capture.calls.verification import attention_weights, output_error
 
 TOLERANCE = 1e-6
 EACH = [(name, how) for name, case in CASES.items() for how in case.implementations]
+EAGER_ONLY = [name for name, case in CASES.items() if "sdpa" not in case.implementations]
 
 
 def watch(model: nn.Module, inputs: dict[str, Tensor]) -> list[AttentionCall]:
@@ -45,10 +46,16 @@ def test_the_maps_are_those_of_eager_attention(name: str, implementation: str) -
         assert error < TOLERANCE
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.eager_only])
+@pytest.mark.parametrize("name", EAGER_ONLY)
 def test_where_only_eager_is_listed_transformers_refuses_the_other(name: str) -> None:
     with pytest.raises(ValueError, match="does not support an attention implementation through"):
         CASES[name].build("sdpa")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in EAGER_ONLY])
+def test_where_sdpa_is_listed_transformers_takes_it(name: str) -> None:
+    config = CASES[name].build("sdpa").config
+    assert config._attn_implementation == "sdpa"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("name", "implementation"), EACH)

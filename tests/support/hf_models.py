@@ -1,5 +1,6 @@
 """Models of Hugging Face's transformers, small and untrained, and their own eager attention."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,12 +60,23 @@ class Case:
     model: str
     settings: dict[str, Any]
     inputs: Callable[[], dict[str, Tensor]] = text
-    implementations: tuple[str, ...] = ("sdpa", "eager")
     roles: dict[str, int] = field(default_factory=lambda: {"decoder_self": 2})
 
+    def offers(self, ability: str) -> bool:
+        """Whether the model's class says so of itself; without transformers, none does."""
+        try:
+            hf = importlib.import_module("transformers")
+        except ImportError:
+            return False
+        return bool(getattr(getattr(hf, self.model), ability))
+
     @property
-    def eager_only(self) -> bool:
-        return "sdpa" not in self.implementations
+    def implementations(self) -> tuple[str, ...]:
+        return ("sdpa", "eager") if self.offers("_supports_sdpa") else ("eager",)
+
+    @property
+    def checkpoints(self) -> bool:
+        return self.offers("supports_gradient_checkpointing")
 
     def build(self, implementation: str) -> nn.Module:
         hf = pytest.importorskip("transformers")
@@ -75,27 +87,25 @@ class Case:
         return model
 
 
-EAGER = ("eager",)
 ENCODER = {"encoder_self": 2}
 BOTH = {"encoder_self": 2, "decoder_self": 2, "decoder_cross": 2}
 CASES = {
     "gpt2": Case("GPT2Config", "GPT2LMHeadModel", GPT),
     "gpt2 padded left": Case("GPT2Config", "GPT2LMHeadModel", GPT, lambda: text(-3)),
-    "gptj": Case("GPTJConfig", "GPTJForCausalLM", {**GPT, "rotary_dim": 4}, text, EAGER),
+    "gptj": Case("GPTJConfig", "GPTJForCausalLM", {**GPT, "rotary_dim": 4}),
     "llama": Case("LlamaConfig", "LlamaForCausalLM", SIZE | GROUPED),
     "gemma2": Case(
-        "Gemma2Config", "Gemma2ForCausalLM", SIZE | WINDOW | {"attn_logit_softcapping": 5.0},
-        text, EAGER,
+        "Gemma2Config", "Gemma2ForCausalLM", SIZE | WINDOW | {"attn_logit_softcapping": 5.0}
     ),
     "gpt-oss": Case(
-        "GptOssConfig", "GptOssForCausalLM", SIZE | WINDOW | {"num_local_experts": 4}, text, EAGER
+        "GptOssConfig", "GptOssForCausalLM", SIZE | WINDOW | {"num_local_experts": 4}
     ),
     "bert": Case("BertConfig", "BertModel", SIZE, roles=ENCODER),
     "albert": Case("AlbertConfig", "AlbertModel", SIZE | {"embedding_size": 16}, roles=ENCODER),
     "deberta-v2": Case(
         "DebertaV2Config", "DebertaV2Model",
         SIZE | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8},
-        text, EAGER, ENCODER,
+        roles=ENCODER,
     ),
     "t5": Case("T5Config", "T5ForConditionalGeneration", T5, texts, roles=BOTH),
     "bart": Case("BartConfig", "BartForConditionalGeneration", BART, texts, roles=BOTH),

@@ -353,7 +353,7 @@ ROWS |= {
         partial(transformers_weights, name),
         SDPA if implementation == "sdpa" else SOFTMAX,
         skipped=PADDED if name.endswith("left") else 0,
-        checkpoints=name != "albert",
+        checkpoints=case.checkpoints,
         note=_WINDOWS if name == "swin" else "",
     )
     for name, case in hf_models.CASES.items()

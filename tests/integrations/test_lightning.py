@@ -178,6 +178,7 @@ def test_a_copy_has_the_settings_and_no_monitor(tree: Any, tmp_path: Path) -> No
     assert steps_in(tmp_path / "logs") == [0, 2] * 2
 
 
+@pytest.mark.usefixtures("tree")
 def test_mistakes_are_named_before_there_is_a_trainer() -> None:
     with pytest.raises(ValueError, match="Did you mean 'heatmap'"):
         AttentionCallback(visualization_types=["heatmpa"])

@@ -8,6 +8,8 @@ DEMO_LOGS := demo_logs
 CODE := attnmon renderer scripts tests
 CONSTRAINED := --constraint constraints.txt
 NEWEST := build/newest
+OLDEST := build/oldest
+TORCH_OLDEST ?= $(shell sed -n 's/^torch==//p' constraints.in)
 WHEEL := build/wheel
 WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_packaging \
 	commands/test_commands faults/test_environment end_to_end/test_monitor \
@@ -15,7 +17,8 @@ WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_pack
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-source test-wheel newest check constraints bench clean
+.PHONY: help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
+	check constraints bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +43,18 @@ test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the
 	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --no-deps --no-index $(WHEEL)/dist/*.whl
 	cp -r tests scripts docs pyproject.toml README.md CHANGELOG.md $(WHEEL)
 	cd $(WHEEL) && ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(WHEEL_TESTS)
+
+# Not for CI: what others release would decide whether it passes. TESTS="tests/link ..." runs
+# these alone, TORCH_OLDEST=2.4 takes that torch, PYTHON=python3.11 one that old wheels were built for.
+test-latest: ## run the tests with the newest releases, and with the oldest
+	$(MAKE) --keep-going test-newest test-oldest
+
+test-newest: newest
+	$(NEWEST)/bin/python -m pytest $(TESTS)
+
+# An old library may use what a newer one below it deprecates.
+test-oldest: oldest
+	$(OLDEST)/bin/python -m pytest --pythonwarnings ignore::DeprecationWarning $(TESTS)
 
 check: $(VENV)/.installed-dev ## lint, formatting and types
 	$(BIN)/ruff check $(CODE)
@@ -85,3 +100,10 @@ newest:
 	rm -rf $(NEWEST)
 	$(call install,$(NEWEST),--constraint constraints.in)
 	$(call install-dev,$(NEWEST),--constraint constraints.in)
+
+oldest:
+	rm -rf $(OLDEST)
+	mkdir -p build
+	$(PYTHON) scripts/oldest_versions.py | sed 's/^torch==.*/torch==$(TORCH_OLDEST)/' > $(OLDEST).txt
+	$(call install,$(OLDEST),--constraint $(OLDEST).txt)
+	$(call install-dev,$(OLDEST),--constraint $(OLDEST).txt)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+import support.pictures  # noqa: F401  # opens matplotlib's fonts before the leak check of a test
 from attnmon import TrainingAttentionMonitor
 from support.models import Translator, batch
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import support.pictures  # noqa: F401  # opens matplotlib's fonts before a leak check
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from attnmon.accounting import dump_triggers
 from attnmon.capture import manual_call, tensors_in
 from attnmon.config.settings import Settings, prepare_run
 from attnmon.config.validation import whole_number
@@ -19,7 +20,6 @@ from attnmon.monitor.step_capture import StepCapture
 from attnmon.schedule import NO_STEPS
 from attnmon.serialize.step_info import StepInfo
 from attnmon.serialize.token_labels import Tokens
-from attnmon.session import dump_triggers
 from attnmon.session.session import CLOSED, Session
 
 
@@ -76,7 +76,7 @@ class AttentionMonitor:
             self._collector.reset()  # or every forward would be looked at to the end of the run
             return
         with self._guard:
-            self._session.announce_landed()
+            self._session.announce_completed()
             if type(step) is not int:
                 step = _whole_step(step)
             due = self._schedule.register(step, epoch)

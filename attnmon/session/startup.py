@@ -79,7 +79,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
     return Connection(settings, claimed, renderer, producer, CaptureSerializer(ring, guard))
 
 
-def gone(renderer: RendererProcess | AttachedRenderer) -> str:
+def describe_loss(renderer: RendererProcess | AttachedRenderer) -> str:
     """In words, with the renderer's own last ones."""
     words = renderer.last_words()
     return "the renderer has gone" + (f" ({words})" if words else "")
@@ -94,7 +94,7 @@ def _tell(
     try:
         producer.send_setup(setup, claimed.writing)
     except ChannelClosed as error:
-        raise NotOpened(gone(renderer)) from error
+        raise NotOpened(describe_loss(renderer)) from error
 
 
 def _ring(nbytes: int | None) -> Ring:

@@ -21,12 +21,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+from attnmon.accounting import dump_triggers
+from attnmon.accounting.dump_triggers import LossWatch
 from attnmon.accounting.overhead_budget import OverheadBudget
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.serialize import ring_writer
 from attnmon.serialize.device_copy import DeviceCopies
-from attnmon.session import dump_triggers, startup
-from attnmon.session.dump_triggers import LossWatch
+from attnmon.session import startup
 from attnmon_renderer.commands import main
 from attnmon_renderer.report.alerts import alerts
 from attnmon_renderer.report.gather import gather

@@ -166,7 +166,7 @@ def test_tokens_that_no_message_has_room_for_cost_no_capture(tmp_path: Path) -> 
 def test_closing_does_not_need_a_standard_error(
     state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attnmon.session.drawing_progress import DrawingProgress
+    from attnmon.session.shutdown import DrawingProgress
 
     stream = io.StringIO()
     stream.close()

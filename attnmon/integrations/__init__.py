@@ -1,1 +1,1 @@
-"""Callbacks for other people's trainers. Each module here imports its framework; no other does."""
+"""Callbacks for the trainers of other frameworks. Only the module of a framework imports it."""

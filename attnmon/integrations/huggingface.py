@@ -1,4 +1,4 @@
-"""For the Trainer of Hugging Face's transformers.
+"""The callback for the Trainer of Hugging Face's transformers.
 
 trainer = Trainer(model, args, train_dataset=…, callbacks=[AttentionCallback()])
 """
@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from attnmon.integrations.trainer_callback import WatchedTraining, learning_rate
+from attnmon.integrations.trainer_callback import MonitoredTraining, learning_rate
 from attnmon.monitor import AttentionMonitor
 from attnmon.options import CallbackSettings
 
@@ -22,7 +22,7 @@ except ImportError as error:
     ) from error
 
 
-class AttentionCallback(TrainerCallback):
+class TrainerAttentionCallback(TrainerCallback):
     """Watches the attention of the model that a Trainer trains, in its own forward.
 
     Takes the settings of `TrainingAttentionMonitor`; `save_dir` is `attention_logs` below the
@@ -34,20 +34,21 @@ class AttentionCallback(TrainerCallback):
     def __init__(
         self, save_dir: str | PathLike[str] | None = None, **settings: Unpack[CallbackSettings]
     ) -> None:
-        self._training = WatchedTraining(save_dir, settings)
-        self._unpublished = False
+        self._training = MonitoredTraining(save_dir, settings)
+        self._unlogged_step = False
+        """Whether a step has ended that was not logged yet."""
         self._lr: float | None = None
 
     @property
     def monitor(self) -> AttentionMonitor | None:
-        """The monitor of the training that goes on, or of the last one."""
+        """The monitor of the current training, or of the last one; None before the first."""
         return self._training.monitor
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
-        self._unpublished = False
-        self._training.begin(
+        self._unlogged_step = False
+        self._training.start(
             model,
             Path(args.output_dir),
             args.process_index,
@@ -64,30 +65,30 @@ class AttentionCallback(TrainerCallback):
     def on_step_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
-        self._publish(state, model)
+        self._log_last_step(state, model)
         self._lr = learning_rate(kwargs.get("optimizer"))
 
     def on_step_end(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
-        self._unpublished = True
+        self._unlogged_step = True
         if not control.should_log:
-            self._publish(state, model)  # else when the Trainer has logged this step's loss
+            self._log_last_step(state, model)  # else when the Trainer has logged this step's loss
 
     def on_log(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        self._publish(state, model)
+        self._log_last_step(state, model)
 
     def on_train_end(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
-        self._publish(state, model)
-        self._training.end()
+        self._log_last_step(state, model)
+        self._training.finish()
 
-    def _publish(self, state: Any, model: nn.Module) -> None:
-        """Log the step that ended last, if that has not been done."""
-        if not self._unpublished or self.monitor is None:
+    def _log_last_step(self, state: Any, model: nn.Module) -> None:
+        """Log the last step that ended, unless that was done already."""
+        if not self._unlogged_step or self.monitor is None:
             return
-        self._unpublished = False
+        self._unlogged_step = False
         self.monitor.log_attention(
             model,
             step=state.global_step,
@@ -95,6 +96,9 @@ class AttentionCallback(TrainerCallback):
             epoch=math.ceil(state.epoch) - 1,
             lr=self._lr,
         )
+
+
+AttentionCallback = TrainerAttentionCallback  # the name to import: the module says whose it is
 
 
 def _last_logged_loss(state: Any) -> float | None:

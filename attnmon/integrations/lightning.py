@@ -1,4 +1,4 @@
-"""For the Trainer of Lightning, from `lightning.pytorch` or from `pytorch_lightning`.
+"""The callback for the Trainer of Lightning, from `lightning.pytorch` or from `pytorch_lightning`.
 
 trainer = Trainer(callbacks=[AttentionCallback()])
 """
@@ -14,15 +14,15 @@ from typing import Any, Self, Unpack
 
 from torch import Tensor
 
-from attnmon.integrations.trainer_callback import WatchedTraining, learning_rate
+from attnmon.integrations.trainer_callback import MonitoredTraining, learning_rate
 from attnmon.monitor import AttentionMonitor
 from attnmon.options import CallbackSettings
 
-_TREES = ("lightning.pytorch", "pytorch_lightning")
-"""The same framework under two names, and a Trainer of one refuses a Callback of the other."""
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+"""Lightning under its two names. A Trainer of one refuses a Callback of the other."""
 
 
-class AttentionCallback:
+class LightningAttentionCallback:
     """Watches the attention of the module that a Trainer trains, in its own training step.
 
     Takes the settings of `TrainingAttentionMonitor`; `save_dir` is `attention_logs` below the
@@ -30,37 +30,44 @@ class AttentionCallback:
     Trainer's log, by `trainer.global_step` when the step begins, from 0; epochs by
     `trainer.current_epoch`. The loss is what the training step returned.
 
-    An instance is a Callback of whichever tree has been imported by the time it is made.
+    An instance is a Callback of whichever package has been imported by the time it is made.
     """
 
-    _made_as: Any
-    """The class that was called; an instance's own also has the bases that its Trainer expects."""
+    _public_class: Any
+    """The class that was called. An instance's own class adds the bases that its Trainer needs."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        made_as: Any = cls
-        of_the_trees: Self = object.__new__(_with_bases(made_as, *_callback_classes()))
-        return of_the_trees
+        public_class: Any = cls
+        instance: Self = object.__new__(_with_bases(public_class, *_callback_classes()))
+        return instance
 
     def __init__(
         self, save_dir: str | PathLike[str] | None = None, **settings: Unpack[CallbackSettings]
     ) -> None:
-        self._training = WatchedTraining(save_dir, settings)
-        self._block = ExitStack()
+        self._training = MonitoredTraining(save_dir, settings)
+        self._capture_block = ExitStack()
         self._step = 0
         self._lr: float | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Into processes that are spawned, and copies: the settings, and not a monitor under way.
-        return partial(self._made_as, **self._training.chosen), (self._training.save_dir,)
+        # A copy, also in a spawned process, gets the options but no running monitor.
+        return partial(self._public_class, **self._training.options), (self._training.save_dir,)
+
+    @property
+    def state_key(self) -> str:
+        """The callback's name in checkpoints: the public one, or that of a subclass."""
+        public_class = self._public_class
+        name: str = public_class.__qualname__
+        return "AttentionCallback" if public_class is LightningAttentionCallback else name
 
     @property
     def monitor(self) -> AttentionMonitor | None:
-        """The monitor of the training that goes on, or of the last one."""
+        """The monitor of the current training, or of the last one; None before the first."""
         return self._training.monitor
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        several = self._training.chosen.get("ranks", "zero") != "zero"
-        self._training.begin(
+        several = self._training.options.get("ranks", "zero") != "zero"
+        self._training.start(
             pl_module,
             Path(trainer.default_root_dir) if several else _log_dir(trainer),
             trainer.global_rank,
@@ -71,26 +78,26 @@ class AttentionCallback:
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._block.close()
+        self._capture_block.close()
         self._step = trainer.global_step
         self._lr = learning_rate(trainer.optimizers[0]) if trainer.optimizers else None
-        if self.monitor is not None and self._training.looks_on:
+        if self.monitor is not None and self._training.uses_model_forward:
             epoch = trainer.current_epoch
-            self._block.enter_context(self.monitor.capture(self._step, batch, epoch=epoch))
+            self._capture_block.enter_context(self.monitor.capture(self._step, batch, epoch=epoch))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         if pl_module.automatic_optimization:  # else this may be in the middle of the step
-            self._block.close()
+            self._capture_block.close()
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._block.close()
+        self._capture_block.close()
         if self.monitor is None or trainer.global_step == self._step:
             return  # gradients are being accumulated: the step's last batch is taken
         self.monitor.log_attention(
             pl_module,
-            None if self._training.looks_on else batch,
+            None if self._training.uses_model_forward else batch,
             step=self._step,
             loss=_loss(outputs, trainer.accumulate_grad_batches),
             epoch=trainer.current_epoch,
@@ -98,22 +105,25 @@ class AttentionCallback:
         )
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._block.close()
-        self._training.end()
+        self._capture_block.close()
+        self._training.finish()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._block.__exit__(type(exception), exception, exception.__traceback__)
-        self._training.end(exception)
+        self._capture_block.__exit__(type(exception), exception, exception.__traceback__)
+        self._training.finish(exception)
+
+
+AttentionCallback = LightningAttentionCallback  # the name to import: the module says whose it is
 
 
 def _callback_classes() -> list[type]:
-    """The Callback of each tree that is imported; of the first that can be, if none is yet."""
-    imported = [sys.modules[tree].Callback for tree in _TREES if sys.modules.get(tree)]
+    """Returns the Callback of each package that is imported, or else of one that can be."""
+    imported = [sys.modules[package].Callback for package in _PACKAGES if sys.modules.get(package)]
     if imported:
         return imported
-    for tree in _TREES:
+    for package in _PACKAGES:
         try:
-            return [importlib.import_module(tree).Callback]
+            return [importlib.import_module(package).Callback]
         except ImportError:
             continue
     raise ImportError(
@@ -123,15 +133,16 @@ def _callback_classes() -> list[type]:
 
 @cache
 def _with_bases(cls: Any, *bases: Any) -> Any:
+    """Returns a subclass of both `cls` and the bases that it lacks, by the name of `cls`."""
     missing = (base for base in bases if not issubclass(cls, base))
-    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "_made_as": cls}
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "_public_class": cls}
     return type(cls.__name__, (cls, *missing), names)
 
 
 def _log_dir(trainer: Any) -> Path:
-    """Where the first logger writes. `trainer.log_dir` would ask the other processes.
+    """Returns the directory of the first logger. `trainer.log_dir` would ask other processes.
 
-    It may differ between processes: each may have counted the versions there by itself.
+    It may differ between processes, since each may have counted the versions there by itself.
     """
     for logger in trainer.loggers[:1]:
         folder = getattr(logger, "log_dir", None) or logger.save_dir
@@ -140,7 +151,7 @@ def _log_dir(trainer: Any) -> Path:
     return Path(trainer.default_root_dir)
 
 
-def _loss(outputs: Any, parts: int) -> Tensor | None:
-    """The training step's loss, which Lightning divides by the number of accumulated batches."""
+def _loss(outputs: Any, accumulated: int) -> Tensor | None:
+    """Returns the training step's loss, which Lightning divided by the accumulated batches."""
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-    return loss.detach() * parts if isinstance(loss, Tensor) else None
+    return loss.detach() * accumulated if isinstance(loss, Tensor) else None

@@ -1,7 +1,7 @@
-"""What the callbacks share: a monitor for as long as a trainer's training lasts.
+"""The part that all callbacks share: a monitor that lives as long as one training.
 
-Knows no framework. A callback is made before its trainer has a model, a directory or a rank, so
-the settings are checked when it is made, and the monitor is made when the training begins.
+Depends on no framework. A callback is constructed before its trainer has a model, a directory or a
+rank. So options are checked at construction, and the monitor is made when training starts.
 """
 
 import inspect
@@ -17,67 +17,82 @@ from attnmon.config.settings import checked_settings
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
 from attnmon.options import CallbackSettings
 
-FOLDER = "attention_logs"
+DEFAULT_FOLDER = "attention_logs"
+"""Name of the directory that is written to, if the user gives none."""
 
 
-class WatchedTraining:
-    """Makes the monitor when a training begins, and closes it when it ends.
+class MonitoredTraining:
+    """A monitor that is made when a training starts, and closed when it ends.
 
-    Raises at once what `TrainingAttentionMonitor` raises for settings that cannot be.
+    Construction raises what `TrainingAttentionMonitor` raises for options that are not allowed.
     """
 
-    def __init__(self, save_dir: str | PathLike[str] | None, chosen: CallbackSettings) -> None:
-        given = inspect.signature(TrainingAttentionMonitor).bind(save_dir or "", **chosen)
+    def __init__(self, save_dir: str | PathLike[str] | None, options: CallbackSettings) -> None:
+        given = inspect.signature(TrainingAttentionMonitor).bind(save_dir or "", **options)
         given.apply_defaults()
         checked_settings(**given.arguments)
         self.save_dir = save_dir
-        self.chosen = chosen
+        self.options = options
         self.monitor: AttentionMonitor | None = None
-        """None before a training has begun, or where nothing of it can be seen."""
-        self.looks_on = False
-        """Whether attention is seen in the model's own forward, not in an extra one."""
+        """The monitor of the current training, or of the last one. None before the first, and
+        where no attention can be captured."""
+        self.uses_model_forward = False
+        """Whether attention is captured in the model's own forward, not in an extra one."""
 
-    def begin(
+    def start(
         self, model: nn.Module, folder: Path, rank: int, *, compiled: bool, has_batch: bool
     ) -> None:
-        """The first step is due, whatever its number, so that one sees at once that it works.
+        """Make the monitor and attach it to the model.
 
-        folder: where `attention_logs` is put if the user named no directory. has_batch: whether
-        the callback is given the inputs that an extra forward needs.
+        The first step is due whatever its number, so that a user sees at once that it works.
+
+        Args:
+            model: The model that is trained.
+            folder: Directory that gets `attention_logs`, if the user named no directory.
+            rank: Rank of this process.
+            compiled: Whether the trainer compiles the model.
+            has_batch: Whether the callback is given the inputs that an extra forward needs.
         """
-        self.end()
-        self.looks_on = self._may_look_on(compiled or not run_as_written(modules_in(model)))
-        if not (self.looks_on or has_batch or "forward_fn" in self.chosen):
+        self.finish()
+        compiled = compiled or not run_as_written(modules_in(model))
+        self.uses_model_forward = self._may_use_model_forward(compiled)
+        if not (self.uses_model_forward or has_batch or "forward_fn" in self.options):
             if rank == 0:
-                logger.warning("%s", _NOTHING_TO_SEE)
+                logger.warning("%s", _CANNOT_CAPTURE)
             return
-        options: CallbackSettings = {"rank": rank, **self.chosen}
-        options["capture"] = "forward" if self.looks_on else "probe"
-        self.monitor = TrainingAttentionMonitor(self.save_dir or folder / FOLDER, **options)
+        options: CallbackSettings = {"rank": rank, **self.options}
+        options["capture"] = "forward" if self.uses_model_forward else "probe"
+        self.monitor = TrainingAttentionMonitor(self.save_dir or folder / DEFAULT_FOLDER, **options)
         self.monitor.attach(model)
         self.monitor.capture_next()
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Draw what is left, and what was kept if it ends by an error; the monitor stays there."""
+    def finish(self, error: BaseException | None = None) -> None:
+        """Close the monitor; after an error, have the retained steps drawn first.
+
+        The attribute `monitor` stays, so that its accounts can be read.
+        """
         if self.monitor is not None:
             self.monitor.__exit__(None if error is None else type(error), error, None)
 
-    def _may_look_on(self, compiled: bool) -> bool:
-        asked = self.chosen.get("capture", "auto")
+    def _may_use_model_forward(self, compiled: bool) -> bool:
+        asked = self.options.get("capture", "auto")
         if asked == "auto":
-            return not compiled and "forward_fn" not in self.chosen
+            return not compiled and "forward_fn" not in self.options
         return asked == "forward"
 
 
 def learning_rate(optimizer: Any) -> float | None:
-    """That of the first group of parameters; None where reading it would wait for a device."""
+    """Returns the learning rate of the first parameter group.
+
+    None if there is none, or if it is on a device, since reading it would wait for that.
+    """
     groups = getattr(optimizer, "param_groups", None)
     rate = groups[0].get("lr") if groups else None
     on_device = isinstance(rate, Tensor) and rate.device.type != "cpu"
     return None if rate is None or on_device else float(rate)
 
 
-_NOTHING_TO_SEE = (
+_CANNOT_CAPTURE = (
     "attnmon is off: the model's own forward cannot be looked at, since it is compiled or since "
     "you asked for a probe, and the trainer gives its callbacks no batch for that. Say what to "
     "look at: AttentionCallback(forward_fn=lambda model, enc, dec: model(**batch)). Training goes "

@@ -196,7 +196,8 @@ callback = AttentionCallback()
 trainer = tree.Trainer(callbacks=callback, logger=False, accelerator="cpu")
 assert callback in trainer.callbacks
 assert isinstance(callback, tree.Callback) and isinstance(callback, AttentionCallback)
-assert callback.state_key == "AttentionCallback"
+assert callback.state_key == "AttentionCallback", "as in checkpoints that were saved before"
+assert type("Own", (AttentionCallback,), {{}})().state_key == "Own"
 assert len({set(TREES)!r} & sys.modules.keys()) == 1
 """
     ran = subprocess.run(

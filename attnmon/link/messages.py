@@ -254,15 +254,19 @@ class Capture:
     encoder_tokens: tuple[str, ...] = ()
     decoder_tokens: tuple[str, ...] = ()
     """What stands at each position of the sample, where the user said it."""
-    keeps_from: int | None = None
+    retained_from: int | None = None
     """None: draw it. Otherwise keep it, and of those kept before the ones from this sequence
     number on; the others are let go."""
-    kept_for: str = ""
+    dump_reason: str = ""
     """Why it is drawn, if it was kept."""
 
     def __post_init__(self) -> None:
         require(self.sequence >= 0, "sequence", self.sequence)
-        require(self.keeps_from is None or self.keeps_from >= 0, "keeps_from", self.keeps_from)
+        require(
+            self.retained_from is None or self.retained_from >= 0,
+            "retained_from",
+            self.retained_from,
+        )
         require(len(self.attentions) > 0, "attentions", 0)
 
     @property

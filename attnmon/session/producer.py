@@ -113,7 +113,7 @@ class Producer:
         """
         window = self.allocator.window
         oldest = window.oldest_beside(capture.sequence, builder.slots)
-        packed = messages.encode(replace(capture, keeps_from=oldest))
+        packed = messages.encode(replace(capture, retained_from=oldest))
         if not self._send_capture(packed, capture.sequence, builder, window.slots_of):
             raise NoRoomToRetain("the renderer has not taken what was announced before")
         window.slot_count += count_slots(capture.slots)

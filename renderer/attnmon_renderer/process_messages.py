@@ -58,7 +58,7 @@ class RunStatus:
     pids: tuple[int, ...]
     errors: tuple[str, ...]
     """The latest, oldest first."""
-    kept: int = 0
+    retained: int = 0
     """Captures kept and not drawn at present; they are in no other count."""
     dumps: tuple[Dumped, ...] = ()
     """The latest, oldest first."""
@@ -68,12 +68,12 @@ class RunStatus:
 class WriteResults:
     """Write down a capture's results; without a sequence, only how the run stands."""
 
-    standing: RunStatus
+    status: RunStatus
     sequence: int | None = None
     error: str = ""
-    orphans: tuple[int, ...] = ()
+    dead_writers: tuple[int, ...] = ()
     """Process ids of writers that were killed, whose temporary files are to go."""
-    set_aside: bool = False
+    save_capture: bool = False
     """No worker has survived it: the descriptor is of the Capture as it came."""
 
 

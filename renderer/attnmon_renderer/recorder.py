@@ -15,9 +15,9 @@ from typing import Any
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
-from attnmon_renderer import process_messages, results
+from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import ResultsWritten, RunStatus, WriteResults
-from attnmon_renderer.results import Results
+from attnmon_renderer.results import Results, read_from_descriptor
 from attnmon_renderer.sinks import failed_captures
 from attnmon_renderer.sinks.animation_and_timeline import Animations, Timeline
 from attnmon_renderer.sinks.history import History
@@ -29,11 +29,11 @@ from attnmon_renderer.storage.quota import DiskQuota
 from attnmon_renderer.storage.run_reader import last_capture
 from attnmon_renderer.storage.step_folder import StepFolder
 
-LAST_TRIES = 20
-LAST_TRY_SECONDS = 0.25
+LAST_SUMMARY_TRIES = 20
+RETRY_SECONDS = 0.25
 
 
-def record(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) -> None:
+def run_recorder(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) -> None:
     """Write what the supervisor hands over, until it closes the channel.
 
     The ring is opened for a capture that has to be set aside, and for nothing else.
@@ -47,12 +47,14 @@ def record(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) 
                 continue
             task = process_messages.decode(packet.data)
             assert isinstance(task, WriteResults)
-            if task.set_aside:
+            if task.save_capture:
                 capture = _read_capture(packet.descriptors[0])
-                error = recorder.set_aside(task, capture, open_ring())
+                error = recorder.save_capture(task, capture, open_ring())
             else:
-                made = results.take(packet.descriptors[0]) if packet.descriptors else None
-                error = recorder.write(task, made)
+                results = (
+                    read_from_descriptor(packet.descriptors[0]) if packet.descriptors else None
+                )
+                error = recorder.write(task, results)
             if task.sequence is not None:
                 full, notices = recorder.disk_is_full, recorder.take_notices()
                 channel.send(
@@ -75,44 +77,46 @@ class Recorder:
         self._tensorboard: TensorBoard | None = None
         if setup.options.tensorboard:
             self._tensorboard = TensorBoard(save_dir / "tensorboard", _last_step(history))
-        self._tensorboard_of_kept = TensorBoard(save_dir / "tensorboard" / "kept")
-        self._standing: RunStatus | None = None
-        self._told = True
+        self._tensorboard_of_dumps = TensorBoard(save_dir / "tensorboard" / "kept")
+        self._status: RunStatus | None = None
+        self._summary_is_current = True
         """Whether that is in the summary."""
-        self._disk: DiskQuota | None = None
+        self._quota: DiskQuota | None = None
         self._notices: list[tuple[str, str]] = []
         if setup.disk_budget is not None:
             draws = bool(setup.options.pictures or setup.options.raw_weights)
-            self._disk = DiskQuota(save_dir, setup.disk_budget, draws)
-        self._over_time: dict[str, Animations | Timeline] = {}
+            self._quota = DiskQuota(save_dir, setup.disk_budget, draws)
+        self._animated: dict[str, Animations | Timeline] = {}
         if "animation" in setup.options.pictures:
-            self._over_time["animations"] = Animations(save_dir / "animations")
+            self._animated["animations"] = Animations(save_dir / "animations")
         if "timeline" in setup.options.pictures:
-            self._over_time["timeline"] = Timeline(save_dir)
+            self._animated["timeline"] = Timeline(save_dir)
 
-    def write(self, task: WriteResults, made: Results | None) -> str:
+    def write(self, task: WriteResults, results: Results | None) -> str:
         """Record a capture, or only how the run stands; says what could not be written."""
         errors: list[str] = []
-        if made is not None:
-            self._write_results(self._within_budget(made), task.error, errors)
-        self._standing = task.standing
+        if results is not None:
+            self._write_results(self._within_budget(results), task.error, errors)
+        self._status = task.status
         before = len(errors)
-        _attempt(errors, "summary.json", self._write_summary, task.standing)
-        self._told = len(errors) == before
-        _attempt(errors, "orphans", atomic_files.remove_orphans_of, task.orphans, self._save_dir)
+        _attempt(errors, "summary.json", self._write_summary, task.status)
+        self._summary_is_current = len(errors) == before
+        _attempt(
+            errors, "orphans", atomic_files.remove_orphans_of, task.dead_writers, self._save_dir
+        )
         return process_messages.join_errors(errors)
 
-    def set_aside(self, task: WriteResults, capture: Capture, ring: memoryview) -> str:
+    def save_capture(self, task: WriteResults, capture: Capture, ring: memoryview) -> str:
         """Keep what no worker has survived, for a report; says what could not be written."""
         errors: list[str] = []
-        if self._disk is not None:
-            _attempt(errors, "disk_budget", self._disk.add, paths.folder(capture))
-        if self._disk is None or self._disk.has_room_for(failed_captures.size_of(capture)):
-            _attempt(errors, paths.FAILED, self._keep, capture, ring)
+        if self._quota is not None:
+            _attempt(errors, "disk_budget", self._quota.add, paths.folder(capture))
+        if self._quota is None or self._quota.has_room_for(failed_captures.array_bytes(capture)):
+            _attempt(errors, paths.FAILED_FOLDER, self._save_failed_capture, capture, ring)
         errors.append(self.write(task, None))
         return process_messages.join_errors(list(filter(None, errors)))
 
-    def _keep(self, capture: Capture, ring: memoryview) -> None:
+    def _save_failed_capture(self, capture: Capture, ring: memoryview) -> None:
         if path := failed_captures.save_failed_capture(self._save_dir, capture, ring):
             self._notices.append(
                 ("aside", failed_captures.NOTICE.format(step=capture.step, path=path))
@@ -121,60 +125,60 @@ class Recorder:
     @property
     def disk_is_full(self) -> bool:
         """Whether the disk budget has no room for pictures any more."""
-        return self._disk is not None and self._disk.full
+        return self._quota is not None and self._quota.full
 
     def take_notices(self) -> tuple[tuple[str, str], ...]:
         """(kind, text) of what the user should be told."""
         notices, self._notices = self._notices, []
         return tuple(notices)
 
-    def _within_budget(self, made: Results) -> Results:
+    def _within_budget(self, results: Results) -> Results:
         """Without pictures for TensorBoard, where the disk budget has no room for those."""
-        if self._disk is None or self._disk.takes_events_with_pictures or not made.images:
-            return made
-        if not self._disk.full:
-            self._notices.append(("disk_events", quota.EVENTS_ARE_FULL))
-        return replace(made, images=[])
+        if self._quota is None or self._quota.has_room_for_event_pictures or not results.images:
+            return results
+        if not self._quota.full:
+            self._notices.append(("disk_events", quota.EVENTS_FULL_NOTICE))
+        return replace(results, images=[])
 
-    def _write_summary(self, standing: RunStatus) -> None:
-        self._summary.write(standing, None if self._disk is None else self._disk.account())
+    def _write_summary(self, status: RunStatus) -> None:
+        self._summary.write(status, None if self._quota is None else self._quota.account())
 
-    def _write_results(self, made: Results, error: str, errors: list[str]) -> None:
+    def _write_results(self, results: Results, error: str, errors: list[str]) -> None:
         if self._statistics_files:
-            place = StepFolder(self._save_dir / made.folder)
-            _attempt(errors, "statistics.json", write_statistics, place, made.document)
-        _attempt(errors, "history.jsonl", self._history.append, made.document, error)
+            place = StepFolder(self._save_dir / results.folder)
+            _attempt(errors, "statistics.json", write_statistics, place, results.document)
+        _attempt(errors, "history.jsonl", self._history.append, results.document, error)
         if self._tensorboard is not None:
-            kept = "kept_for" in made.document["metadata"]
-            events = self._tensorboard_of_kept if kept else self._tensorboard
-            _attempt(errors, "TensorBoard", events.write, made)
+            kept = "kept_for" in results.document["metadata"]
+            events = self._tensorboard_of_dumps if kept else self._tensorboard
+            _attempt(errors, "TensorBoard", events.write, results)
         if not self.disk_is_full:
-            for name, pictures in self._over_time.items():
-                _attempt(errors, name, pictures.write, made)
-        if self._disk is not None:
-            _attempt(errors, "disk_budget", self._disk.add, made.folder)
-            if self._disk.full:
-                self._notices.append(("disk", quota.IS_FULL))
+            for name, pictures in self._animated.items():
+                _attempt(errors, name, pictures.write, results)
+        if self._quota is not None:
+            _attempt(errors, "disk_budget", self._quota.add, results.folder)
+            if self._quota.full:
+                self._notices.append(("disk", quota.DISK_FULL_NOTICE))
 
     def close(self) -> None:
         """The end; when nobody has said how the run ended, the supervisor was lost."""
-        last = self._standing
+        last = self._status
         if last is not None and last.state in ("running", "finishing"):
-            last, self._told = _cut_short(last), False
-        if last is not None and not self._told:
-            self._tell_at_last(last)
+            last, self._summary_is_current = _status_without_supervisor(last), False
+        if last is not None and not self._summary_is_current:
+            self._write_last_summary(last)
         if self._tensorboard is not None:
             self._tensorboard.close()
-            self._tensorboard_of_kept.close()
+            self._tensorboard_of_dumps.close()
 
-    def _tell_at_last(self, last: RunStatus) -> None:
+    def _write_last_summary(self, last: RunStatus) -> None:
         """There is no later summary to make up for this one, so a full disk is waited for."""
-        for _ in range(LAST_TRIES):
+        for _ in range(LAST_SUMMARY_TRIES):
             try:
                 self._write_summary(last)
                 return
             except OSError:
-                time.sleep(LAST_TRY_SECONDS)
+                time.sleep(RETRY_SECONDS)
 
 
 def _last_step(history: Path) -> int | None:
@@ -192,11 +196,11 @@ def _read_capture(descriptor: int) -> Capture:
     return capture
 
 
-def _cut_short(standing: RunStatus) -> RunStatus:
+def _status_without_supervisor(status: RunStatus) -> RunStatus:
     """How a run stands whose supervisor has died: what it had not settled has failed."""
-    trainer = standing.trainer
-    failed = trainer.captured - trainer.dropped - trainer.failed - standing.rendered
-    return replace(standing, state="renderer lost", failed=failed, pids=())
+    trainer = status.trainer
+    failed = trainer.captured - trainer.dropped - trainer.failed - status.rendered
+    return replace(status, state="renderer lost", failed=failed, pids=())
 
 
 def _attempt(errors: list[str], what: str, write: Callable[..., None], *given: Any) -> None:

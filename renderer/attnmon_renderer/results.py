@@ -74,15 +74,15 @@ class Results:
     frames: list[AnimationFrame] = field(default_factory=list)
 
 
-def hand_over(results: Results) -> int:
+def write_to_descriptor(results: Results) -> int:
     """A descriptor from which `take` reads the same results."""
     images = [astuple(image) for image in results.images]
     frames = [astuple(frame) for frame in results.frames]
     content = (results.folder, results.document, results.scalars, images, frames)
-    return atomic_files.anonymous(lambda file: msgpack.pack(content, file))
+    return atomic_files.anonymous_file(lambda file: msgpack.pack(content, file))
 
 
-def take(descriptor: int) -> Results:
+def read_from_descriptor(descriptor: int) -> Results:
     """Read results and close the descriptor.
 
     All its copies have one position, and a recorder that was killed may have read already.

@@ -13,17 +13,17 @@ from pathlib import Path
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
-from attnmon_renderer import process_messages, results
+from attnmon_renderer import process_messages
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.figures import figure_plan
 from attnmon_renderer.process_messages import Drawn
-from attnmon_renderer.results import Results
+from attnmon_renderer.results import Results, write_to_descriptor
 from attnmon_renderer.sinks import raw_weights, statistics_json
 from attnmon_renderer.storage import paths, step_folder
 
 
-def work(channel: Channel, setup: Setup, ring: memoryview) -> None:
+def run_worker(channel: Channel, setup: Setup, ring: memoryview) -> None:
     """Draw one capture after another, until the supervisor is gone."""
     try:
         while True:
@@ -32,28 +32,30 @@ def work(channel: Channel, setup: Setup, ring: memoryview) -> None:
             if packet is not None:
                 capture = messages.decode(packet.data)
                 assert isinstance(capture, Capture)
-                _answer(channel, *process(capture, setup, ring))
+                _send_results(channel, *process_capture(capture, setup, ring))
     except ChannelClosed:
         return
 
 
-def _answer(channel: Channel, drawn: Drawn, made: Results | None) -> None:
+def _send_results(channel: Channel, drawn: Drawn, results: Results | None) -> None:
     try:
-        descriptors = [] if made is None else [results.hand_over(made)]
+        descriptors = [] if results is None else [write_to_descriptor(results)]
     except OSError as error:  # no memory, or no descriptor, for them: no reason to end
-        descriptors, reasons = [], [drawn.error, f"results: {in_words(error)}"]
+        descriptors, reasons = [], [drawn.error, f"results: {describe_error(error)}"]
         drawn = replace(drawn, error=process_messages.join_errors(list(filter(None, reasons))))
     channel.send(process_messages.encode(drawn), descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
 
 
-def process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results | None]:
+def process_capture(
+    capture: Capture, setup: Setup, ring: memoryview
+) -> tuple[Drawn, Results | None]:
     """Everything a capture asks for, as far as it can be had; what cannot be is said."""
     try:
         return _process(capture, setup, ring)
     except Exception as error:
-        return Drawn(capture.sequence, process_messages.join_errors([in_words(error)])), None
+        return Drawn(capture.sequence, process_messages.join_errors([describe_error(error)])), None
 
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
@@ -61,17 +63,17 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     options, folder = setup.options, Path(setup.save_dir, paths.folder(capture))
     analyses = {attention: analyze(layer, options) for attention, layer in layers.items()}
     document = statistics_json.document(capture, setup, analyses)
-    made = Results(paths.folder(capture), document, statistics_json.scalars(capture, analyses))
-    errors = draw_capture(capture, options, analyses, made, folder)
-    made.frames.extend(figure_plan.animation_frames(capture, options, analyses))
+    results = Results(paths.folder(capture), document, statistics_json.scalars(capture, analyses))
+    errors = draw_capture(capture, options, analyses, results, folder)
+    results.frames.extend(figure_plan.animation_frames(capture, options, analyses))
     if options.raw_weights:
         try:
             raw_weights.write_raw(folder, capture, layers)
         except Exception as error:
-            errors.append(f"{raw_weights.NAME}: {in_words(error)}")
+            errors.append(f"{raw_weights.NAME}: {describe_error(error)}")
     notices = statistics_json.notices(capture, analyses)
     notices += figure_plan.missing_figure_notices(options, analyses)
-    return Drawn(capture.sequence, process_messages.join_errors(errors), notices), made
+    return Drawn(capture.sequence, process_messages.join_errors(errors), notices), results
 
 
 def analyze(layer: LayerAttention, options: RenderOptions) -> LayerAnalysis:
@@ -90,7 +92,7 @@ def draw_capture(
     capture: Capture,
     options: RenderOptions,
     analyses: dict[Attention, LayerAnalysis],
-    made: Results,
+    results: Results,
     folder: Path,
 ) -> list[str]:
     """Write a capture's pictures and add them to its results; says which of them failed, and why.
@@ -101,19 +103,19 @@ def draw_capture(
     errors = []
     for figure in figure_plan.plan_figures(capture, options, analyses):
         try:
-            made.images.append(figure_plan.write_figure(figure, place, options.image_format))
+            results.images.append(figure_plan.write_figure(figure, place, options.image_format))
         except Exception as error:
-            errors.append(f"{figure.name}: {in_words(error)}")
+            errors.append(f"{figure.name}: {describe_error(error)}")
     try:
         if options.pack and options.statistics_files:
-            statistics_json.write_statistics(place, made.document)
+            statistics_json.write_statistics(place, results.document)
         place.finish()
     except OSError as error:
-        errors.append(in_words(error))
+        errors.append(describe_error(error))
     return errors
 
 
-def in_words(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What failed, why and where, in one line."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(where.filename).name}:{where.lineno}"

@@ -44,7 +44,7 @@ from attnmon_renderer.process_messages import LONGEST_ERROR, RunStatus, WriteRes
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.supervision import child_process
 from attnmon_renderer.supervision.child_process import Child
-from attnmon_renderer.supervision.worker_pool import FRUITLESS_DEATHS, WorkerPool
+from attnmon_renderer.supervision.worker_pool import MOST_DEATHS_IN_A_ROW, WorkerPool
 
 
 class Preempted(Exception):
@@ -461,11 +461,11 @@ def test_one_worker_goes_on_where_there_is_no_room_for_a_second(
         crew = WorkerPool(
             "worker", 2, print, set(), selector, lambda *_: None, lambda _, how: lost.append(how)
         )
-        worker = crew.idle()
+        worker = crew.get_idle()
         assert worker is not None
-        worker.give(0)
-        assert [crew.idle() for _ in range(9)] == [None] * 9
-        assert len(lost) == FRUITLESS_DEATHS, "it is not tried for ever"
+        worker.assign(0)
+        assert [crew.get_idle() for _ in range(9)] == [None] * 9
+        assert len(lost) == MOST_DEATHS_IN_A_ROW, "it is not tried for ever"
         assert not crew.exhausted, "captures would be given up while a worker is drawing"
     ours.close()
     theirs.close()
@@ -476,8 +476,8 @@ def test_errors_without_end_still_fit_a_message() -> None:
     assert len(line) <= LONGEST_ERROR
     assert line.startswith("picture 0: OSError")
     assert "1000 errors" in line
-    standing = RunStatus(Accounts(), 0, 0, "running", (), (("語" * LONGEST_ERROR),) * 11)
-    process_messages.encode(WriteResults(standing, 0, line))
+    status = RunStatus(Accounts(), 0, 0, "running", (), (("語" * LONGEST_ERROR),) * 11)
+    process_messages.encode(WriteResults(status, 0, line))
 
 
 def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path: Path) -> None:

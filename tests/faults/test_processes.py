@@ -23,7 +23,7 @@ from support.training_process import (
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.session import renderer_process
-from attnmon_renderer.supervision.worker_pool import FRUITLESS_DEATHS
+from attnmon_renderer.supervision.worker_pool import MOST_DEATHS_IN_A_ROW
 
 CHILDREN = """
 import os, signal, sys, time
@@ -88,7 +88,7 @@ def test_a_crash_loop_ends_and_is_told(
     loop = f"""
 def die(run, channel):
     with open({str(forks)!r}, "a") as file: file.write("x")
-    if os.path.getsize({str(forks)!r}) <= {FRUITLESS_DEATHS}: raise ImportError("broken")
+    if os.path.getsize({str(forks)!r}) <= {MOST_DEATHS_IN_A_ROW}: raise ImportError("broken")
     run(channel)
 instead({role!r}, die)
 """
@@ -101,7 +101,7 @@ instead({role!r}, die)
     assert summary(tmp_path / "out")["failed"] == 3
     assert f"the {role}" in summary(tmp_path / "out")["errors"][0]
     at_last = 1 if role == "recorder" else 0
-    assert forks.stat().st_size == FRUITLESS_DEATHS + at_last
+    assert forks.stat().st_size == MOST_DEATHS_IN_A_ROW + at_last
 
 
 SHORT_CLOCKS = """

@@ -24,27 +24,27 @@ RING_SLOTS = 16
 KEEP_LAST = 5
 
 
-def kept(sequence: int, keeps_from: int) -> Capture:
-    return replace(CAPTURE, sequence=sequence, step=sequence, keeps_from=keeps_from)
+def kept(sequence: int, retained_from: int) -> Capture:
+    return replace(CAPTURE, sequence=sequence, step=sequence, retained_from=retained_from)
 
 
 def test_the_window_holds_what_it_is_told_to() -> None:
     window = RetainedCaptures()
-    for sequence, keeps_from in ((3, 3), (5, 3), (6, 5), (9, 5)):
-        window.keep(kept(sequence, keeps_from))
+    for sequence, retained_from in ((3, 3), (5, 3), (6, 5), (9, 5)):
+        window.add(kept(sequence, retained_from))
     assert list(window) == [5, 6, 9]
-    window.let_go(6)
+    window.release(6)
     assert list(window) == [6, 9]
 
 
 def test_what_is_wanted_leaves_the_window_with_the_reason() -> None:
     window = RetainedCaptures()
-    window.keep(kept(3, 3))
-    window.keep(kept(4, 3))
+    window.add(kept(3, 3))
+    window.add(kept(4, 3))
     drawn = window.dump((3, 4, 7), "why", step=4)
     assert list(drawn) == [3, 4, 7], "in the order of the steps"
     first = messages.decode(drawn[3] or b"")
-    assert first == replace(kept(3, 3), keeps_from=None, kept_for="why")
+    assert first == replace(kept(3, 3), retained_from=None, dump_reason="why")
     assert drawn[7] is None, "it never came, and that is said"
     assert len(window) == 0
     assert (window.dumps[0].reason, window.dumps[0].count) == ("why", 3)
@@ -54,9 +54,9 @@ def test_a_message_without_room_for_the_reason_is_drawn_without_it() -> None:
     capture = replace(kept(3, 3), encoder_tokens=("x" * 65,) * 970)
     assert LIMIT - 1000 < len(messages.encode(capture)) < LIMIT
     window = RetainedCaptures()
-    window.keep(capture)
+    window.add(capture)
     packed = window.dump((3,), "why " * 1000, step=3)[3]
-    assert messages.decode(packed or b"") == replace(capture, keeps_from=None)
+    assert messages.decode(packed or b"") == replace(capture, retained_from=None)
 
 
 def test_dumps_without_end_are_not_all_remembered() -> None:
@@ -128,12 +128,12 @@ class Trainings:
     def listen(self) -> None:
         while self.hears and (packet := self.theirs.receive()) is not None:
             message = messages.decode(packet.data)
-            if isinstance(message, Capture) and message.keeps_from is not None:
-                self.window.keep(message)
+            if isinstance(message, Capture) and message.retained_from is not None:
+                self.window.add(message)
             elif isinstance(message, Capture):
                 self.drawing[message.sequence] = message
             elif isinstance(message, Release):
-                self.window.let_go(message.before)
+                self.window.release(message.before)
             elif isinstance(message, Dump):
                 self._draw(message)
 

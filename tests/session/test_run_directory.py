@@ -175,7 +175,7 @@ def test_where_directories_cannot_be_locked_it_goes_on_as_ever(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with claimed(tmp_path) as one, claimed(tmp_path) as other:
         assert one.path == other.path == tmp_path
-        assert WriteLock(other.writing).has_come()
+        assert WriteLock(other.writing).try_acquire()
 
 
 def test_where_it_is_not_told_who_watches_a_directory_in_use_is_left_alone(
@@ -223,10 +223,10 @@ def test_of_several_that_wait_the_one_that_was_made_first_is_next(tmp_path: Path
         claims.append(claim_directory(tmp_path, started))
     assert {one.path for one in claims} == {tmp_path}
     turns = [WriteLock(one.writing, float(n)) for n, one in enumerate(claims, 1)]
-    assert [turn.has_come() for turn in reversed(turns)] == [False, False, True]
-    turns[0].pass_on()
-    assert [turn.has_come() for turn in (turns[2], turns[1])] == [False, True]
-    turns[1].pass_on()
-    assert turns[2].has_come()
-    turns[2].pass_on()
+    assert [turn.try_acquire() for turn in reversed(turns)] == [False, False, True]
+    turns[0].release()
+    assert [turn.try_acquire() for turn in (turns[2], turns[1])] == [False, True]
+    turns[1].release()
+    assert turns[2].try_acquire()
+    turns[2].release()
     os.close(claims[2].watching)

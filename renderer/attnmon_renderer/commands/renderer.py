@@ -30,26 +30,26 @@ NOT_FOR_DRAWING = ("MPLBACKEND", "MATPLOTLIBRC")
 def main(argv: Sequence[str] | None = None) -> int:
     """0 after an orderly end; 1 when it cannot start, or could not finish; 2 for a wrong option."""
     arguments = _parser().parse_args(argv)
-    below = None if arguments.save_dir is None else arguments.save_dir.absolute()
+    allowed_root = None if arguments.save_dir is None else arguments.save_dir.absolute()
     folder = (arguments.socket_dir or rendezvous.folders()[0]).absolute()
     try:
-        if below is not None:
-            below.mkdir(mode=0o700, parents=True, exist_ok=True)
-            below = below.resolve()
+        if allowed_root is not None:
+            allowed_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            allowed_root = allowed_root.resolve()
         if arguments.cpus:
             os.sched_setaffinity(0, arguments.cpus)
-        door = Listener(folder)
+        listener = Listener(folder)
     except (OSError, AttributeError) as error:
         print(f"attnmon-renderer: {harmless(error)}", file=sys.stderr)
         return 1
     level = priority.yield_to_training()
     _prepare_environment()
     log = TerminalLog(sys.stdout)
-    log.log(f"attnmon-renderer {__version__} listens at {door.path}, priority {level}")
+    log.log(f"attnmon-renderer {__version__} listens at {listener.path}, priority {level}")
     try:
-        return 0 if RendererServer(door, log, below, arguments.grace).run() else 1
+        return 0 if RendererServer(listener, log, allowed_root, arguments.grace).run() else 1
     finally:
-        door.close()
+        listener.close()
         log.show([])
 
 
@@ -65,9 +65,9 @@ class TerminalLog:
         line = f"[{time.strftime('%H:%M:%S')}] {harmless(text)}"
         self._write("".join(f"{line}\n" for line in [self._upwards() + line, *self._beneath]))
 
-    def show(self, guests: list[ClientSession]) -> None:
+    def show(self, clients: list[ClientSession]) -> None:
         width = _width()
-        beneath = [live_line(guest)[:width] for guest in guests]
+        beneath = [live_line(client)[:width] for client in clients]
         if self._live and beneath != self._beneath:
             self._write(self._upwards() + "".join(f"{line}\n" for line in beneath))
             self._beneath = beneath
@@ -84,13 +84,13 @@ class TerminalLog:
             pass  # the terminal is gone, or the log's disk is full: drawing goes on
 
 
-def live_line(guest: ClientSession) -> str:
+def live_line(client: ClientSession) -> str:
     """How one training stands."""
-    standing = guest.standing
-    failed = standing.trainer.failed + standing.failed
-    words = f"{guest.number}: captured {standing.trainer.captured}, rendered {standing.rendered}"
-    words += f", dropped {standing.trainer.dropped}, failed {failed}"
-    return words + (f"  {harmless(guest.serving.save_dir)}" if guest.serving else "")
+    status = client.status
+    failed = status.trainer.failed + status.failed
+    words = f"{client.number}: captured {status.trainer.captured}, rendered {status.rendered}"
+    words += f", dropped {status.trainer.dropped}, failed {failed}"
+    return words + (f"  {harmless(client.accepted.save_dir)}" if client.accepted else "")
 
 
 def _width() -> int:

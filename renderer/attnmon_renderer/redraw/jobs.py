@@ -31,7 +31,7 @@ from attnmon_renderer.sinks import animation_and_timeline
 from attnmon_renderer.sinks.history import read_history
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.storage import paths as layout
-from attnmon_renderer.worker import analyze, draw_capture, in_words
+from attnmon_renderer.worker import analyze, describe_error, draw_capture
 
 Job = Callable[[], JobResult]
 
@@ -49,7 +49,7 @@ def run_job(job: Job) -> JobResult:
     except NotStored as error:
         return JobResult(errors=(str(error),))
     except Exception as error:
-        return JobResult(errors=(in_words(error),))
+        return JobResult(errors=(describe_error(error),))
 
 
 def draw_step(path: Path, request: RedrawRequest) -> JobResult:

@@ -22,7 +22,7 @@ from attnmon_renderer.process_messages import RunStatus, TrainerRefused, Trainer
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.supervision import child_process, priority
 from attnmon_renderer.supervision.receiver import receive_setup
-from attnmon_renderer.supervision.supervisor import Supervisor, tell_above
+from attnmon_renderer.supervision.supervisor import Supervisor, report_to_server
 
 SETUP_SECONDS = 30.0
 """A connection over which nothing comes for so long is closed."""
@@ -31,15 +31,17 @@ SETUP_SECONDS = 30.0
 class ClientSession:
     """What is known of a training process that has come in. Forking may raise OSError."""
 
-    def __init__(self, number: int, connection: socket.socket, below: Path | None) -> None:
+    def __init__(self, number: int, connection: socket.socket, allowed_root: Path | None) -> None:
         self.number = number
-        self.serving: TrainerServed | None = None
-        self.standing = RunStatus(Accounts(), 0, 0, "arriving", (), ())
+        self.accepted: TrainerServed | None = None
+        self.status = RunStatus(Accounts(), 0, 0, "arriving", (), ())
         self.refused = ""
         descriptor = connection.fileno()
         with _no_signals():
             self._child = child_process.fork(
-                "supervisor", lambda above: serve(descriptor, above, below), {descriptor}
+                "supervisor",
+                lambda own: serve_client(descriptor, own, allowed_root),
+                {descriptor},
             )
 
     @property
@@ -49,15 +51,15 @@ class ClientSession:
     @property
     def unfinished(self) -> int:
         """Captures that were announced, as far as is known, and are not settled."""
-        trainer, standing = self.standing.trainer, self.standing
-        settled = trainer.dropped + trainer.failed + standing.rendered + standing.failed
+        trainer, status = self.status.trainer, self.status
+        settled = trainer.dropped + trainer.failed + status.rendered + status.failed
         return max(trainer.captured - settled, 0)
 
-    def hear(self) -> bool:
+    def receive_all(self) -> bool:
         """Take its news in. False: it has ended."""
         try:
             while (packet := self._child.channel.receive()) is not None:
-                self._take_in(process_messages.decode(packet.data))
+                self._handle(process_messages.decode(packet.data))
         except ChannelClosed:
             return False
         return True
@@ -72,53 +74,53 @@ class ClientSession:
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.kill()
 
-    def bury(self) -> str:
+    def reap(self) -> str:
         """After its end; says how it ended."""
-        return self._child.bury()
+        return self._child.reap()
 
-    def _take_in(self, news: process_messages.ProcessMessage) -> None:
+    def _handle(self, news: process_messages.ProcessMessage) -> None:
         if isinstance(news, RunStatus):
-            self.standing = news
+            self.status = news
         elif isinstance(news, TrainerServed):
-            self.serving = news
+            self.accepted = news
         elif isinstance(news, TrainerRefused):
             self.refused = news.reason
 
 
-def serve(descriptor: int, above: Channel, below: Path | None) -> None:
-    """Be the renderer of the training process at the other end, to its end or to that of `above`.
+def serve_client(descriptor: int, server: Channel, allowed_root: Path | None) -> None:
+    """Be the renderer of the training process at the other end, to its end or to that of `server`.
 
-    What it asks for is written below its own directory; when `below` is given, only if that
+    What it asks for is written below its own directory; when `allowed_root` is given, only if that
     directory lies there.
     """
     os.setpgid(0, 0)
     priority.ignore_signals()
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _be_quiet()
+    _redirect_output()
     channel = Channel.from_descriptor(descriptor)
     try:
-        setup, ring, turn = receive_setup(channel, SETUP_SECONDS)
-        reason = why_not(setup, ring, below)
+        setup, ring, write_lock = receive_setup(channel, SETUP_SECONDS)
+        reason = reason_to_refuse(setup, ring, allowed_root)
     except ChannelClosed:
         return
     except MessageError as error:
         reason = f"the first message cannot be understood; are both of one version? {error}"
     if reason:
-        tell_above(above, TrainerRefused(reason))
+        report_to_server(server, TrainerRefused(reason))
         channel.send(messages.encode(Refusal(reason)))
         return
-    tell_above(above, TrainerServed(setup.trainer_pid, setup.save_dir))
-    Supervisor(channel, setup, ring, turn, above).run()
+    report_to_server(server, TrainerServed(setup.trainer_pid, setup.save_dir))
+    Supervisor(channel, setup, ring, write_lock, server).run()
 
 
-def why_not(setup: Setup, ring: int, below: Path | None) -> str:
+def reason_to_refuse(setup: Setup, ring: int, allowed_root: Path | None) -> str:
     """Why such a training process is not taken on, and what to do; empty when it is."""
     folder = Path(setup.save_dir)
-    if below is not None and not folder.resolve().is_relative_to(below):
+    if allowed_root is not None and not folder.resolve().is_relative_to(allowed_root):
         return (
-            f"save_dir={setup.save_dir!r} does not lie below {str(below)!r}, where alone this "
-            "renderer writes; choose another save_dir, or start it with another --save-dir"
+            f"save_dir={setup.save_dir!r} does not lie below {str(allowed_root)!r}, where alone "
+            "this renderer writes; choose another save_dir, or start it with another --save-dir"
         )
     if not folder.is_absolute() or not os.access(folder, os.W_OK | os.X_OK):
         return (
@@ -140,11 +142,11 @@ def _no_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _be_quiet() -> None:
+def _redirect_output() -> None:
     """The terminal is for the log. Complaints go to a nameless file, for last words to be found."""
     with open(os.devnull, "r+b") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(nothing.fileno(), 1)
-    words = atomic_files.anonymous(lambda file: None)
+    words = atomic_files.anonymous_file(lambda file: None)
     os.dup2(words, 2)
     os.close(words)

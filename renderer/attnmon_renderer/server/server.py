@@ -15,7 +15,7 @@ from attnmon_renderer.server.client import ClientSession
 from attnmon_renderer.server.listener import BACKLOG, Listener
 from attnmon_renderer.server.stop_signals import StopSignals
 
-REST_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 """After the system refused a descriptor or a process."""
 
 
@@ -24,29 +24,31 @@ class Display(Protocol):
 
     def log(self, text: str) -> None: ...
 
-    def show(self, guests: list[ClientSession]) -> None: ...
+    def show(self, clients: list[ClientSession]) -> None: ...
 
 
 class RendererServer:
     """A renderer for all trainings of one user that attach to it."""
 
-    def __init__(self, door: Listener, display: Display, below: Path | None, grace: float) -> None:
-        self._door = door
+    def __init__(
+        self, listener: Listener, display: Display, allowed_root: Path | None, grace: float
+    ) -> None:
+        self._listener = listener
         self._display = display
-        self._below = below
+        self._allowed_root = allowed_root
         self._grace = grace
-        self._guests: dict[int, ClientSession] = {}
-        self._arrivals = 0
-        self._stops = 0
-        self._full = False
+        self._clients: dict[int, ClientSession] = {}
+        self._client_count = 0
+        self._stop_count = 0
+        self._exhausted = False
         self._selector = selectors.DefaultSelector()
-        self._selector.register(door, selectors.EVENT_READ, self._let_in)
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def run(self) -> bool:
         """Until it is told to stop. Whether everything that was announced is finished."""
         with StopSignals() as signals:
             self._selector.register(signals, selectors.EVENT_READ, lambda: self._stop(signals))
-            while not self._stops:
+            while not self._stop_count:
                 self._wait(None)
             finished = self._finish()
         self._selector.close()
@@ -55,84 +57,90 @@ class RendererServer:
     def _wait(self, seconds: float | None) -> None:
         for key, _ in self._selector.select(seconds):
             key.data()
-            self._display.show(list(self._guests.values()))
+            self._display.show(list(self._clients.values()))
 
     # Training processes
 
-    def _let_in(self) -> bool:
+    def _accept(self) -> bool:
         """One that has knocked; False when there is none."""
         try:
-            connection = self._door.accept()
+            connection = self._listener.accept()
             if connection is None:
                 return False
             with connection:  # the copy that counts is the child's
-                self._serve(ClientSession(self._arrivals + 1, connection, self._below))
+                self._add_client(
+                    ClientSession(self._client_count + 1, connection, self._allowed_root)
+                )
         except RendezvousError as error:
             self._display.log(f"refused a connection: {error}")
         except OSError as error:
-            if not self._full:
+            if not self._exhausted:
                 self._display.log(f"no room for another training: {error}")
-            self._full = True
-            time.sleep(REST_SECONDS)  # or it would try again at once, without end
+            self._exhausted = True
+            time.sleep(RETRY_SECONDS)  # or it would try again at once, without end
         return True
 
-    def _serve(self, guest: ClientSession) -> None:
-        self._arrivals = guest.number
-        self._full = False
-        self._guests[guest.number] = guest
-        self._selector.register(guest.channel, selectors.EVENT_READ, lambda: self._hear(guest))
+    def _add_client(self, client: ClientSession) -> None:
+        self._client_count = client.number
+        self._exhausted = False
+        self._clients[client.number] = client
+        self._selector.register(client.channel, selectors.EVENT_READ, lambda: self._receive(client))
 
-    def _hear(self, guest: ClientSession) -> None:
-        arriving = guest.serving is None
-        goes_on = guest.hear()
-        if arriving and guest.serving is not None:
-            pid, folder = guest.serving.trainer_pid, guest.serving.save_dir
-            self._display.log(f"{guest.number}: process {pid} attached, writes to {folder}")
+    def _receive(self, client: ClientSession) -> None:
+        arriving = client.accepted is None
+        goes_on = client.receive_all()
+        if arriving and client.accepted is not None:
+            pid, folder = client.accepted.trainer_pid, client.accepted.save_dir
+            self._display.log(f"{client.number}: process {pid} attached, writes to {folder}")
         if not goes_on:
-            self._say_farewell(guest)
+            self._remove_client(client)
 
-    def _say_farewell(self, guest: ClientSession) -> None:
-        self._selector.unregister(guest.channel)
-        del self._guests[guest.number]
-        self._display.log(f"{guest.number}: {_ending(guest, guest.bury())}")
+    def _remove_client(self, client: ClientSession) -> None:
+        self._selector.unregister(client.channel)
+        del self._clients[client.number]
+        self._display.log(f"{client.number}: {_describe_end(client, client.reap())}")
 
     # The end
 
     def _stop(self, signals: StopSignals) -> None:
-        self._stops += signals.count()
+        self._stop_count += signals.count()
 
     def _finish(self) -> bool:
         """Whether all is finished within the time of grace, and before another signal."""
-        self._selector.unregister(self._door)
+        self._selector.unregister(self._listener)
         for _ in range(BACKLOG):
-            if not self._let_in():  # who has knocked may have announced something, too
+            if not self._accept():  # who has knocked may have announced something, too
                 break
-        self._door.close()
-        for guest in self._guests.values():
-            guest.stop()
-        if self._guests:
+        self._listener.close()
+        for client in self._clients.values():
+            client.stop()
+        if self._clients:
             self._display.log(f"stopping; finishing what was announced, {self._grace:g} s at most")
-        asked, deadline = self._stops, time.monotonic() + self._grace
-        while self._guests and self._stops == asked and (left := deadline - time.monotonic()) > 0:
+        asked, deadline = self._stop_count, time.monotonic() + self._grace
+        while (
+            self._clients
+            and self._stop_count == asked
+            and (left := deadline - time.monotonic()) > 0
+        ):
             self._wait(left)
-        return not self._abandon()
+        return not self._kill_remaining()
 
-    def _abandon(self) -> list[ClientSession]:
-        abandoned = list(self._guests.values())
-        for guest in abandoned:
-            guest.kill()
-            self._say_farewell(guest)
+    def _kill_remaining(self) -> list[ClientSession]:
+        abandoned = list(self._clients.values())
+        for client in abandoned:
+            client.kill()
+            self._remove_client(client)
         return abandoned
 
 
-def _ending(guest: ClientSession, how: str) -> str:
-    if guest.refused:
-        return f"refused: {guest.refused}"
-    if guest.serving is None:
+def _describe_end(client: ClientSession, how: str) -> str:
+    if client.refused:
+        return f"refused: {client.refused}"
+    if client.accepted is None:
         return f"went away before it said what it wants ({how})"
-    counts = guest.standing
+    counts = client.status
     words = f"{counts.state}: {counts.trainer.captured} captured, {counts.rendered} rendered"
     words += f", {counts.trainer.dropped} dropped, {counts.trainer.failed + counts.failed} failed"
-    if guest.unfinished:
-        words += f", {guest.unfinished} not finished ({how})"
+    if client.unfinished:
+        words += f", {client.unfinished} not finished ({how})"
     return words

@@ -14,7 +14,7 @@ from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.safetensors import Tensor
 from attnmon_renderer.storage import atomic_files, paths
 
-MOST = 5
+MOST_FAILED_CAPTURES = 5
 """Files; one tells what is wrong, and a few more whether it is always the same."""
 NOTICE = (
     "no worker has survived the capture of step {step}; its data is in {path}. Please send it with "
@@ -32,8 +32,8 @@ def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> P
 
     The message is in the file's metadata, under "capture", as JSON.
     """
-    path = save_dir / paths.FAILED / f"{paths.folder(capture)}.safetensors"
-    if len(list(path.parent.glob("*.safetensors"))) >= MOST:
+    path = save_dir / paths.FAILED_FOLDER / f"{paths.folder(capture)}.safetensors"
+    if len(list(path.parent.glob("*.safetensors"))) >= MOST_FAILED_CAPTURES:
         return None
     tensors = [tensor for layer in capture.attentions for tensor in _tensors(layer, ring)]
     with atomic_files.replacing(path) as file:
@@ -41,7 +41,7 @@ def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> P
     return path
 
 
-def size_of(capture: Capture) -> int:
+def array_bytes(capture: Capture) -> int:
     """Bytes of its arrays."""
     return sum(block.nbytes for layer in capture.attentions for block in layer.blocks)
 

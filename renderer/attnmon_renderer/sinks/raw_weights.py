@@ -45,7 +45,7 @@ def write_safetensors(
 
 
 def _weights(name: str, layer: LayerAttention) -> Tensor:
-    return Tensor(name, "F32", layer.shape, FLOAT_BYTES * prod(layer.shape), _in_order(layer))
+    return Tensor(name, "F32", layer.shape, FLOAT_BYTES * prod(layer.shape), _head_by_head(layer))
 
 
 def _mask(name: str, layer: LayerAttention) -> Tensor | None:
@@ -56,7 +56,7 @@ def _mask(name: str, layer: LayerAttention) -> Tensor | None:
     return Tensor(name + ALLOWED, "BOOL", allowed.shape, allowed.size, pieces)
 
 
-def _in_order(layer: LayerAttention) -> Iterator[bytes]:
+def _head_by_head(layer: LayerAttention) -> Iterator[bytes]:
     """The weights in C order, head by head."""
     heads, _, keys = layer.shape
     for head in range(heads):

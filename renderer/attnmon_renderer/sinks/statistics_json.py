@@ -105,7 +105,7 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def _metadata(capture: Capture) -> dict[str, Any]:
-    reason = {"kept_for": capture.kept_for} if capture.kept_for else {}
+    reason = {"kept_for": capture.dump_reason} if capture.dump_reason else {}
     return {
         "step": capture.step,
         "epoch": capture.epoch,

@@ -23,21 +23,21 @@ class Summary:
         self._setup = setup
         self._versions = dict(setup.versions) | _own_versions()
 
-    def write(self, standing: RunStatus, disk: dict[str, int] | None = None) -> None:
+    def write(self, status: RunStatus, disk: dict[str, int] | None = None) -> None:
         """Put the present accounts in the file's place. Raises OSError."""
         about_disk = {} if disk is None else {"disk": disk}
-        content = to_json({**self._content(standing), **about_disk}, indent=2) + "\n"
+        content = to_json({**self._content(status), **about_disk}, indent=2) + "\n"
         atomic_files.replace(self._path, content.encode())
 
-    def _content(self, standing: RunStatus) -> dict[str, Any]:
-        trainer = standing.trainer
+    def _content(self, status: RunStatus) -> dict[str, Any]:
+        trainer = status.trainer
         return {
-            "state": standing.state,
+            "state": status.state,
             "captured": trainer.captured,
-            "rendered": standing.rendered,
+            "rendered": status.rendered,
             "dropped": trainer.dropped,
-            "failed": trainer.failed + standing.failed,
-            **_kept(standing, self._setup),
+            "failed": trainer.failed + status.failed,
+            **_kept(status, self._setup),
             "hook_seconds": trainer.hook_seconds,
             "overhead": trainer.overhead,
             "interval": trainer.interval,
@@ -45,25 +45,25 @@ class Summary:
             "steps": trainer.steps,
             "last_step": trainer.last_step,
             "host": platform.node(),
-            "pids": list(standing.pids),
+            "pids": list(status.pids),
             "trainer_pid": self._setup.trainer_pid,
             **_process(self._setup),
             "started": self._setup.started,
             "written": time.time(),
             "settings": _settings(self._setup),
-            "errors": [*standing.errors, *([trainer.error] if trainer.error else [])],
+            "errors": [*status.errors, *([trainer.error] if trainer.error else [])],
             "versions": self._versions,
         }
 
 
-def _kept(standing: RunStatus, setup: Setup) -> dict[str, Any]:
+def _kept(status: RunStatus, setup: Setup) -> dict[str, Any]:
     """What a run has to say that keeps its last steps."""
     if not setup.keep_last:
         return {}
     return {
-        "kept": standing.kept,
-        "kept_seconds": standing.trainer.retained_seconds,
-        "dumps": [asdict(dump) for dump in standing.dumps],
+        "kept": status.retained,
+        "kept_seconds": status.trainer.retained_seconds,
+        "dumps": [asdict(dump) for dump in status.dumps],
     }
 
 

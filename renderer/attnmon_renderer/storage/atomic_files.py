@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     with contextlib.suppress(FileNotFoundError):  # there is no folder yet, or no more
         _remove_orphans(path)
     try:
-        with _made(temporary) as file:
+        with _create(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -58,7 +58,7 @@ def replace(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def anonymous(write: Callable[[IO[bytes]], object]) -> int:
+def anonymous_file(write: Callable[[IO[bytes]], object]) -> int:
     """The descriptor of a file without a name, written by `write` and set back to its start."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("attnmon-results", os.MFD_CLOEXEC)
@@ -75,15 +75,15 @@ def anonymous(write: Callable[[IO[bytes]], object]) -> int:
     return descriptor
 
 
-def _made(path: Path) -> IO[bytes]:
+def _create(path: Path) -> IO[bytes]:
     """The file; made again, if its folder was removed in between, for being empty."""
     try:
-        return _made_in_its_folder(path)
+        return _create_in_folder(path)
     except FileNotFoundError:
-        return _made_in_its_folder(path)
+        return _create_in_folder(path)
 
 
-def _made_in_its_folder(path: Path) -> IO[bytes]:
+def _create_in_folder(path: Path) -> IO[bytes]:
     path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     return open(path, "wb", opener=_private)
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from attnmon_renderer.storage import paths, step_folder
 
-_GROWING = (
+_RUN_FILES = (
     "history.jsonl", "summary.json", "timeline.png", "animations/*.png",
-    "tensorboard/events.out.tfevents.*", f"{paths.FAILED}/*.safetensors",
+    "tensorboard/events.out.tfevents.*", f"{paths.FAILED_FOLDER}/*.safetensors",
 )  # fmt: skip
 
 
@@ -25,24 +25,24 @@ class StoredFiles(NamedTuple):
     """When the latest of them was."""
 
 
-def growing(save_dir: Path) -> StoredFiles:
+def run_files(save_dir: Path) -> StoredFiles:
     """What belongs to no single capture."""
-    return measure(path for pattern in _GROWING for path in save_dir.glob(pattern))
+    return measure(path for pattern in _RUN_FILES for path in save_dir.glob(pattern))
 
 
-def captures(save_dir: Path) -> set[str]:
+def capture_names(save_dir: Path) -> set[str]:
     """The names of their folders, and of the files that take the place of one."""
     names = {path.name.removesuffix(paths.PACKED) for path in save_dir.glob("*step_*")}
     return {name for name in names if paths.step_of(name) is not None}
 
 
-def files_of(folder: Path) -> tuple[list[Path], list[Path]]:
+def capture_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """A capture's statistics, and what may go; links and other names are the user's."""
     inside = [folder / name for name in _names_in(folder)]
     statistics = [path for path in inside if path.name == paths.STATISTICS]
-    may_go = [path for path in inside if paths.may_go(path.name)]
+    may_go = [path for path in inside if paths.is_removable(path.name)]
     pack = folder.with_name(folder.name + paths.PACKED)
-    if pack.is_file() and not pack.is_symlink() and step_folder.is_ours(pack):
+    if pack.is_file() and not pack.is_symlink() and step_folder.is_step_zip(pack):
         may_go.append(pack)
     return statistics, may_go
 

@@ -15,7 +15,7 @@ PACKED = ".zip"
 
 STATISTICS = "statistics.json"
 RAW_WEIGHTS = "attention_weights.safetensors"
-FAILED = "failed"
+FAILED_FOLDER = "failed"
 """The folder of captures that could not be drawn, with their data."""
 
 _PICTURE = re.compile(
@@ -68,7 +68,7 @@ def title(attention: Attention) -> str:
     return f"{attention.stack} layer {attention.layer} · {SHORT_TYPE[attention.type]}-attention"
 
 
-def may_go(name: str) -> bool:
+def is_removable(name: str) -> bool:
     """Whether a file of a step is one that its statistics outlive: a picture, or raw weights."""
     return name == RAW_WEIGHTS or _PICTURE.fullmatch(name) is not None
 

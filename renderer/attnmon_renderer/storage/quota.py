@@ -12,14 +12,14 @@ from typing import Any
 from attnmon_renderer.storage import inventory
 from attnmon_renderer.storage.inventory import StoredFiles
 
-FOR_PICTURES_ONLY = 0.5
+PICTURES_FRACTION = 0.5
 """Of the budget: TensorBoard's events never shrink, and must not drive all pictures out."""
 
-EVENTS_ARE_FULL = (
+EVENTS_FULL_NOTICE = (
     "TensorBoard's events, which never shrink, have taken half of disk_budget: they get no more "
     "pictures, only curves. The folders of the steps keep the latest pictures."
 )
-IS_FULL = (
+DISK_FULL_NOTICE = (
     "disk_budget is used up by what is never removed (events, history, statistics), or is too "
     "small for the pictures of one capture: no more pictures are written. Statistics are; "
     "disk in summary.json counts. Raise disk_budget, or choose a save_dir of its own."
@@ -36,20 +36,20 @@ class DiskQuota:
         self._pictures: dict[str, StoredFiles] = {}
         """Of each capture that has some, by its folder's name; raw weights among them."""
         self._statistics: dict[str, int] = {}
-        said = _said_before(save_dir / "summary.json")
-        self._removed_before: int = said.get("pictures_removed", 0)
+        counts = _earlier_counts(save_dir / "summary.json")
+        self._removed_before: int = counts.get("pictures_removed", 0)
         self._removed: set[str] = set()
-        self._without: int = said.get("without_pictures", 0)
-        for folder in inventory.captures(save_dir):
+        self._without_pictures: int = counts.get("without_pictures", 0)
+        for folder in inventory.capture_names(save_dir):
             self._measure(folder)
         self.full = not self._make_room()
         """There is no room for the pictures of a single capture."""
 
     @property
-    def takes_events_with_pictures(self) -> bool:
+    def has_room_for_event_pictures(self) -> bool:
         """Whether TensorBoard may have its own copies of the pictures."""
-        return not self.full and inventory.growing(self._save_dir).size < self._budget * (
-            1 - FOR_PICTURES_ONLY
+        return not self.full and inventory.run_files(self._save_dir).size < self._budget * (
+            1 - PICTURES_FRACTION
         )
 
     def add(self, folder: str) -> None:
@@ -57,7 +57,7 @@ class DiskQuota:
         self._measure(folder)
         had_pictures = folder in self._pictures
         if self._wants_pictures and not had_pictures and folder not in self._removed:
-            self._without += self.full
+            self._without_pictures += self.full
         fits = self._make_room()
         self.full = self.full or not fits or (had_pictures and not self._pictures)
 
@@ -71,7 +71,7 @@ class DiskQuota:
             "budget": self._budget,
             "used": self._used(),
             "pictures_removed": self._removed_before + len(self._removed),
-            "without_pictures": self._without,
+            "without_pictures": self._without_pictures,
         }
 
     def _make_room(self) -> bool:
@@ -82,17 +82,19 @@ class DiskQuota:
 
     def _used(self) -> int:
         of_pictures = sum(held.size for held in self._pictures.values())
-        return of_pictures + sum(self._statistics.values()) + inventory.growing(self._save_dir).size
+        return (
+            of_pictures + sum(self._statistics.values()) + inventory.run_files(self._save_dir).size
+        )
 
     def _measure(self, folder: str) -> None:
-        statistics, may_go = inventory.files_of(self._save_dir / folder)
+        statistics, may_go = inventory.capture_files(self._save_dir / folder)
         self._statistics[folder] = inventory.measure(statistics).size
         self._pictures.pop(folder, None)
         if may_go:
             self._pictures[folder] = inventory.measure(may_go)
 
     def _remove(self, folder: str) -> None:
-        for path in inventory.files_of(self._save_dir / folder)[1]:
+        for path in inventory.capture_files(self._save_dir / folder)[1]:
             with contextlib.suppress(OSError):
                 path.unlink()
         with contextlib.suppress(OSError):
@@ -103,10 +105,10 @@ class DiskQuota:
             self._statistics[folder] += stuck.size  # it may not be removed, and is not tried again
 
 
-def _said_before(summary: Path) -> dict[str, Any]:
+def _earlier_counts(summary: Path) -> dict[str, Any]:
     """What the last recorder of this directory had counted."""
     try:
-        said = json.loads(summary.read_bytes())["disk"]
+        counts = json.loads(summary.read_bytes())["disk"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return counts if isinstance(counts, dict) else {}

@@ -69,7 +69,7 @@ def read_run(folder: Path) -> Run:
     try:
         summary = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise NoRun(_what_is_there_instead(folder)) from None
+        raise NoRun(_describe_missing_run(folder)) from None
     except (OSError, ValueError) as error:
         raise NoRun(f"{path} cannot be read: {error}") from error
     if not isinstance(summary, dict):
@@ -112,7 +112,7 @@ def last_capture(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _what_is_there_instead(folder: Path) -> str:
+def _describe_missing_run(folder: Path) -> str:
     if not folder.is_dir():
         return f"there is no directory {folder}"
     runs = runs_below(folder)

@@ -28,7 +28,7 @@ def step_output(folder: Path, pack: bool) -> StepOutput:
     return StepZip(folder.with_name(folder.name + paths.PACKED)) if pack else StepFolder(folder)
 
 
-def is_ours(path: Path) -> bool:
+def is_step_zip(path: Path) -> bool:
     """Whether a zip file was written here; somebody may have packed a step's folder himself."""
     try:
         with zipfile.ZipFile(path) as pack:
@@ -37,7 +37,7 @@ def is_ours(path: Path) -> bool:
         return False
     return all(
         about.date_time == _EPOCH
-        and (about.filename == paths.STATISTICS or paths.may_go(about.filename))
+        and (about.filename == paths.STATISTICS or paths.is_removable(about.filename))
         for about in members
     )
 

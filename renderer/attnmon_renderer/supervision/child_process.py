@@ -25,7 +25,7 @@ MOST_TASKS = 1000
 MOST_GROWTH = 256 << 20
 """Bytes of memory beyond what it had after its first task: a large capture's working memory is
 kept for the next one, and this is more than that of any but the longest sequences."""
-_WAITING = ("R", "D")
+_WAITING_STATES = ("R", "D")
 """For the processor, and for the disk."""
 _TAIL_BYTES = 2000
 
@@ -43,30 +43,30 @@ class Child:
         """Another is to follow it, whatever its state."""
         self.exit_code: int | None = None
         """Once it is buried."""
-        self._size_at_first = 0
+        self._first_resident_bytes = 0
         self._cpu_at_start = 0.0
         self._cpu_limit = CPU_LIMIT_SECONDS
         self._last_cpu = 0.0
-        self._last_sign_of_life = time.monotonic()
+        self._last_progress = time.monotonic()
 
-    def give(self, task: int, weight_count: int = 0) -> None:
+    def assign(self, task: int, weight_count: int = 0) -> None:
         self.task = task
         self._cpu_limit = CPU_LIMIT_SECONDS + weight_count * CPU_LIMIT_PER_WEIGHT
         self._cpu_at_start = self._last_cpu = cpu_seconds(self.pid)
-        self._last_sign_of_life = time.monotonic()
+        self._last_progress = time.monotonic()
 
     def finish(self) -> None:
         self.task = None
         self.completed += 1
         if self.completed == 1:
-            self._size_at_first = resident_bytes(self.pid)
+            self._first_resident_bytes = resident_bytes(self.pid)
 
-    def is_worn(self) -> bool:
+    def needs_replacement(self) -> bool:
         """Whether it should be followed by a fresh one, so that its memory stays bounded."""
-        grown = resident_bytes(self.pid) - self._size_at_first
+        grown = resident_bytes(self.pid) - self._first_resident_bytes
         return self.outdated or self.completed >= MOST_TASKS or grown > MOST_GROWTH
 
-    def hangs(self) -> bool:
+    def is_hung(self) -> bool:
         """Whether it has a task and does not get on with it.
 
         Judged by processor time, not by the clock: at idle priority on a busy machine a healthy
@@ -76,18 +76,18 @@ class Child:
         if self.task is None:
             return False
         cpu = cpu_seconds(self.pid)
-        if cpu > self._last_cpu or process_state(self.pid) in _WAITING:
+        if cpu > self._last_cpu or process_state(self.pid) in _WAITING_STATES:
             self._last_cpu = cpu
-            self._last_sign_of_life = time.monotonic()
+            self._last_progress = time.monotonic()
         if cpu - self._cpu_at_start > self._cpu_limit:
             return True
-        return time.monotonic() - self._last_sign_of_life > IDLE_LIMIT_SECONDS
+        return time.monotonic() - self._last_progress > IDLE_LIMIT_SECONDS
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
-    def bury(self) -> str:
+    def reap(self) -> str:
         """Wait for the end of a child whose channel is closed; how it ended, in words."""
         self.kill()
         self.channel.close()
@@ -98,7 +98,7 @@ class Child:
         self.exit_code = code = os.waitstatus_to_exitcode(status)
         if code < 0:
             return f"the {self.role} was killed by {signal.Signals(-code).name}"
-        return f"the {self.role} exited with {code}" + _last_words()
+        return f"the {self.role} exited with {code}" + _last_error_line()
 
 
 def fork(role: str, run: Callable[[Channel], None], keep_open: set[int]) -> Child:
@@ -115,17 +115,17 @@ def fork(role: str, run: Callable[[Channel], None], keep_open: set[int]) -> Chil
         theirs.close()
         raise
     if pid == 0:
-        _live(run, theirs, keep_open)
+        _run_child(run, theirs, keep_open)
     theirs.close()
     return Child(role, pid, ours)
 
 
-def _live(run: Callable[[Channel], None], channel: Channel, keep_open: set[int]) -> None:
+def _run_child(run: Callable[[Channel], None], channel: Channel, keep_open: set[int]) -> None:
     """In the child: run, and never return into the supervisor's code."""
     status = 1
     try:
         _close_all_but({0, 1, 2, channel.fileno()} | keep_open)
-        _offer_to_the_oom_killer()
+        _prefer_for_the_oom_killer()
         run(channel)
         status = 0
     except BaseException:
@@ -172,7 +172,7 @@ def _close_all_but(keep: set[int]) -> None:
                 os.close(int(name))
 
 
-def _last_words() -> str:
+def _last_error_line() -> str:
     """The last line on standard error, which is a file of the training process's making."""
     try:
         size = os.fstat(2).st_size
@@ -183,6 +183,6 @@ def _last_words() -> str:
     return f" ({lines[-1]})" if lines else ""
 
 
-def _offer_to_the_oom_killer() -> None:
+def _prefer_for_the_oom_killer() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("800")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 
-TRIES = 2
-AHEAD = 64
+MOST_TRIES = 2
+MOST_DRAWN_AHEAD = 64
 """How far drawing may run ahead of recording; what is drawn waits in memory, as open files."""
 
 
@@ -54,7 +54,7 @@ class Entry:
     notices: tuple[tuple[str, str], ...] = ()
     results: int = -1
     """Descriptor of what the worker made; -1 when there is none."""
-    spoiled: bool = False
+    holds_message: bool = False
     """It has taken its workers down, and the descriptor is of the message itself."""
 
     def move(self, event: str) -> None:
@@ -92,7 +92,7 @@ class Ledger:
         return sequence in self._entries
 
     def next_to_draw(self) -> Entry | None:
-        oldest = islice(self, AHEAD)
+        oldest = islice(self, MOST_DRAWN_AHEAD)
         return next((entry for entry in oldest if entry.state is State.WAITING), None)
 
     def next_to_record(self) -> Entry | None:
@@ -110,7 +110,7 @@ class Ledger:
 
     def lose(self, entry: Entry, reason: str) -> None:
         """The worker at it is gone: draw it again, or give it up."""
-        if entry.tries >= TRIES:
+        if entry.tries >= MOST_TRIES:
             self.fail(entry, f"{reason}, {entry.tries} times")
         else:
             entry.move("lose")

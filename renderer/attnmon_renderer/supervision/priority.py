@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Collection
 
-_NOT_FOR_US = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE")
+_IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE")
 
 
 def yield_to_training() -> str:
@@ -23,7 +23,7 @@ def yield_to_training() -> str:
     return "normal"
 
 
-def keep_to(cpus: Collection[int]) -> None:
+def set_affinity(cpus: Collection[int]) -> None:
     """Run on these processors only, where the system lets us; on all, when none is named."""
     if cpus:
         with contextlib.suppress(AttributeError, OSError):
@@ -36,6 +36,6 @@ def ignore_signals() -> None:
     The renderer's only stop signal is the end of its channel: it first finishes what was
     announced.
     """
-    for name in _NOT_FOR_US:
+    for name in _IGNORED_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -54,90 +54,90 @@ class Receiver:
         self, channel: Channel, setup: Setup, ledger: Ledger, selector: selectors.BaseSelector
     ) -> None:
         self.accounts = Accounts()
-        self.window = RetainedCaptures()
+        self.retained = RetainedCaptures()
         self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
-        self.outcome = ""
+        self.end_state = ""
         """How it ended: "closed", "trainer lost" or "renderer stopped"; empty while it goes on."""
-        self.has_news = True
+        self.status_changed = True
         """For the summary, beside what each capture says."""
         self._channel = channel
         self._setup = setup
         self._ledger = ledger
-        self._to_say: deque[Acknowledgement | Refusal] = deque()
+        self._outgoing: deque[Acknowledgement | Refusal] = deque()
         self._selector = selector
-        selector.register(channel, selectors.EVENT_READ, self.hear)
+        selector.register(channel, selectors.EVENT_READ, self.receive_all)
 
-    def hear(self) -> None:
+    def receive_all(self) -> None:
         """Take in all that has come."""
-        if self.outcome == "renderer stopped":
+        if self.end_state == "renderer stopped":
             return  # its channel was ready in the same moment as the word to stop
         try:
             while (packet := self._channel.receive()) is not None:
                 for descriptor in packet.descriptors:
                     os.close(descriptor)
-                self._take_in(packet.data)
+                self._handle(packet.data)
         except ChannelClosed:
             self._selector.unregister(self._channel)
-            if not self.outcome:
-                self._lose_trainer()
-            self.has_news = True
+            if not self.end_state:
+                self._trainer_lost()
+            self.status_changed = True
 
     def stop(self, why: str) -> None:
         """Take in what has come, and no more."""
-        if not self.outcome:
-            self.hear()
-        if not self.outcome:
+        if not self.end_state:
+            self.receive_all()
+        if not self.end_state:
             self._selector.unregister(self._channel)
-            self.outcome = "renderer stopped"
-            self.has_news = True
-            self.window.clear()
-            self._to_say.append(Refusal(why))
+            self.end_state = "renderer stopped"
+            self.status_changed = True
+            self.retained.clear()
+            self._outgoing.append(Refusal(why))
 
     def acknowledge(self, acknowledgement: Acknowledgement) -> None:
-        self._to_say.append(acknowledgement)
+        self._outgoing.append(acknowledgement)
 
     @property
-    def owes_an_answer(self) -> bool:
-        return bool(self._to_say)
+    def has_unsent(self) -> bool:
+        return bool(self._outgoing)
 
-    def say(self) -> None:
+    def send_outgoing(self) -> None:
         """What the training process has room for; the rest another time."""
         try:
-            while self._to_say:
-                if not self._channel.send(messages.encode(self._to_say[0])):
+            while self._outgoing:
+                if not self._channel.send(messages.encode(self._outgoing[0])):
                     return
-                self._to_say.popleft()
+                self._outgoing.popleft()
         except ChannelClosed:
-            self._to_say.clear()  # nobody is left to hear it
+            self._outgoing.clear()  # nobody is left to hear it
 
-    def _lose_trainer(self) -> None:
-        self.outcome = "trainer lost"
-        if kept := tuple(self.window):
+    def _trainer_lost(self) -> None:
+        self.end_state = "trainer lost"
+        if kept := tuple(self.retained):
             captured = self.accounts.captured + len(kept)
             self._dump(Dump(NO_GOODBYE, kept, replace(self.accounts, captured=captured)))
 
-    def _take_in(self, packed: bytes) -> None:
+    def _handle(self, packed: bytes) -> None:
         try:
             message = messages.decode(packed)
             if isinstance(message, Capture):
-                if message.keeps_from is None:
-                    self._add(message, packed)
+                if message.retained_from is None:
+                    self._enqueue(message, packed)
                 else:
-                    self._keep(message)
+                    self._retain(message)
             elif isinstance(message, Release):
-                self.window.let_go(message.before)
+                self.retained.release(message.before)
             elif isinstance(message, Dump):
                 self._dump(message)
             elif isinstance(message, Goodbye):
                 self.accounts = message.accounts
-                self.outcome = "closed"
-                self.window.clear()
+                self.end_state = "closed"
+                self.retained.clear()
             else:
                 raise MessageError(f"not for the renderer: {message!r:.200}")
         except ValueError as error:
             self.errors.append(f"refused a message: {error}")
 
-    def _add(self, capture: Capture, packed: bytes) -> None:
+    def _enqueue(self, capture: Capture, packed: bytes) -> None:
         """Put it on the list; one that does not fit the ring is known by its number, and fails."""
         entry = self._ledger.add(capture.sequence, packed, capture.weight_count)
         self.accounts = capture.accounts
@@ -146,16 +146,16 @@ class Receiver:
         except MessageError as error:
             self._ledger.fail(entry, f"refused: {error}")
 
-    def _keep(self, capture: Capture) -> None:
+    def _retain(self, capture: Capture) -> None:
         capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
-        self.window.keep(capture)
+        self.retained.add(capture)
         self.accounts = capture.accounts
 
     def _dump(self, dump: Dump) -> None:
         """What was kept is to be drawn, in the order of the steps."""
         self.accounts = dump.accounts
-        self.has_news = True
-        found = self.window.dump(dump.sequences, dump.reason, dump.accounts.last_step)
+        self.status_changed = True
+        found = self.retained.dump(dump.sequences, dump.reason, dump.accounts.last_step)
         for sequence, packed in found.items():
             if packed is None:
                 entry = self._ledger.add(sequence, b"")

@@ -34,13 +34,13 @@ class RetainedCaptures:
         """Their sequence numbers."""
         return iter(self._kept)
 
-    def keep(self, capture: Capture) -> None:
+    def add(self, capture: Capture) -> None:
         """Keep one more, and let go what it says is not kept any longer."""
-        assert capture.keeps_from is not None
-        self.let_go(capture.keeps_from)
+        assert capture.retained_from is not None
+        self.release(capture.retained_from)
         self._kept[capture.sequence] = capture
 
-    def let_go(self, before: int) -> None:
+    def release(self, before: int) -> None:
         for sequence in [sequence for sequence in self._kept if sequence < before]:
             del self._kept[sequence]
 
@@ -51,16 +51,16 @@ class RetainedCaptures:
         self, sequences: Iterable[int], reason: str, step: int | None
     ) -> dict[int, bytes | None]:
         """These captures' messages, to be drawn for this reason; None for one that is not here."""
-        found = {sequence: self._drawn_for(reason, sequence) for sequence in sequences}
+        found = {sequence: self._message_for(reason, sequence) for sequence in sequences}
         self.clear()
         self.dumps.append(Dumped(reason, step, len(found)))
         return found
 
-    def _drawn_for(self, reason: str, sequence: int) -> bytes | None:
+    def _message_for(self, reason: str, sequence: int) -> bytes | None:
         if sequence not in self._kept:
             return None
-        wanted = replace(self._kept[sequence], keeps_from=None)
+        wanted = replace(self._kept[sequence], retained_from=None)
         try:
-            return messages.encode(replace(wanted, kept_for=reason))
+            return messages.encode(replace(wanted, dump_reason=reason))
         except MessageError:  # as large as a message can be: better drawn without the reason
             return messages.encode(wanted)

@@ -16,22 +16,22 @@ class WriteLock:
     def __init__(self, descriptor: int, started: float = 0.0) -> None:
         self._descriptor = descriptor
         self._ticket = directory_lock.ticket_of(started)
-        self._has_come = descriptor < 0
+        self._is_held = descriptor < 0
 
     @property
     def descriptors(self) -> set[int]:
         """To be kept open by every process that writes, so that the lock ends with the last."""
         return set() if self._descriptor < 0 else {self._descriptor}
 
-    def has_come(self) -> bool:
+    def try_acquire(self) -> bool:
         """Whether this renderer may write; from then on it may."""
-        if not self._has_come and not directory_lock.is_somebody_before(
+        if not self._is_held and not directory_lock.is_somebody_before(
             self._descriptor, self._ticket
         ):
-            self._has_come = directory_lock.lock_writing(self._descriptor)
-        return self._has_come
+            self._is_held = directory_lock.lock_writing(self._descriptor)
+        return self._is_held
 
-    def pass_on(self) -> None:
+    def release(self) -> None:
         """Nothing more is written."""
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -25,7 +25,7 @@ from attnmon_renderer import results
 from attnmon_renderer.process_messages import RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder
 from attnmon_renderer.results import Results
-from attnmon_renderer.sinks.failed_captures import MOST, save_failed_capture
+from attnmon_renderer.sinks.failed_captures import MOST_FAILED_CAPTURES, save_failed_capture
 from attnmon_renderer.storage import atomic_files
 
 POISON = """
@@ -123,10 +123,10 @@ def test_every_type_is_kept_byte_for_byte(ring: np.ndarray, tmp_path: Path) -> N
 def test_there_are_never_more_than_a_few(ring: np.ndarray, tmp_path: Path) -> None:
     made = [
         save_failed_capture(tmp_path, capture_of(ring, n), memoryview(ring))
-        for n in range(MOST + 3)
+        for n in range(MOST_FAILED_CAPTURES + 3)
     ]
-    assert [path is not None for path in made] == [True] * MOST + [False] * 3
-    assert len(list((tmp_path / "failed").iterdir())) == MOST
+    assert [path is not None for path in made] == [True] * MOST_FAILED_CAPTURES + [False] * 3
+    assert len(list((tmp_path / "failed").iterdir())) == MOST_FAILED_CAPTURES
 
 
 def test_a_disk_budget_counts_what_was_whole_of_it(ring: np.ndarray, tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_a_disk_budget_counts_what_was_whole_of_it(ring: np.ndarray, tmp_path: P
     for step in range(3):
         picture = tmp_path / f"step_{step}" / "decoder_layer0_cross_attn.png"
         atomic_files.replace(picture, bytes(20_000))
-        standing = RunStatus(Accounts(captured=step + 1), 0, step + 1, "running", (), ())
-        task = WriteResults(standing, step, "killed", set_aside=True)
-        assert recorder.set_aside(task, capture_of(ring, step), memoryview(ring)) == ""
+        status = RunStatus(Accounts(captured=step + 1), 0, step + 1, "running", (), ())
+        task = WriteResults(status, step, "killed", save_capture=True)
+        assert recorder.save_capture(task, capture_of(ring, step), memoryview(ring)) == ""
     left = [path.parent.name for path in tmp_path.glob("step_*/*.png")]
     assert sorted(left) == ["step_1", "step_2"]
     disk = summary(tmp_path)["disk"]
@@ -174,10 +174,10 @@ def test_what_killed_workers_left_goes_and_nothing_else(tmp_path: Path) -> None:
 def test_results_can_be_read_again_after_a_recorder_was_killed_with_them() -> None:
     """All copies of a descriptor have one position; the first had read to the end."""
     made = Results("step_0", {"metadata": {"step": 0}}, {"a": 1.0})
-    descriptor = results.hand_over(made)
+    descriptor = results.write_to_descriptor(made)
     child = os.fork()
     if child == 0:
-        results.take(descriptor)
+        results.read_from_descriptor(descriptor)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    assert results.take(descriptor) == made
+    assert results.read_from_descriptor(descriptor) == made

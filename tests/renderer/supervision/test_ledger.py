@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from attnmon_renderer.supervision.ledger import TRANSITIONS, TRIES, Entry, Ledger, State
+from attnmon_renderer.supervision.ledger import MOST_TRIES, TRANSITIONS, Entry, Ledger, State
 
 
 class Work(RuleBasedStateMachine):
@@ -37,7 +37,7 @@ class Work(RuleBasedStateMachine):
         entry = data.draw(st.sampled_from(self.entries(State.DRAWING)))
         if dies:
             self.ledger.lose(entry, "the worker died")
-            assert entry.state is (State.DRAWN if entry.tries == TRIES else State.WAITING)
+            assert entry.state is (State.DRAWN if entry.tries == MOST_TRIES else State.WAITING)
         else:
             entry.move("drawn")
 
@@ -68,7 +68,7 @@ class Work(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_tried_too_often(self) -> None:
-        assert all(entry.tries <= TRIES for entry in self.ledger)
+        assert all(entry.tries <= MOST_TRIES for entry in self.ledger)
 
 
 TestWork = Work.TestCase

@@ -42,7 +42,7 @@ class Shift:
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self.selector = selector
-        self.lost: list[int | None] = []
+        self.lost_tasks: list[int | None] = []
         self.pids: list[int] = []
         self.sizes: list[int] = []
         self.pool = WorkerPool("worker", 1, leak, set(), selector, self._done, self._lost)
@@ -53,15 +53,15 @@ class Shift:
 
     def _lost(self, child: Child | None, how: str) -> None:
         assert child is not None
-        self.lost.append(child.task)
+        self.lost_tasks.append(child.task)
 
     def work(self, tasks: int) -> None:
         for task in range(tasks):
-            child = self.pool.idle()
+            child = self.pool.get_idle()
             assert child is not None, "no more are recruited"
             self.pids.append(child.pid)
-            child.give(task)
-            self.pool.tell(child, b"task")
+            child.assign(task)
+            self.pool.send(child, b"task")
             while child.task is not None:
                 for key, _ in self.selector.select():
                     key.data()
@@ -72,8 +72,8 @@ def shift() -> Iterator[Shift]:
     with selectors.DefaultSelector() as selector:
         made = Shift(selector)
         yield made
-        for child in made.pool.members:
-            child.bury()
+        for child in made.pool.children:
+            child.reap()
 
 
 def test_after_so_many_tasks_it_is_another_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,8 +81,8 @@ def test_after_so_many_tasks_it_is_another_that_works(monkeypatch: pytest.Monkey
     with shift() as made:
         made.work(8)
         assert len(set(made.pids)) == 8, "more than as many deaths as end a crew"
-        assert made.lost == [None] * 8, "each ended between two tasks"
-        assert not made.pool.members
+        assert made.lost_tasks == [None] * 8, "each ended between two tasks"
+        assert not made.pool.children
 
 
 def test_one_that_grows_is_followed_before_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,14 +91,14 @@ def test_one_that_grows_is_followed_before_it_is_large(monkeypatch: pytest.Monke
         made.work(12)
         assert 2 <= len(set(made.pids)) <= 4
         assert max(made.sizes) - min(made.sizes) < 6 * LEAKED_BYTES
-        assert set(made.lost) == {None}
+        assert set(made.lost_tasks) == {None}
 
 
 def test_one_that_does_not_grow_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     with shift() as made:
         made.work(5)
         assert len(set(made.pids)) == 1
-        made.pool.renew()
+        made.pool.replace_all()
         made.work(1)
         assert len(set(made.pids)) == 2, "when it is asked for"
 
@@ -133,13 +133,13 @@ def test_a_large_capture_may_take_longer_before_it_is_taken_for_one_that_hangs(
     monkeypatch.setattr(child_process, "cpu_seconds", lambda pid: spent)
     ours, theirs = Channel.pair()
     child = Child("worker", os.getpid(), ours)
-    child.give(0, weight_count=2 * 32 * 32768**2)
+    child.assign(0, weight_count=2 * 32 * 32768**2)
     spent = 1000.0
-    assert not child.hangs()
+    assert not child.is_hung()
     spent = CPU_LIMIT_SECONDS + 2 * 32 * 32768**2 * CPU_LIMIT_PER_WEIGHT + 1
-    assert child.hangs(), "but not for ever"
-    child.give(1, weight_count=32**2)
+    assert child.is_hung(), "but not for ever"
+    child.assign(1, weight_count=32**2)
     spent += CPU_LIMIT_SECONDS + 1
-    assert child.hangs()
+    assert child.is_hung()
     ours.close()
     theirs.close()

@@ -146,11 +146,10 @@ class Recorder:
     def _write_results(self, results: Results, error: str, errors: list[str]) -> None:
         if self._statistics_files:
             place = StepFolder(self._save_dir / results.folder)
-            _attempt(errors, "statistics.json", write_statistics, place, results.document)
-        _attempt(errors, "history.jsonl", self._history.append, results.document, error)
+            _attempt(errors, "statistics.json", write_statistics, place, results)
+        _attempt(errors, "history.jsonl", self._history.append, results, error)
         if self._tensorboard is not None:
-            kept = "kept_for" in results.document["metadata"]
-            events = self._tensorboard_of_dumps if kept else self._tensorboard
+            events = self._tensorboard_of_dumps if results.retained else self._tensorboard
             _attempt(errors, "TensorBoard", events.write, results)
         if not self.disk_is_full:
             for name, pictures in self._animated.items():

@@ -1,16 +1,18 @@
-"""What a worker makes of one capture, on its way to the recorder.
+"""The results of one capture, on their way from the worker to the recorder.
 
-Too large for a message, so it travels as the descriptor of a nameless file: a worker that dies
-after handing it over takes nothing with it.
+They are too large for a message, so they travel as the descriptor of a nameless file, which
+outlives the worker that wrote it.
 """
 
 import os
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgpack
 import numpy as np
 
+from attnmon.link.messages import AttentionType, SeenIn, Stack
+from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, HeatmapData
 from attnmon_renderer.storage import atomic_files
 
@@ -64,31 +66,85 @@ class AnimationFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerResult:
+    """The statistics of one layer, and what identifies the layer."""
+
+    stack: Stack
+    layer: int
+    type: AttentionType
+    statistics: LayerStatistics
+    shape: tuple[int, int, int]
+    """(heads, queries, keys)"""
+    name: str
+    """The module's name in the model."""
+    source: str
+    """The call that the attention was captured from."""
+    heads: tuple[int, ...]
+    """Indices, in the model's numbering, of the heads captured."""
+    note: str = ""
+    """Why the attention is only approximate; empty when it is exact."""
+    error: float | None = None
+    """Relative error of the recomputed layer output, where measured."""
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
-    """A capture's statistics in the form of `statistics.json`, its scalars and its pictures."""
+    """All that a worker computed and drew for one capture."""
 
     folder: str
-    document: dict[str, Any]
+    """Name of the capture's folder in the run's directory."""
+    step: int
+    timestamp: float
+    """When the capture was made, in seconds since 1970."""
+    epoch: int | None = None
+    loss: float | None = None
+    lr: float | None = None
+    sample: int = 0
+    """Index of the captured sample in its batch."""
+    seen_in: SeenIn = "probe"
+    dump_reason: str = ""
+    """Why a retained capture was drawn after all; empty for one that was due."""
+    rank: int | None = None
+    """The training process's rank; None when it trains alone."""
+    layers: list[LayerResult] = field(default_factory=list)
     scalars: dict[str, float] = field(default_factory=dict)
+    """TensorBoard tag → value."""
     images: list[RenderedImage] = field(default_factory=list)
     frames: list[AnimationFrame] = field(default_factory=list)
 
+    @property
+    def retained(self) -> bool:
+        """Whether the capture was retained first and drawn later, by a dump."""
+        return bool(self.dump_reason)
+
 
 def write_to_descriptor(results: Results) -> int:
-    """A descriptor from which `take` reads the same results."""
-    images = [astuple(image) for image in results.images]
-    frames = [astuple(frame) for frame in results.frames]
-    content = (results.folder, results.document, results.scalars, images, frames)
+    """Return a descriptor from which `read_from_descriptor` reads the same results.
+
+    Raises OSError when there is no memory or no descriptor for them.
+    """
+    content = asdict(results)
     return atomic_files.anonymous_file(lambda file: msgpack.pack(content, file))
 
 
 def read_from_descriptor(descriptor: int) -> Results:
     """Read results and close the descriptor.
 
-    All its copies have one position, and a recorder that was killed may have read already.
+    All copies of a descriptor share one position, and a recorder that was killed may have read
+    already; so reading starts at the beginning.
     """
     with os.fdopen(descriptor, "rb") as file:
         file.seek(0)
-        folder, document, scalars, images, frames = msgpack.unpackb(file.read())
-    images = [RenderedImage(*image) for image in images]
-    return Results(folder, document, scalars, images, [AnimationFrame(*frame) for frame in frames])
+        content = msgpack.unpackb(file.read(), use_list=False)
+    content["layers"] = [_read_layer(layer) for layer in content["layers"]]
+    content["images"] = [RenderedImage(**image) for image in content["images"]]
+    content["frames"] = [AnimationFrame(**frame) for frame in content["frames"]]
+    return Results(**content)
+
+
+def _read_layer(content: dict[str, Any]) -> LayerResult:
+    statistics = content["statistics"]
+    heads = {name: list(values) for name, values in statistics["heads"].items()}
+    return LayerResult(
+        **{**content, "statistics": LayerStatistics(**{**statistics, "heads": heads})}
+    )

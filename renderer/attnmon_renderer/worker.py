@@ -7,6 +7,7 @@ gives the capture to another, which writes the same files again.
 import os
 import select
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_laye
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.figures import figure_plan
 from attnmon_renderer.process_messages import Drawn
-from attnmon_renderer.results import Results, write_to_descriptor
-from attnmon_renderer.sinks import raw_weights, statistics_json
+from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
+from attnmon_renderer.sinks import raw_weights, statistics_json, tensorboard
 from attnmon_renderer.storage import paths, step_folder
 
 
@@ -62,8 +63,7 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
     options, folder = setup.options, Path(setup.save_dir, paths.folder(capture))
     analyses = {attention: analyze(layer, options) for attention, layer in layers.items()}
-    document = statistics_json.document(capture, setup, analyses)
-    results = Results(paths.folder(capture), document, statistics_json.scalars(capture, analyses))
+    results = collect_results(capture, analyses, setup.rank if setup.world_size > 1 else None)
     errors = draw_capture(capture, options, analyses, results, folder)
     results.frames.extend(figure_plan.animation_frames(capture, options, analyses))
     if options.raw_weights:
@@ -88,6 +88,41 @@ def analyze(layer: LayerAttention, options: RenderOptions) -> LayerAnalysis:
     )
 
 
+def collect_results(
+    capture: Capture, analyses: Mapping[Attention, LayerAnalysis], rank: int | None = None
+) -> Results:
+    """Return a capture's results, still without pictures."""
+    return Results(
+        folder=paths.folder(capture),
+        step=capture.step,
+        timestamp=capture.timestamp,
+        epoch=capture.epoch,
+        loss=capture.loss,
+        lr=capture.lr,
+        sample=capture.sample,
+        seen_in=capture.seen_in,
+        dump_reason=capture.dump_reason,
+        rank=rank,
+        layers=[_layer_result(attention, found) for attention, found in analyses.items()],
+        scalars=tensorboard.scalars(capture, analyses),
+    )
+
+
+def _layer_result(attention: Attention, analysis: LayerAnalysis) -> LayerResult:
+    return LayerResult(
+        stack=attention.stack,
+        layer=attention.layer,
+        type=attention.type,
+        statistics=analysis.statistics,
+        shape=attention.shape,
+        name=attention.name,
+        source=attention.source,
+        heads=attention.heads,
+        note=attention.note,
+        error=attention.error,
+    )
+
+
 def draw_capture(
     capture: Capture,
     options: RenderOptions,
@@ -108,7 +143,7 @@ def draw_capture(
             errors.append(f"{figure.name}: {describe_error(error)}")
     try:
         if options.pack and options.statistics_files:
-            statistics_json.write_statistics(place, results.document)
+            statistics_json.write_statistics(place, results)
         place.finish()
     except OSError as error:
         errors.append(describe_error(error))

@@ -264,9 +264,9 @@ def test_a_film_does_not_jump_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Animations, "_extend", lambda self, path, frame: filmed.append(frame))
     frame = AnimationFrame("layer", ("", "", ""), (2, 1), (2, 1), True, bytes(16), bytes(4), None)
     film = Animations(tmp_path)
-    film.write(Results("step_7", {"metadata": {"step": 7, "kept_for": "why"}}, frames=[frame]))
+    film.write(Results("step_7", 7, 1.0, dump_reason="why", frames=[frame]))
     assert filmed == []
-    film.write(Results("step_8", {"metadata": {"step": 8}}, frames=[frame]))
+    film.write(Results("step_8", 8, 2.0, frames=[frame]))
     assert filmed == [frame]
 
 

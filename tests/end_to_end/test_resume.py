@@ -12,7 +12,9 @@ from support.outputs import check_outputs, history, summary, tensorboard
 
 from attnmon import TrainingAttentionMonitor
 from attnmon_renderer.commands import main
+from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.history import History, read_history
+from attnmon_renderer.sinks.statistics_json import document
 
 LOSS = "train/loss"
 ENTROPY = "attention/decoder_layer0_self_entropy"
@@ -113,12 +115,9 @@ def test_a_history_that_ends_in_nonsense_is_gone_on_with(tail: bytes, tmp_path: 
     """A file system may give back zeros for what had not reached the disk."""
     path = tmp_path / "history.jsonl"
     path.write_bytes(tail)
-    lines = [
-        {"metadata": {"step": step, "timestamp": 1.0}, "encoder": [], "decoder": []}
-        for step in range(2)
-    ]
-    for line in lines:
-        History(path).append(line)
-        History(path).append(line)  # given again to the next recorder
+    captures = [Results(f"step_{step}", step, timestamp=1.0) for step in range(2)]
+    for results in captures:
+        History(path).append(results)
+        History(path).append(results)  # given again to the next recorder
     assert path.read_bytes().startswith(tail)
-    assert read_history(path) == lines
+    assert read_history(path) == [document(results) for results in captures]

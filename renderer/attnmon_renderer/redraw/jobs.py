@@ -26,12 +26,11 @@ from attnmon_renderer.figures import figure_plan
 from attnmon_renderer.redraw.capture_selection import NothingSelected, select
 from attnmon_renderer.redraw.request import JobResult, RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
-from attnmon_renderer.results import Results
 from attnmon_renderer.sinks import animation_and_timeline
 from attnmon_renderer.sinks.history import read_history
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.storage import paths as layout
-from attnmon_renderer.worker import analyze, describe_error, draw_capture
+from attnmon_renderer.worker import analyze, collect_results, describe_error, draw_capture
 
 Job = Callable[[], JobResult]
 
@@ -60,7 +59,7 @@ def draw_step(path: Path, request: RedrawRequest) -> JobResult:
     planned = {
         figure.name for figure in figure_plan.plan_figures(capture, request.options, analyses)
     }
-    results = Results(folder.name, {})
+    results = collect_results(capture, analyses)
     errors = draw_capture(capture, request.options, analyses, results, folder)
     failed = {error.partition(":")[0] for error in errors}
     written = (folder / f"{name}.{request.image_format}" for name in sorted(planned - failed))

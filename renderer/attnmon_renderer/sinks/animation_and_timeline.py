@@ -1,5 +1,7 @@
 """Pictures that span the captures of a run: the recorder's, since they grow in order."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ class Animations:
 
         What was kept is older than the last frame, and would have the film jump back.
         """
-        if "kept_for" in results.document["metadata"]:
+        if results.retained:
             return
         for frame in results.frames:
             self._extend(self._folder / f"{frame.stem}.png", frame)
@@ -39,59 +41,78 @@ class Timeline:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "timeline.png"
-        self._documents = [slim(line) for line in read_history(folder / "history.jsonl")]
+        self._entries = [_from_json(line) for line in read_history(folder / "history.jsonl")]
 
     def write(self, results: Results) -> None:
-        """Draw it again with this capture. Raises OSError."""
+        """Draw the timeline again, with this capture added. Raises OSError."""
         from attnmon_renderer import drawing
 
-        self._documents.append(slim(results.document))
-        atomic_files.replace(
-            self._path, drawing.render_png(drawing.timeline(_picture(self._documents))).data
-        )
+        self._entries.append(_from_results(results))
+        page = drawing.timeline(_picture(self._entries))
+        atomic_files.replace(self._path, drawing.render_png(page).data)
 
 
-def timeline_picture(documents: list[dict[str, Any]]) -> Any:
-    """The timeline of these lines of the history; at least one."""
-    return _picture([slim(document) for document in documents])
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """What a timeline needs of one capture."""
+
+    step: int
+    loss: float | None
+    entropies: dict[str, Sequence[float | None]]
+    """A value per head, by the layer's name; None or NaN where nothing is defined."""
 
 
-def slim(document: dict[str, Any]) -> dict[str, Any]:
-    """Of a line of the history, what a timeline needs: step, loss, entropies by layer's name."""
-    layers = {
-        f"{stack} {row['layer']} {row['type'].partition('_')[0]}": row["heads"]["entropy"]
+def timeline_picture(history: Sequence[dict[str, Any]]) -> Any:
+    """Return the timeline of these lines of `history.jsonl`, of which there is at least one."""
+    return _picture([_from_json(line) for line in history])
+
+
+def _from_json(line: dict[str, Any]) -> TimelineEntry:
+    entropies = {
+        _layer_name(stack, row["layer"], row["type"]): row["heads"]["entropy"]
         for stack in ("encoder", "decoder")
-        for row in document[stack]
+        for row in line[stack]
     }
-    metadata = document["metadata"]
-    return {"step": metadata["step"], "loss": metadata["loss"], "layers": layers}
+    return TimelineEntry(line["metadata"]["step"], line["metadata"]["loss"], entropies)
 
 
-def _picture(documents: list[dict[str, Any]]) -> Any:
+def _from_results(results: Results) -> TimelineEntry:
+    entropies: dict[str, Sequence[float | None]] = {
+        _layer_name(row.stack, row.layer, row.type): row.statistics.heads["entropy"]
+        for row in sorted(results.layers, key=lambda row: row.stack == "decoder")
+    }
+    return TimelineEntry(results.step, results.loss, entropies)
+
+
+def _layer_name(stack: str, layer: int, type_: str) -> str:
+    """ "decoder 0 cross" """
+    return f"{stack} {layer} {type_.partition('_')[0]}"
+
+
+def _picture(entries: Sequence[TimelineEntry]) -> Any:
     from attnmon_renderer.drawing import Caption, TimelineData
     from attnmon_renderer.figures.figure_plan import ENTROPY
 
-    ordered = list({entry["step"]: entry for entry in documents}.values())
-    ordered.sort(key=lambda entry: entry["step"])
-    names = list(dict.fromkeys(name for entry in ordered for name in entry["layers"]))
-    last = ordered[-1]
-    run = f"{len(ordered)} captures to step {last['step']:,}"
+    latest = {entry.step: entry for entry in entries}
+    ordered = [latest[step] for step in sorted(latest)]
+    names = list(dict.fromkeys(name for entry in ordered for name in entry.entropies))
+    run = f"{len(ordered)} captures to step {ordered[-1].step:,}"
     return TimelineData(
         caption=Caption("attention entropy over the training", run),
         statistic=ENTROPY,
-        steps=[entry["step"] for entry in ordered],
+        steps=[entry.step for entry in ordered],
         layers=tuple((name, _numbers(name, ordered)) for name in names),
-        losses=[entry["loss"] for entry in ordered],
+        losses=[entry.loss for entry in ordered],
         low=0.0,
         high=1.0,
     )
 
 
-def _numbers(name: str, documents: list[dict[str, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """[captures, heads]; NaN where there is no number."""
-    heads = max(len(entry["layers"].get(name, ())) for entry in documents)
-    numbers = np.full((len(documents), heads), np.nan)
-    for row, entry in zip(numbers, documents, strict=True):
-        given = entry["layers"].get(name, ())
-        row[: len(given)] = [np.nan if value is None else value for value in given]
+def _numbers(name: str, entries: Sequence[TimelineEntry]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return one layer's entropies, [captures, heads]; NaN where there is no number."""
+    heads = max(len(entry.entropies.get(name, ())) for entry in entries)
+    numbers = np.full((len(entries), heads), np.nan)
+    for row, entry in zip(numbers, entries, strict=True):
+        values = entry.entropies.get(name, ())
+        row[: len(values)] = [np.nan if value is None else value for value in values]
     return numbers

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from attnmon_renderer.sinks.statistics_json import to_json
+from attnmon_renderer.results import Results
+from attnmon_renderer.sinks.statistics_json import document, to_json
 from attnmon_renderer.storage import atomic_files
 
 _TAIL_BYTES = 1 << 20
@@ -41,11 +42,12 @@ class History:
         self._path = path
         self._fresh = True
 
-    def append(self, document: dict[str, Any], error: str = "") -> None:
+    def append(self, results: Results, error: str = "") -> None:
         """Write one capture's line. Raises OSError."""
-        if self._fresh and self._is_there_already(document):
+        if self._fresh and self._is_last_line(results):
             return
-        line = to_json({**document, "error": error} if error else document) + "\n"
+        failure = {"error": error} if error else {}
+        line = to_json({**document(results), **failure}) + "\n"
         self._path.parent.mkdir(mode=atomic_files.PRIVATE_FOLDER, parents=True, exist_ok=True)
         descriptor = os.open(
             self._path,
@@ -79,10 +81,10 @@ class History:
         tail = self._tail()
         return bool(tail) and not tail.endswith(b"\n")
 
-    def _is_there_already(self, document: dict[str, Any]) -> bool:
+    def _is_last_line(self, results: Results) -> bool:
         lines = self._tail().splitlines()
         try:
             last = json.loads(lines[-1])["metadata"]
-            return all(last[key] == document["metadata"][key] for key in ("step", "timestamp"))
+            return bool(last["step"] == results.step and last["timestamp"] == results.timestamp)
         except (IndexError, ValueError, KeyError, TypeError):
             return False  # no line, or none of ours

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from attnmon.link.messages import Attention, Capture, Setup
+from attnmon.link.messages import Attention, Capture
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
+from attnmon_renderer.results import LayerResult, Results
 from attnmon_renderer.storage import paths
 from attnmon_renderer.storage.step_folder import StepOutput
 
@@ -17,45 +18,12 @@ MOST_ROW_SUM_ERROR = 1e-2
 """Half precision rounds weights; more than this is no softmax."""
 
 
-def document(
-    capture: Capture, setup: Setup, analyses: Mapping[Attention, LayerAnalysis]
-) -> dict[str, Any]:
-    """What `statistics.json` and a line of `history.jsonl` hold."""
+def document(results: Results) -> dict[str, Any]:
+    """Return what `statistics.json` and a line of `history.jsonl` hold."""
     rows: dict[str, list[dict[str, Any]]] = {"encoder": [], "decoder": []}
-    for attention, survey in analyses.items():
-        rows[attention.stack].append(_row(attention, survey))
-    metadata = _metadata(capture)
-    if setup.world_size > 1:
-        metadata["rank"] = setup.rank
-    return {"metadata": metadata, **rows}
-
-
-def scalars(capture: Capture, analyses: Mapping[Attention, LayerAnalysis]) -> dict[str, float]:
-    """TensorBoard's scalars of the layers, and of the monitor itself: tag → value."""
-    layers = {
-        paths.scalar_tag(attention, name): getattr(survey.statistics, name)
-        for attention, survey in analyses.items()
-        for name in ("mean", "std")
-    } | {
-        paths.scalar_tag(attention, name): value
-        for attention, survey in analyses.items()
-        for name, value in _of_all_heads(survey).items()
-    }
-    accounts = capture.accounts
-    return layers | {
-        "attnmon/overhead": accounts.overhead,
-        "attnmon/dropped": accounts.dropped,
-        "attnmon/backlog": accounts.backlog,
-    }
-
-
-def _of_all_heads(survey: LayerAnalysis) -> dict[str, float]:
-    """Of the statistics of the heads, those that tell a training in trouble; what is a number."""
-    heads = survey.statistics.heads
-    entropies = [value for value in heads["entropy"] if math.isfinite(value)]
-    logits = [value for value in heads["max_logit"] if math.isfinite(value)]
-    mean = {"entropy": math.fsum(entropies) / len(entropies)} if entropies else {}
-    return mean | ({"max_logit": max(logits)} if logits else {})
+    for layer in results.layers:
+        rows[layer.stack].append(_row(layer))
+    return {"metadata": _metadata(results), **rows}
 
 
 def notices(
@@ -93,9 +61,10 @@ def _named(attentions: list[Attention]) -> str:
     return first if len(attentions) == 1 else f"{first} and {len(attentions) - 1} more"
 
 
-def write_statistics(place: StepOutput, content: dict[str, Any]) -> None:
-    """Put a document where the step's other files are. Raises OSError."""
-    place.put(paths.STATISTICS, (to_json(content, indent=2) + "\n").encode())
+def write_statistics(output: StepOutput, results: Results) -> None:
+    """Write `statistics.json` beside the step's other files. Raises OSError."""
+    content = to_json(document(results), indent=2) + "\n"
+    output.put(paths.STATISTICS, content.encode())
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
@@ -104,31 +73,34 @@ def to_json(content: Any, indent: int | None = None) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _metadata(capture: Capture) -> dict[str, Any]:
-    reason = {"kept_for": capture.dump_reason} if capture.dump_reason else {}
-    return {
-        "step": capture.step,
-        "epoch": capture.epoch,
-        "loss": capture.loss,
-        "timestamp": capture.timestamp,
-        "lr": capture.lr,
-        "sample": capture.sample,
-        "seen_in": capture.seen_in,
-        **reason,
+def _metadata(results: Results) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "step": results.step,
+        "epoch": results.epoch,
+        "loss": results.loss,
+        "timestamp": results.timestamp,
+        "lr": results.lr,
+        "sample": results.sample,
+        "seen_in": results.seen_in,
     }
+    if results.retained:
+        metadata["kept_for"] = results.dump_reason
+    if results.rank is not None:
+        metadata["rank"] = results.rank
+    return metadata
 
 
-def _row(attention: Attention, survey: LayerAnalysis) -> dict[str, Any]:
+def _row(layer: LayerResult) -> dict[str, Any]:
     return {
-        "layer": attention.layer,
-        "type": attention.type,
-        **strict(asdict(survey.statistics)),
-        "shape": list(attention.shape),
-        "name": attention.name,
-        "source": attention.source,
-        "head_indices": list(attention.heads),
-        "note": attention.note,
-        "error": attention.error,
+        "layer": layer.layer,
+        "type": layer.type,
+        **asdict(layer.statistics),
+        "shape": layer.shape,
+        "name": layer.name,
+        "source": layer.source,
+        "head_indices": layer.heads,
+        "note": layer.note,
+        "error": layer.error,
     }
 
 

@@ -4,15 +4,19 @@ tensorboardX keeps the file format; its `SummaryWriter` is not used. It would im
 it can, write from a thread of its own and flush without saying when it is done.
 """
 
+import math
 import os
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from attnmon.link.messages import Attention, Capture
+from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.results import RenderedImage, Results
-from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.storage import atomic_files, paths
 
 _KEPT_OUT = ("torch", "boto3", "google.cloud.storage", "comet_ml")
 _RGBA = 4
@@ -32,12 +36,11 @@ class TensorBoard:
 
     def write(self, results: Results) -> None:
         """Append one event with all of the capture's values. Raises OSError."""
-        metadata = results.document["metadata"]
-        writer = self._open(metadata["step"])
+        writer = self._open(results.step)
         from tensorboardX.proto import event_pb2
 
         event = event_pb2.Event(
-            wall_time=metadata["timestamp"], step=metadata["step"], summary=_summary(results)
+            wall_time=results.timestamp, step=results.step, summary=_summary(results)
         )
         try:
             writer.write(event.SerializeToString())
@@ -68,6 +71,25 @@ class TensorBoard:
         return self._writer
 
 
+def scalars(capture: Capture, analyses: Mapping[Attention, LayerAnalysis]) -> dict[str, float]:
+    """TensorBoard's scalars of the layers, and of the monitor itself: tag → value."""
+    layers = {
+        paths.scalar_tag(attention, name): getattr(survey.statistics, name)
+        for attention, survey in analyses.items()
+        for name in ("mean", "std")
+    } | {
+        paths.scalar_tag(attention, name): value
+        for attention, survey in analyses.items()
+        for name, value in _of_all_heads(survey).items()
+    }
+    accounts = capture.accounts
+    return layers | {
+        "attnmon/overhead": accounts.overhead,
+        "attnmon/dropped": accounts.dropped,
+        "attnmon/backlog": accounts.backlog,
+    }
+
+
 def _restart(step: int) -> Any:
     from tensorboardX.proto.event_pb2 import Event, SessionLog
 
@@ -77,8 +99,7 @@ def _restart(step: int) -> Any:
 def _summary(results: Results) -> Any:
     from tensorboardX.proto.summary_pb2 import Summary
 
-    metadata = results.document["metadata"]
-    train = {"train/loss": metadata["loss"], "train/lr": metadata["lr"]}
+    train = {"train/loss": results.loss, "train/lr": results.lr}
     scalars = {tag: value for tag, value in train.items() if value is not None} | results.scalars
     values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
     return Summary(value=values + [_image(image) for image in results.images])
@@ -94,6 +115,15 @@ def _image(image: RenderedImage) -> Any:
         encoded_image_string=image.png,
     )
     return Summary.Value(tag=image.tag, image=encoded)
+
+
+def _of_all_heads(survey: LayerAnalysis) -> dict[str, float]:
+    """Of the statistics of the heads, those that tell a training in trouble; what is a number."""
+    heads = survey.statistics.heads
+    entropies = [value for value in heads["entropy"] if math.isfinite(value)]
+    logits = [value for value in heads["max_logit"] if math.isfinite(value)]
+    mean = {"entropy": math.fsum(entropies) / len(entropies)} if entropies else {}
+    return mean | ({"max_logit": max(logits)} if logits else {})
 
 
 def _file_name() -> str:

@@ -173,7 +173,7 @@ def test_what_killed_workers_left_goes_and_nothing_else(tmp_path: Path) -> None:
 
 def test_results_can_be_read_again_after_a_recorder_was_killed_with_them() -> None:
     """All copies of a descriptor have one position; the first had read to the end."""
-    made = Results("step_0", {"metadata": {"step": 0}}, {"a": 1.0})
+    made = Results("step_0", step=0, timestamp=1.0, scalars={"a": 1.0})
     descriptor = results.write_to_descriptor(made)
     child = os.fork()
     if child == 0:

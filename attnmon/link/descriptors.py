@@ -1,15 +1,34 @@
-"""Closes file descriptors: one by one, and those that a forked child has copies of."""
+"""Closes file descriptors, also a forked child's copies of them, and reads the end of files."""
 
 import contextlib
 import os
 import weakref
 from typing import Protocol
 
+_LAST_LINE_BYTES = 2000
+"""How far back the last line may begin."""
+
 
 def close(descriptor: int) -> None:
-    """Close it. The system may complain, and has let go of it all the same."""
+    """Close a descriptor. Errors are ignored: the system has released it all the same."""
     with contextlib.suppress(OSError):
         os.close(descriptor)
+
+
+def read_tail(descriptor: int, nbytes: int) -> bytes:
+    """Return the last bytes of a file, at most `nbytes`. Raises OSError."""
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, nbytes, max(0, size - nbytes))
+
+
+def last_line(descriptor: int) -> str:
+    """Return the last line of a file that is not blank; empty when there is none to be read."""
+    try:
+        tail = read_tail(descriptor, _LAST_LINE_BYTES)
+    except OSError:
+        return ""
+    lines = tail.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 class DescriptorOwner(Protocol):

@@ -11,13 +11,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
 
 VERSION = 2
-
-ITEM_BYTES = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1,
-}  # fmt: skip
 
 LONGEST_SIDE = 1 << 22
 """Of an array: the renderer holds a few rows of so many keys at once."""
@@ -50,14 +47,14 @@ class ArrayBlock:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        require(self.dtype in ITEM_BYTES, "dtype", self.dtype)
+        require(self.dtype in DTYPES, "dtype", self.dtype)
         require(len(self.shape) <= 4, "shape", self.shape)
         require(all(0 <= n <= LONGEST_SIDE for n in self.shape), "shape", self.shape)
         require(self.offset >= 0, "offset", self.offset)
 
     @property
     def nbytes(self) -> int:
-        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +335,6 @@ encode = _SCHEMA.encode
 decode = _SCHEMA.decode
 
 __all__ = [
-    "ITEM_BYTES",
     "Accounts",
     "Acknowledgement",
     "ArrayBlock",

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from attnmon.link import descriptors
 from attnmon.link.channel import Channel
+from attnmon.link.single_thread import SINGLE_THREAD
 
 _BOOT = """\
 import importlib.machinery, importlib.util, json, sys
@@ -31,15 +33,11 @@ for name, folder in ours.items():
 from attnmon_renderer.supervision.supervisor import serve
 serve(int(sys.argv[2]))
 """
-_ONE_THREAD = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-)  # fmt: skip
 _NOT_FOR_THE_RENDERER = (
     "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONPROFILEIMPORTTIME", "PYTHONWARNINGS", "PYTHONPATH",
     "PYTHONSAFEPATH", "CUDA_INJECTION64_PATH", "LD_PRELOAD", "MPLBACKEND", "MATPLOTLIBRC",
     "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
 )  # fmt: skip
-_TAIL = 2000
 
 
 class LaunchError(RuntimeError):
@@ -57,13 +55,7 @@ class RendererProcess:
 
     def last_words(self) -> str:
         """The end of what it complained about, for a warning."""
-        try:
-            size = self.complaints.seek(0, os.SEEK_END)
-            self.complaints.seek(max(0, size - _TAIL))
-            lines = self.complaints.read().decode(errors="replace").strip().splitlines()
-        except (OSError, ValueError):
-            return ""
-        return lines[-1] if lines else ""
+        return "" if self.complaints.closed else descriptors.last_line(self.complaints.fileno())
 
     def wait(self, timeout: float) -> bool:
         """Wait for its end, at most so many seconds; whether it has ended."""
@@ -140,7 +132,7 @@ def _nameless_file() -> IO[bytes]:
 
 def _environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key not in _NOT_FOR_THE_RENDERER}
-    return kept | dict.fromkeys(_ONE_THREAD, "1") | {"CUDA_VISIBLE_DEVICES": ""}
+    return kept | SINGLE_THREAD | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def _packages() -> tuple[dict[str, str], list[str]]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from attnmon.link.dtypes import DTYPES
 from attnmon.link.messages import ArrayBlock
 
 Floats = npt.NDArray[np.float32]
@@ -21,7 +22,7 @@ def read_array(block: ArrayBlock, memory: Memory) -> npt.NDArray[Any]:
     Raises:
         ValueError: the memory ends before the block does.
     """
-    dtype = np.dtype("uint16" if block.dtype == "bfloat16" else block.dtype)
+    dtype = np.dtype(DTYPES[block.dtype].numpy)
     if block.nbytes == 0:
         return np.empty(block.shape, dtype)
     if (end := block.offset + block.nbytes) > len(memory):

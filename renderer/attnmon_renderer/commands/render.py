@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnmon.link.single_thread import SINGLE_THREAD
 from attnmon_renderer.terminal import harmless
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ KINDS = (
     "heatmap", "multi_head", "layer_comparison", "alignment", "head_matrix", "rollout",
     "surface3d", "animation", "timeline", "difference",
 )  # fmt: skip
-ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SHOWN_ERRORS = 5
 
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # before numpy is loaded, here and for forks
+    os.environ.update(SINGLE_THREAD)  # before numpy is loaded, here and for forks
     from attnmon_renderer.redraw.capture_selection import NothingSelected
     from attnmon_renderer.redraw.plan import plan_jobs
     from attnmon_renderer.redraw.process_pool import run_jobs

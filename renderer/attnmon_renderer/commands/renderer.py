@@ -15,15 +15,13 @@ from typing import TextIO
 
 from attnmon._version import __version__
 from attnmon.link import rendezvous
+from attnmon.link.single_thread import SINGLE_THREAD
 from attnmon_renderer.server.client import ClientSession
 from attnmon_renderer.server.listener import Listener
 from attnmon_renderer.server.server import RendererServer
 from attnmon_renderer.supervision import priority
 from attnmon_renderer.terminal import harmless
 
-ONE_THREAD = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-)  # fmt: skip
 NOT_FOR_DRAWING = ("MPLBACKEND", "MATPLOTLIBRC")
 
 
@@ -102,7 +100,7 @@ def _width() -> int:
 
 def _prepare_environment() -> None:
     """For the workers, which load numpy and matplotlib only once they are forked."""
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"), CUDA_VISIBLE_DEVICES="")
+    os.environ.update(SINGLE_THREAD, CUDA_VISIBLE_DEVICES="")
     for name in NOT_FOR_DRAWING:
         os.environ.pop(name, None)
     os.chdir("/")  # this directory may hold a matplotlibrc, or want to be unmounted

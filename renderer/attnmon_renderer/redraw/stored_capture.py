@@ -12,13 +12,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from attnmon.link.dtypes import DTYPES
 from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, SeenIn, Slots, Stack
 from attnmon_renderer.analysis.arrays import Memory
 from attnmon_renderer.sinks.raw_weights import ALLOWED, NAME
 from attnmon_renderer.storage import paths
 
 _STEM = re.compile(r"(encoder|decoder)_layer(\d+)_(self|cross)_attn")
-_DTYPES = {"F32": "float32", "BOOL": "bool"}
+_DTYPES = {DTYPES[name].safetensors: name for name in ("float32", "bool")}
 _LENGTH_BYTES = 8
 
 

@@ -21,10 +21,6 @@ NOTICE = (
     "a report of the bug, if it holds nothing private: attention shows what the model reads."
 )
 _PARTS = ("weights", "query", "key", "bias", "sinks")
-_DTYPES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "uint8": "U8",
-    "bool": "BOOL",
-}  # fmt: skip
 
 
 def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> Path | None:
@@ -51,5 +47,4 @@ def _tensors(layer: Attention, ring: memoryview) -> Iterator[Tensor]:
         block = getattr(layer, part)
         if block is not None:
             data = ring[block.offset : block.offset + block.nbytes]
-            name, dtype = f"{paths.stem(layer)}.{part}", _DTYPES[block.dtype]
-            yield Tensor(name, dtype, block.shape, block.nbytes, iter((data,)))
+            yield Tensor(f"{paths.stem(layer)}.{part}", block.dtype, block.shape, iter((data,)))

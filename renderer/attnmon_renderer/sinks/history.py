@@ -8,8 +8,7 @@ from typing import Any
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.statistics_json import document, to_json
 from attnmon_renderer.storage import atomic_files
-
-_TAIL_BYTES = 1 << 20
+from attnmon_renderer.storage.run_reader import read_history_tail
 
 
 def read_history(path: Path) -> list[Any]:
@@ -70,10 +69,7 @@ class History:
 
     def _tail(self) -> bytes:
         try:
-            with open(self._path, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _TAIL_BYTES))
-                return file.read()
+            return read_history_tail(self._path)
         except FileNotFoundError:
             return b""
 

@@ -5,7 +5,6 @@ They are made a tile at a time. `stored` reads the file, to draw the capture aga
 
 import json
 from collections.abc import Iterator, Mapping
-from math import prod
 from pathlib import Path
 from typing import IO
 
@@ -18,8 +17,6 @@ from attnmon_renderer.storage import atomic_files, paths
 NAME = paths.RAW_WEIGHTS
 ALLOWED = ".allowed"
 """Ends the name of a mask that stands beside its layer's weights."""
-
-FLOAT_BYTES = 4
 
 
 def write_raw(folder: Path, capture: Capture, layers: Mapping[Attention, LayerAttention]) -> None:
@@ -45,7 +42,7 @@ def write_safetensors(
 
 
 def _weights(name: str, layer: LayerAttention) -> Tensor:
-    return Tensor(name, "F32", layer.shape, FLOAT_BYTES * prod(layer.shape), _head_by_head(layer))
+    return Tensor(name, "float32", layer.shape, _head_by_head(layer))
 
 
 def _mask(name: str, layer: LayerAttention) -> Tensor | None:
@@ -53,7 +50,7 @@ def _mask(name: str, layer: LayerAttention) -> Tensor | None:
     if allowed is None:
         return None
     pieces = iter((allowed.tobytes(),))
-    return Tensor(name + ALLOWED, "BOOL", allowed.shape, allowed.size, pieces)
+    return Tensor(name + ALLOWED, "bool", allowed.shape, pieces)
 
 
 def _head_by_head(layer: LayerAttention) -> Iterator[bytes]:

@@ -9,7 +9,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from math import prod
 from typing import IO
+
+from attnmon.link.dtypes import DTYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +21,14 @@ class Tensor:
 
     name: str
     dtype: str
-    """As the format calls it: "F32", "BOOL", …"""
+    """As in `attnmon.link.dtypes`: "float32", "bool", …"""
     shape: tuple[int, ...]
-    size: int
-    """Bytes."""
     pieces: Iterator[bytes | memoryview]
     """All bytes, in C order."""
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * DTYPES[self.dtype].itemsize
 
 
 def write(file: IO[bytes], tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> None:
@@ -37,8 +42,12 @@ def write(file: IO[bytes], tensors: Sequence[Tensor], metadata: Mapping[str, str
 
 
 def _index(tensors: Sequence[Tensor]) -> dict[str, object]:
-    spans = pairwise(accumulate((tensor.size for tensor in tensors), initial=0))
+    spans = pairwise(accumulate((tensor.nbytes for tensor in tensors), initial=0))
     return {
-        tensor.name: {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": span}
+        tensor.name: {
+            "dtype": DTYPES[tensor.dtype].safetensors,
+            "shape": tensor.shape,
+            "data_offsets": span,
+        }
         for tensor, span in zip(tensors, spans, strict=True)
     }

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnmon.link import descriptors
+
 _TAIL_BYTES = 1 << 20
 ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost")
 """States after which nothing more is written."""
@@ -93,13 +95,16 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def read_history_tail(path: Path) -> bytes:
+    """Return the end of a history; its first line may be cut. Raises OSError."""
+    with open(path, "rb") as file:
+        return descriptors.read_tail(file.fileno(), _TAIL_BYTES)
+
+
 def last_capture(path: Path) -> dict[str, Any] | None:
     """The last whole line of a history; one that is being written, or torn, is passed over."""
     try:
-        with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().splitlines()
+        lines = read_history_tail(path).splitlines()
     except OSError:
         return None
     for line in reversed(lines):

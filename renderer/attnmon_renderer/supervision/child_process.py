@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from attnmon.link import descriptors
 from attnmon.link.channel import Channel
 
 IDLE_LIMIT_SECONDS = 60.0
@@ -27,7 +28,6 @@ MOST_GROWTH = 256 << 20
 kept for the next one, and this is more than that of any but the longest sequences."""
 _WAITING_STATES = ("R", "D")
 """For the processor, and for the disk."""
-_TAIL_BYTES = 2000
 
 
 class Child:
@@ -98,7 +98,8 @@ class Child:
         self.exit_code = code = os.waitstatus_to_exitcode(status)
         if code < 0:
             return f"the {self.role} was killed by {signal.Signals(-code).name}"
-        return f"the {self.role} exited with {code}" + _last_error_line()
+        line = descriptors.last_line(2)  # standard error is a file, for this very purpose
+        return f"the {self.role} exited with {code}" + (f" ({line})" if line else "")
 
 
 def fork(role: str, run: Callable[[Channel], None], keep_open: set[int]) -> Child:
@@ -170,17 +171,6 @@ def _close_all_but(keep: set[int]) -> None:
         if int(name) not in keep:
             with contextlib.suppress(OSError):
                 os.close(int(name))
-
-
-def _last_error_line() -> str:
-    """The last line on standard error, which is a file of the training process's making."""
-    try:
-        size = os.fstat(2).st_size
-        tail = os.pread(2, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
-    except OSError:
-        return ""
-    lines = tail.decode(errors="replace").strip().splitlines()
-    return f" ({lines[-1]})" if lines else ""
 
 
 def _prefer_for_the_oom_killer() -> None:

@@ -39,11 +39,11 @@ def instead(role, act):
 def at_step(step, act):
     def acting(run, channel):
         import attnmon_renderer.worker as worker
-        process = worker.process
+        process = worker.process_capture
         def processed(capture, *given):
             if capture.step == step: act()
             return process(capture, *given)
-        worker.process = processed
+        worker.process_capture = processed
         run(channel)
     instead("worker", acting)
 """

@@ -38,7 +38,7 @@ from attnmon.link.messages import (
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, make_ring
 from attnmon.serialize.capture_builder import CaptureBuilder, RingFull
 from attnmon.session.producer import Producer
-from attnmon_renderer.supervision.receiver import KEPT_ERRORS
+from attnmon_renderer.supervision.run_state import MOST_ERRORS
 
 FOLDER = Path(make.__file__).parent
 CORPUS = {f"{path.parent.name}/{path.stem}": path for path in sorted(FOLDER.glob("*/*.msgpack"))}
@@ -161,11 +161,11 @@ def test_attacks_between_good_captures_cost_none_of_them(tmp_path: Path) -> None
         if number % (len(every) // GOOD) == 0:
             trainer.capture()
         trainer.attack(packed)
-    for packed in refused[:KEPT_ERRORS]:
+    for packed in refused[:MOST_ERRORS]:
         trainer.attack(packed)
     trainer.must_have_lost_nothing()
     errors = summary(tmp_path)["errors"]
-    assert [error.partition(":")[0] for error in errors] == ["refused a message"] * KEPT_ERRORS
+    assert [error.partition(":")[0] for error in errors] == ["refused a message"] * MOST_ERRORS
 
 
 def test_a_capture_that_does_not_fit_the_ring_is_answered_so_that_its_slots_come_back(

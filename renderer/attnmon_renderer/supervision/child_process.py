@@ -1,7 +1,7 @@
-"""The supervisor's child processes: how one is forked, looked at and buried.
+"""The supervisor's child processes: how they are forked, checked and reaped.
 
 The supervisor has loaded nothing but the standard library and msgpack when it forks, and has one
-thread, so a fork here is cheap and safe. A child that is lost shows as the end of its channel.
+thread, so a fork is cheap and safe. When a child dies, its channel closes.
 """
 
 import contextlib
@@ -16,33 +16,37 @@ from attnmon.link import descriptors
 from attnmon.link.channel import Channel
 
 IDLE_LIMIT_SECONDS = 60.0
-"""Without using the processor, while it has a task and waits for neither processor nor disk."""
+"""A child with a task hangs when it neither uses the processor nor waits for it, or for the disk,
+for so long."""
 CPU_LIMIT_SECONDS = 600.0
-"""Of processor time on one task, …"""
+"""Processor time that a child may use for any task."""
 CPU_LIMIT_PER_WEIGHT = 1e-7
-"""… and so much more for each attention weight in it: some ten times what one takes."""
+"""Seconds of processor time that it may use besides for each attention weight of the task; one
+takes about a tenth of that."""
 MOST_TASKS = 1000
-"""What a library leaks at every task never adds up to more than so many times that."""
+"""Tasks after which a child is replaced, so that small leaks of libraries do not add up."""
 MOST_GROWTH = 256 << 20
-"""Bytes of memory beyond what it had after its first task: a large capture's working memory is
-kept for the next one, and this is more than that of any but the longest sequences."""
+"""Bytes of memory, beyond those after its first task, at which a child is replaced. A child keeps
+a large capture's working memory, which is less than this for all but the longest sequences."""
 _WAITING_STATES = ("R", "D")
-"""For the processor, and for the disk."""
+"""Waiting for the processor, and for the disk."""
 
 
 class Child:
-    """A running child: its process id, its channel and what it is at work on."""
+    """A child process, the channel to it and the task it has."""
 
     def __init__(self, role: str, pid: int, channel: Channel) -> None:
         self.role = role
         self.pid = pid
         self.channel = channel
         self.task: int | None = None
+        """Number of the capture that it works on; None when it is free."""
         self.completed = 0
-        self.outdated = False
-        """Another is to follow it, whatever its state."""
+        """Tasks finished so far."""
+        self.is_outdated = False
+        """Whether it is to be replaced at the next opportunity."""
         self.exit_code: int | None = None
-        """Once it is buried."""
+        """Known once it is reaped."""
         self._first_resident_bytes = 0
         self._cpu_at_start = 0.0
         self._cpu_limit = CPU_LIMIT_SECONDS
@@ -50,28 +54,30 @@ class Child:
         self._last_progress = time.monotonic()
 
     def assign(self, task: int, weight_count: int = 0) -> None:
+        """Note that it works on a task, of so many attention weights, from now on."""
         self.task = task
         self._cpu_limit = CPU_LIMIT_SECONDS + weight_count * CPU_LIMIT_PER_WEIGHT
         self._cpu_at_start = self._last_cpu = cpu_seconds(self.pid)
         self._last_progress = time.monotonic()
 
     def finish(self) -> None:
+        """Note that its task is finished."""
         self.task = None
         self.completed += 1
         if self.completed == 1:
             self._first_resident_bytes = resident_bytes(self.pid)
 
     def needs_replacement(self) -> bool:
-        """Whether it should be followed by a fresh one, so that its memory stays bounded."""
+        """Return whether a fresh child should replace it, so that memory stays bounded."""
         grown = resident_bytes(self.pid) - self._first_resident_bytes
-        return self.outdated or self.completed >= MOST_TASKS or grown > MOST_GROWTH
+        return self.is_outdated or self.completed >= MOST_TASKS or grown > MOST_GROWTH
 
     def is_hung(self) -> bool:
-        """Whether it has a task and does not get on with it.
+        """Return whether it has a task and does not get on with it.
 
-        Judged by processor time, not by the clock: at idle priority on a busy machine a healthy
-        child may wait for minutes, and then it is runnable. One that waits for the disk would not
-        die of SIGKILL before the disk answers, and the next one would wait for the same disk.
+        Processor time decides, not the clock: at idle priority on a busy machine a healthy child
+        may be runnable for minutes without running. One that waits for the disk is left alone:
+        SIGKILL would not end it before the disk answers, and the next would wait for it as well.
         """
         if self.task is None:
             return False
@@ -84,11 +90,12 @@ class Child:
         return time.monotonic() - self._last_progress > IDLE_LIMIT_SECONDS
 
     def kill(self) -> None:
+        """Send SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
     def reap(self) -> str:
-        """Wait for the end of a child whose channel is closed; how it ended, in words."""
+        """Close its channel, wait for its end and return how it ended, in words."""
         self.kill()
         self.channel.close()
         try:
@@ -103,10 +110,10 @@ class Child:
 
 
 def fork(role: str, run: Callable[[Channel], None], keep_open: set[int]) -> Child:
-    """A child that runs `run` with its end of a channel and then ends.
+    """Fork a child that runs `run` with its end of a channel, and then ends.
 
-    Of the open descriptors it keeps the standard ones and `keep_open`. Raises OSError when the
-    system has no room for a process.
+    It keeps the standard descriptors and `keep_open`, and closes all others. Raises OSError when
+    the system has no room for a process.
     """
     ours, theirs = Channel.pair()
     try:
@@ -122,7 +129,7 @@ def fork(role: str, run: Callable[[Channel], None], keep_open: set[int]) -> Chil
 
 
 def _run_child(run: Callable[[Channel], None], channel: Channel, keep_open: set[int]) -> None:
-    """In the child: run, and never return into the supervisor's code."""
+    """Run in the child, and end it there: never return into the supervisor's code."""
     status = 1
     try:
         _close_all_but({0, 1, 2, channel.fileno()} | keep_open)
@@ -136,20 +143,23 @@ def _run_child(run: Callable[[Channel], None], channel: Channel, keep_open: set[
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far; 0 where the system does not tell."""
+    """Return a process's user and system time so far; 0 where the system does not tell."""
     fields = _stat_fields(pid)
     ticks = os.sysconf("SC_CLK_TCK")
     return (int(fields[11]) + int(fields[12])) / ticks if fields else 0.0
 
 
 def process_state(pid: int) -> str:
-    """ "R" runnable, "S" sleeping, "D" in the disk, "T" stopped, …; "R" where it is not known."""
+    """Return "R" for runnable, "S" sleeping, "D" waiting for the disk, "T" stopped, ….
+
+    "R" also where the system does not tell.
+    """
     fields = _stat_fields(pid)
     return fields[0] if fields else "R"
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of its own that a process has at present; 0 where the system does not tell."""
+    """Return the memory that a process shares with no other; 0 where the system does not tell."""
     try:
         _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
     except (OSError, ValueError):
@@ -165,8 +175,8 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def _close_all_but(keep: set[int]) -> None:
-    # A copy of another child's or of the training process's socket would keep it open, and the
-    # end of a channel is how a death is noticed.
+    # A death is noticed by the end of a channel. A copy of another child's socket, or of the
+    # training process's, would keep that channel open.
     for name in os.listdir("/dev/fd"):
         if int(name) not in keep:
             with contextlib.suppress(OSError):

@@ -1,13 +1,13 @@
-"""Where each capture stands in the renderer: pure book-keeping, no process and no I/O.
+"""The state of every capture in the renderer: tables only, no process and no I/O.
 
-              lost                       lost (recorder)
-           ┌────────┐                  ┌────────────────┐
-           ▼        │                  ▼                │
-    ──▶ WAITING ─▶ DRAWING ─▶ DRAWN ─▶ ·  ─▶ RECORDING ─┘─▶ (acknowledged)
-                       └── lost twice ──▶ DRAWN, with an error
+            worker lost                 recorder lost
+           ┌────────────┐              ┌────────────┐
+           ▼            │              ▼            │
+    ──▶ WAITING ─────▶ DRAWING ─────▶ DRAWN ─────▶ RECORDING ─────▶ acknowledged
+           │            │              ▲
+           └────────────┴── failed ────┘   refused, or lost too often: DRAWN with an error
 
-Captures are drawn in any order and recorded in the order they came in. One that has taken its
-worker down twice is not tried a third time.
+Captures are drawn in any order, and recorded in the order in which they were announced.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,9 @@ from enum import Enum, auto
 from itertools import islice
 
 MOST_TRIES = 2
+"""How often a capture is drawn, or recorded, when the process at it dies each time."""
 MOST_DRAWN_AHEAD = 64
-"""How far drawing may run ahead of recording; what is drawn waits in memory, as open files."""
+"""Captures that may be drawn or wait to be recorded; their results wait as open files in memory."""
 
 
 class State(Enum):
@@ -28,13 +29,13 @@ class State(Enum):
 
 
 TRANSITIONS: dict[tuple[State, str], State] = {
-    (State.WAITING, "start"): State.DRAWING,
+    (State.WAITING, "draw"): State.DRAWING,
     (State.WAITING, "fail"): State.DRAWN,
     (State.DRAWING, "drawn"): State.DRAWN,
-    (State.DRAWING, "lose"): State.WAITING,
+    (State.DRAWING, "retry"): State.WAITING,
     (State.DRAWING, "fail"): State.DRAWN,
     (State.DRAWN, "record"): State.RECORDING,
-    (State.RECORDING, "lose"): State.DRAWN,
+    (State.RECORDING, "retry"): State.DRAWN,
 }
 
 
@@ -44,33 +45,37 @@ class Entry:
 
     sequence: int
     packed: bytes
-    """The message as it came, for the worker."""
+    """The encoded `Capture` as it came."""
     state: State = State.WAITING
     weight_count: int = 0
-    """How much work it is."""
-    tries: int = 0
-    recordings: int = 0
+    """Attention weights in it, which the work is proportional to."""
+    draw_tries: int = 0
+    record_tries: int = 0
     error: str = ""
+    """What went wrong so far; empty when nothing did."""
     notices: tuple[tuple[str, str], ...] = ()
-    results: int = -1
-    """Descriptor of what the worker made; -1 when there is none."""
+    """(kind, text) of what the user should be told."""
+    descriptor: int = -1
+    """File with the worker's results, to be handed to the recorder; -1 when there is none."""
     holds_message: bool = False
-    """It has taken its workers down, and the descriptor is of the message itself."""
+    """Whether that file holds `packed` instead, to be saved, because its workers died."""
 
-    def move(self, event: str) -> None:
-        """Follow the table. Raises ValueError, and changes nothing, for an illegal move."""
+    def transition(self, event: str) -> None:
+        """Follow `TRANSITIONS`. Raises ValueError, and changes nothing, if they lack the event."""
         if (self.state, event) not in TRANSITIONS:
             raise ValueError(f"capture {self.sequence}: no {event!r} from {self.state.name}")
         self.state = TRANSITIONS[self.state, event]
 
 
 class Ledger:
-    """All captures that are announced and not yet acknowledged, in order of arrival."""
+    """All captures that are announced and not yet settled, in order of arrival."""
 
     def __init__(self) -> None:
         self._entries: dict[int, Entry] = {}
         self.rendered = 0
+        """Captures settled without an error."""
         self.failed = 0
+        """Captures settled with an error."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -79,7 +84,7 @@ class Ledger:
         return iter(self._entries.values())
 
     def add(self, sequence: int, packed: bytes, weight_count: int = 0) -> Entry:
-        """Raises ValueError for a sequence number that is under way already."""
+        """Add an announced capture. Raises ValueError if its sequence number is there already."""
         if sequence in self._entries:
             raise ValueError(f"capture {sequence} was announced twice")
         entry = self._entries[sequence] = Entry(sequence, packed, weight_count=weight_count)
@@ -92,35 +97,37 @@ class Ledger:
         return sequence in self._entries
 
     def next_to_draw(self) -> Entry | None:
+        """Return the oldest waiting capture; None when there is none, or recording lags behind."""
         oldest = islice(self, MOST_DRAWN_AHEAD)
         return next((entry for entry in oldest if entry.state is State.WAITING), None)
 
     def next_to_record(self) -> Entry | None:
-        """The oldest capture, once it is drawn: recording keeps the order of the steps."""
+        """Return the oldest capture if it is drawn: recording keeps the order of the steps."""
         oldest = next(iter(self), None)
         return oldest if oldest is not None and oldest.state is State.DRAWN else None
 
-    def start(self, entry: Entry) -> None:
-        entry.move("start")
-        entry.tries += 1
+    def start_drawing(self, entry: Entry) -> None:
+        entry.transition("draw")
+        entry.draw_tries += 1
 
-    def record(self, entry: Entry) -> None:
-        entry.move("record")
-        entry.recordings += 1
+    def start_recording(self, entry: Entry) -> None:
+        entry.transition("record")
+        entry.record_tries += 1
 
-    def lose(self, entry: Entry, reason: str) -> None:
-        """The worker at it is gone: draw it again, or give it up."""
-        if entry.tries >= MOST_TRIES:
-            self.fail(entry, f"{reason}, {entry.tries} times")
+    def retry_or_fail(self, entry: Entry, reason: str) -> None:
+        """Have a capture drawn again whose worker is lost, or give it up after `MOST_TRIES`."""
+        if entry.draw_tries >= MOST_TRIES:
+            self.fail(entry, f"{reason}, {entry.draw_tries} times")
         else:
-            entry.move("lose")
+            entry.transition("retry")
 
     def fail(self, entry: Entry, error: str) -> None:
-        entry.move("fail")
+        """Give up drawing a capture. The recorder is still to account for it."""
+        entry.transition("fail")
         entry.error = error
 
     def settle(self, entry: Entry, error: str) -> None:
-        """Recorded: count it and let it go."""
+        """Count a capture as rendered or failed, and remove it."""
         entry.error = entry.error or error
         if entry.error:
             self.failed += 1

@@ -1,4 +1,4 @@
-"""Never in the training's way: idle scheduling, and deaf to signals meant for the training.
+"""What keeps the renderer out of the training's way: idle scheduling and ignored signals.
 
 On a machine whose cores the training keeps busy, the renderer's processor time is what the
 monitor costs. Under SCHED_IDLE it gets only what nobody else wants.
@@ -13,7 +13,10 @@ _IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIP
 
 
 def yield_to_training() -> str:
-    """Take the lowest priority the system grants; says which: "idle", "nice 19" or "normal"."""
+    """Take the lowest priority that the system grants, and return its name.
+
+    "idle", "nice 19" or "normal".
+    """
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         return "idle"
@@ -24,17 +27,16 @@ def yield_to_training() -> str:
 
 
 def set_affinity(cpus: Collection[int]) -> None:
-    """Run on these processors only, where the system lets us; on all, when none is named."""
+    """Run on these processors only, where the system allows it; on all, if none is given."""
     if cpus:
         with contextlib.suppress(AttributeError, OSError):
             os.sched_setaffinity(0, cpus)
 
 
 def ignore_signals() -> None:
-    """Ctrl-C and a job scheduler's warnings are for the training.
+    """Ignore Ctrl-C and a job scheduler's warnings, which are meant for the training.
 
-    The renderer's only stop signal is the end of its channel: it first finishes what was
-    announced.
+    The renderer ends when its channel closes, after it has finished what was announced.
     """
     for name in _IGNORED_SIGNALS:
         if hasattr(signal, name):

@@ -1,7 +1,7 @@
-"""The training process's end of the channel: what it announces, and what it is told in return.
+"""The conversation with the training process: its messages, and the answers to it.
 
-Every message is checked here, and goes to the ledger, to be drawn, or to the window, to be kept.
-How the training ended is known here first.
+Every message is checked here. A capture goes to the ledger, to be drawn, or to the retained
+captures.
 """
 
 import os
@@ -12,7 +12,6 @@ from dataclasses import replace
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import (
-    Accounts,
     Acknowledgement,
     Capture,
     Dump,
@@ -22,16 +21,14 @@ from attnmon.link.messages import (
     Setup,
 )
 from attnmon.link.schema import MessageError
-from attnmon_renderer.supervision.ledger import Ledger
-from attnmon_renderer.supervision.retained_captures import RetainedCaptures
+from attnmon_renderer.supervision.run_state import RunState
 from attnmon_renderer.supervision.write_lock import WriteLock
 
-KEPT_ERRORS = 10
 NO_GOODBYE = "the training process ended without saying goodbye"
 
 
 def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setup, int, WriteLock]:
-    """The first message, and with it the ring's descriptor and the lock on the directory.
+    """Wait for the first message; return it with the ring's descriptor and the directory's lock.
 
     Raises `MessageError` for anything else, and when nothing comes for `patience` seconds.
     """
@@ -48,29 +45,22 @@ def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setu
 
 
 class Receiver:
-    """Takes in until the training process is gone, or until it is told to stop."""
+    """Receives until the training process is gone, or until it is told to stop."""
 
     def __init__(
-        self, channel: Channel, setup: Setup, ledger: Ledger, selector: selectors.BaseSelector
+        self, channel: Channel, setup: Setup, run: RunState, selector: selectors.BaseSelector
     ) -> None:
-        self.accounts = Accounts()
-        self.retained = RetainedCaptures()
-        self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
-        self.end_state = ""
-        """How it ended: "closed", "trainer lost" or "renderer stopped"; empty while it goes on."""
-        self.status_changed = True
-        """For the summary, beside what each capture says."""
         self._channel = channel
         self._setup = setup
-        self._ledger = ledger
+        self._run = run
         self._outgoing: deque[Acknowledgement | Refusal] = deque()
         self._selector = selector
         selector.register(channel, selectors.EVENT_READ, self.receive_all)
 
     def receive_all(self) -> None:
-        """Take in all that has come."""
-        if self.end_state == "renderer stopped":
-            return  # its channel was ready in the same moment as the word to stop
+        """Receive and handle all messages that have come."""
+        if self._run.end_state == "renderer stopped":
+            return  # the channel became readable at the same moment as the order to stop
         try:
             while (packet := self._channel.receive()) is not None:
                 for descriptor in packet.descriptors:
@@ -78,43 +68,46 @@ class Receiver:
                 self._handle(packet.data)
         except ChannelClosed:
             self._selector.unregister(self._channel)
-            if not self.end_state:
+            if not self._run.end_state:
                 self._trainer_lost()
-            self.status_changed = True
+            self._run.has_changed = True
 
     def stop(self, why: str) -> None:
-        """Take in what has come, and no more."""
-        if not self.end_state:
+        """Receive what has come, and refuse all that follows."""
+        if not self._run.end_state:
             self.receive_all()
-        if not self.end_state:
+        if not self._run.end_state:
             self._selector.unregister(self._channel)
-            self.end_state = "renderer stopped"
-            self.status_changed = True
-            self.retained.clear()
+            self._run.end_state = "renderer stopped"
+            self._run.has_changed = True
+            self._run.retained.clear()
             self._outgoing.append(Refusal(why))
 
     def acknowledge(self, acknowledgement: Acknowledgement) -> None:
+        """Queue an acknowledgement, to be sent by `send_outgoing`."""
         self._outgoing.append(acknowledgement)
 
     @property
     def has_unsent(self) -> bool:
+        """Whether answers wait for room in the channel."""
         return bool(self._outgoing)
 
     def send_outgoing(self) -> None:
-        """What the training process has room for; the rest another time."""
+        """Send as many answers as the channel has room for."""
         try:
             while self._outgoing:
                 if not self._channel.send(messages.encode(self._outgoing[0])):
                     return
                 self._outgoing.popleft()
         except ChannelClosed:
-            self._outgoing.clear()  # nobody is left to hear it
+            self._outgoing.clear()  # nobody is left to receive it
 
     def _trainer_lost(self) -> None:
-        self.end_state = "trainer lost"
-        if kept := tuple(self.retained):
-            captured = self.accounts.captured + len(kept)
-            self._dump(Dump(NO_GOODBYE, kept, replace(self.accounts, captured=captured)))
+        self._run.end_state = "trainer lost"
+        if sequences := tuple(self._run.retained):
+            accounts = self._run.accounts
+            accounts = replace(accounts, captured=accounts.captured + len(sequences))
+            self._dump(Dump(NO_GOODBYE, sequences, accounts))
 
     def _handle(self, packed: bytes) -> None:
         try:
@@ -125,42 +118,42 @@ class Receiver:
                 else:
                     self._retain(message)
             elif isinstance(message, Release):
-                self.retained.release(message.before)
+                self._run.retained.release(message.before)
             elif isinstance(message, Dump):
                 self._dump(message)
             elif isinstance(message, Goodbye):
-                self.accounts = message.accounts
-                self.end_state = "closed"
-                self.retained.clear()
+                self._run.accounts = message.accounts
+                self._run.end_state = "closed"
+                self._run.retained.clear()
             else:
                 raise MessageError(f"not for the renderer: {message!r:.200}")
         except ValueError as error:
-            self.errors.append(f"refused a message: {error}")
+            self._run.errors.append(f"refused a message: {error}")
 
     def _enqueue(self, capture: Capture, packed: bytes) -> None:
-        """Put it on the list; one that does not fit the ring is known by its number, and fails."""
-        entry = self._ledger.add(capture.sequence, packed, capture.weight_count)
-        self.accounts = capture.accounts
+        """Add a capture to the ledger; as failed, when it does not fit the ring."""
+        entry = self._run.ledger.add(capture.sequence, packed, capture.weight_count)
+        self._run.accounts = capture.accounts
         try:
             capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
         except MessageError as error:
-            self._ledger.fail(entry, f"refused: {error}")
+            self._run.ledger.fail(entry, f"refused: {error}")
 
     def _retain(self, capture: Capture) -> None:
         capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
-        self.retained.add(capture)
-        self.accounts = capture.accounts
+        self._run.retained.add(capture)
+        self._run.accounts = capture.accounts
 
     def _dump(self, dump: Dump) -> None:
-        """What was kept is to be drawn, in the order of the steps."""
-        self.accounts = dump.accounts
-        self.status_changed = True
-        found = self.retained.dump(dump.sequences, dump.reason, dump.accounts.last_step)
+        """Add retained captures to the ledger, in the order of the steps."""
+        self._run.accounts = dump.accounts
+        self._run.has_changed = True
+        found = self._run.retained.dump(dump.sequences, dump.reason, dump.accounts.last_step)
         for sequence, packed in found.items():
             if packed is None:
-                entry = self._ledger.add(sequence, b"")
-                self._ledger.fail(entry, "it was to be kept, and never came")
+                entry = self._run.ledger.add(sequence, b"")
+                self._run.ledger.fail(entry, "it was to be kept, and never came")
             else:
                 wanted = messages.decode(packed)
                 assert isinstance(wanted, Capture)
-                self._ledger.add(sequence, packed, wanted.weight_count)
+                self._run.ledger.add(sequence, packed, wanted.weight_count)

@@ -1,10 +1,10 @@
-"""Captures that are kept and not drawn, in case something goes wrong: pure book-keeping.
+"""The flight recorder's captures, retained undrawn in case something goes wrong: tables, no I/O.
 
-    ──▶ KEPT ──▶ let go       their memory is the training process's all the time
-          └────▶ the ledger   wanted after all, for a reason
+    ──▶ RETAINED ──▶ released      their slots belong to the training process all the time
+            └──────▶ the ledger    a dump: they are drawn after all, for a reason
 
-The training process says what is kept and what is let go, always before it uses the memory for
-something else. So what is here can be drawn, even when that process has died in between.
+The training process announces what it retains and releases, always before it uses the slots for
+something else. So what is here can be drawn, even when that process has died meanwhile.
 """
 
 from collections import deque
@@ -17,30 +17,32 @@ from attnmon.link.schema import MessageError
 from attnmon_renderer.process_messages import Dumped
 
 REMEMBERED = 10
-"""Dumps that are listed in the summary, the latest."""
+"""The summary lists the latest dumps, at most so many."""
 
 
 class RetainedCaptures:
-    """The captures kept at present, oldest first, and what became of those before them."""
+    """The captures retained at present, oldest first, and the dumps so far."""
 
     def __init__(self) -> None:
         self.dumps: deque[Dumped] = deque(maxlen=REMEMBERED)
+        """The latest dumps, oldest first."""
         self._kept: dict[int, Capture] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def __iter__(self) -> Iterator[int]:
-        """Their sequence numbers."""
+        """Iterate over the sequence numbers, oldest first."""
         return iter(self._kept)
 
     def add(self, capture: Capture) -> None:
-        """Keep one more, and let go what it says is not kept any longer."""
+        """Retain a capture, and release those that its message says are not retained any more."""
         assert capture.retained_from is not None
         self.release(capture.retained_from)
         self._kept[capture.sequence] = capture
 
     def release(self, before: int) -> None:
+        """Release the captures with a lower sequence number."""
         for sequence in [sequence for sequence in self._kept if sequence < before]:
             del self._kept[sequence]
 
@@ -50,7 +52,13 @@ class RetainedCaptures:
     def dump(
         self, sequences: Iterable[int], reason: str, step: int | None
     ) -> dict[int, bytes | None]:
-        """These captures' messages, to be drawn for this reason; None for one that is not here."""
+        """Return the messages of these captures, to be drawn for this reason, and clear the rest.
+
+        The value is None for a capture that is not here.
+
+        Args:
+            step: the last step that the training process looked at.
+        """
         found = {sequence: self._message_for(reason, sequence) for sequence in sequences}
         self.clear()
         self.dumps.append(Dumped(reason, step, len(found)))

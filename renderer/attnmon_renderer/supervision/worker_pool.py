@@ -1,4 +1,4 @@
-"""Children of one role: recruited when there is work, heard, and replaced when they are lost."""
+"""A pool of child processes of one role, which are forked on demand and replaced when they die."""
 
 import selectors
 from collections import deque
@@ -10,13 +10,20 @@ from attnmon_renderer.supervision.child_process import Child
 
 MOST_LOST_PIDS = 1000
 MOST_DEATHS_IN_A_ROW = 5
-"""In a row, without one finished task in between: then it is a crash loop, and it ends."""
+"""After so many deaths without a finished task in between, a crash loop, no more are forked."""
+
+OnPacket = Callable[[Child, Packet], None]
+OnLoss = Callable[[Child | None, str], None]
 
 
 class WorkerPool:
-    """Forks up to `size` children that run `run`.
+    """At most `size` children that run `run`, each at one task at a time.
 
-    What a child says goes to `on_packet`; how it ended, to `on_loss`.
+    Args:
+        keep_open: descriptors that the children need.
+        selector: watches the children's channels; its callbacks are called by its owner.
+        on_packet: called with each packet that a child sends.
+        on_loss: called with a child that has ended, and how; with None when a fork has failed.
     """
 
     def __init__(
@@ -26,13 +33,13 @@ class WorkerPool:
         run: Callable[[Channel], None],
         keep_open: set[int],
         selector: selectors.BaseSelector,
-        on_packet: Callable[[Child, Packet], None],
-        on_loss: Callable[[Child | None, str], None],
+        on_packet: OnPacket,
+        on_loss: OnLoss,
     ) -> None:
         self.role = role
         self.children: list[Child] = []
         self.lost_pids: deque[int] = deque(maxlen=MOST_LOST_PIDS)
-        """Process ids of those that died: they may have left a file half written."""
+        """Process ids of children that ended. They may have left a file half written."""
         self._size = size
         self._run = run
         self._keep_open = keep_open
@@ -43,11 +50,11 @@ class WorkerPool:
 
     @property
     def exhausted(self) -> bool:
-        """Whether none is left, and they died so often that no more are recruited."""
+        """Whether no child is left, and a crash loop keeps others from being forked."""
         return not self.children and self._too_many_deaths
 
     def get_idle(self) -> Child | None:
-        """One that is free to work, recruited if there may be one more; None if there may not."""
+        """Return a child without a task, forked if need be; None if there can be none now."""
         for child in self.children:
             if child.task is None:
                 return child
@@ -56,7 +63,7 @@ class WorkerPool:
         return None
 
     def reset_deaths(self) -> None:
-        """Forget how often they died: for the one thing that is still to be done."""
+        """End a crash loop's ban on forking, for one last task."""
         self._deaths_in_a_row = 0
 
     @property
@@ -64,7 +71,7 @@ class WorkerPool:
         return self._deaths_in_a_row >= MOST_DEATHS_IN_A_ROW
 
     def send(self, child: Child, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
-        """Send; a child that does not take it is as good as dead, and its end will be heard."""
+        """Send to a child. One that does not receive it is killed; its end is noticed later."""
         try:
             if not child.channel.send(data, descriptors):
                 child.kill()
@@ -72,12 +79,13 @@ class WorkerPool:
             pass
 
     def replace_all(self) -> None:
-        """Let each be followed by another as soon as it is free."""
+        """Replace each child as soon as it has no task."""
         for child in list(self.children):
-            child.outdated = True
-            self._replace_if_worn(child)
+            child.is_outdated = True
+            self._replace_if_due(child)
 
     def kill_hung(self) -> None:
+        """Kill the children that do not get on with their task; their end is noticed later."""
         for child in self.children:
             if child.is_hung():
                 child.kill()
@@ -100,10 +108,10 @@ class WorkerPool:
         except ChannelClosed:
             self._reap(child)
         else:
-            self._replace_if_worn(child)
+            self._replace_if_due(child)
 
-    def _replace_if_worn(self, child: Child) -> None:
-        """Between two tasks nothing is lost with it, so its end counts as nothing."""
+    def _replace_if_due(self, child: Child) -> None:
+        # Between two tasks nothing is lost with a child.
         if child.task is None and child.needs_replacement():
             child.kill()
             self._reap(child)
@@ -114,3 +122,7 @@ class WorkerPool:
         self.lost_pids.append(child.pid)
         self._deaths_in_a_row = 0 if child.completed else self._deaths_in_a_row + 1
         self._on_loss(child, child.reap())
+
+
+NewPool = Callable[[OnPacket, OnLoss], WorkerPool]
+"""Makes a pool that calls these two."""

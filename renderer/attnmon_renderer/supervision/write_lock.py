@@ -1,8 +1,8 @@
-"""Whose turn it is to write into a run's directory.
+"""The lock that lets one renderer at a time write into a run's directory.
 
-After a kill and a restart two renderers stand at one directory: the old one finishes what was
-announced to it, and the new one waits. Of several that wait, the one whose monitor was made first
-is next. The kernel keeps the order, by locks.
+After a kill and a restart two renderers have the same directory: the old one finishes what was
+announced to it, and the new one waits. Of several that wait, the one whose monitor was created
+first is next. The kernel keeps the order, by locks.
 """
 
 import os
@@ -11,7 +11,13 @@ from attnmon.link import directory_lock
 
 
 class WriteLock:
-    """The lock on the directory, as it came from the training process; -1 when none came."""
+    """A renderer's hold on the lock of its directory.
+
+    Args:
+        descriptor: of the directory, from the training process; -1 when none came, and the
+            renderer may write at once.
+        started: when the monitor was created, in seconds since 1970.
+    """
 
     def __init__(self, descriptor: int, started: float = 0.0) -> None:
         self._descriptor = descriptor
@@ -20,11 +26,11 @@ class WriteLock:
 
     @property
     def descriptors(self) -> set[int]:
-        """To be kept open by every process that writes, so that the lock ends with the last."""
+        """What every process that writes must keep open: the lock ends with the last of them."""
         return set() if self._descriptor < 0 else {self._descriptor}
 
     def try_acquire(self) -> bool:
-        """Whether this renderer may write; from then on it may."""
+        """Take the lock if it is free, without waiting. True if it is held now."""
         if not self._is_held and not directory_lock.is_somebody_before(
             self._descriptor, self._ticket
         ):
@@ -32,7 +38,7 @@ class WriteLock:
         return self._is_held
 
     def release(self) -> None:
-        """Nothing more is written."""
+        """Give up the lock: this process writes nothing more."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -29,30 +29,30 @@ class Work(RuleBasedStateMachine):
     def start(self) -> None:
         entry = self.ledger.next_to_draw()
         if entry is not None:
-            self.ledger.start(entry)
+            self.ledger.start_drawing(entry)
 
     @precondition(lambda self: self.entries(State.DRAWING))
     @rule(data=st.data(), dies=st.booleans())
     def end_of_drawing(self, data: st.DataObject, dies: bool) -> None:
         entry = data.draw(st.sampled_from(self.entries(State.DRAWING)))
         if dies:
-            self.ledger.lose(entry, "the worker died")
-            assert entry.state is (State.DRAWN if entry.tries == MOST_TRIES else State.WAITING)
+            self.ledger.retry_or_fail(entry, "the worker died")
+            assert entry.state is (State.DRAWN if entry.draw_tries == MOST_TRIES else State.WAITING)
         else:
-            entry.move("drawn")
+            entry.transition("drawn")
 
     @rule()
     def record(self) -> None:
         entry = self.ledger.next_to_record()
         if entry is not None:
-            self.ledger.record(entry)
+            self.ledger.start_recording(entry)
 
     @precondition(lambda self: self.entries(State.RECORDING))
     @rule(dies=st.booleans(), error=st.sampled_from(["", "disk full"]))
     def end_of_recording(self, dies: bool, error: str) -> None:
         (entry,) = self.entries(State.RECORDING)
         if dies:
-            entry.move("lose")
+            entry.transition("retry")
         else:
             self.ledger.settle(entry, error)
             self.recorded.append(entry.sequence)
@@ -68,7 +68,7 @@ class Work(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_tried_too_often(self) -> None:
-        assert all(entry.tries <= MOST_TRIES for entry in self.ledger)
+        assert all(entry.draw_tries <= MOST_TRIES for entry in self.ledger)
 
 
 TestWork = Work.TestCase
@@ -80,11 +80,11 @@ TestWork.settings = settings(max_examples=100, stateful_step_count=40, deadline=
 def test_only_moves_of_the_table_are_made(state: State, event: str) -> None:
     entry = Entry(0, b"", state)
     if (state, event) in TRANSITIONS:
-        entry.move(event)
+        entry.transition(event)
         assert entry.state is TRANSITIONS[state, event]
     else:
         with pytest.raises(ValueError, match=state.name):
-            entry.move(event)
+            entry.transition(event)
         assert entry.state is state
 
 

@@ -1,52 +1,40 @@
-"""Everything that is counted in the training process, and the clock of what is taken from it."""
+"""The counters of the training process, and the clock of what the monitor takes from it."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
 
 from attnmon.link.messages import Accounts
 
 
-@dataclass
-class Counters:
-    """Everything that is counted in the training process."""
+@dataclass(slots=True)
+class Counters(Accounts):
+    """The accounts while they are kept, with what the renderer has acknowledged.
 
-    steps: int = 0
-    captured: int = 0
+    A field that is added to `Accounts` is counted here, and sent with every message.
+    """
+
     rendered: int = 0
-    dropped: int = 0
-    failed: int = 0
-    """Before or after they were announced."""
-    failed_here: int = 0
-    """Of these, before."""
-    error: str = ""
-    """The latest of those."""
-    hook_seconds: float = 0.0
-    retained_seconds: float = 0.0
-    """Of these, for steps that were not due."""
-    last_step: int | None = None
-    interval: int = 0
-    stretched: int = 0
-    overhead: float = 0.0
+    """Captures that the renderer has drawn."""
+    failed_in_renderer: int = 0
+    """Captures that failed after they were announced."""
 
     def timed(self) -> "_Timed":
-        """Count what happens inside as time that the monitor took from the training, once."""
+        """Return a context that counts its duration as time taken from the training, once."""
         return _Timed(self)
 
     def as_message(self, backlog: int) -> Accounts:
-        return Accounts(
-            captured=self.captured,
-            dropped=self.dropped,
-            failed=self.failed_here,
-            error=self.error,
-            hook_seconds=self.hook_seconds,
-            steps=self.steps,
-            last_step=self.last_step,
-            interval=self.interval,
-            stretched=self.stretched,
-            overhead=self.overhead,
-            backlog=backlog,
-            retained_seconds=self.retained_seconds,
-        )
+        """Return a copy to send; `backlog` captures are announced and not acknowledged yet."""
+        self.backlog = backlog
+        return Accounts(*_sent(self))
+
+    def all_figures(self) -> dict[str, Any]:
+        """Return the figures that `close()` returns, as known in this process."""
+        return self.figures(self.rendered, self.failed_in_renderer)
+
+
+_sent = attrgetter(*(field.name for field in fields(Accounts)))
 
 
 class _Timed:
@@ -62,5 +50,5 @@ class _Timed:
         self._started = time.perf_counter()
 
     def __exit__(self, *error: object) -> None:
-        # From before: what was counted inside, in a block of its own, is in this time as well.
+        # From the value before: a nested block has counted a part of this time already.
         self._counters.hook_seconds = self._before + time.perf_counter() - self._started

@@ -9,7 +9,7 @@ or one of another type or range is refused on receipt. Nothing here moves bytes;
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
@@ -135,12 +135,17 @@ class Attention:
         return tuple(block for block in given if block is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accounts:
-    """What the training process has counted so far. Rides on every message it sends."""
+    """What the training process has counted so far. Rides on every message it sends.
+
+    Not frozen: the training process counts in a subclass of it, and sends copies.
+    """
 
     captured: int = 0
+    """Captures that were due and looked at, whatever became of them."""
     dropped: int = 0
+    """Captures for which there was no room in the ring."""
     failed: int = 0
     """Captures that failed before they were announced; the renderer adds its own."""
     error: str = ""
@@ -163,6 +168,25 @@ class Accounts:
 
     def __post_init__(self) -> None:
         require(len(self.error) <= LONGEST_ERROR, "error", self.error)
+
+    def figures(self, rendered: int, failed_in_renderer: int) -> dict[str, Any]:
+        """Return the figures that `close()` and `summary.json` show, by their public names.
+
+        The arguments are what the renderer has counted: captures drawn, and those that failed
+        after they were announced.
+        """
+        return {
+            "captured": self.captured,
+            "rendered": rendered,
+            "dropped": self.dropped,
+            "failed": self.failed + failed_in_renderer,
+            "hook_seconds": self.hook_seconds,
+            "overhead": self.overhead,
+            "interval": self.interval,
+            "stretched": self.stretched,
+            "steps": self.steps,
+            "last_step": self.last_step,
+        }
 
 
 @dataclass(frozen=True, slots=True)

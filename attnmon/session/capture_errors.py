@@ -73,7 +73,6 @@ class CaptureErrors:
 
     def _fail(self, why: str = "") -> None:
         self._counters.failed += 1
-        self._counters.failed_here += 1
         self._counters.error = why[:LONGEST_ERROR]
 
 

@@ -243,7 +243,7 @@ class Producer:
 
     def _count(self, acknowledgement: Acknowledgement) -> None:
         if acknowledgement.error:
-            self._counters.failed += 1
+            self._counters.failed_in_renderer += 1
             failure = f"a capture could not be drawn: {acknowledgement.error}"
             self._notices.append(("failed", failure))
         else:
@@ -253,6 +253,6 @@ class Producer:
         """Count as failed what the renderer had not acknowledged when it ended."""
         self.lost = True
         self._channel.close()  # a supervisor that is still there sees this as its end
-        self._counters.failed += len(self._pending)
+        self._counters.failed_in_renderer += len(self._pending)
         self._pending.clear()
         self.allocator.window.pop_all()

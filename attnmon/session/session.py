@@ -196,19 +196,9 @@ class Session:
 
     def accounts(self) -> dict[str, Any]:
         """Return the figures of `close()`: captured == rendered + dropped + failed + pending."""
-        counters = self.counters
         return {
-            "captured": counters.captured,
-            "rendered": counters.rendered,
-            "dropped": counters.dropped,
-            "failed": counters.failed,
+            **self.counters.all_figures(),
             "pending": self._pending(),
-            "steps": counters.steps,
-            "last_step": counters.last_step,
-            "hook_seconds": counters.hook_seconds,
-            "overhead": counters.overhead,
-            "interval": counters.interval,
-            "stretched": counters.stretched,
             "save_dir": str(self._settings.save_dir),
         }
 

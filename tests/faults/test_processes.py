@@ -95,7 +95,8 @@ instead({role!r}, die)
     run_before_serving(monkeypatch, CHILDREN + loop)
     with TrainingAttentionMonitor(tmp_path / "out", 1, max_workers=1) as monitor:
         log(monitor, 0, 1, 2)
-        wait_for(lambda: monitor._session.poll() or monitor._counters.failed == 3, "not failed")
+        accounts = monitor._session.accounts
+        wait_for(lambda: monitor._session.poll() or accounts()["failed"] == 3, "not failed")
     wait_until_closed(tmp_path / "out")  # on a busy machine `close` may give up before
     check_outputs(tmp_path / "out")
     assert summary(tmp_path / "out")["failed"] == 3

@@ -32,6 +32,7 @@ from attnmon.link.messages import (
     Goodbye,
     MessageError,
     Setup,
+    Slots,
     decode,
     encode,
 )
@@ -256,10 +257,10 @@ class Answers(RuleBasedStateMachine):
     @rule(data=st.data(), error=st.sampled_from(["", "disk full"]))
     def answer(self, data: st.DataObject, error: str) -> None:
         sequence = data.draw(st.sampled_from(sorted(self.producer._pending)))
-        settled = self.counters.rendered + self.counters.failed
+        settled = self.counters.rendered + self.counters.failed_in_renderer
         self.say(encode(Acknowledgement(sequence, error)))
         assert not self.producer.is_pending(sequence)
-        assert self.counters.rendered + self.counters.failed == settled + 1
+        assert self.counters.rendered + self.counters.failed_in_renderer == settled + 1
         self.answered.append(sequence)
 
     @precondition(lambda self: self.answered)
@@ -286,13 +287,13 @@ class Answers(RuleBasedStateMachine):
         self.must_change_nothing(message)
 
     def must_change_nothing(self, packed: bytes) -> None:
-        before = dict(self.producer._pending), self.counters.rendered, self.counters.failed
+        before = self.state()
         self.say(packed)
-        assert (
-            dict(self.producer._pending),
-            self.counters.rendered,
-            self.counters.failed,
-        ) == before
+        assert self.state() == before
+
+    def state(self) -> tuple[dict[int, list[Slots]], int, int]:
+        counters = self.counters
+        return dict(self.producer._pending), counters.rendered, counters.failed_in_renderer
 
     def say(self, packed: bytes) -> None:
         with open(os.devnull, "rb") as nothing:

@@ -33,17 +33,8 @@ class Summary:
         trainer = status.trainer
         return {
             "state": status.state,
-            "captured": trainer.captured,
-            "rendered": status.rendered,
-            "dropped": trainer.dropped,
-            "failed": trainer.failed + status.failed,
+            **trainer.figures(status.rendered, status.failed),
             **_kept(status, self._setup),
-            "hook_seconds": trainer.hook_seconds,
-            "overhead": trainer.overhead,
-            "interval": trainer.interval,
-            "stretched": trainer.stretched,
-            "steps": trainer.steps,
-            "last_step": trainer.last_step,
             "host": platform.node(),
             "pids": list(status.pids),
             "trainer_pid": self._setup.trainer_pid,

@@ -624,10 +624,13 @@ def test_a_capture_that_no_ring_can_hold_is_failed_and_says_what_to_do(
 def test_a_capture_larger_than_the_ring_makes_it_grow_and_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As with a context of many thousand tokens, and the settings as they come."""
+    """As with a context of many thousand tokens, and the default ring.
+
+    Without a budget: on a busy machine it would skip the later steps.
+    """
     monkeypatch.setattr(startup, "DEFAULT_BYTES", SMALLEST_BYTES)
     model = LanguageModel()
-    with TrainingAttentionMonitor(tmp_path, 1, on_full="wait") as monitor:
+    with TrainingAttentionMonitor(tmp_path, 1, on_full="wait", max_overhead=None) as monitor:
         ring = monitor._session._producer.ring  # type: ignore[union-attr]
         sizes = []
         for step, length in enumerate((11, 2000, 6000, 11)):

@@ -63,8 +63,10 @@ class Settings:
     visualization_types: tuple[str, ...] = option(
         ("heatmap", "statistics"),
         validation.visualization_types,
-        'What is drawn: any of the [kinds of pictures](#kinds-of-pictures), and `"statistics"` '
-        "for `statistics.json`.",
+        'What is made: pictures of the kinds `"heatmap"`, `"multi_head"`, `"layer_comparison"`, '
+        '`"alignment"`, `"head_matrix"`, `"rollout"`, `"surface3d"`, `"animation"` and '
+        '`"timeline"` (see [Kinds of pictures](#kinds-of-pictures)), and `"statistics"` for '
+        "`statistics.json`.",
     )
     layers_to_visualize: tuple[int | str, ...] | None = option(
         (0, -1),
@@ -123,8 +125,8 @@ class Settings:
     statistics_queries: int | None = option(
         1024,
         validation.query_limit,
-        "Statistics without pictures use at most so many evenly spaced queries of a longer "
-        'sequence, and say so (`queries_used`); `"all"` uses each.',
+        "Queries that statistics without pictures use at most; of a longer sequence they are "
+        'evenly spaced, and `queries_used` says how many. `"all"` uses each.',
     )
     image_format: ImageFormat = option(
         "png",
@@ -173,7 +175,7 @@ class Settings:
         None,
         optional(validation.byte_count),
         'Bytes that the directory may hold, or text such as `"2 GB"`; the oldest pictures go '
-        "first. `None` is no bound; see [a bound for the disk](#a-bound-for-the-disk).",
+        "first. `None` is no bound; see [A bound for the disk](#a-bound-for-the-disk).",
     )
     on_full: WhenFull = option(
         "drop",
@@ -190,15 +192,16 @@ class Settings:
     keep_last: int = option(
         0,
         partial(whole_number, at_least=0, at_most=MOST_KEPT),
-        "So many steps that are not due are retained, and drawn when training breaks: see [What "
-        "happened before it broke](#what-happened-before-it-broke).",
+        "Number of steps that are not due but retained all the same, and drawn when training "
+        "breaks: see [What happened before it broke](#what-happened-before-it-broke).",
     )
     renderer: str = option(
         "own",
         validation.renderer,
-        '`"own"` starts one; `"attach"`, or the path of a socket, joins one that listens: see '
-        "[one renderer for several trainings](#one-renderer-for-several-trainings). The "
-        "variable `ATTNMON_RENDERER` in the environment goes before.",
+        'Process that draws: `"own"` starts one; `"attach"`, or the path of a socket, joins one '
+        "that listens: see "
+        "[One renderer for several trainings](#one-renderer-for-several-trainings). The "
+        "environment variable `ATTNMON_RENDERER` replaces this option.",
     )
     renderer_cpus: tuple[int, ...] = option(
         None,

@@ -23,12 +23,28 @@ except ImportError as error:
 
 
 class TrainerAttentionCallback(TrainerCallback):
-    """Watches the attention of the model that a Trainer trains, in its own forward.
+    """Callback that monitors the attention of the model that a Trainer trains.
 
-    Takes the settings of `TrainingAttentionMonitor`; `save_dir` is `attention_logs` below the
-    Trainer's output directory, if it is not given. Steps have the numbers of the Trainer's log:
-    optimizer steps, from 1; epochs are those completed before. The loss is the last that the
-    Trainer has logged, so let its `logging_steps` divide `save_frequency`.
+    Attention is captured in the model's own forward. The monitor is made when training begins and
+    closed when it ends. Steps have the numbers of the Trainer's log: optimizer steps, from 1.
+    Epochs are those completed before. The loss is the last that the Trainer has logged, so let its
+    `logging_steps` divide `save_frequency`.
+
+    Args:
+        save_dir (str | PathLike[str] | None): Directory that everything is written to; `None` is
+            `attention_logs` below the Trainer's output directory. Default: None.
+        **settings: The other options that `TrainingAttentionMonitor` describes: save_frequency=100,
+            save_on_epochs=(1, 5, 10), visualization_types=("heatmap", "statistics"),
+            layers_to_visualize=(0, -1), heads_to_visualize="average", max_workers=2,
+            batch_idx_to_visualize=0, save_raw_weights=False, use_tensorboard=True, capture="auto",
+            roles={}, batch_dim=None, forward_fn=None, statistics_queries=1024, image_format="png",
+            pooling="mass", pack=False, color_scale="auto", ranks="zero", rank=None,
+            max_overhead=0.005, disk_budget=None, on_full="drop", ring_bytes=None, keep_last=0,
+            renderer="own", renderer_cpus=None, close_timeout=60.0.
+
+    Raises:
+        TypeError: An option has a value of the wrong kind, or a keyword is no option.
+        ValueError: An option has a value that is not allowed; the message says what is.
     """
 
     def __init__(

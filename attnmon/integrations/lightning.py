@@ -23,14 +23,32 @@ _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
 class LightningAttentionCallback:
-    """Watches the attention of the module that a Trainer trains, in its own training step.
+    """Callback that monitors the attention of the module that a Trainer trains.
 
-    Takes the settings of `TrainingAttentionMonitor`; `save_dir` is `attention_logs` below the
-    directory of the Trainer's first logger, if it is not given. Steps are numbered as in the
-    Trainer's log, by `trainer.global_step` when the step begins, from 0; epochs by
-    `trainer.current_epoch`. The loss is what the training step returned.
+    Attention is captured in the module's own training step. The monitor is made when training
+    begins and closed when it ends. Steps are numbered as in the Trainer's log, by
+    `trainer.global_step` when the step begins, from 0; epochs by `trainer.current_epoch`. The loss
+    is what the training step returned.
 
-    An instance is a Callback of whichever package has been imported by the time it is made.
+    An instance is a Callback of each package, `lightning.pytorch` or `pytorch_lightning`, that is
+    imported when it is made.
+
+    Args:
+        save_dir (str | PathLike[str] | None): Directory that everything is written to; `None` is
+            `attention_logs` below the directory of the first logger. Default: None.
+        **settings: The other options that `TrainingAttentionMonitor` describes: save_frequency=100,
+            save_on_epochs=(1, 5, 10), visualization_types=("heatmap", "statistics"),
+            layers_to_visualize=(0, -1), heads_to_visualize="average", max_workers=2,
+            batch_idx_to_visualize=0, save_raw_weights=False, use_tensorboard=True, capture="auto",
+            roles={}, batch_dim=None, forward_fn=None, statistics_queries=1024, image_format="png",
+            pooling="mass", pack=False, color_scale="auto", ranks="zero", rank=None,
+            max_overhead=0.005, disk_budget=None, on_full="drop", ring_bytes=None, keep_last=0,
+            renderer="own", renderer_cpus=None, close_timeout=60.0.
+
+    Raises:
+        TypeError: An option has a value of the wrong kind, or a keyword is no option.
+        ValueError: An option has a value that is not allowed; the message says what is.
+        ImportError: Lightning is not installed.
     """
 
     _public_class: Any

@@ -24,7 +24,11 @@ from attnmon.session.session import CLOSED, Session
 
 
 class AttentionMonitor:
-    """What both monitors do; they differ in what they ask the renderer for."""
+    """Base class of the monitors: all calls of a training script.
+
+    One monitor belongs to one thread and one directory. Errors of attnmon during training are
+    logged once and counted; they never stop the training.
+    """
 
     def __init__(self, settings: Settings) -> None:
         prepare_run(settings)
@@ -54,13 +58,38 @@ class AttentionMonitor:
         lr: float | None = None,
         tokens: Tokens = None,
     ) -> None:
-        """Capture the model's attention for one sample of this batch, if the step is due.
+        """Capture the attention of one sample of this batch, if the step is due.
 
-        `enc` and `dec` are the model's inputs: tensors, tuples of positional or dicts of keyword
-        arguments; `dec` may be absent. Without `step` the calls are counted. `tokens` label the
-        axes: a list, (the encoder's, the decoder's), or a function that gives them, called only
-        when due. Never raises, never waits for a picture or the disk, and leaves the model, its
-        gradients and every random state as they were.
+        Call it once at each step, after the forward. It never waits for a picture or the disk, and
+        leaves the model, its gradients and every random state as they were.
+
+        Args:
+            model (nn.Module | None): The model that is trained, as it is called. None publishes
+                only what a `capture` block or `record` has given. Default: None.
+            enc (Any): First input of the model: a tensor, a tuple of positional arguments, or a
+                dict of keyword arguments. Give the tensors that the model was called with. Default:
+                None.
+            dec (Any): Second input, in the same forms; None for a model with one input. Default:
+                None.
+            step (int | None): Number of the training step; None counts the calls, from 0. It
+                decides whether the step is due, names its folder, and is the step in TensorBoard.
+                Default: None.
+            loss (float | Tensor | None): The training loss of this step, a number or a tensor with
+                one element, in the loss's own unit. It is recorded in the statistics and in
+                TensorBoard. A tensor on a device is copied without waiting for it. A loss that is
+                NaN or infinite is recorded as null, and has the steps that `keep_last` retains
+                drawn. Default: None.
+            epoch (int | None): Number of the current epoch, counted as `save_on_epochs` counts it.
+                The first logged step of each of those is due. Default: None.
+            lr (float | None): The learning rate of this step. It is recorded as the loss is.
+                Default: None.
+            tokens (Sequence[str] | tuple[Sequence[str], Sequence[str]] | Callable | None): Labels
+                for the axes of the pictures, one for each position of the sample: a list, a pair
+                (the encoder's, the decoder's), or a function that returns either and is called
+                only when the step is captured. Default: None.
+
+        Raises:
+            Nothing of its own. An exception of a signal handler, such as Ctrl-C, passes through.
         """
         counters = self._counters
         if step is None:
@@ -102,12 +131,26 @@ class AttentionMonitor:
         causal: bool = False,
         role: str | None = None,
     ) -> None:
-        """Give attention you have yourself to the next `log_attention`, under this name.
+        """Give attention that you have yourself to the next `log_attention`, as one more layer.
 
-        Either `weights` [batch, heads, queries, keys], or `query` and `key` [batch, heads,
-        positions, width] with a `mask` (bool: True may be attended; float: is added). Three
-        dimensions are read as [batch, …] of one head. `role` is "encoder_self", "decoder_self" or
-        "decoder_cross", where the name does not say it. Nothing is copied unless the step is due.
+        Give either `weights`, or `query` and `key`. Tensors of three dimensions have one head:
+        [batch, …]; those of two are one head of one sample. Nothing is copied unless the step is
+        due.
+
+        Args:
+            name (str): Name of the layer; its role is read from it if `role` is None.
+            weights (Tensor | None): Attention weights [batch, heads, queries, keys]. Default: None.
+            query (Tensor | None): Queries [batch, heads, queries, width]. Default: None.
+            key (Tensor | None): Keys [batch, heads, keys, width]. Default: None.
+            mask (Tensor | None): Mask that broadcasts to the weights. bool: True may be attended;
+                float: is added to the logits. It is used with `query` and `key`. Default: None.
+            scale (float | None): Factor of query · key; None is 1 / √width. Default: None.
+            causal (bool): Whether a query attends only to keys at its position or before. Default:
+                False.
+            role (str | None): "encoder_self", "decoder_self" or "decoder_cross". Default: None.
+
+        Raises:
+            Nothing. Tensors or a role that cannot be are warned about, and count as failed.
         """
         if not self._enabled or self._guard.off:
             return
@@ -119,10 +162,17 @@ class AttentionMonitor:
             self._idle_steps = NO_STEPS
 
     def attach(self, model: nn.Module) -> None:
-        """Look on at the model's own forwards from the next one on, instead of an extra one.
+        """Capture in the model's own forwards, from the next one on, not in an extra one.
 
-        For models that an extra forward would disturb: sharded ones, and ones with a memory. Then
-        `log_attention(model, step=…, loss=…)` publishes what that step's own forward showed.
+        It is for models that an extra forward would disturb: sharded ones (FSDP, ZeRO-3), and ones
+        with a memory. `log_attention(model, step=…, loss=…)` then publishes what that step's own
+        forward showed. It lasts until `detach`.
+
+        Args:
+            model (nn.Module): The model that is trained.
+
+        Raises:
+            Nothing. A model that cannot be captured is warned about.
         """
         self._idle_steps = NO_STEPS
         with self._guard:
@@ -131,7 +181,7 @@ class AttentionMonitor:
                 self._collector.arm(model, retained=self._steps.next_is_retained())
 
     def detach(self) -> None:
-        """Let go of the model: nothing of the monitor stays on it."""
+        """Undo `attach`, and remove every hook of the monitor from the model. Never raises."""
         self._idle_steps = NO_STEPS
         with self._guard:
             self._attached = None
@@ -139,10 +189,21 @@ class AttentionMonitor:
 
     @contextmanager
     def capture(self, step: int, inputs: Any = None, *, epoch: int | None = None) -> Iterator[None]:
-        """Look on at the forward in this block, if the step is due.
+        """Capture in the forward that is made inside this `with` block, if the step is due.
 
-        `log_attention` with the same step publishes it, with its loss. `inputs`, the batch or the
-        model's inputs, tell how many samples there are.
+        `log_attention` with the same step publishes it.
+
+        Args:
+            step (int): Number of the step, as it will be logged.
+            inputs (Any): The batch, or the model's inputs: they show which dimension is the batch,
+                and how many samples it has. Default: None.
+            epoch (int | None): Number of the current epoch, as it will be logged. Default: None.
+
+        Yields:
+            None.
+
+        Raises:
+            Only what the block itself raises.
         """
         self._idle_steps = NO_STEPS
         due = self.enabled and self._schedule.is_due(step, epoch)
@@ -155,60 +216,79 @@ class AttentionMonitor:
             yield
 
     def capture_next(self) -> None:
-        """Make the next logged step due, whatever its number."""
+        """Make the next logged step due, whatever its number. Never raises."""
         self._idle_steps = NO_STEPS
         self._schedule.make_next_step_due("step")
         if self.enabled:
             self._collector.arm(self._attached)
 
     def dump(self, why: str) -> None:
-        """Have the last `keep_last` steps drawn, with the reason on record.
+        """Have the last `keep_last` steps drawn, and record the reason. Returns at once.
 
-        Returns at once, and never raises. A loss that is NaN, an error that leaves the `with`
-        block or ends the script, and the death of this process do the same by themselves.
+        A loss that is NaN or infinite, an error that leaves the `with` block or ends the script,
+        and the death of this process do the same without a call.
+
+        Args:
+            why (str): The reason, for the statistics and `summary.json`.
+
+        Raises:
+            Nothing. Without `keep_last` there is a warning, since no steps are retained.
         """
         with self._guard:
             self._flight_recorder.dump(str(why))
 
     def coverage(self) -> tuple[Coverage, ...]:
-        """What was found: a row for each layer, and whether and why not it is captured.
+        """Return what attention was found in the model, and what of it is captured.
 
-        Empty before the first capture.
+        Returns:
+            A row for each layer: its name, role, heads, and whether it is captured or why not.
+            Empty before the first capture.
+
+        Never raises.
         """
         return self._collector.registry.coverage()
 
     def enable(self) -> None:
-        """Capture again."""
+        """Undo `disable`; after `close` it changes nothing. Never raises."""
         self._enabled = True
         self._idle_steps = NO_STEPS
 
     def disable(self) -> None:
-        """Capture nothing until `enable`; calls cost next to nothing."""
+        """Capture nothing until `enable`; calls then cost next to nothing. Never raises."""
         self._enabled, self._idle_steps = False, NO_STEPS
         self._collector.reset()
 
     @property
     def enabled(self) -> bool:
-        """Whether due steps are captured: not disabled, not closed, not switched off."""
+        """Whether due steps are captured: False once disabled, closed, or off after an error."""
         return self._enabled and not self._guard.off and not self._session.closed
 
     def close(self, timeout: float | None = None) -> dict[str, Any]:
-        """Let the renderer finish, and return the accounts. Calling it again returns them again.
+        """Wait until the renderer has drawn what is pending, and return the accounts.
 
-        Waits at most `timeout` seconds (`close_timeout` by default); what is not drawn by then
-        is "pending", and the renderer goes on with it by itself. Afterwards
-        captured == rendered + dropped + failed + pending.
+        A second call returns the same accounts at once.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None is `close_timeout`. The renderer
+                draws by itself what is not drawn by then. Default: None.
+
+        Returns:
+            The counts of `summary.json` and "pending", the captures that are not drawn yet:
+            captured == rendered + dropped + failed + pending.
+
+        Raises:
+            Nothing of its own. An exception of a signal handler, such as Ctrl-C, passes through.
         """
         self._enabled, self._idle_steps = False, NO_STEPS
         self.detach()
         return self._session.close(timeout)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A model that has its monitor for an attribute is copied with the same monitor."""
+        """Return the same monitor, for a copy of a model that has it as an attribute."""
         return self
 
     def __reduce__(self) -> tuple[type[nullcontext[None]], tuple[()]]:
-        """A model that is saved whole takes no monitor along, but something that does nothing."""
+        """Pickle a context manager that does nothing, in place of the monitor, with a model."""
         return nullcontext, ()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,7 @@
-"""The monitor that computes statistics only."""
+"""The monitor that computes statistics only.
+
+`scripts/write_option_docs.py` writes the `Args` below.
+"""
 
 from collections.abc import Iterable
 from os import PathLike
@@ -10,9 +13,36 @@ from attnmon.options import DEFAULT_EPOCHS, Layers, Options
 
 
 class LightweightAttentionMonitor(AttentionMonitor):
-    """Statistics only, of all layers and heads: a JSON history and TensorBoard, no pictures.
+    """Monitor that computes statistics of all layers and heads, and draws no pictures.
 
-    Raises as `TrainingAttentionMonitor` does.
+    It writes `history.jsonl`, `summary.json` and TensorBoard's scalars. It is used as
+    `TrainingAttentionMonitor` is.
+
+    Args:
+        save_dir (str | PathLike[str]): Directory that everything is written to. It is made if need
+            be, readable by its owner only, since attention shows training text. Default:
+            "./attention_logs".
+        save_frequency (int): Steps from one capture to the next: a step is due when `step %
+            save_frequency == 0`. Default: 50.
+        save_on_epochs (Iterable[int] | None): Epochs whose first logged step is due, too; needs
+            `epoch=` in `log_attention`. `None` is no epoch. Default: (1, 5, 10).
+        layers_to_visualize (str | int | Iterable[int | str] | None): Layers that are captured:
+            indices within each kind of layer, negative from the end; names or patterns of modules
+            (`"decoder.layers.*"`); `None` or `"all"`. Default: None.
+        batch_idx_to_visualize (int): Index in the batch of the sample that is captured; of a
+            smaller batch the last one. Default: 0.
+        use_tensorboard (bool): Whether scalars and pictures are written for TensorBoard, too.
+            Default: True.
+        **options: The keyword options that `TrainingAttentionMonitor` describes: capture="auto",
+            roles={}, batch_dim=None, forward_fn=None, statistics_queries=1024, image_format="png",
+            pooling="mass", pack=False, color_scale="auto", ranks="zero", rank=None,
+            max_overhead=0.005, disk_budget=None, on_full="drop", ring_bytes=None, keep_last=0,
+            renderer="own", renderer_cpus=None, close_timeout=60.0.
+
+    Raises:
+        TypeError: An option has a value of the wrong kind, or a keyword is no option.
+        ValueError: An option has a value that is not allowed; the message says what is.
+        OSError: `save_dir` cannot be written to.
     """
 
     def __init__(

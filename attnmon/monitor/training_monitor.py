@@ -1,4 +1,4 @@
-"""The monitor that draws."""
+"""The monitor that draws. `scripts/write_option_docs.py` writes the `Args` below."""
 
 from collections.abc import Iterable
 from os import PathLike
@@ -10,11 +10,90 @@ from attnmon.options import DEFAULT_EPOCHS, Heads, Layers, Options
 
 
 class TrainingAttentionMonitor(AttentionMonitor):
-    """Pictures, statistics and TensorBoard of a transformer's attention, while it trains.
+    """Monitor that draws a transformer's attention while it trains, with statistics.
 
-    Raises `ValueError` or `TypeError` for a setting that cannot be, `OSError` for a directory
-    that cannot be written to. `docs/guide.md` describes every setting; what else there is to
-    choose, with a word on each, is in `attnmon.options.Options`.
+    Make it before the training loop, call `log_attention` at each step, and `close` at the end; or
+    use it in a `with` statement. Pictures, statistics and TensorBoard logs are made in another
+    process. `docs/guide.md` shows examples.
+
+    Args:
+        save_dir (str | PathLike[str]): Directory that everything is written to. It is made if need
+            be, readable by its owner only, since attention shows training text. Default:
+            "./attention_logs".
+        save_frequency (int): Steps from one capture to the next: a step is due when `step %
+            save_frequency == 0`. Default: 100.
+        save_on_epochs (Iterable[int] | None): Epochs whose first logged step is due, too; needs
+            `epoch=` in `log_attention`. `None` is no epoch. Default: (1, 5, 10).
+        visualization_types (Iterable[str]): What is made: pictures of the kinds `"heatmap"`,
+            `"multi_head"`, `"layer_comparison"`, `"alignment"`, `"head_matrix"`, `"rollout"`,
+            `"surface3d"`, `"animation"` and `"timeline"` (see "Kinds of pictures" in
+            docs/guide.md), and `"statistics"` for `statistics.json`. Default: ("heatmap",
+            "statistics").
+        layers_to_visualize (str | int | Iterable[int | str] | None): Layers that are captured:
+            indices within each kind of layer, negative from the end; names or patterns of modules
+            (`"decoder.layers.*"`); `None` or `"all"`. Default: (0, -1).
+        heads_to_visualize ("average" | "all" | int | Iterable[int]): Heads that are captured:
+            `"average"` and `"all"` take all of them; or one index, or a list. Default: "average".
+        max_workers (int): Drawing processes at most; they are started when there is work for them.
+            Default: 2.
+        batch_idx_to_visualize (int): Index in the batch of the sample that is captured; of a
+            smaller batch the last one. Default: 0.
+        save_raw_weights (bool): Whether every weight of the layers and heads captured is written,
+            as safetensors. Default: False.
+        use_tensorboard (bool): Whether scalars and pictures are written for TensorBoard, too.
+            Default: True.
+        capture ("auto" | "forward" | "probe"): Where attention is seen: `"probe"`, an extra forward
+            of one sample; `"forward"`, the model's own; `"auto"`, its own wherever that is safe.
+            Default: "auto".
+        roles (Mapping[str, str]): Module names, or patterns such as `"*.cross.*"`, to
+            `"encoder_self"`, `"decoder_self"` or `"decoder_cross"`, where the model's structure
+            does not tell it. Default: {}.
+        batch_dim (int | None): Dimension of the batch in the model's inputs; `None` finds it out.
+            Default: None.
+        forward_fn (Callable[..., Any] | None): `forward_fn(model, enc, dec)` calls the model;
+            `None` calls `model(enc, dec)`. Default: None.
+        statistics_queries (int | "all"): Queries that statistics without pictures use at most; of a
+            longer sequence they are evenly spaced, and `queries_used` says how many. `"all"` uses
+            each. Default: 1024.
+        image_format ("png" | "svg" | "pdf"): Format of the pictures on disk: `"png"`, `"svg"` or
+            `"pdf"`; TensorBoard gets PNG in any case. Default: "png".
+        pooling ("mass" | "max"): How long sequences are pooled for pictures: `"mass"` adds up the
+            keys of a cell, so that rows still sum to 1; `"max"` keeps thin lines. Default: "mass".
+        pack (bool): Whether the pictures of a step, and its `statistics.json`, are one file,
+            `step_100.zip`: for clusters that count files. Default: False.
+        color_scale ("auto" | "fixed"): Where the colours of a picture end: `"auto"`, at a round
+            number above its largest weight, apart from those of queries that see less than a
+            sixteenth of the keys that others see, as the first ones of a causal map; `"fixed"`, at
+            1, so that pictures of different steps compare by colour. Default: "auto".
+        ranks ("zero" | "all" | int | Iterable[int]): Which of several processes are watched:
+            `"zero"`, `"all"`, one or a list (see "Several processes" in docs/guide.md). Default:
+            "zero".
+        rank (int | None): Rank of this process; `None` finds it out. Default: None.
+        max_overhead (float | None): Share of training time that the monitor may take, above 0 and
+            at most 1; beyond it captures become rarer. `None` is no limit. Default: 0.005.
+        disk_budget (int | str | None): Bytes that the directory may hold, or text such as `"2 GB"`;
+            the oldest pictures go first. `None` is no bound; see "A bound for the disk" in
+            docs/guide.md. Default: None.
+        on_full ("drop" | "wait"): When the renderer is behind: `"drop"` the capture and count it,
+            or `"wait"`. Default: "drop".
+        ring_bytes (int | str | None): Bytes of shared memory for captures on their way, at most, or
+            text such as `"200 MB"`. `None` is 64 MiB, and more where one capture, or the window of
+            `keep_last`, takes more: an eighth of what is free at most, and 1 GiB. Less is taken
+            where less is free. Default: None.
+        keep_last (int): Number of steps that are not due but retained all the same, and drawn when
+            training breaks: see "What happened before it broke" in docs/guide.md. Default: 0.
+        renderer (str): Process that draws: `"own"` starts one; `"attach"`, or the path of a socket,
+            joins one that listens: see "One renderer for several trainings" in docs/guide.md. The
+            environment variable `ATTNMON_RENDERER` replaces this option. Default: "own".
+        renderer_cpus (Iterable[int] | None): Processors, such as `[6, 7]`, that the monitor's own
+            renderer keeps to (Linux); `None` is all. Default: None.
+        close_timeout (float): Seconds that `close()` waits at most; the renderer goes on by itself
+            after that. Default: 60.0.
+
+    Raises:
+        TypeError: An option has a value of the wrong kind, or a keyword is no option.
+        ValueError: An option has a value that is not allowed; the message says what is.
+        OSError: `save_dir` cannot be written to.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ import torch
 from support.models import VOCABULARY, Translator
 from support.project import PROJECT
 
-from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.options import Options
+from attnmon import LightweightAttentionMonitor
+from attnmon.config.option_table import OPTIONS
 
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs").glob("*.md")]
 
@@ -56,18 +56,17 @@ def test_every_test_that_the_page_on_reliability_names_is_there() -> None:
 
 
 def test_the_guide_lists_every_setting() -> None:
-    expected = {*parameters(TrainingAttentionMonitor), *Options.__annotations__}
-    assert set(documented()) == expected
-    assert set(parameters(LightweightAttentionMonitor)) < expected
+    assert list(documented()) == list(OPTIONS)
+    assert set(parameters(LightweightAttentionMonitor)) < OPTIONS.keys()
 
 
-@pytest.mark.parametrize("name", sorted(parameters(TrainingAttentionMonitor)))
+@pytest.mark.parametrize("name", OPTIONS)
 def test_the_guide_gives_the_true_default(name: str) -> None:
-    stated = re.match(r"`([^`]+)`|(\d+)", documented()[name])
+    stated = re.fullmatch(r"`([^`]+)`(?: \(lightweight: `([^`]+)`\))?", documented()[name])
     assert stated is not None
-    literal = ast.literal_eval(stated[1] or stated[2])
-    default = parameters(TrainingAttentionMonitor)[name]
-    assert literal == (list(default) if isinstance(default, tuple) else default)
+    assert ast.literal_eval(stated[1]) == OPTIONS[name].default
+    lightweight = parameters(LightweightAttentionMonitor).get(name, OPTIONS[name].default)
+    assert ast.literal_eval(stated[2] or stated[1]) == lightweight
 
 
 def test_the_readme_s_integration_runs_as_written(

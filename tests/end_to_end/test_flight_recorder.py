@@ -29,8 +29,8 @@ from attnmon.serialize import ring_writer
 from attnmon.serialize.device_copy import DeviceCopies
 from attnmon.session import startup
 from attnmon_renderer.commands import main
-from attnmon_renderer.report.alerts import alerts
-from attnmon_renderer.report.gather import gather
+from attnmon_renderer.report.alerts import find_alerts
+from attnmon_renderer.report.gather import gather_report_data
 from attnmon_renderer.results import AnimationFrame, Results
 from attnmon_renderer.sinks.animation_and_timeline import Animations
 
@@ -111,7 +111,7 @@ def test_the_last_steps_before_a_kill_are_drawn_though_loader_workers_live_on(
         assert [event.step for event in events.Images("attention/decoder_layer0_self")] == expected
     assert main(["status", str(tmp_path)]) == 1
     assert f"20 steps to step 60 ({NO_GOODBYE})" in capsys.readouterr().out
-    found = alerts(gather(tmp_path, tmp_path, 100, 1 << 30))
+    found = find_alerts(gather_report_data(tmp_path, tmp_path, 100, 1 << 30))
     assert f"20 steps to step 60 were kept and drawn: {NO_GOODBYE}." in found
 
 

@@ -83,9 +83,9 @@ def test_a_run_from_an_earlier_step_replaces_what_it_does_again(run: Path) -> No
 def test_the_report_and_the_timeline_show_the_latest_of_each_step(run: Path) -> None:
     train(run, range(3, 6), 2.0, visualization_types=["timeline", "statistics"])
     assert main(["report", str(run)]) == 0
-    from attnmon_renderer.report.gather import gather
+    from attnmon_renderer.report.gather import gather_report_data
 
-    found = gather(run, run, 50, 10**7)
+    found = gather_report_data(run, run, 50, 10**7)
     told = [(line["metadata"]["step"], line["metadata"]["loss"]) for line in found.history]
     assert told == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0), (5, 2.0)]
     assert (run / "timeline.png").exists()

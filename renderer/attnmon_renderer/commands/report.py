@@ -24,18 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from attnmon_renderer.report.gather import gather
-    from attnmon_renderer.report.html import page
+    from attnmon_renderer.report.gather import gather_report_data
+    from attnmon_renderer.report.html import render_report
 
     directory: Path = arguments.directory
     try:
-        findings = gather(
+        data = gather_report_data(
             directory,
             arguments.pictures or directory,
             arguments.max_steps,
             arguments.max_megabytes * 10**6,  # base64 takes what better compression saves
         )
-        document = page(findings, arguments.title or directory.absolute().name).encode()
+        document = render_report(data, arguments.title or directory.absolute().name).encode()
         target = arguments.out or directory / "report.html"
         atomic_files.replace(target, document)
     except (NoRun, OSError) as error:
@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     size = len(document) / 10**6
     print(
-        f"{harmless(target)}: {len(findings.steps)} of {findings.steps_there} steps, {size:.1f} MB"
+        f"{harmless(target)}: {len(data.steps)} of {data.steps_with_pictures} steps, {size:.1f} MB"
     )
-    for below in findings.run.runs_below():
+    for below in data.run.runs_below():
         print(f"not in it, a run of its own: {harmless(below)}")
     return 0
 

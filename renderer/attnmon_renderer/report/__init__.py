@@ -1,1 +1,1 @@
-"""`attnmon report`: a run as one HTML file that needs nothing else, neither files nor network."""
+"""`attnmon report` makes one HTML file of a run; it needs no other file and no network."""

@@ -1,25 +1,27 @@
-"""What whoever reads a report should know first: what was lost, failed, or is not a number."""
+"""The alerts of a report: what was lost, what failed, and what is not a number."""
 
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any
 
-from attnmon_renderer.report.gather import Findings
+from attnmon_renderer.report.gather import ReportData
+from attnmon_renderer.report.history_rows import head_values, layer_rows
 
 LARGE_LOGIT = 1000.0
 """Dehghani et al. 2023 (arXiv 2302.05442) saw training diverge with logits beyond it."""
-SHOWN = 20
+MOST_ALERTS = 20
+"""More are only counted."""
 
 
-def alerts(findings: Findings) -> list[str]:
-    """One line each, the gravest first; empty when all is well."""
-    found = [*_of_the_run(findings), *_of_the_numbers(findings.history), *_failures(findings)]
-    more = len(found) - SHOWN
-    return found if more <= 0 else [*found[:SHOWN], f"and {more} more"]
+def find_alerts(data: ReportData) -> list[str]:
+    """Returns one line per alert, the most serious first; empty if all is well."""
+    found = [*_run_alerts(data), *_number_alerts(data.history), *_failure_alerts(data)]
+    more = len(found) - MOST_ALERTS
+    return found if more <= 0 else [*found[:MOST_ALERTS], f"and {more} more"]
 
 
-def _of_the_run(findings: Findings) -> Iterator[str]:
-    run, summary = findings.run, findings.run.summary
+def _run_alerts(data: ReportData) -> Iterator[str]:
+    run, summary = data.run, data.run.summary
     if run.state == "trainer lost":
         yield "The training process ended without closing the monitor."
     for dump in run.dumps:
@@ -38,17 +40,17 @@ def _of_the_run(findings: Findings) -> Iterator[str]:
         )
 
 
-def _of_the_numbers(history: list[dict[str, Any]]) -> Iterator[str]:
-    broken = [line for line in history if any(row.get("non_finite") for row in rows(line))]
+def _number_alerts(history: list[dict[str, Any]]) -> Iterator[str]:
+    broken = [line for line in history if any(row.get("non_finite") for row in layer_rows(line))]
     if broken:
         yield (
             f"Attention is NaN or infinite in {len(broken)} captures, first at step "
             f"{broken[0]['metadata']['step']:,}."
         )
-    end = _end_of_losses(history)
-    if end is not None:
-        yield f"From step {end:,} on there is no loss: it was NaN or infinite, or not given."
-    large = [line for line in history if any(_max_logit(row) > LARGE_LOGIT for row in rows(line))]
+    step = _first_step_without_loss(history)
+    if step is not None:
+        yield f"From step {step:,} on there is no loss: it was NaN or infinite, or not given."
+    large = [line for line in history if _max_logit(line) > LARGE_LOGIT]
     if large:
         yield (
             f"Logits exceed {LARGE_LOGIT:,.0f} in {len(large)} captures, first at step "
@@ -56,27 +58,24 @@ def _of_the_numbers(history: list[dict[str, Any]]) -> Iterator[str]:
         )
 
 
-def _end_of_losses(history: list[dict[str, Any]]) -> int | None:
-    """The step from which on no capture has a loss, if there was one before."""
-    backwards = (line["metadata"] for line in reversed(history))
-    rest = list(takewhile(lambda metadata: metadata.get("loss") is None, backwards))
-    return rest[-1]["step"] if 0 < len(rest) < len(history) else None
+def _first_step_without_loss(history: list[dict[str, Any]]) -> int | None:
+    """Returns the step from which on no capture has a loss; None unless one had a loss before."""
+    newest_first = (line["metadata"] for line in reversed(history))
+    without_loss = list(takewhile(lambda metadata: metadata.get("loss") is None, newest_first))
+    some = 0 < len(without_loss) < len(history)
+    return without_loss[-1]["step"] if some else None
 
 
-def _failures(findings: Findings) -> Iterator[str]:
-    errors = findings.run.summary.get("errors")
+def _failure_alerts(data: ReportData) -> Iterator[str]:
+    errors = data.run.summary.get("errors")
     latest = [str(error) for error in errors] if isinstance(errors, list) else []
     yield from latest
-    for line in findings.history:
+    for line in data.history:
         if line.get("error") and not any(line["error"] in error for error in latest):
             yield f"Step {line['metadata']['step']:,}: {line['error']}"
 
 
-def rows(line: dict[str, Any]) -> list[dict[str, Any]]:
-    """All layers of a line of the history."""
-    return [*line["encoder"], *line["decoder"]]
-
-
-def _max_logit(row: dict[str, Any]) -> float:
-    given = (row.get("heads") or {}).get("max_logit") or ()
-    return max((value for value in given if value is not None), default=0.0)
+def _max_logit(line: dict[str, Any]) -> float:
+    """Returns the largest logit of any layer and head; 0 if none is known."""
+    values = (value for row in layer_rows(line) for value in head_values(row, "max_logit"))
+    return max(values, default=0.0)

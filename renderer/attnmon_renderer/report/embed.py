@@ -1,4 +1,4 @@
-"""Pictures as text that stands in a document."""
+"""Encodes pictures as data URIs, for an HTML document."""
 
 import base64
 import io
@@ -6,27 +6,27 @@ from zipfile import BadZipFile
 
 from PIL import Image
 
-from attnmon_renderer.report.gather import SUFFIXES, Picture
+from attnmon_renderer.report.gather import MIME_TYPES, StoredPicture
 
 _LEVEL = 6
-"""Of zlib: 8 to 15 ms a picture, for 0.6 to 0.85 of the bytes that drawing, in haste, has left."""
+"""zlib level: 8 to 15 ms a picture, for 0.6 to 0.85 of the bytes of the quickly drawn file."""
 
 
-def data_uris(pictures: dict[str, Picture]) -> dict[str, str]:
-    """By name, each picture with the same pixels; those that are damaged or gone are left out."""
-    found = {}
+def data_uris(pictures: dict[str, StoredPicture]) -> dict[str, str]:
+    """Returns each picture by name, with the same pixels; damaged and missing ones are left out."""
+    uris = {}
     for name, picture in pictures.items():
         try:
             content = picture.read()
-            content = content if picture.suffix == ".svg" else _smaller(content)
+            content = content if picture.suffix == ".svg" else _recompress(content)
         except (OSError, ValueError, SyntaxError, BadZipFile):  # SyntaxError is Pillow's
             continue
         encoded = base64.b64encode(content).decode()
-        found[name] = f"data:{SUFFIXES[picture.suffix]};base64,{encoded}"
-    return found
+        uris[name] = f"data:{MIME_TYPES[picture.suffix]};base64,{encoded}"
+    return uris
 
 
-def _smaller(png: bytes) -> bytes:
+def _recompress(png: bytes) -> bytes:
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(png), formats=["png"]) as image:
         image.save(buffer, "png", compress_level=_LEVEL)

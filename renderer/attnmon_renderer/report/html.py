@@ -1,7 +1,7 @@
-"""The report itself: what was found, as one HTML document.
+"""Renders a report as one HTML document.
 
-Everything that comes from the run is data: escaped wherever it stands, and a policy in the document
-forbids the browser to load anything or to run what is not this module's.
+Everything that comes from the run is data and is escaped. A policy in the document forbids the
+browser to load anything, and to run any script but this package's.
 """
 
 import json
@@ -14,61 +14,61 @@ from typing import Any
 
 from attnmon._version import __version__
 from attnmon_renderer.report import tables
-from attnmon_renderer.report.alerts import alerts
+from attnmon_renderer.report.alerts import find_alerts
 from attnmon_renderer.report.embed import data_uris
-from attnmon_renderer.report.gather import Findings, Step
-from attnmon_renderer.report.svg_chart import chart, x_of
+from attnmon_renderer.report.gather import ReportData, ReportStep
+from attnmon_renderer.report.svg_chart import step_x, svg_chart
 
 
-def page(findings: Findings, title: str) -> str:
-    """The whole document."""
-    history = findings.history
+def render_report(data: ReportData, title: str) -> str:
+    """Returns the whole HTML document."""
+    history = data.history
     last = f" · step {history[-1]['metadata']['step']:,}" if history else ""
-    return _filled(
+    return _fill_template(
         "page.html",
         title=escape(title),
-        style=_part("page.css"),
-        lead=escape(tables.lead(findings)),
-        alerts=_alarms(alerts(findings)),
-        chart=chart(history) or _note("No capture was recorded."),
-        pictures=_pictures(findings),
+        style=_read_resource("page.css"),
+        headline=escape(tables.headline(data)),
+        alerts=_alert_list(find_alerts(data)),
+        chart=svg_chart(history) or _note("No capture was recorded."),
+        pictures=_pictures(data),
         last_step=last,
-        statistics=_table(*tables.statistics(history[-1])) if history else _note("None."),
-        facts=_list(tables.of_the_run(findings)),
+        statistics=_table(*tables.statistics_table(history[-1])) if history else _note("None."),
+        facts=_definition_list(tables.run_facts(data)),
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M %Z"),
     )
 
 
-def _pictures(findings: Findings) -> str:
-    shown = tables.shown(findings)
-    if not findings.steps:
+def _pictures(data: ReportData) -> str:
+    shown = tables.shown_steps(data)
+    if not data.steps:
         return f"<section><h2>Pictures</h2>{_note(shown)}</section>"
-    steps = [_step(step, findings.history) for step in findings.steps]
-    return _filled(
+    steps = [_step(step, data.history) for step in data.steps]
+    return _fill_template(
         "viewer.html",
         shown=escape(shown),
         last=str(len(steps) - 1),
         steps=inert_json(steps),
-        script=_part("page.js"),
+        script=_read_resource("page.js"),
     )
 
 
-def _step(step: Step, history: list[dict[str, Any]]) -> dict[str, Any]:
+def _step(step: ReportStep, history: list[dict[str, Any]]) -> dict[str, Any]:
     return {
-        "label": tables.label(step),
-        "x": round(x_of(step.number, history), 1),
+        "label": tables.step_label(step),
+        "x": round(step_x(step.number, history), 1),
         "pictures": data_uris(step.pictures),
     }
 
 
 def inert_json(content: Any) -> str:
-    """JSON that can stand in a script element: nothing in it ends the element or begins another."""
+    """Returns JSON that is safe in a script element: it cannot end the element or start another."""
     text = json.dumps(content, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _alarms(lines: list[str]) -> str:
+def _alert_list(lines: list[str]) -> str:
     if not lines:
         return '<div class="well">Every capture was drawn, and nothing was lost.</div>'
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
@@ -86,7 +86,7 @@ def _cell(text: str) -> str:
     return f"<td>{escape(text)}</td>" if is_number else f'<td class="name">{escape(text)}</td>'
 
 
-def _list(items: dict[str, str]) -> str:
+def _definition_list(items: dict[str, str]) -> str:
     pairs = (f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in items.items())
     return f"<dl>{''.join(pairs)}</dl>"
 
@@ -95,9 +95,9 @@ def _note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def _filled(name: str, **parts: str) -> str:
-    return Template(_part(name)).substitute(parts)
+def _fill_template(name: str, **parts: str) -> str:
+    return Template(_read_resource(name)).substitute(parts)
 
 
-def _part(name: str) -> str:
+def _read_resource(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8").rstrip()

@@ -1,4 +1,4 @@
-"""The run in curves, as SVG: the loss, and the entropy of each kind of layer, over the steps."""
+"""Draws a run's curves as SVG: the loss, and the entropy of each kind of layer, over the steps."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,78 +7,82 @@ from html import escape
 from typing import Any
 
 from attnmon_renderer.drawing.spec.palettes import LEVELS, WEIGHT_PALETTE
+from attnmon_renderer.report.history_rows import head_values, known, mean
 
 WIDTH, LEFT, RIGHT = 1000, 64, 170
 HEIGHT, GAP, TOP = 110, 34, 22
 MOST_POINTS = 600
+"""Captures in a curve; of a longer history every second, third … one is drawn."""
 LIGHTEST = 0.85
-"""Where the last layer stands on the colour map: lighter lines cannot be seen on white."""
+"""Place of the last layer on the colour map, 0 to 1: lighter lines are invisible on white."""
 LOG_FROM = 20
-"""A loss that falls by this factor is shown on a logarithmic scale."""
+"""A loss whose values differ by more than this factor has a logarithmic scale."""
 
 Curve = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ChartPanel:
-    """Curves that share their ends."""
+    """Curves with a common scale."""
 
     title: str
     curves: Mapping[str, Curve]
-    """By name, one value a capture; None leaves a gap."""
+    """By name, one value per capture; None leaves a gap."""
     low: float
+    """Value at the lower edge."""
     high: float
+    """Value at the upper edge."""
     logarithmic: bool = False
 
-    def share(self, value: float) -> float:
-        """0 at the lower end … 1 at the upper."""
-        low, here, high = (
+    def height_of(self, value: float) -> float:
+        """Returns the height of a value: 0 at the lower edge, 1 at the upper."""
+        low, height, high = (
             (math.log(x) if self.logarithmic else x) for x in (self.low, value, self.high)
         )
-        return (here - low) / (high - low)
+        return (height - low) / (high - low)
 
 
-def chart(history: list[dict[str, Any]]) -> str:
-    """SVG with one panel below the other; empty where there is no capture."""
+def svg_chart(history: list[dict[str, Any]]) -> str:
+    """Returns an SVG element with one panel below the other; empty if nothing was captured."""
     thinned = history[:: math.ceil(len(history) / MOST_POINTS) or 1]
     if history and thinned[-1] is not history[-1]:
         thinned.append(history[-1])
-    panels = [*_loss(thinned), *_entropies(thinned)]
+    panels = [*_loss_panels(thinned), *_entropy_panels(thinned)]
     if not panels:
         return ""
     steps = [line["metadata"]["step"] for line in thinned]
     height = TOP + len(panels) * (HEIGHT + GAP)
-    drawn = "".join(
+    elements = "".join(
         part
         for number, panel in enumerate(panels)
-        for part in _drawn(panel, steps, TOP + number * (HEIGHT + GAP))
+        for part in _panel_elements(panel, steps, TOP + number * (HEIGHT + GAP))
     )
     foot = height - GAP
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="loss and entropy by step">'
-        f"{drawn}{''.join(_step_labels(steps, foot))}"
+        f"{elements}{''.join(_step_labels(steps, foot))}"
         f'<line id="cursor" class="cursor" x1="{LEFT}" x2="{LEFT}" y1="{TOP}" y2="{foot}"/></svg>'
     )
 
 
-def x_of(step: float, history: list[dict[str, Any]]) -> float:
-    """Where a step stands in the chart of this history."""
+def step_x(step: float, history: list[dict[str, Any]]) -> float:
+    """Returns the x coordinate of a step in the chart of this history."""
     steps = [line["metadata"]["step"] for line in history] or [0]
     return _x(step, steps[0], steps[-1])
 
 
-def _loss(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
+def _loss_panels(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
     losses = [line["metadata"].get("loss") for line in history]
-    known = [loss for loss in losses if loss is not None]
-    if known:
-        low, high = min(known), max(known)
+    values = known(losses)
+    if values:
+        low, high = min(values), max(values)
         logarithmic = low > 0 and high / low > LOG_FROM
         low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
         name = "loss (log scale)" if logarithmic else "loss"
         yield ChartPanel(name, {"loss": losses}, low, high, logarithmic)
 
 
-def _entropies(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
+def _entropy_panels(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
     kinds: dict[str, dict[str, list[float | None]]] = {}
     for capture, line in enumerate(history):
         for stack in ("encoder", "decoder"):
@@ -86,17 +90,12 @@ def _entropies(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
                 kind = f"{stack} {row['type'].replace('_', '-')}"
                 empty: list[float | None] = [None] * len(history)
                 curve = kinds.setdefault(kind, {}).setdefault(f"layer {row['layer']}", empty)
-                curve[capture] = _mean(row["heads"]["entropy"])
+                curve[capture] = mean(head_values(row, "entropy"))
     for kind, curves in kinds.items():
         yield ChartPanel(f"entropy of {kind} (of its maximum, mean of the heads)", curves, 0.0, 1.0)
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
-
-
-def _drawn(panel: ChartPanel, steps: list[int], top: int) -> Iterator[str]:
+def _panel_elements(panel: ChartPanel, steps: list[int], top: int) -> Iterator[str]:
     foot, right = top + HEIGHT, WIDTH - RIGHT
     yield f'<text class="title" x="{LEFT}" y="{top - 7}">{escape(panel.title)}</text>'
     yield f'<rect class="frame" x="{LEFT}" y="{top}" width="{right - LEFT}" height="{HEIGHT}"/>'
@@ -112,28 +111,28 @@ def _drawn(panel: ChartPanel, steps: list[int], top: int) -> Iterator[str]:
 
 
 def _path(panel: ChartPanel, curve: Curve, steps: list[int], top: int) -> str:
-    """A lone point is a dot: a line of no length with round ends."""
+    """Returns the path of a curve; a single point is a line of no length, drawn as a dot."""
     parts, pen = [], "M"
     for step, value in zip(steps, curve, strict=True):
         if value is None:
             pen = "M"
             continue
         x = _x(step, steps[0], steps[-1])
-        y = top + HEIGHT * (1 - min(max(panel.share(value), 0.0), 1.0))
+        y = top + HEIGHT * (1 - min(max(panel.height_of(value), 0.0), 1.0))
         parts.append(f"{pen}{x:.1f} {y:.1f}" + (f"L{x:.1f} {y:.1f}" if pen == "M" else ""))
         pen = "L"
     return "".join(parts)
 
 
 def _legend(panel: ChartPanel, colours: list[str], top: int) -> Iterator[str]:
-    """Each curve and where it ends; of many only every second, third … one."""
+    """Yields the name and last value of each curve; of many, every second, third … one."""
     items = list(zip(panel.curves.items(), colours, strict=True))
     every = math.ceil(len(items) / (HEIGHT // 16))
     x = WIDTH - RIGHT + 14
-    for place, ((name, curve), colour) in enumerate(items[::every]):
+    for index, ((name, curve), colour) in enumerate(items[::every]):
         last = next((value for value in reversed(curve) if value is not None), None)
         number = "" if last is None else f" · {last:.3g}"
-        y = top + 11 + 16 * place
+        y = top + 11 + 16 * index
         yield f'<rect x="{x}" y="{y - 9}" width="12" height="9" fill="{colour}"/>'
         yield f'<text class="tick" x="{x + 19}" y="{y}">{escape(name)}{number}</text>'
 
@@ -141,8 +140,8 @@ def _legend(panel: ChartPanel, colours: list[str], top: int) -> Iterator[str]:
 def _step_labels(steps: list[int], foot: int) -> Iterator[str]:
     ends = ((LEFT, "start", steps[0]), (WIDTH - RIGHT, "end", steps[-1]))
     for x, anchor, step in ends if steps[0] != steps[-1] else ends[:1]:
-        words = f"step {step:,}"
-        yield f'<text class="tick" x="{x}" y="{foot + 18}" text-anchor="{anchor}">{words}</text>'
+        label = f"step {step:,}"
+        yield f'<text class="tick" x="{x}" y="{foot + 18}" text-anchor="{anchor}">{label}</text>'
 
 
 def _x(step: float, first: float, last: float) -> float:
@@ -151,7 +150,7 @@ def _x(step: float, first: float, last: float) -> float:
 
 
 def _colours(count: int) -> list[str]:
-    """From dark to light along the pictures' own colour map."""
+    """Returns colours from dark to light along the colour map of the pictures."""
     last = LIGHTEST * (LEVELS - 1)
     places = [round(number * last / max(count - 1, 1)) for number in range(count)]
     return ["#{:02x}{:02x}{:02x}".format(*WEIGHT_PALETTE.colours[place]) for place in places]

@@ -17,7 +17,7 @@ from support.stored_run import HOSTILE, STEPS, train_with_raw_weights
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.report import svg_chart as charts
-from attnmon_renderer.report.gather import Picture, Step, bounded, evenly
+from attnmon_renderer.report.gather import ReportStep, StoredPicture, evenly_spaced, limit_steps
 from attnmon_renderer.report.html import inert_json
 
 Output = pytest.CaptureFixture[str]
@@ -266,24 +266,24 @@ def test_it_is_written_beside_the_run_for_its_owner_only(run: Path) -> None:
     assert (run / "report.html").stat().st_mode & 0o777 == 0o600
 
 
-def steps_of(folder: Path, sizes: list[int]) -> list[Step]:
+def steps_of(folder: Path, sizes: list[int]) -> list[ReportStep]:
     made = []
     for number, size in enumerate(sizes):
         path = folder / f"{number}.png"
         path.write_bytes(bytes(size))
-        made.append(Step(number, "", {"a": Picture(path, ".png", size)}, {}))
+        made.append(ReportStep(number, "", {"a": StoredPicture(path, ".png", size)}, {}))
     return made
 
 
 def test_thinning_keeps_the_ends_and_even_distances(tmp_path: Path) -> None:
     steps = steps_of(tmp_path, 101 * [10])
-    assert [step.number for step in evenly(steps, 5)] == [0, 25, 50, 75, 100]
-    assert [step.number for step in evenly(steps, 1)] == [100]
-    assert evenly(steps, 101) == evenly(steps, 1000) == steps
-    few = bounded(steps, 50, 200)
+    assert [step.number for step in evenly_spaced(steps, 5)] == [0, 25, 50, 75, 100]
+    assert [step.number for step in evenly_spaced(steps, 1)] == [100]
+    assert evenly_spaced(steps, 101) == evenly_spaced(steps, 1000) == steps
+    few = limit_steps(steps, 50, 200)
     assert len(few) <= 20
     assert (few[0].number, few[-1].number) == (0, 100)
-    assert len(bounded(steps, 50, 1)) == 1
+    assert len(limit_steps(steps, 50, 1)) == 1
 
 
 def lines(losses: list[float | None], entropies: list[float | None]) -> list[dict[str, Any]]:
@@ -299,7 +299,7 @@ def lines(losses: list[float | None], entropies: list[float | None]) -> list[dic
 
 
 def test_curves_stand_where_their_numbers_say() -> None:
-    drawn = charts.chart(lines([2.0, 1.5, 1.0], [1.0, 0.5, 0.0]))
+    drawn = charts.svg_chart(lines([2.0, 1.5, 1.0], [1.0, 0.5, 0.0]))
     paths = [points(path) for path in re.findall(r' d="([^"]*)"', drawn)]
     left, right = charts.LEFT, charts.WIDTH - charts.RIGHT
     tops = [charts.TOP + number * (charts.HEIGHT + charts.GAP) for number in (0, 1)]
@@ -314,18 +314,18 @@ def points(path: str) -> list[tuple[float, float]]:
 
 
 def test_what_is_missing_leaves_a_gap_and_one_point_is_a_dot() -> None:
-    drawn = charts.chart(lines([2.0, None, 1.0, 1.5], [None, None, None, 0.5]))
+    drawn = charts.svg_chart(lines([2.0, None, 1.0, 1.5], [None, None, None, 0.5]))
     loss, entropy = re.findall(r' d="([^"]*)"', drawn)
     assert loss.count("M") == 2
     assert len(points(loss)) == 5
     assert entropy.count("M") == 1
-    assert charts.chart(lines([None], [None])).count("<path") == 1
-    assert charts.chart([]) == ""
+    assert charts.svg_chart(lines([None], [None])).count("<path") == 1
+    assert charts.svg_chart([]) == ""
 
 
 def test_a_long_history_keeps_its_last_point_and_few_others() -> None:
     count = 10_007
-    drawn = charts.chart(lines([float(n) for n in range(1, count + 1)], count * [0.5]))
+    drawn = charts.svg_chart(lines([float(n) for n in range(1, count + 1)], count * [0.5]))
     assert f"step {10 * (count - 1):,}" in drawn
     assert "loss (log scale)" in drawn
     assert drawn.count("L") < 2 * (charts.MOST_POINTS + 5)

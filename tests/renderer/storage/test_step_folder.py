@@ -11,7 +11,7 @@ from support.outputs import check_outputs, files_in, strict_json, tensorboard
 
 from attnmon import TrainingAttentionMonitor
 from attnmon_renderer.commands import main
-from attnmon_renderer.report.gather import gather
+from attnmon_renderer.report.gather import gather_report_data
 from attnmon_renderer.storage.step_folder import step_output
 
 
@@ -74,7 +74,7 @@ def test_a_packed_run_is_rendered_and_reported_like_any_other(
 ) -> None:
     assert main(["render", str(packed), "--out", str(tmp_path), "--jobs", "1"]) == 0
     again = (tmp_path / "step_0" / "decoder_layer1_self_attn.png").read_bytes()
-    found = gather(packed, packed, 50, 10**9)
+    found = gather_report_data(packed, packed, 50, 10**9)
     assert [(step.number, step.folder) for step in found.steps] == [
         (0, "step_0"),
         (1, "epoch_1_step_1"),
@@ -91,7 +91,7 @@ def test_a_torn_file_has_no_pictures_and_breaks_no_report(packed: Path, tmp_path
         (tmp_path / name).write_bytes((packed / name).read_bytes())
     torn = (packed / "epoch_1_step_1.zip").read_bytes()[:-40]
     (tmp_path / "epoch_1_step_1.zip").write_bytes(torn)
-    assert [step.number for step in gather(tmp_path, tmp_path, 50, 10**9).steps] == [0]
+    assert [step.number for step in gather_report_data(tmp_path, tmp_path, 50, 10**9).steps] == [0]
 
 
 def test_the_same_pictures_give_the_same_bytes_and_none_give_no_file(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from attnmon_renderer import doctor
 from attnmon_renderer.commands import main
 from attnmon_renderer.commands import renderer as renderer_command
 from attnmon_renderer.doctor import machine
-from attnmon_renderer.doctor.trial_capture import TrialError, draw_one
+from attnmon_renderer.doctor.trial_capture import TrialError, draw_trial_capture
 from attnmon_renderer.terminal import ago, harmless
 
 
@@ -244,7 +244,7 @@ def test_the_trial_notices_a_renderer_that_cannot_draw(
     """Where pictures cannot be written, for real: their directory's name is taken by a file."""
     from attnmon_renderer.doctor import trial_capture
 
-    whole = trial_capture._rendered_in
+    whole = trial_capture._render_in
 
     def obstructed(folder: Path) -> str:
         (folder / "step_0").write_text("in the way")
@@ -252,7 +252,7 @@ def test_the_trial_notices_a_renderer_that_cannot_draw(
 
     monkeypatch.setattr(trial_capture, "_rendered_in", obstructed)
     with pytest.raises(TrialError, match="encoder_layer0_self_attn"):
-        draw_one()
+        draw_trial_capture()
 
 
 @pytest.mark.parametrize(

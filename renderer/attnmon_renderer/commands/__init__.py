@@ -1,7 +1,7 @@
-"""The commands a user types: one module a subcommand of `attnmon`, and `attnmon-renderer`.
+"""The commands of the user: `attnmon` with one module per subcommand, and `attnmon-renderer`.
 
 A subcommand's module has a docstring whose first line is its help, `add_arguments(parser)`, and
-`run(arguments)`, which prints and returns the exit code. It imports what is heavy only when run.
+`run(arguments)`, which prints and returns the exit code. Heavy packages are imported only in `run`.
 """
 
 import argparse
@@ -14,23 +14,25 @@ SUBCOMMANDS = ("status", "render", "report", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`attnmon`: run the subcommand that is named; returns its exit code."""
+    """Run the subcommand that is named on the command line of `attnmon`; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="attnmon", description="Look at what attnmon does and has written."
     )
     parser.add_argument("--version", action="version", version=f"attnmon {__version__}")
-    choices = parser.add_subparsers(metavar="COMMAND", required=True)
+    subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in SUBCOMMANDS:
-        _add(choices, name)
+        _add_subcommand(subcommands, name)
     arguments = parser.parse_args(argv)
     code: int = arguments.run(arguments)
     return code
 
 
-def _add(choices: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str) -> None:
+def _add_subcommand(
+    subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str
+) -> None:
     module = import_module(f"{__name__}.{name}")
     summary, _, rest = (module.__doc__ or "").partition("\n")
-    parser = choices.add_parser(
+    parser = subcommands.add_parser(
         name,
         help=summary.strip().rstrip("."),
         description=summary + rest,

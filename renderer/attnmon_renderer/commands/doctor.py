@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from attnmon_renderer.doctor import examine
 
-    findings = _shown(examine()) if not arguments.json else list(examine())
+    findings = list(examine()) if arguments.json else _print_findings(examine())
     failed = [finding.topic for finding in findings if finding.verdict == "fail"]
     if arguments.json:
-        found = [asdict(finding) for finding in findings]
-        print(json.dumps({"ok": not failed, "findings": found}, indent=2))
+        as_json = [asdict(finding) for finding in findings]
+        print(json.dumps({"ok": not failed, "findings": as_json}, indent=2))
     elif failed:
         print(f"\nFailed: {', '.join(dict.fromkeys(failed))}. Training goes on all the same.")
     else:
@@ -35,12 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _shown(findings: Iterable["Finding"]) -> list["Finding"]:
-    """The findings, each printed as it comes."""
-    shown = []
+def _print_findings(findings: Iterable["Finding"]) -> list["Finding"]:
+    """Print each finding as soon as it is known; returns all."""
+    printed = []
     for finding in findings:
         print(f"{finding.verdict}  {finding.topic:14} {harmless(finding.found)}", flush=True)
         if finding.then:
             print(f"{'':21} → {harmless(finding.then)}", flush=True)
-        shown.append(finding)
-    return shown
+        printed.append(finding)
+    return printed

@@ -23,10 +23,14 @@ from attnmon_renderer.supervision import priority
 from attnmon_renderer.terminal import harmless
 
 NOT_FOR_DRAWING = ("MPLBACKEND", "MATPLOTLIBRC")
+"""Variables of the environment that would change how matplotlib draws."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 after an orderly end; 1 when it cannot start, or could not finish; 2 for a wrong option."""
+    """Serve trainings until a signal; returns the exit code.
+
+    0 after an orderly end, 1 if it cannot start or could not finish, 2 for a wrong option.
+    """
     arguments = _parser().parse_args(argv)
     allowed_root = None if arguments.save_dir is None else arguments.save_dir.absolute()
     folder = (arguments.socket_dir or rendezvous.folders()[0]).absolute()
@@ -52,27 +56,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class TerminalLog:
-    """Lines as things happen; on a terminal, beneath them a line for each training, kept fresh."""
+    """Prints log lines; on a terminal also, below them, a live line for each training."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._live = stream.isatty()
-        self._beneath: list[str] = []
+        self._is_terminal = stream.isatty()
+        self._live_lines: list[str] = []
 
     def log(self, text: str) -> None:
+        """Print one line with the time, above the live lines."""
         line = f"[{time.strftime('%H:%M:%S')}] {harmless(text)}"
-        self._write("".join(f"{line}\n" for line in [self._upwards() + line, *self._beneath]))
+        self._write(
+            "".join(f"{line}\n" for line in [self._erase_live_lines() + line, *self._live_lines])
+        )
 
     def show(self, clients: list[ClientSession]) -> None:
-        width = _width()
-        beneath = [live_line(client)[:width] for client in clients]
-        if self._live and beneath != self._beneath:
-            self._write(self._upwards() + "".join(f"{line}\n" for line in beneath))
-            self._beneath = beneath
+        """Redraw the live lines, one for each client, if they have changed."""
+        width = _terminal_width()
+        lines = [live_line(client)[:width] for client in clients]
+        if self._is_terminal and lines != self._live_lines:
+            self._write(self._erase_live_lines() + "".join(f"{line}\n" for line in lines))
+            self._live_lines = lines
 
-    def _upwards(self) -> str:
-        """Over the lines beneath the log, and away with them."""
-        return f"\x1b[{len(self._beneath)}A\x1b[J" if self._beneath else ""
+    def _erase_live_lines(self) -> str:
+        """Returns the control characters that move the cursor up and erase the live lines."""
+        return f"\x1b[{len(self._live_lines)}A\x1b[J" if self._live_lines else ""
 
     def _write(self, text: str) -> None:
         try:
@@ -83,15 +91,15 @@ class TerminalLog:
 
 
 def live_line(client: ClientSession) -> str:
-    """How one training stands."""
+    """Returns the counts of one training and its directory."""
     status = client.status
     failed = status.trainer.failed + status.failed
-    words = f"{client.number}: captured {status.trainer.captured}, rendered {status.rendered}"
-    words += f", dropped {status.trainer.dropped}, failed {failed}"
-    return words + (f"  {harmless(client.accepted.save_dir)}" if client.accepted else "")
+    text = f"{client.number}: captured {status.trainer.captured}, rendered {status.rendered}"
+    text += f", dropped {status.trainer.dropped}, failed {failed}"
+    return text + (f"  {harmless(client.accepted.save_dir)}" if client.accepted else "")
 
 
-def _width() -> int:
+def _terminal_width() -> int:
     try:
         return os.get_terminal_size().columns - 1
     except OSError:
@@ -99,7 +107,7 @@ def _width() -> int:
 
 
 def _prepare_environment() -> None:
-    """For the workers, which load numpy and matplotlib only once they are forked."""
+    """Set the environment of the workers, which load numpy and matplotlib after they are forked."""
     os.environ.update(SINGLE_THREAD, CUDA_VISIBLE_DEVICES="")
     for name in NOT_FOR_DRAWING:
         os.environ.pop(name, None)
@@ -131,11 +139,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def cpu_list(text: str) -> set[int]:
-    """Raises ValueError, which argparse turns into words, for anything but "2,3" or "4-7"."""
-    chosen: set[int] = set()
+    """Parse a list of processors such as "2,3" or "4-7".
+
+    Raises:
+        ValueError: the text is no such list; argparse turns this into a message.
+    """
+    processors: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
-        chosen |= set(range(int(first), int(last or first) + 1))
-    if not chosen:
+        processors |= set(range(int(first), int(last or first) + 1))
+    if not processors:
         raise ValueError(text)
-    return chosen
+    return processors

@@ -25,111 +25,123 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        found = read_run(arguments.directory)
+        recorded = read_run(arguments.directory)
     except NoRun as error:
         print(f"attnmon status: {harmless(error)}", file=sys.stderr)
         return 2
-    trouble = troubles(found)
+    troubles = find_troubles(recorded)
     if arguments.json:
-        print(json.dumps(_as_json(found, trouble), indent=2))
+        print(json.dumps(_as_json(recorded, troubles), indent=2))
     else:
-        print(table({key: harmless(value) for key, value in _in_words(found).items()}))
-        for said in _errors(found):
-            print(f"  error  {harmless(said)}")
-        for words in trouble:
-            print(f"! {words}")
-    return 1 if trouble else 0
+        print(table({key: harmless(value) for key, value in _summary_rows(recorded).items()}))
+        for text in _latest_errors(recorded):
+            print(f"  error  {harmless(text)}")
+        for trouble in troubles:
+            print(f"! {trouble}")
+    return 1 if troubles else 0
 
 
-def troubles(found: Run) -> list[str]:
-    """What is not as it should be, in words; empty when all is well."""
-    said = []
-    if found.state == "trainer lost":
-        said.append("the training process ended without closing the monitor")
-    alive = found.processes().values()
-    if not found.has_ended and not any(each is not False for each in alive):
-        said.append(f"the state is {found.state!r}, but none of the renderer's processes is alive")
-    if _count(found, "failed"):
-        said.append(f"{_count(found, 'failed')} captures failed")
-    steps = _count(found, "steps")
-    if found.has_ended and not _count(found, "captured") and steps > _count(found, "interval") > 0:
-        said.append(f"{steps} steps were logged and none was captured; the training's log says why")
-    return said
+def find_troubles(recorded: Run) -> list[str]:
+    """Returns a sentence for each thing that is wrong; empty if all is well."""
+    troubles = []
+    if recorded.state == "trainer lost":
+        troubles.append("the training process ended without closing the monitor")
+    alive = recorded.processes().values()
+    if not recorded.has_ended and not any(each is not False for each in alive):
+        troubles.append(
+            f"the state is {recorded.state!r}, but none of the renderer's processes is alive"
+        )
+    if _count(recorded, "failed"):
+        troubles.append(f"{_count(recorded, 'failed')} captures failed")
+    steps = _count(recorded, "steps")
+    if (
+        recorded.has_ended
+        and not _count(recorded, "captured")
+        and steps > _count(recorded, "interval") > 0
+    ):
+        troubles.append(
+            f"{steps} steps were logged and none was captured; the training's log says why"
+        )
+    return troubles
 
 
-def _in_words(found: Run) -> dict[str, str]:
-    summary, now = found.summary, time.time()
-    rows = {"run": str(found.folder), "state": found.state}
+def _summary_rows(recorded: Run) -> dict[str, str]:
+    """Returns names and values of the lines to print."""
+    summary, now = recorded.summary, time.time()
+    rows = {"run": str(recorded.folder), "state": recorded.state}
     if isinstance(written := summary.get("written"), int | float):
         rows["written"] = f"{ago(now - written)} ago"
-    rows["accounts"] = ", ".join(f"{_count(found, name)} {name}" for name in COUNTS)
+    rows["accounts"] = ", ".join(f"{_count(recorded, name)} {name}" for name in COUNTS)
     if isinstance(disk := summary.get("disk"), dict):
-        rows["disk"] = _disk(disk)
-    rows["training"] = _training(summary)
-    rows["last capture"] = _last(found)
-    if found.dumps:
-        rows["kept and drawn"] = "; ".join(map(_dump, found.dumps))
-    rows["processes"] = _processes(found)
-    if below := found.runs_below():
+        rows["disk"] = _describe_disk(disk)
+    rows["training"] = _describe_training(summary)
+    rows["last capture"] = _describe_last_capture(recorded)
+    if recorded.dumps:
+        rows["kept and drawn"] = "; ".join(map(_describe_dump, recorded.dumps))
+    rows["processes"] = _describe_processes(recorded)
+    if below := recorded.runs_below():
         rows["runs below"] = ", ".join(map(str, below))
     return rows
 
 
-def _training(summary: dict[str, Any]) -> str:
+def _describe_training(summary: dict[str, Any]) -> str:
     steps, hook = summary.get("steps"), summary.get("hook_seconds")
-    words = f"process {summary.get('trainer_pid')}, {steps} steps logged"
+    text = f"process {summary.get('trainer_pid')}, {steps} steps logged"
     if isinstance(hook, int | float):
-        words += f", {hook:.3f} s in attnmon's calls"
-    return words
+        text += f", {hook:.3f} s in attnmon's calls"
+    return text
 
 
-def _disk(disk: dict[str, Any]) -> str:
+def _describe_disk(disk: dict[str, Any]) -> str:
     used, budget = (
-        f"{given / 10**6:,.1f} MB" if isinstance(given := disk.get(name), int) else "?"
+        f"{size / 10**6:,.1f} MB" if isinstance(size := disk.get(name), int) else "?"
         for name in ("used", "budget")
     )
     removed, without = disk.get("pictures_removed"), disk.get("without_pictures")
     return f"{used} of {budget}, pictures of {removed} captures removed, {without} had none"
 
 
-def _last(found: Run) -> str:
-    if found.last is None:
+def _describe_last_capture(recorded: Run) -> str:
+    if recorded.last is None:
         return "none yet"
-    metadata = found.last["metadata"]
-    named = {key: metadata.get(key) for key in ("step", "epoch", "loss", "lr")}
-    return ", ".join(f"{key} {_short(value)}" for key, value in named.items() if value is not None)
+    metadata = recorded.last["metadata"]
+    values = {key: metadata.get(key) for key in ("step", "epoch", "loss", "lr")}
+    return ", ".join(
+        f"{key} {_format(value)}" for key, value in values.items() if value is not None
+    )
 
 
-def _short(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _dump(dump: dict[str, Any]) -> str:
+def _describe_dump(dump: dict[str, Any]) -> str:
     return f"{dump.get('count')} steps to step {dump.get('step')} ({dump.get('reason')})"
 
 
-def _processes(found: Run) -> str:
-    words = {True: "alive", False: "gone", None: f"on {found.summary.get('host')}"}
-    each = (f"{pid} {words[alive]}" for pid, alive in found.processes().items())
+def _describe_processes(recorded: Run) -> str:
+    states = {True: "alive", False: "gone", None: f"on {recorded.summary.get('host')}"}
+    each = (f"{pid} {states[alive]}" for pid, alive in recorded.processes().items())
     return ", ".join(each) or "none"
 
 
-def _count(found: Run, name: str) -> int:
-    count = found.summary.get(name, 0)
+def _count(recorded: Run, name: str) -> int:
+    """Returns a number of the summary; 0 if it is missing or of another type."""
+    count = recorded.summary.get(name, 0)
     return count if isinstance(count, int) else 0
 
 
-def _errors(found: Run) -> list[Any]:
-    errors = found.summary.get("errors")
+def _latest_errors(recorded: Run) -> list[Any]:
+    errors = recorded.summary.get("errors")
     return errors[-SHOWN_ERRORS:] if isinstance(errors, list) else []
 
 
-def _as_json(found: Run, trouble: list[str]) -> dict[str, Any]:
+def _as_json(recorded: Run, troubles: list[str]) -> dict[str, Any]:
     return {
-        **found.summary,
-        "directory": str(found.folder),
-        "last_capture": None if found.last is None else found.last["metadata"],
-        "alive": {str(pid): alive for pid, alive in found.processes().items()},
-        "runs_below": [str(folder) for folder in found.runs_below()],
-        "trouble": trouble,
+        **recorded.summary,
+        "directory": str(recorded.folder),
+        "last_capture": None if recorded.last is None else recorded.last["metadata"],
+        "alive": {str(pid): alive for pid, alive in recorded.processes().items()},
+        "runs_below": [str(folder) for folder in recorded.runs_below()],
+        "trouble": troubles,
     }

@@ -1,6 +1,6 @@
-"""What this machine offers to a monitor: each check tries one thing, and says what follows.
+"""`attnmon doctor`: checks what this machine offers to a monitor.
 
-A check yields what it found; what it cannot do it raises, and `examine` makes a failure of it.
+A check tries one thing and yields findings. If it raises, `examine` makes a failure of that.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,20 +9,21 @@ from attnmon_renderer.doctor import machine, software
 from attnmon_renderer.doctor.finding import Finding
 
 CHECKS: dict[str, Callable[[str], Iterator[Finding]]] = {
-    "system": machine.system,
-    "packages": software.packages,
-    "shared memory": machine.ring,
-    "memory": machine.memory,
-    "priority": machine.priority,
-    "sockets": machine.sockets,
-    "forks": software.forks,
-    "attention": software.torch,
-    "renderer": software.trial,
+    "system": machine.check_system,
+    "packages": software.check_packages,
+    "shared memory": machine.check_ring,
+    "memory": machine.check_memory,
+    "priority": machine.check_priority,
+    "sockets": machine.check_sockets,
+    "forks": software.check_forks,
+    "attention": software.check_torch,
+    "renderer": software.check_trial_capture,
 }
+"""By topic; a check receives its topic, which its findings carry."""
 
 
 def examine() -> Iterator[Finding]:
-    """Every check in turn; each takes up to some seconds."""
+    """Yields the findings of all checks; a check can take some seconds."""
     for topic, check in CHECKS.items():
         try:
             yield from check(topic)

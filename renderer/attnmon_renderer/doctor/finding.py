@@ -1,4 +1,4 @@
-"""What a check found, and how it asks a fresh interpreter."""
+"""The finding of a check, and a way to try something in a new Python process."""
 
 import subprocess
 import sys
@@ -10,16 +10,24 @@ Verdict = Literal["pass", "note", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was tried, what came of it, and what the monitor does about it."""
+    """The result of one check."""
 
     topic: str
+    """Name of the check."""
     verdict: Verdict
     found: str
+    """What was found."""
     then: str = ""
+    """What follows: what the monitor does, or what the user can do."""
 
 
-def ask_python(code: str, seconds: float = 30.0) -> str:
-    """What a fresh interpreter prints last. Raises RuntimeError with its last words."""
+def run_python(code: str, seconds: float = 30.0) -> str:
+    """Run code in a new Python process; returns the last line that it prints.
+
+    Raises:
+        RuntimeError: it failed or printed nothing; with the last line of its standard error.
+        subprocess.TimeoutExpired: it took longer.
+    """
     ran = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=seconds
     )

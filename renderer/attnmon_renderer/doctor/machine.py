@@ -1,4 +1,4 @@
-"""What the machine offers: processors, shared memory, priority, sockets."""
+"""Checks of the machine: system, shared memory, memory limits, priority and sockets."""
 
 import os
 import platform
@@ -9,10 +9,10 @@ from pathlib import Path
 from attnmon.link import rendezvous
 from attnmon.link.channel import Channel
 from attnmon.link.ring import DEFAULT_BYTES, MEBIBYTE, make_ring
-from attnmon_renderer.doctor.finding import Finding, ask_python
+from attnmon_renderer.doctor.finding import Finding, run_python
 
 
-def system(topic: str) -> Iterator[Finding]:
+def check_system(topic: str) -> Iterator[Finding]:
     found = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     if os.name != "posix":
         yield Finding(topic, "fail", found, "monitors are off here, and training goes on")
@@ -21,10 +21,10 @@ def system(topic: str) -> Iterator[Finding]:
     yield Finding(topic, "pass", f"{found}, {usable} processors")
 
 
-def ring(topic: str) -> Iterator[Finding]:
-    made = make_ring(DEFAULT_BYTES)
-    size, backend = made.nbytes, made.backend
-    made.close_descriptor()
+def check_ring(topic: str) -> Iterator[Finding]:
+    ring = make_ring(DEFAULT_BYTES)
+    size, backend = ring.nbytes, ring.backend
+    ring.close_descriptor()
     found = f"a ring of {size / MEBIBYTE:g} MiB as a {backend}"
     if size < DEFAULT_BYTES:
         then = f"there was no room for {DEFAULT_BYTES / MEBIBYTE:g} MiB; long sequences may not fit"
@@ -33,7 +33,7 @@ def ring(topic: str) -> Iterator[Finding]:
         yield Finding(topic, "pass", found, "captures go through it; it is reserved when made")
 
 
-def memory(topic: str) -> Iterator[Finding]:
+def check_memory(topic: str) -> Iterator[Finding]:
     shm = Path("/dev/shm")
     if shm.is_dir():
         disk = shutil.disk_usage(shm)
@@ -53,9 +53,9 @@ def _memory_limit() -> str:
     return "none seen"
 
 
-def priority(topic: str) -> Iterator[Finding]:
-    idle = "from attnmon_renderer.supervision.priority import yield_to_training as idle; "
-    level = ask_python(f"{idle}print(idle())")
+def check_priority(topic: str) -> Iterator[Finding]:
+    module = "attnmon_renderer.supervision.priority"
+    level = run_python(f"from {module} import yield_to_training; print(yield_to_training())")
     if level == "idle":
         yield Finding(topic, "pass", "SCHED_IDLE", "drawing gets only what nobody else wants")
     elif level == "nice 19":
@@ -63,16 +63,16 @@ def priority(topic: str) -> Iterator[Finding]:
         yield Finding(topic, "note", level, then)
     else:
         yield Finding(topic, "fail", level, "drawing competes with training; try max_workers=1")
-    if _file("/proc/sys/kernel/sched_autogroup_enabled") == "1":
+    if _read_text("/proc/sys/kernel/sched_autogroup_enabled") == "1":
         then = "the renderer stays in the training's session, or autogroup would raise its share"
         yield Finding(topic, "pass", "autogroup is on", then)
 
 
-def sockets(topic: str) -> Iterator[Finding]:
+def check_sockets(topic: str) -> Iterator[Finding]:
     ours, theirs = Channel.pair()
-    with open(os.devnull, "rb") as thing:
+    with open(os.devnull, "rb") as file:
         try:
-            ours.send(b"across", [thing.fileno()])
+            ours.send(b"across", [file.fileno()])
             packet = theirs.receive()
         finally:
             ours.close()
@@ -83,10 +83,10 @@ def sockets(topic: str) -> Iterator[Finding]:
         raise OSError("a message with a descriptor did not arrive")
     kind = "packets" if rendezvous.KIND.name == "SOCK_SEQPACKET" else "a stream"
     yield Finding(topic, "pass", f"{kind}; descriptors travel")
-    yield Finding(topic, "pass", _who_listens())
+    yield Finding(topic, "pass", _find_listener())
 
 
-def _who_listens() -> str:
+def _find_listener() -> str:
     for folder in rendezvous.folders():
         try:
             rendezvous.connect(folder / rendezvous.SOCKET_NAME).close()
@@ -96,7 +96,7 @@ def _who_listens() -> str:
     return "no attnmon-renderer listens; only renderer='attach' would need one"
 
 
-def _file(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is installed: the packages, how the renderer forks, torch's attention, one whole capture."""
+"""Checks of the software: packages, forking, torch's attention kernels, and a trial capture."""
 
 import json
 import os
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from attnmon_renderer.doctor.finding import Finding, ask_python
-from attnmon_renderer.doctor.trial_capture import draw_one
+from attnmon_renderer.doctor.finding import Finding, run_python
+from attnmon_renderer.doctor.trial_capture import draw_trial_capture
 
 PACKAGES = (
     "attnmon", "torch", "numpy", "matplotlib", "pillow", "tensorboardX", "msgpack", "safetensors",
@@ -15,7 +15,7 @@ PACKAGES = (
 TORCH_SECONDS = 120.0
 
 
-def packages(topic: str) -> Iterator[Finding]:
+def check_packages(topic: str) -> Iterator[Finding]:
     missing = []
     found = []
     for package in PACKAGES:
@@ -30,12 +30,12 @@ def packages(topic: str) -> Iterator[Finding]:
         yield Finding(topic, "pass", ", ".join(found))
 
 
-def forks(topic: str) -> Iterator[Finding]:
+def check_forks(topic: str) -> Iterator[Finding]:
     count = (
         "import os, attnmon_renderer.supervision.supervisor; "
         "print(len(os.listdir('/proc/self/task')))"
     )
-    threads = ask_python(count) if Path("/proc/self/task").exists() else "unknown"
+    threads = run_python(count) if Path("/proc/self/task").exists() else "unknown"
     found = f"the renderer's first process forks with {threads} thread(s)"
     if threads not in ("1", "unknown"):
         yield Finding(topic, "fail", found, "something loads threads at start; look at .pth files")
@@ -45,7 +45,7 @@ def forks(topic: str) -> Iterator[Finding]:
         yield Finding(topic, "pass", found, "in forked DataLoader workers the monitor does nothing")
 
 
-_ASK_TORCH = """
+_TORCH_CODE = """
 import json, torch
 from torch.backends import cuda
 kernels = [name for name in ("flash", "mem_efficient", "math", "cudnn")
@@ -60,12 +60,12 @@ print(json.dumps([torch.__version__, gpu, kernels]))
 """
 
 
-def torch(topic: str) -> Iterator[Finding]:
-    version, gpu, kernels = json.loads(ask_python(_ASK_TORCH, TORCH_SECONDS))
+def check_torch(topic: str) -> Iterator[Finding]:
+    version, gpu, kernels = json.loads(run_python(_TORCH_CODE, TORCH_SECONDS))
     found = f"torch {version}, {gpu or 'no GPU'}; attention kernels allowed: {', '.join(kernels)}"
     then = "they return no weights; these are recomputed from query and key, for one sample"
     yield Finding(topic, "pass", found, then)
 
 
-def trial(topic: str) -> Iterator[Finding]:
-    yield Finding(topic, "pass", f"one capture drawn and recorded in {draw_one():.1f} s")
+def check_trial_capture(topic: str) -> Iterator[Finding]:
+    yield Finding(topic, "pass", f"one capture drawn and recorded in {draw_trial_capture():.1f} s")

@@ -1,4 +1,4 @@
-"""One capture, drawn from end to end without a training: with it a machine is tried."""
+"""Draws one capture from end to end, without a training, to test a machine."""
 
 import contextlib
 import os
@@ -26,43 +26,46 @@ from attnmon.link.messages import (
 )
 from attnmon.link.ring import SLOT_BYTES, make_ring
 
-WEIGHTS = np.full((2, 12, 12), 1 / 12, np.float32)
+TRIAL_WEIGHTS = np.full((2, 12, 12), 1 / 12, np.float32)
 """[heads, queries, keys]: uniform attention."""
 LONGEST_SECONDS = 60.0
+"""To wait for the answer, and then for the end of the renderer."""
 _BOOT = (
     "import sys; from attnmon_renderer.supervision.supervisor import serve; serve(int(sys.argv[1]))"
 )
 
 
 class TrialError(Exception):
-    """The capture was not drawn; says why."""
+    """The capture was not drawn; the text says why."""
 
 
-def draw_one() -> float:
-    """Start a renderer, hand it one capture, look at what it wrote; returns the seconds it took.
+def draw_trial_capture() -> float:
+    """Start a renderer, send it one capture and check its files; returns the seconds it took.
 
-    Raises `TrialError`, or OSError where the machine refuses something.
+    Raises:
+        TrialError: the capture was not drawn.
+        OSError: the machine refuses something.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="attnmon-doctor-") as folder:
-        error = _rendered_in(Path(folder))
-        missing = [name for name in _EXPECTED if not Path(folder, name).is_file()]
+        error = _render_in(Path(folder))
+        missing = [name for name in _EXPECTED_FILES if not Path(folder, name).is_file()]
     if error or missing:
         raise TrialError(error or f"these files are missing: {', '.join(missing)}")
     return time.monotonic() - started
 
 
-_EXPECTED = (
+_EXPECTED_FILES = (
     "step_0/encoder_layer0_self_attn.png", "step_0/statistics.json", "history.jsonl",
     "summary.json",
 )  # fmt: skip
 
 
-def _rendered_in(folder: Path) -> str:
-    """The error that the renderer reports; empty when it reports none."""
+def _render_in(folder: Path) -> str:
+    """Have the capture drawn in `folder`; returns the error that the renderer reports, or ""."""
     ring = make_ring(SLOT_BYTES)
     setup, capture = _setup(folder, ring.nbytes), _capture()
-    ring.memory[: WEIGHTS.nbytes] = WEIGHTS.tobytes()
+    ring.memory[: TRIAL_WEIGHTS.nbytes] = TRIAL_WEIGHTS.tobytes()
     ours, theirs = Channel.pair()
     try:
         process = subprocess.Popen(
@@ -73,18 +76,19 @@ def _rendered_in(folder: Path) -> str:
         try:
             ours.send(messages.encode(setup), [ring.descriptor])
             ours.send(messages.encode(capture))
-            return _answer(ours)
+            return _await_acknowledgement(ours)
         finally:
             with contextlib.suppress(ChannelClosed):
                 ours.send(messages.encode(Goodbye(Accounts(captured=1))))
             ours.close()
-            _see_off(process)
+            _shut_down(process)
     finally:
         theirs.close()
         ring.close_descriptor()
 
 
-def _see_off(process: "subprocess.Popen[bytes]") -> None:
+def _shut_down(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the renderer's end; kill it if it takes too long."""
     try:
         process.wait(LONGEST_SECONDS)
     except subprocess.TimeoutExpired:
@@ -92,7 +96,8 @@ def _see_off(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _answer(channel: Channel) -> str:
+def _await_acknowledgement(channel: Channel) -> str:
+    """Returns the error in the renderer's answer, or why there is no answer; "" if all is well."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while (left := deadline - time.monotonic()) > 0:
         select.select([channel], [], [], left)
@@ -118,15 +123,15 @@ def _setup(folder: Path, ring_bytes: int) -> Setup:
 
 
 def _capture() -> Capture:
-    """The weights of one layer, at the start of the ring."""
+    """Returns a capture of one layer whose weights are at the start of the ring."""
     attention = Attention(
         name="doctor",
         stack="encoder",
         layer=0,
         type="self_attention",
         source="softmax",
-        heads=tuple(range(len(WEIGHTS))),
-        weights=ArrayBlock(0, "float32", WEIGHTS.shape),
+        heads=tuple(range(len(TRIAL_WEIGHTS))),
+        weights=ArrayBlock(0, "float32", TRIAL_WEIGHTS.shape),
     )
     return Capture(
         sequence=0,

@@ -48,10 +48,8 @@ class DrawingStage:
 
     def close(self) -> None:
         """Kill the workers, which have nothing left to draw."""
-        for worker in self.pool.children:
-            worker.kill()
-            worker.reap()
-        self.pool.children.clear()
+        for worker in list(self.pool.children):
+            self.pool.dismiss(worker)
 
     def _drawn(self, worker: Child, packet: Packet) -> None:
         drawn = process_messages.decode(packet.data)

@@ -77,8 +77,7 @@ class RecordingStage:
         self._send(recorder, WriteResults(last, dead_writers=orphans))
         recorder.channel.end_sending()
         _wait_until_closed(recorder.channel)
-        self.pool.children.remove(recorder)
-        recorder.reap()
+        self.pool.dismiss(recorder)
         return recorder.exit_code == 0
 
     def _send(self, recorder: Child, task: WriteResults, descriptors: tuple[int, ...] = ()) -> None:

@@ -96,7 +96,7 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the training process is gone and all that it announced is settled."""
         while not self.advance():
-            self.wait()
+            self.wait(self._timeout())
         self.close()
 
     def advance(self) -> bool:
@@ -109,9 +109,9 @@ class Supervisor:
         is_settled = self._run.is_settled and not self._receiver.has_unsent
         return bool(self._run.end_state) and is_settled and self._write_lock.try_acquire()
 
-    def wait(self) -> None:
-        """Wait for a message or for the next check, handle what came and kill hung children."""
-        for key, _ in self._selector.select(self._timeout()):
+    def wait(self, seconds: float | None) -> None:
+        """Wait for messages, at most so long; handle them, and kill the children that hang."""
+        for key, _ in self._selector.select(seconds):
             key.data()
         self._drawing.pool.kill_hung()
         self._recording.pool.kill_hung()
@@ -121,6 +121,7 @@ class Supervisor:
         self._drawing.close()
         self._recording.close(tuple(self._drawing.pool.lost_pids))
         self._write_lock.release()
+        self._selector.close()
 
     def _timeout(self) -> float | None:
         if self._receiver.has_unsent:

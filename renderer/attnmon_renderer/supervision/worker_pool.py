@@ -84,6 +84,12 @@ class WorkerPool:
             child.is_outdated = True
             self._replace_if_due(child)
 
+    def dismiss(self, child: Child) -> str:
+        """Remove a child that is not needed any more, end it, and return how it ended."""
+        self._selector.unregister(child.channel)  # first: another may get the descriptor's number
+        self.children.remove(child)
+        return child.reap()
+
     def kill_hung(self) -> None:
         """Kill the children that do not get on with their task; their end is noticed later."""
         for child in self.children:
@@ -117,11 +123,9 @@ class WorkerPool:
             self._reap(child)
 
     def _reap(self, child: Child) -> None:
-        self._selector.unregister(child.channel)
-        self.children.remove(child)
         self.lost_pids.append(child.pid)
         self._deaths_in_a_row = 0 if child.completed else self._deaths_in_a_row + 1
-        self._on_loss(child, child.reap())
+        self._on_loss(child, self.dismiss(child))
 
 
 NewPool = Callable[[OnPacket, OnLoss], WorkerPool]

@@ -1,8 +1,8 @@
-"""Bytes and descriptors from process to process: a socket pair, one message a packet.
+"""A channel between two processes: messages of bytes, and file descriptors with them.
 
-`SOCK_SEQPACKET` keeps message boundaries and tells when the other side is gone. Sending never
-waits; a descriptor can travel with a message. Where the system has no such sockets (macOS) a
-stream with a length before each message does the same; nobody else need know.
+A `SOCK_SEQPACKET` socket keeps the boundaries of messages and tells when the other side is gone.
+Where the system has none (macOS), a stream with a length before each message does the same; only
+this module knows.
 """
 
 import array
@@ -18,24 +18,24 @@ from attnmon.link.schema import LIMIT
 
 _SEND_BUFFER = 1 << 20
 _FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)  # a script may have SIGPIPE kill
-_ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * array.array("i").itemsize)
+_ANCILLARY_BYTES = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 _LENGTH = struct.Struct("!I")
 
 
 class ChannelClosed(ConnectionError):
-    """The other side is gone; nothing more will come or go."""
+    """The other side is gone: nothing more can be sent or received."""
 
 
 class Packet(NamedTuple):
-    """What came: a message's bytes, still to be checked, and descriptors, now the receiver's."""
+    """A received message's bytes, still unchecked, and its descriptors, which the receiver owns."""
 
     data: bytes
     descriptors: tuple[int, ...] = ()
 
 
 class Channel:
-    """One end. Neither `send` nor `receive` ever waits; `wait` does."""
+    """One end of a channel. Neither `send` nor `receive` ever waits; `wait` does."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
@@ -43,12 +43,13 @@ class Channel:
         self._incoming = b""
         self._arrived: tuple[int, ...] = ()
         self._outgoing = b""
-        self._room = memoryview(bytearray(LIMIT + 1))
+        self._buffer = memoryview(bytearray(LIMIT + 1))
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     @classmethod
     def pair(cls) -> tuple["Channel", "Channel"]:
+        """Return the two ends of a new channel. Raises OSError."""
         kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
         try:
             ends = socket.socketpair(socket.AF_UNIX, kind)
@@ -63,6 +64,7 @@ class Channel:
 
     @classmethod
     def from_descriptor(cls, descriptor: int) -> "Channel":
+        """Return the end that this descriptor of a socket stands for; it owns the descriptor."""
         return cls(socket.socket(fileno=descriptor))
 
     def fileno(self) -> int:
@@ -72,31 +74,31 @@ class Channel:
         self._socket.close()
 
     def end_sending(self) -> None:
-        """Tell the other side that no more will come, and go on receiving."""
+        """Let the other side see the end, while this side goes on receiving."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it is gone already, which says the same
+            pass  # the other side is gone already
 
     def send(self, data: bytes, descriptors: Sequence[int] = ()) -> bool:
-        """Send one message. False, and nothing sent, when the other side does not keep up.
+        """Send one message; return whether it was sent, or the other side has no room for it.
 
-        The descriptors arrive as copies; the sender's own stay open. Raises `ChannelClosed`.
+        The other side gets copies of the descriptors; these stay open. Raises `ChannelClosed`.
         """
         if self._stream:
             return self._send_in_stream(data, descriptors)
         return self._transmit(data, descriptors) > 0
 
     def receive(self) -> Packet | None:
-        """The next message's bytes, or None when there is none yet. Raises `ChannelClosed`."""
+        """Return the next message, or None when there is none yet. Raises `ChannelClosed`."""
         return self._receive_from_stream() if self._stream else self._receive_packet()
 
     def wait(self, seconds: float | None = None) -> None:
-        """Until there is something to receive, or the other side is gone, or the time is up."""
-        # Not `select.select`, which knows descriptors below 1024 only, nor epoll, which takes one.
-        news = select.poll()
-        news.register(self, select.POLLIN)
-        news.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
+        """Wait until there is something to receive, the other side is gone, or the time is up."""
+        # `select.select` takes descriptors below 1024 only, and epoll needs one of its own.
+        poller = select.poll()
+        poller.register(self, select.POLLIN)
+        poller.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
 
     def _transmit(self, data: bytes, descriptors: Sequence[int]) -> int:
         ancillary = []
@@ -114,17 +116,17 @@ class Channel:
         for _ in range(2):
             try:
                 size, ancillary, _, _ = self._socket.recvmsg_into(
-                    [self._room], _ROOM_FOR_DESCRIPTORS, socket.MSG_DONTWAIT
+                    [self._buffer], _ANCILLARY_BYTES, socket.MSG_DONTWAIT
                 )
             except ConnectionResetError:
-                continue  # said once, before the messages that are still queued
+                continue  # reported once, ahead of the messages that are still queued
             except OSError as error:
                 if error.errno in _BUSY:
                     return None
                 raise ChannelClosed(str(error)) from error
             if not size:
                 break
-            return Packet(bytes(self._room[:size]), _descriptors_in(ancillary))
+            return Packet(bytes(self._buffer[:size]), _descriptors_in(ancillary))
         raise ChannelClosed("the other side has closed")
 
     def _send_in_stream(self, data: bytes, descriptors: Sequence[int]) -> bool:

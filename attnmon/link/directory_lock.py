@@ -1,11 +1,11 @@
-"""Who is at a run's directory: two locks on the directory itself, which leave no file behind.
+"""Locks on a run's directory, which say who uses it and leave no file behind.
 
-    writing    exclusive   the renderer's, to its end; it travels to it with the Setup
-    watching   shared      the training process's, as long as its monitor is open
-    a ticket   shared      each renderer's: whoever comes later lets it go first
+    writing    exclusive   held by the renderer to its end; travels to it with the Setup
+    watching   shared      held by the training process as long as its monitor is open
+    a ticket   shared      held by each renderer: a later one lets it write first
 
-The kernel lets go of them with the processes, however those end. A lock is the open descriptor's,
-not a process's, so it can be handed over; copies in forked children keep it.
+The kernel releases them with the processes, however those end. A lock belongs to an open
+descriptor, not to a process: it can be handed over, and copies in forked children keep it.
 """
 
 import fcntl
@@ -17,14 +17,17 @@ _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, p
 
 
 def open_directory(path: Path) -> int:
-    """A descriptor to lock it by; each is another holder. Raises OSError."""
+    """Return a descriptor by which to lock a directory; each is a holder of its own.
+
+    Raises OSError.
+    """
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def lock_writing(descriptor: int) -> bool:
-    """Whether it is this descriptor's now, or was; never waits.
+    """Try to take the exclusive lock without waiting.
 
-    True as well where directories cannot be locked, as on some network file systems.
+    True if it is held, or if the file system cannot lock directories, as some on a network.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,7 +39,7 @@ def lock_writing(descriptor: int) -> bool:
 
 
 def lock_watching(descriptor: int) -> None:
-    """Say by this descriptor that a monitor is open, where the system knows such locks."""
+    """Mark the directory as watched by a monitor, where the system knows such locks."""
     try:
         _share(descriptor, 0)
     except (AttributeError, OSError):
@@ -44,12 +47,12 @@ def lock_watching(descriptor: int) -> None:
 
 
 def ticket_of(started: float) -> int:
-    """The number of a run that was started then, in seconds since 1970."""
+    """Return the ticket number of a run that was started then, in seconds since 1970."""
     return max(1, int(started * 1e6))
 
 
 def take_ticket(descriptor: int, number: int) -> None:
-    """Queue up by this descriptor, where the system knows such locks; number: 1 or more."""
+    """Queue up with a number, 1 or more, where the system knows such locks."""
     try:
         _share(descriptor, number)
     except (AttributeError, OSError):
@@ -57,7 +60,7 @@ def take_ticket(descriptor: int, number: int) -> None:
 
 
 def is_somebody_before(descriptor: int, number: int) -> bool:
-    """Whether a ticket with a lower number is still held; False where the system cannot tell."""
+    """Return whether a lower ticket is still held; False where the system cannot tell."""
     try:
         return _others_hold(descriptor, 1, number - 1)
     except (AttributeError, OSError):
@@ -65,7 +68,7 @@ def is_somebody_before(descriptor: int, number: int) -> bool:
 
 
 def is_watched_by_others(descriptor: int) -> bool:
-    """Whether somebody else has said so; True where the system cannot tell."""
+    """Return whether another monitor watches; True where the system cannot tell."""
     try:
         return _others_hold(descriptor, 0, 1)
     except (AttributeError, OSError):
@@ -78,7 +81,7 @@ def _share(descriptor: int, place: int) -> None:
 
 def _others_hold(descriptor: int, first: int, count: int) -> bool:
     if count < 1:
-        return False  # to the kernel, 0 is all there is
+        return False  # to the kernel, a length of 0 means to the end of the file
     asked = _LOCK.pack(fcntl.F_WRLCK, 0, first, count, 0)  # whether this would be granted
     answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
     return int(_LOCK.unpack(answer)[0]) != fcntl.F_UNLCK

@@ -1,4 +1,4 @@
-"""How much memory there is to spare, and whether addresses without any cost nothing."""
+"""How much memory is available, and whether addresses without memory cost anything."""
 
 import resource
 import sys
@@ -12,24 +12,24 @@ _HIERARCHIES = (
     ("", "memory.max", "memory.current"),
     ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-"""Control groups of version 2 and of version 1: controller, and files of limit and usage."""
+"""Control groups of version 2 and version 1: controller, file of the limit, file of the usage."""
 
 
 def addresses_are_free() -> bool:
-    """Whether to map more than is needed costs nothing: neither ``ulimit -v`` nor mlockall."""
+    """Return whether unused addresses cost nothing: without ``ulimit -v`` and without mlockall."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return limit == resource.RLIM_INFINITY and not _figure("self/status", "VmLck:")
 
 
 def available_memory() -> int:
-    """Bytes the machine, or a control group that this process is in, has to spare."""
+    """Return the bytes that the machine, and this process's control groups, can spare."""
     free = _figure("meminfo", "MemAvailable:")
     figures = [*_left_to_groups(), *([] if free is None else [free])]
     return min(figures, default=sys.maxsize)
 
 
 def _figure(file: str, name: str) -> int | None:
-    """Bytes, from a file of lines such as ``MemAvailable: 5 kB``."""
+    """Return a figure in bytes from a file of lines such as ``MemAvailable: 5 kB``."""
     with suppress(OSError, ValueError):
         for line in (_PROC / file).read_text().splitlines():
             if line.startswith(name):
@@ -38,17 +38,17 @@ def _figure(file: str, name: str) -> int | None:
 
 
 def _left_to_groups() -> Iterator[int]:
-    """What is left to this process's control group, and to each one around it."""
+    """Yield the bytes left to this process's control group, and to each one around it."""
     for controller, limit, usage in _HIERARCHIES:
         group = _group(controller)
         for folder in (group, *group.parents):
-            place = _GROUPS / controller / folder
+            path = _GROUPS / controller / folder
             with suppress(OSError, ValueError):  # not there, or "max"
-                yield int((place / limit).read_text()) - int((place / usage).read_text())
+                yield int((path / limit).read_text()) - int((path / usage).read_text())
 
 
 def _group(controller: str) -> Path:
-    """The control group of this process, below the hierarchy of this controller."""
+    """Return the path of this process's control group below the controller's hierarchy."""
     with suppress(OSError, ValueError):
         for line in (_PROC / "self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)

@@ -1,9 +1,9 @@
-"""What the two processes say to each other.
+"""The messages between the training process and the renderer.
 
 The schema is closed: it is the fields of these classes, and a message with one more, one less,
 or one of another type or range is refused on receipt. Nothing here moves bytes; `channel` does.
 
-    training process → renderer     Setup  Capture …  LetGo …  Dump …  Goodbye
+    training process → renderer     Setup  Capture …  Release …  Dump …  Goodbye
     renderer → training process     Acknowledgement …  Refusal
 """
 
@@ -17,9 +17,9 @@ from attnmon.link.schema import MessageError, Schema, require
 VERSION = 2
 
 LONGEST_SIDE = 1 << 22
-"""Of an array: the renderer holds a few rows of so many keys at once."""
+"""The largest dimension of an array: the renderer holds a few rows of so many keys at once."""
 LONGEST_ERROR = 500
-"""Characters: the accounts ride on every message."""
+"""The most characters of an error in `Accounts`, which travel with every message."""
 MOST_CPUS = 1 << 16
 
 Stack = Literal["encoder", "decoder"]
@@ -29,7 +29,7 @@ SeenIn = Literal["forward", "probe", "recorded"]
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """A run of neighbouring slots of the ring, lent to whoever holds the message."""
+    """A run of neighbouring slots of the ring. They belong to whoever holds the message."""
 
     first: int
     count: int
@@ -40,10 +40,12 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class ArrayBlock:
-    """An array in the ring, in C order: where it starts and how to read it."""
+    """An array in the ring, in C order."""
 
     offset: int
+    """Bytes from the start of the ring."""
     dtype: str
+    """A name of `DTYPES`."""
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -59,7 +61,7 @@ class ArrayBlock:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """One layer's attention for one sample: either its weights, or all that they follow from.
+    """One layer's attention for one sample: its weights, or what they are computed from.
 
     The weights are ``softmax(softcap(scale · query · keyᵀ) + bias, masked)`` over the keys, before
     dropout, with one more column for ``sinks`` that is left out again after the softmax.
@@ -70,7 +72,7 @@ class Attention:
     layer: int
     type: AttentionType
     source: str
-    """Which call it was seen in: "scaled_dot_product_attention", "softmax", "recorded", …"""
+    """The call it was captured from: "scaled_dot_product_attention", "softmax", "recorded", …"""
     heads: tuple[int, ...]
     """Indices, in the model's numbering, of the heads sent."""
     weights: ArrayBlock | None = None
@@ -80,16 +82,16 @@ class Attention:
     key: ArrayBlock | None = None
     """[key heads, keys, width]; a key head serves heads // key heads query heads in turn."""
     bias: ArrayBlock | None = None
-    """Broadcastable to [heads, queries, keys]; bool: True may be attended; float: is added."""
+    """Broadcastable to [heads, queries, keys]. bool: True may be attended; float: is added."""
     sinks: ArrayBlock | None = None
-    """[heads]: a logit each that takes part in the softmax and is no key."""
+    """[heads] A logit for each head that takes part in the softmax, but belongs to no key."""
     scale: float = 1.0
     causal: bool = False
-    """Query i sees the keys 0 … i."""
+    """Whether query i may attend to the keys 0 … i only."""
     softcap: float = 0.0
-    """The logits become softcap · tanh(logits / softcap); 0 is none."""
+    """The logits become softcap · tanh(logits / softcap); 0 leaves them as they are."""
     note: str = ""
-    """Why the map is only approximate; empty when it is exact."""
+    """Why the weights are only approximate; empty when they are exact."""
     error: float | None = None
     """‖weights · value − output‖ / ‖output‖ against the layer's own output, where measured."""
 
@@ -131,6 +133,7 @@ class Attention:
 
     @property
     def blocks(self) -> tuple[ArrayBlock, ...]:
+        """All arrays that were sent."""
         given = (self.weights, self.query, self.key, self.bias, self.sinks)
         return tuple(block for block in given if block is not None)
 
@@ -251,35 +254,37 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """All attention captured at one step. The slots are the receiver's until it acknowledges.
+    """All attention captured at one step.
 
-    Those of a capture that is kept stay the sender's: they are not to be read before a `Dump` or
-    the sender's death, and are not to be named after a message has let them go.
+    Its slots belong to the receiver until it acknowledges. Those of a retained capture stay the
+    sender's: the receiver reads them only after a `Dump`, or after the sender's death, and not
+    once a message has released them.
     """
 
     sequence: int
     step: int
     by_epoch: bool
-    """Due because of `save_on_epochs`, not of `save_frequency`."""
+    """Whether it was due because of `save_on_epochs`, not of `save_frequency`."""
     epoch: int | None
     loss: float | None
     lr: float | None
     timestamp: float
     sample: int
-    """Index in the batch of the sample that was taken."""
+    """Index in the batch of the captured sample."""
     slots: tuple[Slots, ...]
     attentions: tuple[Attention, ...]
     accounts: Accounts
     seen_in: SeenIn = "probe"
-    """The model's own forward, dropout and all; the extra one; or what the user gave."""
+    """The forward pass of the training step, dropout included; an extra one ("probe"); or what the
+    user recorded."""
     encoder_tokens: tuple[str, ...] = ()
     decoder_tokens: tuple[str, ...] = ()
-    """What stands at each position of the sample, where the user said it."""
+    """The token at each position of the sample, where the user named them."""
     retained_from: int | None = None
-    """None: draw it. Otherwise keep it, and of those kept before the ones from this sequence
-    number on; the others are let go."""
+    """None: draw this capture. Otherwise retain it, together with the retained captures from this
+    sequence number on; those before are released."""
     dump_reason: str = ""
-    """Why it is drawn, if it was kept."""
+    """Why a retained capture is drawn after all; empty for one that was due."""
 
     def __post_init__(self) -> None:
         require(self.sequence >= 0, "sequence", self.sequence)
@@ -292,11 +297,11 @@ class Capture:
 
     @property
     def weight_count(self) -> int:
-        """Weights of all its layers: what the work on it is proportional to."""
+        """The number of weights of all layers, which the work on it is proportional to."""
         return sum(math.prod(attention.shape) for attention in self.attentions)
 
     def require_inside(self, ring_bytes: int, slot_bytes: int) -> None:
-        """Raise `MessageError` unless each array lies inside the slots that came with it."""
+        """Raise `MessageError` unless each array lies inside the capture's slots."""
         spans = [
             (run.first * slot_bytes, (run.first + run.count) * slot_bytes) for run in self.slots
         ]
@@ -310,42 +315,42 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Captures that are kept and have a lower sequence number are not to be read any more."""
+    """Releases the retained captures with a lower sequence number: do not read them any more."""
 
     before: int
 
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """Draw these captures, which were kept: from here on their slots are the receiver's."""
+    """Has retained captures drawn: from now on their slots belong to the receiver."""
 
     reason: str
     sequences: tuple[int, ...]
     accounts: Accounts
-    """With these captures counted in."""
+    """With these captures counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
-    """The training process closes in order. Without it, a closed channel means it died."""
+    """Closes the run in order. Without it, a closed channel means that the process died."""
 
     accounts: Accounts
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The capture's results are on disk, or its failure is recorded: its slots are free again."""
+    """A capture's results are on disk, or its failure is recorded: its slots are free again."""
 
     sequence: int
     error: str = ""
-    """Empty when everything was drawn; otherwise what failed."""
+    """What failed; empty when everything was drawn."""
     notices: tuple[tuple[str, str], ...] = ()
     """(kind, text): what the user should be told, once for each kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The renderer takes in nothing, or nothing more; acknowledgements may still follow."""
+    """The renderer accepts no captures, or no more; acknowledgements may still follow."""
 
     reason: str
 

@@ -1,7 +1,7 @@
-"""Where a training process meets a renderer that was started by hand: a socket of its user's own.
+"""The socket at which a training process meets a renderer that was started by hand.
 
-The folder is private, the socket is private, and each side asks the kernel who the other is before
-anything is handed over: the ring holds what the model reads.
+The folder and the socket are private to one user, and each side asks the kernel who the other is
+before anything is handed over: the ring holds what the model reads.
 """
 
 import os
@@ -17,7 +17,7 @@ LONGEST_PATH = 100
 
 
 def _kind_of_socket() -> socket.SocketKind:
-    """Packets where Unix sockets have them; macOS knows the name, but not the thing."""
+    """Return the kind with packets where it exists; macOS defines the constant only."""
     try:
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).close()
     except (AttributeError, OSError):
@@ -29,13 +29,14 @@ KIND = _kind_of_socket()
 
 
 class RendezvousError(OSError):
-    """They cannot meet there; says why, and what to do."""
+    """The two processes cannot meet at a socket; says why, and what to do."""
 
 
 def folders() -> list[Path]:
-    """Where a renderer of this user may be met: it takes the first, a trainer asks at all.
+    """Return the folders where this user's renderer may listen.
 
-    A login session and a job scheduler's often have not the same environment.
+    The renderer takes the first; a training process tries them all, since a login session and a
+    job scheduler's session often have different environments.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     fallback = Path(tempfile.gettempdir(), f"attnmon-{os.geteuid()}")
@@ -44,6 +45,7 @@ def folders() -> list[Path]:
 
 
 def require_short(path: Path) -> None:
+    """Raise `RendezvousError` for a path that is too long for a socket's address."""
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise RendezvousError(
             f"the socket's path {str(path)!r} is longer than {LONGEST_PATH} bytes; "
@@ -78,9 +80,9 @@ def require_same_user(connection: socket.socket) -> None:
 
 
 def connect(path: Path) -> socket.socket:
-    """A connection to the renderer that listens there, without waiting for it.
+    """Connect to the renderer that listens there, without waiting for it.
 
-    Raises OSError where nobody listens, `RendezvousError` where somebody else does.
+    Raises OSError where nobody listens, and `RendezvousError` where another user does.
     """
     require_short(path)
     connection = socket.socket(socket.AF_UNIX, KIND)

@@ -1,17 +1,17 @@
-"""The memory both processes see: one nameless mapping, cut into equal slots.
+"""The ring: memory that both processes map, without a name, cut into equal slots.
 
     ┌────────┬────────┬────────┬─────┬────────┐
     │ slot 0 │ slot 1 │ slot 2 │  …  │ slot n │     arrays only: no flags, counters or locks
     └────────┴────────┴────────┴─────┴────────┘
 
-The training process makes it, writes it and keeps the list of free slots (`slots`); the renderer
+The training process creates it, writes it and keeps the list of free slots (`slots`); the renderer
 gets the file descriptor and maps it read-only. There is no name, so nothing can be left behind,
 attached to by mistake, or destroyed by another process's resource tracker.
 
-Every page is reserved before it is lent. Shared memory is handed out on credit, and a process
-that touches a page the system cannot pay for dies of SIGBUS, in the middle of training. Addresses
-cost nothing, where they are not rationed: both sides map as many as the ring may ever need, and it
-grows in its place.
+Memory is reserved before slots of it are allocated. Otherwise the system promises more pages than
+it has, and a process that touches one too many dies of SIGBUS, in the middle of training. Addresses
+cost nothing unless they are limited: both sides map as many as the ring may ever need, and it grows
+in place.
 """
 
 import fcntl
@@ -30,20 +30,21 @@ MEBIBYTE = 1 << 20
 SLOT_BYTES = 64 * 1024
 DEFAULT_BYTES = 64 * MEBIBYTE
 MOST_BYTES = 1024 * MEBIBYTE
-"""To which a ring grows at most."""
+"""The largest size to which a ring grows."""
 SMALLEST_BYTES = MEBIBYTE
 SHARE_OF_AVAILABLE = 8
-"""The ring takes at most one part in this many of the memory that is free, its own included."""
+"""The ring takes at most one part in this many of the available memory, its own included."""
 _BLOCK = 512  # bytes that st_blocks counts, whatever the file system
 _AT_ONCE = 4 * MEBIBYTE
-"""Some kernels begin anew at every signal; a profiler's timer must leave them time to end."""
+"""Bytes reserved by one call. Some kernels start a call again at every signal, so that a long one
+would never end while a profiler's timer runs."""
 
 _SEAL_FUTURE_WRITE = 0x0010  # not in the fcntl module before Python 3.13
 _SEALS = (_SEAL_FUTURE_WRITE, 0x0004 | 0x0002 | 0x0001)  # then: grow, shrink, seal
 
 
 class RingError(OSError):
-    """No memory for a ring could be had; says what was tried."""
+    """No memory for a ring is available; says what was tried."""
 
 
 class Ring:
@@ -56,8 +57,9 @@ class Ring:
     def __init__(self, descriptor: int, nbytes: int, backend: str) -> None:
         self.descriptor = descriptor
         self.nbytes = nbytes
-        """Of addresses; slots may be lent of the first `reserved` bytes."""
+        """Size of the mapping. Only the first `reserved` bytes may be used."""
         self.reserved = 0
+        """Bytes that have memory."""
         self.backend = backend
         self.memory = mmap.mmap(descriptor, nbytes, flags=mmap.MAP_SHARED)
 
@@ -66,33 +68,37 @@ class Ring:
         return self.reserved // SLOT_BYTES
 
     def reserve(self, nbytes: int) -> None:
-        """Have memory for the first `nbytes`. Raises OSError, and has what it had until then."""
+        """Get memory for the first `nbytes`. Raises OSError, and keeps what it got until then."""
         while self.reserved < nbytes:
             begin, end = self.reserved, min(self.reserved + _AT_ONCE, nbytes)
             _reserve(self.descriptor, begin, end)
-            pages = len(range(begin, end, mmap.PAGESIZE))  # their faults now, not in a step
+            pages = len(range(begin, end, mmap.PAGESIZE))  # page faults now, not during a step
             self.memory[begin : end : mmap.PAGESIZE] = bytes(pages)
             self.reserved = end
 
     def grow(self, wanted: int) -> None:
-        """Reserve `wanted` bytes in all, or as many as there may be."""
+        """Reserve `wanted` bytes in all, or as many of them as the ring may have."""
         share = (self.reserved + available_memory()) // SHARE_OF_AVAILABLE
         with suppress(OSError):
             self.reserve(_whole_slots(min(wanted, self.nbytes, share)))
 
     def close_descriptor(self) -> None:
-        """Give up the descriptor, and with it growth; the memory stays."""
+        """Close the descriptor. The memory stays; the ring cannot grow any more."""
         if self.descriptor >= 0:
             descriptors.close(self.descriptor)
             self.descriptor = -1
 
 
 def make_ring(wanted: int = DEFAULT_BYTES, most: int = 0) -> Ring:
-    """The largest ring up to `wanted` bytes that this machine can spare, which can grow to `most`.
+    """Return the largest ring up to `wanted` bytes that this machine can spare.
 
-    Tries an anonymous memory file, then POSIX shared memory, then an unlinked ordinary file; each
-    first whole, then halved down to one mebibyte. Raises `RingError` when none can be had. Only a
-    memory file grows: the others take what is somebody else's as well.
+    Tries an anonymous memory file, then POSIX shared memory, then an unlinked ordinary file; first
+    with the whole size, then halved down to one mebibyte. Raises `RingError` when all fail.
+
+    Args:
+        wanted: bytes.
+        most: bytes to which the ring may grow later. Only a memory file grows: the others take
+            memory or disk that other programs rely on.
     """
     spare = available_memory() // SHARE_OF_AVAILABLE
     size = max(_whole_slots(min(wanted, spare)), SLOT_BYTES)
@@ -109,10 +115,10 @@ def make_ring(wanted: int = DEFAULT_BYTES, most: int = 0) -> Ring:
 
 
 def map_read_only(descriptor: int, nbytes: int) -> memoryview:
-    """The renderer's side: the ring's bytes, which it cannot write.
+    """Map the ring in the renderer, which cannot write it.
 
-    Where addresses are rationed these are no more than are reserved now: what a ring that grows
-    has more, afterwards, cannot be drawn.
+    Where addresses are limited, only the bytes reserved so far are mapped: captures in those that
+    the ring gets later cannot be drawn.
     """
     if not addresses_are_free():
         nbytes = min(nbytes, os.fstat(descriptor).st_blocks * _BLOCK or nbytes)
@@ -176,7 +182,7 @@ def _whole_slots(nbytes: int) -> int:
 
 
 def _seal(descriptor: int) -> None:
-    """Forbid everybody, by the kernel, to resize the ring or to map it writable from now on."""
+    """Have the kernel forbid everybody to resize the ring, or to map it writable from now on."""
     for seals in _SEALS:
         try:
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)  # type: ignore[attr-defined, unused-ignore]

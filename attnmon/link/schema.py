@@ -1,4 +1,4 @@
-"""Frozen records to msgpack and back, by a closed schema: the fields of the records themselves.
+"""Converts frozen records to msgpack and back, by a closed schema: the records' own fields.
 
 A record is written as ``[version, kind, field, field, …]``. On receipt every field's type is
 checked against its annotation, and the record's own ``__post_init__`` checks the ranges.
@@ -16,15 +16,15 @@ import msgpack
 M = TypeVar("M")
 
 LIMIT = 64 * 1024
-"""Bytes of one message at most. Arrays travel in slots; a message only names them."""
+"""The most bytes of one message. Arrays travel in slots; a message only names them."""
 
 
 class MessageError(ValueError):
-    """A message that does not follow the schema. It is refused whole."""
+    """A message does not follow the schema. It is refused as a whole."""
 
 
 def require(holds: bool, what: str, given: object) -> None:
-    """Raise `MessageError`, naming what is wrong and what was given, unless it holds."""
+    """Raise `MessageError` unless a condition holds, naming what is wrong and what was given."""
     if not holds:
         raise MessageError(f"{what}: not allowed: {_shown(given)}")
 
@@ -37,14 +37,14 @@ def _shown(given: object) -> str:
 
 
 class Schema(Generic[M]):
-    """A set of record types that one side may send to the other."""
+    """The record types that one side may send to the other, and their encoding."""
 
     def __init__(self, version: int, kinds: tuple[type[Any], ...]) -> None:
         self.version = version
         self._kinds = kinds
 
     def encode(self, message: M) -> bytes:
-        """The message in bytes. Raises `MessageError` when it is larger than `LIMIT`."""
+        """Return a message in bytes. Raises `MessageError` when they are more than `LIMIT`."""
         kind = self._kinds.index(type(message))
         packed: bytes = msgpack.packb(
             (self.version, kind, *_values(message)), default=_values, unicode_errors=_ANY_TEXT
@@ -54,7 +54,10 @@ class Schema(Generic[M]):
         return packed
 
     def decode(self, packed: bytes) -> M:
-        """The message in these bytes. Raises `MessageError` for all the schema does not allow."""
+        """Return the message in these bytes.
+
+        Raises `MessageError` for everything that the schema does not allow.
+        """
         require(len(packed) <= LIMIT, "length", len(packed))
         try:
             unpacked = msgpack.unpackb(
@@ -105,7 +108,7 @@ def _read_record(record_type: type[Any], values: Any) -> Any:
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
-    """A function that takes what msgpack gave and returns it as `hint`, or refuses it."""
+    """Return a function that converts what msgpack read to the type `hint`, or refuses it."""
     origin = typing.get_origin(hint)
     if is_dataclass(hint):
         return lambda value: _read_record(typing.cast("type[Any]", hint), value)

@@ -53,11 +53,9 @@ class SlotPool:
         """Have `count` slots in all. Raises ValueError, and changes nothing, if that is fewer."""
         if count < self.count:
             raise ValueError(f"count must be {self.count} or more, got {count}")
-        before, self.count = (
-            self.count,
-            count,
-        )  # first: interrupted, it loses slots, and allocates none twice
-        if count > before:  # twice
+        # The count first: an interruption then loses the new slots, and allocates none twice.
+        before, self.count = self.count, count
+        if count > before:
             self._insert_gap(before, count)
             self.free_count += count - before
 

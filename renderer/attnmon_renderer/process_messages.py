@@ -1,11 +1,11 @@
-"""What the renderer's own processes say to each other, in the form of `attnmon.link.schema`.
+"""The messages between the renderer's own processes, encoded as `attnmon.link.schema` does it.
 
 supervisor → worker      the training process's Capture, byte for byte as it came
-worker     → supervisor  Drawn      with a descriptor of the results (see `results`)
-supervisor → recorder    Record     with that descriptor; with one of the Capture, to set it aside
-recorder   → supervisor  Recorded
+worker     → supervisor  Drawn           with a descriptor of the results (see `results`)
+supervisor → recorder    WriteResults    with that descriptor, or with one of the Capture
+recorder   → supervisor  ResultsWritten
 
-supervisor → standalone renderer   Serving  Standing …  or Refused
+supervisor → standalone renderer   TrainerServed  RunStatus …  or TrainerRefused
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from attnmon.link.messages import Accounts
 from attnmon.link.schema import Schema
 
 LONGEST_ERROR = 1000
-"""Characters of one capture's errors: a message holds those of several."""
+"""The most characters of one capture's errors: a message holds those of several captures."""
 
 
 def join_errors(errors: Sequence[str]) -> str:
-    """All that went wrong with a capture; of a full disk, the beginning says enough."""
+    """Join a capture's errors into one text of bounded length."""
     line = "; ".join(errors)
     if len(line) <= LONGEST_ERROR:
         return line
@@ -28,7 +28,7 @@ def join_errors(errors: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A worker is done with a capture: its pictures are on disk, or `error` says why not."""
+    """A worker has finished a capture: its pictures are on disk, or `error` says why not."""
 
     sequence: int
     error: str = ""
@@ -37,60 +37,67 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Dumped:
-    """Captures that were kept are drawn, for a reason."""
+    """Retained captures were drawn, for a reason."""
 
     reason: str
     step: int | None
-    """The last one looked at when that happened."""
+    """The last step that the training process had looked at."""
     count: int
+    """Captures drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """How the run stands, for `summary.json`."""
+    """How a run stands, for `summary.json`."""
 
     trainer: Accounts
+    """The training process's own counters."""
     rendered: int
+    """Captures recorded without an error."""
     failed: int
+    """Captures that failed after they were announced."""
     state: str
     """ "running"; "finishing" what was announced; then "closed" in order, "trainer lost", or
     "renderer stopped" by hand; "renderer lost" when its supervisor died."""
     pids: tuple[int, ...]
+    """Of the supervisor and its children."""
     errors: tuple[str, ...]
     """The latest, oldest first."""
     retained: int = 0
-    """Captures kept and not drawn at present; they are in no other count."""
+    """Captures retained undrawn at present; no other count includes them."""
     dumps: tuple[Dumped, ...] = ()
     """The latest, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteResults:
-    """Write down a capture's results; without a sequence, only how the run stands."""
+    """Asks the recorder to write a capture's results and the status, or the status alone."""
 
     status: RunStatus
     sequence: int | None = None
+    """The capture's; None for the status alone."""
     error: str = ""
+    """What failed when the capture was drawn."""
     dead_writers: tuple[int, ...] = ()
-    """Process ids of writers that were killed, whose temporary files are to go."""
+    """Process ids of writers that died, whose temporary files are to be removed."""
     save_capture: bool = False
-    """No worker has survived it: the descriptor is of the Capture as it came."""
+    """Whether every worker died of the capture: the descriptor holds its message, to be saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsWritten:
-    """The capture is on disk in all its parts, or `error` says what is missing."""
+    """A capture is on disk in all its parts, or `error` says what is missing."""
 
     sequence: int
     error: str = ""
     disk_is_full: bool = False
-    """The disk budget has no room for pictures: no more are to be drawn."""
+    """Whether the disk budget has no room for pictures, so that no more are to be drawn."""
     notices: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TrainerServed:
-    """A training process is taken on."""
+    """A training process was accepted."""
 
     trainer_pid: int
     save_dir: str
@@ -98,7 +105,7 @@ class TrainerServed:
 
 @dataclass(frozen=True, slots=True)
 class TrainerRefused:
-    """A training process is not taken on."""
+    """A training process was refused."""
 
     reason: str
 

@@ -1,16 +1,16 @@
-"""Text for a terminal: what comes from a run's files and messages is data, never control."""
+"""Prepares text for a terminal: a run's files and messages must not control it."""
 
 import time
 from typing import TextIO
 
 
 def harmless(text: object) -> str:
-    """The text in one line, with nothing in it that a terminal would obey."""
+    """Return a text in one line, without characters that control a terminal."""
     return "".join(character if character.isprintable() else "?" for character in str(text))
 
 
 def ago(seconds: float) -> str:
-    """A duration in the unit that fits it."""
+    """Return a duration, given in seconds, in the largest unit that fits."""
     for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -18,13 +18,13 @@ def ago(seconds: float) -> str:
 
 
 def table(rows: dict[str, str]) -> str:
-    """Names and values, the values below each other."""
+    """Return names and values in lines, the values aligned."""
     width = max(map(len, rows), default=0)
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())
 
 
 class ProgressLine:
-    """One line that says how many of so many are done; nothing where no terminal shows it."""
+    """A line that shows how many steps of a job are done; nothing if the stream is no terminal."""
 
     def __init__(self, total: int, stream: TextIO) -> None:
         self._total, self._done = total, 0
@@ -33,7 +33,7 @@ class ProgressLine:
         self._started = time.monotonic()
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one more as done, and show it."""
         self._done += 1
         each = (time.monotonic() - self._started) / self._done
         left = ago(each * (self._total - self._done))
@@ -42,7 +42,7 @@ class ProgressLine:
         self._show(f"{bar} {self._done} of {self._total}, {left} left")
 
     def end(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._show("")
 
     def _show(self, text: str) -> None:

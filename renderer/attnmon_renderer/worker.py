@@ -1,7 +1,7 @@
-"""A drawing worker: one capture in, its pictures on disk and its results handed back.
+"""The drawing worker: analyzes a capture, writes its pictures and returns its results.
 
-Knows nothing of order, of other captures or of the training process. If it dies, the supervisor
-gives the capture to another, which writes the same files again.
+It knows neither the order of captures nor the training process. If it dies, the supervisor gives
+the capture to another worker, which writes the same files again.
 """
 
 import os
@@ -25,7 +25,7 @@ from attnmon_renderer.storage import paths, step_folder
 
 
 def run_worker(channel: Channel, setup: Setup, ring: memoryview) -> None:
-    """Draw one capture after another, until the supervisor is gone."""
+    """Draw one capture after another, until the supervisor closes the channel."""
     try:
         while True:
             select.select([channel], [], [])
@@ -41,7 +41,7 @@ def run_worker(channel: Channel, setup: Setup, ring: memoryview) -> None:
 def _send_results(channel: Channel, drawn: Drawn, results: Results | None) -> None:
     try:
         descriptors = [] if results is None else [write_to_descriptor(results)]
-    except OSError as error:  # no memory, or no descriptor, for them: no reason to end
+    except OSError as error:  # no memory or no descriptor for the results
         descriptors, reasons = [], [drawn.error, f"results: {describe_error(error)}"]
         drawn = replace(drawn, error=process_messages.join_errors(list(filter(None, reasons))))
     channel.send(process_messages.encode(drawn), descriptors)
@@ -52,7 +52,10 @@ def _send_results(channel: Channel, drawn: Drawn, results: Results | None) -> No
 def process_capture(
     capture: Capture, setup: Setup, ring: memoryview
 ) -> tuple[Drawn, Results | None]:
-    """Everything a capture asks for, as far as it can be had; what cannot be is said."""
+    """Draw a capture and return its results; None, with the error, if there are none at all.
+
+    A part that fails is an error of the capture and leaves the others as they are.
+    """
     try:
         return _process(capture, setup, ring)
     except Exception as error:
@@ -77,7 +80,7 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
 
 
 def analyze(layer: LayerAttention, options: RenderOptions) -> LayerAnalysis:
-    """One layer's statistics, and its maps as large as the pictures ask for."""
+    """Analyze one layer, with maps as large as the pictures need."""
     sizes = figure_plan.map_sizes(options)
     return analyze_layer(
         layer,
@@ -130,28 +133,29 @@ def draw_capture(
     results: Results,
     folder: Path,
 ) -> list[str]:
-    """Write a capture's pictures and add them to its results; says which of them failed, and why.
+    """Write a capture's pictures and add them to its results; return the errors.
 
-    Where all is one file, the statistics go into it: the recorder, whose they are, comes too late.
+    A packed step takes the statistics too: the recorder, which otherwise writes them, comes only
+    when the file is complete.
     """
-    place = step_folder.step_output(folder, options.pack)
+    output = step_folder.step_output(folder, options.pack)
     errors = []
     for figure in figure_plan.plan_figures(capture, options, analyses):
         try:
-            results.images.append(figure_plan.write_figure(figure, place, options.image_format))
+            results.images.append(figure_plan.write_figure(figure, output, options.image_format))
         except Exception as error:
             errors.append(f"{figure.name}: {describe_error(error)}")
     try:
         if options.pack and options.statistics_files:
-            statistics_json.write_statistics(place, results)
-        place.finish()
+            statistics_json.write_statistics(output, results)
+        output.finish()
     except OSError as error:
         errors.append(describe_error(error))
     return errors
 
 
 def describe_error(error: Exception) -> str:
-    """What failed, why and where, in one line."""
+    """Return the type, message and place of an error in one line."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(where.filename).name}:{where.lineno}"
     return f"{type(error).__name__}: {error} ({place})"

@@ -1,8 +1,8 @@
-"""One training process at a standalone renderer: both ends of the process that serves it.
+"""One training process at a standalone renderer, and the process that serves it.
 
-In that process, `serve`: a supervisor with its own ring, workers and recorder, that shares nothing
-with those of other training processes. In the standalone renderer, `ClientSession`: what it says
-of itself.
+`serve_client` runs in that process: a supervisor with its own ring, workers and recorder, which
+shares nothing with those of other training processes. `ClientSession` stands for it in the
+standalone renderer.
 """
 
 import contextlib
@@ -25,17 +25,26 @@ from attnmon_renderer.supervision.receiver import receive_setup
 from attnmon_renderer.supervision.supervisor import Supervisor, report_to_server
 
 SETUP_SECONDS = 30.0
-"""A connection over which nothing comes for so long is closed."""
+"""A connection over which no Setup comes for so long is closed."""
 
 
 class ClientSession:
-    """What is known of a training process that has come in. Forking may raise OSError."""
+    """A connected training process, as far as its supervisor has reported it.
+
+    Creating one forks the supervisor, which may raise OSError.
+
+    Args:
+        number: tells sessions apart in the log.
+        allowed_root: the supervisor writes below this directory only; None allows all.
+    """
 
     def __init__(self, number: int, connection: socket.socket, allowed_root: Path | None) -> None:
         self.number = number
         self.accepted: TrainerServed | None = None
+        """Set once the training process is accepted."""
         self.status = RunStatus(Accounts(), 0, 0, "arriving", (), ())
         self.refused = ""
+        """Why the training process was refused; empty if it was not."""
         descriptor = connection.fileno()
         with _no_signals():
             self._child = child_process.fork(
@@ -50,13 +59,13 @@ class ClientSession:
 
     @property
     def unfinished(self) -> int:
-        """Captures that were announced, as far as is known, and are not settled."""
+        """Captures that were announced and are not settled, as far as is known."""
         trainer, status = self.status.trainer, self.status
         settled = trainer.dropped + trainer.failed + status.rendered + status.failed
         return max(trainer.captured - settled, 0)
 
     def receive_all(self) -> bool:
-        """Take its news in. False: it has ended."""
+        """Receive what the supervisor reports. False when it has ended."""
         try:
             while (packet := self._child.channel.receive()) is not None:
                 self._handle(process_messages.decode(packet.data))
@@ -65,33 +74,35 @@ class ClientSession:
         return True
 
     def stop(self) -> None:
-        """Ask it to finish what was announced, and to take in no more."""
+        """Ask the supervisor to finish what was announced, and to accept no more."""
         self._child.channel.end_sending()
 
     def kill(self) -> None:
-        """With the processes it has started."""
+        """Kill the supervisor and the processes it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.kill()
 
     def reap(self) -> str:
-        """After its end; says how it ended."""
+        """Wait for the supervisor's end and return how it ended, in words."""
         return self._child.reap()
 
-    def _handle(self, news: process_messages.ProcessMessage) -> None:
-        if isinstance(news, RunStatus):
-            self.status = news
-        elif isinstance(news, TrainerServed):
-            self.accepted = news
-        elif isinstance(news, TrainerRefused):
-            self.refused = news.reason
+    def _handle(self, message: process_messages.ProcessMessage) -> None:
+        if isinstance(message, RunStatus):
+            self.status = message
+        elif isinstance(message, TrainerServed):
+            self.accepted = message
+        elif isinstance(message, TrainerRefused):
+            self.refused = message.reason
 
 
 def serve_client(descriptor: int, server: Channel, allowed_root: Path | None) -> None:
-    """Be the renderer of the training process at the other end, to its end or to that of `server`.
+    """Run the renderer of a training process, in a child of the standalone renderer.
 
-    What it asks for is written below its own directory; when `allowed_root` is given, only if that
-    directory lies there.
+    Args:
+        descriptor: of the connection to the training process.
+        server: leads to the standalone renderer; its end stops this renderer.
+        allowed_root: a save_dir elsewhere is refused; None allows all.
     """
     os.setpgid(0, 0)
     priority.ignore_signals()
@@ -115,7 +126,7 @@ def serve_client(descriptor: int, server: Channel, allowed_root: Path | None) ->
 
 
 def reason_to_refuse(setup: Setup, ring: int, allowed_root: Path | None) -> str:
-    """Why such a training process is not taken on, and what to do; empty when it is."""
+    """Return why a training process cannot be served, and what to do; empty when it can."""
     folder = Path(setup.save_dir)
     if allowed_root is not None and not folder.resolve().is_relative_to(allowed_root):
         return (
@@ -134,7 +145,7 @@ def reason_to_refuse(setup: Setup, ring: int, allowed_root: Path | None) -> str:
 
 @contextmanager
 def _no_signals() -> Iterator[None]:
-    """One that came to the child too early would be heard at a descriptor it no longer has."""
+    """Block signals: a forked child would write them to a wakeup descriptor that it has closed."""
     before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     try:
         yield
@@ -143,10 +154,13 @@ def _no_signals() -> Iterator[None]:
 
 
 def _redirect_output() -> None:
-    """The terminal is for the log. Complaints go to a nameless file, for last words to be found."""
+    """Keep the terminal for the server's log.
+
+    Errors go to a nameless file, where the reason of a child's death can be read.
+    """
     with open(os.devnull, "r+b") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(nothing.fileno(), 1)
-    words = atomic_files.anonymous_file(lambda file: None)
-    os.dup2(words, 2)
-    os.close(words)
+    errors = atomic_files.anonymous_file(lambda file: None)
+    os.dup2(errors, 2)
+    os.close(errors)

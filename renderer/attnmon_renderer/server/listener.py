@@ -1,10 +1,10 @@
-"""The socket at which a standalone renderer is met: one listener to a folder, for one user.
+"""The socket at which a standalone renderer accepts connections: one per folder, for one user.
 
     renderer.lock   locked as long as the renderer lives, however it ends; never removed
-    renderer.sock   removed and made anew only by who holds the lock
+    renderer.sock   removed and created again only by the holder of the lock
 
-A socket file that a killed renderer left behind looks like a live one. The lock tells them apart:
-the kernel lets go of it with the process.
+A socket file that a killed renderer left behind looks like one in use. The lock tells them apart:
+the kernel releases it with the process.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from attnmon.link.rendezvous import RendezvousError
 
 LOCK_NAME = "renderer.lock"
 BACKLOG = 64
-"""Training processes that may wait to be let in."""
+"""The most connections that wait to be accepted."""
 
 
 class Listener:
-    """An open door. Raises `RendezvousError` when it cannot be opened, and says why."""
+    """A listening socket. Raises `RendezvousError` when there can be none, and says why."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / rendezvous.SOCKET_NAME
@@ -41,9 +41,9 @@ class Listener:
         return self._socket.fileno()
 
     def accept(self) -> socket.socket | None:
-        """The next training process of this user; None when there is none after all.
+        """Return the next connection; None when there is none after all.
 
-        Raises `RendezvousError` for another user's, OSError when no descriptor is free.
+        Raises `RendezvousError` for another user's process, OSError when no descriptor is free.
         """
         try:
             connection, _ = self._socket.accept()
@@ -57,7 +57,7 @@ class Listener:
         return connection
 
     def close(self) -> None:
-        """Nobody comes in any more, and the next renderer may open its own."""
+        """Stop listening, and let the next renderer listen here."""
         if self._lock >= 0:
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()

@@ -1,8 +1,8 @@
-"""The standalone renderer: opens a door, and forks a supervisor for each training that comes in.
+"""The standalone renderer: listens, and forks a supervisor for each training that connects.
 
 It loads the standard library and msgpack only and reads nothing that a training process sends, so
-that none of them can stop it, and the forks are cheap. Two signals end it: after the first it
-finishes what was announced, for a bounded time; after the second it does not.
+that none of them can stop it, and the forks are cheap. After a first signal it finishes what was
+announced, for a bounded time, and ends; a second signal ends it at once.
 """
 
 import selectors
@@ -16,19 +16,26 @@ from attnmon_renderer.server.listener import BACKLOG, Listener
 from attnmon_renderer.server.stop_signals import StopSignals
 
 RETRY_SECONDS = 1.0
-"""After the system refused a descriptor or a process."""
+"""How long to wait after the system refused a descriptor or a process."""
 
 
 class Display(Protocol):
-    """Where the renderer says what happens."""
+    """Shows what the standalone renderer does."""
 
-    def log(self, text: str) -> None: ...
+    def log(self, text: str) -> None:
+        """Add a line of text."""
 
-    def show(self, clients: list[ClientSession]) -> None: ...
+    def show(self, clients: list[ClientSession]) -> None:
+        """Show the present state of each connected training process."""
 
 
 class RendererServer:
-    """A renderer for all trainings of one user that attach to it."""
+    """A renderer for all training processes of one user that attach to it.
+
+    Args:
+        allowed_root: write below this directory only; None allows all.
+        grace: seconds that may be spent after a signal on what was announced.
+    """
 
     def __init__(
         self, listener: Listener, display: Display, allowed_root: Path | None, grace: float
@@ -45,7 +52,7 @@ class RendererServer:
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def run(self) -> bool:
-        """Until it is told to stop. Whether everything that was announced is finished."""
+        """Serve until a signal; return whether everything that was announced is finished."""
         with StopSignals() as signals:
             self._selector.register(signals, selectors.EVENT_READ, lambda: self._stop(signals))
             while not self._stop_count:
@@ -62,12 +69,12 @@ class RendererServer:
     # Training processes
 
     def _accept(self) -> bool:
-        """One that has knocked; False when there is none."""
+        """Accept one connection. False when none waits."""
         try:
             connection = self._listener.accept()
             if connection is None:
                 return False
-            with connection:  # the copy that counts is the child's
+            with connection:  # the child has a copy of its own
                 self._add_client(
                     ClientSession(self._client_count + 1, connection, self._allowed_root)
                 )
@@ -77,7 +84,9 @@ class RendererServer:
             if not self._exhausted:
                 self._display.log(f"no room for another training: {error}")
             self._exhausted = True
-            time.sleep(RETRY_SECONDS)  # or it would try again at once, without end
+            time.sleep(
+                RETRY_SECONDS
+            )  # the connection still waits: without a pause this would be a busy loop
         return True
 
     def _add_client(self, client: ClientSession) -> None:
@@ -106,10 +115,13 @@ class RendererServer:
         self._stop_count += signals.count()
 
     def _finish(self) -> bool:
-        """Whether all is finished within the time of grace, and before another signal."""
+        """Accept no more, and finish what was announced; return whether that succeeded.
+
+        It ends without success after `grace` seconds, or at another signal.
+        """
         self._selector.unregister(self._listener)
         for _ in range(BACKLOG):
-            if not self._accept():  # who has knocked may have announced something, too
+            if not self._accept():  # a process that waits to connect may have announced captures
                 break
         self._listener.close()
         for client in self._clients.values():

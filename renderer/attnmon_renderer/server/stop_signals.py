@@ -1,4 +1,4 @@
-"""The signals that end a standalone renderer, as something to wait for beside its sockets."""
+"""The signals that end a standalone renderer, as a descriptor for its selector."""
 
 import os
 import signal
@@ -8,7 +8,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """Signals that say stop, as bytes to read. One that is ignored already stays so (nohup)."""
+    """A context in which stop signals arrive as bytes of a pipe.
+
+    A signal that is ignored already, as by nohup, stays ignored.
+    """
 
     def __enter__(self) -> "StopSignals":
         self._out, self._in = os.pipe()
@@ -32,4 +35,5 @@ class StopSignals:
         return self._out
 
     def count(self) -> int:
+        """Return how many stop signals have arrived since the last call."""
         return sum(number in STOPPING for number in os.read(self._out, 64))

@@ -250,7 +250,7 @@ def test_the_trial_notices_a_renderer_that_cannot_draw(
         (folder / "step_0").write_text("in the way")
         return whole(folder)
 
-    monkeypatch.setattr(trial_capture, "_rendered_in", obstructed)
+    monkeypatch.setattr(trial_capture, "_render_in", obstructed)
     with pytest.raises(TrialError, match="encoder_layer0_self_attn"):
         draw_trial_capture()
 

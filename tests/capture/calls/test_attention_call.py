@@ -111,7 +111,7 @@ def test_a_single_query_is_causal_only_if_it_says_so() -> None:
 
 def test_the_error_shows_what_was_missed() -> None:
     """A soft cap, a sink or a window that is not known to the observation."""
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     query, key, value = (torch.randn(2, 2, 9, 8) * 3 for _ in range(3))
     true = {
         "softcap": {"softcap": 2.0},

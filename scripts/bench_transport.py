@@ -43,7 +43,7 @@ def copies(quick: bool) -> Iterator[dict[str, Any]]:
         nbytes = kib * 1024
         query, key = source.view(2, 1, 1, -1, 64)
         look = ("decoder.0", 0, query.shape)
-        seen = AttentionCall("decoder.0", 0, "kernel", 1, query=query, key=key, look=look)
+        seen = AttentionCall("decoder.0", 0, "kernel", 1, query=query, key=key, signature=look)
         call = SdpaCall("decoder.0", 0, look, query, key, None, None)
 
         def into_ring(seen: AttentionCall = seen, call: SdpaCall = call) -> None:

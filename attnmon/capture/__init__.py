@@ -1,12 +1,12 @@
-"""Where attention is found in a forward: the tap, the probe, names and roles.
+"""Finds the attention calls in a model's forward, by a tap or by a probe.
 
-Gives `AttentionCall`s, tensors of the model's own, and decides nothing of what becomes of them.
+Reports `AttentionCall`s, whose tensors are the model's own, to a `TapListener`.
 """
 
 from attnmon.capture.calls.attention_call import AttentionCall, is_causal, with_evident_mask
 from attnmon.capture.calls.manual_call import RECORDED, manual_call
 from attnmon.capture.calls.verification import approximation_note, measured_error
-from attnmon.capture.forward_tap import ForwardTap, is_sharded
+from attnmon.capture.forward_tap import ForwardTap
 from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
 from attnmon.capture.listener import CallListener, TapListener
 from attnmon.capture.model.compiled import compilations, reaches_compiled
@@ -20,9 +20,9 @@ from attnmon.capture.model.inputs import (
 )
 from attnmon.capture.model.module_index import (
     ModuleIndex,
-    has_a_fast_path,
+    has_fast_path,
+    is_uncompiled,
     modules_in,
-    run_as_written,
 )
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.roles import (
@@ -33,6 +33,7 @@ from attnmon.capture.model.roles import (
     assign_roles,
     parse_role,
 )
+from attnmon.capture.model.sharding import is_sharded
 from attnmon.capture.probe import Discovery, discover, probe
 from attnmon.capture.tap import Tap
 
@@ -59,9 +60,10 @@ __all__ = [
     "assign_roles",
     "compilations",
     "discover",
-    "has_a_fast_path",
+    "has_fast_path",
     "is_causal",
     "is_sharded",
+    "is_uncompiled",
     "manual_call",
     "measured_error",
     "model_call",
@@ -70,7 +72,6 @@ __all__ = [
     "parse_role",
     "probe",
     "reaches_compiled",
-    "run_as_written",
     "tensors_in",
     "unwrap",
     "with_evident_mask",

@@ -1,7 +1,7 @@
-"""The tap inside the model's own next forward: nothing is computed twice.
+"""Taps the model's own forward, so that nothing is computed twice.
 
-Hooks stand on the model only from the moment a forward is wanted until it is no longer. They do
-not follow the model elsewhere: in a copy, or in a file, there is a stand-in that does nothing.
+Hooks are on the model only while its next forward is wanted. A copied or saved model has hooks that
+do nothing in their place (`DetachableHook`).
 """
 
 import sys
@@ -45,7 +45,7 @@ class ForwardTap:
         self._listener = listener
         self._scope_of = scope_of
         self._handwritten = handwritten
-        self._looking = ExitStack()
+        self._tapping = ExitStack()
         self._depth = 0
         self._threads: dict[str, int] = {}
         self._tap: Tap | None = None
@@ -56,42 +56,42 @@ class ForwardTap:
         )
 
     def remove(self) -> None:
-        """Look on no more; also at a forward that was cut short."""
+        """Removes the hooks, and the tap of a forward that was interrupted."""
         for handle in self._handles:
             handle.remove()
         self._abandon()
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        if self._threads.setdefault("looked at", get_ident()) != get_ident():  # atomic
+        if self._threads.setdefault("tapped", get_ident()) != get_ident():  # atomic
             return
-        if self._depth and not _is_inside_its_own(module):
+        if self._depth and not _is_nested_call(module):
             self._abandon()
         self._depth += 1
         if self._depth > 1 or not torch.is_grad_enabled():
-            return  # its own inner call, or a validation between two steps
+            return  # the model calls itself, or a validation between two steps
         try:
             with self._listener.timed():
                 self._listener.on_forward_start(tensors_in((args, kwargs)))
-                self._look(module)
+                self._start_tap(module)
         except Exception as error:
             self._listener.on_error(error)
 
     def _abandon(self) -> None:
-        """The forward before was cut short by Ctrl-C, whose end no hook tells."""
+        """Ends the tap of a forward that was interrupted by Ctrl-C, for which no hook runs."""
         self._tap, self._depth = None, 0
         try:
-            self._looking.close()
+            self._tapping.close()
         except Exception as error:
             self._listener.on_error(error)
 
-    def _look(self, module: nn.Module) -> None:
+    def _start_tap(self, module: nn.Module) -> None:
         names, modules = self._scope_of(module)
         tap = Tap(names, self._listener, self._handwritten)
-        self._looking.enter_context(tapped_modules(tap, modules) if modules else tap)
+        self._tapping.enter_context(tapped_modules(tap, modules) if modules else tap)
         self._tap = tap
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self._threads.get("looked at") != get_ident():
+        if self._threads.get("tapped") != get_ident():
             return
         self._depth -= 1
         if self._depth:
@@ -102,18 +102,18 @@ class ForwardTap:
         except Exception as error:
             self._listener.on_error(error)
         finally:
-            self._threads.clear()  # from here on it may be another's
+            self._threads.clear()  # the next forward may be on another thread
 
-    def _end(self, tap: Tap, well: bool) -> None:
+    def _end(self, tap: Tap, completed: bool) -> None:
         self._tap = None
         with self._listener.timed():
-            self._looking.close()
+            self._tapping.close()
             tap.finish()
-            self._listener.on_forward_end(well)
+            self._listener.on_forward_end(completed)
 
 
-def _is_inside_its_own(module: nn.Module) -> bool:
-    """Whether this call of the module is made in another one of it, which is still running."""
+def _is_nested_call(module: nn.Module) -> bool:
+    """Whether this call of the module runs inside another call of the same module."""
     calls = 0
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -121,18 +121,3 @@ def _is_inside_its_own(module: nn.Module) -> bool:
             calls += 1
         frame = frame.f_back
     return calls > 1
-
-
-def is_sharded(model: nn.Module) -> bool:
-    """Whether a forward of it gathers its parameters from other processes.
-
-    Then one process alone cannot make an extra forward: it would wait for the others for ever.
-    FSDP1 is told by its class, FSDP2 and tensor parallelism by DTensor, ZeRO-3 by its mark.
-    """
-    if any(_named(module, "FullyShardedDataParallel") for module in model.modules()):
-        return True
-    return any(_named(p, "DTensor") or hasattr(p, "ds_id") for p in model.parameters())
-
-
-def _named(value: object, name: str) -> bool:
-    return any(base.__name__ == name for base in type(value).__mro__)

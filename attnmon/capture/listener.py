@@ -1,4 +1,4 @@
-"""What a tap reports to."""
+"""The interface to which a tap reports what it sees."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,7 @@
-"""Where in a forward to look: the modules that attend, once they are known.
+"""Taps single modules of a forward: those with attention, once they are known.
 
-Under the tap every torch call takes a microsecond or two more. Looking into the attention modules
-alone, and not at what the rest of a forward computes, spares most of that.
+Under the tap every torch call takes a microsecond or two more. Tapping only the attention modules
+avoids most of that.
 """
 
 from collections.abc import Collection, Iterator
@@ -16,16 +16,16 @@ from attnmon.capture.tap import Tap
 
 @contextmanager
 def tapped_modules(tap: Tap, modules: Collection[nn.Module]) -> Iterator[None]:
-    """While this lasts, the forward of each of these modules runs under the tap.
+    """Runs the forwards of these modules under the tap, while the context lasts.
 
-    By hooks, and not by another `forward` in the module's place: a script may ask for that, put
-    its own there, or copy the module, in the middle of the model's forward.
+    It uses hooks and does not replace `forward`: a script may read or replace that attribute, or
+    copy the module, in the middle of the model's forward.
     """
     handles = []
     try:
         for module in modules:
-            look = _ModuleTap(tap, module)
-            begin, end = DetachableHook(look.begin), DetachableHook(look.end)
+            module_tap = _ModuleTap(tap, module)
+            begin, end = DetachableHook(module_tap.begin), DetachableHook(module_tap.end)
             handles.append(module.register_forward_pre_hook(begin, prepend=True))
             handles.append(module.register_forward_hook(end, always_call=True))
         yield
@@ -35,20 +35,21 @@ def tapped_modules(tap: Tap, modules: Collection[nn.Module]) -> Iterator[None]:
 
 
 class _ModuleTap:
-    """Into one module, as often as it is called; on the thread that looks, and on no other."""
+    """The hooks of one module, which act only on the thread that made them."""
 
     def __init__(self, tap: Tap, module: nn.Module) -> None:
         self._tap = tap
         self._module = module
         self._thread = get_ident()
-        self._inside: list[AbstractContextManager[None]] = []
+        self._contexts: list[AbstractContextManager[None]] = []
+        """One for each call of the module that is running."""
 
     def begin(self, *_: object) -> None:
         if get_ident() == self._thread:
-            inside = self._tap.inside(self._module)
-            inside.__enter__()
-            self._inside.append(inside)
+            context = self._tap.within(self._module)
+            context.__enter__()
+            self._contexts.append(context)
 
     def end(self, *_: object) -> None:
-        if get_ident() == self._thread and self._inside:
-            self._inside.pop().__exit__(None, None, None)
+        if get_ident() == self._thread and self._contexts:
+            self._contexts.pop().__exit__(None, None, None)

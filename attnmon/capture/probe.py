@@ -1,7 +1,7 @@
-"""The probe: one more forward, of one sample, in evaluation, that leaves no trace.
+"""The probe: an extra forward of one sample, in evaluation, that leaves no trace.
 
-It serves where the real forward cannot be looked at: compiled models, or a call that comes after
-the step.
+It is used where the model's own forward cannot be tapped: with compiled models, or when attention
+is logged without a forward before it.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.handwritten.matcher import HANDWRITTEN
 from attnmon.capture.listener import CallListener, TapListener
 from attnmon.capture.model.compiled import CompiledRegions
@@ -20,34 +21,36 @@ from attnmon.capture.model.state_guard import preserve_state
 from attnmon.capture.tap import Tap
 
 BatchDim = int | Literal["auto"] | None
+"""Dimension of the inputs that holds the samples; "auto" to find it; None for no batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What one forward showed, and how its inputs were read."""
+    """The attention calls of one forward, and how its inputs hold the samples."""
 
     call_infos: tuple[CallInfo, ...]
-    """In the order of the calls."""
+    """The attention calls, in order."""
     refusals: tuple[tuple[str, str], ...]
-    """(module, why) of attention that was seen and cannot be told."""
+    """(module, reason) of attention that was seen but cannot be captured."""
     batch_dim: int | None
-    """Where the samples lie in the inputs; None when they hold a single one, without a batch."""
+    """Dimension of the inputs that holds the samples; None if they are one sample without it."""
     sample: int
-    """The index used: the one asked for, or the last of a smaller batch."""
+    """Index of the sample used: the requested one, or the last of a smaller batch."""
     batch: int
+    """Number of samples in the inputs."""
     compiled: bool
-    """Whether the real forward runs through compiled code, where the tap must not go."""
+    """Whether the model's own forward runs compiled code, which must not be tapped."""
 
     @property
     def handwritten(self) -> bool:
-        """Whether any of it was found by following tensors to a softmax."""
-        return any(call_info.source == HANDWRITTEN for call_info in self.call_infos)
+        """Whether any call was found by following tensors to a softmax."""
+        return any(info.source == HANDWRITTEN for info in self.call_infos)
 
     @property
     def is_one_sample(self) -> bool:
-        """Whether the attention seen is that of one sample, of more than one position."""
-        seen = self.call_infos
-        return min((s.batch for s in seen), default=0) == 1 and any(s.queries > 1 for s in seen)
+        """Whether the attention is that of one sample with more than one position."""
+        batches = [info.batch for info in self.call_infos]
+        return min(batches, default=0) == 1 and any(info.queries > 1 for info in self.call_infos)
 
 
 def discover(
@@ -67,21 +70,21 @@ def discover(
     """
     listener = _DiscoveryListener()
 
-    def look(candidate: int | None) -> Discovery:
-        return _look(model, enc, dec, sample, candidate, forward_fn, listener)
+    def run(candidate: int | None) -> Discovery:
+        return _discover(model, enc, dec, sample, candidate, forward_fn, listener)
 
-    found = _best(look, enc, dec) if batch_dim == "auto" else look(batch_dim)
+    found = _first_fitting(run, enc, dec) if batch_dim == "auto" else run(batch_dim)
     listener.raise_error()
     return found
 
 
-def _best(look: Callable[[int | None], Discovery], enc: Any, dec: Any) -> Discovery:
+def _first_fitting(run: Callable[[int | None], Discovery], enc: Any, dec: Any) -> Discovery:
     """Returns the discovery with the first batch dimension that fits, else the likeliest."""
     failure: Exception | None = None
     doubtful: list[Discovery] = []
     for candidate in (0, 1, None):
         try:
-            found = look(candidate)
+            found = run(candidate)
         except Exception as error:  # a wrong dimension makes most models raise
             failure = failure or error
             continue
@@ -94,7 +97,7 @@ def _best(look: Callable[[int | None], Discovery], enc: Any, dec: Any) -> Discov
     return max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
 
 
-def _look(
+def _discover(
     model: nn.Module,
     enc: Any,
     dec: Any,
@@ -129,15 +132,18 @@ class _DiscoveryListener(CallListener):
     """Describes the calls of one forward, without their tensors."""
 
     def __init__(self) -> None:
-        super().__init__(lambda call: self.call_infos.append(CallInfo.of(call, samples=1)))
+        super().__init__(self._describe)
         self.call_infos: list[CallInfo] = []
         self.refusals: list[tuple[str, str]] = []
+
+    def _describe(self, call: AttentionCall) -> None:
+        self.call_infos.append(CallInfo.of(call, samples=1))
 
     def on_unsupported(self, module: str, reason: str) -> None:
         self.refusals.append((module, reason))
 
     def clear(self) -> None:
-        """Forgets the forward before. The first error stays."""
+        """Forgets the calls of the forward before, but not its error."""
         self.call_infos, self.refusals = [], []
 
 
@@ -152,12 +158,13 @@ def probe(
     forward_fn: ForwardFunction | None = None,
     handwritten: bool = True,
 ) -> ModelCall:
-    """Runs the model on one sample under the tap. Returns the call made: which sample, of how many.
+    """Runs the model on one sample under the tap. Returns the call, which says what sample it was.
 
-    batch_dim: best as `discover` found it; "auto" discovers it anew, at the cost of a forward.
-    handwritten: as of `Tap`; `Discovery.handwritten` says whether it is needed.
-    Raises `InputError`, and whatever the model's forward raises. The model's state is restored in
-    each case (`preserve_state`).
+    batch_dim: best as `discover` found it; "auto" discovers it again, at the cost of a forward.
+    handwritten: as in `Tap`; `Discovery.handwritten` says whether it is needed.
+
+    Raises `InputError`, and what the model's forward raises. The model's state is restored in each
+    case (`preserve_state`).
     """
     inner = unwrap(model)
     if batch_dim == "auto":

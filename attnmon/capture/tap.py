@@ -1,6 +1,6 @@
-"""The tap: a torch-function mode that looks on while a model computes, and tells its attention.
+"""The tap: a torch-function mode that sees each torch call of a forward and reports attention.
 
-It changes no argument and no result. Pushed only for the forward that is captured, it costs
+It changes no argument and no result. It is pushed only for a forward that is captured, and costs
 nothing at any other time.
 """
 
@@ -55,9 +55,9 @@ class Tap(TorchFunctionMode):
         self._heads: list[int] = []
         self._handwritten = handwritten
         self._provenance = Provenance()
-        self._site: nn.Module | None = None
-        self._unused: list[str | None] = []
-        """For each softmax over scores, its module, until its weights are used."""
+        self._tapped_module: nn.Module | None = None
+        self._unused_softmaxes: list[str | None] = []
+        """For each softmax over scores, the name of its module; None once its weights are used."""
 
     def __enter__(self) -> "Tap":
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -65,13 +65,13 @@ class Tap(TorchFunctionMode):
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
-        if not self._heads and self._site is None and exception[0] is None:
+        if not self._heads and self._tapped_module is None and exception[0] is None:
             self.finish()
 
     @contextmanager
-    def inside(self, module: nn.Module) -> Iterator[None]:
-        """The part of a forward that is this module's. To be closed with `finish`."""
-        outer, self._site = self._site, module
+    def within(self, module: nn.Module) -> Iterator[None]:
+        """Taps the part of a forward that this module runs. Call `finish` after the forward."""
+        outer, self._tapped_module = self._tapped_module, module
         try:
             if outer is None:
                 with self:
@@ -79,14 +79,14 @@ class Tap(TorchFunctionMode):
             else:
                 yield
         finally:
-            self._site = outer
+            self._tapped_module = outer
 
     def finish(self) -> None:
-        """The forward is over: say which weights were in no product."""
-        for name in self._unused:
+        """Reports the softmaxes whose weights were in no product. Call it after the forward."""
+        for name in self._unused_softmaxes:
             if name is not None:
                 self._guard(self._listener.on_unsupported, name, _UNUSED)
-        self._unused.clear()
+        self._unused_softmaxes.clear()
 
     def __torch_function__(
         self,
@@ -96,7 +96,7 @@ class Tap(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if torch._C._current_graph_task_id() != -1:
+        if torch._C._current_graph_task_id() != -1:  # in backward, which checkpointing uses
             return func(*args, **kwargs)
         if func is F.multi_head_attention_forward and multi_head.can_enter(types):
             return self._enter_multi_head(args, kwargs)
@@ -106,9 +106,9 @@ class Tap(TorchFunctionMode):
             self._listener.on_error(error)
             return func(*args, **kwargs)
         if operation is not None and self._handwritten:
-            return self._follow(operation, func, args, kwargs)
+            return self._run_tracked(operation, func, args, kwargs)
         if adapter is not None:
-            return self._call_kernel(adapter, func, *args, **kwargs)
+            return self._run_kernel(adapter, func, *args, **kwargs)
         return func(*args, **kwargs)
 
     def _enter_multi_head(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -121,7 +121,7 @@ class Tap(TorchFunctionMode):
         adapter = None if multi_head.needs_weights(args, kwargs) else adapter_of(kernel)
         try:
             if adapter is not None:
-                observed = partial(self._call_kernel, adapter, kernel)
+                observed = partial(self._run_kernel, adapter, kernel)
                 inner = multi_head.inner_function(scaled_dot_product_attention=observed)
                 return inner(*args, **kwargs)
             with self:
@@ -129,64 +129,65 @@ class Tap(TorchFunctionMode):
         finally:
             self._heads.pop()
 
-    def _call_kernel(
+    def _run_kernel(
         self, adapter: Adapter, kernel: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         result = kernel(*args, **kwargs)
-        self._guard(self._tell_kernel, adapter, result, args, kwargs)
+        self._guard(self._report_kernel, adapter, result, args, kwargs)
         return result
 
-    def _follow(
+    def _run_tracked(
         self, operation: Operation, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> Any:
         if operation is Operation.DROPOUT:
             self._guard(self._provenance.before_dropout, func, args, kwargs)
         result = func(*args, **kwargs)
         try:
-            weighting = self._provenance.after(operation, func, args, kwargs, result)
+            product = self._provenance.after(operation, func, args, kwargs, result)
         except Exception as error:
             self._listener.on_error(error)
         else:
-            if operation is Operation.SOFTMAX or weighting is not None:
-                self._guard(self._tell_handwritten, weighting)
+            if operation is Operation.SOFTMAX or product is not None:
+                self._guard(self._report_handwritten, product)
         return result
 
-    def _tell_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
-        place = self._place()
+    def _report_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
+        site = self._call_site()
         if adapter is scaled_dot_product_attention:
-            plain = sdpa_call(place, *args, **kwargs)
-            if plain is not None and self._listener.on_sdpa_call(plain):
-                self._calls[place.name] += 1
+            sdpa = sdpa_call(site, *args, **kwargs)
+            if sdpa is not None and self._listener.on_sdpa_call(sdpa):
+                self._calls[site.name] += 1
                 return
         try:
-            call = adapter(place, result, *args, **kwargs)
+            call = adapter(site, result, *args, **kwargs)
         except (UnsupportedCall, LayoutError) as reason:
-            self._listener.on_unsupported(place.name, str(reason))
+            self._listener.on_unsupported(site.name, str(reason))
         else:
-            self._tell(call)
+            self._report(call)
 
-    def _tell_handwritten(self, weighting: ValueProduct | None) -> None:
-        place = self._place()
-        if len(self._unused) < self._provenance.softmaxes:
-            self._unused.append(place.name)
-        call = None if weighting is None else weighting.observed(place)
-        if weighting is not None and call is not None:
-            self._unused[weighting.number] = None
-            self._tell(call)
+    def _report_handwritten(self, product: ValueProduct | None) -> None:
+        site = self._call_site()
+        if len(self._unused_softmaxes) < self._provenance.softmax_count:
+            self._unused_softmaxes.append(site.name)
+        call = None if product is None else product.to_call(site)
+        if product is not None and call is not None:
+            self._unused_softmaxes[product.softmax_index] = None
+            self._report(call)
 
-    def _tell(self, call: AttentionCall) -> None:
+    def _report(self, call: AttentionCall) -> None:
         self._calls[call.name] += 1
         self._listener.on_call(call)
 
-    def _place(self) -> CallSite:
-        module = self._site or calling_module(self._names)
+    def _call_site(self) -> CallSite:
+        module = self._tapped_module or calling_module(self._names)
         name = self._names.get(id(module), "")
         heads = self._heads[-1] if self._heads else heads_of(module)
         return CallSite(name, self._calls[name], heads)
 
-    def _guard(self, ours: Callable[..., None], *arguments: Any) -> None:
+    def _guard(self, report: Callable[..., object], *arguments: Any) -> None:
+        """Runs attnmon's own code, timed and without gradients; exceptions go to the listener."""
         try:
             with self._listener.timed(), self._without_gradients:
-                ours(*arguments)
+                report(*arguments)
         except Exception as error:
             self._listener.on_error(error)

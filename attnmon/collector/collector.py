@@ -23,7 +23,7 @@ from attnmon.capture import (
     ModelCall,
     Tap,
     discover,
-    has_a_fast_path,
+    has_fast_path,
     is_sharded,
     module_names,
     modules_in,
@@ -180,7 +180,7 @@ class Collector:
 
     def _had_better_be_probed(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
         free = self._settings.capture == "auto"
-        return free and has_a_fast_path(modules) and self._may_probe(model)
+        return free and has_fast_path(modules) and self._may_probe(model)
 
     def disarm(self) -> None:
         self.arm(None)

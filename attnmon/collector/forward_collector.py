@@ -163,7 +163,7 @@ class ForwardCollector(TapListener):
         if place is not None:
             self._session.serializer.put(place, call, held.builder, sample, samples)
         elif not self._registry.call_infos:
-            clone = _cloned(call.of_one(sample, samples))
+            clone = _cloned(call.of_model_sample(sample, samples))
             call_info = replace(CallInfo.of(clone), batch=call.batch)
             self._clones[key] = (call_info, clone)
         elif key not in self._registry.call_infos:

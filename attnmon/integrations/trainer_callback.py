@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from attnmon.accounting.error_guard import logger
-from attnmon.capture import modules_in, run_as_written
+from attnmon.capture import is_uncompiled, modules_in
 from attnmon.config.settings import checked_settings
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
 from attnmon.options import CallbackSettings
@@ -54,7 +54,7 @@ class MonitoredTraining:
             has_batch: Whether the callback is given the inputs that an extra forward needs.
         """
         self.finish()
-        compiled = compiled or not run_as_written(modules_in(model))
+        compiled = compiled or not is_uncompiled(modules_in(model))
         self.uses_model_forward = self._may_use_model_forward(compiled)
         if not (self.uses_model_forward or has_batch or "forward_fn" in self.options):
             if rank == 0:

@@ -14,9 +14,9 @@ from attnmon.capture import (
     CallInfo,
     Discovery,
     ModuleIndex,
+    is_uncompiled,
     modules_in,
     reaches_compiled,
-    run_as_written,
     unwrap,
 )
 from attnmon.layers.layer_selection import (
@@ -115,18 +115,18 @@ class LayerRegistry:
     def runs_compiled(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
         """Whether this model, of these modules, is or holds compiled code."""
         known = self._model() is model
-        return (known and self.compiled) or not run_as_written(modules)
+        return (known and self.compiled) or not is_uncompiled(modules)
 
     # Where to look
 
     def where(self, model: nn.Module) -> tuple[Mapping[int, str], Sequence[nn.Module]]:
         """The modules' names, and those that attend, where it is enough to look into these."""
         modules = modules_in(model)
-        before, self._module_index = self._module_index, self._module_index.of(model, modules)
+        before, self._module_index = self._module_index, self._module_index.updated(model, modules)
         self._looks = self._looks + 1 if before is self._module_index else 0
-        names, places = self._module_index.names, self._module_index.places
-        self._narrow = bool(self._looks % LOOK_AT_ALL_EVERY and places.keys() >= self._sites)
-        return names, [modules[places[name]] for name in self._sites if self._narrow]
+        names, positions = self._module_index.names, self._module_index.positions
+        self._narrow = bool(self._looks % LOOK_AT_ALL_EVERY and positions.keys() >= self._sites)
+        return names, [modules[positions[name]] for name in self._sites if self._narrow]
 
     def look_at_all(self) -> None:
         """The next forward is looked at from end to end."""

@@ -19,8 +19,8 @@ KEPT = 8
 
 def look(seen: AttentionCall) -> CallSignature | None:
     """All that the description of a layer follows from; None where it follows from its values."""
-    if seen.look is not None:
-        return seen.look
+    if seen.signature is not None:
+        return seen.signature
     query, key = seen.query, seen.key
     if query is None or key is None or seen.weights is not None or seen.sinks is not None:
         return None

@@ -66,7 +66,7 @@ class CaptureSerializer:
         alike = look(seen) if seen.batch == samples and len(place.heads) == seen.heads else None
         form = None if alike is None else self._forms.get(alike)
         if form is None or form.place is not place or self._is_to_be_checked(seen):
-            one = seen if samples is None else seen.of_one(sample, samples)
+            one = seen if samples is None else seen.of_model_sample(sample, samples)
             attention = self._written(place, one, builder)
             self._remember(alike, place, attention)
         else:
@@ -85,7 +85,7 @@ class CaptureSerializer:
         samples: int,
     ) -> bool:
         """`put` a layer whose call looks as it did before; False, and nothing done, for others."""
-        form = self._forms.get(call.look)
+        form = self._forms.get(call.signature)
         is_next_checked = not (self._put + 1) % CHECK_EVERY
         if form is None or form.place is not place or call.batch != samples or is_next_checked:
             return False

@@ -1,1 +1,1 @@
-"""One attention call: what it was given, in one form for every kernel."""
+"""One attention call, in the same form for every kernel."""

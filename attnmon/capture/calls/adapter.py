@@ -1,4 +1,4 @@
-"""What the adapters of fused attention calls share: where a call was, and how to decline one.
+"""What the adapters of attention functions share.
 
 An adapter is called with a `CallSite`, the function's result and the function's own arguments, and
 returns an `AttentionCall`. It raises `UnsupportedCall` for what it cannot reproduce; it never
@@ -14,27 +14,30 @@ from torch import Tensor
 from attnmon.capture.calls.attention_call import AttentionCall
 
 DENSE_LIMIT = 1 << 26
-"""Entries of a [batch, heads, queries, keys] tensor that an adapter makes itself, at most."""
+"""Largest number of entries of a tensor that an adapter makes, such as a mask written out."""
 
 
 class UnsupportedCall(Exception):
-    """This call's attention cannot be told. The message says why, and what to do."""
+    """A call whose attention cannot be reproduced. The message says why, and what to do."""
 
 
 class CallSite(NamedTuple):
-    """Where in the model a call was made."""
+    """The place in the model from which a call was made."""
 
     name: str
+    """Name of the calling module; empty if unknown or the model itself."""
     call_index: int
+    """Number of this module's attention calls before this one, in the same forward."""
     heads: int | None
-    """Of the module that made the call, where it says."""
+    """Number of heads of that module; None if the module does not say."""
 
 
 Adapter = Callable[..., AttentionCall]
+"""(call site, the function's result, *its arguments) → the call. Raises `UnsupportedCall`."""
 
 
 def require_plain(*tensors: Tensor | None) -> None:
-    """Raise `UnsupportedCall` for tensors whose values cannot be read one sample at a time."""
+    """Raises `UnsupportedCall` for tensors whose values cannot be read one sample at a time."""
     for tensor in tensors:
         if tensor is None:
             continue
@@ -47,15 +50,16 @@ def require_plain(*tensors: Tensor | None) -> None:
 
 
 def require_small(entries: int, what: str) -> None:
-    """Raise `UnsupportedCall` rather than make a tensor of more than `DENSE_LIMIT` entries."""
+    """Raises `UnsupportedCall` if a tensor would have more than `DENSE_LIMIT` entries."""
     if entries > DENSE_LIMIT:
         raise UnsupportedCall(f"{what} over {entries:,} places is too large to be written out")
 
 
 def autocast_rounding(query: Tensor) -> torch.dtype | None:
-    """What an attention kernel rounds its inputs to here: they are seen before the rounding.
+    """Returns the dtype to which autocast rounds a kernel's inputs here; None without rounding.
 
-    Float64 is left alone by autocast (`is_autocast_eligible` in ATen/autocast_mode.h).
+    The tap sees the inputs before autocast rounds them. Autocast leaves float64 as it is
+    (`is_autocast_eligible` in ATen/autocast_mode.h).
     """
     device = query.device.type
     if query.dtype == torch.float64 or not torch.is_autocast_enabled(device):
@@ -64,7 +68,7 @@ def autocast_rounding(query: Tensor) -> torch.dtype | None:
 
 
 def plain_mask(mask: Any) -> Tensor:
-    """The mask's values, also of a `torch.nn.attention.bias` object."""
+    """Returns a mask as a plain tensor, also that of a `torch.nn.attention.bias` object."""
     materialize = getattr(mask, "_materialize", None)
     plain: Tensor = mask if materialize is None else materialize(mask.device)
     return plain.detach()

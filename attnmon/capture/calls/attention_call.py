@@ -1,7 +1,4 @@
-"""What was seen of one attention call: its tensors, as they were, and how they combine.
-
-Knows nothing of how calls are found, nor of what is made of them.
-"""
+"""One attention call: its tensors, and how they combine into weights."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,76 +11,91 @@ from attnmon.link.masking import MASKED_BIAS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionCall:
-    """One attention call: either `weights`, or the `query` and `key` they follow from.
+    """One attention call: either its `weights`, or the `query` and `key` to compute them from.
 
     The weights are ``softmax(softcap(scale · query · keyᵀ) + bias, masked)`` over the keys, before
-    dropout, with one more column for `sinks` that is left out again after the softmax. Tensors are
+    dropout, with one more column for `sinks` that is removed after the softmax. Tensors are
     detached and share memory with the model's own: copy what is to be kept.
     """
 
     name: str
-    """Of the module, wrappers' prefixes stripped; empty when unknown or the model itself."""
+    """Module name without the prefixes of wrappers; empty if unknown or the model itself."""
     call_index: int
-    """Which attention call of this module in this forward, from 0 (tied layers repeat a name)."""
+    """Number of this module's attention calls before this one in the forward.
+
+    Tied layers share a name and differ in this.
+    """
     source: str
-    """The call it was seen in: "scaled_dot_product_attention", "softmax", …"""
+    """Function that computed it: "scaled_dot_product_attention", "softmax", …"""
     heads: int
+    """Number of query heads."""
     query: Tensor | None = None
     """[batch, heads, queries, width]"""
     key: Tensor | None = None
-    """[batch, key heads, keys, width]; a key head serves heads // key heads heads in turn."""
+    """[batch, key heads, keys, width]; one key head serves heads // key heads heads in a row."""
     weights: Tensor | None = None
-    """[batch, heads, queries, keys], before dropout."""
+    """[batch, heads, queries, keys], before dropout; None if query and key are given."""
     bias: Tensor | None = None
-    """Broadcastable to [batch, heads, queries, keys]. Bool: True may be attended; float: added."""
+    """Mask, broadcastable to [batch, heads, queries, keys].
+
+    Bool: True where the query may attend to the key. Float: added to the logits.
+    """
     value: Tensor | None = None
-    """[batch, key heads, keys, value width], where known."""
+    """[batch, key heads, keys, value width]; None if unknown."""
     output: Tensor | None = None
-    """[batch, heads, queries, value width]: the call's own result; None with dropout."""
+    """[batch, heads, queries, value width], the call's own result; None after dropout."""
     scale: float = 1.0
+    """Factor of query · keyᵀ."""
     causal: bool = False
-    """Query i sees the keys 0 … i."""
+    """Whether query i sees only the keys 0 … i."""
     softcap: float = 0.0
-    """The logits become softcap · tanh(logits / softcap); 0 is none."""
+    """If not 0, the logits become softcap · tanh(logits / softcap)."""
     sinks: Tensor | None = None
-    """[heads]: a logit each that takes part in the softmax and is no key."""
+    """[heads] One additional logit for each head, which takes part in the softmax but is no key."""
     note: str = ""
-    """Why the map is only approximate; empty when it is exact."""
+    """Reason why the weights are only approximate; empty if they are exact."""
     rounding: torch.dtype | None = None
-    """What autocast rounds query, key, value and bias to inside the kernel; `of_sample` does."""
-    look: tuple[object, ...] | None = None
-    """All that this follows from but values, where its call can be told by it (`PlainCall`)."""
+    """Dtype to which autocast rounds query, key, value and bias inside the kernel.
+
+    `of_sample` applies it. None if there is no rounding.
+    """
+    signature: tuple[object, ...] | None = None
+    """`SdpaCall.signature` of the call; None for other functions and layouts."""
 
     @property
     def batch(self) -> int:
-        """Samples in it; 1 for what `of_sample` returned."""
-        shape = self._shape
+        """Number of samples; 1 for the result of `of_sample`."""
+        shape = self._main.shape
         return shape[0] if len(shape) == 4 else 1
 
     @property
     def is_on_cpu(self) -> bool:
         """Whether its values can be read without waiting for a device."""
-        seen = self.query if self.weights is None else self.weights
-        return seen is not None and seen.device.type == "cpu"
+        return self._main.device.type == "cpu"
 
     @property
     def queries(self) -> int:
-        return self._shape[-2]
+        """Number of query positions."""
+        return self._main.shape[-2]
 
     @property
     def keys(self) -> int:
-        return self._shape[-1] if self.key is None else self.key.shape[-2]
+        """Number of key positions."""
+        return self._main.shape[-1] if self.key is None else self.key.shape[-2]
 
     @property
-    def _shape(self) -> torch.Size:
-        seen = self.query if self.weights is None else self.weights
-        assert seen is not None
-        return seen.shape
+    def _main(self) -> Tensor:
+        """The weights, or the query where there are none."""
+        tensor = self.query if self.weights is None else self.weights
+        assert tensor is not None
+        return tensor
 
-    def of_one(self, sample: int, samples: int) -> "AttentionCall":
-        """`of_sample` by the sample's index in a model's batch of so many `samples`; 0 is unknown.
+    def of_model_sample(self, sample: int, samples: int) -> "AttentionCall":
+        """Returns the call for one sample of the model's batch, which may differ from the call's.
 
-        Attention in windows has several entries to a sample: its first is taken, and noted.
+        sample: index in the model's batch. samples: size of that batch; 0 if unknown.
+
+        Attention in windows has several entries for each sample: this takes the first and notes it.
         """
         each, rest = divmod(self.batch, samples) if samples else (1, 0)
         if rest or each < 2:
@@ -92,33 +104,34 @@ class AttentionCall:
         return replace(first, note=first.note or f"only the first of {each} windows of this sample")
 
     def of_sample(self, index: int) -> "AttentionCall":
-        """The same for one sample, the batch dimension gone: views, or rounded copies.
+        """Returns the call for one entry of its batch, without the batch dimension.
 
-        Raises `IndexError` when the batch has no such sample.
+        Its tensors are views, or copies where autocast rounds them. Raises `IndexError` if the
+        batch has no such entry.
         """
         if not 0 <= index < self.batch:
             raise IndexError(f"sample {index} of a batch of {self.batch}")
         return replace(
             self,
-            query=one_of(self.query, index, self.rounding),
-            key=one_of(self.key, index, self.rounding),
-            weights=one_of(self.weights, index),
+            query=sample_of(self.query, index, self.rounding),
+            key=sample_of(self.key, index, self.rounding),
+            weights=sample_of(self.weights, index),
             bias=self.bias_of(index),
-            value=one_of(self.value, index, self.rounding),
-            output=one_of(self.output, index),
+            value=sample_of(self.value, index, self.rounding),
+            output=sample_of(self.output, index),
             rounding=None,
         )
 
     def bias_of(self, index: int) -> Tensor | None:
-        """One sample's mask, of a batch's or of one for all."""
-        return one_of(self.bias, index, self.rounding)
+        """Returns the mask of one sample, broadcastable to [heads, queries, keys]."""
+        return sample_of(self.bias, index, self.rounding)
 
 
 def with_evident_mask(call: AttentionCall) -> AttentionCall:
-    """Weights of one sample that come without their mask, with what of it they show themselves.
+    """Returns one sample's call with the mask that its weights imply, if it has no mask.
 
-    A softmax gives exactly 0 to what was forbidden: nothing above the diagonal is a causal mask, a
-    key that no query of any head attends to is padding. Reads the tensors.
+    A softmax gives exactly 0 to a masked key: if nothing is above the diagonal, the mask is causal;
+    a key that no query of any head attends to is padding. Reads the tensors.
     """
     weights = call.weights
     if weights is None or call.bias is not None or 0 in weights.shape:
@@ -129,27 +142,28 @@ def with_evident_mask(call: AttentionCall) -> AttentionCall:
 
 
 def is_causal(call: AttentionCall) -> bool:
-    """Whether no query of this sample sees a later key. Reads the tensors: for discovery only.
+    """Returns whether no query of this sample sees a later key.
 
-    Rows that see all keys alike, or none, are padding: they say nothing, nor does a single query.
+    Rows that see all keys alike, or none, are padding and are ignored. A single query tells
+    nothing. Reads the tensors, which waits for a device: for discovery only.
     """
     if call.causal or call.queries < 2:
         return call.causal
-    allowed, padding = _allowed(call)
+    allowed, padding = _allowed_and_padding(call)
     if allowed is None or padding is None:
         return False
-    telling = allowed.any(-1) & ~padding
+    informative = allowed.any(-1) & ~padding
     sees_later = allowed.triu(1).any(-1)
-    return bool(telling.any()) and not bool((telling & sees_later).any())
+    return bool(informative.any()) and not bool((informative & sees_later).any())
 
 
-def _allowed(call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
-    """Which keys each query sees, [..., queries, keys]; and of which nothing can be told."""
+def _allowed_and_padding(call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
+    """Returns which keys each query sees, [..., queries, keys], and which queries are padding."""
     weights, bias = call.weights, call.bias
     if weights is not None:
         allowed = weights > 0
-        alike = allowed.all(-1) & (weights == weights[..., :1]).all(-1)
-        return allowed, alike
+        uniform = allowed.all(-1) & (weights == weights[..., :1]).all(-1)
+        return allowed, uniform
     if bias is None:
         return None, None
     allowed = bias if bias.dtype == torch.bool else bias > MASKED_BIAS
@@ -157,8 +171,10 @@ def _allowed(call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
     return allowed, allowed.all(-1)
 
 
-def one_of(tensor: Tensor | None, index: int, rounding: torch.dtype | None = None) -> Tensor | None:
-    """One sample's part of a batch's tensor, or of one for all; rounded as autocast does."""
+def sample_of(
+    tensor: Tensor | None, index: int, rounding: torch.dtype | None = None
+) -> Tensor | None:
+    """Returns one sample of a batched tensor, or a tensor for all samples, rounded."""
     if tensor is None:
         return None
     if tensor.dim() >= 4:
@@ -168,5 +184,5 @@ def one_of(tensor: Tensor | None, index: int, rounding: torch.dtype | None = Non
 
 
 def default_scale(query: Tensor) -> float:
-    """1 / √width (Vaswani et al. 2017, equation 1); 1 for a width of 0."""
+    """Returns 1 / √width (Vaswani et al. 2017, equation 1); 1 for a width of 0."""
     return 1.0 / math.sqrt(query.shape[-1] or 1)

@@ -1,11 +1,12 @@
-"""Attention that the user has himself, in the form of what the tap sees."""
+"""Attention that the user passes to `record`, in the same form as what a tap sees."""
 
 from torch import Tensor
 
 from attnmon.capture.calls.attention_call import AttentionCall, default_scale
-from attnmon.capture.calls.shapes import LayoutError, beside
+from attnmon.capture.calls.shapes import LayoutError, key_to_4d
 
 RECORDED = "recorded"
+"""`AttentionCall.source` of attention that the user passed to `record`."""
 
 
 def manual_call(
@@ -18,7 +19,7 @@ def manual_call(
     scale: float | None = None,
     causal: bool = False,
 ) -> AttentionCall:
-    """An observation of these tensors, which are detached and not copied.
+    """Returns a call with these tensors, which are detached and not copied.
 
     weights: [batch, heads, queries, keys]; or query and key: [batch, heads, positions, width].
     Three dimensions are [batch, …] of one head, two are one head of one sample. mask:
@@ -26,27 +27,27 @@ def manual_call(
     """
     if (weights is None) == (query is None) or (query is None) != (key is None):
         raise ValueError(f"record({name!r}): give either weights, or query and key")
-    seen = _as_four(name, weights if query is None else query)
+    main = _to_4d(name, weights if query is None else query)
     if query is None or key is None:
-        return AttentionCall(name, 0, RECORDED, seen.shape[1], weights=seen, causal=causal)
+        return AttentionCall(name, 0, RECORDED, main.shape[1], weights=main, causal=causal)
     try:
-        keys = beside(_as_four(name, key), seen.shape, seen)
+        keys = key_to_4d(_to_4d(name, key), main.shape, main)
     except LayoutError as error:
         raise ValueError(f"record({name!r}): {error}") from error
     return AttentionCall(
         name,
         0,
         RECORDED,
-        seen.shape[1],
-        query=seen,
+        main.shape[1],
+        query=main,
         key=keys,
         bias=None if mask is None else mask.detach(),
-        scale=default_scale(seen) if scale is None else float(scale),
+        scale=default_scale(main) if scale is None else float(scale),
         causal=causal,
     )
 
 
-def _as_four(name: str, tensor: Tensor | None) -> Tensor:
+def _to_4d(name: str, tensor: Tensor | None) -> Tensor:
     if not isinstance(tensor, Tensor) or not 2 <= tensor.dim() <= 4:
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         raise ValueError(f"record({name!r}): give a tensor of 2 to 4 dimensions, not {shape}")

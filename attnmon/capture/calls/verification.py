@@ -1,6 +1,6 @@
-"""The weights that follow from a query and a key, and how well they explain the call's own output.
+"""Checks a capture: weights computed from query and key, compared with the call's own output.
 
-Dense, in torch: for a few rows, to check a capture. The renderer computes whole maps tile by tile.
+Dense, in torch, and only for a few rows. The renderer computes whole maps tile by tile.
 """
 
 import math
@@ -11,7 +11,7 @@ from torch import Tensor
 from attnmon.capture.calls.attention_call import AttentionCall
 
 ROWS = 16
-"""Queries that a check looks at, evenly spaced: what is wrong for one is wrong for most."""
+"""Number of queries, evenly spaced, that a check reads: an error in one is in most."""
 
 _HALF = (torch.bfloat16, torch.float16)
 _TINY = torch.finfo(torch.float32).tiny
@@ -20,9 +20,9 @@ _TINY = torch.finfo(torch.float32).tiny
 def attention_weights(
     call: AttentionCall, rows: Tensor | None = None, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """The weights of these query `rows` (all, if None): […, heads, rows, keys], in `dtype`.
+    """Returns the weights of these query `rows`, or of all: […, heads, rows, keys], in `dtype`.
 
-    A query that may attend to nothing has weights of 0, as the fused kernels have it.
+    A query that may attend to no key has weights of 0, as in the fused kernels.
     """
     rows = _all_rows(call) if rows is None else rows
     if call.weights is not None:
@@ -35,9 +35,9 @@ def attention_weights(
 
 
 def output_error(call: AttentionCall) -> Tensor | None:
-    """‖weights · value − output‖ / ‖output‖ over some rows, a tensor of no dimensions.
+    """Returns ‖weights · value − output‖ / ‖output‖ over some rows, as a tensor of no dimensions.
 
-    None where the call's value or output is not known. It stays on the device: reading it waits.
+    None if the call's value or output is unknown. The result stays on the device: reading it waits.
     """
     value, output = call.value, call.output
     if value is None or output is None or 0 in output.shape:
@@ -53,22 +53,22 @@ def output_error(call: AttentionCall) -> Tensor | None:
 
 
 def measured_error(call: AttentionCall) -> float | None:
-    """`output_error` as a number; None where it is not known, or could only be had by waiting."""
+    """Returns `output_error` as a number; None if unknown, or if reading it would wait."""
     error = output_error(call) if call.is_on_cpu else None
     return None if error is None else float(error)
 
 
 def approximation_note(call: AttentionCall, error: float | None) -> str:
-    """Why these weights cannot be quite the model's; empty when they explain its output."""
+    """Returns why these weights differ from the model's; empty if they explain its output."""
     if error is None or not error > tolerance(call):
         return ""
     return f"the weights explain the layer's output only to {error:.1g}"
 
 
 def tolerance(call: AttentionCall) -> float:
-    """The error a right capture may have, by what the kernel computed in.
+    """Returns the largest `output_error` of a correct capture, by the dtype of the kernel.
 
-    Measured floors are 3e-7 in float32 and 5e-3 in bfloat16, whose weights a kernel rounds.
+    Measured errors are 3e-7 in float32 and 5e-3 in bfloat16, where a kernel rounds the weights.
     """
     output = call.output
     return 3e-2 if output is not None and output.dtype in _HALF else 1e-4
@@ -86,7 +86,7 @@ def _logits(call: AttentionCall, rows: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _for_each_head(tensor: Tensor, heads: int) -> Tensor:
-    """Keys or values of fewer heads, repeated for the queries' heads; as they are, if as many."""
+    """Returns keys or values repeated for all query heads; unchanged if there are as many."""
     groups = heads // tensor.shape[-3]
     return tensor if groups == 1 else tensor.repeat_interleave(groups, -3)
 
@@ -106,6 +106,6 @@ def _masked(logits: Tensor, call: AttentionCall, rows: Tensor) -> Tensor:
 
 
 def _all_rows(call: AttentionCall) -> Tensor:
-    seen = call.query if call.weights is None else call.weights
-    assert seen is not None
-    return torch.arange(call.queries, device=seen.device)
+    main = call.query if call.weights is None else call.weights
+    assert main is not None
+    return torch.arange(call.queries, device=main.device)

@@ -1,1 +1,1 @@
-"""Attention written out in single operations, recognised by where its numbers come from."""
+"""Attention computed step by step, found by following tensors from the scores to the values."""

@@ -1,4 +1,4 @@
-"""What a torch function does to an attention map on its way: the few kinds that matter here."""
+"""Classifies torch functions by what they do to attention scores and weights."""
 
 from collections.abc import Callable
 from enum import Enum, auto
@@ -7,18 +7,20 @@ from typing import Any
 
 
 class Operation(Enum):
-    """Kinds of functions, by what becomes of the scores or weights given to them."""
+    """Kinds of torch functions, by what they do to scores or weights."""
 
     PRODUCT = auto()
-    """Scores are made by one of these, and weights used up by another."""
+    """Makes scores from query and key, or the output from weights and value."""
     SOFTMAX = auto()
+    """Makes weights from scores."""
     ELEMENTWISE = auto()
-    """Other numbers at the same places, or some places more or fewer."""
+    """Changes the numbers but not their positions, except that some may be added or removed."""
     RESHAPE = auto()
-    """The same numbers in the same order."""
-    TURN = auto()
-    """Dimensions change places."""
+    """Keeps the numbers in the same order, with other dimensions."""
+    PERMUTE = auto()
+    """Changes the order of dimensions."""
     DROPOUT = auto()
+    """Sets some numbers to 0 at random and scales the others."""
 
 
 _NAMES = {
@@ -33,7 +35,7 @@ _NAMES = {
     Operation.RESHAPE: (
         "view reshape flatten unflatten unsqueeze squeeze expand expand_as view_as reshape_as"
     ),
-    Operation.TURN: "transpose permute swapaxes swapdims movedim t T mT",
+    Operation.PERMUTE: "transpose permute swapaxes swapdims movedim t T mT",
     Operation.DROPOUT: "dropout",
 }
 _OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
@@ -41,15 +43,15 @@ _OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names.sp
 
 @cache
 def operation_of(function: Callable[..., Any]) -> Operation | None:
-    """The kind, or None for a function that carries no attention map from its inputs on."""
-    return _OPERATIONS.get(plain_name(function))
+    """Returns the kind; None for a function through which scores and weights are not followed."""
+    return _OPERATIONS.get(base_name(function))
 
 
-def plain_name(function: Callable[..., Any]) -> str:
-    """The operation's name without what tells its spellings apart.
+def base_name(function: Callable[..., Any]) -> str:
+    """Returns the name that all variants of an operation share.
 
-    ``Tensor.mul``, ``mul_``, ``torch.mul`` and ``torch.ops.aten.mul.Tensor`` are all "mul"; a
-    property's getter goes by the property's name.
+    ``Tensor.mul``, ``mul_``, ``torch.mul`` and ``torch.ops.aten.mul.Tensor`` are all "mul"; the
+    getter of a property has the name of the property.
     """
     name = getattr(function, "__name__", "")
     if name == "__get__":

@@ -1,8 +1,8 @@
-"""Where a forward's numbers come from: which tensors are attention scores, which are weights.
+"""Follows the tensors of a forward from attention scores to weights to their product with values.
 
-A product of two tensors that are no parameters gives scores. Elementwise they lead to a softmax,
-which makes them weights, and another product uses those up. A router of experts is none: its
-scores are a product with a parameter.
+A product of two tensors that are not parameters gives scores. After elementwise operations, a
+softmax makes them weights, and another product consumes the weights. A router of experts is not
+attention: its scores are a product with a parameter.
 """
 
 import weakref
@@ -14,55 +14,64 @@ import torch
 from torch import Tensor, nn
 
 from attnmon.capture.handwritten.matcher import ValueProduct
-from attnmon.capture.handwritten.operations import Operation, plain_name
+from attnmon.capture.handwritten.operations import Operation, base_name
 
 Function = Callable[..., Any]
+"""A torch function."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Weights:
-    """Of a tensor that left a softmax over scores."""
+    """What is known of a tensor that holds weights."""
 
-    number: int
-    """Which softmax over scores it was, in the order of the forward."""
-    keys_at: int
-    """The normalised dimension, counted from the end."""
-    told: Tensor | None = None
-    """The weights to tell, as they were before dropout and reshapes; None: the tensor itself."""
-    dropped: bool = False
+    softmax_index: int
+    """Number of softmaxes over scores before its own in the forward."""
+    keys_dim: int
+    """Dimension that the softmax normalised, counted from the end: negative."""
+    original: Tensor | None = None
+    """The weights before dropout and reshapes; None if the tensor itself still holds them."""
+    had_dropout: bool = False
+    """Whether dropout was applied."""
 
 
 _Origin = Literal["parameter", "scores"] | _Weights
+"""What a tensor is, where that matters. A parameter may be reshaped or cast."""
 
 
 class Provenance:
-    """Follows one forward's tensors. Holds none, but weights whose dropped-out copy is alive."""
+    """Records the origin of each tensor in one forward.
+
+    Holds weak references only, except to the weights behind a tensor after dropout or a reshape.
+    """
 
     def __init__(self) -> None:
         self._origins: dict[int, tuple[weakref.ref[Tensor], _Origin]] = {}
-        self.softmaxes = 0
-        """How many were taken over scores so far."""
+        self.softmax_count = 0
+        """Number of softmaxes over scores so far."""
 
     def before_dropout(self, function: Function, args: Any, kwargs: Any) -> None:
-        """To be called before it: in place, it would take the weights with it."""
+        """Copies the weights if this dropout will overwrite them. Call it before each dropout."""
         origin = self._origin(args[0]) if args else None
         in_place = function.__name__.endswith("_") or kwargs.get("inplace", args[3:4] == (True,))
-        if isinstance(origin, _Weights) and origin.told is None and in_place:
-            kept = args[0].detach().clone()
-            self._note(args[0], replace(origin, told=kept, dropped=True))
+        if isinstance(origin, _Weights) and origin.original is None and in_place:
+            copy = args[0].detach().clone()
+            self._set_origin(args[0], replace(origin, original=copy, had_dropout=True))
 
     def after(
         self, operation: Operation, function: Function, args: Any, kwargs: Any, result: Any
     ) -> ValueProduct | None:
-        """To be called after it. Returns the weighting that this call was, if it was one."""
+        """Records the origin of the result of a torch function.
+
+        Returns the product of weights and value, if this call computed one.
+        """
         if not isinstance(result, Tensor):
             return None
         if operation is Operation.PRODUCT:
-            return self._product(plain_name(function), args, kwargs, result)
+            return self._product(base_name(function), args, kwargs, result)
         if operation is Operation.SOFTMAX:
             self._softmax(args, kwargs, result)
         else:
-            self._carry(operation, function, args, kwargs, result)
+            self._propagate(operation, function, args, kwargs, result)
         return None
 
     def _product(self, name: str, args: Any, kwargs: Any, result: Tensor) -> ValueProduct | None:
@@ -70,49 +79,51 @@ class Provenance:
         if len(factors) != 2:
             return None
         equation = kwargs.get("equation", args[0]) if name == "einsum" else ""
-        for at, factor in enumerate(factors):
+        for index, factor in enumerate(factors):
             origin = self._origin(factor)
             if isinstance(origin, _Weights):
-                told = factor if origin.told is None else origin.told
+                weights = factor if origin.original is None else origin.original
                 return ValueProduct(
-                    origin.number,
-                    told,
-                    factors[1 - at],
+                    origin.softmax_index,
+                    weights,
+                    factors[1 - index],
                     result,
-                    origin.keys_at,
-                    origin.dropped,
-                    at == 0,
+                    origin.keys_dim,
+                    origin.had_dropout,
+                    index == 0,
                     equation,
                 )
         if not any(self._is_parameter(factor) for factor in factors):
-            self._note(result, "scores")
+            self._set_origin(result, "scores")
         return None
 
     def _softmax(self, args: Any, kwargs: Any, result: Tensor) -> None:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         scores = _tensors((*args, *kwargs.values()))
         if scores and self._origin(scores[0]) == "scores" and isinstance(dim, int):
-            keys_at = dim if dim < 0 else dim - result.dim()
-            self._note(result, _Weights(self.softmaxes, keys_at))
-            self.softmaxes += 1
+            keys_dim = dim if dim < 0 else dim - result.dim()
+            self._set_origin(result, _Weights(self.softmax_count, keys_dim))
+            self.softmax_count += 1
 
-    def _carry(
+    def _propagate(
         self, operation: Operation, function: Function, args: Any, kwargs: Any, result: Tensor
     ) -> None:
         operands = _tensors(args) if not kwargs else _tensors((*args, *kwargs.values()))
-        scores = False
+        has_scores = False
         for operand in operands:
             origin = self._origin(operand)
             if isinstance(origin, _Weights):
                 if result is not operand:
-                    carried = _carried(origin, operation, function, args, kwargs, operand, result)
-                    self._note(result, carried)
+                    weights = _propagated(
+                        origin, operation, function, args, kwargs, operand, result
+                    )
+                    self._set_origin(result, weights)
                 return
-            scores = scores or origin == "scores"
-        if scores:
-            self._note(result, "scores")
+            has_scores = has_scores or origin == "scores"
+        if has_scores:
+            self._set_origin(result, "scores")
         elif operands and all(self._is_parameter(operand) for operand in operands):
-            self._note(result, "parameter")
+            self._set_origin(result, "parameter")
 
     def _is_parameter(self, tensor: Tensor) -> bool:
         base = tensor._base
@@ -125,14 +136,14 @@ class Provenance:
         reference, origin = self._origins.get(id(tensor), (None, None))
         return origin if reference is not None and reference() is tensor else None
 
-    def _note(self, tensor: Tensor, origin: _Origin | None) -> None:
+    def _set_origin(self, tensor: Tensor, origin: _Origin | None) -> None:
         if origin is None:
             return
         key, origins = id(tensor), self._origins
         origins[key] = (weakref.ref(tensor, lambda _: origins.pop(key, None)), origin)
 
 
-def _carried(
+def _propagated(
     origin: _Weights,
     operation: Operation,
     function: Function,
@@ -141,31 +152,32 @@ def _carried(
     operand: Tensor,
     result: Tensor,
 ) -> _Weights | None:
-    """What the weights became; None when they can no longer be told from this tensor."""
-    told = operand.detach() if origin.told is None else origin.told
+    """Returns what the result holds of the weights; None if they cannot be followed further."""
+    original = operand.detach() if origin.original is None else origin.original
     if operation is Operation.DROPOUT:
-        return replace(origin, told=told, dropped=True)
+        return replace(origin, original=original, had_dropout=True)
     if operation is Operation.RESHAPE:
-        same = result.shape[origin.keys_at :] == operand.shape[origin.keys_at :]
-        return replace(origin, told=told) if same else None
-    if operation is Operation.TURN:
-        return _turned(origin, function, args, kwargs, operand)
+        same = result.shape[origin.keys_dim :] == operand.shape[origin.keys_dim :]
+        return replace(origin, original=original) if same else None
+    if operation is Operation.PERMUTE:
+        return _permuted(origin, function, args, kwargs, operand)
     if result.dim() != operand.dim():
         return None
-    return origin if origin.dropped else replace(origin, told=None)
+    return origin if origin.had_dropout else replace(origin, original=None)
 
 
-def _turned(
+def _permuted(
     origin: _Weights, function: Function, args: Any, kwargs: Any, operand: Tensor
 ) -> _Weights | None:
     dims = operand.dim()
-    if origin.told is not None and origin.told.dim() != dims:
+    if origin.original is not None and origin.original.dim() != dims:
         return None
-    # Dimensions of different lengths, without memory, show where each of them goes.
+    # A meta tensor whose dimensions have different sizes shows where each of them goes.
     numbered = torch.empty(tuple(range(1, dims + 1)), device="meta")
-    lengths = tuple(function(numbered, *args[1:], **kwargs).shape)
-    told = None if origin.told is None else function(origin.told, *args[1:], **kwargs)
-    return replace(origin, keys_at=lengths.index(dims + 1 + origin.keys_at) - dims, told=told)
+    sizes = tuple(function(numbered, *args[1:], **kwargs).shape)
+    original = None if origin.original is None else function(origin.original, *args[1:], **kwargs)
+    keys_dim = sizes.index(dims + 1 + origin.keys_dim) - dims
+    return replace(origin, keys_dim=keys_dim, original=original)
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:

@@ -1,1 +1,1 @@
-"""Fused attention functions, and the adapter that reads the arguments of each."""
+"""Fused attention functions, and an adapter for each that reads its arguments."""

@@ -1,8 +1,9 @@
-"""Attention operators that libraries register with torch, known by their qualified names.
+"""Adapter of attention operators that libraries register with torch.
 
-Arguments are read by the names in the operator's schema; one that is not known, and is used, has
-the call refused. Sources: flash_attn/flash_attn_interface.py and hopper/flash_attn_interface.py in
-Dao-AILab/flash-attention; xformers/ops/fmha/{cutlass,flash}.py in facebookresearch/xformers.
+Operators are known by their qualified names, and their arguments by the names in the operator's
+schema. A call that uses an unknown argument is refused. Sources:
+flash_attn/flash_attn_interface.py and hopper/flash_attn_interface.py in Dao-AILab/flash-attention;
+xformers/ops/fmha/{cutlass,flash}.py in facebookresearch/xformers.
 """
 
 import re
@@ -47,14 +48,14 @@ _MEANINGS = {
         "sm_margin scheduler_metadata rotary_interleaved deterministic zero_tensors"
     ),
 }
-"""What the arguments mean; the last line's change nothing about the weights."""
+"""Names of arguments by their meaning. Those without a meaning do not change the weights."""
 _MEANING = {name: meaning for meaning, names in _MEANINGS.items() for name in names.split()}
-_SOUNDS_LIKE = re.compile(r"attn|attention", re.I)
-_IS_NOT = re.compile(r"backward|bwd|^aten::", re.I)
+_ATTENTION = re.compile(r"attn|attention", re.I)
+_NOT_FORWARD = re.compile(r"backward|bwd|^aten::", re.I)
 
 
 def qualified_name(operator: Operator) -> str:
-    """As in "namespace::operator", without the overload."""
+    """Returns "namespace::operator", without the overload."""
     return str(_schema(operator).name)
 
 
@@ -65,56 +66,61 @@ def _schema(operator: Any) -> Any:
 
 
 def is_known(operator: Operator) -> bool:
+    """Whether this adapter can describe the operator's calls."""
     return qualified_name(operator) in _KNOWN
 
 
 def sounds_like_attention(operator: Operator) -> bool:
+    """Whether the operator's name suggests that it computes attention."""
     name = qualified_name(operator)
-    return bool(_SOUNDS_LIKE.search(name)) and not _IS_NOT.search(name)
+    return bool(_ATTENTION.search(name)) and not _NOT_FORWARD.search(name)
 
 
-def operator(
-    place: CallSite, result: Any, *args: Any, operator: Operator, **kwargs: Any
+def custom_operator(
+    site: CallSite, result: Any, *args: Any, operator: Operator, **kwargs: Any
 ) -> AttentionCall:
-    """Any of these operators. Tensors are [batch, positions, heads, width], or packed.
+    """Describes a call of a known operator. Raises `UnsupportedCall` for any other.
 
-    Packed ones, [positions of all sequences, heads, width], are told as one sample in which each
-    sequence sees itself alone.
+    Its tensors are [batch, positions, heads, width], or packed: [positions of all sequences, heads,
+    width]. Packed sequences become one sample in which each sequence sees only itself.
     """
     name = qualified_name(operator)
     if name not in _KNOWN:
         raise UnsupportedCall(f"the operator {name} is not known: give query and key to record()")
-    given = _bound(operator, args, kwargs)
-    query, key, value = (given[part] for part in ("query", "key", "value"))
+    arguments = _by_meaning(operator, args, kwargs)
+    query, key, value = (arguments[part] for part in ("query", "key", "value"))
     require_plain(query, key, value)
-    starts = _starts(given)
+    starts = _sequence_starts(arguments)
     packed = starts is not None
     output = result[0] if isinstance(result, (tuple, list)) else result
     query, key, value, output = (
         _heads_first(tensor, packed) for tensor in (query, key, value, output)
     )
-    scale, band = given.get("scale"), _band(name, given)
-    places = Positions.of(query.shape[-2], key.shape[-2], query.device, starts, band.from_the_end)
-    plain = band.is_triangle and query.shape[-2] == key.shape[-2] and not packed
+    scale, mask = arguments.get("scale"), _position_mask(name, arguments)
+    queries, keys = query.shape[-2], key.shape[-2]
+    positions = Positions.of(queries, keys, query.device, starts, mask.aligned_at_end)
+    causal = mask.is_triangle and queries == keys and not packed
     return AttentionCall(
-        name=place.name,
-        call_index=place.call_index,
+        name=site.name,
+        call_index=site.call_index,
         source=name,
         heads=query.shape[1],
         query=query,
         key=key,
         value=value,
-        output=None if given.get("dropout") else output,
-        bias=_bias(given, places, PositionMask() if plain else band),
+        output=None if arguments.get("dropout") else output,
+        bias=_bias(arguments, positions, PositionMask() if causal else mask),
         scale=default_scale(query) if scale is None else float(scale),
-        causal=plain,
-        softcap=float(given.get("softcap") or 0.0),
-        sinks=given.get("sinks"),
+        causal=causal,
+        softcap=float(arguments.get("softcap") or 0.0),
+        sinks=arguments.get("sinks"),
     )
 
 
-def _bound(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Sort the arguments by meaning. Raises `UnsupportedCall` for one in use that is unknown."""
+def _by_meaning(
+    operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the arguments by meaning. Raises `UnsupportedCall` if an unknown one is used."""
     declared = _schema(operator).arguments
     named = {argument.name: value for argument, value in zip(declared, args, strict=False)} | kwargs
     for argument in declared:
@@ -124,9 +130,9 @@ def _bound(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     return {_MEANING[name]: value for name, value in named.items() if name in _MEANING}
 
 
-def _starts(given: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
-    """Of packed sequences; None for tensors that have a batch dimension."""
-    query_starts, key_starts = (given.get(name) for name in ("query_starts", "key_starts"))
+def _sequence_starts(arguments: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+    """Returns where packed sequences of queries and keys start; None for batched tensors."""
+    query_starts, key_starts = (arguments.get(name) for name in ("query_starts", "key_starts"))
     if isinstance(query_starts, Tensor) and isinstance(key_starts, Tensor):
         return query_starts, key_starts
     return None
@@ -143,23 +149,23 @@ def _heads_first(tensor: Tensor, packed: bool) -> Tensor:
     return (tensor[None] if packed else tensor).transpose(1, 2)
 
 
-def _band(name: str, given: dict[str, Any]) -> PositionMask:
-    """xformers counts causality from the first key, unless told; flash-attn from the last."""
-    corner = given.get("custom_mask_type")
-    left, right = (given.get(side) for side in ("left", "right"))
+def _position_mask(name: str, arguments: dict[str, Any]) -> PositionMask:
+    """Returns the mask. xformers aligns it at the first key by default, flash-attn at the last."""
+    corner = arguments.get("custom_mask_type")
+    left, right = (arguments.get(side) for side in ("left", "right"))
     return PositionMask(
-        causal=bool(given.get("causal") or corner),
+        causal=bool(arguments.get("causal") or corner),
         left=-1 if left is None else left,
         right=-1 if right is None else right,
-        from_the_end="cutlass" not in name or corner == 2,
+        aligned_at_end="cutlass" not in name or corner == 2,
     )
 
 
-def _bias(given: dict[str, Any], places: Positions, band: PositionMask) -> Tensor | None:
-    """What is allowed (bool), or added (float): [batch or 1, heads or 1, queries, keys]."""
-    allowed, added = places.allowed(band), given.get("bias")
-    if given.get("slopes") is not None:
-        added = places.alibi(given["slopes"])
+def _bias(arguments: dict[str, Any], positions: Positions, mask: PositionMask) -> Tensor | None:
+    """Returns the call's `AttentionCall.bias`: bool if nothing is added to the logits."""
+    allowed, added = positions.allowed(mask), arguments.get("bias")
+    if arguments.get("slopes") is not None:
+        added = positions.alibi(arguments["slopes"])
     if added is None:
         return allowed
     bias: Tensor = added.detach()

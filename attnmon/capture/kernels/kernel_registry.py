@@ -1,4 +1,4 @@
-"""Which functions are fused attention, and the adapter of each."""
+"""Finds the adapter of a fused attention function."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -16,7 +16,7 @@ from attnmon.capture.calls.adapter import (
     require_plain,
 )
 from attnmon.capture.calls.attention_call import AttentionCall, default_scale
-from attnmon.capture.calls.shapes import beside, four_dimensional, mask_beside
+from attnmon.capture.calls.shapes import key_to_4d, mask_to_4d, to_4d
 from attnmon.capture.kernels import custom_ops
 from attnmon.capture.kernels.flex_attention import flex_attention
 from attnmon.capture.kernels.multi_head import multi_head_attention_forward
@@ -25,9 +25,9 @@ from attnmon.capture.kernels.sdpa import sdpa_call
 
 @cache
 def adapter_of(function: Callable[..., Any]) -> Adapter | None:
-    """The adapter of an attention function; None for any other function.
+    """Returns the adapter of an attention function; None for any other function.
 
-    Also for operators that are attention by their name alone: those are refused, with a reason.
+    An operator that is attention only by its name has an adapter that refuses it with a reason.
     """
     if function is F.scaled_dot_product_attention:
         return scaled_dot_product_attention
@@ -37,12 +37,12 @@ def adapter_of(function: Callable[..., Any]) -> Adapter | None:
         return flex_attention if function.__name__ == "flex_attention" else None
     if isinstance(function, (OpOverload, OpOverloadPacket)):
         known = custom_ops.is_known(function) or custom_ops.sounds_like_attention(function)
-        return partial(custom_ops.operator, operator=function) if known else None
+        return partial(custom_ops.custom_operator, operator=function) if known else None
     return None
 
 
 def scaled_dot_product_attention(
-    place: CallSite,
+    site: CallSite,
     result: Tensor,
     query: Tensor,
     key: Tensor,
@@ -53,22 +53,22 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> AttentionCall:
-    """`torch.nn.functional.scaled_dot_product_attention`, whatever name it was imported under."""
+    """Describes a call of `torch.nn.functional.scaled_dot_product_attention`."""
     require_plain(query, key, value, attn_mask)
-    plain = sdpa_call(place, query, key, value, attn_mask, dropout_p, is_causal, scale)
-    seen, query4 = query.shape, four_dimensional(query.detach(), place.heads)
+    sdpa = sdpa_call(site, query, key, value, attn_mask, dropout_p, is_causal, scale)
+    shape, query4 = query.shape, to_4d(query.detach(), site.heads)
     return AttentionCall(
-        name=place.name,
-        call_index=place.call_index,
+        name=site.name,
+        call_index=site.call_index,
         source="scaled_dot_product_attention",
         heads=query4.shape[1],
         query=query4,
-        key=beside(key.detach(), seen, query4),
-        value=beside(value.detach(), seen, query4),
-        bias=None if attn_mask is None else mask_beside(plain_mask(attn_mask), seen, query4),
-        output=None if dropout_p > 0 else four_dimensional(result.detach(), place.heads),
+        key=key_to_4d(key.detach(), shape, query4),
+        value=key_to_4d(value.detach(), shape, query4),
+        bias=None if attn_mask is None else mask_to_4d(plain_mask(attn_mask), shape, query4),
+        output=None if dropout_p > 0 else to_4d(result.detach(), site.heads),
         scale=default_scale(query) if scale is None else float(scale),
         causal=is_causal,
         rounding=autocast_rounding(query),
-        look=None if plain is None else plain.look,
+        signature=None if sdpa is None else sdpa.signature,
     )

@@ -1,6 +1,7 @@
-"""A fused call whose tensors are laid out as they are sent: only to be copied, once it is known.
+"""Calls of `scaled_dot_product_attention` that can be copied without being described again.
 
-To describe a call takes as long as to copy it. One that looks as it did before need not be.
+Describing a call as an `AttentionCall` takes as long as copying it. A call with the signature of an
+earlier one needs only the copy.
 """
 
 from typing import NamedTuple
@@ -9,37 +10,42 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.calls.adapter import CallSite, autocast_rounding
-from attnmon.capture.calls.attention_call import one_of
+from attnmon.capture.calls.attention_call import sample_of
 
 CallSignature = tuple[object, ...]
-"""All that the description of a call follows from, but values."""
+"""All that determines the description of a call, except the values of its tensors."""
 
 
 class SdpaCall(NamedTuple):
-    """A call of `scaled_dot_product_attention`, of tensors that are the model's own."""
+    """A call of `scaled_dot_product_attention` in the usual layout; tensors are the model's own."""
 
     name: str
-    """Of the module, and which of its attention calls in this forward, as of an `Observation`."""
+    """As `AttentionCall.name`."""
     call_index: int
-    look: CallSignature
+    """As `AttentionCall.call_index`."""
+    signature: CallSignature
+    """Equal for two calls only if their descriptions are equal."""
     query: Tensor
     """[batch, heads, queries, width]"""
     key: Tensor
     """[batch, key heads, keys, width]"""
     mask: Tensor | None
-    """As `Observation.bias`."""
+    """As `AttentionCall.bias`."""
     rounding: torch.dtype | None
+    """As `AttentionCall.rounding`."""
 
     @property
     def batch(self) -> int:
+        """Number of samples."""
         return self.query.shape[0]
 
     def mask_of(self, sample: int) -> Tensor | None:
-        return one_of(self.mask, sample, self.rounding)
+        """Returns the mask of one sample, rounded as autocast does."""
+        return sample_of(self.mask, sample, self.rounding)
 
 
 def sdpa_call(
-    place: CallSite,
+    site: CallSite,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -49,22 +55,22 @@ def sdpa_call(
     scale: float | Tensor | None = None,
     enable_gqa: bool = False,
 ) -> SdpaCall | None:
-    """The call, by its arguments; None where these have to be rearranged, or values looked at."""
+    """Returns the call; None if describing it takes more than its shapes, dtypes and flags."""
     if type(query) is not Tensor or type(key) is not Tensor or query.is_nested or key.is_nested:
         return None
     if not (attn_mask is None or type(attn_mask) is Tensor) or _is_inside_functorch():
         return None
-    if isinstance(scale, Tensor):  # another number at the next call, perhaps
+    if isinstance(scale, Tensor):  # its value may differ at the next call
         return None
     shape, key_shape = query.shape, key.shape
     if len(shape) != 4 or len(key_shape) != 4 or shape[0] != key_shape[0]:
         return None
     rounding = autocast_rounding(query)
-    where = place.name, place.call_index
-    look = *where, shape, key_shape, query.dtype, key.dtype, rounding, is_causal, scale
-    return SdpaCall(*where, look, query, key, attn_mask, rounding)
+    caller = site.name, site.call_index
+    signature = *caller, shape, key_shape, query.dtype, key.dtype, rounding, is_causal, scale
+    return SdpaCall(*caller, signature, query, key, attn_mask, rounding)
 
 
 def _is_inside_functorch() -> bool:
-    """Whether tensors may be wrapped here, by vmap or grad."""
+    """Whether vmap or grad of torch.func may have wrapped tensors here."""
     return torch._C._functorch.peek_interpreter_stack() is not None

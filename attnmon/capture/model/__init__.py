@@ -1,1 +1,1 @@
-"""The user's model: its modules, its inputs, and the state that must stay as it was."""
+"""Reads the user's model: its modules, its inputs, and the state that a probe must preserve."""

@@ -1,10 +1,11 @@
-"""Whether a forward runs through compiled code: the tap must then stay out of the real one.
+"""Detects whether a forward runs compiled code, which must not be called under a tap.
 
 Dynamo guards on the stack of torch-function modes. A compiled region called under the tap would be
 compiled again, with the tap traced into it, or run eagerly for ever.
 
-Three ways to know: run it eagerly and look at the stack (`CompiledRegions`); read what the modules
-hold and name (`reaches_compiled`); notice afterwards that something was compiled (`compilations`).
+There are three ways to detect it: run the forward eagerly and look at the stack
+(`CompiledRegions`); read what the modules hold and name (`reaches_compiled`); notice afterwards
+that something was compiled (`compilations`).
 """
 
 import sys
@@ -17,20 +18,23 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 _WRAPPER = "_TorchDynamoContext.__call__."
-"""Where torch/_dynamo/eval_frame.py defines what torch.compile returns. That of
-torch.compiler.disable, as around activation checkpointing, is a DisableContext's."""
+"""Qualified name under which torch/_dynamo/eval_frame.py defines what torch.compile returns.
+
+What torch.compiler.disable returns, as around activation checkpointing, is in DisableContext.
+"""
 
 _FLEX = "torch.nn.attention.flex_attention"
 
 
 class CompiledRegions(TorchFunctionMode):
-    """Notes whether any torch function is called from within a compiled function or module.
+    """A mode that notes whether a torch function is called from a compiled function or module.
 
-    To be pushed where compiled code runs eagerly (`torch.compiler.set_stance("force_eager")`), so
-    that its calls are seen one by one. It walks the Python stack at every call: for discovery.
+    Push it where compiled code runs eagerly (`torch.compiler.set_stance("force_eager")`), so that
+    the mode sees each call. It walks the Python stack at every call: for discovery only.
     """
 
     found = False
+    """Whether a call from compiled code was seen."""
 
     def __torch_function__(
         self,
@@ -53,27 +57,28 @@ def _within_compiled(frame: FrameType | None) -> bool:
 
 
 def compilations() -> int:
-    """How many pieces of code this process has given to the compiler so far."""
+    """Returns how many frames this process has compiled so far."""
     utils = sys.modules.get("torch._dynamo.utils")
     return 0 if utils is None else int(utils.counters.get("frames", {}).get("total", 0))
 
 
 def reaches_compiled(model: nn.Module) -> bool:
-    """Whether its modules, or what their forwards name, are or hold a compiled function.
+    """Returns whether the model's modules, or functions that they use, are or hold compiled code.
 
-    Read, not run: a function that is only found while the forward runs is not seen.
+    Reads the code without running it: misses a function that is only looked up during the forward.
     """
-    search = _Search()
+    search = _CompiledSearch()
     return any(search.module(module) for module in model.modules())
 
 
-class _Search:
-    """Follows the names in functions, within a package; each function once."""
+class _CompiledSearch:
+    """Searches functions and the functions they name, within one package, each once."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
     def module(self, module: nn.Module) -> bool:
+        """Returns whether this module, without its submodules, reaches compiled code."""
         held = [*vars(module).values()]
         for value in vars(module).values():
             if isinstance(value, (list, tuple)):
@@ -84,8 +89,8 @@ class _Search:
         return any(self._finds(value, kind) for value in (*held, kind.forward, kind.__call__))
 
     def _finds(self, value: object, kind: type) -> bool:
-        """kind: the class whose attributes a name may mean."""
-        function = _plain(value)
+        """Searches one value. kind: the class whose attributes a name may refer to."""
+        function = _underlying_function(value)
         if function is None or id(function) in self._seen:
             return False
         self._seen.add(id(function))
@@ -95,36 +100,36 @@ class _Search:
 
 
 def _named_by(function: FunctionType, kind: type) -> Iterator[object]:
-    """What its code can mean by the names in it. Of other packages only what is compiled."""
+    """Yields the functions to which names in the code may refer; of other packages if compiled."""
     yield from _enclosed_by(function)
     names = {name for code in _codes(function.__code__) for name in code.co_names}
     for name in names:
-        meant = [function.__globals__.get(name), getattr(kind, name, None)]
-        if isinstance(meant[0], ModuleType):
-            meant += [vars(meant[0]).get(other) for other in names]
-        for value in meant:
-            plain = _plain(value)
-            if plain is not None and (_is_compiled(plain) or _package(plain) == _package(kind)):
-                yield plain
+        referents = [function.__globals__.get(name), getattr(kind, name, None)]
+        if isinstance(referents[0], ModuleType):
+            referents += [vars(referents[0]).get(other) for other in names]
+        for value in referents:
+            named = _underlying_function(value)
+            if named is not None and (_is_compiled(named) or _package(named) == _package(kind)):
+                yield named
 
 
 def _enclosed_by(function: FunctionType) -> Iterator[object]:
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents
-        except ValueError:  # nothing was put into it yet
+        except ValueError:  # the cell is still empty
             pass
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
-    """The code and that of the functions within it."""
+    """Yields a function's code and the code of the functions defined in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _codes(constant)
 
 
-def _plain(value: object) -> FunctionType | None:
+def _underlying_function(value: object) -> FunctionType | None:
     while isinstance(value, (MethodType, partial)):
         value = value.func if isinstance(value, partial) else value.__func__
     return value if isinstance(value, FunctionType) else None
@@ -135,7 +140,7 @@ def _package(value: FunctionType | type) -> str:
 
 
 def _is_compiled(function: FunctionType) -> bool:
-    """flex_attention compiles itself, where nobody has compiled its caller."""
+    """Whether a function is compiled. flex_attention compiles itself unless its caller is."""
     return function.__code__.co_qualname.startswith(_WRAPPER) or (
         function.__module__ == _FLEX and function.__name__ == "flex_attention"
     )

@@ -1,4 +1,4 @@
-"""A hook of ours on a user's module: it does not follow the module elsewhere."""
+"""Hooks on the user's modules that are not copied or saved with them."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class DetachableHook:
-    """A hook that stays behind when its module is copied or saved."""
+    """A hook that a copied or saved module has no longer: `_NOTHING` takes its position."""
 
     def __init__(self, call: Callable[..., None]) -> None:
         self._call = call
@@ -22,5 +22,7 @@ class DetachableHook:
 
 
 _NOTHING = nullcontext().__exit__
-"""What stands in a copied or saved model's list of hooks for one of ours: it takes any arguments,
-does nothing, and is the standard library's, so that a saved model is read where we are not."""
+"""A function that takes any arguments and does nothing.
+
+It is from the standard library, so that a saved model can be loaded without attnmon.
+"""

@@ -1,4 +1,4 @@
-"""How a model is called with what the user logs, and how one sample of that looks."""
+"""Makes the call of a model on one sample of the inputs that the user logs."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 ForwardFunction = Callable[[nn.Module, Any, Any], object]
-"""(model, enc, dec) → the forward to look at; for models called in a way of their own."""
+"""Runs the forward to capture, given (model, enc, dec); for models called in an unusual way."""
 
 Inputs = tuple[Tensor, ...]
-"""The tensors among a forward's arguments, as they are."""
+"""The tensors among the arguments of a forward."""
 
 
 class InputError(ValueError):
-    """Inputs that no call can be made of. The message says which were given and which are known."""
+    """Inputs with which the model cannot be called. The message says what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class ModelCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     sample: int
-    """The sample's index in the batch: the one asked for, or the last of a smaller batch."""
+    """Index of the sample in the batch: the requested one, or the last of a smaller batch."""
     batch: int
-    """Samples in the batch that was given."""
+    """Number of samples in the batch."""
 
     def __call__(self) -> object:
         return self.function(*self.args, **self.kwargs)
@@ -43,28 +43,34 @@ def model_call(
     batch_dim: int | None = 0,
     forward_fn: ForwardFunction | None = None,
 ) -> ModelCall:
-    """The call of `model` on one sample of (enc, dec).
+    """Returns the call of `model` on one sample of (enc, dec).
 
     enc, dec: a tensor, a tuple of positional or a mapping of named inputs; dec may be None.
-    batch_dim: where the samples lie, 0 or 1; None for inputs without a batch. Tensors that have no
-    such dimension are shared by all samples. Raises `InputError`.
+    batch_dim: dimension that holds the samples, 0 or 1; None for inputs without a batch. Tensors
+    without this dimension are shared by all samples.
+
+    Raises `InputError` if there is no such dimension or the batch is empty.
     """
     function: Callable[..., object] = forward_fn or model
     args, kwargs = ((model, enc, dec), {}) if forward_fn else _arguments(model, enc, dec)
-    batch = 1 if batch_dim is None else _batch((enc, dec), batch_dim)
-    used = min(sample, batch - 1)
+    batch = 1 if batch_dim is None else _batch_size((enc, dec), batch_dim)
+    sample = min(sample, batch - 1)
     if batch_dim is not None:
-        cut = _Cut(batch_dim, batch, used, _folded_heads(model))
+        select = _SampleSelector(batch_dim, batch, sample, _folded_heads(model))
         names = _parameter_names(model, args) if forward_fn is None else ()
         args = tuple(
-            cut(value, names[at] if at < len(names) else "") for at, value in enumerate(args)
+            select(value, names[index] if index < len(names) else "")
+            for index, value in enumerate(args)
         )
-        kwargs = {name: cut(value, name) for name, value in kwargs.items()}
-    return ModelCall(function, args, kwargs, used, batch)
+        kwargs = {name: select(value, name) for name, value in kwargs.items()}
+    return ModelCall(function, args, kwargs, sample, batch)
 
 
 def _arguments(model: nn.Module, enc: Any, dec: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """As in ``model(enc, dec)``; a bare tensor beside named inputs is the decoder's."""
+    """Returns the arguments of ``model(enc, dec)``.
+
+    A tensor `dec` after named inputs is the decoder's input.
+    """
     if isinstance(model, nn.MultiheadAttention) and isinstance(enc, Tensor):
         if dec is None:
             return (enc, enc, enc), {}
@@ -74,18 +80,18 @@ def _arguments(model: nn.Module, enc: Any, dec: Any) -> tuple[tuple[Any, ...], d
         return (), {**enc, "decoder_input_ids": dec}
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
-    for given in (enc, dec):
-        if isinstance(given, Mapping):
-            kwargs |= {str(name): value for name, value in given.items()}
-        elif isinstance(given, (tuple, list)):
-            args += tuple(given)
-        elif given is not None:
-            args += (given,)
+    for part in (enc, dec):
+        if isinstance(part, Mapping):
+            kwargs |= {str(name): value for name, value in part.items()}
+        elif isinstance(part, (tuple, list)):
+            args += tuple(part)
+        elif part is not None:
+            args += (part,)
     return args, kwargs
 
 
-def _batch(given: Any, batch_dim: int) -> int:
-    sizes = (t.shape[batch_dim] for t in _tensors(given) if t.dim() > max(batch_dim, 0))
+def _batch_size(inputs: Any, batch_dim: int) -> int:
+    sizes = (t.shape[batch_dim] for t in _tensors(inputs) if t.dim() > max(batch_dim, 0))
     batch = next(sizes, None)
     if batch is None:
         raise InputError(
@@ -98,27 +104,33 @@ def _batch(given: Any, batch_dim: int) -> int:
 
 
 def same_batch(enc: Any, dec: Any, batch_dim: int | None) -> bool:
-    """Whether the first two positional tensors of as many dimensions hold equally many samples.
+    """Returns whether the first two positional tensors hold the same number of samples.
 
-    Where they do not, as source and target taken sequence first, `batch_dim` is likely wrong.
+    If not, `batch_dim` is likely wrong: it may be the length of source and target. True if the two
+    cannot be compared.
     """
     if batch_dim is None:
         return True
-    given = [] if isinstance(enc, Mapping) else list(_tensors((enc, dec)))
-    if len(given) < 2 or given[0].dim() != given[1].dim() or given[0].dim() <= batch_dim:
+    tensors = [] if isinstance(enc, Mapping) else list(_tensors((enc, dec)))
+    if len(tensors) < 2:
         return True
-    return given[0].shape[batch_dim] == given[1].shape[batch_dim]
+    first, second = tensors[:2]
+    if first.dim() != second.dim() or first.dim() <= batch_dim:
+        return True
+    return first.shape[batch_dim] == second.shape[batch_dim]
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """Takes one sample out of whatever is nested in the inputs. The batch dimension stays, as 1."""
+class _SampleSelector:
+    """Selects one sample from nested inputs. The batch dimension stays, with size 1."""
 
     batch_dim: int
     batch: int
+    """Number of samples."""
     sample: int
+    """Index of the sample."""
     heads: frozenset[int]
-    """Numbers of heads that a mask may have folded into its first dimension."""
+    """Numbers of heads that may be folded into the first dimension of a mask."""
 
     def __call__(self, value: Any, name: str = "") -> Any:
         if isinstance(value, Tensor):
@@ -145,7 +157,7 @@ class _Cut:
         return tensor
 
     def _heads_folded_in(self, mask: Tensor) -> bool:
-        """`nn.MultiheadAttention` takes masks of [batch · heads, queries, keys]."""
+        """Whether a mask is [batch · heads, queries, keys], as `nn.MultiheadAttention` accepts."""
         return any(mask.shape[0] == self.batch * heads for heads in self.heads if heads > 1)
 
 
@@ -155,7 +167,7 @@ def _folded_heads(model: nn.Module) -> frozenset[int]:
 
 
 def _is_for_all_samples(mask: Tensor, name: str) -> bool:
-    """Whether it is queries by keys; Hugging Face's "attention_mask" is samples by keys."""
+    """Whether a mask is [queries, keys]; Hugging Face's "attention_mask" is [samples, keys]."""
     square = mask.shape[0] == mask.shape[1]
     return (square or name == "memory_mask") and not name.endswith("attention_mask")
 
@@ -170,7 +182,7 @@ def _parameter_names(model: nn.Module, args: tuple[Any, ...]) -> tuple[str, ...]
 
 
 def tensors_in(value: Any) -> Inputs:
-    """All tensors in nested tuples, lists and mappings."""
+    """Returns all tensors in nested tuples, lists and mappings."""
     if isinstance(value, Tensor):
         return (value,)
     if isinstance(value, dict) or hasattr(value, "values"):

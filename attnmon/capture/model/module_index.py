@@ -1,4 +1,4 @@
-"""A model's modules and their names, read once for as long as they stay the same.
+"""Caches the names of a model's modules for as long as the modules stay the same.
 
 `nn.Module.named_modules` takes half a millisecond for a small transformer. Walking the modules to
 see that they are still the same takes a twentieth of that.
@@ -14,23 +14,27 @@ from attnmon.capture.model.module_names import module_names
 
 @dataclass(frozen=True, slots=True)
 class ModuleIndex:
-    """A model's modules: their names by id, and their places in `modules_in` by name."""
+    """The names of a model's modules, and the modules by name."""
 
     ids: tuple[int, ...] = ()
+    """The `id` of each module, in the order of `modules_in`."""
     names: Mapping[int, str] = field(default_factory=dict)
-    places: Mapping[str, int] = field(default_factory=dict)
+    """Name by `id`."""
+    positions: Mapping[str, int] = field(default_factory=dict)
+    """Position in `modules_in` by name."""
 
-    def of(self, model: nn.Module, modules: Sequence[nn.Module]) -> "ModuleIndex":
-        """This again, if these are still its modules; else the model's, read anew."""
+    def updated(self, model: nn.Module, modules: Sequence[nn.Module]) -> "ModuleIndex":
+        """Returns this index if `modules`, of `modules_in`, are unchanged; else a new one."""
         ids = tuple(map(id, modules))
         if ids == self.ids:
             return self
         names = module_names(model)
-        return ModuleIndex(ids, names, {names.get(one, ""): place for place, one in enumerate(ids)})
+        positions = {names.get(key, ""): position for position, key in enumerate(ids)}
+        return ModuleIndex(ids, names, positions)
 
 
 def modules_in(model: nn.Module) -> list[nn.Module]:
-    """The model and every module in it, each once."""
+    """Returns the model and every module in it, each once."""
     found, seen = [model], {id(model)}
     for module in found:
         for child in module._modules.values():
@@ -40,18 +44,19 @@ def modules_in(model: nn.Module) -> list[nn.Module]:
     return found
 
 
-def run_as_written(modules: Sequence[nn.Module]) -> bool:
-    """Whether their forwards are plain Python all the way: a compiled one would be traced anew."""
+def is_uncompiled(modules: Sequence[nn.Module]) -> bool:
+    """Returns whether none of these modules is compiled or holds a compiled one."""
     return not any(
         module._compiled_call_impl is not None or "_orig_mod" in module._modules
         for module in modules
     )
 
 
-def has_a_fast_path(modules: Sequence[nn.Module]) -> bool:
-    """Whether a part of it is in evaluation, and may take a way that torch leaves under the tap.
+def has_fast_path(modules: Sequence[nn.Module]) -> bool:
+    """Returns whether torch may run a module by its fast path, which it does not use under a tap.
 
-    A frozen `nn.TransformerEncoder` in a model that trains, say: its last bits would be others.
+    For example a frozen `nn.TransformerEncoder` in a model that trains: under the tap, its results
+    would differ in the last bits.
     """
     return any(not module.training and isinstance(module, _FAST) for module in modules)
 

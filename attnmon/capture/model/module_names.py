@@ -1,4 +1,4 @@
-"""What modules are called, and which of them is making a call."""
+"""Names of modules, and the module that is making a call."""
 
 import sys
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from types import FrameType
 from torch import nn
 
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""What torch.compile, FSDP and activation checkpointing put into names."""
+"""Prefixes that torch.compile, FSDP and activation checkpointing add to names."""
 
 _REPLICATORS = ("DistributedDataParallel", "DataParallel")
 _HEADS = (
@@ -16,9 +16,10 @@ _HEADS = (
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The user's own module inside DistributedDataParallel, DataParallel and torch.compile.
+    """Returns the user's module inside DistributedDataParallel, DataParallel and torch.compile.
 
-    A forward of it talks to no other process. FSDP's wrapper stays: its forward gathers weights.
+    Its forward does not communicate with other processes. FSDP's wrapper stays, because its forward
+    gathers the weights.
     """
     while True:
         if any(base.__name__ in _REPLICATORS for base in type(model).__mro__):
@@ -31,7 +32,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def module_names(model: nn.Module) -> dict[int, str]:
-    """Each module's name in the model by its id, wrappers' prefixes stripped; the root's is ""."""
+    """Returns each module's name by its id, without the prefixes of wrappers; the root's is ""."""
     root = unwrap(model)
     names = {id(module): _stripped(name) for name, module in root.named_modules()}
     names.setdefault(id(model), "")
@@ -39,10 +40,10 @@ def module_names(model: nn.Module) -> dict[int, str]:
 
 
 def calling_module(names: Mapping[int, str]) -> nn.Module | None:
-    """The innermost known module whose method, or helper, is running now.
+    """Returns the innermost module in `names` whose method, or helper function, is running.
 
-    Found among the first arguments of the functions on the stack and what they call `self` or
-    `module`; so the model carries no hook, and nothing is left out of step by an exception.
+    Looks on the stack, at the first argument of each function and at its variables `self` and
+    `module`. This needs no hook on the model, and an exception cannot bring it out of step.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -56,7 +57,7 @@ def calling_module(names: Mapping[int, str]) -> nn.Module | None:
 
 
 def heads_of(module: nn.Module | None) -> int | None:
-    """How many heads the module says it has, under any of the usual names."""
+    """Returns the module's number of heads, from an attribute of a usual name; None without one."""
     for attribute in _HEADS:
         heads = getattr(module, attribute, None)
         if isinstance(heads, int) and not isinstance(heads, bool) and heads > 0:

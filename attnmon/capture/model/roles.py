@@ -1,7 +1,7 @@
-"""What each attention is for: encoder or decoder, self or cross, and the how-manieth of its kind.
+"""Assigns a role to each attention call: encoder or decoder, self- or cross-attention, and layer.
 
-Decided over all that one forward showed, since the same name means one thing in an
-encoder-decoder and another in a model of one stack.
+The calls of a whole forward are needed, since the same name means one thing in an encoder-decoder
+and another in a model with one stack.
 """
 
 import re
@@ -19,6 +19,8 @@ AttentionType = Literal["self_attention", "cross_attention"]
 
 @dataclass(frozen=True, slots=True)
 class Role:
+    """What an attention layer is for."""
+
     stack: Stack
     type: AttentionType
 
@@ -28,11 +30,12 @@ ROLES = {
     "decoder_self": Role("decoder", "self_attention"),
     "decoder_cross": Role("decoder", "cross_attention"),
 }
+"""Each role by the name that users write."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """One attention call, without its tensors."""
+    """One attention call without its tensors. The fields are as in `AttentionCall`."""
 
     name: str
     call_index: int
@@ -41,23 +44,27 @@ class CallInfo:
     queries: int
     keys: int
     causal: bool
+    """Whether no query sees a later key."""
     batch: int = 1
     note: str = ""
 
     @classmethod
     def of(cls, call: AttentionCall, samples: int = 0) -> "CallInfo":
-        """Reads the tensors of one of so many samples (0: unknown): whether it is causal."""
-        seen = call.of_one(0, samples) if call.batch else call
-        causal = bool(call.batch) and is_causal(seen)
+        """Describes a call. Reads its first sample, to see whether it is causal.
+
+        samples: number of samples in the model's batch; 0 if unknown.
+        """
+        one = call.of_model_sample(0, samples) if call.batch else call
+        causal = bool(call.batch) and is_causal(one)
         return cls(
-            seen.name, seen.call_index, seen.source, seen.heads, seen.queries, seen.keys, causal,
-            call.batch, seen.note,
+            one.name, one.call_index, one.source, one.heads, one.queries, one.keys, causal,
+            call.batch, one.note,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPosition:
-    """A layer's place in the model: its role, and its index among the layers of that role."""
+    """The role of a layer, and its index among the layers of that role."""
 
     role: Role
     layer: int
@@ -70,16 +77,17 @@ _SELF = re.compile(r"self[_-]?att|attention\.self", re.I)
 _STACK = re.compile(r"encoder|decoder|(?<![a-z])(?:enc|dec)(?![a-z])", re.I)
 _BOTH_STACKS = re.compile(r"enc(oder)?_?dec(oder)?", re.I)
 _CROSS_BESIDE_SELF = {"multihead_attn": "self_attn", "attn2": "attn1"}
-"""Names that mean cross-attention only in a block that also has this one for its own tokens."""
+"""Names that mean cross-attention only beside this name, which then is the self-attention."""
 
 
 def assign_roles(
     call_infos: Sequence[CallInfo], overrides: Mapping[str, str | Role] | None = None
 ) -> dict[tuple[str, int], LayerPosition]:
-    """The position of each (name, call); layers count in the order of first call within a role.
+    """Returns the position of each (name, call index).
 
-    overrides: from name patterns, as of `fnmatch`, to a role or its name in `ROLES`; the first that
-    matches wins. Raises `ValueError` for a role that does not exist.
+    Layers are numbered within a role in the order of their first call. overrides: a role, or its
+    name in `ROLES`, by name pattern as in `fnmatch`; the first that matches counts. Raises
+    `ValueError` for a role that does not exist.
     """
     patterns = {pattern: parse_role(role) for pattern, role in (overrides or {}).items()}
     names = {call_info.name for call_info in call_infos}
@@ -97,7 +105,7 @@ def assign_roles(
 
 
 def parse_role(role: str | Role) -> Role:
-    """Raises `ValueError` for a name that is not in `ROLES`."""
+    """Returns the role of this name. Raises `ValueError` for a name that is not in `ROLES`."""
     if isinstance(role, Role):
         return role
     if role not in ROLES:
@@ -125,7 +133,7 @@ def _is_cross(call_info: CallInfo, names: set[str]) -> bool:
     beside = _CROSS_BESIDE_SELF.get(leaf)
     if beside is not None and (f"{block}.{beside}" if block else beside) in names:
         return True
-    # Differing lengths alone also come of key caches (causal) and of pooled keys (self by name).
+    # Key caches (causal) and pooled keys (self by name) make the lengths differ, too.
     differs = call_info.queries != call_info.keys
     return differs and not call_info.causal and not _SELF.search(call_info.name)
 

@@ -1,4 +1,4 @@
-"""What an extra forward must leave as it was: flags, buffers, attributes, random states, caches."""
+"""Restores all state that an extra forward changes: of modules, random generators and caches."""
 
 import random
 import sys
@@ -12,54 +12,60 @@ from torch import Tensor, nn
 
 @contextmanager
 def preserve_state(model: nn.Module) -> Iterator[None]:
-    """Runs its body in evaluation, without gradients, and puts everything back after it.
+    """Runs its body in evaluation and without gradients, and restores the model's state after it.
 
-    Bitwise and also after an exception: each module's training flag, buffers and own attributes,
-    the random states of torch, Python and NumPy, the grad mode and autocast's cache. Not covered:
-    Python objects that the model changes in place, such as a list it appends to.
+    Restores bitwise, also after an exception: each module's training flag, buffers and own
+    attributes, the random states of torch, Python and NumPy, the grad mode and autocast's cache.
+    Does not restore Python objects that the model changes in place, such as a list it appends to.
     """
     with ExitStack() as stack:
         stack.enter_context(_random_states(model))
-        stack.enter_context(_modules(model))
+        stack.enter_context(_evaluation(model))
         stack.enter_context(_no_autocast_cache())
-        stack.enter_context(_eager())
-        stack.enter_context(_without_advice())
+        stack.enter_context(_no_compilation())
+        stack.enter_context(_no_flex_warning())
         stack.enter_context(torch.no_grad())
         yield
 
 
 @contextmanager
-def _modules(model: nn.Module) -> Iterator[None]:
+def _evaluation(model: nn.Module) -> Iterator[None]:
     copies: dict[int, Tensor] = {}
-    saved = [
-        _Scripted(module) if isinstance(module, torch.jit.ScriptModule) else _Module(module, copies)
-        for module in model.modules()
-    ]
+    states = [_state_of(module, copies) for module in model.modules()]
     try:
-        for module in saved:
-            module.lend()
+        for state in states:
+            state.enter_evaluation()
         yield
     finally:
-        for module in saved:
-            module.restore()
+        for state in states:
+            state.restore()
 
 
-class _Module:
-    """One module's own state, swapped for copies while the extra forward runs.
+def _state_of(
+    module: nn.Module, copies: dict[int, Tensor]
+) -> "_ModuleState | _ScriptedModuleState":
+    if isinstance(module, torch.jit.ScriptModule):
+        return _ScriptedModuleState(module)
+    return _ModuleState(module, copies)
 
-    The buffers themselves are set aside, so that not even their version counters move, and what
-    autograd saved of them stays good. `_parameters` is left alone: FSDP moves its shards there.
+
+class _ModuleState:
+    """One module's own state, replaced by copies while the extra forward runs.
+
+    The buffers themselves are not touched, so that their version counters stay and what autograd
+    saved of them remains valid. `_parameters` is left alone: FSDP moves its shards there.
     """
 
     def __init__(self, module: nn.Module, copies: dict[int, Tensor]) -> None:
+        """copies: of buffers by id, shared by all modules, since modules may share buffers."""
         self._module = module
         self._training = module.training
         self._buffers = dict(module._buffers)
-        self._transient = set(module._non_persistent_buffers_set)
+        self._non_persistent = set(module._non_persistent_buffers_set)
         self._attributes = None if _is_sharded(type(module)) else dict(vars(module))
         self._copies = copies
 
-    def lend(self) -> None:
+    def enter_evaluation(self) -> None:
         for name, buffer in self._buffers.items():
             if buffer is not None:
                 if id(buffer) not in self._copies:
@@ -70,18 +76,18 @@ class _Module:
 
     def restore(self) -> None:
         if self._attributes is not None:
-            _put_back(vars(self._module), self._attributes)
-        _put_back(self._module._buffers, self._buffers)
-        transient = self._module._non_persistent_buffers_set
-        if transient != self._transient:
-            transient.clear()
-            transient.update(self._transient)
+            _restore(vars(self._module), self._attributes)
+        _restore(self._module._buffers, self._buffers)
+        names = self._module._non_persistent_buffers_set
+        if names != self._non_persistent:
+            names.clear()
+            names.update(self._non_persistent)
         if self._module.training != self._training:
             self._module.training = self._training
 
 
-class _Scripted:
-    """A TorchScript module's state. It is held in C++, so that only values can be put back."""
+class _ScriptedModuleState:
+    """The state of a TorchScript module. C++ holds it, so that only values can be restored."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -89,7 +95,7 @@ class _Scripted:
         buffers = [*module.buffers(recurse=False)]
         self._buffers = [(buffer, buffer.detach().clone()) for buffer in buffers]
 
-    def lend(self) -> None:
+    def enter_evaluation(self) -> None:
         self._module.training = False
 
     def restore(self) -> None:
@@ -101,7 +107,8 @@ class _Scripted:
 _ABSENT = object()
 
 
-def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
+def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
+    """Makes `now` equal to `before`, and writes only what differs."""
     for name, value in before.items():
         if now.get(name, _ABSENT) is not value:
             now[name] = value
@@ -120,32 +127,35 @@ def _random_states(model: nn.Module) -> Iterator[None]:
     numpy = sys.modules.get("numpy")
     legacy = None if numpy is None else numpy.random.get_state()
     python, cpu = random.getstate(), torch.get_rng_state()
-    others = [(device, _of_device(device).get_rng_state(device)) for device in _devices(model)]
+    others = [(device, _device_module(device).get_rng_state(device)) for device in _devices(model)]
     try:
         yield
     finally:
         torch.set_rng_state(cpu)
         for device, state in others:
-            _of_device(device).set_rng_state(state, device)
+            _device_module(device).set_rng_state(state, device)
         random.setstate(python)
         if numpy is not None:
             numpy.random.set_state(legacy)
 
 
 def _devices(model: nn.Module) -> set[torch.device]:
-    """Those with a generator of their own, where the model's tensors are."""
+    """Returns the devices of the model's tensors that have a random generator of their own."""
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     return {device for device in devices if device.type not in ("cpu", "meta")}
 
 
-def _of_device(device: torch.device) -> Any:
+def _device_module(device: torch.device) -> Any:
     return torch.get_device_module(device)
 
 
 @contextmanager
 def _no_autocast_cache() -> Iterator[None]:
-    """Casts made without gradients, left in the cache, would cut the real forward's gradients off
-    (pytorch issue 158232)."""
+    """Switches autocast's cache off.
+
+    Casts made without gradients would stay in the cache and cut off the gradients of the model's
+    own forward (pytorch issue 158232).
+    """
     enabled = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:
@@ -156,12 +166,12 @@ def _no_autocast_cache() -> Iterator[None]:
 
 _FLEX = "torch.nn.attention.flex_attention"
 _COMPILERS = ("torch._dynamo", _FLEX)
-"""Without these nothing is compiled, and importing the first takes seconds."""
+"""Modules without which nothing can be compiled. Importing the first takes seconds."""
 
 
 @contextmanager
-def _eager() -> Iterator[None]:
-    """Compiled code runs as it was written, and nothing is compiled, or compiled again."""
+def _no_compilation() -> Iterator[None]:
+    """Runs compiled code eagerly, and compiles nothing."""
     if not any(name in sys.modules for name in _COMPILERS):
         yield
         return
@@ -169,20 +179,21 @@ def _eager() -> Iterator[None]:
         yield
 
 
-_ADVICE = "flex_attention_performance"
+_FLEX_WARNING = "flex_attention_performance"
+"""Key of the warning of flex_attention that it should be compiled."""
 
 
 @contextmanager
-def _without_advice() -> Iterator[None]:
-    """Once a process, flex_attention that runs eagerly says that it should be compiled.
+def _no_flex_warning() -> Iterator[None]:
+    """Suppresses the warning that flex_attention gives once in a process if it runs eagerly.
 
-    Here that would be no advice to the user, whose own may well be; it is kept for the user's.
+    An eager call here says nothing about the user's own calls. The warning stays for those.
     """
     shown: set[str] = getattr(sys.modules.get(_FLEX), "_WARNINGS_SHOWN", set())
-    given = _ADVICE in shown
-    shown.add(_ADVICE)
+    was_shown = _FLEX_WARNING in shown
+    shown.add(_FLEX_WARNING)
     try:
         yield
     finally:
-        if not given:
-            shown.discard(_ADVICE)
+        if not was_shown:
+            shown.discard(_FLEX_WARNING)

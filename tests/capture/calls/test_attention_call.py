@@ -53,7 +53,7 @@ def test_one_sample_of_a_batch_is_its_first_window(
     batch: int, sample: int, samples: int, index: int, windows: int
 ) -> None:
     query = torch.randn(batch, 2, 4, 8)
-    one = seen(query=query, key=query).of_one(sample, samples)
+    one = seen(query=query, key=query).of_model_sample(sample, samples)
     assert torch.equal(one.query, query[index])
     assert one.note == (f"only the first of {windows} windows of this sample" if windows else "")
 

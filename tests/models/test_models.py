@@ -64,7 +64,7 @@ class Watch:
 
     @property
     def captured(self) -> int:
-        return self.monitor._tally.captured
+        return self.monitor._counters.captured
 
 
 def start(place: str, folder: Path) -> Iterator[Watch]:
@@ -223,7 +223,7 @@ def check_identity(row: Row, way: Way, *watches: Watch) -> None:
         before = watch.captured
         watched = train(row, way, watch)
         assert watch.captured == before + STEPS, "it must have looked at every step"
-        assert watch.monitor._tally.failed == 0
+        assert watch.monitor._counters.failed == 0
         assert alone.keys() == watched.keys()
         for name, expected in alone.items():
             same = torch.equal(expected, watched[name]) if torch.is_tensor(expected) else None

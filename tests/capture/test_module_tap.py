@@ -35,7 +35,7 @@ def test_the_same_is_seen_as_from_end_to_end() -> None:
         expected = model(source, target)
     with tapping(model, there):
         assert torch.equal(model(source, target), expected)
-    assert [(seen.name, seen.call_index) for seen in there.calls] == [
+    assert [(call.name, call.call_index) for call in there.calls] == [
         (s.name, s.call_index) for s in everywhere.calls
     ]
     assert len(there.calls) == len(attending(model))
@@ -119,4 +119,4 @@ def test_of_modules_inside_each_other_each_tells_its_own_once() -> None:
     tap = Tap(module_names(model), log)
     with tapped_modules(tap, [model[0], model[0].inner]):
         model(torch.randn(1, 3, 8))
-    assert [(seen.name, seen.call_index) for seen in log.calls] == [("0.inner", 0), ("0", 0)]
+    assert [(call.name, call.call_index) for call in log.calls] == [("0.inner", 0), ("0", 0)]

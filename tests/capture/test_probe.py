@@ -187,8 +187,8 @@ def test_the_sample_shown_is_the_one_of_the_whole_batch() -> None:
     x = torch.randn(3, 5, WIDTH, dtype=torch.float64)
     mask = torch.randn(3 * HEADS, 5, 5, dtype=torch.float64)
     expected = attention(x, x, x, attn_mask=mask, average_attn_weights=False)[1][2]
-    told = probed_calls(attention, (x, x, x), {"attn_mask": mask}, sample=2)
-    weights = attention_weights(told[0].of_sample(0), dtype=torch.float64)
+    calls = probed_calls(attention, (x, x, x), {"attn_mask": mask}, sample=2)
+    weights = attention_weights(calls[0].of_sample(0), dtype=torch.float64)
     torch.testing.assert_close(weights, expected, rtol=0, atol=1e-12)
 
 
@@ -201,8 +201,8 @@ def test_wrapped_models_are_called_without_their_wrapper(
     wrap: Callable[[nn.Module], nn.Module],
 ) -> None:
     model = wrap(nn.TransformerEncoderLayer(WIDTH, HEADS, 32, batch_first=True))
-    told = probed_calls(model, torch.randn(2, 5, WIDTH), None)
-    assert [seen.name for seen in told] == ["self_attn"]
+    calls = probed_calls(model, torch.randn(2, 5, WIDTH), None)
+    assert [call.name for call in calls] == ["self_attn"]
 
 
 def test_causality_is_read_from_the_mask_and_from_the_weights() -> None:
@@ -224,8 +224,8 @@ def test_tensors_are_followed_only_where_that_is_needed(need_weights: bool) -> N
     options = {"need_weights": need_weights}
     found = discover(model, (x, x, x), options)
     assert found.handwritten == need_weights
-    told = probed_calls(model, (x, x, x), options, batch_dim=0, handwritten=False)
-    assert len(told) == (0 if need_weights else 1)
+    calls = probed_calls(model, (x, x, x), options, batch_dim=0, handwritten=False)
+    assert len(calls) == (0 if need_weights else 1)
 
 
 def test_parametrizations_and_their_caches_stay() -> None:

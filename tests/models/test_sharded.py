@@ -59,7 +59,7 @@ def train(way: str, watched: bool, rank: int) -> list[Tensor]:
             probe(model, x, None, log, batch_dim=0)
         layers = [f"layers.{at}.self_attn" for at in (0, 1)]
         looks = {"ddp": rank == 0, "fsdp": 2}[way] * watched
-        assert [seen.name for seen in log.calls] == layers * looks
+        assert [call.name for call in log.calls] == layers * looks
         losses.append(loss.detach())
     kept = [getattr(p, "to_local", lambda p=p: p)().detach() for p in model.parameters()]
     return [*losses, *kept, torch.get_rng_state()]

@@ -34,15 +34,15 @@ def build(model: Callable[[], nn.Module], fused: bool) -> nn.Module:
 
 def own_weights(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
     """What each attention's `attn_drop` is given, by the attention's name."""
-    seen: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         if name.endswith(".attn_drop"):
             attention = name.removesuffix(".attn_drop")
             module.register_forward_hook(
-                lambda _, given, __, attention=attention: seen.__setitem__(attention, given[0])
+                lambda _, given, __, attention=attention: weights.__setitem__(attention, given[0])
             )
     model(image)
-    return seen
+    return weights
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -53,12 +53,12 @@ def test_the_maps_are_the_models_own(model: Callable[[], nn.Module], fused: bool
     with torch.no_grad():
         expected = own_weights(build(model, fused=False), image)
         watched = build(model, fused)
-        told = tapped_calls(watched, lambda: watched(image))
-    assert [seen.name for seen in told] == list(expected)
+        calls = tapped_calls(watched, lambda: watched(image))
+    assert [call.name for call in calls] == list(expected)
     sources = {"scaled_dot_product_attention"} if fused else {"softmax"}
-    assert {seen.source for seen in told} == sources
-    for seen in told:
-        weights = attention_weights(seen)
-        torch.testing.assert_close(weights, expected[seen.name], rtol=0, atol=1e-6)
-        assert output_error(seen) < 1e-6
+    assert {call.source for call in calls} == sources
+    for call in calls:
+        weights = attention_weights(call)
+        torch.testing.assert_close(weights, expected[call.name], rtol=0, atol=1e-6)
+        assert output_error(call) < 1e-6
     assert discover(watched, image, None).batch_dim == 0

@@ -34,14 +34,14 @@ def test_the_maps_are_those_of_eager_attention(name: str, implementation: str) -
     model.load_state_dict(eager.state_dict())
     inputs = case.inputs()
     expected = returned_weights(eager, inputs)
-    told = watch(model, inputs)
-    assert len(told) == sum(case.roles.values())
-    for seen in told:
-        weights, wanted = attention_weights(seen), expected[seen.name][seen.call_index]
+    calls = watch(model, inputs)
+    assert len(calls) == sum(case.roles.values())
+    for call in calls:
+        weights, wanted = attention_weights(call), expected[call.name][call.call_index]
         if name.endswith("left"):  # what padding itself attends to is anyone's choice
             weights, wanted = weights[:, :, 3:], wanted[:, :, 3:]
         torch.testing.assert_close(weights, wanted, rtol=0, atol=TOLERANCE)
-        error = output_error(seen)
+        error = output_error(call)
         assert error is not None
         assert error < TOLERANCE
 
@@ -113,7 +113,7 @@ def test_bfloat16_is_told_more_exactly_than_eager_attention_has_it() -> None:
     Hence no tolerance against eager in bfloat16: the output that the kernel made is the oracle.
     """
     model = CASES["llama"].build("sdpa").to(torch.bfloat16).eval()
-    for seen in watch(model, text()):
-        error = output_error(seen)
+    for call in watch(model, text()):
+        error = output_error(call)
         assert error is not None
         assert error < 2**-8  # a rounding of the output itself

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from attnmon.capture import AttentionCall, CallListener, Tap, module_names, probe
+from attnmon.capture.calls.verification import attention_weights
 
 
 class TapLog(CallListener):
@@ -46,3 +48,8 @@ def probed_calls(model: nn.Module, enc: Any, dec: Any, **options: Any) -> list[A
     log = TapLog()
     probe(model, enc, dec, log, **options)
     return log.calls
+
+
+def exact_weights(call: AttentionCall) -> Tensor:
+    """The weights of a call, in float64."""
+    return attention_weights(call, dtype=torch.float64)

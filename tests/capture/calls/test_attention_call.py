@@ -12,7 +12,7 @@ from attnmon.capture.calls.verification import attention_weights, output_error
 NEGATIVE = torch.finfo(torch.float32).min
 
 
-def seen(**fields: Any) -> AttentionCall:
+def make_call(**fields: Any) -> AttentionCall:
     return AttentionCall("", 0, "test", 2, **fields)
 
 
@@ -22,12 +22,12 @@ def triangle(size: int = 4) -> Tensor:
 
 def with_bias(bias: Tensor, queries: int = 4) -> AttentionCall:
     query, key = torch.randn(2, queries, 8), torch.randn(2, 4, 8)
-    return seen(query=query, key=key, bias=bias)
+    return make_call(query=query, key=key, bias=bias)
 
 
 def test_a_sample_is_a_view_without_the_batch() -> None:
     query, bias = torch.randn(3, 2, 4, 8), torch.randn(1, 2, 4, 4)
-    whole = seen(query=query, key=query, bias=bias)
+    whole = make_call(query=query, key=query, bias=bias)
     sample = whole.of_sample(2)
     assert (whole.batch, sample.batch) == (3, 1)
     assert (sample.queries, sample.keys) == (4, 4)
@@ -53,7 +53,7 @@ def test_one_sample_of_a_batch_is_its_first_window(
     batch: int, sample: int, samples: int, index: int, windows: int
 ) -> None:
     query = torch.randn(batch, 2, 4, 8)
-    one = seen(query=query, key=query).of_model_sample(sample, samples)
+    one = make_call(query=query, key=query).of_model_sample(sample, samples)
     assert torch.equal(one.query, query[index])
     assert one.note == (f"only the first of {windows} windows of this sample" if windows else "")
 
@@ -99,14 +99,14 @@ def test_causality_of_weights() -> None:
         (causal.mT, False),
         (causal * 0, False),
     ):
-        assert is_causal(seen(weights=weights)) == expected
-    assert not is_causal(seen(weights=attention_weights(with_bias(torch.zeros(4, 4)))))
+        assert is_causal(make_call(weights=weights)) == expected
+    assert not is_causal(make_call(weights=attention_weights(with_bias(torch.zeros(4, 4)))))
 
 
 def test_a_single_query_is_causal_only_if_it_says_so() -> None:
     assert not is_causal(with_bias(torch.tensor([[True, False, False, False]]), queries=1))
     query = torch.randn(2, 1, 8)
-    assert is_causal(seen(query=query, key=query, causal=True))
+    assert is_causal(make_call(query=query, key=query, causal=True))
 
 
 def test_the_error_shows_what_was_missed() -> None:
@@ -119,18 +119,18 @@ def test_the_error_shows_what_was_missed() -> None:
         "window": {"bias": triangle(9).mT},
     }
     for fields in ({}, *true.values()):
-        right = seen(query=query, key=key, value=value, scale=0.3, **fields)
+        right = make_call(query=query, key=key, value=value, scale=0.3, **fields)
         output = attention_weights(right) @ value
-        known = seen(query=query, key=key, value=value, scale=0.3, output=output, **fields)
+        known = make_call(query=query, key=key, value=value, scale=0.3, output=output, **fields)
         assert output_error(known) < 1e-6
         if fields:
-            missed = seen(query=query, key=key, value=value, scale=0.3, output=output)
+            missed = make_call(query=query, key=key, value=value, scale=0.3, output=output)
             assert output_error(missed) > 0.01
 
 
 def test_rows_can_be_taken_alone() -> None:
     """A long sequence is checked on some of its rows; they are as in the whole."""
-    call = seen(
+    call = make_call(
         query=torch.randn(2, 100, 8), key=torch.randn(1, 90, 8), bias=torch.randn(2, 100, 90),
         causal=True, sinks=torch.randn(2),
     )  # fmt: skip

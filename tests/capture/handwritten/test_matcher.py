@@ -101,11 +101,11 @@ WAYS = [
 @pytest.mark.parametrize("way", WAYS)
 def test_ways_of_writing_attention(way: Callable[[], Tensor]) -> None:
     model = Named(way)
-    (seen,) = tapped_calls(model, model)
-    assert (seen.name, seen.source, seen.heads) == ("inner", "softmax", HEADS)
-    torch.testing.assert_close(seen.weights, EXPECTED)
-    assert output_error(seen) < 1e-5
-    assert output_error(seen.of_sample(1)) < 1e-5
+    (call,) = tapped_calls(model, model)
+    assert (call.name, call.source, call.heads) == ("inner", "softmax", HEADS)
+    torch.testing.assert_close(call.weights, EXPECTED)
+    assert output_error(call) < 1e-5
+    assert output_error(call.of_sample(1)) < 1e-5
 
 
 MASKINGS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -121,9 +121,9 @@ MASKINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("masking", MASKINGS.values(), ids=MASKINGS)
 def test_ways_of_masking(masking: Callable[[Tensor], Tensor]) -> None:
-    (seen,) = tapped_calls(nn.Module(), lambda: masking(Q @ K.mT * SCALE) @ V)
-    torch.testing.assert_close(seen.weights, MASKED)
-    assert (seen.weights[1, :, :, 4:] == 0).all()
+    (call,) = tapped_calls(nn.Module(), lambda: masking(Q @ K.mT * SCALE) @ V)
+    torch.testing.assert_close(call.weights, MASKED)
+    assert (call.weights[1, :, :, 4:] == 0).all()
 
 
 def letters(order: str, tensor: Tensor) -> Tensor:
@@ -156,11 +156,11 @@ def test_einsum_in_any_order_of_letters(
         else:
             results.append(torch.einsum(sums, weights, value))
 
-    (seen,) = tapped_calls(nn.Module(), forward)
-    torch.testing.assert_close(seen.weights, EXPECTED)
-    assert seen.output is not None
-    assert seen.output.shape == (BATCH, HEADS, QUERIES, 6)
-    assert output_error(seen) < 1e-5
+    (call,) = tapped_calls(nn.Module(), forward)
+    torch.testing.assert_close(call.weights, EXPECTED)
+    assert call.output is not None
+    assert call.output.shape == (BATCH, HEADS, QUERIES, 6)
+    assert output_error(call) < 1e-5
 
 
 def test_grouped_queries_by_einsum_and_by_folding() -> None:
@@ -180,10 +180,10 @@ def test_grouped_queries_by_einsum_and_by_folding() -> None:
 
     for way in (by_einsum, by_folding):
         model = Named(way)
-        (seen,) = tapped_calls(model, model)
-        torch.testing.assert_close(seen.weights, expected)
-        assert seen.value.shape == (BATCH, 2, KEYS, 6)
-        assert output_error(seen) < 1e-5
+        (call,) = tapped_calls(model, model)
+        torch.testing.assert_close(call.weights, expected)
+        assert call.value.shape == (BATCH, 2, KEYS, 6)
+        assert output_error(call) < 1e-5
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -202,9 +202,9 @@ def test_dropout_is_not_in_the_weights(inplace: bool) -> None:
             weights = (Q @ K.mT * SCALE).softmax(-1)
             return after(F.dropout(weights, 0.5, training=True, inplace=inplace))
 
-        (seen,) = tapped_calls(nn.Module(), forward)
-        torch.testing.assert_close(seen.weights, EXPECTED)
-        assert seen.output is None
+        (call,) = tapped_calls(nn.Module(), forward)
+        torch.testing.assert_close(call.weights, EXPECTED)
+        assert call.output is None
 
 
 class Router(nn.Module):
@@ -317,7 +317,7 @@ def test_weights_that_are_lost_sight_of_are_refused_once() -> None:
         model[1]()
         attention = nn.MultiheadAttention(8, 2)
         attention(Q[0], Q[0], Q[0])
-    assert [seen.name for seen in log.calls] == ["1.inner", ""]
+    assert [call.name for call in log.calls] == ["1.inner", ""]
     assert [(name, why.split(" whose")[0]) for name, why in log.unsupported] == [
         ("0", "a softmax over query · key")
     ]
@@ -360,8 +360,8 @@ def test_training_under_the_tap_is_bitwise_the_same() -> None:
 
         for _ in range(3):
             if under_tap:
-                told = tapped_calls(model, forward)
-                assert [(seen.name, seen.heads) for seen in told] == [("0", HEADS), ("2", HEADS)]
+                calls = tapped_calls(model, forward)
+                assert [(call.name, call.heads) for call in calls] == [("0", HEADS), ("2", HEADS)]
             else:
                 forward()
             optimizer.zero_grad()
@@ -376,7 +376,7 @@ def test_nothing_of_the_forward_is_kept_alive() -> None:
     """Between its own calls the tap holds no tensor, unless dropout hides the weights in one."""
     model = Block().eval()
     x = torch.randn(BATCH, 9, 32)
-    tap = Tap(module_names(model), CallListener(lambda seen: None))
+    tap = Tap(module_names(model), CallListener(lambda call: None))
     with tap, torch.no_grad():
         model(x)
         assert tap._provenance._origins == {}

@@ -8,23 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from support.tapping import tapped
+from support.tapping import exact_weights, tapped
 from torch import Tensor, nn
 
 from attnmon.capture import AttentionCall
-from attnmon.capture.calls.verification import attention_weights, output_error
+from attnmon.capture.calls.verification import output_error
 
 BATCH, HEADS, LENGTH, WIDTH = 2, 4, 9, 16
 
 
-def told_by(forward: Callable[[], object]) -> tuple[list[AttentionCall], list[str]]:
-    """What is told of this forward, and why something is not."""
+def calls_and_reasons(
+    forward: Callable[[], object],
+) -> tuple[list[AttentionCall], list[str]]:
+    """The calls that are captured of this forward, and why others are not."""
     log = tapped(nn.Module(), forward)
     return log.calls, log.reasons
-
-
-def exact(call: AttentionCall) -> Tensor:
-    return attention_weights(call, dtype=torch.float64)
 
 
 for library in ("flash_attn", "flash_attn_3", "xformers"):
@@ -168,12 +166,12 @@ FLASH_CALLS = {
 
 def check(operator: Callable[..., Any], *arguments: Any) -> AttentionCall:
     results: list[Any] = []
-    (seen,), reasons = told_by(lambda: results.append(operator(*arguments)))
+    (call,), reasons = calls_and_reasons(lambda: results.append(operator(*arguments)))
     assert reasons == []
-    assert seen.output is not None
-    assert torch.equal(seen.output.transpose(1, 2).reshape(results[0][0].shape), results[0][0])
-    assert output_error(seen) < 1e-5
-    return seen
+    assert call.output is not None
+    assert torch.equal(call.output.transpose(1, 2).reshape(results[0][0].shape), results[0][0])
+    assert output_error(call) < 1e-5
+    return call
 
 
 @pytest.mark.parametrize(("tensors", "options"), FLASH_CALLS.values(), ids=FLASH_CALLS)
@@ -182,9 +180,9 @@ def test_flash_attention(tensors: tuple[Tensor, ...], options: tuple[Any, ...]) 
         torch.ops.flash_attn._flash_attn_forward,
         torch.ops.flash_attn._flash_attn_forward.default,
     ):
-        seen = check(operator, *tensors, *options)
-        assert (seen.source, seen.heads) == ("flash_attn::_flash_attn_forward", HEADS)
-    assert (seen.bias is None) == (
+        call = check(operator, *tensors, *options)
+        assert (call.source, call.heads) == ("flash_attn::_flash_attn_forward", HEADS)
+    assert (call.bias is None) == (
         options[3:5] == (-1, -1) and options[6] is None and tensors[0].shape[1] == LENGTH
     )
 
@@ -194,8 +192,8 @@ def test_packed_sequences_see_only_themselves(options: tuple[Any, ...]) -> None:
     query, key = torch.randn(9, HEADS, WIDTH), torch.randn(12, HEADS, WIDTH)
     starts = torch.tensor([0, 4, 9]), torch.tensor([0, 5, 12])
     operator = torch.ops.flash_attn._flash_attn_varlen_forward
-    seen = check(operator, query, key, key, *starts, 5, 7, 0.0, 0.25, *options)
-    weights = exact(seen)
+    call = check(operator, query, key, key, *starts, 5, 7, 0.0, 0.25, *options)
+    weights = exact_weights(call)
     assert weights.shape == (1, HEADS, 9, 12)
     assert (weights[..., :4, 5:] == 0).all()
     assert (weights[..., 4:, :5] == 0).all()
@@ -215,8 +213,10 @@ def test_sinks_and_soft_cap_of_flash_attention_3() -> None:
 
 def test_dropout_leaves_no_output_to_check_against() -> None:
     options = (0.1, 0.25, False, -1, -1, 0.0, None, False)
-    (seen,), _ = told_by(lambda: torch.ops.flash_attn._flash_attn_forward(*qkv(), *options))
-    assert seen.output is None
+    (call,), _ = calls_and_reasons(
+        lambda: torch.ops.flash_attn._flash_attn_forward(*qkv(), *options)
+    )
+    assert call.output is None
 
 
 def test_what_is_not_known_is_refused_by_name() -> None:
@@ -229,8 +229,8 @@ def test_what_is_not_known_is_refused_by_name() -> None:
             *packed, *starts, 9, 9, 0.0, 0.25, False, block_table=torch.zeros(1)
         )
 
-    told, reasons = told_by(forward)
-    assert told == []
+    calls, reasons = calls_and_reasons(forward)
+    assert calls == []
     assert reasons == [
         "the operator flash_attn::_flash_attn_quantised is not known: "
         "give query and key to record()",

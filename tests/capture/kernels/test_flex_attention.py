@@ -6,25 +6,23 @@ from typing import Any
 
 import pytest
 import torch
-from support.tapping import probed_calls, tapped
+from support.tapping import exact_weights, probed_calls, tapped
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from attnmon.capture import AttentionCall, discover
-from attnmon.capture.calls.verification import attention_weights, output_error
+from attnmon.capture.calls.verification import output_error
 
 BATCH, HEADS, LENGTH, WIDTH = 2, 4, 9, 16
 
 
-def told_by(forward: Callable[[], object]) -> tuple[list[AttentionCall], list[str]]:
-    """What is told of this forward, and why something is not."""
+def calls_and_reasons(
+    forward: Callable[[], object],
+) -> tuple[list[AttentionCall], list[str]]:
+    """The calls that are captured of this forward, and why others are not."""
     with torch.compiler.set_stance("force_eager"), torch.no_grad():
         log = tapped(nn.Module(), forward)
     return log.calls, log.reasons
-
-
-def exact(call: AttentionCall) -> Tensor:
-    return attention_weights(call, dtype=torch.float64)
 
 
 TABLE = torch.randn(HEADS, 2 * LENGTH)
@@ -83,11 +81,13 @@ def test_flex_attention(
     def forward() -> None:
         results.append(flex_attention(query, key, identity, score_mod, block_mask, **options))
 
-    (seen,), reasons = told_by(forward)
-    assert (seen.source, seen.heads, reasons) == ("flex_attention", HEADS, [])
-    torch.testing.assert_close(exact(seen).float(), results[0], rtol=0, atol=1e-6)
-    torch.testing.assert_close(exact(seen.of_sample(1)).float(), results[0][1], rtol=0, atol=1e-6)
-    assert output_error(seen) < 1e-5
+    (call,), reasons = calls_and_reasons(forward)
+    assert (call.source, call.heads, reasons) == ("flex_attention", HEADS, [])
+    torch.testing.assert_close(exact_weights(call).float(), results[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        exact_weights(call.of_sample(1)).float(), results[0][1], rtol=0, atol=1e-6
+    )
+    assert output_error(call) < 1e-5
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
@@ -97,8 +97,8 @@ def test_under_autocast_what_is_rounded_is_told(score_mod: Callable[..., Tensor]
 
     def weights(query: Tensor, key: Tensor, autocast: bool) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            (seen,), _ = told_by(lambda: flex_attention(query, key, key, score_mod))
-        return exact(seen.of_sample(0))
+            (call,), _ = calls_and_reasons(lambda: flex_attention(query, key, key, score_mod))
+        return exact_weights(call.of_sample(0))
 
     rounded = weights(query.bfloat16().float(), key.bfloat16().float(), autocast=False)
     torch.testing.assert_close(weights(query, key, autocast=True), rounded, rtol=0, atol=1e-6)
@@ -125,9 +125,9 @@ def test_compiled_flex_attention_in_the_probe(monkeypatch: pytest.MonkeyPatch) -
     model, x = Flexible(), torch.randn(BATCH, LENGTH, WIDTH)
     with torch.no_grad():
         expected = model(x)
-    told = probed_calls(model, x, None, sample=1, batch_dim=0)
-    assert [(seen.name, seen.source) for seen in told] == [("", "flex_attention")]
-    torch.testing.assert_close(told[0].output[0], expected[1])
+    calls = probed_calls(model, x, None, sample=1, batch_dim=0)
+    assert [(call.name, call.source) for call in calls] == [("", "flex_attention")]
+    torch.testing.assert_close(calls[0].output[0], expected[1])
     assert discover(model, x, None).call_infos[0].causal
     with torch.compiler.set_stance("fail_on_recompile"), torch.no_grad():
         assert torch.equal(model(x), expected)
@@ -138,8 +138,8 @@ def test_compiled_flex_attention_in_the_probe(monkeypatch: pytest.MonkeyPatch) -
 def test_a_mask_too_large_to_write_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("attnmon.capture.calls.adapter.DENSE_LIMIT", LENGTH * LENGTH - 1)
     query = torch.randn(BATCH, HEADS, LENGTH, WIDTH)
-    told, reasons = told_by(
+    calls, reasons = calls_and_reasons(
         lambda: flex_attention(query, query, query, block_mask=blocks(causal, None, None))
     )
-    assert told == []
+    assert calls == []
     assert reasons == ["this mask over 81 places is too large to be written out"]

@@ -75,8 +75,10 @@ def train(compile_model: Compile, watched: bool) -> list[Tensor]:
         optimizer.zero_grad()
         losses.append(loss.detach())
         if watched:
-            told = probed_calls(model, x, None, sample=1, batch_dim=0)
-            assert [seen.name for seen in told] == [f"encoder.layers.{i}.self_attn" for i in (0, 1)]
+            calls = probed_calls(model, x, None, sample=1, batch_dim=0)
+            assert [call.name for call in calls] == [
+                f"encoder.layers.{i}.self_attn" for i in (0, 1)
+            ]
     return [*losses, *model.state_dict().values(), torch.get_rng_state()]
 
 

@@ -1,4 +1,4 @@
-"""See what a transformer's attention does while it trains."""
+"""Monitors a transformer's attention while it trains."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -27,7 +27,7 @@ WIDTH = 100
 
 
 def type_text(hint: Any) -> str:
-    """Returns a type as a user would write it, with the values of a `Literal` spelled out."""
+    """Return a type as a user would write it, with the values of a `Literal` spelled out."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return " | ".join(map(type_text, args))
@@ -44,19 +44,19 @@ def value_text(value: Any) -> str:
 
 
 def defaults_of(constructor: Any) -> dict[str, Any]:
-    """Returns the default of each option that the signature of a class names."""
+    """Return the default of each option that the signature of a class names."""
     parameters = inspect.signature(constructor.__init__).parameters
     return {name: parameters[name].default for name in OPTIONS if name in parameters}
 
 
 def argument(name: str, hint: Any, default: Any, summary: str) -> str:
-    """Returns one entry of an `Args` section; links become the guide's headings."""
+    """Return one entry of an `Args` section; links become the guide's headings."""
     plain = re.sub(r"\[([^]]+)\]\(#[^)]+\)", r'"\1" in docs/guide.md', summary)
     return wrapped(f"{name} ({type_text(hint)}): {plain} Default: {value_text(default)}.")
 
 
 def other_options(introduction: str, names: Iterable[str]) -> str:
-    """Returns the entry for options that another docstring describes: names and defaults."""
+    """Return the entry for options that another docstring describes: names and defaults."""
     listed = ", ".join(f"{name}={value_text(OPTIONS[name].default)}" for name in names)
     return wrapped(f"{introduction} {listed}.")
 
@@ -69,7 +69,7 @@ def wrapped(entry: str) -> str:
 
 
 def parameters_of(constructor: Any) -> list[str]:
-    """Returns an entry for each option that the signature of a class names."""
+    """Return an entry for each option that the signature of a class names."""
     hints = get_type_hints(constructor.__init__)
     return [
         argument(name, hints[name], default, OPTIONS[name].summary)
@@ -103,12 +103,12 @@ def callback_arguments(save_dir: str) -> list[str]:
 
 
 def with_arguments(source: str, entries: list[str]) -> str:
-    """Returns the source with these entries as its first `Args` section."""
+    """Return the source with these entries as its first `Args` section."""
     return replaced(source, r"\n    Args:\n", "\n".join(entries), r"\n\n    Raises:\n")
 
 
 def with_rows(guide: str) -> str:
-    """Returns the guide with the rows of its two tables of settings renewed."""
+    """Return the guide with the rows of its two tables of settings renewed."""
     for title, names in (("setting", BY_POSITION), ("option", KEYWORD_ONLY)):
         head = rf"\| {title} \| default \| \|\n\|---\|---\|---\|\n"
         guide = replaced(guide, head, "\n".join(map(row, names)), r"\n\n")
@@ -116,7 +116,7 @@ def with_rows(guide: str) -> str:
 
 
 def row(name: str) -> str:
-    """Returns one row of the guide's tables."""
+    """Return one row of the guide's tables."""
     default = OPTIONS[name].default
     cell = f"`{value_text(default)}`"
     lightweight = defaults_of(LightweightAttentionMonitor).get(name, default)
@@ -126,7 +126,7 @@ def row(name: str) -> str:
 
 
 def replaced(text: str, head: str, new: str, tail: str) -> str:
-    """Returns the text with `new` between the first match of `head` and the next of `tail`."""
+    """Return the text with `new` between the first match of `head` and the next of `tail`."""
     found = re.search(f"({head}).*?({tail})", text, re.DOTALL)
     if found is None:
         raise ValueError(f"there is no {head!r}, or no {tail!r} after it")

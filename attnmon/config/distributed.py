@@ -1,7 +1,7 @@
-"""Which process of a distributed training this is, told without asking the others.
+"""Finds the rank of this process without asking the others.
 
-No collective, no barrier, no gather: a process that waits for others in a call which they may not
-make waits for ever.
+It calls no collective, barrier or gather: a process that waits for others in a call that they do
+not make waits for ever.
 """
 
 import os
@@ -17,25 +17,27 @@ _VARIABLES = (
     ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
 )
+"""(rank, number of processes) as launchers set them; the first rank that is found counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRank:
-    """One of `world_size` processes that train together."""
+    """The rank of a process, and how many train together."""
 
     rank: int = 0
     world_size: int = 1
 
     @property
     def folder(self) -> str:
-        """Where this process writes, when several do."""
+        """Name of the directory that this process writes to, when several do."""
         return f"rank_{self.rank:05d}"
 
 
 def find_process_rank(rank: int | None = None) -> ProcessRank:
-    """The rank given, else that of torch.distributed, else the launcher's variables, else 0.
+    """Return the rank given, or that of torch.distributed, of the launcher's variables, or 0.
 
-    The number of processes is never said by the caller: it is found, and at least rank + 1.
+    The number of processes is found in the same order, without an argument; it is at least
+    rank + 1.
     """
     found = _rank_from_torch() or _rank_from_launcher(os.environ) or ProcessRank()
     if rank is None:
@@ -59,5 +61,5 @@ def _rank_from_launcher(environment: Mapping[str, str]) -> ProcessRank | None:
 
 
 def _parsed_rank(text: str | None) -> int | None:
-    """A rank; None for what is none: older launchers say -1 for a single process."""
+    """Return a rank; None for what is not one: older launchers say -1 for a single process."""
     return int(text) if text is not None and text.isascii() and text.isdigit() else None

@@ -35,7 +35,7 @@ class Option:
 
 
 def option(default: Any, check: Check, summary: str) -> Any:
-    """Returns a required field of a dataclass that carries an `Option`."""
+    """Return a required field of a dataclass that carries an `Option`."""
     return field(metadata={"option": Option(default, check, summary)})
 
 

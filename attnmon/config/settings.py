@@ -18,7 +18,7 @@ __all__ = ["Settings", "checked_settings", "make_writable_directory", "prepare_r
 
 
 def checked_settings(*, options: Mapping[str, Any], **parameters: Any) -> Settings:
-    """Returns the settings in their checked form, with defaults for what was not given.
+    """Return the settings in their checked form, with defaults for what was not given.
 
     parameters: options that the monitor's signature names; options: its other keywords.
 
@@ -26,6 +26,7 @@ def checked_settings(*, options: Mapping[str, Any], **parameters: Any) -> Settin
     """
     _refuse_unknown(options)
     given = {**parameters, **options}
+    assert given.keys() <= OPTIONS.keys()
     checked = {
         name: option.check(name, given.get(name, option.default))
         for name, option in OPTIONS.items()

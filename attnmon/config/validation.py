@@ -29,12 +29,12 @@ def choice(name: str, given: Any, allowed: tuple[str, ...]) -> str:
 
 
 def choice_of(literal: Any) -> Check:
-    """Returns a check that allows the values of a `Literal`."""
+    """Return a check that allows the values of a `Literal`."""
     return partial(choice, allowed=get_args(literal))
 
 
 def optional(check: Check) -> Check:
-    """Returns a check that also allows None, which stays None."""
+    """Return a check that also allows None, which stays None."""
     return lambda name, given: None if given is None else check(name, given)
 
 
@@ -61,7 +61,7 @@ def whole_number(
 def whole_numbers(
     name: str, given: Iterable[Any], *, at_least: int | None = None
 ) -> tuple[int, ...]:
-    """Returns the numbers, each once. At least one must be given."""
+    """Return the numbers, each once. At least one must be given."""
     numbers = tuple(dict.fromkeys(whole_number(name, item, at_least=at_least) for item in given))
     if not numbers:
         raise ValueError(f"{name}=[]: nothing is chosen; name at least one")
@@ -69,7 +69,7 @@ def whole_numbers(
 
 
 def fraction(name: str, given: Any) -> float:
-    """Returns a number above 0 and at most 1."""
+    """Return a number above 0 and at most 1."""
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise TypeError(f"{name}={given!r}: give a share, such as 0.005, or None for no limit")
     if not 0 < given <= 1:
@@ -90,7 +90,7 @@ def function(name: str, given: Any) -> Any:
 
 
 def absolute_path(name: str, given: Any) -> Path:
-    """Returns an absolute path, since a script may change its own directory later."""
+    """Return an absolute path, since a script may change its own directory later."""
     try:
         return Path(given).expanduser().absolute()
     except TypeError:
@@ -105,7 +105,7 @@ _UNITS = {"": 1, "B": 1} | {
 
 
 def byte_count(name: str, given: Any) -> int:
-    """Returns bytes, 1 or more, from a number or from text such as "500 MB"."""
+    """Return bytes, 1 or more, from a number or from text such as "500 MB"."""
     if isinstance(given, bool) or not isinstance(given, int | str):
         raise TypeError(f"{name}={given!r}: give bytes as a whole number, or text such as '2 GB'")
     number, unit = _number_and_unit(name, str(given))
@@ -139,7 +139,7 @@ def epochs(name: str, given: Iterable[int] | int | None) -> frozenset[int]:
 
 
 def layers(name: str, given: Any) -> tuple[int | str, ...] | None:
-    """Returns indices and patterns of module names, each once; None is all layers."""
+    """Return indices and patterns of module names, each once; None is all layers."""
     if given is None or given == "all":
         return None
     several = [given] if isinstance(given, str) else _several(given)
@@ -154,7 +154,7 @@ def _layer(name: str, given: Any) -> int | str:
 
 
 def word_or_indices(name: str, given: Any, words: tuple[str, ...]) -> str | tuple[int, ...]:
-    """Returns one of the words, or indices of 0 or more, each once."""
+    """Return one of the words, or indices of 0 or more, each once."""
     if isinstance(given, str):
         return choice(name, given, words)
     return whole_numbers(name, _several(given), at_least=0)
@@ -165,7 +165,7 @@ def roles(name: str, given: Any) -> dict[str, str]:
 
 
 def query_limit(name: str, given: Any) -> int | None:
-    """Returns a number of queries; None, for "all", is no limit."""
+    """Return a number of queries; None, for "all", is no limit."""
     return None if given == "all" else whole_number(name, given, at_least=1)
 
 
@@ -174,7 +174,7 @@ def ring_bytes(name: str, given: Any) -> int:
 
 
 def renderer(name: str, given: Any) -> str:
-    """Returns "own", "attach", or the absolute path of a socket.
+    """Return "own", "attach", or the absolute path of a socket.
 
     The environment variable ATTNMON_RENDERER replaces what was given.
     """
@@ -186,7 +186,7 @@ def renderer(name: str, given: Any) -> str:
 
 
 def processors(name: str, given: Any) -> tuple[int, ...]:
-    """Returns the numbers of processors that this machine has; () is all of them."""
+    """Return the numbers of processors that this machine has; () is all of them."""
     if given is None:
         return ()
     if isinstance(given, str):

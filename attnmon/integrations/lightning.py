@@ -135,7 +135,7 @@ AttentionCallback = LightningAttentionCallback  # the name to import: the module
 
 
 def _callback_classes() -> list[type]:
-    """Returns the Callback of each package that is imported, or else of one that can be."""
+    """Return the Callback of each package that is imported, or else of one that can be."""
     imported = [sys.modules[package].Callback for package in _PACKAGES if sys.modules.get(package)]
     if imported:
         return imported
@@ -151,14 +151,14 @@ def _callback_classes() -> list[type]:
 
 @cache
 def _with_bases(cls: Any, *bases: Any) -> Any:
-    """Returns a subclass of both `cls` and the bases that it lacks, by the name of `cls`."""
+    """Return a subclass of both `cls` and the bases that it lacks, by the name of `cls`."""
     missing = (base for base in bases if not issubclass(cls, base))
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "_public_class": cls}
     return type(cls.__name__, (cls, *missing), names)
 
 
 def _log_dir(trainer: Any) -> Path:
-    """Returns the directory of the first logger. `trainer.log_dir` would ask other processes.
+    """Return the directory of the first logger. `trainer.log_dir` would ask other processes.
 
     It may differ between processes, since each may have counted the versions there by itself.
     """
@@ -170,6 +170,6 @@ def _log_dir(trainer: Any) -> Path:
 
 
 def _loss(outputs: Any, accumulated: int) -> Tensor | None:
-    """Returns the training step's loss, which Lightning divided by the accumulated batches."""
+    """Return the training step's loss, which Lightning divided by the accumulated batches."""
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
     return loss.detach() * accumulated if isinstance(loss, Tensor) else None

@@ -82,7 +82,7 @@ class MonitoredTraining:
 
 
 def learning_rate(optimizer: Any) -> float | None:
-    """Returns the learning rate of the first parameter group.
+    """Return the learning rate of the first parameter group.
 
     None if there is none, or if it is on a device, since reading it would wait for that.
     """

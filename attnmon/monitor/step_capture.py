@@ -57,11 +57,11 @@ class StepCapture:
             self.collector.disarm()
 
     def next_is_retained(self) -> bool:
-        """Returns whether the next step is to be retained, not drawn, as far as is known."""
+        """Return whether the next step is to be retained, not drawn, as far as is known."""
         return self.flight_recorder.enabled and not self.schedule.next_is_due()
 
     def idle_steps(self) -> range:
-        """Returns the next steps at which nothing is to be done, if the epoch stays the same."""
+        """Return the next steps at which nothing is to be done, if the epoch stays the same."""
         busy = self.collector.armed or self.flight_recorder.enabled
         if busy or self._session.has_pending_copies:
             return NO_STEPS

@@ -1,7 +1,7 @@
-"""The recorder: the one writer of everything that grows, in the order of the steps.
+"""The recorder: the only writer of files that grow, in the order of the steps.
 
-`statistics.json` of each capture, `history.jsonl`, the TensorBoard events and `summary.json`. It
-answers only when what it was given is on disk.
+It writes `statistics.json` of each capture, `history.jsonl`, the TensorBoard events, animations,
+the timeline and `summary.json`, and answers when what it was given is on disk.
 """
 
 import os
@@ -34,9 +34,10 @@ RETRY_SECONDS = 0.25
 
 
 def run_recorder(channel: Channel, setup: Setup, open_ring: Callable[[], memoryview]) -> None:
-    """Write what the supervisor hands over, until it closes the channel.
+    """Write what the supervisor sends, until it closes the channel.
 
-    The ring is opened for a capture that has to be set aside, and for nothing else.
+    Args:
+        open_ring: maps the ring. Called only for a capture that no worker survived.
     """
     recorder = Recorder(setup)
     try:
@@ -65,7 +66,7 @@ def run_recorder(channel: Channel, setup: Setup, open_ring: Callable[[], memoryv
 
 
 class Recorder:
-    """The sinks of one run. What one of them cannot write does not keep the others from it."""
+    """The sinks of one run. When one of them fails, the others are written all the same."""
 
     def __init__(self, setup: Setup) -> None:
         save_dir = Path(setup.save_dir)
@@ -80,7 +81,7 @@ class Recorder:
         self._tensorboard_of_dumps = TensorBoard(save_dir / "tensorboard" / "kept")
         self._status: RunStatus | None = None
         self._summary_is_current = True
-        """Whether that is in the summary."""
+        """Whether the summary holds `_status`."""
         self._quota: DiskQuota | None = None
         self._notices: list[tuple[str, str]] = []
         if setup.disk_budget is not None:
@@ -93,7 +94,7 @@ class Recorder:
             self._animated["timeline"] = Timeline(save_dir)
 
     def write(self, task: WriteResults, results: Results | None) -> str:
-        """Record a capture, or only how the run stands; says what could not be written."""
+        """Write a capture's results, if there are any, and the status; return the errors."""
         errors: list[str] = []
         if results is not None:
             self._write_results(self._within_budget(results), task.error, errors)
@@ -107,7 +108,7 @@ class Recorder:
         return process_messages.join_errors(errors)
 
     def save_capture(self, task: WriteResults, capture: Capture, ring: memoryview) -> str:
-        """Keep what no worker has survived, for a report; says what could not be written."""
+        """Save a capture that no worker survived, for a bug report; return the errors."""
         errors: list[str] = []
         if self._quota is not None:
             _attempt(errors, "disk_budget", self._quota.add, paths.folder(capture))
@@ -124,16 +125,16 @@ class Recorder:
 
     @property
     def disk_is_full(self) -> bool:
-        """Whether the disk budget has no room for pictures any more."""
+        """Whether the disk budget has no room for any more pictures."""
         return self._quota is not None and self._quota.full
 
     def take_notices(self) -> tuple[tuple[str, str], ...]:
-        """(kind, text) of what the user should be told."""
+        """Return, once, (kind, text) of what the user should be told."""
         notices, self._notices = self._notices, []
         return tuple(notices)
 
     def _within_budget(self, results: Results) -> Results:
-        """Without pictures for TensorBoard, where the disk budget has no room for those."""
+        """Drop the pictures for TensorBoard where the disk budget has no room for them."""
         if self._quota is None or self._quota.has_room_for_event_pictures or not results.images:
             return results
         if not self._quota.full:
@@ -145,8 +146,8 @@ class Recorder:
 
     def _write_results(self, results: Results, error: str, errors: list[str]) -> None:
         if self._statistics_files:
-            place = StepFolder(self._save_dir / results.folder)
-            _attempt(errors, "statistics.json", write_statistics, place, results)
+            folder = StepFolder(self._save_dir / results.folder)
+            _attempt(errors, "statistics.json", write_statistics, folder, results)
         _attempt(errors, "history.jsonl", self._history.append, results, error)
         if self._tensorboard is not None:
             events = self._tensorboard_of_dumps if results.retained else self._tensorboard
@@ -160,7 +161,10 @@ class Recorder:
                 self._notices.append(("disk", quota.DISK_FULL_NOTICE))
 
     def close(self) -> None:
-        """The end; when nobody has said how the run ended, the supervisor was lost."""
+        """Write the last summary, if it is not written, and close the sinks.
+
+        If the last status does not say how the run ended, the supervisor has died.
+        """
         last = self._status
         if last is not None and last.state in ("running", "finishing"):
             last, self._summary_is_current = _status_without_supervisor(last), False
@@ -171,7 +175,7 @@ class Recorder:
             self._tensorboard_of_dumps.close()
 
     def _write_last_summary(self, last: RunStatus) -> None:
-        """There is no later summary to make up for this one, so a full disk is waited for."""
+        """Write the summary; wait for room on a full disk, since no later one makes up for it."""
         for _ in range(LAST_SUMMARY_TRIES):
             try:
                 self._write_summary(last)
@@ -181,7 +185,7 @@ class Recorder:
 
 
 def _last_step(history: Path) -> int | None:
-    """Of what was recorded before, by an earlier run or another recorder of this one."""
+    """Return the last step recorded before, by an earlier run or another recorder of this one."""
     before = last_capture(history)
     step = None if before is None else before["metadata"].get("step")
     return step if isinstance(step, int) else None
@@ -196,7 +200,7 @@ def _read_capture(descriptor: int) -> Capture:
 
 
 def _status_without_supervisor(status: RunStatus) -> RunStatus:
-    """How a run stands whose supervisor has died: what it had not settled has failed."""
+    """Return the last status of a run whose supervisor died: what was not settled has failed."""
     trainer = status.trainer
     failed = trainer.captured - trainer.dropped - trainer.failed - status.rendered
     return replace(status, state="renderer lost", failed=failed, pids=())

@@ -19,7 +19,7 @@ from attnmon_renderer.storage import atomic_files
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """A picture as it is on disk, for TensorBoard."""
+    """A picture as a PNG file, for TensorBoard."""
 
     tag: str
     width: int
@@ -29,16 +29,16 @@ class RenderedImage:
 
 @dataclass(frozen=True, slots=True)
 class AnimationFrame:
-    """A map that will be one frame of an animation; arrays as bytes, to travel."""
+    """A map for one frame of an animation, in a form that can be sent: arrays are bytes."""
 
     stem: str
     caption: tuple[str, str, str]
     """Title, run, note."""
     queries: tuple[int, int]
-    """Positions, and positions in one cell; likewise for the keys."""
+    """Positions in all, and positions in one cell; likewise for the keys."""
     keys: tuple[int, int]
     cells_are_sums: bool
-    """As of the keys' `Axis`."""
+    """As in the keys' `Axis`."""
     values: bytes
     masked: bytes
     top: float | None

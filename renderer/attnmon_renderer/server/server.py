@@ -75,18 +75,15 @@ class RendererServer:
             if connection is None:
                 return False
             with connection:  # the child has a copy of its own
-                self._add_client(
-                    ClientSession(self._client_count + 1, connection, self._allowed_root)
-                )
+                number = self._client_count + 1
+                self._add_client(ClientSession(number, connection, self._allowed_root))
         except RendezvousError as error:
             self._display.log(f"refused a connection: {error}")
         except OSError as error:
             if not self._exhausted:
                 self._display.log(f"no room for another training: {error}")
             self._exhausted = True
-            time.sleep(
-                RETRY_SECONDS
-            )  # the connection still waits: without a pause this would be a busy loop
+            time.sleep(RETRY_SECONDS)  # the connection still waits, so the loop is back at once
         return True
 
     def _add_client(self, client: ClientSession) -> None:

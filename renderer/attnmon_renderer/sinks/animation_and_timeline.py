@@ -1,4 +1,4 @@
-"""Pictures that span the captures of a run: the recorder's, since they grow in order."""
+"""Writes the pictures that span the captures of a run, and grow in the order of recording."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from attnmon_renderer.storage import atomic_files
 
 
 class Animations:
-    """One file a layer, a frame a capture: `animations/decoder_layer0_cross_attn.png` (APNG)."""
+    """`animations/decoder_layer0_cross_attn.png` (APNG): a file per layer, a frame per capture."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, results: Results) -> None:
-        """Add this capture's frames. Raises OSError.
+        """Append this capture's frames. Raises OSError.
 
-        What was kept is older than the last frame, and would have the film jump back.
+        Retained captures are left out: they are older than the last frame.
         """
         if results.retained:
             return

@@ -1,7 +1,7 @@
-"""`failed/step_100.safetensors`: a capture that has taken its workers down, as it came.
+"""Writes `failed/step_100.safetensors`: a capture that killed its workers, for a bug report.
 
-Nothing is computed and nothing drawn: bytes are copied from the ring, so that what killed the
-workers does not kill this one too. For a report of the bug.
+Bytes are copied from the ring as they are. Nothing is computed or drawn, so that what killed the
+workers does not kill the recorder too.
 """
 
 import json
@@ -15,7 +15,7 @@ from attnmon_renderer.sinks.safetensors import Tensor
 from attnmon_renderer.storage import atomic_files, paths
 
 MOST_FAILED_CAPTURES = 5
-"""Files; one tells what is wrong, and a few more whether it is always the same."""
+"""Files written at most: one shows what is wrong, and a few more whether it is always the same."""
 NOTICE = (
     "no worker has survived the capture of step {step}; its data is in {path}. Please send it with "
     "a report of the bug, if it holds nothing private: attention shows what the model reads."
@@ -24,7 +24,7 @@ _PARTS = ("weights", "query", "key", "bias", "sinks")
 
 
 def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> Path | None:
-    """Where it was put; None when there are enough already. Raises OSError.
+    """Save a capture's arrays; return the file, or None when there are enough. Raises OSError.
 
     The message is in the file's metadata, under "capture", as JSON.
     """
@@ -38,7 +38,7 @@ def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> P
 
 
 def array_bytes(capture: Capture) -> int:
-    """Bytes of its arrays."""
+    """Return the size of all arrays of a capture in bytes."""
     return sum(block.nbytes for layer in capture.attentions for block in layer.blocks)
 
 

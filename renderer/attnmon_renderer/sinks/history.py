@@ -1,4 +1,4 @@
-"""`history.jsonl`: one line for each capture, in the order of the steps."""
+"""Writes and reads `history.jsonl`: a line for each capture, in the order of recording."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from attnmon_renderer.storage.run_reader import read_history_tail
 
 
 def read_history(path: Path) -> list[Any]:
-    """The captures written so far, oldest first; a line that is torn or foreign is left out."""
+    """Return the captures of a history, oldest first, without lines that are torn or foreign."""
     try:
         lines = path.read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -32,9 +32,9 @@ def _entry(line: str) -> Any:
 class History:
     """Appends lines, each by one write, so that a reader never sees half of one.
 
-    A recorder that died after a line was written is followed by one that is given the same
-    capture again; so the first line is compared with the last one there. A line that a crash of
-    the machine cut short is closed first.
+    A recorder may die after it has written a line; the next one then gets the same capture again,
+    so its first line is compared with the last one in the file. A line that a crash of the machine
+    cut short is ended first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,8 +54,8 @@ class History:
             atomic_files.PRIVATE_FILE,
         )
         try:
-            heal = b"\n" if self._fresh and self._ends_torn() else b""
-            self._write(descriptor, heal + line.encode())
+            line_end = b"\n" if self._fresh and self._ends_torn() else b""
+            self._write(descriptor, line_end + line.encode())
         finally:
             os.close(descriptor)
         self._fresh = False
@@ -63,7 +63,7 @@ class History:
     def _write(self, descriptor: int, content: bytes) -> None:
         before = os.fstat(descriptor).st_size
         if os.write(descriptor, content) != len(content):
-            os.ftruncate(descriptor, before)  # a full disk takes what fits; a reader needs lines
+            os.ftruncate(descriptor, before)  # a full disk took half of the line
             raise OSError(28, "no space left for a line", str(self._path))
         os.fsync(descriptor)
 

@@ -1,6 +1,6 @@
-"""`attention_weights.safetensors`: all weights of a capture, unpooled, in float32.
+"""Writes `attention_weights.safetensors`: all weights of a capture, unpooled, in float32.
 
-They are made a tile at a time. `stored` reads the file, to draw the capture again.
+They are computed a tile at a time. `redraw.stored_capture` reads the file.
 """
 
 import json
@@ -16,11 +16,11 @@ from attnmon_renderer.storage import atomic_files, paths
 
 NAME = paths.RAW_WEIGHTS
 ALLOWED = ".allowed"
-"""Ends the name of a mask that stands beside its layer's weights."""
+"""Suffix of the name of a mask, which stands beside its layer's weights."""
 
 
 def write_raw(folder: Path, capture: Capture, layers: Mapping[Attention, LayerAttention]) -> None:
-    """Put the weights of a capture into its folder. Raises OSError."""
+    """Write the weights of a capture into its folder. Raises OSError."""
     named = {paths.stem(attention): layer for attention, layer in layers.items()}
     with atomic_files.replacing(folder / NAME) as file:
         write_safetensors(file, named, _metadata(capture))
@@ -31,8 +31,8 @@ def write_safetensors(
 ) -> None:
     """Write each layer's weights [heads, queries, keys] under its name. Raises OSError.
 
-    Where a mask forbids some keys, what it allows follows as a bool tensor of the same name and
-    ".allowed", broadcastable to the weights: a masked weight is zero, but not every zero is masked.
+    Where a mask forbids some keys, a bool tensor of the same name and ".allowed" says which are
+    allowed, broadcastable to the weights: masked weights are zero, but not every zero is masked.
     """
     tensors = [
         *(_weights(name, layer) for name, layer in layers.items()),
@@ -54,7 +54,7 @@ def _mask(name: str, layer: LayerAttention) -> Tensor | None:
 
 
 def _head_by_head(layer: LayerAttention) -> Iterator[bytes]:
-    """The weights in C order, head by head."""
+    """Yield the weights in C order."""
     heads, _, keys = layer.shape
     for head in range(heads):
         for tile in layer.tiles(heads=slice(head, head + 1)):
@@ -62,7 +62,7 @@ def _head_by_head(layer: LayerAttention) -> Iterator[bytes]:
 
 
 def _metadata(capture: Capture) -> dict[str, str]:
-    """All of it as text, as the format has it; what is not known is left out."""
+    """Return what is known of the capture, as text: the format has no other metadata."""
     run = {
         "step": capture.step,
         "epoch": capture.epoch,

@@ -1,6 +1,6 @@
-"""The safetensors format, written piece by piece.
+"""Writes the safetensors format piece by piece.
 
-The library wants all tensors in memory at once, which for long sequences is more than a renderer
+The library needs all tensors in memory at once, which for long sequences is more than a renderer
 should take. It reads what this writes. The format:
 https://github.com/huggingface/safetensors#format
 """
@@ -17,14 +17,14 @@ from attnmon.link.dtypes import DTYPES
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One that is still to be written."""
+    """A tensor that is still to be written."""
 
     name: str
     dtype: str
     """As in `attnmon.link.dtypes`: "float32", "bool", …"""
     shape: tuple[int, ...]
     pieces: Iterator[bytes | memoryview]
-    """All bytes, in C order."""
+    """Together all bytes of the tensor, in C order."""
 
     @property
     def nbytes(self) -> int:
@@ -32,7 +32,7 @@ class Tensor:
 
 
 def write(file: IO[bytes], tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> None:
-    """Write the tensors one after the other. Raises OSError."""
+    """Write tensors and metadata as one file. Raises OSError."""
     header = json.dumps({"__metadata__": dict(metadata), **_index(tensors)}).encode()
     header += b" " * (-len(header) % 8)
     file.write(len(header).to_bytes(8, "little") + header)

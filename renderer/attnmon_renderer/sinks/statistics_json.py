@@ -1,4 +1,4 @@
-"""`statistics.json`: a capture in numbers. Strict JSON: what is not a number becomes null."""
+"""Writes `statistics.json`: a capture in numbers, as strict JSON. NaN and infinity become null."""
 
 import json
 import math
@@ -13,9 +13,9 @@ from attnmon_renderer.storage import paths
 from attnmon_renderer.storage.step_folder import StepOutput
 
 LONGEST_NAME = 200
-"""Characters of a layer's name in a warning, which a message must hold."""
+"""The most characters of a layer's name in a warning, which must fit a message."""
 MOST_ROW_SUM_ERROR = 1e-2
-"""Half precision rounds weights; more than this is no softmax."""
+"""The largest deviation of a row's sum from 1 that rounding to half precision explains."""
 
 
 def document(results: Results) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def document(results: Results) -> dict[str, Any]:
 def notices(
     capture: Capture, analyses: Mapping[Attention, LayerAnalysis]
 ) -> tuple[tuple[str, str], ...]:
-    """(kind, text): what the user should be told about these numbers."""
+    """Return (kind, text) of what the user should be told about these numbers."""
     broken = [a for a, survey in analyses.items() if survey.statistics.non_finite]
     uneven = [a for a, survey in analyses.items() if not _is_a_softmax(a, survey)]
     found = []
@@ -50,7 +50,7 @@ def notices(
 
 
 def _is_a_softmax(attention: Attention, survey: LayerAnalysis) -> bool:
-    """Only weights that were given can fail to be; with a sink they sum to less."""
+    """Return whether rows sum to 1, less what a sink takes. Only recorded weights may not."""
     statistics = survey.statistics
     computed = attention.weights is None or attention.source != "recorded"
     return computed or statistics.non_finite > 0 or statistics.row_sum_error < MOST_ROW_SUM_ERROR
@@ -68,6 +68,7 @@ def write_statistics(output: StepOutput, results: Results) -> None:
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
+    """Return strict JSON, without NaN and infinity, that can be encoded as UTF-8."""
     text = json.dumps(strict(content), allow_nan=False, ensure_ascii=False, indent=indent)
     # Lone surrogates, as in a path that is no UTF-8, in the spelling of JSON: \udcff
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""`summary.json`: the accounts of a run, rewritten while it goes on."""
+"""Writes `summary.json`: the accounts of a run, rewritten while it goes on."""
 
 import platform
 import time
@@ -24,7 +24,7 @@ class Summary:
         self._versions = dict(setup.versions) | _own_versions()
 
     def write(self, status: RunStatus, disk: dict[str, int] | None = None) -> None:
-        """Put the present accounts in the file's place. Raises OSError."""
+        """Replace the file with the present accounts. Raises OSError."""
         about_disk = {} if disk is None else {"disk": disk}
         content = to_json({**self._content(status), **about_disk}, indent=2) + "\n"
         atomic_files.replace(self._path, content.encode())
@@ -48,7 +48,7 @@ class Summary:
 
 
 def _kept(status: RunStatus, setup: Setup) -> dict[str, Any]:
-    """What a run has to say that keeps its last steps."""
+    """Return the accounts of a run that retains its last steps."""
     if not setup.keep_last:
         return {}
     return {
@@ -65,7 +65,7 @@ def _process(setup: Setup) -> dict[str, int]:
 
 
 def _settings(setup: Setup) -> dict[str, Any]:
-    """What the user has chosen, as far as it bears on what is drawn and written."""
+    """Return the settings that decide what is drawn and written, by the user's names."""
     options = setup.options
     return {
         "pictures": options.pictures,

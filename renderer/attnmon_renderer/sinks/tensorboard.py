@@ -1,7 +1,7 @@
-"""TensorBoard events: all of a step in one event, written when it is said to be written.
+"""Writes TensorBoard events: one event with all values of a step, flushed when `write` returns.
 
-tensorboardX keeps the file format; its `SummaryWriter` is not used. It would import torch where
-it can, write from a thread of its own and flush without saying when it is done.
+The file format is tensorboardX's, but its `SummaryWriter` is not used: it imports torch where it
+can, writes from a thread of its own and does not tell when it is done.
 """
 
 import math
@@ -23,10 +23,11 @@ _RGBA = 4
 
 
 class TensorBoard:
-    """One event file for each recorder; nobody ever writes to one that was there before.
+    """The event file of one recorder, which never appends to a file that was there before.
 
-    `last_step` is the last one that was recorded before. A training that goes on from an earlier
-    one says so, and TensorBoard leaves out what the older files have from there on.
+    Args:
+        last_step: the last step recorded before. A first step that is not later is marked as a
+            restart, and TensorBoard leaves out what older files have from there on.
     """
 
     def __init__(self, folder: Path, last_step: int | None = None) -> None:
@@ -46,7 +47,7 @@ class TensorBoard:
             writer.write(event.SerializeToString())
             writer.flush()
         except OSError:
-            self._writer = None  # half an event would end the file for every reader: start anew
+            self._writer = None  # readers stop at half an event: begin another file
             raise
 
     def close(self) -> None:
@@ -56,7 +57,7 @@ class TensorBoard:
 
     def _open(self, step: int) -> Any:
         if self._writer is not None and not os.path.exists(self._writer.path):
-            self.close()  # somebody has deleted it: what is written there, nobody would ever see
+            self.close()  # the user deleted it, and would never see what is written
         if self._writer is None:
             record_writer = _load()
             from tensorboardX.proto import event_pb2
@@ -72,7 +73,7 @@ class TensorBoard:
 
 
 def scalars(capture: Capture, analyses: Mapping[Attention, LayerAnalysis]) -> dict[str, float]:
-    """TensorBoard's scalars of the layers, and of the monitor itself: tag → value."""
+    """Return the scalars of a capture's layers, and of the monitor itself: tag → value."""
     layers = {
         paths.scalar_tag(attention, name): getattr(survey.statistics, name)
         for attention, survey in analyses.items()
@@ -118,7 +119,7 @@ def _image(image: RenderedImage) -> Any:
 
 
 def _of_all_heads(survey: LayerAnalysis) -> dict[str, float]:
-    """Of the statistics of the heads, those that tell a training in trouble; what is a number."""
+    """Return the heads' statistics that show a training in trouble, where they are defined."""
     heads = survey.statistics.heads
     entropies = [value for value in heads["entropy"] if math.isfinite(value)]
     logits = [value for value in heads["max_logit"] if math.isfinite(value)]
@@ -133,7 +134,7 @@ def _file_name() -> str:
 
 
 def _load() -> Any:
-    """tensorboardX's record writer, without the heavy packages it imports where it finds them."""
+    """Import tensorboardX's record writer without the heavy packages that it imports if it can."""
     import google_crc32c
 
     absent = [package for package in _KEPT_OUT if package not in sys.modules]

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files that are there whole or not at all."""
 
 import contextlib
 import glob
@@ -15,13 +15,13 @@ PRIVATE_FILE = 0o600
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` when the block ends well.
+    """Give a file to write, which replaces `path` when the block ends without an error.
 
-    Raises OSError as the disk gives it, also for what only shows when the bytes are really
-    written; then `path` is as it was and nothing else is left.
+    Raises OSError, also for an error that shows only when the bytes reach the disk. Then `path`
+    is as it was and nothing else is left.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with contextlib.suppress(FileNotFoundError):  # there is no folder yet, or no more
+    with contextlib.suppress(FileNotFoundError):  # the folder does not exist
         _remove_orphans(path)
     try:
         with _create(temporary) as file:
@@ -30,13 +30,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong first is what is told
+        with contextlib.suppress(OSError):  # the first error is the one to raise
             temporary.unlink(missing_ok=True)
         raise
 
 
 def _remove_orphans(path: Path) -> None:
-    """What a writer of this file left when it was killed; its process id is in the name."""
+    """Remove what killed writers of this file left; their process id is in the name."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         pid = left.name.split(".")[-2]
         if pid.isdecimal() and not os.path.exists(f"/proc/{pid}") and os.path.exists("/proc/self"):
@@ -44,22 +44,22 @@ def _remove_orphans(path: Path) -> None:
 
 
 def remove_orphans_of(pids: Collection[int], folder: Path) -> None:
-    """What these writers, now dead, left half written at any depth below the folder."""
+    """Remove what these dead writers left half written, at any depth below the folder."""
     for left in list(folder.rglob(".*.tmp")) if pids else ():
         if left.name.split(".")[-2] in map(str, pids):
             left.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
-                left.parent.rmdir()  # where nothing else was written
+                left.parent.rmdir()  # succeeds only when it is empty
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one move. Raises OSError."""
+    """Write `content` to `path` atomically. Raises OSError."""
     with replacing(path) as file:
         file.write(content)
 
 
 def anonymous_file(write: Callable[[IO[bytes]], object]) -> int:
-    """The descriptor of a file without a name, written by `write` and set back to its start."""
+    """Return the descriptor of a nameless file, written by `write` and rewound. Raises OSError."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("attnmon-results", os.MFD_CLOEXEC)
     else:
@@ -76,7 +76,7 @@ def anonymous_file(write: Callable[[IO[bytes]], object]) -> int:
 
 
 def _create(path: Path) -> IO[bytes]:
-    """The file; made again, if its folder was removed in between, for being empty."""
+    """Create a file; once more, if another process has just removed its folder for being empty."""
     try:
         return _create_in_folder(path)
     except FileNotFoundError:

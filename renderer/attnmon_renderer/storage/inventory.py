@@ -1,6 +1,6 @@
-"""Which files in a run's directory were written here, and how large they are.
+"""Finds the files that attnmon wrote into a run's directory, and their sizes.
 
-A file is known by its name alone, as `paths` gives it; a link, or another name, is the user's.
+A file is recognized by its name alone, as `paths` gives it. Links and other names are the user's.
 """
 
 import contextlib
@@ -18,26 +18,27 @@ _RUN_FILES = (
 
 
 class StoredFiles(NamedTuple):
-    """Some files."""
+    """The size and age of some files."""
 
     size: int
+    """Bytes in all."""
     written: float
-    """When the latest of them was."""
+    """When the latest of them was written, in seconds since 1970."""
 
 
 def run_files(save_dir: Path) -> StoredFiles:
-    """What belongs to no single capture."""
+    """Measure the files that belong to no single capture."""
     return measure(path for pattern in _RUN_FILES for path in save_dir.glob(pattern))
 
 
 def capture_names(save_dir: Path) -> set[str]:
-    """The names of their folders, and of the files that take the place of one."""
+    """Return the names of all captures' folders, packed ones without their suffix."""
     names = {path.name.removesuffix(paths.PACKED) for path in save_dir.glob("*step_*")}
     return {name for name in names if paths.step_of(name) is not None}
 
 
 def capture_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """A capture's statistics, and what may go; links and other names are the user's."""
+    """Return a capture's statistics, and its files that may be removed."""
     inside = [folder / name for name in _names_in(folder)]
     statistics = [path for path in inside if path.name == paths.STATISTICS]
     may_go = [path for path in inside if paths.is_removable(path.name)]
@@ -57,7 +58,7 @@ def _names_in(folder: Path) -> Iterator[str]:
 
 
 def measure(files: Iterable[Path]) -> StoredFiles:
-    """Of those that are there."""
+    """Measure those of the files that exist."""
     size, written = 0, 0.0
     for path in files:
         with contextlib.suppress(OSError):

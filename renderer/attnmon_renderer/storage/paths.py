@@ -1,7 +1,7 @@
-"""What things are called on disk and in TensorBoard. All of it is a contract with the user.
+"""The names of files and of TensorBoard's tags, which are a contract with the user.
 
-Names of modules, runs and tokens are data and are never part of a path: a path is made of the
-step, the epoch, the stack, the layer's index and the type, and nothing else.
+Names of modules, runs and tokens are data and never part of a path: a path is made of the step,
+the epoch, the stack, the layer's index and the type, and nothing else.
 """
 
 import re
@@ -11,7 +11,7 @@ from attnmon.link.messages import Attention, AttentionType, Capture, Stack
 SHORT_TYPE: dict[AttentionType, str] = {"self_attention": "self", "cross_attention": "cross"}
 
 PACKED = ".zip"
-"""Ends the name of a file that takes the place of a capture's folder."""
+"""Suffix of a file that takes the place of a capture's folder."""
 
 STATISTICS = "statistics.json"
 RAW_WEIGHTS = "attention_weights.safetensors"
@@ -29,7 +29,10 @@ Kind = tuple[Stack, AttentionType]
 
 
 def folder(capture: Capture) -> str:
-    """ "step_100", or "epoch_1_step_500" for a capture that is due because of its epoch."""
+    """Return the name of a capture's folder: "step_100".
+
+    "epoch_1_step_500" for a capture that was due because of its epoch.
+    """
     step = f"step_{capture.step}"
     return f"epoch_{capture.epoch}_{step}" if capture.by_epoch else step
 
@@ -39,19 +42,22 @@ def kind(attention: Attention) -> Kind:
 
 
 def stem(attention: Attention) -> str:
-    """ "decoder_layer0_cross_attn": what the layer's files are called, and its raw weights."""
+    """Return the stem of a layer's files and tensors, such as "decoder_layer0_cross_attn"."""
     return f"{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}_attn"
 
 
 def over_layers(picture: str, layers: Kind) -> str:
-    """ "encoder_layer_comparison", "decoder_cross_layer_comparison", "decoder_self_rollout" """
+    """Return the stem of a picture of several layers, such as "decoder_cross_layer_comparison".
+
+    An encoder has one kind of attention, which is not named: "encoder_layer_comparison".
+    """
     stack, type_ = layers
     which = stack if stack == "encoder" else f"{stack}_{SHORT_TYPE[type_]}"
     return f"{which}_{picture}"
 
 
 def scalar_tag(attention: Attention, statistic: str) -> str:
-    """ "attention/encoder_layer0_mean", "attention/decoder_layer0_cross_std" """
+    """Return TensorBoard's tag of a scalar, such as "attention/decoder_layer0_cross_std"."""
     layer = f"{attention.stack}_layer{attention.layer}"
     if attention.stack == "decoder":
         layer += f"_{SHORT_TYPE[attention.type]}"
@@ -59,21 +65,21 @@ def scalar_tag(attention: Attention, statistic: str) -> str:
 
 
 def image_tag(attention: Attention) -> str:
-    """ "attention/encoder_layer0_self" """
+    """Return TensorBoard's tag of an image, such as "attention/encoder_layer0_self"."""
     return f"attention/{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}"
 
 
 def title(attention: Attention) -> str:
-    """ "decoder layer 0 · cross-attention" """
+    """Return a layer's title, such as "decoder layer 0 · cross-attention"."""
     return f"{attention.stack} layer {attention.layer} · {SHORT_TYPE[attention.type]}-attention"
 
 
 def is_removable(name: str) -> bool:
-    """Whether a file of a step is one that its statistics outlive: a picture, or raw weights."""
+    """Return whether a step's file may be removed for space: a picture, or raw weights."""
     return name == RAW_WEIGHTS or _PICTURE.fullmatch(name) is not None
 
 
 def step_of(folder_name: str) -> int | None:
-    """The step of a capture's folder; None for any other folder."""
+    """Return the step of a capture's folder; None for any other folder."""
     named = re.fullmatch(r"(?:epoch_-?\d+_)?step_(-?\d+)", folder_name)
     return int(named[1]) if named else None

@@ -1,7 +1,7 @@
-"""What a run's directory may hold: the oldest pictures make room for the latest.
+"""The disk budget of a run's directory: the oldest pictures make room for the latest.
 
-What is written is measured when it is written. Only pictures and raw weights are ever removed;
-numbers stay, and so does what grows.
+Files are measured when they are written. Only pictures and raw weights are ever removed;
+statistics stay, and so do the files that grow.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from attnmon_renderer.storage import inventory
 from attnmon_renderer.storage.inventory import StoredFiles
 
 PICTURES_FRACTION = 0.5
-"""Of the budget: TensorBoard's events never shrink, and must not drive all pictures out."""
+"""Part of the budget for pictures: TensorBoard's events never shrink, and must not displace all."""
 
 EVENTS_FULL_NOTICE = (
     "TensorBoard's events, which never shrink, have taken half of disk_budget: they get no more "
@@ -27,14 +27,20 @@ DISK_FULL_NOTICE = (
 
 
 class DiskQuota:
-    """The sizes of one run's files. Made once a recorder, by one look at what is there."""
+    """The sizes of one run's files, and the removal of old ones.
+
+    Args:
+        save_dir: scanned once, when the object is created.
+        budget: bytes that the directory may hold.
+        wants_pictures: whether captures without pictures are to be counted.
+    """
 
     def __init__(self, save_dir: Path, budget: int, wants_pictures: bool) -> None:
         self._save_dir = save_dir
         self._budget = budget
         self._wants_pictures = wants_pictures
         self._pictures: dict[str, StoredFiles] = {}
-        """Of each capture that has some, by its folder's name; raw weights among them."""
+        """Pictures and raw weights of each capture that has some, by its folder's name."""
         self._statistics: dict[str, int] = {}
         counts = _earlier_counts(save_dir / "summary.json")
         self._removed_before: int = counts.get("pictures_removed", 0)
@@ -43,17 +49,17 @@ class DiskQuota:
         for folder in inventory.capture_names(save_dir):
             self._measure(folder)
         self.full = not self._make_room()
-        """There is no room for the pictures of a single capture."""
+        """Whether there is no room for the pictures of a single capture."""
 
     @property
     def has_room_for_event_pictures(self) -> bool:
-        """Whether TensorBoard may have its own copies of the pictures."""
+        """Whether TensorBoard's events may hold copies of the pictures."""
         return not self.full and inventory.run_files(self._save_dir).size < self._budget * (
             1 - PICTURES_FRACTION
         )
 
     def add(self, folder: str) -> None:
-        """All of a capture is written: the oldest pictures go if that was too much."""
+        """Count a capture that is completely written, and remove the oldest pictures if need be."""
         self._measure(folder)
         had_pictures = folder in self._pictures
         if self._wants_pictures and not had_pictures and folder not in self._removed:
@@ -62,11 +68,11 @@ class DiskQuota:
         self.full = self.full or not fits or (had_pictures and not self._pictures)
 
     def has_room_for(self, nbytes: int) -> bool:
-        """Whether so much more may be written that is not removed again."""
+        """Return whether so many more bytes fit that will never be removed."""
         return self._used() + nbytes <= self._budget
 
     def account(self) -> dict[str, int]:
-        """For `summary.json`."""
+        """Return the account for `summary.json`."""
         return {
             "budget": self._budget,
             "used": self._used(),
@@ -75,7 +81,7 @@ class DiskQuota:
         }
 
     def _make_room(self) -> bool:
-        """Whether what is there fits now."""
+        """Remove the oldest pictures until the budget is kept; return whether it is."""
         while (used := self._used()) > self._budget and self._pictures:
             self._remove(min(self._pictures, key=lambda folder: self._pictures[folder].written))
         return used <= self._budget
@@ -98,15 +104,15 @@ class DiskQuota:
             with contextlib.suppress(OSError):
                 path.unlink()
         with contextlib.suppress(OSError):
-            (self._save_dir / folder).rmdir()  # only when nothing is left in it
+            (self._save_dir / folder).rmdir()  # succeeds only when it is empty
         self._removed.add(folder)
         self._measure(folder)
         if (stuck := self._pictures.pop(folder, None)) is not None:
-            self._statistics[folder] += stuck.size  # it may not be removed, and is not tried again
+            self._statistics[folder] += stuck.size  # it cannot be removed
 
 
 def _earlier_counts(summary: Path) -> dict[str, Any]:
-    """What the last recorder of this directory had counted."""
+    """Return what the last recorder of this directory had counted."""
     try:
         counts = json.loads(summary.read_bytes())["disk"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Reads back how a run stands: from `summary.json`, and from the end of `history.jsonl`."""
+"""Reads how a run stands from `summary.json` and the end of `history.jsonl`."""
 
 import json
 import os
@@ -15,17 +15,17 @@ ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost")
 
 
 class NoRun(Exception):
-    """The directory holds no run that could be read; says why, and what to give instead."""
+    """A directory holds no run that can be read; says why, and what to give instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's directory as it is at this moment."""
+    """What a run's directory said when it was read."""
 
     folder: Path
     summary: dict[str, Any]
     last: dict[str, Any] | None
-    """The last capture in `history.jsonl`; None while there is none."""
+    """The last capture in `history.jsonl`; None if there is none."""
 
     @property
     def state(self) -> str:
@@ -37,28 +37,28 @@ class Run:
 
     @property
     def is_on_this_machine(self) -> bool:
-        """Whether its process ids mean anything here."""
+        """Whether the run's process ids are of this machine."""
         return self.summary.get("host") == platform.node()
 
     @property
     def dumps(self) -> list[dict[str, Any]]:
-        """Each time that steps were kept and then drawn: how many, and why."""
+        """The dumps of retained steps: how many steps, and why."""
         listed = self.summary.get("dumps")
         return (
             [dump for dump in listed if isinstance(dump, dict)] if isinstance(listed, list) else []
         )
 
     def processes(self) -> dict[int, bool | None]:
-        """The renderer's processes according to the summary; whether each is alive.
+        """Return the renderer's process ids in the summary, and whether each is alive.
 
-        None for one on another machine: a directory is often shared by several.
+        None for a process on another machine: several often share a directory.
         """
         pids = self.summary.get("pids")
         listed = pids if isinstance(pids, list) else []
         return {pid: self._is_alive(pid) for pid in listed if isinstance(pid, int) and pid > 0}
 
     def runs_below(self) -> list[Path]:
-        """Of other monitors that were given the same directory."""
+        """Return the directories of other monitors that were given the same one."""
         return runs_below(self.folder)
 
     def _is_alive(self, pid: int) -> bool | None:
@@ -66,7 +66,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Raises `NoRun`."""
+    """Read a run's directory. Raises `NoRun`."""
     path = folder / "summary.json"
     try:
         summary = json.loads(path.read_bytes())
@@ -80,12 +80,12 @@ def read_run(folder: Path) -> Run:
 
 
 def runs_below(folder: Path) -> list[Path]:
-    """Where ranks write, and monitors that found the directory in use."""
+    """Return the runs of other ranks, and of monitors that found the directory in use."""
     return sorted(found.parent for found in folder.glob("*/summary.json"))
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of that id can be seen from here."""
+    """Return whether a process of that id can be seen from here."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -102,7 +102,7 @@ def read_history_tail(path: Path) -> bytes:
 
 
 def last_capture(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a history; one that is being written, or torn, is passed over."""
+    """Return the last whole line of a history; torn lines are skipped."""
     try:
         lines = read_history_tail(path).splitlines()
     except OSError:

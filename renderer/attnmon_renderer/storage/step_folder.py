@@ -1,6 +1,6 @@
-"""Where the files of one step go: a folder of them, or one zip file.
+"""The place for the files of one step: a folder, or one zip file.
 
-A zip file is for clusters that count files. It is not compressed: pictures are already.
+Zip files are for clusters that limit the number of files. They are not compressed: pictures are.
 """
 
 import io
@@ -14,22 +14,22 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date there is: the same pictures 
 
 
 class StepOutput(Protocol):
-    """Takes the files of one step."""
+    """Where the files of one step are written."""
 
     def put(self, name: str, content: bytes) -> None:
-        """Raises OSError."""
+        """Add a file. Raises OSError."""
 
     def finish(self) -> None:
-        """All is there. Raises OSError."""
+        """End the output: all files are there. Raises OSError."""
 
 
 def step_output(folder: Path, pack: bool) -> StepOutput:
-    """The folder itself, or a zip file of its name beside it."""
+    """Return an output to a folder, or to a zip file of its name beside it."""
     return StepZip(folder.with_name(folder.name + paths.PACKED)) if pack else StepFolder(folder)
 
 
 def is_step_zip(path: Path) -> bool:
-    """Whether a zip file was written here; somebody may have packed a step's folder himself."""
+    """Return whether attnmon wrote a zip file: a user may have packed a step's folder, too."""
     try:
         with zipfile.ZipFile(path) as pack:
             members = pack.infolist()
@@ -43,7 +43,7 @@ def is_step_zip(path: Path) -> bool:
 
 
 class StepFolder:
-    """Each file by itself, as soon as it is there."""
+    """Writes each file by itself, at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,7 +56,7 @@ class StepFolder:
 
 
 class StepZip:
-    """All files at once, when the last is there."""
+    """Writes one zip file when all files are there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -49,8 +49,7 @@ class MaskTile:
         """[1 or heads, 1 or rows, keys] True where the query may attend to the key."""
         allowed = np.ones((1, 1, self.keys), np.bool_)
         if self.bias is not None:
-            is_bool = self.bias.dtype == np.bool_
-            allowed = allowed & (self.bias if is_bool else to_float32(self.bias) > MASKED_BIAS)
+            allowed = allowed & _allowed_by(self.bias)
         if self.causal:
             allowed = allowed & (np.arange(self.keys) <= self.rows.indices[:, None])
         return allowed
@@ -82,8 +81,7 @@ class Mask:
         """[1 or heads, 1 or queries, 1 or keys] What the bias allows; None if it allows all."""
         if self._bias is None:
             return None
-        is_bool = self._bias.dtype == np.bool_
-        allowed: Booleans = self._bias if is_bool else to_float32(self._bias) > MASKED_BIAS
+        allowed = _allowed_by(self._bias)
         return None if allowed.all() else allowed
 
     def tile(self, heads: slice, rows: Rows, keys: int) -> MaskTile:
@@ -94,3 +92,8 @@ class Mask:
             bias = bias[:, rows.selector] if bias.shape[1] > 1 else bias
             bias = bias[:, :, :keys]
         return MaskTile(rows, keys, self._causal, bias)
+
+
+def _allowed_by(bias: npt.NDArray[Any]) -> Booleans:
+    """Returns where a bias allows attention: True in a bool one, not very negative in a float."""
+    return bias if bias.dtype == np.bool_ else to_float32(bias) > MASKED_BIAS

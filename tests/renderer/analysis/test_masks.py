@@ -1,86 +1,57 @@
-"""Masks that are added in half precision forbid what they forbid in float32, on both sides."""
-
-import math
-from typing import Any
+"""Masks cut to tiles, against the whole mask written out."""
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from hypothesis import given
+from hypothesis import strategies as st
 
-from attnmon.capture import AttentionCall, is_causal
-from attnmon.link.messages import ArrayBlock, Attention
-from attnmon_renderer.analysis.layer_analysis import analyze_layer
-from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.analysis.arrays import Rows
+from attnmon_renderer.analysis.masks import Mask
 
-HEADS, QUERIES, KEYS, WIDTH = 2, 6, 9, 4
-HALF_PRECISION = [torch.bfloat16, torch.float16]
-MASKED = [-1e4, -1e9, -math.inf]
-"""What models add to the logits of a masked key; float16 turns -1e9 into -inf."""
+HEADS, QUERIES, KEYS = 3, 6, 7
+SHAPES = [(KEYS,), (QUERIES, KEYS), (1, QUERIES, 1), (HEADS, 1, KEYS), (HEADS, QUERIES, KEYS)]
 
 
-def layer_of(**tensors: Tensor) -> LayerAttention:
-    """A layer as it is sent: each tensor in its own dtype, one after the other in memory."""
-    memory = b""
-    blocks: dict[str, Any] = {}
-    for name, tensor in tensors.items():
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        blocks[name] = ArrayBlock(len(memory), dtype, tuple(tensor.shape))
-        memory += tensor.contiguous().view(torch.uint8).numpy().tobytes()
-    heads = tuple(range(HEADS))
-    return LayerAttention(
-        Attention("m", "decoder", 0, "self_attention", "test", heads, **blocks), memory
-    )
-
-
-def triangle(queries: int, keys: int) -> Tensor:
-    return torch.ones(queries, keys, dtype=torch.bool).tril()
-
-
-@pytest.mark.parametrize("masked", MASKED)
-@pytest.mark.parametrize("dtype", HALF_PRECISION)
-def test_an_added_mask_leaves_the_same_choice_in_half_precision(
-    dtype: torch.dtype, masked: float
+@given(
+    shape=st.sampled_from(SHAPES),
+    seed=st.integers(0, 99),
+    causal=st.booleans(),
+    as_float=st.booleans(),
+    indices=st.lists(st.integers(0, QUERIES - 1), min_size=1, unique=True).map(sorted),
+    first_head=st.integers(0, HEADS - 1),
+)
+def test_a_tile_allows_what_the_whole_mask_allows_there(
+    shape: tuple[int, ...],
+    seed: int,
+    causal: bool,
+    as_float: bool,
+    indices: list[int],
+    first_head: int,
 ) -> None:
-    """The entropy is that of the keys that are left, by the formula in float64."""
-    generator = torch.Generator().manual_seed(0)
-    query = torch.randn(HEADS, QUERIES, WIDTH, generator=generator).to(dtype)
-    key = torch.randn(HEADS, KEYS, WIDTH, generator=generator).to(dtype)
-    allowed = triangle(QUERIES, KEYS) | (torch.arange(KEYS) < 2)
-    bias = torch.zeros(QUERIES, KEYS).masked_fill(~allowed, masked).to(dtype)
-
-    layer = layer_of(query=query, key=key, bias=bias)
-    analysis = analyze_layer(layer, average_side=QUERIES * KEYS, statistics_queries="all")
-
-    logits = query.double() @ key.double().mT
-    weights = logits.masked_fill(~allowed, -math.inf).softmax(-1)
-    entropies = torch.special.entr(weights).sum(-1) / allowed.sum(-1).double().log()
-    found = analysis.statistics.heads["entropy"]
-    np.testing.assert_allclose(found, entropies.mean(-1), atol=1e-5)
-    assert layer.allowed is not None
-    assert np.array_equal(np.broadcast_to(layer.allowed[0], allowed.shape), allowed)
-    assert analysis.average is not None
-    assert np.array_equal(analysis.average.masked, ~allowed)
+    bias = np.random.default_rng(seed).random(shape) < 0.6
+    whole = np.broadcast_to(bias, (HEADS, QUERIES, KEYS))
+    whole = whole & np.tri(QUERIES, KEYS, dtype=bool) if causal else whole
+    sent = np.where(bias, np.float32(-1.5), -np.inf).astype(np.float32) if as_float else bias
+    heads, rows = slice(first_head, HEADS), Rows(np.array(indices))
+    tile = Mask(sent, causal).tile(heads, rows, KEYS)
+    expected = whole[heads][:, indices]
+    np.testing.assert_array_equal(np.broadcast_to(tile.allowed, expected.shape), expected)
+    counts = np.broadcast_to(tile.allowed_keys, expected.shape[:2])
+    np.testing.assert_array_equal(counts, expected.sum(axis=2))
+    logits = np.zeros(expected.shape, np.float32)
+    tile.apply_to(logits)
+    np.testing.assert_array_equal(logits > -1e30, expected)
+    assert set(logits[expected].tolist()) <= {-1.5 if as_float else 0.0}
 
 
-@pytest.mark.parametrize("masked", MASKED)
-@pytest.mark.parametrize("dtype", HALF_PRECISION)
-def test_the_training_process_reads_the_same_mask_as_causal(
-    dtype: torch.dtype, masked: float
-) -> None:
-    query = torch.randn(HEADS, KEYS, WIDTH, dtype=dtype)
-    bias = torch.zeros(KEYS, KEYS).masked_fill(~triangle(KEYS, KEYS), masked).to(dtype)
-    call = AttentionCall("m", 0, "test", HEADS, query=query, key=query, bias=bias)
-    assert is_causal(call)
-    assert layer_of(query=query, key=query, bias=bias).allowed is not None
+@pytest.mark.parametrize(("bias", "expected"), [(None, None), (np.ones((2, 2), np.bool_), None)])
+def test_a_bias_that_forbids_nothing_is_no_mask(bias: np.ndarray | None, expected: None) -> None:
+    assert Mask(bias, causal=True).allowed is expected
 
 
-@pytest.mark.parametrize("dtype", [*HALF_PRECISION, torch.float32])
-def test_both_processes_draw_the_line_at_the_same_bias(dtype: torch.dtype) -> None:
-    """A bias just above or below the limit is a mask for both, or for neither."""
-    query = torch.randn(HEADS, KEYS, WIDTH, dtype=dtype)
-    for added in (-8_000.0, -8_960.0, -8_999.0, -9_001.0, -9_088.0, -9_984.0, -1e4):
-        bias = torch.zeros(KEYS, KEYS).masked_fill(~triangle(KEYS, KEYS), added).to(dtype)
-        call = AttentionCall("m", 0, "test", HEADS, query=query, key=query, bias=bias)
-        renderer_allows_all = layer_of(query=query, key=query, bias=bias).allowed is None
-        assert is_causal(call) is not renderer_allows_all, added
+def test_the_future_is_masked_even_where_it_is_nan() -> None:
+    logits = np.full((1, 2, 3), np.nan, np.float32)
+    logits[0, :, 0] = 1
+    Mask(None, causal=True).tile(slice(0, 1), Rows(np.arange(1)), 3).apply_to(logits[:, :1])
+    assert np.isfinite(logits[0, 0]).all()
+    assert np.isnan(logits[0, 1, 1:]).all()

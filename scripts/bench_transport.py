@@ -48,8 +48,8 @@ def copies(quick: bool) -> Iterator[dict[str, Any]]:
 
         def into_ring(seen: AttentionCall = seen, call: SdpaCall = call) -> None:
             with producer.new_builder() as builder:  # one in 101 is described anew, and checked
-                if not serializer.recall(place, call, builder, 0, 1):
-                    serializer.put(place, seen, builder, 0, 1)
+                if not serializer.write_alike(place, call, builder, 0, 1):
+                    serializer.write(place, seen, builder, 0, 1)
 
         def memcpy(source: torch.Tensor = source, there: torch.Tensor = there) -> None:
             ctypes.memmove(there.data_ptr(), source.data_ptr(), source.nbytes)

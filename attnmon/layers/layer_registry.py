@@ -1,6 +1,6 @@
-"""What is known of a model's attention: which calls it makes, from where, and which are taken.
+"""The attention calls that a model makes, which of them are captured, and where to look for them.
 
-Learnt from one forward that is looked at from end to end; again, when the model makes calls that
+Filled from one forward that is watched from end to end; and again, when the model makes calls that
 it did not make then.
 """
 
@@ -24,129 +24,143 @@ from attnmon.layers.layer_selection import (
     LayerKey,
     LayerSelection,
     SelectedLayer,
-    in_forward,
-    sites,
-    table,
+    attending_modules,
+    coverage_table,
+    seen_in_forward,
 )
 
-LOOK_AT_ALL_EVERY = 16
-"""Of so many forwards that are looked at, one is from end to end, and the others only where the
-model attends: a model that begins to attend elsewhere is noticed then."""
+WHOLE_FORWARD_EVERY = 16
+"""One watched forward in so many is watched from end to end, the others only in the modules that
+attend: so it is noticed when a model begins to attend elsewhere."""
 
 
 class LayerRegistry:
-    """One model, by a weak reference; nothing, before the first."""
+    """The layers of one model, which it holds by a weak reference; empty before the first."""
 
     def __init__(
-        self, choice: LayerSelection, guard: ErrorGuard, roles: Callable[[], Mapping[str, str]]
+        self, selection: LayerSelection, guard: ErrorGuard, roles: Callable[[], Mapping[str, str]]
     ) -> None:
+        """`roles`: returns the roles that the user gave, by the layers' names."""
         self.call_infos: dict[LayerKey, CallInfo] = {}
-        """Of all its attention; empty while it is to be counted."""
-        self.places: dict[LayerKey, SelectedLayer] = {}
-        """Of those layers that are taken."""
+        """All attention calls of the model; empty while they are to be found (anew)."""
+        self.selected: dict[LayerKey, SelectedLayer] = {}
+        """The layers that are captured."""
         self.batch_dim: int | None = 0
+        """The dimension of the model's inputs that holds the samples; None if there is none."""
         self.compiled = False
-        """Whether its forward may not be looked at."""
+        """Whether the model's own forward runs compiled code, and may not be watched."""
         self.handwritten = True
         """Whether tensors have to be followed to find its attention."""
-        self._choice = choice
+        self._selection = selection
         self._guard = guard
         self._roles = roles
-        self._refusals: dict[str, str] = {}
+        self._unsupported: dict[str, str] = {}
         self._model: Callable[[], nn.Module | None] = _no_model
         self._module_index = ModuleIndex()
-        self._looks = 0
-        self._narrow = False
-        self._scattered = False
-        self._shown = 0
-        self._sites: Set[str] = frozenset()
+        self._watched = 0
+        """Forwards watched since the model's modules changed."""
+        self._only_attending = False
+        """Whether the present forward is watched in the attending modules alone."""
+        self._attends_elsewhere = False
+        """Whether that has missed layers of this model, so that it is not done again."""
+        self._forward_layers = 0
+        """Selected layers that a forward shows; the others are given to `record`."""
+        self._attending: Set[str] = frozenset()
 
     @property
     def model(self) -> nn.Module | None:
+        """The model that is known, while it is alive."""
         return self._model()
 
-    def meet(self, model: nn.Module) -> None:
-        """A model of which nothing is known yet; the same again changes nothing."""
+    # What is known
+
+    def set_model(self, model: nn.Module) -> None:
+        """Start anew with this model; does nothing if it is the model that is known."""
         if self._model() is not model:
             self._model = weakref.ref(model)
             self.compiled, self.handwritten = reaches_compiled(unwrap(model)), True
-            self._scattered = False
-            self._refusals = {}
-            self.learn({})
+            self._attends_elsewhere = False
+            self._unsupported = {}
+            self.set_calls({})
 
-    def discover(self, model: nn.Module, found: Discovery) -> None:
-        """What an extra forward has shown."""
-        known_to_be = self._model() is model and self.compiled
+    def set_discovery(self, model: nn.Module, found: Discovery) -> None:
+        """Take over what an extra forward of the model has shown."""
+        was_compiled = self._model() is model and self.compiled
         self._model = weakref.ref(model)
         self.batch_dim = found.batch_dim
-        self.compiled = known_to_be or found.compiled or reaches_compiled(unwrap(model))
+        self.compiled = was_compiled or found.compiled or reaches_compiled(unwrap(model))
         self.handwritten = found.handwritten
-        self._refusals = dict(found.refusals)
-        self.learn({(seen.name, seen.call_index): seen for seen in found.call_infos})
+        self._unsupported = dict(found.refusals)
+        self.set_calls({(info.name, info.call_index): info for info in found.call_infos})
 
-    def learn(self, call_infos: Mapping[LayerKey, CallInfo]) -> None:
-        """These are the model's attention calls; none: they are to be counted anew."""
+    def set_calls(self, call_infos: Mapping[LayerKey, CallInfo]) -> None:
+        """Replace the calls; an empty mapping has them found anew. Logs the table of layers."""
         self.call_infos = {**call_infos}
-        self._choose()
+        self._select()
         if call_infos:
-            for kind, text in enumerate(self._choice.missing(self.call_infos, self._roles())):
+            for kind, text in enumerate(self._selection.not_found(self.call_infos, self._roles())):
                 self._guard.warn_once(f"missing {kind}", text)
-            logger.info("attnmon: the attention of this model\n%s", table(self.coverage()))
+            logger.info("attnmon: the attention of this model\n%s", coverage_table(self.coverage()))
 
-    def add(self, call_infos: Iterable[tuple[LayerKey, CallInfo]]) -> None:
-        """What was given by the user belongs to it as well."""
-        new = {key: seen for key, seen in call_infos if key not in self.call_infos}
+    def add_calls(self, call_infos: Iterable[tuple[LayerKey, CallInfo]]) -> None:
+        """Add the calls that the user has given with `record`, as far as they are new."""
+        new = {key: info for key, info in call_infos if key not in self.call_infos}
         if new:
             self.call_infos |= new
-            self._choose()
+            self._select()
 
-    def refuse(self, name: str, why: str) -> None:
-        """This module attends, and it cannot be told how."""
-        self._refusals[name] = why
+    def set_unsupported(self, name: str, reason: str) -> None:
+        """Note that this module attends in a way that cannot be captured."""
+        self._unsupported[name] = reason
 
     @property
-    def refusals(self) -> Mapping[str, str]:
-        return self._refusals
+    def unsupported(self) -> Mapping[str, str]:
+        """Modules that attend and cannot be captured, with the reason."""
+        return self._unsupported
 
     def coverage(self) -> tuple[Coverage, ...]:
-        """A row for each layer: its role, where it was seen, whether and why not it is captured."""
-        return self._choice.coverage(self.call_infos, self._roles(), self._refusals.items())
+        """Return a row for each layer: its role, where it was seen, and why it is not captured."""
+        return self._selection.coverage(self.call_infos, self._roles(), self._unsupported.items())
 
     def runs_compiled(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
-        """Whether this model, of these modules, is or holds compiled code."""
-        known = self._model() is model
-        return (known and self.compiled) or not is_uncompiled(modules)
+        """Return whether this model, which consists of these modules, runs compiled code."""
+        is_known = self._model() is model
+        return (is_known and self.compiled) or not is_uncompiled(modules)
 
     # Where to look
 
-    def where(self, model: nn.Module) -> tuple[Mapping[int, str], Sequence[nn.Module]]:
-        """The modules' names, and those that attend, where it is enough to look into these."""
+    def scope_of(self, model: nn.Module) -> tuple[Mapping[int, str], Sequence[nn.Module]]:
+        """Return the modules' names by id, and the modules to tap; none for the whole forward."""
         modules = modules_in(model)
         before, self._module_index = self._module_index, self._module_index.updated(model, modules)
-        self._looks = self._looks + 1 if before is self._module_index else 0
+        self._watched = self._watched + 1 if before is self._module_index else 0
         names, positions = self._module_index.names, self._module_index.positions
-        self._narrow = bool(self._looks % LOOK_AT_ALL_EVERY and positions.keys() >= self._sites)
-        return names, [modules[positions[name]] for name in self._sites if self._narrow]
+        self._only_attending = bool(
+            self._watched % WHOLE_FORWARD_EVERY and positions.keys() >= self._attending
+        )
+        attending = self._attending if self._only_attending else ()
+        return names, [modules[positions[name]] for name in attending]
 
-    def look_at_all(self) -> None:
-        """The next forward is looked at from end to end."""
-        self._narrow = False
+    def watch_whole_forward(self) -> None:
+        """Note that the next forward is watched from end to end."""
+        self._only_attending = False
 
-    def has_overlooked(self, layers: int) -> bool:
-        """Whether looking into the attention modules alone has shown only so many of its layers.
+    def has_missed_layers(self, layers: int) -> bool:
+        """Return whether watching the attending modules alone has shown too few layers.
 
-        Then it is not done again: this model attends elsewhere too, or not always alike.
+        Then that is not done again: this model attends elsewhere too, or not always alike.
         """
-        if not (self._narrow and self._sites) or layers >= self._shown:
+        if not (self._only_attending and self._attending) or layers >= self._forward_layers:
             return False
-        self._scattered, self._sites = True, frozenset()
+        self._attends_elsewhere, self._attending = True, frozenset()
         return True
 
-    def _choose(self) -> None:
-        self.places = self._choice.places(self.call_infos, self._roles())
-        shown = in_forward(self.places, self.call_infos)
-        self._shown = len(shown)
-        self._sites = frozenset() if self._scattered else sites(shown, self.call_infos)
+    def _select(self) -> None:
+        self.selected = self._selection.select(self.call_infos, self._roles())
+        shown = seen_in_forward(self.selected, self.call_infos)
+        self._forward_layers = len(shown)
+        scattered = self._attends_elsewhere
+        self._attending = frozenset() if scattered else attending_modules(shown, self.call_infos)
 
 
 def _no_model() -> None:

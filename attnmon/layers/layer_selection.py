@@ -1,6 +1,6 @@
-"""Which of the layers seen are taken: their roles and indices, and what the user asked for.
+"""Which of the layers seen are captured: their roles and indices, and what the user asked for.
 
-Pure: from sightings, without tensors, to places and to words about what was left out and why.
+Pure functions of call descriptions, without tensors.
 """
 
 from collections import defaultdict
@@ -11,17 +11,22 @@ from fnmatch import fnmatchcase
 from attnmon.capture import RECORDED, CallInfo, LayerPosition, Role, assign_roles
 
 LayerKey = tuple[str, int]
-"""A module's name, and which of its calls in this forward: tied layers share a name."""
+"""A module's name, and the index of the call among its calls in one forward.
+
+Tied layers share a name.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedLayer:
-    """A layer that was chosen: where it stands in the model, and which of its heads are taken."""
+    """A layer that is captured: where it stands in the model, and which of its heads."""
 
     name: str
     role: Role
     layer: int
+    """Index among the layers of its role."""
     heads: tuple[int, ...]
+    """Indices of the heads that are captured, in the model's numbering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +48,20 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class LayerSelection:
-    """What the user asked to see, as far as layers and heads go."""
+    """The layers and heads that the user asked for."""
 
     layers: tuple[int | str, ...] | None
-    """Indices within each role, or patterns of module names; None is all."""
+    """Indices within each role, or patterns of module names; None for all."""
     heads: tuple[int, ...] | None
-    """None is all."""
+    """Indices of heads; None for all."""
 
-    def places(
+    def select(
         self, seen: Mapping[LayerKey, CallInfo], roles: Mapping[str, str]
     ) -> dict[LayerKey, SelectedLayer]:
-        """The layers and heads asked for, of those that were seen, by their key."""
+        """Return the layers and heads asked for, of those that were seen.
+
+        `roles`: roles that the user gave, by the layers' names.
+        """
         positions = assign_roles(tuple(seen.values()), roles)
         wanted = self._wanted(positions)
         return {
@@ -66,67 +74,67 @@ class LayerSelection:
         self,
         seen: Mapping[LayerKey, CallInfo],
         roles: Mapping[str, str],
-        refusals: Iterable[tuple[str, str]],
+        unsupported: Iterable[tuple[str, str]],
     ) -> tuple[Coverage, ...]:
-        """A row for each layer that was seen, and for each that could not be told."""
-        taken = self.places(seen, roles)
+        """Return a row for each layer that was seen, and for each that cannot be captured."""
+        selected = self.select(seen, roles)
         rows = [
-            _row(seen[key], position, self._why_not(key in taken, seen[key]), key in taken)
+            _row(seen[key], position, self._why_not(key in selected, seen[key]), key in selected)
             for key, position in assign_roles(tuple(seen.values()), roles).items()
         ]
-        refused = dict(refusals)
         rows += [
-            Coverage(name, "", "", None, None, "", False, why) for name, why in refused.items()
+            Coverage(name, "", "", None, None, "", False, reason)
+            for name, reason in dict(unsupported).items()
         ]
         return tuple(rows)
 
-    def missing(self, seen: Mapping[LayerKey, CallInfo], roles: Mapping[str, str]) -> list[str]:
-        """In words: what was asked for and does not exist."""
-        said = []
+    def not_found(self, seen: Mapping[LayerKey, CallInfo], roles: Mapping[str, str]) -> list[str]:
+        """Return a warning for each kind of thing that was asked for and does not exist."""
+        warnings = []
         if self.heads is not None:
             few = [call_info for call_info in seen.values() if max(self.heads) >= call_info.heads]
-            said += [_no_such_head(self.heads, few[0])] if few else []
+            warnings += [_no_such_head(self.heads, few[0])] if few else []
         positions = assign_roles(tuple(seen.values()), roles)
         if self.layers is not None and positions:
-            lost = [asked for asked in self.layers if not self._takes_any(asked, positions)]
-            said += [_no_such_layer(lost, positions)] if lost else []
-        return said
+            lost = [asked for asked in self.layers if not _matching(asked, positions)]
+            warnings += [_no_such_layer(lost, positions)] if lost else []
+        return warnings
 
     def _wanted(self, positions: Mapping[LayerKey, LayerPosition]) -> set[LayerKey]:
         if self.layers is None:
             return set(positions)
         return {key for asked in self.layers for key in _matching(asked, positions)}
 
-    def _takes_any(self, asked: int | str, positions: Mapping[LayerKey, LayerPosition]) -> bool:
-        return bool(_matching(asked, positions))
-
     def _heads_of(self, call_info: CallInfo) -> tuple[int, ...]:
         every = range(call_info.heads)
         return tuple(every if self.heads is None else (h for h in self.heads if h in every))
 
-    def _why_not(self, taken: bool, call_info: CallInfo) -> str:
-        if taken:
+    def _why_not(self, selected: bool, call_info: CallInfo) -> str:
+        if selected:
             return call_info.note
         return "not in layers_to_visualize" if self._heads_of(call_info) else "none of these heads"
 
 
-def in_forward(places: Iterable[LayerKey], known: Mapping[LayerKey, CallInfo]) -> list[LayerKey]:
-    """Those of the places that a forward shows; the others are given to `record`."""
-    return [key for key in places if known[key].source != RECORDED]
+def seen_in_forward(
+    layers: Iterable[LayerKey], call_infos: Mapping[LayerKey, CallInfo]
+) -> list[LayerKey]:
+    """Return those of the layers that a forward shows; the others are given to `record`."""
+    return [key for key in layers if call_infos[key].source != RECORDED]
 
 
-def sites(places: Iterable[LayerKey], known: Iterable[LayerKey]) -> frozenset[str]:
-    """The modules that make the attention of these places; none where the model itself does.
+def attending_modules(layers: Iterable[LayerKey], calls: Iterable[LayerKey]) -> frozenset[str]:
+    """Return the names of the modules that make the attention of these layers.
 
-    With those inside them that attend as well: what these do is theirs, and not the outer one's.
+    Includes modules inside them that attend as well, so that their calls are not taken for the
+    outer one's. Empty where the model itself attends, outside of any module.
     """
-    names = {name for name, _ in places}
-    inside = {name for name, _ in known if any(name.startswith(f"{outer}.") for outer in names)}
+    names = {name for name, _ in layers}
+    inside = {name for name, _ in calls if any(name.startswith(f"{outer}.") for outer in names)}
     return frozenset(() if "" in names else names | inside)
 
 
-def table(rows: Iterable[Coverage]) -> str:
-    """The rows as text, one line each, for the log."""
+def coverage_table(rows: Iterable[Coverage]) -> str:
+    """Return the rows as text, one line each, for the log."""
     head = ("layer", "role", "heads", "seen in", "captured")
     lines = [head, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
@@ -152,7 +160,7 @@ def _row(call_info: CallInfo, position: LayerPosition, why: str, captured: bool)
 
 
 def _matching(asked: int | str, positions: Mapping[LayerKey, LayerPosition]) -> list[LayerKey]:
-    """The layers one entry of `layers_to_visualize` means: by name, or by index in each role."""
+    """Return the layers that one entry means: by name pattern, or by index in each role."""
     if isinstance(asked, str):
         return [key for key in positions if fnmatchcase(key[0], asked)]
     ranks: defaultdict[Role, list[LayerKey]] = defaultdict(list)

@@ -49,7 +49,7 @@ class CaptureSerializer:
         self._forms: dict[CallSignature, CallLayout] = {}
         self._put = 0
 
-    def put(
+    def write(
         self,
         place: SelectedLayer,
         seen: AttentionCall,
@@ -76,7 +76,7 @@ class CaptureSerializer:
             attention = self._filled_in(form, query, key, bias, builder)
         builder.attentions.append(attention)
 
-    def recall(
+    def write_alike(
         self,
         place: SelectedLayer,
         call: SdpaCall,

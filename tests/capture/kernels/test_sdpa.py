@@ -111,13 +111,13 @@ def causal_in_turn() -> Iterator[Options]:
 def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The layers that were described, and not copied by their arguments alone."""
     names: list[str] = []
-    put = CaptureSerializer.put
+    write = CaptureSerializer.write
 
     def noted(self: CaptureSerializer, place: Any, seen: Any, *others: Any) -> None:
         names.append(seen.name)
-        put(self, place, seen, *others)
+        write(self, place, seen, *others)
 
-    monkeypatch.setattr(CaptureSerializer, "put", noted)
+    monkeypatch.setattr(CaptureSerializer, "write", noted)
     return names
 
 

@@ -1,0 +1,82 @@
+"""Collects attention with an extra forward of one sample, after the step."""
+
+from typing import Any
+
+from torch import nn
+
+from attnmon.capture import (
+    AttentionCall,
+    CallListener,
+    ModelCall,
+    discover,
+    is_sharded,
+    probe,
+    unwrap,
+)
+from attnmon.config.settings import Settings
+from attnmon.layers.layer_registry import LayerRegistry
+from attnmon.serialize.capture_builder import CaptureBuilder
+from attnmon.session.session import Session
+
+
+class ProbeCollector:
+    """Makes the extra forward, and writes the selected layers while it runs."""
+
+    def __init__(self, settings: Settings, session: Session, registry: LayerRegistry) -> None:
+        self._settings = settings
+        self._session = session
+        self._registry = registry
+
+    def is_allowed(self, model: nn.Module) -> bool:
+        """Return whether an extra forward may be made.
+
+        Not of sharded parameters: to gather them, all processes would have to make it together.
+        """
+        return self._settings.capture != "forward" and not is_sharded(unwrap(model))
+
+    def collect(self, model: nn.Module, enc: Any, dec: Any, builder: CaptureBuilder) -> None:
+        """Write the selected layers into `builder`; finds the model's layers first, if need be.
+
+        Raises what the model raises, `RingFull`, `TooLarge`.
+        """
+        registry = self._registry
+        if registry.model is not model or not registry.call_infos:
+            self._discover(model, enc, dec)
+        has_unknown_calls = False
+
+        def receive(call: AttentionCall) -> None:
+            nonlocal has_unknown_calls
+            key = (call.name, call.call_index)
+            has_unknown_calls = has_unknown_calls or key not in registry.call_infos
+            if key in registry.selected:
+                self._session.serializer.write(registry.selected[key], call, builder, 0, 1)
+
+        listener = CallListener(receive)
+        builder.sample = self._probe(model, enc, dec, listener).sample
+        listener.raise_error()
+        if has_unknown_calls:
+            registry.set_calls({})
+
+    def _probe(self, model: nn.Module, enc: Any, dec: Any, listener: CallListener) -> ModelCall:
+        return probe(
+            model,
+            enc,
+            dec,
+            listener,
+            sample=self._settings.batch_idx_to_visualize,
+            batch_dim=self._registry.batch_dim,
+            forward_fn=self._settings.forward_fn,
+            handwritten=self._registry.handwritten,
+        )
+
+    def _discover(self, model: nn.Module, enc: Any, dec: Any) -> None:
+        batch_dim = self._settings.batch_dim
+        found = discover(
+            model,
+            enc,
+            dec,
+            sample=self._settings.batch_idx_to_visualize,
+            batch_dim="auto" if batch_dim is None else batch_dim,
+            forward_fn=self._settings.forward_fn,
+        )
+        self._registry.set_discovery(model, found)

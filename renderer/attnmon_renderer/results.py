@@ -6,15 +6,17 @@ outlives the worker that wrote it.
 
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
 
 from attnmon.link.messages import AttentionType, SeenIn, Stack
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, HeatmapData
 from attnmon_renderer.storage import atomic_files
+
+if TYPE_CHECKING:  # it loads matplotlib, which the recorder can do without until it draws
+    from attnmon_renderer.drawing import HeatmapData
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class AnimationFrame:
     top: float | None
 
     @classmethod
-    def from_heatmap(cls, stem: str, data: HeatmapData) -> "AnimationFrame":
+    def from_heatmap(cls, stem: str, data: "HeatmapData") -> "AnimationFrame":
         caption = data.caption
         return cls(
             stem,
@@ -57,7 +59,9 @@ class AnimationFrame:
             data.top,
         )
 
-    def heatmap(self) -> HeatmapData:
+    def heatmap(self) -> "HeatmapData":
+        from attnmon_renderer.drawing import Axis, Caption, HeatmapData
+
         queries, keys = Axis(*self.queries), Axis(*self.keys, cells_are_sums=self.cells_are_sums)
         shape = (queries.cells, keys.cells)
         values = np.frombuffer(self.values, "<f4").reshape(shape)

@@ -52,6 +52,18 @@ def test_the_link_loads_neither_torch_nor_numpy() -> None:
     assert not loaded & {*DRAWING, "torch", "numpy"}
 
 
+def test_the_recorder_loads_no_drawing_before_it_draws() -> None:
+    loaded = loaded_after("import attnmon_renderer.recorder")
+    assert "attnmon_renderer.results" in loaded
+    assert not loaded & {"matplotlib", "PIL", "tensorboardX", "torch"}
+
+
+def test_a_worker_loads_matplotlib_s_figures_only_for_svg_and_pdf() -> None:
+    loaded = loaded_after("import attnmon_renderer.worker")
+    assert "attnmon_renderer.drawing" in loaded
+    assert "matplotlib.figure" not in loaded
+
+
 def test_the_renderer_imports_no_torch_and_of_attnmon_only_the_link() -> None:
     loaded = loaded_after(import_all("attnmon_renderer"))
     assert "attnmon_renderer.worker" in loaded

@@ -5,7 +5,6 @@ from typing import Literal
 
 import matplotlib
 
-from attnmon_renderer.drawing.backends.matplotlib_reference import matplotlib_figure
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
 
@@ -14,6 +13,9 @@ VectorFormat = Literal["svg", "pdf"]
 
 def render_vector(page: Page, format: VectorFormat) -> bytes:
     """The page by matplotlib, the same bytes for the same page."""
+    # Its figures take as long to load as all the rest of a worker, which mostly writes PNG.
+    from attnmon_renderer.drawing.backends.matplotlib_reference import matplotlib_figure
+
     buffer = io.BytesIO()
     with matplotlib_defaults():
         matplotlib.rcParams["svg.hashsalt"] = "attnmon"

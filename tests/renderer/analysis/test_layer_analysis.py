@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnmon.link.messages import ArrayBlock, Attention
@@ -59,6 +59,7 @@ def mass(cell: Array) -> float:
     pooling=st.sampled_from(["mass", "max"]),
     data=st.data(),
 )
+@settings(deadline=None)  # a busy machine can take 200 ms for an example
 def test_pooled_maps_are_those_of_the_whole_map(
     seed: int,
     shape: tuple[int, int, int],

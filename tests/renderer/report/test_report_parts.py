@@ -1,0 +1,87 @@
+"""The words, numbers and alerts of a report, from made-up histories and summaries."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnmon_renderer.report import tables
+from attnmon_renderer.report.alerts import MOST_ALERTS, find_alerts
+from attnmon_renderer.report.gather import ReportData, ReportStep
+from attnmon_renderer.report.history_rows import head_values, known, layer_rows, mean
+from attnmon_renderer.storage.run_reader import Run
+
+
+def row(**values: Any) -> dict[str, Any]:
+    return {"layer": 0, "type": "self_attention", "shape": [2, 3, 4], "name": "m", **values}
+
+
+def line(step: int, loss: float | None = 1.0, **values: Any) -> dict[str, Any]:
+    metadata = {"step": step, "loss": loss, "epoch": None}
+    return {"metadata": metadata, "encoder": [row(**values)], "decoder": [row()]}
+
+
+def data_of(*history: dict[str, Any], **summary: Any) -> ReportData:
+    run = Run(Path("run"), {"state": "closed", **summary}, None)
+    return ReportData(run, list(history), [], 0, 0)
+
+
+def test_numbers_that_are_missing_are_left_out() -> None:
+    assert head_values(row(heads={"entropy": [0.5, None]}), "entropy") == [0.5]
+    assert head_values(row(heads=None), "entropy") == head_values(row(), "entropy") == []
+    assert known([None, 0.0]) == [0.0]
+    assert mean([1.0, 2.0]) == 1.5
+    assert mean([]) is None
+    assert [r["layer"] for r in layer_rows(line(0))] == [0, 0]
+
+
+def test_a_table_row_has_each_layer_s_means_and_its_largest_logit() -> None:
+    heads = {"entropy": [0.25, 0.75], "max_logit": [3.0, None, 7.0], "first_token": [None]}
+    heading, rows = tables.statistics_table(line(0, heads=heads, mean=0.123456))
+    first, second = (dict(zip(heading, cells, strict=True)) for cells in rows)
+    assert first["layer"] == "encoder 0 self"
+    assert first["heads, queries, keys"] == "2 × 3 × 4"
+    assert (first["mean"], first["entropy"], first["largest logit"]) == ("0.123", "0.5", "7")
+    assert first["first token"] == second["entropy"] == second["note"] == "–"
+    assert second["layer"] == "decoder 0 self"
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"), [([2.0, 1.0], "loss 2 → 1"), ([2.0, None], "loss 2 → 2, then none")]
+)
+def test_the_headline_has_the_first_and_the_last_loss(
+    losses: list[float | None], expected: str
+) -> None:
+    data = data_of(*(line(n, loss) for n, loss in enumerate(losses)), steps=1200, captured=2)
+    assert tables.headline(data) == f"1,200 steps · {expected} · 2 captures · closed"
+
+
+def test_a_step_s_label_has_what_is_known() -> None:
+    assert tables.step_label(ReportStep(1200, "", {}, {})) == "step 1,200"
+    whole = ReportStep(1200, "", {}, {"epoch": 3, "loss": 0.1234567})
+    assert tables.step_label(whole) == "step 1,200 · epoch 3 · loss 0.1235"
+
+
+def test_facts_of_a_summary_of_the_wrong_types_are_left_out() -> None:
+    facts = tables.run_facts(data_of(started="now", settings=7, versions=[], captured="many"))
+    assert facts["accounts"] == "? captured, ? rendered, ? dropped, ? failed"
+    assert not {"started", "length", "time in attnmon's calls"} & facts.keys()
+
+
+def test_a_run_without_trouble_has_no_alert() -> None:
+    assert find_alerts(data_of(line(0), line(1), failed=0, dropped=0)) == []
+
+
+def test_alerts_name_the_first_step_of_each_trouble() -> None:
+    large = {"max_logit": [None, 1001.0]}
+    history = line(0), line(10, heads=large, non_finite=2), line(20, None), line(30, None)
+    broken, end, logits = find_alerts(data_of(*history))
+    assert "NaN or infinite in 1 captures, first at step 10" in broken
+    assert "From step 20 on there is no loss" in end
+    assert "exceed 1,000 in 1 captures, first at step 10" in logits
+
+
+def test_many_alerts_are_counted() -> None:
+    found = find_alerts(data_of(line(0), errors=[f"error {n}" for n in range(MOST_ALERTS + 3)]))
+    assert len(found) == MOST_ALERTS + 1
+    assert found[-1] == "and 3 more"

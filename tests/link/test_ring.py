@@ -50,6 +50,7 @@ def test_nobody_can_map_it_writable_or_resize_it_afterwards() -> None:
     ring.close_descriptor()
 
 
+@pytest.mark.serial  # no other test may make a name in shared memory meanwhile
 def test_it_has_no_name_and_starts_no_tracker_process() -> None:
     before = shared_memory_names()
     code = (
@@ -63,6 +64,7 @@ def test_it_has_no_name_and_starts_no_tracker_process() -> None:
     assert shared_memory_names() == before
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("backend", ["memory file", "file"])
 def test_each_backend_gives_a_ring_and_leaves_no_name(
     backend: str, monkeypatch: pytest.MonkeyPatch
@@ -77,6 +79,7 @@ def test_each_backend_gives_a_ring_and_leaves_no_name(
     ring.close_descriptor()
 
 
+@pytest.mark.serial
 def test_posix_shared_memory_serves_where_there_are_no_memory_files() -> None:
     before = shared_memory_names()
     code = (

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.project import SCRIPTS
 
+pytestmark = pytest.mark.serial  # it looks at all names in shared memory
+
 
 def test_some_kills_of_each_kind_violate_nothing(tmp_path: Path) -> None:
     written = tmp_path / "figures.json"

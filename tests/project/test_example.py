@@ -16,7 +16,7 @@ from support.project import SCRIPTS
 from attnmon import TrainingAttentionMonitor
 
 SCRIPT = SCRIPTS / "train_example.py"
-STEPS = 500
+STEPS = 400
 
 
 @pytest.fixture(scope="module")

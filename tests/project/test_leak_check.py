@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 from support.project import TESTS
 
+pytestmark = pytest.mark.serial  # it looks at all processes and names in shared memory
+
 TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
 IMPORTS = """
 import mmap, os, socket, subprocess, sys, tempfile, threading

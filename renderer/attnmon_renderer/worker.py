@@ -17,7 +17,13 @@ from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
-from attnmon_renderer.figures import figure_plan
+from attnmon_renderer.figures.figure_output import animation_frames, write_figure
+from attnmon_renderer.figures.figure_plan import (
+    map_sizes,
+    missing_figure_notices,
+    plan_figures,
+)
+from attnmon_renderer.figures.figure_source import Analyses
 from attnmon_renderer.process_messages import Drawn
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
 from attnmon_renderer.sinks import raw_weights, statistics_json, tensorboard
@@ -68,20 +74,20 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     analyses = {attention: analyze(layer, options) for attention, layer in layers.items()}
     results = collect_results(capture, analyses, setup.rank if setup.world_size > 1 else None)
     errors = draw_capture(capture, options, analyses, results, folder)
-    results.frames.extend(figure_plan.animation_frames(capture, options, analyses))
+    results.frames.extend(animation_frames(capture, options, analyses))
     if options.raw_weights:
         try:
             raw_weights.write_raw(folder, capture, layers)
         except Exception as error:
             errors.append(f"{raw_weights.NAME}: {describe_error(error)}")
     notices = statistics_json.notices(capture, analyses)
-    notices += figure_plan.missing_figure_notices(options, analyses)
+    notices += missing_figure_notices(options, capture, analyses)
     return Drawn(capture.sequence, process_messages.join_errors(errors), notices), results
 
 
 def analyze(layer: LayerAttention, options: RenderOptions) -> LayerAnalysis:
     """Analyze one layer, with maps as large as the pictures need."""
-    sizes = figure_plan.map_sizes(options)
+    sizes = map_sizes(options)
     return analyze_layer(
         layer,
         average_side=sizes.average_side,
@@ -129,7 +135,7 @@ def _layer_result(attention: Attention, analysis: LayerAnalysis) -> LayerResult:
 def draw_capture(
     capture: Capture,
     options: RenderOptions,
-    analyses: dict[Attention, LayerAnalysis],
+    analyses: Analyses,
     results: Results,
     folder: Path,
 ) -> list[str]:
@@ -140,9 +146,9 @@ def draw_capture(
     """
     output = step_folder.step_output(folder, options.pack)
     errors = []
-    for figure in figure_plan.plan_figures(capture, options, analyses):
+    for figure in plan_figures(capture, options, analyses):
         try:
-            results.images.append(figure_plan.write_figure(figure, output, options.image_format))
+            results.images.append(write_figure(figure, output, options.image_format))
         except Exception as error:
             errors.append(f"{figure.name}: {describe_error(error)}")
     try:

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnmon.link.single_thread import SINGLE_THREAD
+from attnmon_renderer.storage import paths
 from attnmon_renderer.terminal import harmless
 
 if TYPE_CHECKING:
     from attnmon_renderer.redraw.request import JobResult, RedrawRequest
 
-KINDS = (
-    "heatmap", "multi_head", "layer_comparison", "alignment", "head_matrix", "rollout",
-    "surface3d", "animation", "timeline", "difference",
-)  # fmt: skip
+KINDS = (*paths.STEP_FIGURES, *paths.RUN_FIGURES, "difference")
 SHOWN_ERRORS = 5
 
 

@@ -1,4 +1,4 @@
-"""The words on a picture: what it shows, where the training stood, what to know about it."""
+"""The text on a figure: what it shows, where the training stood, and what to know about it."""
 
 import math
 
@@ -7,9 +7,12 @@ from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.drawing import Axis, Caption
 from attnmon_renderer.storage import paths
 
+ENTROPY = "entropy (of its maximum)"
+"""The name of the entropy statistic at a scale."""
+
 
 def layer_caption(capture: Capture, attention: Attention, pooled: PooledMap, heads: str) -> Caption:
-    """Of a picture of one layer."""
+    """Return the caption of a figure of one layer; `heads` says which heads it shows."""
     notes = [heads]
     if pooled.query_step > 1 or pooled.key_step > 1:
         notes.append(f"pooled {pooled.query_step}×{pooled.key_step} by {pooled.pooling}")
@@ -18,8 +21,14 @@ def layer_caption(capture: Capture, attention: Attention, pooled: PooledMap, hea
     return Caption(paths.title(attention), run_line(capture), " · ".join(notes))
 
 
+def group_caption(capture: Capture, attention: Attention, content: str, note: str) -> Caption:
+    """Return the caption of a figure of the group of layers that `attention` belongs to."""
+    title = f"{attention.stack} {paths.SHORT_TYPE[attention.type]}-attention · {content}"
+    return Caption(title, run_line(capture), note)
+
+
 def run_line(capture: Capture) -> str:
-    """ "step 1,200 · epoch 3 · loss 0.123" """
+    """Return where the training stood, such as "step 1,200 · epoch 3 · loss 0.123"."""
     parts = [f"step {capture.step:,}"]
     if capture.epoch is not None:
         parts.append(f"epoch {capture.epoch}")
@@ -29,7 +38,7 @@ def run_line(capture: Capture) -> str:
 
 
 def describe_average(attention: Attention) -> str:
-    """What a map of all heads that were taken is an average of."""
+    """Return which heads the average map is the mean of, such as "average of 8 heads"."""
     heads = attention.heads
     if len(heads) == 1:
         return f"head {heads[0]}"
@@ -39,14 +48,15 @@ def describe_average(attention: Attention) -> str:
 
 
 def describe_heads(attention: Attention) -> str:
+    """Return how many heads are shown side by side, such as "8 heads"."""
     count = len(attention.heads)
     return f"{count} heads" if count > 1 else f"head {attention.heads[0]}"
 
 
-def head_labels(attention: Attention, survey: LayerAnalysis) -> tuple[str, ...]:
-    """ "head 3 · entropy 0.41" for each head, where the entropy is defined."""
+def head_labels(attention: Attention, analysis: LayerAnalysis) -> tuple[str, ...]:
+    """Return a label for each head: "head 3 · entropy 0.41", or "head 3" without an entropy."""
     labels = [f"head {head}" for head in attention.heads]
-    entropies = survey.statistics.heads["entropy"]
+    entropies = analysis.statistics.heads["entropy"]
     return tuple(
         f"{label} · entropy {entropy:.2f}" if math.isfinite(entropy) else label
         for label, entropy in zip(labels, entropies, strict=True)
@@ -54,21 +64,17 @@ def head_labels(attention: Attention, survey: LayerAnalysis) -> tuple[str, ...]:
 
 
 def axes(capture: Capture, attention: Attention, pooled: PooledMap) -> tuple[Axis, Axis]:
-    """Of queries and keys, with the tokens at each position where they are known."""
+    """Return the axes of queries and keys, with the token at each position where it is known."""
     _, queries, keys = attention.shape
     own = capture.encoder_tokens if attention.stack == "encoder" else capture.decoder_tokens
     attended = capture.encoder_tokens if attention.type == "cross_attention" else own
+    sums = pooled.pooling == "mass"
     return (
-        Axis(queries, pooled.query_step, _tokens_if_fitting(own, queries)),
-        Axis(
-            keys,
-            pooled.key_step,
-            _tokens_if_fitting(attended, keys),
-            cells_are_sums=pooled.pooling == "mass",
-        ),
+        Axis(queries, pooled.query_step, _if_one_each(own, queries)),
+        Axis(keys, pooled.key_step, _if_one_each(attended, keys), cells_are_sums=sums),
     )
 
 
-def _tokens_if_fitting(tokens: tuple[str, ...], length: int) -> tuple[str, ...]:
-    """Tokens label an axis only when there is one for each position."""
-    return tokens if len(tokens) == length else ()
+def _if_one_each(tokens: tuple[str, ...], positions: int) -> tuple[str, ...]:
+    """Return the tokens if there is one for each position, else none."""
+    return tokens if len(tokens) == positions else ()

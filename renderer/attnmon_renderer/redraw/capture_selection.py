@@ -45,7 +45,9 @@ def select(
 def _is_selected(attention: Attention, capture: Capture, layers: Layers) -> bool:
     if layers is None:
         return True
-    same_kind = [a.layer for a in capture.attentions if paths.kind(a) == paths.kind(attention)]
+    same_kind = [
+        a.layer for a in capture.attentions if paths.layer_group(a) == paths.layer_group(attention)
+    ]
     from_the_end = attention.layer - (max(same_kind) + 1)
     return any(
         fnmatchcase(attention.name, wanted)

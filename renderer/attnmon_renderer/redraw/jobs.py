@@ -5,14 +5,13 @@ files, so jobs can run in any order and in any process.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import Capture
 from attnmon_renderer import drawing
-from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.drawing import (
     Caption,
     DifferenceData,
@@ -22,7 +21,10 @@ from attnmon_renderer.drawing import (
     render_png,
     render_vector,
 )
-from attnmon_renderer.figures import figure_plan
+from attnmon_renderer.figures.figure_output import animation_frames
+from attnmon_renderer.figures.figure_plan import plan_figures
+from attnmon_renderer.figures.figure_source import FigureSource
+from attnmon_renderer.figures.pages import heatmap_data
 from attnmon_renderer.redraw.capture_selection import NothingSelected, select
 from attnmon_renderer.redraw.request import JobResult, RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
@@ -56,9 +58,7 @@ def draw_step(path: Path, request: RedrawRequest) -> JobResult:
     step = _analyzed(path, request)
     capture, analyses = step.capture, step.analyses
     folder = request.out / layout.folder(capture)
-    planned = {
-        figure.name for figure in figure_plan.plan_figures(capture, request.options, analyses)
-    }
+    planned = {figure.name for figure in plan_figures(capture, request.options, analyses)}
     results = collect_results(capture, analyses)
     errors = draw_capture(capture, request.options, analyses, results, folder)
     failed = {error.partition(":")[0] for error in errors}
@@ -72,7 +72,7 @@ def draw_animation(paths: Sequence[Path], stem: str, request: RedrawRequest) -> 
     request = replace(request, kinds=("animation",))
     for path in paths:
         step = _analyzed(path, request, stem)
-        for frame in figure_plan.animation_frames(step.capture, request.options, step.analyses):
+        for frame in animation_frames(step.capture, request.options, step.analyses):
             animation = append_frame(animation, drawing.heatmap(frame.heatmap())).data
     target = request.out / "animations" / f"{stem}.png"
     atomic_files.replace(target, animation)
@@ -113,7 +113,10 @@ def draw_difference(first: Path, last: Path, request: RedrawRequest) -> JobResul
             continue
         caption = _change_caption(before.capture, after.capture)
         page = _difference_page(
-            before.heatmap_data(earlier[stem]), after.heatmap_data(attention), caption, request.top
+            heatmap_data(before, earlier[stem]),
+            heatmap_data(after, attention),
+            caption,
+            request.top,
         )
         pictures.append(_write(page, folder / f"{stem}_difference", request))
     return JobResult(tuple(pictures), tuple(errors))
@@ -137,18 +140,7 @@ def _change_caption(first: Capture, last: Capture) -> str:
     return f"{words} · loss {first.loss:.3g} → {last.loss:.3g}"
 
 
-@dataclass(frozen=True)
-class AnalyzedCapture:
-    """A stored capture with the analyses of its selected layers."""
-
-    capture: Capture
-    analyses: dict[Attention, LayerAnalysis]
-
-    def heatmap_data(self, attention: Attention) -> HeatmapData:
-        return figure_plan.heatmap_data(self.capture, attention, self.analyses)
-
-
-def _analyzed(path: Path, request: RedrawRequest, stem: str | None = None) -> AnalyzedCapture:
+def _analyzed(path: Path, request: RedrawRequest, stem: str | None = None) -> FigureSource:
     """Read a capture and analyze its selected layers, or only the one with this file stem."""
     capture, layers = select(read_capture(path), request.layers, request.heads)
     analyses = {
@@ -156,7 +148,7 @@ def _analyzed(path: Path, request: RedrawRequest, stem: str | None = None) -> An
         for attention, layer in layers.items()
         if stem in (None, layout.stem(attention))
     }
-    return AnalyzedCapture(capture, analyses)
+    return FigureSource(capture, analyses)
 
 
 def _write(page: Page, target: Path, request: RedrawRequest) -> Path:

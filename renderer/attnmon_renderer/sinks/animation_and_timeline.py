@@ -91,7 +91,7 @@ def _layer_name(stack: str, layer: int, type_: str) -> str:
 
 def _picture(entries: Sequence[TimelineEntry]) -> Any:
     from attnmon_renderer.drawing import Caption, TimelineData
-    from attnmon_renderer.figures.figure_plan import ENTROPY
+    from attnmon_renderer.figures.captions import ENTROPY
 
     latest = {entry.step: entry for entry in entries}
     ordered = [latest[step] for step in sorted(latest)]

@@ -18,14 +18,33 @@ RAW_WEIGHTS = "attention_weights.safetensors"
 FAILED_FOLDER = "failed"
 """The folder of captures that could not be drawn, with their data."""
 
-_PICTURE = re.compile(
-    r"((encoder|decoder)_layer\d+_(self|cross)_attn(_heads|_alignment|_3d)?"
-    r"|(encoder|decoder_self|decoder_cross)_(layer_comparison|head_matrix|rollout))"
-    r"\.(png|svg|pdf)"
+STEP_FIGURES = {
+    "heatmap": "{layer}",
+    "multi_head": "{layer}_heads",
+    "layer_comparison": "{group}_layer_comparison",
+    "alignment": "{layer}_alignment",
+    "head_matrix": "{group}_head_matrix",
+    "rollout": "{group}_rollout",
+    "surface3d": "{layer}_3d",
+}
+"""File names, without suffix, of the figures in a capture's folder, by kind of figure."""
+RUN_FIGURES = ("animation", "timeline")
+"""Kinds of figures that grow with the run and stand outside of the captures' folders."""
+
+_STEP_FIGURE = re.compile(
+    "("
+    + "|".join(
+        name.format(
+            layer=r"(encoder|decoder)_layer\d+_(self|cross)_attn",
+            group="(encoder|decoder_self|decoder_cross)",
+        )
+        for name in STEP_FIGURES.values()
+    )
+    + r")\.(png|svg|pdf)"
 )
 
-Kind = tuple[Stack, AttentionType]
-"""Layers of one kind can be compared with each other."""
+LayerGroup = tuple[Stack, AttentionType]
+"""The layers of one stack and one type of attention, which can be compared with each other."""
 
 
 def folder(capture: Capture) -> str:
@@ -37,7 +56,8 @@ def folder(capture: Capture) -> str:
     return f"epoch_{capture.epoch}_{step}" if capture.by_epoch else step
 
 
-def kind(attention: Attention) -> Kind:
+def layer_group(attention: Attention) -> LayerGroup:
+    """Return the group that a layer belongs to."""
     return attention.stack, attention.type
 
 
@@ -46,14 +66,25 @@ def stem(attention: Attention) -> str:
     return f"{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}_attn"
 
 
-def over_layers(picture: str, layers: Kind) -> str:
-    """Return the stem of a picture of several layers, such as "decoder_cross_layer_comparison".
+def figure_name(kind: str, attention: Attention) -> str:
+    """Return the stem of a figure's file, such as "decoder_layer0_cross_attn_heads".
 
-    An encoder has one kind of attention, which is not named: "encoder_layer_comparison".
+    A figure of several layers is named after their group, such as "decoder_cross_rollout". An
+    encoder has one kind of attention, which is not named: "encoder_layer_comparison".
     """
-    stack, type_ = layers
-    which = stack if stack == "encoder" else f"{stack}_{SHORT_TYPE[type_]}"
-    return f"{which}_{picture}"
+    return STEP_FIGURES[kind].format(layer=stem(attention), group=_group_name(attention))
+
+
+def figure_tag(kind: str, attention: Attention) -> str:
+    """Return TensorBoard's tag of a figure, such as "attention/decoder_layer0_cross_heads"."""
+    layer = f"{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}"
+    name = STEP_FIGURES[kind].format(layer=layer, group=_group_name(attention))
+    return f"attention/{name}"
+
+
+def _group_name(attention: Attention) -> str:
+    stack = attention.stack
+    return stack if stack == "encoder" else f"{stack}_{SHORT_TYPE[attention.type]}"
 
 
 def scalar_tag(attention: Attention, statistic: str) -> str:
@@ -64,11 +95,6 @@ def scalar_tag(attention: Attention, statistic: str) -> str:
     return f"attention/{layer}_{statistic}"
 
 
-def image_tag(attention: Attention) -> str:
-    """Return TensorBoard's tag of an image, such as "attention/encoder_layer0_self"."""
-    return f"attention/{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}"
-
-
 def title(attention: Attention) -> str:
     """Return a layer's title, such as "decoder layer 0 · cross-attention"."""
     return f"{attention.stack} layer {attention.layer} · {SHORT_TYPE[attention.type]}-attention"
@@ -76,7 +102,7 @@ def title(attention: Attention) -> str:
 
 def is_removable(name: str) -> bool:
     """Return whether a step's file may be removed for space: a picture, or raw weights."""
-    return name == RAW_WEIGHTS or _PICTURE.fullmatch(name) is not None
+    return name == RAW_WEIGHTS or _STEP_FIGURE.fullmatch(name) is not None
 
 
 def step_of(folder_name: str) -> int | None:

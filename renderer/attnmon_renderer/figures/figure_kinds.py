@@ -1,0 +1,78 @@
+"""The table of figures: for each kind, its page, the maps that it shows, and where it applies."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from attnmon_renderer.drawing import Page
+from attnmon_renderer.figures import pages
+from attnmon_renderer.figures.figure_source import FigureSource, Layers, Scope
+
+LARGE_SIDE = 1024
+"""The most cells a side of a map that fills a figure."""
+SMALL_SIDE = 256
+"""The most cells a side of a map that is one of several."""
+ANIMATION_SIDE = SMALL_SIDE
+"""The most cells a side of a map that is a frame of an animation."""
+
+
+def _always(source: FigureSource, layers: Layers) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class FigureKind:
+    """One kind of figure that each capture gives. Its file name is in `storage.paths`."""
+
+    scope: Scope
+    """One figure for each layer, or for each group of layers."""
+    make_page: Callable[[FigureSource, Layers], Page]
+    average_side: int = 0
+    """The most cells a side of the map averaged over heads; 0 if the figure does not show it."""
+    head_side: int = 0
+    """The most cells a side of the map of each head; 0 if the figure does not show it."""
+    applies: Callable[[FigureSource, Layers], bool] = _always
+    """Whether the figure can be drawn for these layers."""
+    notice: str = ""
+    """Tells the user why none was drawn, when it applies to no layers of a capture."""
+
+
+def _is_cross_attention(source: FigureSource, layers: Layers) -> bool:
+    return layers[0].type == "cross_attention"
+
+
+def _can_roll_out(source: FigureSource, layers: Layers) -> bool:
+    """Whether flow can be followed: self-attention of every layer from the first, not pooled."""
+    maps = [source.analyses[attention].average for attention in layers]
+    return (
+        [attention.layer for attention in layers] == list(range(len(layers)))
+        and layers[0].type == "self_attention"
+        and len({attention.shape[1:] for attention in layers}) == 1
+        and all(pooled is not None and pooled.query_step == 1 for pooled in maps)
+    )
+
+
+FIGURE_KINDS: dict[str, FigureKind] = {
+    "layer_comparison": FigureKind("group", pages.layer_comparison, average_side=SMALL_SIDE),
+    "head_matrix": FigureKind("group", pages.head_matrix),
+    "rollout": FigureKind(
+        "group",
+        pages.rollout,
+        average_side=LARGE_SIDE,
+        applies=_can_roll_out,
+        notice="no rollout is drawn: it follows self-attention through all layers of a stack, from "
+        "the first, and some were not captured, differ in shape or are too long. Set "
+        "layers_to_visualize='all'.",
+    ),
+    "heatmap": FigureKind("layer", pages.heatmap, average_side=LARGE_SIDE),
+    "multi_head": FigureKind("layer", pages.head_grid, head_side=SMALL_SIDE),
+    "alignment": FigureKind(
+        "layer",
+        pages.alignment,
+        average_side=LARGE_SIDE,
+        applies=_is_cross_attention,
+        notice="no alignment is drawn: it is of cross-attention, and none was captured. A model of "
+        "one stack has none; of an encoder-decoder, choose other layers_to_visualize.",
+    ),
+    "surface3d": FigureKind("layer", pages.surface, average_side=LARGE_SIDE),
+}
+"""By the name in `visualization_types`."""

@@ -1,0 +1,42 @@
+"""From a planned figure to its file, and from a capture to the next frames of its animations."""
+
+from typing import Literal
+
+from attnmon.link.messages import Capture, RenderOptions
+from attnmon_renderer.drawing import render_png, render_vector
+from attnmon_renderer.figures.figure_plan import Figure
+from attnmon_renderer.figures.figure_source import Analyses, FigureSource
+from attnmon_renderer.figures.pages import heatmap_data
+from attnmon_renderer.results import AnimationFrame, RenderedImage
+from attnmon_renderer.storage import paths
+from attnmon_renderer.storage.step_folder import StepOutput
+
+
+def write_figure(
+    figure: Figure, output: StepOutput, image_format: Literal["png", "svg", "pdf"]
+) -> RenderedImage:
+    """Write the figure in the image format, and return it as a PNG for TensorBoard.
+
+    Raises OSError.
+    """
+    page = figure.make_page()
+    png = render_png(page)
+    content = png.data if image_format == "png" else render_vector(page, image_format)
+    output.put(f"{figure.name}.{image_format}", content)
+    return RenderedImage(figure.tag, png.width, png.height, png.data)
+
+
+def animation_frames(
+    capture: Capture, options: RenderOptions, analyses: Analyses
+) -> list[AnimationFrame]:
+    """Return one frame for each layer's animation, which the recorder appends to its file.
+
+    All frames have the same colour scale, up to a weight of 1.
+    """
+    if "animation" not in options.pictures:
+        return []
+    source = FigureSource(capture, analyses, top=1.0)
+    return [
+        AnimationFrame.from_heatmap(paths.stem(attention), heatmap_data(source, attention))
+        for attention in analyses
+    ]

@@ -38,12 +38,18 @@ from attnmon_renderer.drawing import (
 from attnmon_renderer.drawing.backends import matplotlib_reference
 from attnmon_renderer.drawing.charts import heatmaps
 from attnmon_renderer.drawing.charts.alignment import alignment
-from attnmon_renderer.drawing.charts.difference import DifferenceData, difference
-from attnmon_renderer.drawing.charts.head_matrix import HeadMatrixData, head_matrix
-from attnmon_renderer.drawing.charts.rollout import RolloutData, rollout
+from attnmon_renderer.drawing.charts.difference import difference
+from attnmon_renderer.drawing.charts.head_matrix import head_matrix
+from attnmon_renderer.drawing.charts.rollout import rollout
 from attnmon_renderer.drawing.charts.surface import surface
-from attnmon_renderer.drawing.charts.timeline import TimelineData, timeline
+from attnmon_renderer.drawing.charts.timeline import timeline
 from attnmon_renderer.drawing.layout.panel_grid import column_count
+from attnmon_renderer.drawing.spec.figure_data import (
+    DifferenceData,
+    HeadMatrixData,
+    RolloutData,
+    TimelineData,
+)
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
 

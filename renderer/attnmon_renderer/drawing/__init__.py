@@ -9,25 +9,27 @@ from attnmon_renderer.drawing.backends.apng import append_frame
 from attnmon_renderer.drawing.backends.png import Png, render_png
 from attnmon_renderer.drawing.backends.vector import render_vector
 from attnmon_renderer.drawing.charts.alignment import alignment
-from attnmon_renderer.drawing.charts.difference import DifferenceData, difference
-from attnmon_renderer.drawing.charts.head_matrix import HeadMatrixData, head_matrix
+from attnmon_renderer.drawing.charts.difference import difference
+from attnmon_renderer.drawing.charts.head_matrix import head_matrix
 from attnmon_renderer.drawing.charts.heatmaps import (
     head_grid,
     heatmap,
     layer_comparison,
 )
-from attnmon_renderer.drawing.charts.rollout import RolloutData, rollout
+from attnmon_renderer.drawing.charts.rollout import rollout
 from attnmon_renderer.drawing.charts.surface import surface
-from attnmon_renderer.drawing.charts.timeline import TimelineData, timeline
+from attnmon_renderer.drawing.charts.timeline import timeline
 from attnmon_renderer.drawing.spec.figure_data import (
-    Axis,
-    Caption,
+    DifferenceData,
     HeadGridData,
+    HeadMatrixData,
     HeatmapData,
     LayerComparisonData,
-    Panel,
+    RolloutData,
+    TimelineData,
 )
 from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.spec.panel import Axis, Caption, Panel
 
 __all__ = [
     "Axis",

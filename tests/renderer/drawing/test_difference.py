@@ -14,10 +14,8 @@ from support.pictures import (
 )
 
 from attnmon_renderer.drawing import Axis, render_png
-from attnmon_renderer.drawing.charts.difference import (
-    DifferenceData,
-    difference,
-)
+from attnmon_renderer.drawing.charts.difference import difference
+from attnmon_renderer.drawing.spec.figure_data import DifferenceData
 
 
 def picture(before: np.ndarray, after: np.ndarray) -> DifferenceData:

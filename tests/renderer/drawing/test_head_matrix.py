@@ -12,10 +12,8 @@ from support.pictures import (
 )
 
 from attnmon_renderer.drawing import render_png
-from attnmon_renderer.drawing.charts.head_matrix import (
-    HeadMatrixData,
-    head_matrix,
-)
+from attnmon_renderer.drawing.charts.head_matrix import head_matrix
+from attnmon_renderer.drawing.spec.figure_data import HeadMatrixData
 from attnmon_renderer.drawing.spec.scales import Scale
 
 Layers = Sequence[tuple[str, Sequence[float]]]

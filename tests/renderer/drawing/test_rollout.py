@@ -11,11 +11,8 @@ from support.pictures import (
 )
 
 from attnmon_renderer.drawing import Axis, render_png
-from attnmon_renderer.drawing.charts.rollout import (
-    RolloutData,
-    attention_flow,
-    rollout,
-)
+from attnmon_renderer.drawing.charts.rollout import attention_flow, rollout
+from attnmon_renderer.drawing.spec.figure_data import RolloutData
 
 
 def test_rollout_is_the_papers_product() -> None:

@@ -13,7 +13,8 @@ from support.pictures import (
 
 from attnmon_renderer.drawing import render_png
 from attnmon_renderer.drawing.charts.curves import BACKGROUND, BAND
-from attnmon_renderer.drawing.charts.timeline import TimelineData, timeline
+from attnmon_renderer.drawing.charts.timeline import timeline
+from attnmon_renderer.drawing.spec.figure_data import TimelineData
 from attnmon_renderer.drawing.spec.page import Shape
 
 

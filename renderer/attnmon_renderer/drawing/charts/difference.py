@@ -3,38 +3,14 @@
 Only fixed input shows learning: with another sample in each step, the samples differ too.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from attnmon_renderer.drawing.layout.panel_page import panel_page
 from attnmon_renderer.drawing.layout.panel_scale import largest_value
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, MaskArray, Panel, Values
+from attnmon_renderer.drawing.spec.figure_data import DifferenceData
 from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.spec.panel import Panel
 from attnmon_renderer.drawing.spec.scales import change_scale, rounded_top
-
-
-@dataclass(frozen=True, slots=True)
-class DifferenceData:
-    """Two maps of one layer, of the same shape."""
-
-    caption: Caption
-    before: Values
-    """[queries, keys]"""
-    after: Values
-    """[queries, keys]"""
-    masked: MaskArray
-    queries: Axis
-    keys: Axis
-    top: float | None = None
-    """Largest change on the colour scale; None is a round number above the largest there is."""
-
-    def __post_init__(self) -> None:
-        if self.before.shape != self.after.shape:
-            raise ValueError(
-                f"maps of {self.before.shape} and {self.after.shape} cells: "
-                "a difference takes two of the same shape"
-            )
 
 
 def difference(data: DifferenceData) -> Page:

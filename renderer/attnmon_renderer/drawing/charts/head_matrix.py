@@ -1,32 +1,12 @@
 """A statistic of every head of every layer, at one step. Pure: from numbers to a finished PNG."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
 from attnmon_renderer.drawing.layout.panel_page import PanelPageOptions, panel_page
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel
+from attnmon_renderer.drawing.spec.figure_data import HeadMatrixData
 from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.spec.panel import Axis, Panel
 from attnmon_renderer.drawing.spec.scales import linear_scale
-
-
-@dataclass(frozen=True, slots=True)
-class HeadMatrixData:
-    """One number a head. Layers may have different numbers of heads."""
-
-    caption: Caption
-    statistic: str
-    """Its name, as it stands at the colour bar: "entropy (of its maximum)"."""
-    layers: tuple[tuple[str, Sequence[float]], ...]
-    """(name, one number a head), in the order of the layers."""
-    low: float | None = None
-    """Where the colour scale begins and ends; None is the smallest and the largest number."""
-    high: float | None = None
-
-    def __post_init__(self) -> None:
-        if not any(len(numbers) for _, numbers in self.layers):
-            raise ValueError("a matrix without a number: give at least one layer with one head")
 
 
 def head_matrix(data: HeadMatrixData) -> Page:

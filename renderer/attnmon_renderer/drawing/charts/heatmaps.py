@@ -3,13 +3,9 @@
 from attnmon_renderer.drawing.layout.panel_grid import column_count
 from attnmon_renderer.drawing.layout.panel_page import PanelPageOptions, panel_page
 from attnmon_renderer.drawing.layout.panel_scale import shared_scale
-from attnmon_renderer.drawing.spec.figure_data import (
-    HeadGridData,
-    HeatmapData,
-    LayerComparisonData,
-    Panel,
-)
+from attnmon_renderer.drawing.spec.figure_data import HeadGridData, HeatmapData, LayerComparisonData
 from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.spec.panel import Panel
 
 
 def heatmap(data: HeatmapData, extras: PanelPageOptions | None = None) -> Page:

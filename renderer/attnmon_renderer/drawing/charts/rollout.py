@@ -5,37 +5,15 @@ the residual connection is a half of the identity, and layers multiply.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from attnmon_renderer.drawing.layout.panel_page import PanelPageOptions, panel_page
 from attnmon_renderer.drawing.layout.panel_scale import largest_value
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption, Panel, Values
+from attnmon_renderer.drawing.spec.figure_data import RolloutData
 from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.spec.panel import Panel, Values
 from attnmon_renderer.drawing.spec.scales import rounded_top, weight_scale
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutData:
-    """The self-attention of all layers of one stack, averaged over heads and not pooled."""
-
-    caption: Caption
-    layers: tuple[Values, ...]
-    """[positions, positions] each, from the first layer to the last"""
-    positions: Axis
-    top: float | None = None
-    """Where the colour scale ends; None is a round number above the largest flow."""
-
-    def __post_init__(self) -> None:
-        side = self.positions.length
-        shapes = {layer.shape for layer in self.layers}
-        if self.positions.positions_per_cell != 1 or shapes != {(side, side)}:
-            raise ValueError(
-                f"layers of {sorted(shapes)} over {side} positions, "
-                f"{self.positions.positions_per_cell} a cell: "
-                "rollout takes square maps of the same positions, and pooled ones do not multiply"
-            )
 
 
 def rollout(data: RolloutData) -> Page:

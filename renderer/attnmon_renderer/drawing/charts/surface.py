@@ -18,15 +18,10 @@ from attnmon_renderer.drawing.layout.cell_size import MapSide, merge_cells, merg
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.panel_scale import shared_scale
 from attnmon_renderer.drawing.layout.ticks import Ticks, place_ticks
-from attnmon_renderer.drawing.spec.figure_data import (
-    Axis,
-    HeatmapData,
-    MaskArray,
-    Panel,
-    Values,
-)
+from attnmon_renderer.drawing.spec.figure_data import HeatmapData
 from attnmon_renderer.drawing.spec.page import ColorBar, Mesh, Page, Shape, Text
 from attnmon_renderer.drawing.spec.palettes import INK, LEVELS, NOT_FINITE
+from attnmon_renderer.drawing.spec.panel import Axis, MaskArray, Panel, Values
 from attnmon_renderer.drawing.spec.scales import Scale
 from attnmon_renderer.drawing.text.glyphs import text_width
 

@@ -4,7 +4,7 @@ A row a layer: the band reaches from the lowest head to the highest, the line is
 the number at its end is where it stands now. Pure: from numbers to a finished PNG.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from attnmon_renderer.drawing.charts.curves import (
 )
 from attnmon_renderer.drawing.layout import labels as page_labels
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
-from attnmon_renderer.drawing.spec.figure_data import Caption
+from attnmon_renderer.drawing.spec.figure_data import TimelineData
 from attnmon_renderer.drawing.spec.page import ColorBlock, Page, Shape, Text
 from attnmon_renderer.drawing.spec.palettes import INK, WEIGHT_PALETTE
 from attnmon_renderer.drawing.spec.scales import linear_scale
@@ -33,33 +33,6 @@ _LEAST_NAME, _LONGEST_NAME, _NUMBER = 60, 260, 84
 _ROWS_HEIGHT, _LEAST_ROW, _LARGEST_ROW, _LOSS_HEIGHT = 560, 24, 150, 130
 _GAP, _LINE = 8, 2.5
 _CAPITAL = page_labels.capital_height(_SIZES.tick)
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineData:
-    """What has been recorded so far. A number that is missing or not finite leaves a gap."""
-
-    caption: Caption
-    statistic: str
-    """Its name: "entropy (of its maximum)"."""
-    steps: Sequence[int]
-    """Of the captures, rising."""
-    layers: tuple[tuple[str, Numbers], ...]
-    """(name, [captures, heads]), from the first layer to the last"""
-    losses: Sequence[float | None] = ()
-    """One a capture; or none at all."""
-    low: float | None = None
-    """What all rows begin and end at; None is the lowest and the highest number."""
-    high: float | None = None
-
-    def __post_init__(self) -> None:
-        captures = len(self.steps)
-        lengths = {len(numbers) for _, numbers in self.layers}
-        if not captures or lengths != {captures} or len(self.losses) not in (0, captures):
-            raise ValueError(
-                f"{captures} steps, layers of {sorted(lengths)} captures, {len(self.losses)} "
-                "losses: give one number a step to each, at least one step, and at least one layer"
-            )
 
 
 def timeline(data: TimelineData) -> Page:

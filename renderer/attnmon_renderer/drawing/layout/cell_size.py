@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.figure_data import Axis, MaskArray, Panel, Values
+from attnmon_renderer.drawing.spec.panel import Axis, MaskArray, Panel, Values
 
 T = TypeVar("T", np.float32, np.bool_)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.panel_grid import PanelGrid, PlacedPanel
 from attnmon_renderer.drawing.layout.ticks import Ticks
-from attnmon_renderer.drawing.spec.figure_data import Axis, Caption
 from attnmon_renderer.drawing.spec.page import ColorBar, ColorBlock, Font, Text
+from attnmon_renderer.drawing.spec.panel import Axis, Caption
 from attnmon_renderer.drawing.text.glyphs import shorten, text_width, wrap
 
 _CAPITAL = 0.73

@@ -12,7 +12,7 @@ from itertools import accumulate
 from attnmon_renderer.drawing.layout.cell_size import FittedMap, MapSide, fit_map
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.ticks import Ticks, place_ticks
-from attnmon_renderer.drawing.spec.figure_data import Panel
+from attnmon_renderer.drawing.spec.panel import Panel
 
 _SIDE = {1: 640, 2: 420, 3: 320, 4: 256, 5: 230}
 """Pixels a map should measure, by the number of columns."""

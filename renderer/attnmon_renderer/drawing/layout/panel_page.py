@@ -12,8 +12,8 @@ import numpy as np
 from attnmon_renderer.drawing.layout import labels
 from attnmon_renderer.drawing.layout.panel_grid import PanelGrid, PlacedPanel
 from attnmon_renderer.drawing.spec import palettes
-from attnmon_renderer.drawing.spec.figure_data import Caption, Panel
 from attnmon_renderer.drawing.spec.page import CellMap, ColorBar, ColorBlock, Page, Text
+from attnmon_renderer.drawing.spec.panel import Caption, Panel
 from attnmon_renderer.drawing.spec.scales import Scale
 from attnmon_renderer.drawing.text.glyphs import text_width
 

@@ -4,7 +4,7 @@ from collections.abc import Set
 
 import numpy as np
 
-from attnmon_renderer.drawing.spec.figure_data import Axis, Panel
+from attnmon_renderer.drawing.spec.panel import Axis, Panel
 from attnmon_renderer.drawing.spec.scales import Scale, rounded_top, weight_scale
 
 _FEW_KEYS = 16

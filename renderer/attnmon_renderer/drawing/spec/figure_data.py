@@ -1,100 +1,48 @@
-"""What a picture shows, as inert data: numbers, names and captions, no pixels and no file."""
+"""The data of each kind of figure: numbers, names and captions; no pixels and no files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float32]
-MaskArray = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """What the cells along one side of a map stand for."""
-
-    length: int
-    """True number of positions, before pooling."""
-    positions_per_cell: int = 1
-    """Positions in one cell; the last cell may hold fewer."""
-    tokens: tuple[str, ...] = ()
-    """One name a position, where known."""
-    name: str = ""
-    """What the positions are, when they are neither queries nor keys."""
-    cells_are_sums: bool = False
-    """Of keys: a cell shows the weight of all its positions together."""
-
-    def __post_init__(self) -> None:
-        if self.length < 1 or self.positions_per_cell < 1:
-            raise ValueError(
-                f"an axis of {self.length} positions, {self.positions_per_cell} a cell: "
-                "give at least 1 of each"
-            )
-
-    @property
-    def cells(self) -> int:
-        return -(-self.length // self.positions_per_cell)
-
-
-@dataclass(frozen=True, slots=True)
-class Caption:
-    """The words above a picture. Too long ones are shortened when drawn; markup is literal."""
-
-    title: str
-    run: str = ""
-    """Where the training stood: "step 1,200 · epoch 3 · loss 0.123"."""
-    note: str = ""
-    """What to know before believing the picture: "averaged over 8 heads", "approximate: …"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One map of a picture that holds several."""
-
-    label: str
-    values: Values
-    """[queries, keys], pooled where the axes say so"""
-    masked: MaskArray
-    """[queries, keys]: True where no query of the cell may attend to any of its keys."""
-    queries: Axis
-    keys: Axis
-
-    def __post_init__(self) -> None:
-        expected = (self.queries.cells, self.keys.cells)
-        if self.values.shape != expected or self.masked.shape != expected:
-            raise ValueError(
-                f"values {self.values.shape} and masked {self.masked.shape} must both be "
-                f"{expected}, as the axes say"
-            )
+from attnmon_renderer.drawing.spec.panel import Axis, Caption, MaskArray, Panel, Values
 
 
 @dataclass(frozen=True, slots=True)
 class HeatmapData:
-    """One attention map, large. `values` and `masked` as in `Panel`."""
+    """The data of a heat map, an alignment or a surface: one attention map."""
 
     caption: Caption
     values: Values
+    """[query cells, key cells] attention weights"""
     masked: MaskArray
+    """[query cells, key cells] True where no query of the cell may attend to any of its keys."""
     queries: Axis
     keys: Axis
     top: float | None = None
-    """Where the colour scale ends; None is a round number above the largest weight that tells."""
+    """The weight at which the colour scale ends; None chooses a round number above the largest
+    weight that counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadGridData:
-    """All heads of a layer side by side, on one colour scale."""
+    """The data of a head grid: the maps of a layer's heads, on one colour scale.
+
+    Raises ValueError if the numbers of labels and of heads differ or are 0.
+    """
 
     caption: Caption
     values: Values
-    """[heads, queries, keys]"""
+    """[heads, query cells, key cells] attention weights"""
     masked: MaskArray
-    """[queries, keys]"""
+    """[query cells, key cells] True where no query of the cell may attend to any of its keys."""
     labels: tuple[str, ...]
-    """One a head: "head 3 · H 0.41"."""
+    """One label for each head: "head 3 · H 0.41"."""
     queries: Axis
     keys: Axis
     top: float | None = None
+    """The weight at which the colour scale ends; None as in `HeatmapData`."""
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.labels) or not self.labels:
@@ -106,12 +54,123 @@ class HeadGridData:
 
 @dataclass(frozen=True, slots=True)
 class LayerComparisonData:
-    """One panel a layer, on one colour scale. Layers may differ in shape."""
+    """The data of a layer comparison: a map of each layer, on one colour scale.
+
+    Layers may differ in shape. Raises ValueError if there are none.
+    """
 
     caption: Caption
     panels: tuple[Panel, ...]
     top: float | None = None
+    """The weight at which the colour scale ends; None as in `HeatmapData`."""
 
     def __post_init__(self) -> None:
         if not self.panels:
             raise ValueError("a comparison without panels: give at least one")
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceData:
+    """The data of a difference: maps of one layer at two steps.
+
+    Raises ValueError if the maps differ in shape.
+    """
+
+    caption: Caption
+    before: Values
+    """[query cells, key cells] attention weights at the earlier step"""
+    after: Values
+    """[query cells, key cells] attention weights at the later step"""
+    masked: MaskArray
+    """[query cells, key cells] True where no query of the cell may attend to any of its keys."""
+    queries: Axis
+    keys: Axis
+    top: float | None = None
+    """The change of weight at which the colour scale ends; None chooses a round number above the
+    largest change."""
+
+    def __post_init__(self) -> None:
+        if self.before.shape != self.after.shape:
+            raise ValueError(
+                f"maps of {self.before.shape} and {self.after.shape} cells: "
+                "a difference takes two of the same shape"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMatrixData:
+    """The data of a head matrix: one number for each head of each layer, at one step.
+
+    Layers may have different numbers of heads. Raises ValueError if there is no number.
+    """
+
+    caption: Caption
+    statistic: str
+    """Name of the statistic at the colour bar: "entropy (of its maximum)"."""
+    layers: tuple[tuple[str, Sequence[float]], ...]
+    """(name, one number for each head) of each layer, in the order of the layers"""
+    low: float | None = None
+    """The number at which the colour scale begins; None chooses the smallest number."""
+    high: float | None = None
+    """The number at which the colour scale ends; None chooses the largest number."""
+
+    def __post_init__(self) -> None:
+        if not any(len(numbers) for _, numbers in self.layers):
+            raise ValueError("a matrix without a number: give at least one layer with one head")
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutData:
+    """The data of a rollout: self-attention of all layers of a stack, averaged over heads.
+
+    Raises ValueError unless all maps are square, of these positions and not pooled.
+    """
+
+    caption: Caption
+    layers: tuple[Values, ...]
+    """[positions, positions] attention weights of each layer, from the first layer to the last"""
+    positions: Axis
+    top: float | None = None
+    """The flow at which the colour scale ends; None chooses a round number above the largest."""
+
+    def __post_init__(self) -> None:
+        side = self.positions.length
+        shapes = {layer.shape for layer in self.layers}
+        if self.positions.positions_per_cell != 1 or shapes != {(side, side)}:
+            raise ValueError(
+                f"layers of {sorted(shapes)} over {side} positions, "
+                f"{self.positions.positions_per_cell} a cell: "
+                "rollout takes square maps of the same positions, and pooled ones do not multiply"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineData:
+    """The data of a timeline: one statistic of all heads, and the loss, over the steps of a run.
+
+    A number that is missing or not finite leaves a gap. Raises ValueError if there is no step or
+    no layer, or if the numbers of values and of steps differ.
+    """
+
+    caption: Caption
+    statistic: str
+    """Name of the statistic: "entropy (of its maximum)"."""
+    steps: Sequence[int]
+    """Step of each capture, in rising order."""
+    layers: tuple[tuple[str, NDArray[np.float64]], ...]
+    """(name, [captures, heads] numbers) of each layer, from the first layer to the last"""
+    losses: Sequence[float | None] = ()
+    """Loss at each capture, or empty."""
+    low: float | None = None
+    """The number at which all rows begin; None chooses the smallest number."""
+    high: float | None = None
+    """The number at which all rows end; None chooses the largest number."""
+
+    def __post_init__(self) -> None:
+        captures = len(self.steps)
+        lengths = {len(numbers) for _, numbers in self.layers}
+        if not captures or lengths != {captures} or len(self.losses) not in (0, captures):
+            raise ValueError(
+                f"{captures} steps, layers of {sorted(lengths)} captures, {len(self.losses)} "
+                "losses: give one number a step to each, at least one step, and at least one layer"
+            )

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.figure_data import MaskArray, Values
 from attnmon_renderer.drawing.spec.palettes import Palette
+from attnmon_renderer.drawing.spec.panel import MaskArray, Values
 from attnmon_renderer.drawing.spec.scales import Scale
 
 

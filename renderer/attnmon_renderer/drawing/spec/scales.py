@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.colors import FuncNorm
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.figure_data import MaskArray, Values
 from attnmon_renderer.drawing.spec.palettes import (
     CHANGE_PALETTE,
     LEVELS,
@@ -20,6 +19,7 @@ from attnmon_renderer.drawing.spec.palettes import (
     WEIGHT_PALETTE,
     Palette,
 )
+from attnmon_renderer.drawing.spec.panel import MaskArray, Values
 
 Indices = NDArray[np.uint8]
 

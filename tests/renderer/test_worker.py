@@ -22,7 +22,6 @@ from attnmon.link.messages import (
 )
 from attnmon_renderer import process_messages, worker
 from attnmon_renderer.drawing.spec.page import Page
-from attnmon_renderer.figures import figure_plan
 from attnmon_renderer.figures.figure_plan import Figure
 from attnmon_renderer.process_messages import Drawn
 from attnmon_renderer.results import AnimationFrame, RenderedImage, Results, read_from_descriptor
@@ -98,8 +97,8 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def plan(*_: object) -> list[Figure]:
         return [Figure(name, name, page) for name in names]
 
-    monkeypatch.setattr(figure_plan, "plan_figures", plan)
-    monkeypatch.setattr(figure_plan, "write_figure", write)
+    monkeypatch.setattr(worker, "plan_figures", plan)
+    monkeypatch.setattr(worker, "write_figure", write)
     return names
 
 

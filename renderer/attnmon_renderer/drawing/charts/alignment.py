@@ -25,7 +25,7 @@ _GREY = 150
 
 def alignment(data: HeatmapData) -> Page:
     """Lay out the map with a mark at each query's strongest key, and the coverage of the keys."""
-    page = heatmap(data, PanelPageOptions(marks="strongest key", headroom=_HEADROOM))
+    page = heatmap(data, PanelPageOptions(mark_meaning="strongest key", headroom=_HEADROOM))
     (area,) = page.maps
     coverage = _coverage(data, area.values.shape[1])
     font = next(text.font for text in reversed(page.texts))

@@ -8,10 +8,10 @@ from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.panel import Panel
 
 
-def heatmap(data: HeatmapData, extras: PanelPageOptions | None = None) -> Page:
+def heatmap(data: HeatmapData, options: PanelPageOptions | None = None) -> Page:
     """Lay out one attention map, large."""
     panel = Panel("", data.values, data.masked, data.queries, data.keys)
-    return panel_page(data.caption, (panel,), 1, shared_scale((panel,), data.top), extras)
+    return panel_page(data.caption, (panel,), 1, shared_scale((panel,), data.top), options)
 
 
 def head_grid(data: HeadGridData) -> Page:

@@ -22,7 +22,7 @@ def rollout(data: RolloutData) -> Page:
     panel = Panel("", flow, flow == 0, data.positions, data.positions)
     top = rounded_top(largest_value(panel)) if data.top is None else data.top
     scale = weight_scale(top, "flow of attention")
-    return panel_page(data.caption, (panel,), 1, scale, PanelPageOptions(masked="no path"))
+    return panel_page(data.caption, (panel,), 1, scale, PanelPageOptions(masked_meaning="no path"))
 
 
 def attention_flow(layers: Sequence[Values]) -> Values:

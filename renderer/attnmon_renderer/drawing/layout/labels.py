@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
-from attnmon_renderer.drawing.layout.panel_grid import PanelGrid, PlacedPanel
+from attnmon_renderer.drawing.layout.panel_grid import PanelGrid
 from attnmon_renderer.drawing.layout.ticks import Ticks
 from attnmon_renderer.drawing.spec.page import ColorBar, ColorBlock, Font, Text
 from attnmon_renderer.drawing.spec.panel import Axis, Caption
@@ -31,30 +31,32 @@ def header_texts(
         yield Text(x, y, string, sizes.note)
 
 
-def panel_texts(
-    places: tuple[PlacedPanel, ...], left: int, upper: int, body: PanelGrid
-) -> Iterator[Text]:
-    """The panels' labels and the names of their ticks."""
-    font = _label_font(places, body)
-    for place in places:
-        x, y = left + place.x, upper + place.y
-        if place.panel.label:
-            label = shorten(place.panel.label, font, body.max_label_width(place))
-            yield Text(x, y - body.sizes.px(9), label, font)
-        if place.shows_column_labels:
-            yield from _below(place.column_ticks, x, y + place.fitted.rows.pixels, body.sizes)
-        if place.shows_row_labels:
-            yield from _beside(place.row_ticks, x, y, body.sizes)
+def panel_texts(grid: PanelGrid, left: int, top: int) -> Iterator[Text]:
+    """Yield the panels' labels and tick labels; the grid's upper left corner is at (left, top)."""
+    font = _label_font(grid)
+    for placed in grid.placed_panels:
+        x, y = left + placed.x, top + placed.y
+        if placed.panel.label:
+            label = shorten(placed.panel.label, font, grid.max_label_width(placed))
+            yield Text(x, y - grid.sizes.px(9), label, font)
+        if placed.shows_column_labels:
+            bottom = y + placed.fitted.rows.pixels
+            yield from _column_tick_labels(placed.column_ticks, x, bottom, grid.sizes)
+        if placed.shows_row_labels:
+            yield from _row_tick_labels(placed.row_ticks, x, y, grid.sizes)
 
 
-def _label_font(places: tuple[PlacedPanel, ...], body: PanelGrid) -> Font:
-    """As large as it may be for the longest label to fit, within reason."""
-    font = body.sizes.label
-    fits = min(body.max_label_width(p) / max(1, text_width(p.panel.label, font)) for p in places)
+def _label_font(grid: PanelGrid) -> Font:
+    """Return the largest font in which every label fits, but none that is too small to read."""
+    font = grid.sizes.label
+    fits = min(
+        grid.max_label_width(placed) / max(1, text_width(placed.panel.label, font))
+        for placed in grid.placed_panels
+    )
     return Font(min(font.size, max(_SMALLEST_LABEL, int(font.size * fits))), font.bold)
 
 
-def _below(ticks: Ticks, left: int, lower: int, sizes: FontSizes) -> Iterator[Text]:
+def _column_tick_labels(ticks: Ticks, left: int, lower: int, sizes: FontSizes) -> Iterator[Text]:
     y = lower + sizes.tick_length + sizes.tick_gap
     for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
         if ticks.tokens:
@@ -64,7 +66,7 @@ def _below(ticks: Ticks, left: int, lower: int, sizes: FontSizes) -> Iterator[Te
             yield centred_text(label, left + offset, y + capital_height(ticks.font), ticks.font)
 
 
-def _beside(ticks: Ticks, left: int, upper: int, sizes: FontSizes) -> Iterator[Text]:
+def _row_tick_labels(ticks: Ticks, left: int, upper: int, sizes: FontSizes) -> Iterator[Text]:
     right = left - sizes.tick_length - sizes.tick_gap
     for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
         y = upper + offset + capital_height(ticks.font) // 2

@@ -1,10 +1,10 @@
-"""Panels in rows and columns: how large each is drawn, and where it stands in the body.
+"""The grid of panels on a page: how large each map is drawn, and where it stands.
 
-The body is what the maps take, with their labels and what stands between them; the page around it
-is `sheet`'s.
+The grid is what the maps take, with their labels and the gaps between them; `page_geometry` says
+where the grid stands on the page.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -15,77 +15,96 @@ from attnmon_renderer.drawing.layout.ticks import Ticks, place_ticks
 from attnmon_renderer.drawing.spec.panel import Panel
 
 _SIDE = {1: 640, 2: 420, 3: 320, 4: 256, 5: 230}
-"""Pixels a map should measure, by the number of columns."""
+"""Pixels that a map's long side should have, by the number of columns."""
 _SMALLEST_SIDE = 190
+"""The same for more columns."""
 _GAP = 58
-"""Pixels between columns, where labels may run on."""
+"""Pixels between columns; labels may extend into half of them."""
 
 
 @dataclass(frozen=True)
 class PlacedPanel:
-    """One panel and the upper left corner of its map, from that of the body."""
+    """A panel, its map as drawn, and where that map stands in the grid."""
 
     panel: Panel
     fitted: FittedMap
     x: int
+    """Pixels from the grid's left edge to the map's."""
     y: int
+    """Pixels from the grid's upper edge to the map's."""
     column_ticks: Ticks
     row_ticks: Ticks
     shows_column_labels: bool
-    """The ticks have labels; elsewhere they are those of the panel below."""
+    """False if the panel below has the same column ticks and shows their labels."""
     shows_row_labels: bool
+    """False if the leftmost panel has the same row ticks and shows their labels."""
 
 
 @dataclass(frozen=True)
 class PanelGrid:
+    """Panels in rows and columns; lengths are in pixels."""
+
     panels: tuple[Panel, ...]
     columns: int
 
     @cached_property
     def sizes(self) -> FontSizes:
+        """Fonts and lengths, larger on a larger grid."""
         long_side = max(sum(self._widths), sum(self._heights))
         return FontSizes(max(1.0, (long_side / 640) ** 0.5))
 
     @cached_property
     def width(self) -> int:
+        """Width from the left edge of the first column to the right edge of the last."""
         return self._lefts[-1] + self._widths[-1]
 
     @cached_property
     def height(self) -> int:
+        """Height from the first row's labels to the lower edge of the last row's maps."""
         return self._tops[-1] + self._heights[-1]
 
     @cached_property
     def row_ticks_width(self) -> int:
-        """Pixels that ticks and their labels take left of a map."""
+        """Width of ticks and tick labels left of a map."""
         widest = max(side.widest for side in self._row_ticks)
         return self.sizes.tick_length + self.sizes.tick_gap + widest
 
     @cached_property
     def column_ticks_height(self) -> int:
+        """Height of ticks and tick labels below a map."""
         highest = max(t.widest if t.tokens else t.font.size for t in self._column_ticks)
         return self.sizes.tick_length + self.sizes.tick_gap + highest
 
-    def places(self) -> Iterator[PlacedPanel]:
-        for index, (panel, fit) in enumerate(zip(self.panels, self._fitted, strict=True)):
-            row, column = divmod(index, self.columns)
-            yield PlacedPanel(
-                panel,
-                fit,
-                self._lefts[column],
-                self._tops[row],
-                self._column_ticks[index],
-                self._row_ticks[index],
-                shows_column_labels=not self._shared or index + self.columns >= len(self.panels),
-                shows_row_labels=not self._shared or column == 0,
-            )
+    @cached_property
+    def label_height(self) -> int:
+        """Height of a panel's label above its map; 0 if no panel has one."""
+        return self.sizes.px(32) if self._labelled else 0
 
-    def max_label_width(self, place: PlacedPanel) -> int:
-        """Pixels that a panel's label may take."""
-        return self._widths[self._lefts.index(place.x)] + _GAP // 2
+    @cached_property
+    def placed_panels(self) -> tuple[PlacedPanel, ...]:
+        """All panels with their places, row by row."""
+        return tuple(map(self._placed, range(len(self.panels))))
+
+    def max_label_width(self, placed: PlacedPanel) -> int:
+        """Return the width that a panel's label may have."""
+        return self._widths[self._lefts.index(placed.x)] + _GAP // 2
+
+    def _placed(self, index: int) -> PlacedPanel:
+        row, column = divmod(index, self.columns)
+        return PlacedPanel(
+            self.panels[index],
+            self._fitted[index],
+            self._lefts[column],
+            self._tops[row],
+            self._column_ticks[index],
+            self._row_ticks[index],
+            shows_column_labels=not self._shared or index + self.columns >= len(self.panels),
+            shows_row_labels=not self._shared or column == 0,
+        )
 
     @cached_property
     def _shared(self) -> bool:
-        """All panels have the same axes: only those at the edges need say so."""
+        """Whether all panels have the same axes, so that only the outer ones need tick labels."""
         first = self.panels[0]
         return all((p.queries, p.keys) == (first.queries, first.keys) for p in self.panels)
 
@@ -103,28 +122,27 @@ class PanelGrid:
 
     @cached_property
     def _widths(self) -> list[int]:
+        """Width of each column."""
         columns = [self._fitted[column :: self.columns] for column in range(self.columns)]
         least = int(0.75 * self._side) if self._labelled else 0
         return [max(least, *(fit.columns.pixels for fit in column)) for column in columns]
 
     @cached_property
     def _heights(self) -> list[int]:
+        """Height of each row's maps."""
         starts = range(0, len(self.panels), self.columns)
         rows = [self._fitted[start : start + self.columns] for start in starts]
         return [max(fit.rows.pixels for fit in row) for row in rows]
 
     @cached_property
     def _lefts(self) -> list[int]:
+        """Left edge of each column."""
         gap = _GAP if self._shared else _GAP // 2 + self.row_ticks_width
         return list(accumulate((w + gap for w in self._widths[:-1]), initial=0))
 
     @cached_property
-    def label_height(self) -> int:
-        """Pixels above a map for its label."""
-        return self.sizes.px(32) if self._labelled else 0
-
-    @cached_property
     def _tops(self) -> list[int]:
+        """Upper edge of each row's maps."""
         gap = self.label_height + (0 if self._shared else self.column_ticks_height)
         gap += self.sizes.px(14)
         return list(accumulate((h + gap for h in self._heights[:-1]), initial=self.label_height))
@@ -144,11 +162,14 @@ class PanelGrid:
 
 
 def column_count(panels: int) -> int:
-    """Columns that leave the fewest places of the last row empty, on a page wider than high."""
+    """Return the number of columns that leaves the fewest places of the last row empty.
+
+    Only grids that are at least as wide as high, and at most about twice as wide, are considered.
+    """
     candidates = range(_root(panels), _root(2 * panels) + 1)
     return min(candidates, key=lambda columns: (-panels % columns, columns))
 
 
 def _root(number: int) -> int:
-    """The least integer whose square is at least `number`."""
+    """Return the least integer whose square is at least `number`."""
     return next(n for n in range(1, number + 1) if n * n >= number)

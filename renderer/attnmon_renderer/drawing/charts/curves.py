@@ -1,4 +1,4 @@
-"""Numbers over steps to lines and bands, in pixels."""
+"""Curves in a frame: numbers over steps to lines and bands, in pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,43 +11,54 @@ from attnmon_renderer.drawing.spec.page import Shape
 Numbers = NDArray[np.float64]
 
 BACKGROUND, BAND = 243, 196
-"""Greys."""
+"""Greys, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlotFrame:
-    """A rectangle of the page, and what its edges stand for."""
+    """A rectangle of the page in pixels, and the steps and numbers at its edges."""
 
     x: int
     y: int
     width: int
     height: int
     first: float
+    """Step at the left edge."""
     last: float
+    """Step at the right edge."""
     low: float
+    """Number at the lower edge."""
     high: float
+    """Number at the upper edge."""
+
+    @property
+    def bottom(self) -> int:
+        """Pixels from the page's upper edge to the frame's lower edge."""
+        return self.y + self.height
+
+    @property
+    def background(self) -> Shape:
+        """The frame as a filled area."""
+        right, lower = self.x + self.width, self.bottom
+        corners = [(self.x, self.y), (right, self.y), (right, lower), (self.x, lower)]
+        return Shape(np.array(corners, np.float64), BACKGROUND)
 
     def across(self, steps: Numbers) -> Numbers:
-        """Pixels, in the middle of the frame where there is but one step."""
+        """Return the x of each step in pixels; the middle of the frame if there is one step."""
         if self.last <= self.first:
             return np.full(len(steps), self.x + self.width / 2)
         return self.x + self.width * (steps - self.first) / (self.last - self.first)
 
     def down(self, numbers: Numbers) -> Numbers:
-        share = (np.clip(numbers, self.low, self.high) - self.low) / (self.high - self.low)
-        return self.y + self.height * (1 - share)
-
-    @property
-    def background(self) -> Shape:
-        right, lower = self.x + self.width, self.y + self.height
-        corners = [(self.x, self.y), (right, self.y), (right, lower), (self.x, lower)]
-        return Shape(np.array(corners, np.float64), BACKGROUND)
+        """Return the y of each number in pixels, clipped to the frame."""
+        fraction = (np.clip(numbers, self.low, self.high) - self.low) / (self.high - self.low)
+        return self.y + self.height * (1 - fraction)
 
 
 def band_shapes(
     frame: PlotFrame, steps: Numbers, lower: Numbers, upper: Numbers
 ) -> Iterator[Shape]:
-    """The area between two curves, a shape for each stretch without a gap."""
+    """Yield the area between two curves, one shape for each stretch without a gap."""
     x = frame.across(steps)
     for run in _runs(np.isfinite(lower) & np.isfinite(upper)):
         above = np.column_stack([x[run], frame.down(upper[run])])
@@ -59,7 +70,7 @@ def band_shapes(
 def line_shapes(
     frame: PlotFrame, steps: Numbers, numbers: Numbers, grey: int, width: float
 ) -> Iterator[Shape]:
-    """A curve, a shape for each stretch without a gap; a single number is a dot."""
+    """Yield a curve, one shape for each stretch without a gap; a single number is a dot."""
     x = frame.across(steps)
     for run in _runs(np.isfinite(numbers)):
         points = np.column_stack([x[run], frame.down(numbers[run])])
@@ -72,26 +83,30 @@ def line_shapes(
 def summarize_heads(
     steps: Numbers, numbers: Numbers, pixels: int
 ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Steps, lowest, highest and mean of the heads; of captures on one pixel all count."""
+    """Return steps, lowest, highest and mean of the heads, with at most one step a pixel.
+
+    `numbers` are [captures, heads]. Captures that share a pixel are summarized together, so that
+    no extreme is lost.
+    """
     kept, starts = _thinned(steps, pixels)
     low = np.fmin.reduceat(np.fmin.reduce(numbers, axis=1), starts)
     high = np.fmax.reduceat(np.fmax.reduce(numbers, axis=1), starts)
     means = mean_of_heads(numbers)
-    there = np.isfinite(means)
-    counts = np.add.reduceat(there.astype(np.float64), starts)
+    known = np.isfinite(means)
+    counts = np.add.reduceat(known.astype(np.float64), starts)
     with np.errstate(invalid="ignore"):
-        return kept, low, high, np.add.reduceat(np.where(there, means, 0), starts) / counts
+        return kept, low, high, np.add.reduceat(np.where(known, means, 0), starts) / counts
 
 
 def mean_of_heads(numbers: Numbers) -> Numbers:
-    """Over the heads that have a number; NaN where none has."""
-    there = np.isfinite(numbers)
+    """Return [captures] means over the heads that have a number; NaN where none has."""
+    known = np.isfinite(numbers)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(there, numbers, 0).sum(axis=1) / there.sum(axis=1))
+        return np.asarray(np.where(known, numbers, 0).sum(axis=1) / known.sum(axis=1))
 
 
 def value_range(numbers: Numbers) -> tuple[float, float]:
-    """The lowest and the highest number, or what makes a scale where they are one or none."""
+    """Return the lowest and the highest number, apart by 1 if they are equal or there is none."""
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return 0.0, 1.0
@@ -100,14 +115,15 @@ def value_range(numbers: Numbers) -> tuple[float, float]:
 
 
 def _thinned(steps: Numbers, pixels: int) -> tuple[Numbers, NDArray[np.intp]]:
-    """At most one step a pixel, and where in `steps` the captures begin that share it."""
+    """Return at most one step a pixel, and the index of the first capture of each pixel."""
     span = max(steps[-1] - steps[0], 1)
     columns = ((steps - steps[0]) / span * (pixels - 1)).astype(np.intp)
     starts = np.flatnonzero(np.diff(columns, prepend=-1))
     return steps[starts], starts
 
 
-def _runs(there: NDArray[np.bool_]) -> Iterator[slice]:
-    edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
+def _runs(known: NDArray[np.bool_]) -> Iterator[slice]:
+    """Yield the stretches in which every number is known."""
+    edges = np.flatnonzero(np.diff(known, prepend=False, append=False))
     for first, end in edges.reshape(-1, 2):
         yield slice(int(first), int(end))

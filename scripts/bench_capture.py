@@ -1,4 +1,4 @@
-"""What looking at attention costs the training process: an idle step, and a due one in each place.
+"""Measure what capturing attention costs the training process: idle steps, and due ones.
 
     python scripts/bench_capture.py [--quick] [--json FILE]
 
@@ -33,11 +33,13 @@ VOCABULARY = 1000
 NEVER = 1 << 40
 RESAMPLES = 2000
 CALLS = 20_000
-"""Of `log_attention` on steps that are not due, to time one."""
+"""Calls of `log_attention` at steps that are not due, to time one."""
 
 
 @dataclass(frozen=True)
 class Size:
+    """Sizes of a model and its inputs, and how many rounds are measured."""
+
     layers: int
     width: int
     heads: int
@@ -68,7 +70,7 @@ SIZES = {
 
 
 class Arm:
-    """One way to train: with a monitor or without."""
+    """One way to train, with a monitor or without."""
 
     def __init__(self, size: Size, monitor: LightweightAttentionMonitor | None) -> None:
         self.size, self.monitor = size, monitor
@@ -77,7 +79,7 @@ class Arm:
         self.taken = 0
 
     def step(self) -> float:
-        """Seconds of processor time."""
+        """Make one step; returns its seconds of processor time."""
         inputs = self.size.inputs(self.taken)
         self.taken += 1
         start = time.process_time()
@@ -127,7 +129,7 @@ def in_turns(arms: dict[str, Arm], rounds: int) -> dict[str, npt.NDArray[np.floa
 
 
 def ratio(times: npt.NDArray[np.float64], plain: npt.NDArray[np.float64]) -> tuple[float, ...]:
-    """Of the medians, and the ends of its 95 % interval."""
+    """Returns the ratio of the medians, and the ends of its 95 % interval."""
     rng = np.random.default_rng(0)
     rounds = rng.integers(len(plain), size=(RESAMPLES, len(plain)))
     resampled = np.median(times[rounds], axis=1) / np.median(plain[rounds], axis=1)
@@ -143,7 +145,7 @@ def seconds_of(call: Callable[[int], None]) -> float:
 
 
 def idle_call(arm: Arm) -> float:
-    """Seconds of one `log_attention` that is not due."""
+    """Returns the seconds of one `log_attention` at a step that is not due."""
     monitor, inputs = arm.monitor, arm.size.inputs(0)
     assert monitor is not None
     return seconds_of(lambda step: monitor.log_attention(arm.model, inputs, step=step))

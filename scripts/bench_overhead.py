@@ -1,4 +1,4 @@
-"""What the monitor costs a training: against none, a thread pool, and drawing in the loop.
+"""Measure what the monitor costs a training: against none, a thread pool, and drawing in the loop.
 
     python scripts/bench_overhead.py [--quick] [--json FILE] [--plot FILE]
 
@@ -30,8 +30,8 @@ from benchlib.workloads import WORKLOADS, Training
 CORES = os.cpu_count() or 1
 THREADS = {"spare_core": max(1, CORES - 1), "saturated": CORES}
 QUICK_SECONDS = 34.0
-"""After that a quick run, which must end within 50, goes on to nothing but the rows without which
-it would be of no use."""
+"""After this time a quick run, which must end within 50 seconds, skips the rows of the saturated
+regime."""
 
 QUICK_WARM_UP = ("none", "attnmon", "attnmon")
 QUICK_TURNS = ("none", "attnmon", "thread_pool", "in_loop", "attnmon", "none")
@@ -55,7 +55,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def skipped(options: argparse.Namespace, regime: str) -> set[str]:
-    """A quick look at a busy machine is at the configuration that draws most."""
+    """Returns what to leave out: of the saturated rows a quick run has only the largest."""
     names = {configuration.name for configuration in CONFIGURATIONS}
     if options.only:
         return names - set(options.only)
@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Each row is written as soon as it is there: the whole takes long."""
+    """Measure all rows and print them; each is written at once, since all take long."""
     machine = f"{platform.platform()}, {CORES} cores, torch {torch.__version__}"
     found: dict[str, Any] = {"machine": machine, "rows": [], "without_pause": []}
     print(HEADING)

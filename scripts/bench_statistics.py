@@ -1,4 +1,4 @@
-"""What the renderer's statistics cost, tile by tile, against the whole queries × keys in numpy.
+"""Measure what statistics cost tile by tile, against the whole queries × keys in numpy.
 
     python scripts/bench_statistics.py [--quick] [--json FILE]
 
@@ -31,12 +31,12 @@ HEADS, WIDTH = 4, 64
 QUICK_LENGTHS = (512, 1024, 2048)
 LENGTHS = (*QUICK_LENGTHS, 4096, 8192, 16_384, 32_768)
 LARGEST_WHOLE = 4096
-"""Beyond, the whole takes more memory than most machines have."""
+"""Longest sequence of which the whole is computed; longer ones need too much memory."""
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def whole(query: Array, key: Array, scale: float, rows: Array, causal: bool) -> dict[str, Array]:
-    """The same statistics of the queries `rows`, as one writes them in numpy."""
+    """Returns the same statistics of the queries `rows`, written plainly in numpy."""
     logits = scale * (query[:, rows] @ key.transpose(0, 2, 1))
     keys = np.arange(key.shape[1])
     past = keys <= rows[:, None] if causal else np.ones((len(rows), len(keys)), bool)
@@ -61,7 +61,7 @@ def whole(query: Array, key: Array, scale: float, rows: Array, causal: bool) -> 
 
 
 def error(found: LayerStatistics, expected: dict[str, Array]) -> float:
-    """The largest, absolute; relative where a statistic is larger than 1."""
+    """Returns the largest absolute error; relative where a statistic is larger than 1."""
     flat = vars(found) | found.heads
     errors = [
         np.max(abs(np.asarray(flat[name]) - value) / np.maximum(1, abs(value)))
@@ -71,7 +71,7 @@ def error(found: LayerStatistics, expected: dict[str, Array]) -> float:
 
 
 def in_turns(repeats: int, *arms: Callable[[], object]) -> list[float]:
-    """Seconds of CPU that each arm takes at best."""
+    """Run the arms in turns; returns the least CPU seconds of each."""
     best = [float("inf")] * len(arms)
     for _ in range(repeats):
         for index, arm in enumerate(arms):
@@ -126,7 +126,7 @@ class Layer:
         return whole(self.query, self.key, self.message.scale, rows, self.causal)
 
     def error(self) -> float:
-        """Of the tiled statistics; of 64 queries where all are too many for float64."""
+        """Returns the error of the tiled statistics; of 64 queries where all are too many."""
         count = self.length if self.length <= LARGEST_WHOLE // 2 else 64
         rows = np.linspace(0, self.length - 1, count).round().astype(np.intp)
         query, key = self.query.astype(np.float64), self.key.astype(np.float64)

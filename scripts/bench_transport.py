@@ -1,4 +1,4 @@
-"""What the way from the training process to the renderer costs.
+"""Measure what the transport from the training process to the renderer costs.
 
     python scripts/bench_transport.py [--quick] [--json FILE]
 
@@ -32,7 +32,7 @@ RING_BYTES = 80 * MEBIBYTE
 
 
 def copies(quick: bool) -> Iterator[dict[str, Any]]:
-    """Of one layer's query and key into the ring, by the functions that captures use."""
+    """Measure copying one layer's query and key into the ring, with the functions of a capture."""
     ours, theirs = Channel.pair()
     producer = Producer(make_ring(RING_BYTES), ours, Counters())
     serializer = CaptureSerializer(producer.ring, ErrorGuard())

@@ -1,4 +1,4 @@
-"""Disturb trainings in every way, and see that they take no notice and that nothing is lost.
+"""Disturb trainings in every way, and check that they are not affected and that nothing is lost.
 
     python scripts/chaos.py [--seed 1] [--worker-kills 200] [--trainer-kills 50]
                             [--minutes 30] [--quick] [--json FILE]
@@ -29,33 +29,33 @@ from chaoslib.soak import report_trend, soak
 DISK_BYTES = 256 * MEBIBYTE
 CLONE_NEWNS = 0x20000
 SUPERVISOR_KILLED = 0.1
-"""In this share of the rounds."""
+"""Share of the rounds in which the supervisor is killed."""
 
 
 def rounds(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Trainings until both numbers of kills are reached."""
+    """Run rounds until both numbers of kills are reached."""
     expected = expected_at(folder / "expected", plan_of(options, 0, 0, random.Random()))
-    done, violations, trainings, number = Counter[str](), list[str](), 0, 0
-    while not enough(done, options):
+    faults, violations, trainings, number = Counter[str](), list[str](), 0, 0
+    while not enough(faults, options):
         number += 1
-        one = round_of(options, number, done, folder, expected)
-        done.update(one.nemesis.done)
+        one = run_round(options, number, faults, folder, expected)
+        faults.update(one.injector.counts)
         trainings += one.trainings
         violations += one.violations
-        show(number, one)
-    return {"trainings": trainings, "faults": dict(done), "violations": violations}
+        print_round(number, one)
+    return {"trainings": trainings, "faults": dict(faults), "violations": violations}
 
 
-def round_of(
-    options: argparse.Namespace, number: int, done: Counter[str], folder: Path, expected: Path
+def run_round(
+    options: argparse.Namespace, number: int, faults: Counter[str], folder: Path, expected: Path
 ) -> Round:
-    """One more, run and checked; the seed and its number say what befalls it."""
-    chance = random.Random(f"{options.seed} {number}")
-    kills_left = options.worker_kills - kills_of_children(done)
-    plan = plan_of(options, options.trainer_kills - done["training killed"], kills_left, chance)
+    """Run and check one more round; the seed and its number determine its faults."""
+    rng = random.Random(f"{options.seed} {number}")
+    kills_left = options.worker_kills - kills_of_children(faults)
+    plan = plan_of(options, options.trainer_kills - faults["training killed"], kills_left, rng)
     disk = disk_at(folder / f"disk {number}", DISK_BYTES, mounted=options.mount)
     try:
-        one = Round(plan, folder / f"round {number}", disk, expected, chance)
+        one = Round(plan, folder / f"round {number}", disk, expected, rng)
         one.run()
     finally:
         disk.close()
@@ -63,35 +63,35 @@ def round_of(
 
 
 def plan_of(
-    options: argparse.Namespace, trainer_kills: int, kills: int, chance: random.Random
+    options: argparse.Namespace, trainer_kills: int, kills: int, rng: random.Random
 ) -> Plan:
-    """What befalls the next round, where so many kills are still to be had."""
+    """Returns the plan of the next round, with at most so many kills."""
     if options.quick:
         return Plan(steps=40, trainer_kills=min(trainer_kills, 1), kills=min(kills, 2))
     return Plan(
-        trainer_kills=min(chance.randint(0, 4), trainer_kills),
+        trainer_kills=min(rng.randint(0, 4), trainer_kills),
         kills=min(kills, 3),
-        supervisor_killed=chance.random() < SUPERVISOR_KILLED,
+        supervisor_killed=rng.random() < SUPERVISOR_KILLED,
     )
 
 
-def enough(done: Counter[str], options: argparse.Namespace) -> bool:
-    left = options.trainer_kills - done["training killed"]
-    return left <= 0 and kills_of_children(done) >= int(options.worker_kills)
+def enough(faults: Counter[str], options: argparse.Namespace) -> bool:
+    left = options.trainer_kills - faults["training killed"]
+    return left <= 0 and kills_of_children(faults) >= int(options.worker_kills)
 
 
-def kills_of_children(done: Counter[str]) -> int:
-    return done["worker killed"] + done["recorder killed"]
+def kills_of_children(faults: Counter[str]) -> int:
+    return faults["worker killed"] + faults["recorder killed"]
 
 
-def show(number: int, one: Round) -> None:
-    faults = ", ".join(f"{count} {fault}" for fault, count in sorted(one.nemesis.done.items()))
+def print_round(number: int, one: Round) -> None:
+    faults = ", ".join(f"{count} {fault}" for fault, count in sorted(one.injector.counts.items()))
     verdict = "ok" if not one.violations else "; ".join(one.violations)
     print(f"round {number}: {one.trainings} trainings; {faults}: {verdict}", flush=True)
 
 
 def own_mounts() -> bool:
-    """Whether this process may mount a disk that nobody else sees and that ends with it."""
+    """Returns whether this process may mount a disk that only it sees and that ends with it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() != 0 or libc.unshare(CLONE_NEWNS):
         return False

@@ -1,4 +1,4 @@
-"""Check on a machine with a CUDA device what the monitor claims there, and print a table.
+"""Check the monitor's claims on a machine with a CUDA device, and print a table.
 
     python scripts/check_cuda.py [--json FILE]
 
@@ -29,7 +29,7 @@ BATCH, LENGTH, WIDTH, HEADS, LAYERS = 16, 1024, 768, 12, 12
 
 
 class LanguageModel(nn.Module):
-    """The size of GPT-2 small, without its vocabulary."""
+    """A model of the size of GPT-2 small, without its vocabulary."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class LanguageModel(nn.Module):
 
 
 class Training:
-    """One step after another of the same model on the same data."""
+    """A training of one model on the same data at each step."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -186,7 +186,7 @@ def overhead(every: int) -> Callable[[], tuple[bool, str]]:
 
 
 def in_turns(one: Callable[[], None], other: Callable[[], None], times: int) -> float:
-    """Median time of `one` over that of `other`, each run in turns."""
+    """Run both in turns; returns the median time of `one` over that of `other`."""
     one()
     other()  # both are warm now
     seconds: tuple[list[float], list[float]] = ([], [])

@@ -1,4 +1,4 @@
-"""Announcing a record to another process: the call, against a queue's, and how soon it is there."""
+"""Measures announcing a record to another process: the call, against a queue's, and its latency."""
 
 import select
 import subprocess
@@ -25,7 +25,7 @@ WARM_UP = 5
 
 
 def in_turns(times: int, *arms: Callable[[], object]) -> list[float]:
-    """Median seconds of each."""
+    """Run the arms in turns; returns the median seconds of each."""
     seconds: list[list[float]] = [[] for _ in arms]
     for turn in range(times + WARM_UP):
         for arm, found in zip(arms, seconds, strict=True):
@@ -37,7 +37,7 @@ def in_turns(times: int, *arms: Callable[[], object]) -> list[float]:
 
 
 def record(sequence: int, layers: int) -> Capture:
-    """A capture of so many layers, as it is announced; its arrays are in the ring already."""
+    """Returns the message of a capture of so many layers, whose arrays are in the ring already."""
     attentions = tuple(
         Attention(
             name=f"transformer.decoder.layers.{layer}.self_attn",
@@ -58,10 +58,10 @@ def record(sequence: int, layers: int) -> Capture:
 
 
 def announcing(layers: int, times: int) -> dict[str, Any]:
-    """Bookkeeping of slots, encoding and sending, until the call returns; and `Queue.put`.
+    """Compare our call (slots, encoding, sending) with `multiprocessing.Queue.put`.
 
-    Both receivers are processes that take what comes at once. The queue does its work in a thread
-    of the training process, so its processor time counts, and ours beside it.
+    Both receivers are processes that receive at once. The queue works in a thread of the training
+    process, so the processor time of the whole process is compared too.
     """
     with receiver() as channel:
         producer = Producer(make_ring(), channel, Counters(), wait=True)
@@ -93,7 +93,7 @@ def announce(producer: Producer, capture: Capture) -> None:
 
 
 def paced(times: int, send: Callable[[int], object]) -> tuple[float, float]:
-    """Median seconds of a call and mean processor time of the process, a message a millisecond."""
+    """Send a message every millisecond; returns median seconds and mean CPU seconds of a call."""
     found = []
     before, slept = time.process_time(), 0.0
     for number in range(times):
@@ -113,7 +113,7 @@ def drain(queue: Any) -> None:
 
 @contextmanager
 def receiver() -> Iterator[Channel]:
-    """A process at the renderer's priority that acknowledges each record with the time it came."""
+    """A process at the renderer's priority that acknowledges each record with its arrival time."""
     ours, theirs = Channel.pair()
     arguments = [sys.executable, __file__, str(theirs.fileno())]
     process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()])
@@ -127,7 +127,7 @@ def receiver() -> Iterator[Channel]:
 
 
 def receive(descriptor: int) -> None:
-    """The other end of `receiver`."""
+    """Run the other end of `receiver`."""
     yield_to_training()
     channel = Channel.from_descriptor(descriptor)
     try:
@@ -145,7 +145,7 @@ def receive(descriptor: int) -> None:
 
 
 def latencies(times: int) -> dict[str, float]:
-    """From before a record is sent to when the receiver has it."""
+    """Measure the time from before a record is sent until the receiver has it."""
     found = []
     with receiver() as channel:
         for number in range(times):

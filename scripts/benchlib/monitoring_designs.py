@@ -1,7 +1,7 @@
-"""What the benchmarks compare: no monitor, attnmon, and the two designs that people write.
+"""The designs that the benchmarks compare: no monitor, attnmon, and the two that people write.
 
-The thread pool and the drawing in the loop look at the same layers at the same steps, and draw the
-same figures with matplotlib, a fresh figure each at its default resolution, as one does.
+The thread pool and the drawing in the loop look at the same layers at the same steps. They draw the
+same figures with matplotlib, each a new figure at the default resolution.
 """
 
 import json
@@ -20,32 +20,32 @@ from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from benchlib.plain_drawing import Configuration, Weights, figures, own_weights
 
 
-class Nothing:
-    """No monitor."""
+class NoMonitor:
+    """No monitor; the interface of the other designs."""
 
     def log(self, model: nn.Module, enc: Tensor, dec: Tensor, step: int, loss: float) -> None:
-        """What is called after each step."""
+        """Called after each step."""
 
     def resume(self) -> None:
-        """Its turn begins: it may look at the model that all have in common."""
+        """Called before a block of steps: from now on it may capture from the shared model."""
 
     def pause(self) -> None:
-        """Its turn is over: nothing of it stays on the model."""
+        """Called after a block of steps: removes everything from the model."""
 
     def waiting(self) -> int:
-        """Captures that are still to be drawn, or being drawn, in the background."""
+        """Returns the number of captures that are not yet drawn."""
         return 0
 
     def hook_seconds(self) -> float:
-        """Time it says it took from the training; only attnmon does."""
+        """Returns the seconds that it says it took from training; only attnmon says this."""
         return 0.0
 
     def close(self) -> None:
         pass
 
 
-class Attnmon(Nothing):
-    """As users have it, without the budget: it would hold back what is to be measured."""
+class Attnmon(NoMonitor):
+    """attnmon without its overhead budget, which would limit what is measured."""
 
     def __init__(self, configuration: Configuration, folder: Path) -> None:
         self._folder = folder
@@ -69,7 +69,7 @@ class Attnmon(Nothing):
         self.pause = self._monitor.disable  # type: ignore[method-assign]
 
     def accounts(self) -> dict[str, Any]:
-        """As `close` returns them, while it runs."""
+        """Returns the accounts so far, as `close` returns them."""
         return self._monitor._session.accounts()
 
     def waiting(self) -> int:
@@ -84,7 +84,7 @@ class Attnmon(Nothing):
         return float(self.accounts()["hook_seconds"])
 
     def renderer_seconds(self) -> float:
-        """Processor time that the renderer's processes have taken so far."""
+        """Returns the processor time of the renderer's processes so far."""
         try:
             pids = json.loads((self._folder / "summary.json").read_text())["pids"]
             return sum(cpu_seconds(pid) for pid in pids)
@@ -95,8 +95,8 @@ class Attnmon(Nothing):
         self._monitor.close()
 
 
-class InLoop(Nothing):
-    """tensorboardX in the training loop: `add_figure`, or `add_scalar` where nothing is drawn."""
+class InLoop(NoMonitor):
+    """Drawing in the training loop: tensorboardX's `add_figure`, and `add_scalar` for numbers."""
 
     def __init__(self, configuration: Configuration, folder: Path) -> None:
         self._configuration = configuration
@@ -116,8 +116,8 @@ class InLoop(Nothing):
         self._writer.close()
 
 
-class ThreadPool(Nothing):
-    """Two threads of the training process that draw and write."""
+class ThreadPool(NoMonitor):
+    """Drawing and writing in two threads of the training process."""
 
     def __init__(self, configuration: Configuration, folder: Path) -> None:
         self._configuration = configuration
@@ -152,6 +152,6 @@ class ThreadPool(Nothing):
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and of those of its children that have ended (Linux)."""
+    """Returns the processor time of a process and of its ended children (Linux)."""
     after_the_name = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return sum(map(int, after_the_name[11:15])) / os.sysconf("SC_CLK_TCK")

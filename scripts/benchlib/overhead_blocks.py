@@ -1,32 +1,32 @@
-"""Blocks of training steps in which a monitoring design takes its turn, and the time they take."""
+"""Runs blocks of training steps, each with one monitoring design, and measures their time."""
 
 import time
 from dataclasses import dataclass, field
 
-from benchlib.monitoring_designs import Nothing
+from benchlib.monitoring_designs import NoMonitor
 from benchlib.without_pause import await_drawing
 from benchlib.workloads import Training
 
 RUN_UP = 2
-"""Steps at the start of a block that are not measured: the monitor finds its stride."""
+"""Unmeasured steps at the start of a block, in which the monitor learns the stride."""
 
 
 @dataclass
 class Block:
-    """Some steps of one arm, and then as many as drawing still took."""
+    """Measurements of some steps of one arm, and of further steps until all is drawn."""
 
     steps: list[float] = field(default_factory=list)
-    """Seconds of each, the monitor's call included."""
+    """Seconds of each step, with the monitor's call."""
     idle_calls: list[float] = field(default_factory=list)
-    """Seconds inside the monitor's call, at steps where it had nothing to do."""
+    """Seconds of the monitor's call at steps where it had nothing to do."""
     due: list[int] = field(default_factory=list)
-    """Which of the steps were due."""
+    """Indices of the steps that were due."""
     cpu: float = 0.0
-    """Processor time of the training process."""
+    """Processor seconds of the training process."""
     hook_seconds: float = 0.0
-    """Time that the monitor says it took."""
+    """Seconds that the monitor says it took."""
     cut_short: bool = False
-    """Drawing took longer than there was patience for; its cost is not all in here."""
+    """True if drawing took longer than `Pace.patience`; its cost is then incomplete."""
 
     @property
     def seconds(self) -> float:
@@ -34,35 +34,38 @@ class Block:
 
 
 TURNS = ("none", "attnmon", "thread_pool", "none", "in_loop", "attnmon", "none")
-"""The order of blocks: attnmon and none have the same mean place, so that a drift cancels out."""
+"""Order of the blocks: attnmon and none have the same mean position, so a drift cancels out."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """rounds: of turns; length: of a block in steps; patience: seconds until all is drawn."""
+    """How many blocks are run, and how long they are."""
 
     rounds: int
+    """How often all turns are run."""
     length: int
+    """Steps of a block, without those that wait for drawing."""
     patience: float
+    """Seconds that a block waits for drawing."""
     turns: tuple[str, ...] = TURNS
+    """Names of the arms, in the order of their blocks."""
     warmed_up: tuple[str, ...] = ("none", "attnmon", "attnmon", "thread_pool", "in_loop")
-    """Blocks that are not counted: the first loads what draws; attnmon counts the model's layers at
-    its first capture and describes them at its second, and a training makes thousands."""
+    """Blocks that are run first and not counted. The first loads what draws; attnmon counts the
+    model's layers at its first capture and describes them at its second."""
 
     longest: int = 300
-    """A block without a monitor is as long as the one of ours before it, drawing included, but no
-    longer: where that takes hundreds of steps, a drift of some percent between them would be ours.
-    """
+    """Most steps of a block without a monitor, which is otherwise as long as attnmon's block before
+    it. Over hundreds of steps a drift of some percent would count as attnmon's cost."""
 
     def block_of(self, every: int) -> int:
-        """Steps of a block with whole intervals in it, or less than one."""
+        """Returns the steps of a block: whole intervals, or less than one."""
         return self.length // every * every or self.length
 
 
 class Arm:
-    """One design, the steps it was given, and the blocks it ran."""
+    """One design with the blocks that were run with it."""
 
-    def __init__(self, training: Training, design: Nothing, every: int, pace: "Pace") -> None:
+    def __init__(self, training: Training, design: NoMonitor, every: int, pace: "Pace") -> None:
         self.blocks: list[Block] = []
         self.design = design
         self._training = training
@@ -72,7 +75,7 @@ class Arm:
         self._step = 0
 
     def run(self, at_least: int = 0) -> Block:
-        """A block of so many steps at least."""
+        """Run a block of at least so many steps, until all is drawn."""
         numbers = self._numbers()
         self.design.resume()
         for step in range(numbers[0] - RUN_UP, numbers[0]):
@@ -87,7 +90,7 @@ class Arm:
         cpu, spent = time.process_time(), self.design.hook_seconds()
         for step in numbers:
             self._make_step(block, step)
-        self.design.pause()  # or it would look at the steps to come, which are nobody's
+        self.design.pause()  # or it would capture from the steps that follow
         give_up = time.perf_counter() + self._patience
         while len(block.steps) < at_least:
             self._make_step(block, None)
@@ -99,7 +102,7 @@ class Arm:
         return block
 
     def _numbers(self) -> range:
-        """Consecutive steps with as many captures as they should have; one, of rare captures."""
+        """Returns consecutive steps, with one capture if captures are rare."""
         self._step += max(self._length, self._every)
         return range(self._step - 1, self._step - 1 + self._length)
 

@@ -1,4 +1,4 @@
-"""The figures of `bench_overhead.py` on a terminal, and as a plot."""
+"""Shows the figures of `bench_overhead.py` on a terminal and as a plot."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ GOALS = {
     "everything_every_50": 1.002,
     "lightweight_every_1": 1.02,
 }
-"""Of `accounted`, with a core to spare."""
+"""Goals for `accounted`, with a spare core."""
 HEADING = (
     "configuration          workload regime       step ms │ accounted stepwise │ A/B "
     "                        │ trainer CPU │ thread pool  in loop │ worst step ms: none  ours  pool"
@@ -30,7 +30,7 @@ ARMS = (
 REGIMES = {"spare_core": "a core to spare", "saturated": "every core busy"}
 COLUMNS = 2
 SMALLEST = 1e-5
-"""What is below is drawn there: a logarithm has no zero."""
+"""Smaller overheads are drawn here: a logarithmic scale has no zero."""
 TICKS = {"none seen": 100 * SMALLEST, "0.01": 0.01, "0.1": 0.1, "1": 1, "10": 10, "100": 100}
 
 
@@ -59,7 +59,7 @@ def without_pause_line(row: dict[str, Any]) -> str:
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
-    """Overhead of each design in each configuration, a panel for each workload and regime."""
+    """Plot the overhead of each design in each configuration, a panel per workload and regime."""
     cases = list(dict.fromkeys((row["workload"], row["regime"]) for row in found["rows"]))
     lines, columns = math.ceil(len(cases) / COLUMNS), min(COLUMNS, len(cases))
     figure = Figure(figsize=(10.0, 0.9 + 4.0 * lines), layout="constrained")

@@ -1,4 +1,4 @@
-"""One configuration measured: its arms in turns, and what their blocks say of the cost."""
+"""Measures one configuration: runs its arms in turns and computes the cost from their blocks."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from benchlib.monitoring_designs import Attnmon, InLoop, Nothing, ThreadPool
+from benchlib.monitoring_designs import Attnmon, InLoop, NoMonitor, ThreadPool
 from benchlib.overhead_blocks import Arm, Pace
 from benchlib.plain_drawing import Configuration
 from benchlib.workloads import Training
 
-DESIGNS: dict[str, Callable[[Configuration, Path], Nothing]] = {
+DESIGNS: dict[str, Callable[[Configuration, Path], NoMonitor]] = {
     "attnmon": Attnmon,
     "thread_pool": ThreadPool,
     "in_loop": InLoop,
@@ -23,7 +23,7 @@ DESIGNS: dict[str, Callable[[Configuration, Path], Nothing]] = {
 
 @dataclass
 class Row:
-    """One configuration's arms, run and evaluated."""
+    """The arms of one configuration, and the figures computed from them."""
 
     configuration: Configuration
     arms: dict[str, Arm]
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def step_seconds(self) -> float:
-        """Without a monitor."""
+        """Mean seconds of a step without a monitor."""
         blocks = self.arms["none"].blocks
         return sum(block.seconds for block in blocks) / sum(len(block.steps) for block in blocks)
 
@@ -61,13 +61,13 @@ class Row:
         return sum(len(block.due) for block in self.arms["attnmon"].blocks)
 
     def accounted(self) -> float:
-        """1 + the time inside our calls over that of the steps they belong to."""
+        """Returns 1 + the time inside attnmon's calls over the time of the steps they belong to."""
         spent = sum(block.hook_seconds for block in self.arms["attnmon"].blocks)
         each = spent / self.captures / self.configuration.every + self._idle_seconds()
         return 1 + each / self.step_seconds
 
     def _idle_seconds(self) -> float:
-        """Of a call with nothing to do, beyond what it takes to time a call that does nothing."""
+        """Returns the seconds of a call with nothing to do, less those of timing an empty call."""
         ours, none = (
             median([call for block in self.arms[name].blocks for call in block.idle_calls] or [0])
             for name in ("attnmon", "none")
@@ -75,7 +75,7 @@ class Row:
         return max(0.0, ours - none)
 
     def stepwise(self) -> float:
-        """As `accounted`, by how much longer the due step and the one before it are than others."""
+        """Returns the same as `accounted`, from how much longer due steps are than others."""
         longer = []
         for block in self.arms["attnmon"].blocks:
             touched = {index - before for index in block.due for before in (0, 1)}
@@ -85,7 +85,7 @@ class Row:
         return 1 + median(longer) / self.configuration.every / self.step_seconds
 
     def ratios(self, name: str) -> list[float]:
-        """Of each block: time against no monitor, at the rate configured."""
+        """Returns for each block its time over that without a monitor, at the configured rate."""
         usual = [mean(block.steps) for block in self.arms["none"].blocks]
         nones = self.pace.turns.count("none")
         each = len(self.arms[name].blocks) * nones // len(usual)
@@ -98,7 +98,7 @@ class Row:
         return found
 
     def cpu_ratio(self) -> float:
-        """Processor time of the training process, as `ratios`."""
+        """Returns the ratio of the training process's processor time, as `ratios` does of time."""
         none, ours = self.arms["none"].blocks, self.arms["attnmon"].blocks
         step = sum(b.cpu for b in none) / sum(len(b.steps) for b in none)
         cost = sum(b.cpu - len(b.steps) * step for b in ours) / self.captures
@@ -133,7 +133,7 @@ def geometric_mean(ratios: Sequence[float]) -> float:
 
 
 def bootstrap(ratios: Sequence[float], draws: int = 2000) -> tuple[float, float]:
-    """The middle 95 % of the geometric means of samples drawn from these."""
+    """Returns the 95 % bootstrap interval of the geometric mean."""
     rng = np.random.default_rng(0)
     samples = rng.choice(np.log(np.maximum(ratios, 1e-3)), (draws, len(ratios)))
     low, high = np.exp(np.percentile(samples.mean(axis=1), [2.5, 97.5]))
@@ -141,12 +141,12 @@ def bootstrap(ratios: Sequence[float], draws: int = 2000) -> tuple[float, float]
 
 
 def measure(training: Training, chosen: Configuration, pace: Pace) -> dict[str, Any]:
-    """One row."""
+    """Returns one row of the results."""
     with tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder:
         designs = {name: make(chosen, Path(folder, name)) for name, make in DESIGNS.items()}
         arms = {
             name: Arm(training, design, chosen.every, pace)
-            for name, design in {"none": Nothing(), **designs}.items()
+            for name, design in {"none": NoMonitor(), **designs}.items()
         }
         row = Row(chosen, arms, pace)
         try:

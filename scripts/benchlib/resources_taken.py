@@ -1,4 +1,4 @@
-"""What a monitor takes: time to be made, memory, and the time of a renderer that is idle."""
+"""Measures what a monitor takes: construction time, memory, and time of an idle renderer."""
 
 import json
 import os
@@ -16,18 +16,19 @@ from benchlib.monitoring_designs import cpu_seconds
 
 
 def construction(times: int) -> dict[str, float]:
-    found = []
+    """Measure how long it takes to construct a monitor."""
+    seconds = []
     for _ in range(times):
         with tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder:
             start = time.perf_counter()
             monitor = TrainingAttentionMonitor(folder)
-            found.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - start)
             monitor.close()
-    return {"median_ms": 1e3 * median(found), "worst_ms": 1e3 * max(found)}
+    return {"median_ms": 1e3 * median(seconds), "worst_ms": 1e3 * max(seconds)}
 
 
 def idle_renderer(seconds: float) -> dict[str, float]:
-    """Processor time it takes with nothing to do, after a capture."""
+    """Measure the processor time of a renderer that has nothing to do, after a capture."""
     with (
         tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder,
         TrainingAttentionMonitor(folder) as monitor,
@@ -43,7 +44,7 @@ def idle_renderer(seconds: float) -> dict[str, float]:
 
 
 def memory(captures: int) -> dict[str, float]:
-    """Of the training process: over the ring's size, and how it grows from capture to capture."""
+    """Measure the training process's memory beyond the ring, and its growth per capture."""
     with tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder:
         before = resident_bytes()
         with LightweightAttentionMonitor(folder, 1, on_full="wait", max_overhead=None) as monitor:

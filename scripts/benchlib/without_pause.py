@@ -1,4 +1,4 @@
-"""How drawing without pause disturbs the steps beside it: attnmon's renderer, and a thread pool."""
+"""Measures how much continuous drawing slows the steps: attnmon's renderer and a thread pool."""
 
 import tempfile
 import time
@@ -7,24 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from benchlib.monitoring_designs import Attnmon, Nothing, ThreadPool
+from benchlib.monitoring_designs import Attnmon, NoMonitor, ThreadPool
 from benchlib.plain_drawing import EVERYTHING, Configuration
 from benchlib.workloads import Training
 
 AT_ONCE = 2
-"""So many captures are always being drawn: as many as there are workers, or threads."""
+"""Captures that are always being drawn: one per worker or thread."""
 
 
 def drawing_without_pause(training: Training, seconds: float) -> dict[str, Any]:
-    """Mean and 99th percentile of the steps that are not due, in turns, over those without.
+    """Compare steps beside drawing with steps without a monitor: mean and 99th percentile.
 
-    What the calls of due steps take is not in it: `accounted` says that.
+    Only steps that are not due count; the calls of due steps are in `Row.accounted`.
     """
     steps: dict[str, list[float]] = {"none": [], "attnmon": [], "thread_pool": []}
     everything = Configuration("everything", 1_000_000, EVERYTHING)
     with tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder:
         designs = {
-            "none": Nothing(),
+            "none": NoMonitor(),
             "attnmon": Attnmon(everything, Path(folder, "attnmon")),
             "thread_pool": ThreadPool(everything, Path(folder, "thread_pool")),
         }
@@ -35,11 +35,11 @@ def drawing_without_pause(training: Training, seconds: float) -> dict[str, Any]:
             steps[name] += steps_beside(training, designs[name], seconds)
         for design in designs.values():
             design.close()
-    return summed_up(steps)
+    return summarize(steps)
 
 
-def steps_beside(training: Training, design: Nothing, seconds: float) -> list[float]:
-    """Seconds of each step while the design draws; what is left at the end is awaited."""
+def steps_beside(training: Training, design: NoMonitor, seconds: float) -> list[float]:
+    """Returns the seconds of each step while the design draws; then waits until all is drawn."""
     found = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -52,18 +52,18 @@ def steps_beside(training: Training, design: Nothing, seconds: float) -> list[fl
     return found
 
 
-def capture(training: Training, design: Nothing) -> None:
+def capture(training: Training, design: NoMonitor) -> None:
     for step in (0, 1):  # after the second, the next step is not expected to be due
         design.log(training.model, training.enc, training.dec, step, 0.0)
 
 
-def await_drawing(design: Nothing, patience: float = 60.0) -> None:
+def await_drawing(design: NoMonitor, patience: float = 60.0) -> None:
     give_up = time.perf_counter() + patience
     while design.waiting() and time.perf_counter() < give_up:
         time.sleep(0.01)
 
 
-def summed_up(steps: dict[str, list[float]]) -> dict[str, Any]:
+def summarize(steps: dict[str, list[float]]) -> dict[str, Any]:
     means = {name: float(np.mean(times)) for name, times in steps.items()}
     p99 = {name: float(np.percentile(times, 99)) for name, times in steps.items()}
     ours, theirs = (means[name] - means["none"] for name in ("attnmon", "thread_pool"))

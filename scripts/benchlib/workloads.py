@@ -1,7 +1,7 @@
 """The trainings that the benchmarks watch: an encoder-decoder in two sizes, on random tokens.
 
-The batch is chosen so that a step takes about as long as is said, on the machine at hand and with
-the threads it is given.
+The batch size is chosen so that a step takes about `step_seconds` on this machine, with the number
+of threads that is set.
 """
 
 import time
@@ -16,20 +16,22 @@ VOCABULARY = 1000
 
 @dataclass(frozen=True)
 class Workload:
-    """layers: in the encoder, and as many in the decoder; length: of both sequences."""
+    """The size of a training."""
 
     name: str
     step_seconds: float
     width: int
     heads: int
     layers: int
+    """Layers of the encoder, and as many of the decoder."""
     length: int
+    """Tokens of both sequences."""
 
 
 SMALL = Workload("small", 0.025, width=64, heads=4, layers=2, length=48)
 LARGE = Workload("large", 0.330, width=256, heads=8, layers=4, length=128)
 TINY = Workload("tiny", 0.001, width=16, heads=2, layers=1, length=8)
-"""To see whether a benchmark runs; its figures say nothing."""
+"""Only to test that a benchmark runs; its figures mean nothing."""
 WORKLOADS = {workload.name: workload for workload in (TINY, SMALL, LARGE)}
 
 
@@ -64,7 +66,7 @@ class Training:
         self._fit_batch()
 
     def step(self) -> float:
-        """Returns the loss, as scripts do for their log."""
+        """Make one step; returns the loss, as scripts need it for their log."""
         logits = self.model(self.enc, self.dec)
         loss = F.cross_entropy(logits.flatten(0, 1), self.dec.flatten())
         self._optimizer.zero_grad()

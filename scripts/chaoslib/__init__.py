@@ -1,1 +1,1 @@
-"""What the chaos test is made of."""
+"""Parts of the chaos test."""

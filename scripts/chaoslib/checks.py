@@ -1,7 +1,7 @@
-"""What must hold whatever happened: the training as without a monitor, and nothing lost or left.
+"""Checks after a training: it ran as without a monitor, and nothing was lost or left behind.
 
-Everything is read with other people's readers: Pillow, json, safetensors, and TensorBoard where
-it is installed. Each function gives the violations that it finds, in words.
+Files are read with independent readers: Pillow, json, safetensors, and TensorBoard where it is
+installed. Each check yields a sentence for each violation.
 """
 
 import json
@@ -24,17 +24,20 @@ ENDS = ("closed", "trainer lost")
 SETTLED = ("rendered", "dropped", "failed")
 MOST_WARNINGS = 3
 OTHERS_SECONDS = 20.0
-"""After which what is left is ours."""
+"""Seconds in which the files of other processes on this machine may disappear."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A training that has ended: what it said, and the history's lines that were there before."""
+    """A training that has ended."""
 
     pid: int
     code: int | None
-    said: str
+    """Exit code; negative after a signal."""
+    output: str
+    """Its standard output and standard error."""
     first_line: int
+    """Lines in the history before it started."""
 
     @property
     def was_killed(self) -> bool:
@@ -46,7 +49,7 @@ class Ended:
 
 
 def progress(folder: Path) -> list[tuple[int, str, int]]:
-    """(step, loss, captures so far) of each line; the last may be torn."""
+    """Returns (step, loss, captures so far) of each complete line."""
     try:
         lines = (folder / "progress.txt").read_text().split("\n")[:-1]
     except FileNotFoundError:
@@ -56,11 +59,11 @@ def progress(folder: Path) -> list[tuple[int, str, int]]:
 
 
 def ending(ended: Ended, folder: Path, expected: Path) -> Iterator[str]:
-    """Code and words are the training's own; losses and parameters are as without a monitor."""
+    """Check exit code and output, and that losses and parameters are as without a monitor."""
     if not ended.finished and not ended.was_killed:
-        yield f"it ended with {ended.code}, not {EXIT_CODE}: {ended.said[-500:]}"
-    elif "Traceback" in ended.said or ended.said.count("\n") > MOST_WARNINGS:
-        yield f"it said more than a few warnings: {ended.said[-500:]}"
+        yield f"it ended with {ended.code}, not {EXIT_CODE}: {ended.output[-500:]}"
+    elif "Traceback" in ended.output or ended.output.count("\n") > MOST_WARNINGS:
+        yield f"it said more than a few warnings: {ended.output[-500:]}"
     losses = {step: loss for step, loss, _ in progress(expected)}
     made = progress(folder)
     for step, loss, _ in made:
@@ -78,9 +81,9 @@ def ending(ended: Ended, folder: Path, expected: Path) -> Iterator[str]:
 
 
 def renderer(ended: Ended, folder: Path, save_dir: Path) -> Iterator[str]:
-    """Nobody but us has ended it, and what it has counted is so."""
-    if "has gone" in ended.said:
-        yield f"the renderer was lost by itself: {ended.said[-500:]}"
+    """Check that the renderer did not end by itself, and that its counts are correct."""
+    if "has gone" in ended.output:
+        yield f"the renderer was lost by itself: {ended.output[-500:]}"
     made = progress(folder)
     yield from chain(
         accounts(save_dir, ended.pid, made[-1][2] if made else 0),
@@ -89,7 +92,7 @@ def renderer(ended: Ended, folder: Path, save_dir: Path) -> Iterator[str]:
 
 
 def accounts(save_dir: Path, trainer: int, at_least: int) -> Iterator[str]:
-    """The summary is this training's and its end's, and every capture is settled in it."""
+    """Check that the summary is this training's final one and accounts for every capture."""
     try:
         summary = _json(save_dir / "summary.json")
     except FileNotFoundError:
@@ -106,7 +109,7 @@ def accounts(save_dir: Path, trainer: int, at_least: int) -> Iterator[str]:
 
 
 def files(save_dir: Path) -> Iterator[str]:
-    """Whatever has a name is whole, and no temporary file is left."""
+    """Check that every file is complete and no temporary file is left."""
     readers = {".png": _read_png, ".json": _json, ".safetensors": _read_raw}
     for path in save_dir.rglob("*"):
         if path.suffix == ".tmp":
@@ -119,7 +122,7 @@ def files(save_dir: Path) -> Iterator[str]:
 
 
 def left_behind(temporary: Path) -> Iterator[str]:
-    """Temporary files and shared memory. What others on this machine make goes again: it waits."""
+    """Check for leftover temporary files and shared memory; those of others get time to go."""
 
     def left() -> list[str]:
         files = [path.name for path in temporary.glob("attnmon*")]
@@ -131,9 +134,9 @@ def left_behind(temporary: Path) -> Iterator[str]:
 
 
 def captures(save_dir: Path, first_line: int) -> Iterator[str]:
-    """Each line of the history parses, and what counts as rendered is there in all its parts.
+    """Check that each line of the history parses and each rendered capture has all its files.
 
-    A line may be there of a capture that failed afterwards: rendered is what is written whole.
+    A capture that failed after its line was written has a line, too.
     """
     steps = []
     for line in history(save_dir)[first_line:]:
@@ -159,8 +162,8 @@ def _is_whole(folder: Path) -> bool:
     return folder.is_dir() and {path.name for path in folder.iterdir()} >= _EXPECTED
 
 
-class Everything:
-    """Contains all steps: where TensorBoard is not installed, its events are not looked at."""
+class AllSteps:
+    """Contains every step; used where TensorBoard is not installed to read its events."""
 
     def __contains__(self, step: int) -> bool:
         return True
@@ -173,11 +176,11 @@ _EXPECTED = {f"{layer}{kind}.png" for layer in _LAYERS for kind in ("", "_heads"
 }
 
 
-def _steps_in_tensorboard(folder: Path) -> set[int] | Everything:
+def _steps_in_tensorboard(folder: Path) -> set[int] | AllSteps:
     try:
         loader = import_module("tensorboard.backend.event_processing.event_file_loader")
     except ImportError:
-        return Everything()
+        return AllSteps()
     files = sorted(folder.glob("events*"))
     events = (event for path in files for event in loader.EventFileLoader(str(path)).Load())
     return {event.step for event in events if event.summary.value}

@@ -1,4 +1,4 @@
-"""A disk that can be filled up and emptied again: a small one of its own, or a limit on files."""
+"""A disk that can be filled and emptied again: a small mounted one, or a limit on file sizes."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ MEBIBYTE = 1 << 20
 
 
 class Disk:
-    """A memory disk mounted at `folder`, full while the block of `full` runs."""
+    """A memory disk mounted at `folder`."""
 
     def __init__(self, folder: Path, nbytes: int) -> None:
         self.folder = folder
@@ -24,6 +24,7 @@ class Disk:
 
     @contextmanager
     def full(self, mark: str) -> Iterator[None]:
+        """Keep the disk full within the block."""
         descriptor = os.open(self._ballast, os.O_CREAT | os.O_WRONLY)
         try:
             size = 0
@@ -41,8 +42,8 @@ class Disk:
         subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
 
-class Limit:
-    """Where nothing may be mounted: no file of the renderer's can grow while `full` runs."""
+class FileSizeLimit:
+    """Replaces `Disk` where mounting is not allowed: limits the renderer's file sizes instead."""
 
     def __init__(self, folder: Path, nbytes: int) -> None:
         self.folder = folder
@@ -50,13 +51,14 @@ class Limit:
 
     @contextmanager
     def full(self, mark: str) -> Iterator[None]:
-        found = [p.pid for p in processes.marked(mark) if p.role in ("worker", "recorder")]
+        """Let no file of the marked training's renderer grow within the block."""
+        pids = [p.pid for p in processes.marked(mark) if p.role in ("worker", "recorder")]
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        self._limit(found, (0, before[1]))
+        self._limit(pids, (0, before[1]))
         try:
             yield
         finally:
-            self._limit(found, before)
+            self._limit(pids, before)
 
     def _limit(self, pids: list[int], limits: tuple[int, int]) -> None:
         for pid in pids:
@@ -67,5 +69,6 @@ class Limit:
         pass
 
 
-def disk_at(folder: Path, nbytes: int, *, mounted: bool) -> Disk | Limit:
-    return Disk(folder, nbytes) if mounted else Limit(folder, nbytes)
+def disk_at(folder: Path, nbytes: int, *, mounted: bool) -> Disk | FileSizeLimit:
+    """Create a disk at `folder`, mounted if allowed."""
+    return Disk(folder, nbytes) if mounted else FileSizeLimit(folder, nbytes)

@@ -1,4 +1,4 @@
-"""Finds the processes of a training, by a mark in their environment, and tells them apart."""
+"""Finds the processes of a training by a mark in their environment, and their roles."""
 
 import os
 import signal
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "ATTNMON_CHAOS"
+"""Name of the environment variable whose value is the mark."""
 
 
 @dataclass(frozen=True)
 class Process:
+    """A running process of a training."""
+
     pid: int
     parent: int
     role: str
@@ -20,10 +23,10 @@ class Process:
 
 
 def marked(mark: str) -> list[Process]:
-    """All living processes whose environment has the mark, whoever their parent is by now."""
+    """Returns the running processes with this mark, whatever their parent is now."""
     parents = {pid: parent for pid in _pids() if _has(pid, mark) and (parent := _parent(pid))}
     renderer = {pid for pid in parents if b"attnmon_renderer" in _read(pid, "cmdline")}
-    found = []
+    processes = []
     for pid, parent in parents.items():
         if pid not in renderer:
             role = "trainer" if b"chaoslib.training" in _read(pid, "cmdline") else "other"
@@ -31,17 +34,18 @@ def marked(mark: str) -> list[Process]:
             role = "supervisor"
         else:
             role = "worker" if _maps_the_ring(pid) else "recorder"
-        found.append(Process(pid, parent, role))
-    return found
+        processes.append(Process(pid, parent, role))
+    return processes
 
 
-def signal_to(process: Process, number: signal.Signals) -> None:
+def send_signal(process: Process, number: signal.Signals) -> None:
+    """Send a signal, unless the process has ended."""
     with suppress(ProcessLookupError):
         os.kill(process.pid, number)
 
 
 def memory(pid: int) -> int:
-    """Bytes of memory: shared pages count for their share."""
+    """Returns the bytes of memory of a process; shared pages count proportionally."""
     for line in _read(pid, "smaps_rollup").decode().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
@@ -49,12 +53,14 @@ def memory(pid: int) -> int:
 
 
 def descriptors(pid: int) -> int:
+    """Returns the number of open file descriptors of a process."""
     with suppress(OSError):
         return len(os.listdir(f"/proc/{pid}/fd"))
     return 0
 
 
 def wait_until(condition: Callable[[], object], seconds: float) -> bool:
+    """Wait until the condition holds; returns False if it does not in this time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -76,7 +82,7 @@ def _has(pid: int, mark: str) -> bool:
 
 
 def _parent(pid: int) -> int:
-    """0 when it has ended."""
+    """Returns the parent's id; 0 if the process has ended."""
     state = _read(pid, "stat").rpartition(b") ")[2].split()
     return int(state[1]) if state and state[0] != b"Z" else 0
 

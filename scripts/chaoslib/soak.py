@@ -1,4 +1,4 @@
-"""One long training under faults: what its renderer takes, sampled on the way, and the trend."""
+"""One long training under faults, whose processes are sampled to find leaks."""
 
 import argparse
 import json
@@ -17,34 +17,34 @@ from chaoslib.round import Plan, Round, expected_at
 
 Samples = dict[str, list[float]]
 
-STEPS_A_MINUTE = 1200
+STEPS_PER_MINUTE = 1200
 EVERY = 40
 PAUSE = 0.04
-FAULTS_A_SECOND = 0.2
-BYTES_A_MINUTE = 24 * MEBIBYTE
+FAULTS_PER_SECOND = 0.2
+BYTES_PER_MINUTE = 24 * MEBIBYTE
 SECONDS_BETWEEN_SAMPLES = 2.0
 GROWTH = 1.1
-"""More memory by this factor, from the second quarter to the last, is a leak."""
-FEWEST = 4
-"""Samples of which a trend can be told."""
+"""Memory that grows by more than this factor from the second quarter to the last is a leak."""
+FEWEST_SAMPLES = 4
+"""With fewer samples there is no trend."""
 UNITS = {"memory": 1 / MEBIBYTE, "descriptors": 1, "processes": 1}
 
 
 class Sampler(threading.Thread):
-    """Looks at the processes of a training every few seconds, until it is told to stop."""
+    """Samples the processes of a training every few seconds until `stop` is called."""
 
     def __init__(self, mark: str) -> None:
         super().__init__(daemon=True)
         self.samples: Samples = defaultdict(list)
         self._mark = mark
-        self._over = threading.Event()
+        self._stopped = threading.Event()
 
     def run(self) -> None:
-        while not self._over.wait(SECONDS_BETWEEN_SAMPLES):
+        while not self._stopped.wait(SECONDS_BETWEEN_SAMPLES):
             self._sample()
 
     def stop(self) -> None:
-        self._over.set()
+        self._stopped.set()
         self.join()
 
     def _sample(self) -> None:
@@ -61,11 +61,11 @@ class Sampler(threading.Thread):
 
 
 def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Train for `options.minutes` under faults; samples, their trends, and what was violated."""
-    plan = Plan(steps=max(1, round(options.minutes * STEPS_A_MINUTE)), every=EVERY, pause=PAUSE)
-    plan.faults_a_second = FAULTS_A_SECOND
+    """Train for `options.minutes` under faults; returns trends of the samples and violations."""
+    plan = Plan(steps=max(1, round(options.minutes * STEPS_PER_MINUTE)), every=EVERY, pause=PAUSE)
+    plan.faults_per_second = FAULTS_PER_SECOND
     expected = expected_at(folder / "soak expected", plan)
-    nbytes = round(64 * MEBIBYTE + options.minutes * BYTES_A_MINUTE)
+    nbytes = round(64 * MEBIBYTE + options.minutes * BYTES_PER_MINUTE)
     disk = disk_at(folder / "soak disk", nbytes, mounted=options.mount)
     started = time.monotonic()
     try:
@@ -80,7 +80,7 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     trends = {name: trend(values) for name, values in sampler.samples.items()}
     return {
         "minutes": (time.monotonic() - started) / 60,
-        "faults": dict(one.nemesis.done),
+        "faults": dict(one.injector.counts),
         "accounts": accounts,
         "trends": trends,
         "violations": [*one.violations, *leaks(trends)],
@@ -93,7 +93,7 @@ def accounts_of(one: Round) -> dict[str, int]:
 
 
 def trend(values: list[float]) -> dict[str, float]:
-    """Of the samples in their order: the median of the second quarter and of the last."""
+    """Returns the medians of the second and the last quarter of the samples, and the maximum."""
     quarter = max(1, len(values) // 4)
     early, late = values[quarter : 2 * quarter] or values, values[-quarter:]
     return {
@@ -105,10 +105,10 @@ def trend(values: list[float]) -> dict[str, float]:
 
 
 def leaks(trends: dict[str, dict[str, float]]) -> list[str]:
-    """What is more at the end than it was: more descriptors or processes, or much more memory."""
+    """Returns a sentence for each trend with more descriptors or processes, or much more memory."""
     found = [] if trends else ["nothing was sampled"]
     for name, figures in trends.items():
-        if figures["samples"] < FEWEST:
+        if figures["samples"] < FEWEST_SAMPLES:
             found.append(f"{name} was sampled {figures['samples']} times only")
         allowed = figures["second_quarter"] * (GROWTH if name.startswith("memory") else 1)
         if figures["last_quarter"] > allowed:

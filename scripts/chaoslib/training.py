@@ -1,4 +1,4 @@
-"""A training for chaos.py to disturb: small, on one thread, and resumed where it was killed.
+"""The training that chaos.py disturbs: small, on one thread, and resumed after a kill.
 
     cd scripts && python -m chaoslib.training FOLDER --steps 200 [--save-dir DIR]
 
@@ -26,11 +26,11 @@ SIZE = Workload("chaos", 0.003, width=32, heads=2, layers=1, length=12)
 BATCH = 4
 STEPS_BETWEEN_CHECKPOINTS = 10
 EXIT_CODE = 7
-"""What the training ends with: a code of its own, that nothing of ours may change."""
+"""The training's own exit code, which the monitor must not change."""
 
 
 class Run:
-    """Model, optimizer, and how far they have come; `resume` takes up the last checkpoint."""
+    """Model and optimizer, with checkpoints."""
 
     def __init__(self, folder: Path) -> None:
         torch.manual_seed(0)
@@ -40,6 +40,7 @@ class Run:
         self.first_step = 0
 
     def resume(self) -> None:
+        """Load the last checkpoint, if there is one."""
         if self._checkpoint.exists():
             state = torch.load(self._checkpoint)
             self.model.load_state_dict(state["model"])
@@ -48,6 +49,7 @@ class Run:
             self.first_step = state["step"]
 
     def save(self, step: int) -> None:
+        """Write a checkpoint from which training goes on with `step`."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -59,7 +61,7 @@ class Run:
         os.replace(temporary, self._checkpoint)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Of that step, whichever time it is made: after a resume the same steps come again."""
+        """Returns the inputs of a step; always the same, also after a resume."""
         generator = torch.Generator().manual_seed(step)
         shape = BATCH, SIZE.length
         enc, dec = (torch.randint(VOCABULARY, shape, generator=generator) for _ in range(2))
@@ -74,7 +76,7 @@ class Run:
         return loss.item()
 
     def digest(self) -> str:
-        """Of all parameters and torch's random state, bit by bit."""
+        """Returns a hash of all parameters and of torch's random state."""
         state = [*self.model.state_dict().values(), torch.get_rng_state()]
         return hashlib.sha256(b"".join(value.numpy().tobytes() for value in state)).hexdigest()
 

@@ -412,7 +412,7 @@ def test_what_is_recorded_is_kept_and_a_step_that_cannot_be_costs_that_step_alon
 def test_what_is_on_its_way_from_a_device_belongs_to_the_dump(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device = SlowDevice(questions=1)  # it lands at a later step, the last one when waited for
+    device = SlowDevice(queries=1)  # it lands at a later step, the last one when waited for
 
     def copy(self: ring_writer.RingWriter, room: Tensor, tensor: Tensor) -> None:
         self.device_copies.copy(room, tensor.clone())

@@ -19,7 +19,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from support.support_matrix import HEADS, ROWS, Row, Speaker, call, first_tensor, into_dropout
+from support.support_matrix import (
+    HEADS,
+    ROWS,
+    NanoGPT,
+    Row,
+    call_model,
+    first_tensor,
+    weights_into_dropout,
+)
 from torch import Tensor, nn
 
 from attnmon import TrainingAttentionMonitor
@@ -107,7 +115,7 @@ def forward(watch: Watch, model: nn.Module, inputs: Any) -> int:
     """One step, logged; where the probe makes its own forward, it makes the only one."""
     if watch.place == "forward":
         watch.monitor.attach(model)
-        call(model, inputs)
+        call_model(model, inputs)
     return watch.log(model, inputs)
 
 
@@ -147,14 +155,14 @@ def test_in_bfloat16_the_maps_are_those_of_the_kernels_own_inputs(looking_on: Wa
     key. Eager attention rounds logits and weights, each by up to 2^-9 of itself."""
     torch.manual_seed(0)
     inputs = ROWS["sdpa"].inputs()
-    model, eager = (Speaker(way).bfloat16().eval() for way in ("sdpa", "by_hand"))
+    model, eager = (NanoGPT(way).bfloat16().eval() for way in ("sdpa", "by_hand"))
     eager.load_state_dict(model.state_dict())
     projected: list[Tensor] = []
     for block in model.blocks:
         block.c_attn.register_forward_hook(lambda *seen: projected.append(seen[-1][SAMPLE]))  # type: ignore[union-attr]
     written = looking_on.written(forward(looking_on, model, inputs))
     looking_on.monitor.detach()
-    rounded = into_dropout(eager, inputs, ".attn_dropout")
+    rounded = weights_into_dropout(eager, inputs, ".attn_dropout")
     for (name, _), (weights, note) in written.items():
         projection = projected[int(name.removeprefix("blocks."))].double()
         query, key, _ = projection.unflatten(-1, (3, HEADS, -1)).permute(1, 2, 0, 3)
@@ -197,7 +205,7 @@ def train(row: Row, way: Way, watch: Watch | None) -> dict[str, Any]:
     losses = []
     for _ in range(STEPS):
         with torch.autocast("cpu", torch.bfloat16) if way.autocast else nullcontext():
-            loss = first_tensor(call(model, inputs)).float().square().mean()
+            loss = first_tensor(call_model(model, inputs)).float().square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -258,7 +266,7 @@ def compiled(row: Row, backend: str, watch: Watch | None) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     losses, counts = [], []
     for _ in range(STEPS):
-        loss = first_tensor(call(run, inputs)).square().mean()
+        loss = first_tensor(call_model(run, inputs)).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

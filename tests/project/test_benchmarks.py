@@ -10,8 +10,6 @@ import pytest
 from PIL import Image
 from support.project import SCRIPTS
 
-pytestmark = pytest.mark.serial  # it measures
-
 
 def run(script: str, folder: Path, *arguments: str) -> Any:
     """The JSON that the script wrote."""

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from support.project import SCRIPTS
 
-pytestmark = pytest.mark.serial  # it looks at all names in shared memory
-
 
 def test_some_kills_of_each_kind_violate_nothing(tmp_path: Path) -> None:
     written = tmp_path / "figures.json"
@@ -59,6 +57,7 @@ def test_what_is_violated_is_found(checks: object, tmp_path: Path) -> None:
     assert sorted(violation.split(":")[0] for violation in files(tmp_path)) == ["half.png", "left"]
 
 
+@pytest.mark.serial  # no other test may make a name in shared memory meanwhile
 def test_what_stays_is_left_behind(
     checks: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from support.project import TESTS
 
-pytestmark = pytest.mark.serial  # it looks at all processes and names in shared memory
+pytestmark = pytest.mark.serial  # it leaves things behind that the look after other tests would see
 
 TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
 IMPORTS = """

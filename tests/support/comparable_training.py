@@ -31,10 +31,12 @@ class StatefulModel(nn.Module):
 
 
 def translation_inputs(model: nn.Module, step: int) -> tuple[Any, Any]:
+    """Returns encoder and decoder input of a step."""
     return batch(seed=step), batch(length=9, seed=step)
 
 
 def text_inputs(model: nn.Module, step: int) -> tuple[Any, Any]:
+    """Returns the input of a step of a model without a decoder input."""
     return batch(length=9, seed=step), None
 
 
@@ -43,7 +45,11 @@ def train(
     inputs: Callable[[nn.Module, int], tuple[Any, Any]],
     monitor: Any,
 ) -> dict[str, Any]:
-    """All that a training leaves: losses, parameters, buffers, gradients, random states."""
+    """Trains from a fixed seed and returns all that the training leaves.
+
+    That is losses, parameters, buffers, gradients, training flags and random states, by name.
+    monitor: logs every step, even steps after and odd ones before the optimizer's; or None.
+    """
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)

@@ -1,4 +1,4 @@
-"""Damages messages as software, memory and malice do: by a seed, so that it can be done again."""
+"""Damages messages at random, as broken software, broken memory and attackers would."""
 
 import copy
 import math
@@ -60,7 +60,7 @@ def with_a_huge_length(chance: random.Random, packed: bytes, _: Sequence[bytes])
 
 
 def with_another_value(chance: random.Random, packed: bytes, others: Sequence[bytes]) -> bytes:
-    """One value put in another's place, by the structure: most of what passes comes from here."""
+    """Puts one value in another's place. Most damaged messages that are accepted come from here."""
     message = msgpack.unpackb(packed)
     for _ in range(chance.randint(1, 2)):
         holder, position = _somewhere_in(chance, message)
@@ -87,6 +87,6 @@ DAMAGES: tuple[Damage, ...] = (
 
 
 def damaged(chance: random.Random, messages: Sequence[bytes]) -> bytes:
-    """One of these messages, damaged in one of the ways above."""
+    """Returns one of these messages, damaged in one of the ways above."""
     packed: bytes = chance.choice(messages)
     return chance.choice(DAMAGES)(chance, packed, messages)

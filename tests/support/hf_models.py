@@ -1,4 +1,4 @@
-"""Models of Hugging Face's transformers, small and untrained, and their own eager attention."""
+"""Small untrained models of Hugging Face's transformers, and their own eager attention."""
 
 import importlib
 from collections.abc import Callable
@@ -35,7 +35,10 @@ WINDOW = {**GROUPED, "head_dim": 8, "sliding_window": 4}
 
 
 def tokens(length: int, padded: int) -> tuple[Tensor, Tensor]:
-    """Ids and mask of two texts; the second ends with so much padding, begins if negative."""
+    """Returns ids and mask of two texts.
+
+    padded: tokens of padding at the end of the second text; at its beginning if negative.
+    """
     mask = torch.ones(2, length, dtype=torch.long)
     mask[1, slice(length - padded, None) if padded > 0 else slice(0, -padded)] = 0
     return torch.randint(3, 99, (2, length)), mask
@@ -56,6 +59,8 @@ def image() -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Case:
+    """A model of transformers: its classes, settings and inputs, and what is expected of it."""
+
     config: str
     model: str
     settings: dict[str, Any]
@@ -115,7 +120,7 @@ CASES = {
 
 
 def returned_weights(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, list[Tensor]]:
-    """Of each attention module by name, in the order of its calls: what eager attention returns."""
+    """Returns the weights that eager attention returns: by module, in the order of its calls."""
     names, returned = module_names(model), dict[str, list[Tensor]]()
 
     def note(module: nn.Module, _: object, result: object) -> None:

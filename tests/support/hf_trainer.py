@@ -10,13 +10,11 @@ from torch.utils.data import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
 TEXT = "\n".join(pydoc_data.topics.topics.values()).encode()
-
-
 HEADS, LENGTH, EVALUATED_LENGTH = 4, 24, 17
 
 
 class Text(Dataset[dict[str, Tensor]]):
-    """Bytes of Python's own manual, to be continued."""
+    """Pieces of Python's own manual, byte by byte, for language modelling."""
 
     def __init__(self, samples: int, length: int) -> None:
         self.samples, self.length = samples, length
@@ -31,7 +29,7 @@ class Text(Dataset[dict[str, Tensor]]):
 
 
 def trainer(folder: Path, *callbacks: TrainerCallback, **arguments: Any) -> Trainer:
-    """Of a GPT-2 of two layers, with its dropout; the same one each time."""
+    """Returns a Trainer of a GPT-2 of two layers with dropout, with the same weights each time."""
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=256, n_positions=LENGTH, n_embd=32, n_layer=2, n_head=HEADS,
@@ -52,5 +50,5 @@ def trainer(folder: Path, *callbacks: TrainerCallback, **arguments: Any) -> Trai
 
 
 def logged(done: Trainer, what: str) -> dict[int, Any]:
-    """By step, what the Trainer's own log says."""
+    """Returns a value of the Trainer's own log by step."""
     return {entry["step"]: entry[what] for entry in done.state.log_history if what in entry}

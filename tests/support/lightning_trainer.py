@@ -11,18 +11,17 @@ from torch.utils.data import DataLoader
 from support.models import LanguageModel
 
 TEXT = "\n".join(pydoc_data.topics.topics.values()).encode()
-
-
 HEADS, LENGTH, VALIDATED_LENGTH = 4, 24, 17
 
 
 def texts(samples: int, length: int) -> DataLoader[Tensor]:
+    """Returns pieces of Python's own manual, one byte longer than `length`, in batches of four."""
     cut = [TEXT[1000 + at * length :][: length + 1] for at in range(samples)]
     return DataLoader([torch.tensor(list(text)) for text in cut], batch_size=4)
 
 
 class Decoder(LanguageModel):
-    """Of bytes, with dropout."""
+    """A language model of bytes, with dropout."""
 
     def __init__(self) -> None:
         super().__init__(heads=HEADS)
@@ -38,7 +37,7 @@ class Decoder(LanguageModel):
 
 
 def module_of(tree: Any, automatic: bool = True) -> Any:
-    """A module whose training step goes round its own forward, as many do."""
+    """Returns a module whose training step does not call its own forward, as many do."""
 
     class Learner(tree.LightningModule):
         def __init__(self) -> None:
@@ -78,7 +77,7 @@ def module_of(tree: Any, automatic: bool = True) -> Any:
 
 
 def fit(tree: Any, folder: Path, *callbacks: Any, module: Any = None, **options: Any) -> Any:
-    """Three epochs of ten batches; returns the module."""
+    """Trains for three epochs of ten batches. Returns the module."""
     module = module_of(tree) if module is None else module
     path = options.pop("ckpt_path", None)
     chosen = {

@@ -1,4 +1,4 @@
-"""Small models as people write them, for the tests."""
+"""Small models as people write them."""
 
 import torch
 from torch import Tensor, nn
@@ -62,5 +62,6 @@ class CausalAttention(nn.Module):
 
 
 def batch(size: int = 4, length: int = 11, seed: int = 0) -> Tensor:
+    """Returns random tokens [size, length], the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, VOCABULARY, (size, length), generator=generator)

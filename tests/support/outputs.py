@@ -1,4 +1,4 @@
-"""Reads what a run left on disk, with other people's readers."""
+"""Reads the files of a run with readers that are not attnmon's."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 
 def files_in(folder: Path) -> set[str]:
-    """All files below, as relative paths; the event file by its contract's prefix."""
+    """Returns the relative paths of all files below; of an event file only its fixed prefix."""
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     return {_without_suffix(name) for name in names}
 
@@ -20,7 +20,7 @@ def _without_suffix(name: str) -> str:
 
 
 def strict_json(text: str) -> Any:
-    """Raises ValueError for NaN and Infinity, which are no JSON."""
+    """Parses JSON. Raises ValueError for NaN and Infinity, which are no JSON."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
@@ -43,7 +43,7 @@ def tensorboard(folder: Path) -> EventAccumulator:
 
 
 def check_outputs(folder: Path) -> None:
-    """Everything parses, nothing is half written, and the accounts add up."""
+    """Asserts that every file parses, none is half written, and the accounts add up."""
     for path in folder.rglob("*.json"):
         strict_json(path.read_text())
     if (folder / "history.jsonl").exists():

@@ -1,4 +1,4 @@
-"""Attention to draw in tests: made up, but with the features of the real thing."""
+"""Made-up attention with the features of real attention, and checks of its pictures."""
 
 import io
 from dataclasses import replace
@@ -25,7 +25,10 @@ CAPTION = Caption(
 
 
 def attention(heads: int, queries: int, keys: int, causal: bool = False) -> np.ndarray:
-    """Softmax of noise, a diagonal of another width in each head, and a first-token sink."""
+    """Returns weights [heads, queries, keys]: noise, a diagonal and a first-token sink.
+
+    The diagonal has another width in each head.
+    """
     random = np.random.default_rng(queries * keys + heads)
     logits = random.normal(size=(heads, queries, keys))
     row, column = np.arange(queries)[:, None] * keys / queries, np.arange(keys)
@@ -75,7 +78,7 @@ def panel(label: str, queries: int, keys: int) -> Panel:
 
 
 def decoded(png: Png) -> np.ndarray:
-    """[rows, columns, 3] by Pillow, an independent reader."""
+    """Returns the pixels [rows, columns, 3], read by Pillow."""
     with Image.open(io.BytesIO(png.data)) as image:
         image.load()
         assert image.size == (png.width, png.height)
@@ -83,7 +86,7 @@ def decoded(png: Png) -> np.ndarray:
 
 
 def inside_maps(page: Page) -> np.ndarray:
-    """True for the pixels of the page that lie in a map."""
+    """Returns a mask [rows, columns] of the pixels that lie in a map."""
     inside = np.zeros((page.height, page.width), np.bool_)
     for area in page.maps:
         inside[rows_of(area), columns_of(area)] = True
@@ -99,7 +102,7 @@ def columns_of(area: CellMap) -> slice:
 
 
 def assert_matplotlib_draws_the_same(pixels: np.ndarray, page: Page) -> None:
-    """No pixel inside a map differs from matplotlib's drawing, and at most 0.1 % of the others."""
+    """Asserts that no pixel in a map differs from matplotlib's, and at most 0.1 % of all do."""
     with matplotlib_defaults():
         figure = matplotlib_reference.matplotlib_figure(page)
         figure.canvas.draw()
@@ -110,7 +113,7 @@ def assert_matplotlib_draws_the_same(pixels: np.ndarray, page: Page) -> None:
 
 
 def assert_texts_stand_apart(page: Page) -> None:
-    """Drawn one by one, no text touches the edge of the page, what is drawn, or another text."""
+    """Asserts that no text touches the page's edge, another text or anything else drawn."""
     taken = rasterize(replace(page, texts=())) != WHITE
     taken[[0, -1]] = taken[:, [0, -1]] = True
     empty = replace(page, maps=(), bars=(), blocks=(), shapes=(), mesh=None)

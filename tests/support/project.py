@@ -1,4 +1,4 @@
-"""Where the parts of the project are."""
+"""Paths of the project's parts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A device whose copies take a while, without a device."""
+"""A stand-in for a CUDA device whose copies take a while."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,14 @@ import torch
 
 
 class SlowDevice:
-    """Stands in for `torch.cuda`: its events fire when told to, or after so many questions."""
+    """Stands in for `torch.cuda`: its events fire when told to, or after so many queries.
 
-    def __init__(self, *, pins: bool = True, questions: int | None = None) -> None:
+    pins: whether memory can be registered with it. queries: None if events fire only when told.
+    """
+
+    def __init__(self, *, pins: bool = True, queries: int | None = None) -> None:
         self.pins = pins
-        self.questions = questions
+        self.queries = queries
         self.fired = False
         self.log: list[str] = []
 
@@ -31,7 +34,7 @@ class SlowDevice:
         return SimpleNamespace(wait_stream=lambda other: self.log.append(f"wait for {other}"))
 
     def Event(self) -> Any:  # noqa: N802
-        left = self.questions
+        left = self.queries
 
         def query() -> bool:
             nonlocal left

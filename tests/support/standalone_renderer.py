@@ -1,4 +1,4 @@
-"""A running `attnmon-renderer`, and where it listens."""
+"""Starts the command `attnmon-renderer` for a test."""
 
 import os
 import signal
@@ -14,7 +14,10 @@ from support.training_process import PATIENCE, wait_for
 
 
 class Renderer:
-    """A running `attnmon-renderer`, and what it has said so far."""
+    """A running `attnmon-renderer` with its log.
+
+    before: Python code that runs first in its process.
+    """
 
     def __init__(self, folder: Path, *options: str, before: str = "") -> None:
         self.socket = folder / rendezvous.SOCKET_NAME
@@ -31,12 +34,15 @@ class Renderer:
 
     @property
     def log(self) -> str:
+        """All that it has printed so far."""
         return os.pread(self._log.fileno(), 1 << 20, 0).decode()
 
     def says(self, words: str) -> None:
+        """Waits until these words are in the log."""
         wait_for(lambda: words in self.log, f"{words!r} is not in the log")
 
     def end(self, number: signal.Signals) -> int:
+        """Sends the signal and waits for the end. Returns the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
@@ -48,6 +54,7 @@ class Renderer:
 
 @contextmanager
 def running_renderer(folder: Path, *options: str, before: str = "") -> Iterator[Renderer]:
+    """Starts a renderer, waits until it listens, and kills it at the end of the block."""
     started = Renderer(folder, *options, before=before)
     try:
         started.says("listens at")

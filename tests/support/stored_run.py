@@ -1,4 +1,4 @@
-"""A small run with raw weights, tokens and masks, for the tests of what is made of it later."""
+"""A small stored run with raw weights, tokens and masks, for tests of redraw and report."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ KINDS = ("heatmap", "multi_head", "layer_comparison", "alignment", "head_matrix"
 STEPS = (0, 2, 4)
 QUERIES, KEYS = 9, 11
 HOSTILE = "<script>alert('&\"')</script>"
-"""Stands for whatever a text may hold: as a token, and thus in what is drawn and stored."""
+"""A token that would do harm if it got into HTML unescaped."""
 
 
 def train_with_raw_weights(folder: Path) -> None:
-    """Three captures of every layer of a model with a causal mask, all kinds of pictures."""
+    """Trains a model with a causal mask. Captures every layer three times, in all pictures."""
     torch.manual_seed(0)
     source, target = batch(1, KEYS), batch(1, QUERIES)
     tokens = ([HOSTILE, *"0123456789"], list("abcdefghi"))

@@ -1,4 +1,4 @@
-"""The models of the support matrix: how each is built and called, and its own eager attention."""
+"""The models of the support matrix: how to build and call each, and its own attention weights."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from support.models import VOCABULARY, batch
 from support.timm_import import import_timm
 
 Weights = dict[str, list[Tensor]]
-"""By the attention module's name, for each of its calls: [batch, heads, queries, keys]."""
+"""Weights [batch, heads, queries, keys] by attention module, one for each of its calls."""
 
 LENGTH, WIDTH, HEADS, PADDED = 9, 32, 4, 3
 
@@ -28,37 +28,37 @@ class Row:
 
     build: Callable[[], nn.Module]
     inputs: Callable[[], Any]
-    """What the model is called with, two samples: a tensor, a tuple, or a dict by names."""
+    """Returns inputs of two samples: a tensor, a tuple, or a dict by names."""
     expected: Callable[[nn.Module, Any], Weights]
-    """What the model's own eager attention says, in evaluation."""
+    """Returns the weights of the model's own eager attention, in evaluation."""
     source: str
-    """Which call its attention is seen in."""
+    """The function in whose call its attention is seen."""
     skipped: int = 0
-    """Queries at the start of the second sample that are padding: theirs is anyone's choice."""
+    """Queries at the start of the second sample that are padding, whose weights are arbitrary."""
     probe_only: bool = False
-    """Its own forward compiles itself."""
+    """Whether only a probe can see its attention, since its own forward compiles itself."""
     checkpoints: bool = False
     """Whether it has activation checkpointing of its own."""
     note: str = ""
-    """What the map's note begins with; empty where the map is exact and whole."""
+    """The beginning of the map's note; empty where the map is exact and whole."""
 
 
-def call(model: nn.Module, inputs: Any) -> Any:
+def call_model(model: nn.Module, inputs: Any) -> Any:
     if isinstance(inputs, dict):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
 def first_tensor(output: Any) -> Tensor:
-    """The logits, or whatever a model gives first."""
+    """Returns the first tensor of a model's output, as a rule its logits."""
     return output if isinstance(output, Tensor) else first_tensor(output[0])
 
 
 # PyTorch's own modules
 
 
-class Tokens(nn.Module):
-    """Embeds texts for what takes vectors; id 0 is padding."""
+class TextModel(nn.Module):
+    """Embeds texts for a module that takes vectors. Id 0 is padding."""
 
     def __init__(self, inner: nn.Module, **options: Any) -> None:
         super().__init__()
@@ -76,18 +76,18 @@ class Tokens(nn.Module):
         return self.options
 
 
-class Encoder(Tokens):
+class PaddedEncoder(TextModel):
     def arguments(self, text: Tensor) -> dict[str, Any]:
         return {"src_key_padding_mask": text == 0}
 
 
-class Causal(Tokens):
+class CausalEncoder(TextModel):
     def arguments(self, text: Tensor) -> dict[str, Any]:
         mask = nn.Transformer.generate_square_subsequent_mask(text.shape[1])
         return {"mask": mask, "is_causal": True}
 
 
-class Both(Tokens):
+class PaddedTranslator(TextModel):
     def arguments(self, source: Tensor, target: Tensor) -> dict[str, Any]:
         return {
             "tgt_mask": nn.Transformer.generate_square_subsequent_mask(target.shape[1]),
@@ -96,7 +96,7 @@ class Both(Tokens):
         }
 
 
-class Attending(nn.Module):
+class SelfAttention(nn.Module):
     """`nn.MultiheadAttention` by itself."""
 
     def __init__(self, **options: Any) -> None:
@@ -123,8 +123,8 @@ def transformer() -> nn.Transformer:
     return nn.Transformer(WIDTH, HEADS, 2, 2, 64, batch_first=True)
 
 
-def of_multihead_attention(model: nn.Module, inputs: Any) -> Weights:
-    """What each `nn.MultiheadAttention` returns when it is asked for its weights."""
+def multihead_attention_weights(model: nn.Module, inputs: Any) -> Weights:
+    """Returns the weights that each `nn.MultiheadAttention` returns when asked for them."""
     found: Weights = {}
 
     def ask(module: nn.Module, args: Any, kwargs: Any, *, name: str) -> None:
@@ -132,23 +132,23 @@ def of_multihead_attention(model: nn.Module, inputs: Any) -> Weights:
         found.setdefault(name, []).append(module.forward(*args, **wanted)[1])
 
     with hooks(model, nn.MultiheadAttention, ask):  # without gradients padding would be cut off
-        call(model, inputs)
+        call_model(model, inputs)
     return detached(found)
 
 
 # Written by hand
 
 
-class Speaker(nn.Module):
-    """A causal language model as nanoGPT has it, whose attention is computed in one of four ways.
+class NanoGPT(nn.Module):
+    """A causal language model like nanoGPT's, whose attention is computed in one of four ways.
 
-    All four have the same parameters; `by_hand` shows its weights to its dropout.
+    All four have the same parameters. `by_hand` passes its weights to a dropout module.
     """
 
     def __init__(self, way: str) -> None:
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, WIDTH)
-        self.blocks = nn.ModuleList(SpeakersAttention(way) for _ in range(2))
+        self.blocks = nn.ModuleList(NanoGPTAttention(way) for _ in range(2))
         self.head = nn.Linear(WIDTH, VOCABULARY)
 
     def forward(self, text: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class Speaker(nn.Module):
         return logits
 
 
-class SpeakersAttention(nn.Module):
+class NanoGPTAttention(nn.Module):
     def __init__(self, way: str) -> None:
         super().__init__()
         self.n_head = HEADS
@@ -199,9 +199,9 @@ class SpeakersAttention(nn.Module):
         return F.softmax(logits.masked_fill(mask == 0, float("-inf")), dim=-1)
 
 
-def flexible() -> nn.Module:
-    """Its attention is frozen: there is no backward of flex_attention on a CPU."""
-    model = Speaker("flex").requires_grad_(False)
+def frozen_flex_model() -> nn.Module:
+    """Returns a model with frozen attention, since flex_attention has no backward on a CPU."""
+    model = NanoGPT("flex").requires_grad_(False)
     model.head.requires_grad_(True)
     return model
 
@@ -210,14 +210,14 @@ def earlier(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
     return query >= key
 
 
-def of_speaker(model: nn.Module, inputs: Any) -> Weights:
-    by_hand = Speaker("by_hand").eval()
+def nano_gpt_weights(model: nn.Module, inputs: Any) -> Weights:
+    by_hand = NanoGPT("by_hand").eval()
     by_hand.load_state_dict(model.state_dict())
-    return into_dropout(by_hand, inputs, ".attn_dropout")
+    return weights_into_dropout(by_hand, inputs, ".attn_dropout")
 
 
-def into_dropout(model: nn.Module, inputs: Any, suffix: str) -> Weights:
-    """What each attention's own dropout is given."""
+def weights_into_dropout(model: nn.Module, inputs: Any, suffix: str) -> Weights:
+    """Returns what each attention passes to its own dropout."""
     found: Weights = {}
 
     def note(module: nn.Module, args: Any, kwargs: Any, *, name: str) -> None:
@@ -225,7 +225,7 @@ def into_dropout(model: nn.Module, inputs: Any, suffix: str) -> Weights:
             found.setdefault(name.removesuffix(suffix), []).append(args[0])
 
     with hooks(model, nn.Dropout, note):
-        call(model, inputs)
+        call_model(model, inputs)
     return detached(found)
 
 
@@ -235,7 +235,7 @@ def detached(found: Weights) -> Weights:
 
 @contextmanager
 def hooks(model: nn.Module, kind: type[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
-    """The hook before each module of this kind, told of its `name`."""
+    """Registers the hook before each module of this kind; it gets the module's `name`."""
     handles = [
         module.register_forward_pre_hook(partial(hook, name=name), with_kwargs=True)
         for name, module in model.named_modules()
@@ -251,7 +251,7 @@ def hooks(model: nn.Module, kind: type[nn.Module], hook: Callable[..., None]) ->
 # timm
 
 
-def of_timm(kind: str, fused: bool) -> nn.Module:
+def timm_model(kind: str, fused: bool) -> nn.Module:
     timm = import_timm()
     timm.layers.set_fused_attn(fused, experimental=fused)  # of Swin it is
     size = {"img_size": 32, "attn_drop_rate": 0.1}
@@ -268,15 +268,15 @@ def of_timm(kind: str, fused: bool) -> nn.Module:
 
 
 def timm_weights(kind: str, model: nn.Module, inputs: Any) -> Weights:
-    unfused = of_timm(kind, fused=False).eval()
+    unfused = timm_model(kind, fused=False).eval()
     unfused.load_state_dict(model.state_dict())
-    return into_dropout(unfused, inputs, ".attn_drop")
+    return weights_into_dropout(unfused, inputs, ".attn_drop")
 
 
 # transformers
 
 
-def of_transformers(name: str, implementation: str) -> nn.Module:
+def transformers_model(name: str, implementation: str) -> nn.Module:
     return hf_models.CASES[name].build(implementation)
 
 
@@ -291,8 +291,8 @@ def transformers_weights(name: str, model: nn.Module, inputs: Any) -> Weights:
 # All of them
 
 
-def padded() -> Tensor:
-    """Two texts, the second with padding at its end."""
+def padded_texts() -> Tensor:
+    """Returns two texts, the second with padding at its end."""
     text = batch(2, LENGTH).clamp(min=1)
     text[1, LENGTH - PADDED :] = 0
     return text
@@ -307,37 +307,44 @@ _WINDOWS = "only the first of"
 
 ROWS = {
     "nn.MultiheadAttention": Row(
-        Attending, lambda: torch.randn(2, LENGTH, WIDTH), of_multihead_attention, SOFTMAX
+        SelfAttention, lambda: torch.randn(2, LENGTH, WIDTH), multihead_attention_weights, SOFTMAX
     ),
     "nn.MultiheadAttention, need_weights=False": Row(
-        partial(Attending, need_weights=False), lambda: torch.randn(2, LENGTH, WIDTH),
-        of_multihead_attention, SDPA,
+        partial(SelfAttention, need_weights=False), lambda: torch.randn(2, LENGTH, WIDTH),
+        multihead_attention_weights, SDPA,
     ),
     "nn.TransformerEncoder, padded": Row(
-        lambda: Encoder(encoder()), padded, of_multihead_attention, SDPA
+        lambda: PaddedEncoder(encoder()), padded_texts, multihead_attention_weights, SDPA
     ),
     "nn.TransformerEncoder, causal, norm_first": Row(
-        lambda: Causal(encoder(norm_first=True)), lambda: batch(2, LENGTH),
-        of_multihead_attention, SDPA,
+        lambda: CausalEncoder(encoder(norm_first=True)), lambda: batch(2, LENGTH),
+        multihead_attention_weights, SDPA,
     ),
     "nn.TransformerDecoder": Row(
-        lambda: Tokens(decoder()), lambda: (batch(2, 7), batch(2, LENGTH)),
-        of_multihead_attention, SDPA,
+        lambda: TextModel(decoder()), lambda: (batch(2, 7), batch(2, LENGTH)),
+        multihead_attention_weights, SDPA,
     ),
     "nn.Transformer": Row(
-        lambda: Both(transformer()), lambda: (padded(), batch(2, 7)), of_multihead_attention, SDPA
+        lambda: PaddedTranslator(transformer()), lambda: (padded_texts(), batch(2, 7)),
+        multihead_attention_weights, SDPA,
     ),
-    "by hand": Row(partial(Speaker, "by_hand"), lambda: batch(2, LENGTH), of_speaker, SOFTMAX),
-    "einsum": Row(partial(Speaker, "einsum"), lambda: batch(2, LENGTH), of_speaker, SOFTMAX),
-    "sdpa": Row(partial(Speaker, "sdpa"), lambda: batch(2, LENGTH), of_speaker, SDPA),
+    "by hand": Row(
+        partial(NanoGPT, "by_hand"), lambda: batch(2, LENGTH), nano_gpt_weights, SOFTMAX
+    ),
+    "einsum": Row(
+        partial(NanoGPT, "einsum"), lambda: batch(2, LENGTH), nano_gpt_weights, SOFTMAX
+    ),
+    "sdpa": Row(
+        partial(NanoGPT, "sdpa"), lambda: batch(2, LENGTH), nano_gpt_weights, SDPA
+    ),
     "flex_attention": Row(
-        flexible, lambda: batch(2, LENGTH), of_speaker, "flex_attention",
+        frozen_flex_model, lambda: batch(2, LENGTH), nano_gpt_weights, "flex_attention",
         probe_only=True,
     ),
 }  # fmt: skip
 ROWS |= {
     f"timm {kind}, {'fused' if fused else 'not fused'}": Row(
-        partial(of_timm, kind, fused),
+        partial(timm_model, kind, fused),
         image,
         partial(timm_weights, kind),
         SDPA if fused else SOFTMAX,
@@ -348,7 +355,7 @@ ROWS |= {
 }
 ROWS |= {
     f"transformers {name}, {implementation}": Row(
-        partial(of_transformers, name, implementation),
+        partial(transformers_model, name, implementation),
         case.inputs,
         partial(transformers_weights, name),
         SDPA if implementation == "sdpa" else SOFTMAX,

@@ -1,6 +1,6 @@
-"""timm, also where torchvision is not: there is no build of it for every torch.
+"""Imports timm where torchvision is missing, since not every torch has a build of it.
 
-timm needs it to read and to transform pictures, which its models do not.
+timm needs torchvision to read and to transform pictures, not for its models.
 """
 
 import sys
@@ -14,13 +14,15 @@ import pytest
 
 
 class Anything(type):
-    """A class that has whatever attribute it is asked for."""
+    """A class that has every attribute."""
 
     def __getattr__(cls, name: str) -> Any:
         return _named(name)
 
 
 class Empty(ModuleType):
+    """A module that has every attribute."""
+
     def __getattr__(self, name: str) -> Any:
         return _named(name)
 
@@ -46,7 +48,7 @@ class Stand(MetaPathFinder, Loader):
 
 
 def import_timm() -> ModuleType:
-    """timm; skips the test without it. What stood in for torchvision is gone afterwards."""
+    """Returns timm, or skips the test. Removes the stand-in for torchvision afterwards."""
     try:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError):  # RuntimeError: of a build for another torch

@@ -1,4 +1,4 @@
-"""Trainings as processes of their own, and how far their renderers are."""
+"""Runs training scripts in processes of their own, and waits for what their renderers do."""
 
 import os
 import subprocess
@@ -15,12 +15,16 @@ from support.outputs import summary
 from support.project import TESTS
 
 PATIENCE = 60.0
+"""Seconds after which something that should happen counts as not happening."""
 
 
 def run_training(
     body: str, *, cwd: Path | None = None, prefix: list[str] | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """A training script as its own process; `before` goes before Python on its command line."""
+    """Runs a training script to its end in a process of its own.
+
+    prefix: a command that starts Python, as those of `support.namespaces`. env: variables to add.
+    """
     prelude = f"""
         import os, signal, sys
         sys.path.insert(0, {str(TESTS)!r})
@@ -36,6 +40,7 @@ def run_training(
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Waits until the condition is true. Fails with `what` if that takes longer than PATIENCE."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, what
@@ -43,11 +48,12 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 
 def wait_until_rendered(folder: Path, captures: int) -> None:
+    """Waits until the summary of the run counts at least so many captures as rendered."""
     wait_for(lambda: _summary(folder).get("rendered", 0) >= captures, f"{captures} are not drawn")
 
 
 def wait_until_settled(monitor: AttentionMonitor) -> None:
-    """Until the renderer has acknowledged all that was announced."""
+    """Waits until the renderer has acknowledged all that was announced."""
     wait_for(lambda: _pending(monitor) == 0, "not all captures are acknowledged")
 
 
@@ -57,13 +63,16 @@ def _pending(monitor: AttentionMonitor) -> int:
 
 
 def wait_until_closed(folder: Path, last_step: int | None = None) -> None:
-    """Until the renderer has written its last summary; of the run that logged this step last."""
+    """Waits until the renderer has written its last summary and ended.
+
+    last_step: the last step of the run to wait for, where several runs write to the folder.
+    """
     wait_for(lambda: _has_ended(folder, last_step), "the last summary is not written")
     wait_for(renderer_process.none_is_finishing, "the renderer does not end")
 
 
 def renderer_pids(folder: Path) -> list[int]:
-    """The renderer's processes, its supervisor first, as the summary tells them."""
+    """Returns the renderer's processes from the run's summary, the supervisor first."""
     found: list[int] = summary(folder)["pids"]
     return found
 

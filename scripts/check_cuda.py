@@ -152,14 +152,14 @@ def copies_run_at_the_speed_of_pinned_memory() -> tuple[bool, str]:
 
     def into_ring() -> None:
         copies.copy(ours, source)
-        copies.depart().wait()
+        copies.end_batch().wait()
 
     def into_pinned() -> None:
         pinned.copy_(source, non_blocking=True)
         torch.cuda.synchronize()
 
     ratio = in_turns(into_pinned, into_ring, 20)
-    copies.release()
+    copies.unpin()
     ring.close_descriptor()
     return ratio >= 0.95, f"{ratio:.2f} of the speed into pinned memory"
 

@@ -1,4 +1,4 @@
-"""From a CUDA device into the ring, without waiting: side stream, pinned memory, event.
+"""Copies from a CUDA device into the ring without waiting: side stream, pinned memory, event.
 
 Everything that touches CUDA is in this file, and gets it as the `cuda` it is given: the tests put a
 device of their own in its place.
@@ -28,39 +28,39 @@ class Event(Protocol):
 
 @dataclass(eq=False)
 class CopyBatch:
-    """Copies on their way, and what they go to.
+    """Copies that were started together, and the tensors they are written to.
 
     Their sources are not held: a sample is a view of its batch, whose memory would be kept from
-    training until the next step. The allocator is told instead who still reads them.
+    training until the next step. Instead, the allocator is told which stream still reads them.
     """
 
     events: list[Event] = field(default_factory=list)
-    landings: list[Tensor] = field(default_factory=list)
-    afterwards: list[Callable[[], object]] = field(default_factory=list)
-    """What is left to do once they have landed."""
+    targets: list[Tensor] = field(default_factory=list)
+    on_complete: list[Callable[[], object]] = field(default_factory=list)
+    """What is left to do once the copies are complete."""
 
-    def landed(self) -> bool:
-        """Whether all are there; never waits."""
+    def is_complete(self) -> bool:
+        """Return whether all copies are complete; never waits."""
         return all(event.query() for event in self.events)
 
     def wait(self) -> None:
-        """For the end of training, when nobody minds."""
+        """Wait until all copies are complete: for the end of training only."""
         for event in self.events:
             event.synchronize()
 
     def finish(self) -> None:
-        """To be called once, after they have landed."""
-        for step in self.afterwards:
-            step()
-        self.landings.clear()
+        """Do what is left to do. To be called once, when the copies are complete."""
+        for callback in self.on_complete:
+            callback()
+        self.targets.clear()
 
 
 class DeviceCopies:
-    """Starts copies from CUDA devices into host memory, on a side stream each.
+    """Starts copies from CUDA devices into host memory, on a side stream of each device.
 
-    The ring is pinned where the system allows, so that copies run beside the computation. Where it
-    does not, and in what it has grown by since, they go by way of a pinned buffer and are moved
-    into the ring when they have landed.
+    The ring is pinned where the system allows it, so that copies run beside the computation. Where
+    it does not, and in the part the ring has grown by since, copies go to a pinned buffer, and from
+    there into the ring when they are complete.
     """
 
     def __init__(self, ring: Tensor, cuda: Any = torch.cuda) -> None:
@@ -68,59 +68,60 @@ class DeviceCopies:
         self._ring = ring
         self._streams: dict[torch.device, Any] = {}
         self._pinned: bool | None = None
-        self._flight = CopyBatch()
+        self._batch = CopyBatch()
 
     @property
-    def busy(self) -> bool:
-        """Whether copies were started since the last `depart`."""
-        return bool(self._flight.landings)
+    def has_copies(self) -> bool:
+        """Whether copies were started since the last `end_batch`."""
+        return bool(self._batch.targets)
 
     def copy(self, target: Tensor, source: Tensor) -> None:
         """Start copying `source` into `target`, a part of the ring of the same shape."""
         if self._pinned is None:
             self._pinned = self._pin()
-        landing = target if self._pinned and self._holds(target) else self._buffer(source)
-        self._start(source, landing)
-        if landing is not target:
-            self._flight.afterwards.append(lambda: target.copy_(landing))
+        is_direct = self._pinned and self._is_in_pinned_part(target)
+        destination = target if is_direct else self._buffer(source)
+        self._start(source, destination)
+        if destination is not target:
+            self._batch.on_complete.append(lambda: target.copy_(destination))
 
-    def scalar(self, source: Tensor) -> Tensor:
-        """Where the one number in `source` will be found on the host, once it has landed."""
-        landing = self._buffer(source)
-        self._start(source, landing)
-        return landing
+    def copy_scalar(self, source: Tensor) -> Tensor:
+        """Start copying one number, and return the tensor on the host that will hold it."""
+        target = self._buffer(source)
+        self._start(source, target)
+        return target
 
-    def depart(self) -> CopyBatch:
-        """The copies started so far; the next ones belong to another flight."""
-        flight, self._flight = self._flight, CopyBatch()
+    def end_batch(self) -> CopyBatch:
+        """Return the copies started so far; the next ones belong to another batch."""
+        batch, self._batch = self._batch, CopyBatch()
         for stream in self._streams.values():
             event = self._cuda.Event()
             event.record(stream)
-            flight.events.append(event)
-        return flight
+            batch.events.append(event)
+        return batch
 
-    def release(self) -> None:
-        """Unpin the ring, once nothing is on its way."""
+    def unpin(self) -> None:
+        """Unpin the ring, once no copy into it is running."""
         if self._pinned:
             self._cuda.cudart().cudaHostUnregister(self._ring.data_ptr())
             self._pinned = None
 
-    def _start(self, source: Tensor, landing: Tensor) -> None:
+    def _start(self, source: Tensor, target: Tensor) -> None:
         stream = self._stream_of(source.device)
         stream.wait_stream(self._cuda.current_stream(source.device))
         with self._cuda.stream(stream):
-            landing.copy_(source, non_blocking=True)
+            target.copy_(source, non_blocking=True)
         if source.is_cuda:  # and not what the tests put in its place
             source.record_stream(stream)
-        self._flight.landings.append(landing)
+        self._batch.targets.append(target)
 
     def _stream_of(self, device: torch.device) -> Any:
         if device not in self._streams:
             self._streams[device] = self._cuda.Stream(device)
         return self._streams[device]
 
-    def _holds(self, target: Tensor) -> bool:
-        """Whether it lies in the part that is pinned; a ring may have grown since."""
+    def _is_in_pinned_part(self, target: Tensor) -> bool:
+        """Return whether `target` lies in what was pinned; the ring may have grown since."""
         end = self._ring.data_ptr() + self._ring.nbytes
         return target.data_ptr() + target.nbytes <= end
 
@@ -138,6 +139,6 @@ class DeviceCopies:
 
 
 def is_recording_a_graph() -> bool:
-    """Whether a CUDA graph is being captured: nothing may be added to it."""
+    """Return whether a CUDA graph is being captured, to which nothing may be added."""
     in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return in_use and torch.cuda.is_current_stream_capturing()

@@ -1,7 +1,7 @@
-"""How a layer was written down last time: one that looks the same is only copied.
+"""How layers were written last time: one with the same signature is only copied.
 
-To describe a layer, to check it and to find its room takes several times as long as to copy it, and
-says the same at every capture.
+To describe a layer, to check it and to find its memory takes several times as long as to copy it,
+and gives the same result at every capture.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,55 +11,75 @@ from torch import Tensor
 from attnmon.capture import AttentionCall, CallSignature
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.messages import ArrayBlock, Attention
-from attnmon.serialize.ring_writer import RingWriter
+from attnmon.serialize.ring_writer import RingWriter, aligned
 
-KEPT = 8
-"""Places in the ring for which a form keeps its record: captures that wait lie at others."""
+MAX_LAYOUTS = 1024
+MAX_OFFSETS = 8
+"""Offsets in the ring for which a layout keeps its record: captures that wait lie at others."""
 
 
-def look(seen: AttentionCall) -> CallSignature | None:
-    """All that the description of a layer follows from; None where it follows from its values."""
-    if seen.signature is not None:
-        return seen.signature
-    query, key = seen.query, seen.key
-    if query is None or key is None or seen.weights is not None or seen.sinks is not None:
+def signature_of(call: AttentionCall) -> CallSignature | None:
+    """Return all that a layer's description follows from; None where it depends on values."""
+    if call.signature is not None:
+        return call.signature
+    query, key = call.query, call.key
+    if query is None or key is None or call.weights is not None or call.sinks is not None:
         return None
     return (
-        seen.name, seen.call_index, query.shape, key.shape, query.dtype, key.dtype, seen.rounding,
-        seen.scale, seen.causal, seen.softcap, seen.note, seen.source,
+        call.name, call.call_index, query.shape, key.shape, query.dtype, key.dtype, call.rounding,
+        call.scale, call.causal, call.softcap, call.note, call.source,
     )  # fmt: skip
 
 
 @dataclass(slots=True)
 class CallLayout:
-    """A layer of all its heads, as it was written at first."""
+    """The record of a layer, with all its heads, as it was written at first."""
 
-    place: SelectedLayer
+    layer: SelectedLayer
     attention: Attention
     nbytes: int
-    """Of the run of slots that query and key were written to, side by side."""
-    _filled: dict[tuple[int, ArrayBlock | None], tuple[Tensor, Tensor, Attention]] = field(
+    """Bytes that query and key take, side by side."""
+    _at_offset: dict[tuple[int, ArrayBlock | None], tuple[Tensor, Tensor, Attention]] = field(
         default_factory=dict
     )
 
     def at(
         self, offset: int, bias: ArrayBlock | None, ring: RingWriter
     ) -> tuple[Tensor, Tensor, Attention]:
-        """The rooms for query and key from this offset on, and the record that names them."""
-        filled = self._filled.get((offset, bias))
-        if filled is None:
-            if len(self._filled) >= KEPT:
-                self._filled.clear()
-            filled = self._filled[offset, bias] = self._moved(offset, bias, ring)
-        return filled
+        """Return the ring's memory for query and key from this offset on, and their record."""
+        placed = self._at_offset.get((offset, bias))
+        if placed is None:
+            if len(self._at_offset) >= MAX_OFFSETS:
+                self._at_offset.clear()
+            placed = self._at_offset[offset, bias] = self._placed(offset, bias, ring)
+        return placed
 
-    def _moved(
+    def _placed(
         self, offset: int, bias: ArrayBlock | None, ring: RingWriter
     ) -> tuple[Tensor, Tensor, Attention]:
         old = self.attention
         assert old.query is not None
         assert old.key is not None
-        behind = old.key.offset - old.query.offset
-        query, key = replace(old.query, offset=offset), replace(old.key, offset=offset + behind)
+        distance = old.key.offset - old.query.offset
+        query, key = replace(old.query, offset=offset), replace(old.key, offset=offset + distance)
         attention = replace(old, query=query, key=key, bias=bias, error=None)
-        return ring.room(query), ring.room(key), attention
+        return ring.view(query), ring.view(key), attention
+
+
+class LayoutCache(dict[CallSignature, CallLayout]):
+    """The layouts of the layers written so far, by their signature.
+
+    A dict itself: it is asked for every layer of a capture.
+    """
+
+    def add(
+        self, signature: CallSignature | None, layer: SelectedLayer, attention: Attention
+    ) -> None:
+        """Remember how a layer was written, if it has a signature, a query and a key."""
+        query, key = attention.query, attention.key
+        if signature is None or query is None or key is None:
+            return
+        if len(self) >= MAX_LAYOUTS:
+            self.clear()
+        nbytes = aligned(query.nbytes) + aligned(key.nbytes)
+        self[signature] = CallLayout(layer, attention, nbytes)

@@ -1,4 +1,4 @@
-"""From what was seen to what is sent: one sample, the chosen heads, one copy into the ring."""
+"""Copies tensors into the ring: of one sample, of the chosen heads, in one pass."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -11,7 +11,7 @@ from attnmon.link.ring import Ring
 from attnmon.serialize.device_copy import DeviceCopies
 
 SMALL_MASK = 64 * 1024
-"""Bytes up to which a mask is sent sooner than it is made smaller."""
+"""Bytes up to which a mask is sent as it is: to make it smaller would take longer."""
 _ALIGNMENT = 64
 _NAMES = {
     torch.float64: "float64",
@@ -28,17 +28,17 @@ class _Reserver(Protocol):
 
 
 class RingWriter:
-    """Copies tensors into allocated slots."""
+    """Copies tensors into the ring's memory, at offsets that others have reserved."""
 
     def __init__(self, ring: Ring) -> None:
         self._bytes = torch.frombuffer(ring.memory, dtype=torch.uint8)
         self.device_copies = DeviceCopies(self._bytes[: ring.reserved])
 
     def write(self, tensors: Mapping[str, Tensor], reserver: "_Reserver") -> dict[str, ArrayBlock]:
-        """Copy the tensors, side by side, into one run of slots; where each of them lies.
+        """Copy the tensors, side by side, and return where each of them lies.
 
         One pass over the memory: a strided view is gathered on the way. Copies from a device are
-        only started. Raises what `reserve` does.
+        only started. Raises what `reserve` raises.
         """
         sendable = {name: _sendable(tensor) for name, tensor in tensors.items()}
         sizes = [aligned(tensor.nbytes) for tensor in sendable.values()]
@@ -46,22 +46,22 @@ class RingWriter:
         blocks = {}
         for (name, tensor), size in zip(sendable.items(), sizes, strict=True):
             block = ArrayBlock(offset, _NAMES[tensor.dtype], tuple(tensor.shape))
-            self.copy(self.room(block), tensor)
+            self.copy(self.view(block), tensor)
             blocks[name] = block
             offset += size
         return blocks
 
-    def room(self, block: ArrayBlock) -> Tensor:
-        """This part of the ring, as a tensor."""
+    def view(self, block: ArrayBlock) -> Tensor:
+        """Return this part of the ring as a tensor."""
         dtype = _DTYPES[block.dtype]
         return self._bytes[block.offset : block.offset + block.nbytes].view(dtype).view(block.shape)
 
-    def copy(self, room: Tensor, tensor: Tensor) -> None:
-        """Copy, or start copying, the tensor into this part of the ring."""
-        if tensor.is_cuda:
-            self.device_copies.copy(room, tensor)
+    def copy(self, target: Tensor, source: Tensor) -> None:
+        """Copy `source` into `target`, a view of the ring; from a device, start copying it."""
+        if source.is_cuda:
+            self.device_copies.copy(target, source)
         else:
-            room.copy_(tensor)
+            target.copy_(source)
 
 
 def choose_heads(
@@ -72,10 +72,10 @@ def choose_heads(
     key: Tensor | None = None,
     sinks: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """The tensors given, of one sample, for these heads only.
+    """Return the tensors of one sample for these heads only; shapes as in `messages.Attention`.
 
-    Shapes as in `attnmon.link.messages.Attention`. Views where the heads are neighbours; a key
-    head that serves several query heads is repeated only when the choice breaks the groups up.
+    Views, where the heads are neighbours. A key head that serves several query heads is repeated
+    only where the choice of heads breaks up its group.
     """
     chosen: dict[str, Tensor] = {}
     if weights is not None:
@@ -98,7 +98,7 @@ def _pick(tensor: Tensor, heads: tuple[int, ...]) -> Tensor:
 
 
 def choose_mask(heads: tuple[int, ...], bias: Tensor) -> Tensor:
-    """The mask of one sample for these heads only, in the shape it has in memory: a view."""
+    """Return a view of one sample's mask for these heads, without what is only broadcast."""
     for dimension, stride in enumerate(bias.stride()):
         if stride == 0 and bias.shape[dimension] > 1:
             bias = bias.narrow(dimension, 0, 1)
@@ -106,7 +106,10 @@ def choose_mask(heads: tuple[int, ...], bias: Tensor) -> Tensor:
 
 
 def compact_mask(bias: Tensor) -> Tensor:
-    """A mask of 0 and -inf as one of True and False, a quarter of the size, where that matters."""
+    """Return a large mask of 0 and -inf as one of True and False, a quarter of the size or less.
+
+    Any other mask is returned as it is.
+    """
     if not bias.is_floating_point() or bias.device.type != "cpu" or bias.nbytes <= SMALL_MASK:
         return bias
     allowed = bias == 0
@@ -119,4 +122,5 @@ def _sendable(tensor: Tensor) -> Tensor:
 
 
 def aligned(nbytes: int) -> int:
+    """Return the bytes that an array of this size takes, so that the next one is aligned."""
     return -(-nbytes // _ALIGNMENT) * _ALIGNMENT

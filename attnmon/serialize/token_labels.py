@@ -1,4 +1,4 @@
-"""What stands at each position of the sample, for the axes of the pictures."""
+"""Reads the labels of the sample's positions, for the axes of the pictures."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,23 +10,24 @@ Tokens = (
     | Callable[[], "Sequence[str] | tuple[Sequence[str], Sequence[str]]"]
     | None
 )
-"""One stack's tokens, the encoder's and the decoder's, or a function that gives either."""
+"""The tokens of one stack, a pair (encoder, decoder), or a function that returns either."""
 
 Labels = tuple[tuple[str, ...], tuple[str, ...]]
-"""The encoder's and the decoder's; empty where there are none."""
+"""The labels (encoder, decoder); empty where there are none."""
 
 LONGEST = 512
-"""More labels than this cannot be read in any picture, and are not sent."""
+"""The most labels of an axis: more cannot be read in any picture, and none are sent then."""
 LONGEST_TOKEN = 24
+"""Characters of a label that are sent."""
 MOST_BYTES = 16 * 1024
-"""Of one stack's labels; what is longer cannot be read either, and no message has room for it."""
+"""Bytes of one stack's labels at most: a message has no room for more, and none are sent then."""
 
 
 def read_tokens(given: Tokens, attentions: Sequence[Attention]) -> Labels:
-    """(the encoder's, the decoder's). One list is of the only stack there is, or of both.
+    """Return the labels (encoder, decoder); a single list stands for each stack that there is.
 
-    Raises what the function raises, TypeError for anything that is not a list of strings, and
-    ValueError for labels that fit no axis.
+    Raises what the user's function raises, TypeError for anything that is not a list of strings,
+    and ValueError for labels that fit no axis.
     """
     tokens = _read(given() if callable(given) else given, attentions)
     require_fitting(tokens, attentions)
@@ -64,7 +65,10 @@ def _labels(tokens: object) -> tuple[str, ...]:
 
 
 def _sendable(token: object) -> str:
-    """Lone surrogates, which some tokenizers make of bytes, are no text: they are spelled out."""
+    """Return the start of a token, with lone surrogates spelled out: no message can hold them.
+
+    Some tokenizers make them of bytes.
+    """
     if not isinstance(token, str):
         raise TypeError(f"tokens: give strings, not {token!r:.80}")
     return token[:LONGEST_TOKEN].encode("utf-8", "backslashreplace").decode()

@@ -119,7 +119,7 @@ class Publisher:
             first = self._in_flight[0]
             if wait:
                 first.copies.wait()
-            if not first.copies.landed():
+            if not first.copies.is_complete():
                 return
             del self._in_flight[0]
             first.copies.finish()
@@ -141,7 +141,7 @@ class Publisher:
     def _pass_on(self, step_info: StepInfo, builder: CaptureBuilder) -> None:
         """Announce it, now or when its copies are complete."""
         copies = self._serializer.ring_writer.device_copies
-        if copies.busy:
+        if copies.has_copies:
             self._in_flight.append(_detached(step_info, builder, copies))
         else:
             self._announce(step_info, builder)
@@ -170,5 +170,5 @@ def _detached(step_info: StepInfo, builder: CaptureBuilder, copies: DeviceCopies
     """Return the capture and its loss, to be announced when they are copied."""
     loss = step_info.loss
     if isinstance(loss, Tensor) and loss.device.type != "cpu":
-        step_info = replace(step_info, loss=copies.scalar(loss.detach()))
-    return PendingCapture(copies.depart(), step_info, builder.detach())
+        step_info = replace(step_info, loss=copies.copy_scalar(loss.detach()))
+    return PendingCapture(copies.end_batch(), step_info, builder.detach())

@@ -47,7 +47,7 @@ class Connection:
     def close(self) -> None:
         """The ring's memory goes back when nothing refers to it."""
         self.abandon()
-        self.serializer.ring_writer.device_copies.release()
+        self.serializer.ring_writer.device_copies.unpin()
 
 
 def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> Connection:

@@ -25,17 +25,17 @@ def test_copies_run_on_a_side_stream_that_waits_for_training_and_never_the_other
     copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), device)
     target, source = torch.zeros(4), torch.arange(4.0)
     copies.copy(target, source)
-    flight = copies.depart()
+    started = copies.end_batch()
     assert device.log == ["register", "wait for training", "on the side stream", "record"]
-    assert not flight.landed()
+    assert not started.is_complete()
     alive = weakref.ref(source)
     del source
     assert alive() is None, "its batch would be kept from training until the next step"
     device.fire()
-    assert flight.landed()
-    flight.finish()
+    assert started.is_complete()
+    started.finish()
     assert torch.equal(target, torch.arange(4.0))
-    copies.release()
+    copies.unpin()
     assert device.log[-1] == "unregister"
 
 
@@ -44,21 +44,21 @@ def test_where_pinning_is_refused_the_ring_is_written_when_the_copy_has_landed()
     copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), device)
     target = torch.zeros(4)
     copies.copy(target, torch.arange(4.0))
-    flight = copies.depart()
+    started = copies.end_batch()
     assert torch.equal(target, torch.zeros(4))
-    flight.wait()
-    flight.finish()
+    started.wait()
+    started.finish()
     assert torch.equal(target, torch.arange(4.0))
-    copies.release()
+    copies.unpin()
     assert "unregister" not in device.log
 
 
 def test_each_departure_has_its_own_copies() -> None:
     copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), SlowDevice())
     copies.copy(torch.zeros(1), torch.ones(1))
-    assert copies.busy
-    copies.depart()
-    assert not copies.busy
+    assert copies.has_copies
+    copies.end_batch()
+    assert not copies.has_copies
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_what_the_ring_has_grown_by_goes_by_a_buffer() -> None:
     copies.copy(beyond, torch.arange(4.0))
     assert torch.equal(within, torch.arange(4.0))
     assert torch.equal(beyond, torch.zeros(4)), "it is still in the buffer"
-    flight = copies.depart()
-    flight.wait()
-    flight.finish()
+    started = copies.end_batch()
+    started.wait()
+    started.finish()
     assert torch.equal(beyond, torch.arange(4.0))

@@ -20,14 +20,14 @@ class Copies:
     """Copies from a device, which are complete when a test says so."""
 
     def __init__(self) -> None:
-        self.busy = False
+        self.has_copies = False
         self.batches: list[Copies.Batch] = []
 
     class Batch:
         def __init__(self) -> None:
             self.complete = False
 
-        def landed(self) -> bool:
+        def is_complete(self) -> bool:
             return self.complete
 
         def wait(self) -> None:
@@ -36,7 +36,7 @@ class Copies:
         def finish(self) -> None:
             assert self.complete
 
-    def depart(self) -> "Copies.Batch":
+    def end_batch(self) -> "Copies.Batch":
         self.batches.append(Copies.Batch())
         return self.batches[-1]
 
@@ -211,7 +211,7 @@ def test_a_step_that_fits_no_message_is_an_error(parts: Parts) -> None:
 
 
 def test_captures_wait_for_their_copies_in_the_order_of_the_steps(parts: Parts) -> None:
-    parts.copies.busy = True
+    parts.copies.has_copies = True
     for number in range(3):
         parts.publisher.publish(step(number), parts.collect)
     assert parts.publisher.has_pending_copies
@@ -229,7 +229,7 @@ def test_captures_wait_for_their_copies_in_the_order_of_the_steps(parts: Parts) 
 
 
 def test_a_copied_capture_that_cannot_be_announced_is_counted(parts: Parts) -> None:
-    parts.copies.busy = True
+    parts.copies.has_copies = True
     parts.publisher.publish(step(0), parts.collect)
     parts.producer.error = RingFull("behind")
     parts.publisher.announce_completed(wait=True)
@@ -239,7 +239,7 @@ def test_a_copied_capture_that_cannot_be_announced_is_counted(parts: Parts) -> N
 
 def test_a_dump_comes_after_the_copies_that_belong_to_it(parts: Parts) -> None:
     parts.publisher.dump("at once")
-    parts.copies.busy = True
+    parts.copies.has_copies = True
     parts.publisher.retain(step(1, retained=True), parts.collect)
     parts.publisher.dump("x" * 5000)
     assert parts.producer.log == ["dump: at once"]

@@ -1,0 +1,69 @@
+"""Makes the message that announces a capture, of its layers and of what the user logged."""
+
+import math
+import time
+
+from torch import Tensor
+
+from attnmon.accounting.error_guard import ErrorGuard
+from attnmon.link.messages import Accounts, Capture
+from attnmon.serialize.capture_builder import CaptureBuilder
+from attnmon.serialize.step_info import StepInfo
+from attnmon.serialize.token_labels import Labels, read_tokens
+
+
+class MessageFactory:
+    """Makes messages; a loss, learning rate or label that is wrong costs a warning, no capture."""
+
+    def __init__(self, guard: ErrorGuard) -> None:
+        self._guard = guard
+
+    def make(
+        self, sequence: int, step_info: StepInfo, builder: CaptureBuilder, accounts: Accounts
+    ) -> Capture:
+        """Return the message that announces the builder's capture."""
+        encoder_tokens, decoder_tokens = self._tokens(step_info, builder)
+        return Capture(
+            sequence=sequence,
+            step=step_info.step,
+            by_epoch=step_info.by_epoch,
+            epoch=None if step_info.epoch is None else int(step_info.epoch),
+            loss=self._loss(step_info),
+            lr=self._number("lr", step_info.lr),
+            timestamp=time.time(),
+            sample=builder.sample,
+            seen_in=builder.seen_in,
+            slots=tuple(builder.slots),
+            attentions=tuple(builder.attentions),
+            accounts=accounts,
+            encoder_tokens=encoder_tokens,
+            decoder_tokens=decoder_tokens,
+        )
+
+    def _tokens(self, step_info: StepInfo, builder: CaptureBuilder) -> Labels:
+        try:
+            return read_tokens(step_info.tokens, builder.attentions)
+        except (TypeError, ValueError) as error:
+            self._guard.warn_once("tokens", f"{error}. The axes show positions instead.")
+            return (), ()
+
+    def _loss(self, step_info: StepInfo) -> float | None:
+        loss = self._number("loss", step_info.loss)
+        if loss is not None and not math.isfinite(loss):
+            self._guard.warn_once(
+                "loss",
+                f"the loss is {loss} at step {step_info.step}; it is recorded as null. Look at the "
+                "pictures of the steps before, and at the learning rate.",
+            )
+        return loss
+
+    def _number(self, name: str, given: object) -> float | None:
+        if given is None:
+            return None
+        try:
+            return float(given.detach() if isinstance(given, Tensor) else given)  # type: ignore[arg-type]
+        except (TypeError, ValueError, RuntimeError) as error:
+            self._guard.warn_once(
+                f"{name} is no number", f"{name}: give one number ({error}); it is recorded as null"
+            )
+            return None

@@ -90,7 +90,7 @@ def test_a_capture_is_announced_at_a_later_step_when_it_has_landed(
     check_outputs(tmp_path / "slow")
 
 
-@pytest.mark.parametrize("device", [{"pins": False, "questions": 2}], indirect=True)
+@pytest.mark.parametrize("device", [{"pins": False, "queries": 2}], indirect=True)
 def test_what_lands_late_is_what_was_seen(
     device: SlowDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,6 @@ from attnmon.capture.calls.manual_call import RECORDED, manual_call
 from attnmon.capture.calls.verification import approximation_note, measured_error
 from attnmon.capture.forward_tap import ForwardTap
 from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
-from attnmon.capture.listener import CallListener, TapListener
 from attnmon.capture.model.compiled import compilations, reaches_compiled
 from attnmon.capture.model.inputs import (
     ForwardFunction,
@@ -36,6 +35,7 @@ from attnmon.capture.model.roles import (
 from attnmon.capture.model.sharding import is_sharded
 from attnmon.capture.probe import Discovery, discover, probe
 from attnmon.capture.tap import Tap
+from attnmon.capture.tap_listener import CallListener, TapListener
 
 __all__ = [
     "RECORDED",

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from attnmon.capture.listener import TapListener
 from attnmon.capture.model.hooks import DetachableHook
 from attnmon.capture.model.inputs import tensors_in
 from attnmon.capture.model.module_names import unwrap
 from attnmon.capture.module_tap import tapped_modules
 from attnmon.capture.tap import Tap
+from attnmon.capture.tap_listener import TapListener
 
 TapScope = tuple[Mapping[int, str], Sequence[nn.Module]]
 """Modules' names by id (`module_names`), and the modules to tap; if none, the whole forward."""

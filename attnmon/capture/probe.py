@@ -12,13 +12,13 @@ from torch import nn
 
 from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.handwritten.matcher import HANDWRITTEN
-from attnmon.capture.listener import CallListener, TapListener
 from attnmon.capture.model.compiled import CompiledRegions
 from attnmon.capture.model.inputs import ForwardFunction, ModelCall, model_call, same_batch
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.roles import CallInfo
 from attnmon.capture.model.state_guard import preserve_state
 from attnmon.capture.tap import Tap
+from attnmon.capture.tap_listener import CallListener, TapListener
 
 BatchDim = int | Literal["auto"] | None
 """Dimension of the inputs that holds the samples; "auto" to find it; None for no batch."""

@@ -24,8 +24,8 @@ from attnmon.capture.handwritten.provenance import Provenance
 from attnmon.capture.kernels import multi_head
 from attnmon.capture.kernels.kernel_registry import adapter_of, scaled_dot_product_attention
 from attnmon.capture.kernels.sdpa import sdpa_call
-from attnmon.capture.listener import TapListener
 from attnmon.capture.model.module_names import calling_module, heads_of
+from attnmon.capture.tap_listener import TapListener
 
 _UNUSED = (
     "a softmax over query · key whose weights were in no product with values that is known: "

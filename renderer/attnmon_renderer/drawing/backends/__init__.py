@@ -1,1 +1,1 @@
-"""From a page to a file: PNG, APNG, SVG, PDF."""
+"""The backends: from a page to the bytes of a PNG, APNG, SVG or PDF."""

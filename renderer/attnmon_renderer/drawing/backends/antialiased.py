@@ -1,4 +1,4 @@
-"""What is neither cells nor letters, by matplotlib's rasteriser: a canvas to put them on."""
+"""The shapes and the mesh of a page, drawn by matplotlib's rasterizer on an empty canvas."""
 
 from typing import Any
 
@@ -6,23 +6,20 @@ import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D, IdentityTransform
-from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.spec.page import Mesh, Page, Shape
-from attnmon_renderer.drawing.spec.palettes import WHITE
+from attnmon_renderer.drawing.spec.palettes import WHITE, Indices
 from attnmon_renderer.drawing.text.glyphs import POINTS_PER_INCH
 from attnmon_renderer.drawing.text.rc_defaults import text_defaults
-
-Canvas = NDArray[np.uint8]
 
 _AGG: Any = RendererAgg  # has no type annotations
 
 
-def rasterize_shapes(page: Page) -> Canvas:
-    """White with the page's shapes and mesh: [rows, columns] of indices in the palette.
+def rasterize_shapes(page: Page) -> Indices:
+    """Return a white canvas, [rows, columns] palette indices, with the page's shapes and mesh.
 
-    Greys stand at their own value in the palette; the mesh is drawn in greys that are its indices,
-    and without smoothing, so that no other grey comes of it.
+    The palette index of a grey is its value. The mesh is drawn in greys that are its indices, and
+    without anti-aliasing, which would make other greys.
     """
     if not page.shapes and page.mesh is None:
         return np.full((page.height, page.width), WHITE, np.uint8)
@@ -38,7 +35,7 @@ def rasterize_shapes(page: Page) -> Canvas:
 
 
 def page_transform(height: int) -> Affine2D:
-    """From rows that count downwards to matplotlib's, that count upwards."""
+    """Return the transform from y that counts downwards to matplotlib's, which counts upwards."""
     return Affine2D().scale(1, -1).translate(0, height)
 
 

@@ -1,8 +1,8 @@
-"""A picture that moves: one frame a capture, in one file that grows with the run.
+"""Animations with one frame a capture, in a file that grows with the run.
 
 The format is APNG (PNG, third edition, section 11.3.6): every browser plays it, every viewer of PNG
-shows its first frame, and a frame is added without drawing the others again. When there are too
-many, every second one goes. Pure: from bytes to bytes.
+shows its first frame, and a frame is appended without drawing the others again. When there are too
+many frames, every second one is removed. The functions do no I/O.
 """
 
 import struct
@@ -10,24 +10,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.backends import png
 from attnmon_renderer.drawing.backends.png import Png
 from attnmon_renderer.drawing.backends.raster import rasterize
 from attnmon_renderer.drawing.spec.page import Page
-from attnmon_renderer.drawing.spec.palettes import WHITE
+from attnmon_renderer.drawing.spec.palettes import WHITE, Indices
 
 MAX_FRAMES = 120
+"""The most frames of an animation."""
 _MILLISECONDS, _LAST_MILLISECONDS = 250, 2000
-"""How long a frame stays, and the last one before all begins again."""
+"""How long a frame is shown, and how long the last one before the animation repeats."""
 
 
 def append_frame(animation: bytes, page: Page) -> Png:
-    """The animation with one more frame; no bytes begin a new one.
+    """Return the animation with the page as one more frame; empty bytes begin a new animation.
 
-    The first frame decides on size and palette: a larger page is cut off, a smaller one padded.
-    Raises ValueError when the bytes are not an animation of this module's.
+    The first frame sets size and palette: a larger page is cut off, a smaller one padded with
+    white. Raises ValueError if the bytes are not a complete animation.
     """
     canvas = rasterize(page)
     if animation:
@@ -46,10 +46,10 @@ class _Animation:
     height: int
     palette: bytes
     frames: tuple[bytes, ...]
-    """Deflated rows, each as large as the first."""
+    """Compressed rows of each frame; all have the same size in pixels."""
 
 
-def _resized(canvas: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def _resized(canvas: Indices, width: int, height: int) -> Indices:
     if canvas.shape == (height, width):
         return canvas
     frame = np.full((height, width), WHITE, np.uint8)

@@ -1,7 +1,6 @@
-"""A page drawn by matplotlib alone, the usual way: axes, `imshow`, ticks, `colorbar`, text.
+"""A page drawn by matplotlib in the usual way: axes, `imshow`, ticks, `colorbar`, text.
 
-Slow, and right by definition: what `paint` does is measured against it. It also serves where
-pixels are not wanted, since the figure can be saved as SVG or PDF.
+It is slow, and the reference for the pixels of `raster.rasterize`. `vector` saves it as SVG or PDF.
 """
 
 import numpy as np
@@ -32,7 +31,7 @@ _INK = str(palettes.INK / 255)
 
 
 def matplotlib_figure(page: Page) -> Figure:
-    """The page as a figure with an Agg canvas. Draw or save it under `default_settings()`."""
+    """Return the page as a matplotlib figure; draw or save it under `matplotlib_defaults()`."""
     size = (page.width / POINTS_PER_INCH, page.height / POINTS_PER_INCH)
     drawn = Figure(figsize=size, dpi=POINTS_PER_INCH)
     FigureCanvasAgg(drawn)
@@ -75,7 +74,7 @@ def _add_mesh(drawn: Figure, page: Page, mesh: Mesh) -> None:
 def _rectangle(
     page: Page, x: int, y: int, width: int, height: int
 ) -> tuple[float, float, float, float]:
-    """Pixels from the upper left as fractions of the figure from the lower left."""
+    """Return left, bottom, width and height of a rectangle as fractions of the figure."""
     return (
         x / page.width,
         (page.height - y - height) / page.height,

@@ -1,7 +1,8 @@
-"""Pixels to PNG bytes (W3C, third edition), quickly.
+"""PNG files (W3C, third edition), written quickly.
 
-A byte a pixel, no row filter and the first level of compression: rows of equal cells repeat, which
-it finds by itself. A higher level takes up to four times as long for nine tenths of the bytes.
+One byte a pixel, no row filter and the lowest level of compression, which finds by itself that
+rows of equal cells repeat. A higher level takes up to four times as long for nine tenths of the
+bytes.
 """
 
 import struct
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.backends.raster import rasterize
 from attnmon_renderer.drawing.spec.page import Page
+from attnmon_renderer.drawing.spec.palettes import Indices
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BITS, _INDEXED = 8, 3
@@ -26,11 +28,13 @@ _LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class Png:
-    """A PNG file in memory, with its size in pixels."""
+    """A PNG file in memory."""
 
     data: bytes
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
 
 
 def render_png(page: Page) -> Png:
@@ -38,8 +42,8 @@ def render_png(page: Page) -> Png:
     return encode(rasterize(page), page.palette.colours)
 
 
-def encode(canvas: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Png:
-    """A PNG of `canvas`, [rows, columns] of indices in `palette`, [256, 3] in RGB."""
+def encode(canvas: Indices, palette: NDArray[np.uint8]) -> Png:
+    """Return a PNG of [rows, columns] palette indices; the palette is [256, 3] RGB."""
     rows, columns = canvas.shape
     chunks = (
         header(columns, rows),
@@ -51,23 +55,23 @@ def encode(canvas: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Png:
 
 
 def header(width: int, height: int) -> bytes:
-    """The first chunk."""
+    """Return the first chunk, IHDR."""
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, _BITS, _INDEXED, 0, 0, 0))
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """Length, kind, data, checksum."""
+    """Return a chunk: length, kind, data, checksum."""
     length, check = struct.pack(">I", len(data)), struct.pack(">I", checksum(kind, data))
     return b"".join((length, kind, data, check))
 
 
 def checksum(kind: bytes, data: bytes) -> int:
-    """Of a chunk: the CRC-32 of its kind and its data."""
+    """Return a chunk's checksum: the CRC-32 of its kind and its data."""
     return zlib.crc32(data, zlib.crc32(kind))
 
 
-def deflate(canvas: NDArray[np.uint8]) -> bytes:
-    """The rows of a canvas as the data chunks hold them."""
+def deflate(canvas: Indices) -> bytes:
+    """Return the rows of a canvas compressed, as the data chunks hold them."""
     rows, columns = canvas.shape
     scanlines = np.empty((rows, columns + 1), np.uint8)
     scanlines[:, 0] = _NO_FILTER

@@ -1,1 +1,1 @@
-"""The charts: each lays out its page from the data it shows."""
+"""The charts: one function for each kind of figure, from its data to its page."""

@@ -1,8 +1,8 @@
-"""Cross-attention as an alignment: which key each query reads most, and which keys are read at all.
+"""The alignment chart: a map with the strongest key of each query, and the coverage of each key.
 
-A mark stands at each query's strongest key. Above the map a bar for each key shows its coverage:
-the attention it gets from all queries together (Tu et al., "Modeling Coverage for Neural Machine
-Translation", ACL 2016). A key without coverage is read by no query.
+A mark stands at each query's strongest key. Above the map, a bar for each key shows its coverage,
+which is the attention it gets from all queries together (Tu et al., "Modeling Coverage for Neural
+Machine Translation", ACL 2016). A key without coverage is read by no query.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,9 @@ from attnmon_renderer.drawing.spec.page import CellMap, ColorBlock, Font, Page, 
 from attnmon_renderer.drawing.spec.palettes import MARK
 
 _HEADROOM = 96
+"""Pixels above the map for the bars and their label, on a page of unit 1."""
 _BARS = 0.6
-"""Height of the longest bar, of the headroom; the rest is for its label and for air."""
+"""Height of the tallest bar, as a fraction of the headroom."""
 _GREY = 150
 
 
@@ -43,7 +44,7 @@ def alignment(data: HeatmapData) -> Page:
 
 
 def _coverage(data: HeatmapData, cells: int) -> NDArray[np.float64]:
-    """Attention that the keys of each drawn cell get from all queries, however they are pooled."""
+    """Return the attention that the keys of each drawn cell get from all queries together."""
     counts = np.isfinite(data.values) & ~data.masked
     weights = np.where(counts, data.values, 0).sum(axis=0, dtype=np.float64)
     merged = -(-len(weights) // cells)
@@ -52,7 +53,7 @@ def _coverage(data: HeatmapData, cells: int) -> NDArray[np.float64]:
 
 
 def _path(area: CellMap) -> Iterator[ColorBlock]:
-    """A mark in the middle of the cell that is each row's largest."""
+    """Yield a mark in the middle of each row's largest cell."""
     width, height = _mark(area.cell_width), _mark(area.cell_height)
     counts = np.isfinite(area.values) & ~area.masked
     weights = np.where(counts, area.values, -np.inf)

@@ -1,6 +1,7 @@
-"""How a map changed between two steps. Pure: from numbers to a finished PNG.
+"""The difference chart: how a map changed between two steps.
 
-Only fixed input shows learning: with another sample in each step, the samples differ too.
+It shows learning only if the input is the same at both steps; otherwise it also shows how the
+inputs differ.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ from attnmon_renderer.drawing.spec.scales import change_scale, rounded_top
 
 def difference(data: DifferenceData) -> Page:
     """Lay out after minus before: red where a query attends more than it did, blue where less."""
-    with np.errstate(invalid="ignore"):  # ∞ − ∞ is shown as what it is
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN, which is drawn as not finite
         change = data.after - data.before
     panel = Panel("", change, data.masked, data.queries, data.keys)
     top = rounded_top(largest_value(panel)) if data.top is None else data.top

@@ -1,4 +1,4 @@
-"""A statistic of every head of every layer, at one step. Pure: from numbers to a finished PNG."""
+"""The head matrix chart: a statistic of every head of every layer, at one step."""
 
 import numpy as np
 
@@ -31,6 +31,7 @@ def head_matrix(data: HeadMatrixData) -> Page:
 
 
 def _value_range(data: HeadMatrixData, numbers: np.ndarray) -> tuple[float, float]:
+    """Return where the scale begins and ends; apart by 1 if the numbers are equal."""
     low = float(np.min(numbers, initial=np.inf)) if data.low is None else data.low
     high = float(np.max(numbers, initial=-np.inf)) if data.high is None else data.high
     if not np.isfinite([low, high]).all():

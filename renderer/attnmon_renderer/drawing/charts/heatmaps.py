@@ -1,4 +1,4 @@
-"""The kinds of pictures that show attention maps. Pure: from numbers to a finished PNG."""
+"""The charts that show attention maps as they are: one map, a layer's heads, several layers."""
 
 from attnmon_renderer.drawing.layout.panel_grid import column_count
 from attnmon_renderer.drawing.layout.panel_page import PanelPageOptions, panel_page

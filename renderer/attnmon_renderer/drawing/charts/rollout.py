@@ -1,7 +1,7 @@
-"""Attention rollout: how much of each input token reaches each position through all layers.
+"""The rollout chart: how much of each input token reaches each position through all layers.
 
 Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, section 4 and appendix:
-the residual connection is a half of the identity, and layers multiply.
+the residual connection counts half, and the layers' matrices are multiplied.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,10 @@ def rollout(data: RolloutData) -> Page:
 
 
 def attention_flow(layers: Sequence[Values]) -> Values:
-    """The product of (A + I) / 2, each row normalised; [positions, positions], rows sum to 1."""
+    """Return the product of the layers' (A + I) / 2, each with normalised rows.
+
+    The result is [positions, positions], and its rows sum to 1.
+    """
     flow = np.eye(len(layers[0]))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for layer in layers:

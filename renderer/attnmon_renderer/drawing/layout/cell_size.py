@@ -1,7 +1,7 @@
-"""Maps to whole pixels: every cell is the same whole number of pixels wide, and of pixels high.
+"""The size of a map's cells: all are the same whole number of pixels wide, and of pixels high.
 
-What is larger than its place is reduced by the largest of neighbouring cells, so that a line or a
-sink one cell wide is neither lost nor diluted, and the colour still reads as a weight.
+A map that is too large is reduced: neighbouring cells are merged into the one with the largest
+value. So a line or a sink one cell wide is neither lost nor diluted, and colours remain weights.
 """
 
 from dataclasses import dataclass
@@ -15,43 +15,52 @@ from attnmon_renderer.drawing.spec.panel import Axis, MaskArray, Panel, Values
 T = TypeVar("T", np.float32, np.bool_)
 
 _THIN = 1 / 3
-"""A map's short side is drawn at least this long, of the long side: cells need not be square."""
-_ROOM = 1.6
-"""How much larger than wished for a map may be drawn, rather than reduced."""
+"""The least length of a map's short side, as a fraction of the long side. Cells need not be
+square."""
+_TOLERANCE = 1.6
+"""How many times longer than requested a side may be drawn before cells are merged."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapSide:
-    """One side of a map: how many cells become one, and how many pixels that one takes."""
+    """One side of a map as it is drawn."""
 
     axis: Axis
     cells_merged: int
+    """Number of the axis' cells that are drawn as one cell."""
     cell_pixels: int
+    """Pixels of a drawn cell."""
 
     @property
     def positions_per_cell(self) -> int:
-        """Positions in one drawn cell."""
+        """Number of positions in a drawn cell."""
         return self.axis.positions_per_cell * self.cells_merged
 
     @property
     def cells(self) -> int:
+        """Number of drawn cells."""
         return -(-self.axis.cells // self.cells_merged)
 
     @property
     def pixels(self) -> int:
+        """Pixels of the whole side."""
         return self.cells * self.cell_pixels
 
 
 @dataclass(frozen=True, slots=True)
 class FittedMap:
+    """A map as it is drawn: its cells after merging, and its two sides."""
+
     values: Values
+    """[rows, columns] of drawn cells"""
     masked: MaskArray
+    """[rows, columns] True where all merged cells are masked."""
     rows: MapSide
     columns: MapSide
 
 
 def fit_map(panel: Panel, side: int) -> FittedMap:
-    """The panel reduced or enlarged so that its long side takes about `side` pixels."""
+    """Fit the panel's map so that its long side takes about `side` pixels."""
     longest = max(panel.values.shape)
     rows = _side(panel.queries, longest, side)
     columns = _side(panel.keys, longest, side)
@@ -64,7 +73,7 @@ def fit_map(panel: Panel, side: int) -> FittedMap:
 
 
 def merge_extremes(values: Values, rows: int, columns: int) -> Values:
-    """Of each group of cells the one that is farthest from 0."""
+    """Merge groups of this many rows and columns into the value that is farthest from 0."""
     above = merge_cells(values, rows, columns, np.maximum)
     if above is values or not (values < 0).any():
         return above
@@ -73,7 +82,7 @@ def merge_extremes(values: Values, rows: int, columns: int) -> Values:
 
 
 def _side(axis: Axis, longest: int, side: int) -> MapSide:
-    merged = -(-longest // int(_ROOM * side))
+    merged = -(-longest // int(_TOLERANCE * side))
     if axis.cells / merged < side * _THIN:
         merged = max(1, min(merged, int(axis.cells / (side * _THIN))))
     wished = side * max(axis.cells / longest, _THIN)
@@ -82,7 +91,7 @@ def _side(axis: Axis, longest: int, side: int) -> MapSide:
 
 
 def merge_cells(cells: NDArray[T], rows: int, columns: int, by: np.ufunc) -> NDArray[T]:
-    """Each group of so many rows and columns made one cell; the last may hold fewer."""
+    """Merge groups of this many rows and columns by a ufunc; the last groups may be smaller."""
     if rows == columns == 1:
         return cells
     with np.errstate(invalid="ignore"):

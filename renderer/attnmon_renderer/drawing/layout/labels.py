@@ -1,4 +1,4 @@
-"""The words of a page, each put where it stands."""
+"""The texts of a page, each where it stands: caption, labels, numbers at the bar, legend."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,15 +10,16 @@ from attnmon_renderer.drawing.spec.panel import Axis, Caption
 from attnmon_renderer.drawing.text.glyphs import shorten, text_width, wrap
 
 _CAPITAL = 0.73
-"""Height of a capital or a digit in DejaVu Sans, in sizes of the font."""
+"""Height of a capital or a digit in DejaVu Sans, in font sizes."""
 _SMALLEST_LABEL = 15
+"""Font size in pixels."""
 _SWATCH, _SWATCH_GAP = 20, 9
 
 
 def header_texts(
     caption: Caption, remarks: Iterable[str], page_width: int, sizes: FontSizes
 ) -> Iterator[Text]:
-    """Title, run, and the note in one line or two."""
+    """Yield the caption's title and run, and its note with the remarks in one line or two."""
     x, room = sizes.margin, page_width - 2 * sizes.margin
     y = sizes.px(14) + sizes.title.size
     yield Text(x, y, shorten(caption.title, sizes.title, room), sizes.title)
@@ -74,7 +75,7 @@ def _row_tick_labels(ticks: Ticks, left: int, upper: int, sizes: FontSizes) -> I
 
 
 def color_bar_texts(bar: ColorBar, sizes: FontSizes) -> Iterator[Text]:
-    """The numbers at the colour bar, and the name of its scale beyond them."""
+    """Yield the numbers at the colour bar's ticks, and the name of its scale right of them."""
     scale = bar.scale
     x = bar.x + bar.width + sizes.tick_length + sizes.tick_gap
     right = x + max(text_width(format_number(tick), sizes.tick) for tick in scale.ticks)
@@ -89,7 +90,7 @@ def color_bar_texts(bar: ColorBar, sizes: FontSizes) -> Iterator[Text]:
 def legend_entries(
     meanings: Iterable[tuple[str, int]], x: int, y: int, sizes: FontSizes
 ) -> Iterator[tuple[ColorBlock, Text]]:
-    """A square and a word for each colour that is not on the bar."""
+    """Yield a block and its meaning for each (meaning, palette index), in lines below (x, y)."""
     font = sizes.tick
     side = sizes.px(_SWATCH)
     for line, (meaning, index) in enumerate(meanings):
@@ -102,27 +103,31 @@ def legend_entries(
 
 
 def legend_width(meanings: Iterable[str], sizes: FontSizes) -> int:
+    """Return the width of a legend in pixels."""
     widest = max((text_width(meaning, sizes.tick) for meaning in meanings), default=0)
     return sizes.px(_SWATCH) + sizes.px(_SWATCH_GAP) + widest
 
 
 def axis_title(axis: Axis, role: str, ticks: Ticks) -> str:
+    """Return the axis' name, or what its ticks are, such as "query token" for the role "query"."""
     return axis.name or f"{role} {'token' if ticks.tokens else 'position'}"
 
 
 def centred_text(string: str, x: int, y: int, font: Font) -> Text:
+    """Return a text centred at `x`, its baseline at `y`."""
     return Text(x - text_width(string, font) // 2, y, string, font)
 
 
 def upright_text(string: str, x: int, y: int, font: Font) -> Text:
-    """Centred on `y` and read upwards, its baseline at `x`."""
+    """Return a text that reads upwards, centred at `y`, its baseline at `x`."""
     return Text(x, y + text_width(string, font) // 2, string, font, upright=True)
 
 
 def format_number(value: float) -> str:
-    """As short as can be, with a true minus."""
+    """Return a number as short as possible, with a minus sign instead of a hyphen."""
     return f"{value:.10g}".replace("-", "−")
 
 
 def capital_height(font: Font) -> int:
+    """Return the height of capitals and digits in pixels."""
     return round(_CAPITAL * font.size)

@@ -8,17 +8,20 @@ from attnmon_renderer.drawing.spec.panel import Axis, Panel
 from attnmon_renderer.drawing.spec.scales import Scale, rounded_top, weight_scale
 
 _FEW_KEYS = 16
-"""Fewer than one part in so many of what another query sees."""
+"""A query that sees less than 1/16 of the keys that another query sees does not set the scale."""
 
 
 def shared_scale(panels: tuple[Panel, ...], top: float | None) -> Scale:
-    """The one of them all, up to `top`; None: a round number above the largest that tells."""
+    """Return the scale of all panels, from 0 to `top`.
+
+    None chooses a round number above the `largest_value` of the panels.
+    """
     top = rounded_top(max(map(largest_value, panels))) if top is None else top
     return weight_scale(top, weight_label({panel.keys for panel in panels}))
 
 
 def weight_label(cells: Set[Axis]) -> str:
-    """What the numbers of such cells are, along their keys."""
+    """Return what the numbers of cells with these key axes are, such as "weight of 4 keys"."""
     steps = {keys.positions_per_cell if keys.cells_are_sums else 1 for keys in cells}
     if steps == {1}:
         return "attention weight"
@@ -26,10 +29,10 @@ def weight_label(cells: Set[Axis]) -> str:
 
 
 def largest_value(panel: Panel) -> float:
-    """The largest magnitude that is a number and not masked; 0 where there is none.
+    """Return the largest magnitude of a finite value that is not masked, or 0 if there is none.
 
-    Queries that see few keys beside others do not count. The first of a causal map has a weight of
-    1 whatever the model has learnt: all that it did learn would be dark.
+    Queries that see far fewer keys than others do not count. The first query of a causal map has a
+    weight of 1 whatever the model has learnt; on a scale up to 1, what it has learnt would be dark.
     """
     seen = (~panel.masked).sum(axis=1)
     telling = seen * _FEW_KEYS >= seen.max()

@@ -1,4 +1,4 @@
-"""Where an axis has ticks and what they say: tokens where they can be read, else positions."""
+"""The ticks of an axis: tokens if they are known and legible, otherwise positions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,26 +9,30 @@ from attnmon_renderer.drawing.spec.page import Font
 from attnmon_renderer.drawing.text.glyphs import shorten, text_width
 
 _READABLE = 15
-"""Pixels a cell must have for a token's name beside it."""
+"""The least pixels of a cell beside which a token is written."""
 _LONGEST_TOKEN = 9
-"""Of a token's name, in heights of its letters."""
+"""The most pixels of a token's label, in font sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
+    """The ticks of one side of a map."""
+
     offsets: tuple[int, ...]
-    """Pixels from the map's edge to the centre of the cell; whole, so that no one has to round."""
+    """Whole pixels from the map's edge to the centre of each tick's cell."""
     labels: tuple[str, ...]
     font: Font
     tokens: bool = False
+    """The labels are tokens, one for each cell."""
 
     @property
     def widest(self) -> int:
+        """Pixels of the widest label."""
         return max(text_width(label, self.font) for label in self.labels)
 
 
 def place_ticks(side: MapSide, font: Font, across: bool) -> Ticks:
-    """Ticks of one side; `across` where labels stand next to each other along it."""
+    """Return the ticks of one side; `across` if its labels stand next to each other along it."""
     if _shows_tokens(side):
         return _token_ticks(side, font)
     every = next(step for step in _round_numbers() if _far_enough(step, side, font, across))
@@ -55,7 +59,7 @@ def _cell_centre(position: int, side: MapSide) -> int:
 
 
 def _show_white_space(token: str) -> str:
-    """The token with its white space shown: a name must not look empty."""
+    """Return the token with its outer spaces made visible, so that no label looks empty."""
     return (token.replace(" ", "␣") if token.strip() != token else token) or "∅"
 
 

@@ -1,1 +1,1 @@
-"""What is to be drawn, as inert data."""
+"""What is drawn, as inert data: the data of each figure, and the page that shows it."""

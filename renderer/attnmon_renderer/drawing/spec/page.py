@@ -1,6 +1,7 @@
-"""A page, as inert data: what stands where, in whole pixels from the upper left corner.
+"""A page, as inert data: what stands where, in pixels from the upper left corner.
 
-Two interpreters draw it: `paint` pastes pixels, `plain` asks matplotlib. Tests hold them together.
+Two backends draw it: `backends.raster` pastes pixels, `backends.matplotlib_reference` uses
+matplotlib's artists. Tests compare their pixels.
 """
 
 import math
@@ -10,42 +11,52 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.palettes import Palette
+from attnmon_renderer.drawing.spec.palettes import Indices, Palette
 from attnmon_renderer.drawing.spec.panel import MaskArray, Values
 from attnmon_renderer.drawing.spec.scales import Scale
 
 
 class Font(NamedTuple):
-    """DejaVu Sans, or whatever installed font has the character. A key of many look-ups."""
+    """A size and weight of DejaVu Sans, or of another font for characters that it does not have.
+
+    A tuple, because it is a part of the keys of caches.
+    """
 
     size: int
+    """Pixels."""
     bold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One line. (x, y) is where its baseline starts; an upright one reads from there upwards."""
+    """One line of text. (x, y) is where its baseline starts."""
 
     x: int
     y: int
     string: str
     font: Font
     upright: bool = False
+    """The line reads upwards from (x, y), not to the right."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellMap:
-    """Values as coloured cells. (x, y) is the upper left corner."""
+    """A map whose values are coloured cells, with ticks. (x, y) is its upper left corner."""
 
     x: int
     y: int
     cell_width: int
+    """Pixels."""
     cell_height: int
+    """Pixels."""
     values: Values
+    """[rows, columns]"""
     masked: MaskArray
+    """[rows, columns] True where a cell is drawn as masked."""
     column_ticks: tuple[int, ...]
-    """Pixels from the left edge to the centre of each tick."""
+    """Pixels from the left edge to the centre of each tick below the map."""
     row_ticks: tuple[int, ...]
+    """Pixels from the upper edge to the centre of each tick left of the map."""
     scale: Scale
 
     @property
@@ -59,29 +70,30 @@ class CellMap:
 
 @dataclass(frozen=True, slots=True)
 class ColorBar:
-    """The colour bar. Its height is a multiple of the levels, so each level is whole pixels."""
+    """The colour bar of a scale. (x, y) is its upper left corner."""
 
     x: int
     y: int
     width: int
     height: int
+    """Pixels; a multiple of `palettes.LEVELS`, so that each level is whole pixels."""
     scale: Scale
 
-    def offset(self, place: float) -> int:
-        """Pixels from the upper end to a place, 0 at the lower end … 1 at the upper."""
-        return math.floor(self.height * (1 - place) + 0.5)
+    def offset(self, fraction: float) -> int:
+        """Return the pixels from the upper end to a fraction of the height from the lower end."""
+        return math.floor(self.height * (1 - fraction) + 0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class ColorBlock:
-    """A rectangle of one colour."""
+    """A rectangle of one colour. (x, y) is its upper left corner."""
 
     x: int
     y: int
     width: int
     height: int
     index: int
-    """Of the palette."""
+    """Palette index of the colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,37 +101,44 @@ class Shape:
     """A line through points, or the area that they enclose, in grey on white."""
 
     points: NDArray[np.float64]
-    """[points, 2]: x and y"""
+    """[points, 2] x and y in pixels"""
     grey: int
+    """0 is black and 255 white."""
     line_width: float = 0.0
-    """0 fills the area."""
+    """Pixels; 0 fills the area."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Quadrilaterals, each of one colour, drawn row by row: later ones hide earlier ones."""
+    """A grid of quadrilaterals of one colour each, drawn row by row."""
 
     corners: NDArray[np.float64]
-    """[rows + 1, columns + 1, 2]: x and y"""
-    indices: NDArray[np.uint8]
-    """[rows, columns], of the palette"""
+    """[rows + 1, columns + 1, 2] x and y in pixels"""
+    indices: Indices
+    """[rows, columns] palette indices"""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """A page that is laid out and not drawn yet.
+
+    It is drawn in the order shapes, mesh, maps, bars, blocks, texts; later parts hide earlier ones.
+    """
+
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
     palette: Palette
     tick_length: int
+    """Pixels."""
     maps: tuple[CellMap, ...]
     bars: tuple[ColorBar, ...]
     blocks: tuple[ColorBlock, ...]
-    """In this order, over the maps."""
     texts: tuple[Text, ...]
     shapes: tuple[Shape, ...] = ()
-    """Under all else, in this order."""
     mesh: Mesh | None = None
-    """Over the shapes."""
 
 
 TICK_WIDTH = 2
+"""Pixels."""

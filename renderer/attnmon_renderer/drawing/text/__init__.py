@@ -1,1 +1,1 @@
-"""Text: fonts, glyphs, and matplotlib's defaults."""
+"""Text: which characters can be drawn, how wide they are, and their pixels."""

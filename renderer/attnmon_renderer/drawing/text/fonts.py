@@ -1,4 +1,4 @@
-"""Which fonts there are, and which characters they can show."""
+"""The installed fonts, and which characters they can draw."""
 
 import unicodedata
 from functools import cache, lru_cache
@@ -17,7 +17,8 @@ _FAMILIES = (
     *("Noto Emoji", "Symbola", "Noto Sans Symbols", "Noto Sans Symbols 2", "Segoe UI Symbol"),
     *("Arial Unicode MS", "Unifont"),
 )
-"""In order of preference. Colour emoji fonts are no use to matplotlib, which cannot draw them."""
+"""Font families in order of preference. Colour emoji fonts are left out: matplotlib cannot draw
+them."""
 
 BOX = "\N{WHITE SQUARE}"
 _SHOWN_AS = {"\n": "↵", "\t": "⇥"}
@@ -25,13 +26,14 @@ _SHOWN_AS = {"\n": "↵", "\t": "⇥"}
 
 @cache
 def font_families() -> list[str]:
+    """Return the installed font families in order of preference."""
     installed = {entry.name for entry in fontManager.ttflist}
     return [name for name in _FAMILIES if name in installed]
 
 
 @lru_cache(maxsize=64)
 def font_properties(font: Font) -> FontProperties:
-    """A font as matplotlib names it, complete, so that no user setting fills a gap."""
+    """Return the font for matplotlib, with every property set, so that no user setting applies."""
     return FontProperties(
         family=font_families(),
         style="normal",
@@ -51,11 +53,11 @@ def _paths() -> tuple[str, ...]:
 
 @lru_cache(maxsize=8192)
 def _drawable_character(character: str) -> str:
-    """The character; a sign for what has no shape; a box for what no font has."""
+    """Return the character, a sign for one without a shape, or a box if no font has it."""
     if character in _SHOWN_AS:
         return _SHOWN_AS[character]
     if unicodedata.category(character) in {"Cf", "Mn"} and ord(character) >= 0xFE00:
-        return ""  # selectors and joiners of emoji, which only a colour font would obey
+        return ""  # selectors and joiners of emoji, which only colour fonts follow
     if unicodedata.category(character).startswith("C"):
         return BOX
     if any(font_manager.get_font(path).get_char_index(ord(character)) for path in _paths()):
@@ -64,5 +66,8 @@ def _drawable_character(character: str) -> str:
 
 
 def drawable(string: str) -> str:
-    """The string as it can be drawn, on one line: no character is lost, none makes a warning."""
+    """Return the string as it can be drawn on one line.
+
+    Characters that cannot be drawn are replaced, so that matplotlib does not warn of them.
+    """
     return "".join(map(_drawable_character, string))

@@ -1,9 +1,9 @@
-"""Text to pixels by matplotlib's own letters, each drawn once and kept.
+"""Text to pixels, drawn by matplotlib in pieces that are cached.
 
-A line is set from pieces: every digit is one, and so is every run of other characters. Captions of
-successive steps differ in their digits only, so almost every line is put together from pieces
-already drawn, and comes out as matplotlib would draw it whole. A short line, as the numbers at
-ticks are, is one piece.
+A line is put together from pieces: each digit is one, and so is each run of other characters.
+Captions of successive steps differ only in their digits, so almost every line consists of pieces
+that were drawn before. The result is what matplotlib would draw for the whole line. A short line,
+such as a number at a tick, is one piece.
 """
 
 import re
@@ -13,35 +13,34 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg
-from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.spec.page import Font, Text
-from attnmon_renderer.drawing.spec.palettes import INK, WHITE
+from attnmon_renderer.drawing.spec.palettes import INK, WHITE, Indices
 from attnmon_renderer.drawing.text.fonts import drawable, font_properties
 from attnmon_renderer.drawing.text.rc_defaults import text_defaults
 
-Image = NDArray[np.uint8]
-
 POINTS_PER_INCH = 72
-"""At this resolution a point is a pixel."""
+"""Resolution at which a point, matplotlib's unit of font sizes and lines, is one pixel."""
 
 _AGG: Any = RendererAgg  # has no type annotations
 
 _PIECE = re.compile(r"\d|\D+")
 _SHORT = 4
-"""Characters of a line that is kept whole."""
+"""The most characters of a line that is one piece."""
 _GRID = 64
-"""FreeType places outlines to 1/64 pixel."""
+"""FreeType places outlines on a grid of 1/64 pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """A drawn piece: grey letters on white, and where they stand to the start of the baseline."""
+    """A drawn piece, cropped to its ink."""
 
-    image: Image
-    """[rows, columns]"""
+    image: Indices
+    """[rows, columns] greys"""
     right: int
+    """Pixels from the start of the baseline to the left edge of the image."""
     down: int
+    """Pixels from the baseline down to the upper edge of the image; negative above it."""
 
 
 @lru_cache(maxsize=1)
@@ -57,13 +56,13 @@ def _measure(string: str, font: Font) -> float:
 
 @lru_cache(maxsize=4096)
 def _advance(piece: str, font: Font) -> float:
-    """Pixels from the start of a piece to the start of what follows."""
+    """Return the pixels from the start of a piece to the start of the next piece."""
     return _measure(f"0{piece}0", font) - _measure("00", font)
 
 
 @lru_cache(maxsize=256)
 def text_width(string: str, font: Font) -> int:
-    """Pixels that the string takes in one line."""
+    """Return the width of the string in one line, in whole pixels."""
     return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(drawable(string)))))
 
 
@@ -73,7 +72,7 @@ def _pieces(string: str) -> list[str]:
 
 @lru_cache(maxsize=2048)
 def _draw_piece(piece: str, font: Font, upright: bool, sixty_fourths: int) -> Glyphs | None:
-    """The piece as matplotlib draws it, cropped; None when nothing of it is visible."""
+    """Draw a piece, shifted right by 1/64 pixels; None if it has no ink."""
     room = 2 * font.size
     length = int(_measure(piece, font)) + 2 * room
     columns, rows = (2 * room, length) if upright else (length, 2 * room)
@@ -88,7 +87,8 @@ def _draw_piece(piece: str, font: Font, upright: bool, sixty_fourths: int) -> Gl
     return _crop(image[:, :, 0], room, y)
 
 
-def _crop(image: Image, x: int, y: int) -> Glyphs | None:
+def _crop(image: Indices, x: int, y: int) -> Glyphs | None:
+    """Crop the image of a piece whose baseline starts at (x, y)."""
     inked = image < WHITE
     rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
     if not len(rows):
@@ -98,8 +98,8 @@ def _crop(image: Image, x: int, y: int) -> Glyphs | None:
     return Glyphs(letters, first_column - x, first_row - y)
 
 
-def draw_text(canvas: Image, text: Text) -> None:
-    """Draw one line on `canvas` [rows, columns]. What lies beyond its edge is cut off."""
+def draw_text(canvas: Indices, text: Text) -> None:
+    """Draw one line of text on the [rows, columns] canvas; parts beyond its edges are cut off."""
     string = drawable(text.string)
     if text.upright:
         _stamp(canvas, _draw_piece(string, text.font, True, 0), text.x, text.y)
@@ -112,7 +112,7 @@ def draw_text(canvas: Image, text: Text) -> None:
         pen += _advance(piece, text.font)
 
 
-def _stamp(canvas: Image, glyphs: Glyphs | None, x: int, y: int) -> None:
+def _stamp(canvas: Indices, glyphs: Glyphs | None, x: int, y: int) -> None:
     if glyphs is None:
         return
     x, y = x + glyphs.right, y + glyphs.down
@@ -121,26 +121,26 @@ def _stamp(canvas: Image, glyphs: Glyphs | None, x: int, y: int) -> None:
     np.minimum(area, letters[: area.shape[0], : area.shape[1]], out=area)
 
 
-def shorten(string: str, font: Font, room: int) -> str:
-    """The string, or as much of its beginning as `room` pixels hold, and an ellipsis."""
-    if text_width(string, font) <= room:
+def shorten(string: str, font: Font, max_width: int) -> str:
+    """Return the string, or a beginning with an ellipsis that fits into `max_width` pixels."""
+    if text_width(string, font) <= max_width:
         return string
     low, high = 0, len(string)
     while high - low > 1:
         middle = (low + high) // 2
-        fits = text_width(string[:middle].rstrip() + "…", font) <= room
+        fits = text_width(string[:middle].rstrip() + "…", font) <= max_width
         low, high = (middle, high) if fits else (low, middle)
     return string[:low].rstrip() + "…"
 
 
-def wrap(string: str, font: Font, room: int, lines: int = 2) -> list[str]:
-    """The string in at most so many lines, broken at spaces, the last one shortened."""
+def wrap(string: str, font: Font, max_width: int, lines: int = 2) -> list[str]:
+    """Break the string at spaces into at most `lines` lines; the last line is shortened."""
     words = string.split(" ")
     done: list[str] = []
     while words and len(done) < lines - 1:
         count = len(words)
-        while count > 1 and text_width(" ".join(words[:count]), font) > room:
+        while count > 1 and text_width(" ".join(words[:count]), font) > max_width:
             count -= 1
-        done.append(shorten(" ".join(words[:count]), font, room))
+        done.append(shorten(" ".join(words[:count]), font, max_width))
         words = words[count:]
-    return done + ([shorten(" ".join(words), font, room)] if words else [])
+    return done + ([shorten(" ".join(words), font, max_width)] if words else [])

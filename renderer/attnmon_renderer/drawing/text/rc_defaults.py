@@ -1,11 +1,11 @@
-"""matplotlib without its user: no setting of a matplotlibrc or a style changes a picture."""
+"""matplotlib's default settings, so that no matplotlibrc and no style changes a figure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib
 
-_OF_INK = tuple(
+_TEXT_SETTINGS = tuple(
     name
     for name in matplotlib.rcParamsDefault
     if name.startswith(("text.", "path.", "agg.", "hatch."))
@@ -14,7 +14,7 @@ _OF_INK = tuple(
 
 @contextmanager
 def matplotlib_defaults() -> Iterator[None]:
-    """All of matplotlib's settings are its own defaults, and the user's again afterwards."""
+    """Set all of matplotlib's settings to its defaults, and back to the user's at the end."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         yield
@@ -22,8 +22,11 @@ def matplotlib_defaults() -> Iterator[None]:
 
 @contextmanager
 def text_defaults() -> Iterator[None]:
-    """The same for those that bear on letters and paths; free when nothing was changed."""
-    defaults = {name: matplotlib.rcParamsDefault[name] for name in _OF_INK}
+    """Set the settings that affect text and paths to their defaults, and back at the end.
+
+    It costs next to nothing if the user has changed none of them.
+    """
+    defaults = {name: matplotlib.rcParamsDefault[name] for name in _TEXT_SETTINGS}
     if all(matplotlib.rcParams[name] == value for name, value in defaults.items()):
         yield
         return

@@ -1,1 +1,1 @@
-"""What the monitor has done, what it costs, and which errors it met."""
+"""Counts what the monitor does and costs, and judges the errors that it meets."""

@@ -1,4 +1,4 @@
-"""Why steps that were kept are drawn: a loss that is no number, an error that ends it all."""
+"""Reasons to draw the retained steps: a loss that is no number, an error that ends the training."""
 
 import math
 import sys
@@ -6,13 +6,13 @@ import traceback
 
 
 class LossWatch:
-    """Tells the first loss that is NaN or infinite, and is silent until one is finite again."""
+    """Reports the first loss that is NaN or infinite, and the next one after a finite loss."""
 
     def __init__(self) -> None:
         self._was_finite = True
 
-    def trouble(self, step: int, loss: float | None) -> str:
-        """What is wrong, if that is news; empty otherwise."""
+    def check(self, step: int, loss: float | None) -> str:
+        """Return what is wrong with this step's loss; empty if nothing is, or still is."""
         if loss is None:
             return ""
         news = self._was_finite and not math.isfinite(loss)
@@ -20,18 +20,18 @@ class LossWatch:
         return f"the loss is {loss} at step {step}" if news else ""
 
 
-def of_error(error: BaseException | None) -> str:
-    """What went wrong; empty for an end that somebody wanted: Ctrl-C, `sys.exit`."""
+def error_reason(error: BaseException | None) -> str:
+    """Return what went wrong; empty for an end that was wanted, such as Ctrl-C or `sys.exit`."""
     if not isinstance(error, Exception):
         return ""
     return traceback.format_exception_only(error)[0].strip()
 
 
-def at_exit() -> str:
-    """Whether an error that nobody caught is why the interpreter ends, and which.
+def exit_reason() -> str:
+    """Return the uncaught error that ends the interpreter; empty if none does.
 
-    In an interactive session the last error may be of any command since, and ends nothing.
+    Always empty in an interactive session, where the last error may be of any command before.
     """
     if hasattr(sys, "ps1"):
         return ""
-    return of_error(getattr(sys, "last_exc", None) or getattr(sys, "last_value", None))
+    return error_reason(getattr(sys, "last_exc", None) or getattr(sys, "last_value", None))

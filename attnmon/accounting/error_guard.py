@@ -1,7 +1,7 @@
-"""What may not happen: that watching a training stops it.
+"""Keeps attnmon's own errors out of the training.
 
-Every entry into attnmon during training runs inside `ErrorGuard`. An error of ours is warned about
-once, counted, and training goes on; after three in a row the monitor switches itself off.
+Every call into attnmon during training runs inside `ErrorGuard`. An error of ours is warned about
+once and counted, and training goes on; after three in a row the monitor switches itself off.
 """
 
 import inspect
@@ -12,21 +12,22 @@ from types import CodeType, FrameType, TracebackType
 from typing import Literal
 
 FAILURES_BEFORE_OFF = 3
+"""Failures in a row after which the monitor switches itself off."""
 
 logger = logging.getLogger("attnmon")
 
 
 class ErrorGuard:
-    """A context that lets no error of ours out, and every error of the user's."""
+    """A context that lets no error of ours out, and every error of the user's; and its warnings."""
 
     def __init__(self) -> None:
         self.failures_in_a_row = 0
         self.off: str = ""
-        """Why the monitor has switched itself off; empty while it is on."""
+        """Why the monitor is off; empty while it is on."""
         self._warned: set[str] = set()
 
     def warn_once(self, kind: str, text: str) -> None:
-        """Warn, once for each kind; through `logging`, since `warnings` can be told to raise."""
+        """Warn once for each kind; through `logging`, since `warnings` can be told to raise."""
         if kind in self._warned:
             return
         self._warned.add(kind)
@@ -37,18 +38,20 @@ class ErrorGuard:
                 raise
 
     def switch_off(self, reason: str) -> None:
+        """Switch the monitor off for good, and warn of it; does nothing if it is off already."""
         if not self.off:
             self.off = reason
             self.warn_once("off", f"attnmon is off from now on; training goes on. {reason}")
 
     def failed(self, kind: str, text: str) -> None:
-        """A capture came to nothing: warn once, and give up after three in a row."""
+        """Count a capture that failed: warn once for each kind, switch off after three in a row."""
         self.failures_in_a_row += 1
         self.warn_once(kind, text)
         if self.failures_in_a_row >= FAILURES_BEFORE_OFF:
             self.switch_off(f"{self.failures_in_a_row} captures in a row failed, the last: {text}")
 
     def succeeded(self) -> None:
+        """Count a capture that went well: failures are no longer in a row."""
         self.failures_in_a_row = 0
 
     def __enter__(self) -> None:
@@ -62,27 +65,28 @@ class ErrorGuard:
     ) -> Literal[False] | bool:
         if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
             return False
-        self.failed(place_of(error), describe(error))
-        let_go_of_frames(error)
+        self.failed(location_of(error), describe(error))
+        drop_frames(error)
         return True
 
 
-def let_go_of_frames(error: BaseException) -> None:
-    """Of an error that ends here: to have looked into its frames made a circle of them and it.
+def drop_frames(error: BaseException) -> None:
+    """Drop the traceback of an error that ends here.
 
-    What they hold, the ring for one, would wait for the garbage collection, which many switch off.
+    Looking into its frames has made a reference cycle of them and the error. What they hold, such
+    as the ring, would live until a garbage collection, which many trainings switch off.
     """
     error.__traceback__ = None
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line, with the place it was raised at."""
-    place = place_of(error)
-    return f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
+    """Return the error in one line, with the line of code that raised it."""
+    location = location_of(error)
+    return f"{type(error).__name__}: {error}" + (f" ({location})" if location else "")
 
 
-def place_of(error: BaseException) -> str:
-    """Where it was raised; errors of one place are of one kind."""
+def location_of(error: BaseException) -> str:
+    """Return the line of code that raised it; errors of one line are of one kind."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -93,7 +97,7 @@ def place_of(error: BaseException) -> str:
 
 
 def comes_from_signal_handler(traceback: TracebackType | None) -> bool:
-    """Whether an error was raised by a signal handler that happened to run inside our code.
+    """Return whether a signal handler that happened to run inside our code raised the error.
 
     torch's handler for a dead DataLoader worker raises wherever the main thread is. Swallowed
     here, training would wait for ever for a batch that never comes.
@@ -102,7 +106,7 @@ def comes_from_signal_handler(traceback: TracebackType | None) -> bool:
     interrupted: FrameType | None = None
     while traceback is not None:
         frame = traceback.tb_frame
-        if frame.f_code in handlers or _was_told_of(interrupted, frame):
+        if frame.f_code in handlers or _has_signal_arguments(interrupted, frame):
             return True
         interrupted, traceback = frame, traceback.tb_next
     return False
@@ -114,11 +118,11 @@ def _handler_codes() -> set[CodeType]:
     return {code for code in codes if isinstance(code, CodeType)}
 
 
-def _was_told_of(interrupted: FrameType | None, frame: FrameType) -> bool:
-    """Whether this frame got (signal number, the frame before it) as its arguments.
+def _has_signal_arguments(interrupted: FrameType | None, frame: FrameType) -> bool:
+    """Return whether this frame's arguments contain a number and the frame that it interrupted.
 
-    That is how Python calls a handler: also one that is a partial or an object, or that has put
-    another in its place before it raised.
+    That is how Python calls a handler: also one that is a partial or an object, or that has
+    installed another one before it raised.
     """
     code = frame.f_code
     count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)

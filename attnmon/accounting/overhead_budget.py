@@ -1,9 +1,9 @@
-"""What the monitor may cost: times what it took, and stretches its interval to stay below a limit.
+"""Chooses the interval between captures so that the monitor's share of the time stays in bounds.
 
-The first capture, which counts the layers, is a one-off: time is reckoned from its end. A span is
+The first capture, which finds the layers, happens once: time is counted from its end. A span is
 judged when `SPAN_SECONDS` of training have passed, or `SPENT_SECONDS` were spent in it, so that
-neither a short run nor a single slow moment is answered with fewer captures. Knows neither steps
-nor torch.
+neither a short run nor a single slow moment leads to fewer captures. Depends neither on steps nor
+on torch.
 """
 
 import math
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 SPAN_SECONDS = 30.0
 SPENT_SECONDS = 3.0
-MOST_AT_ONCE = 10
-"""The interval grows at most this many times at once: the clock of one span may be wrong."""
+MAX_GROWTH = 10
+"""The factor by which the interval grows at most at once: one span may have been an exception."""
 CALM_SPANS = 10
-"""After a drop, so many spans without another before it is tried with more captures again."""
-ROOM = 0.8
-"""Captures become more frequent again when that would take at most this part of the limit."""
+"""Spans without a drop, after one, before captures become more frequent again."""
+RELAX_FRACTION = 0.8
+"""Captures become more frequent again if that takes at most this fraction of the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanStart:
-    """How things stood when a span began."""
+    """The clock and the counters when a span began: seconds, seconds spent, captures dropped."""
 
     time: float
     spent: float
@@ -33,12 +33,12 @@ class SpanStart:
 class OverheadBudget:
     """Chooses by how much the interval between captures is stretched.
 
-    limit: the share of training time that may be spent; None: whatever it costs.
+    limit: the share of training time that may be spent, above 0; None is no limit.
     """
 
     def __init__(self, limit: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.stretch = 1
-        """The interval is this many times what the user asked for."""
+        """The factor by which the interval is longer than the user asked for."""
         self._limit = limit
         self._clock = clock
         self._first: SpanStart | None = None
@@ -46,13 +46,13 @@ class OverheadBudget:
         self._calm = CALM_SPANS
 
     def overhead(self, spent: float) -> float:
-        """The share of training time spent since the first capture; 0 before there was one."""
+        """Return the share of time spent since the first capture; 0 before there was one."""
         return 0.0 if self._first is None else _share(self._first, self._clock(), spent)
 
     def review(self, spent: float, dropped: int) -> bool:
-        """After a capture: judge the span, if it is over. Whether `stretch` has changed.
+        """Judge the span after a capture, if it is over. True if `stretch` has changed.
 
-        spent: seconds in all that the monitor took; dropped: captures in all that found no room.
+        spent: all seconds that the monitor has taken; dropped: all captures that found no room.
         """
         now = SpanStart(self._clock(), spent, dropped)
         if self._first is None or self._span is None:
@@ -67,15 +67,15 @@ class OverheadBudget:
         return self.stretch != before
 
     def _judge(self, share: float, limit: float, dropped: bool) -> None:
-        """What costs `share` now costs share · stretch / n at n times the interval asked for."""
+        """Choose the stretch: at n times the user's interval, the cost is share · stretch / n."""
         self._calm = 0 if dropped else self._calm + 1
         needed = self.stretch * share / limit
         if dropped:
             needed = max(needed, 2 * self.stretch)
         if needed > self.stretch:
-            self.stretch = min(math.ceil(needed), MOST_AT_ONCE * self.stretch)
+            self.stretch = min(math.ceil(needed), MAX_GROWTH * self.stretch)
         elif self._calm >= CALM_SPANS:
-            self.stretch = min(self.stretch, max(1, math.ceil(needed / ROOM)))
+            self.stretch = min(self.stretch, max(1, math.ceil(needed / RELAX_FRACTION)))
 
 
 def _share(since: SpanStart, now: float, spent: float) -> float:

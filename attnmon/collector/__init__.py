@@ -1,1 +1,1 @@
-"""From a model and its inputs to the layers asked for."""
+"""Collects the attention of a step: with a probe, from the model's forward, or from the user."""

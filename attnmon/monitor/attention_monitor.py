@@ -301,7 +301,7 @@ class AttentionMonitor:
         traceback: TracebackType | None,
     ) -> None:
         with self._guard:
-            if reason := dump_triggers.of_error(error):
+            if reason := dump_triggers.error_reason(error):
                 self._session.dump(reason)
         self.close()
 

@@ -1,1 +1,1 @@
-"""From captured tensors to arrays in the ring and the message that describes them."""
+"""Writes captured tensors into the ring, and makes the message that describes them."""

@@ -1,1 +1,1 @@
-"""The training process's end of the hand-off, from startup to shutdown."""
+"""The connection to the renderer, from startup to shutdown, seen from the training process."""

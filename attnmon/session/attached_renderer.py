@@ -1,4 +1,4 @@
-"""A renderer that somebody else started: joined by a socket instead of started by `launch`."""
+"""Joins a renderer that somebody else has started, by its socket."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,34 +10,36 @@ from attnmon.session.renderer_process import LaunchError
 
 @dataclass(eq=False)
 class AttachedRenderer:
-    """Such a renderer, seen from the training process, in the form of `launch.Renderer`."""
+    """A renderer that was joined, with the same methods as `RendererProcess`."""
 
     channel: Channel
 
     def last_words(self) -> str:
+        """Return where to look for the reason of its end."""
         return "the log of attnmon-renderer may say why"
 
     def wait(self, timeout: float) -> bool:
-        """It goes on for others; the end of the channel was its end for this process."""
+        """Return at once: it goes on for others, and for this process it ends with the channel."""
         return True
 
     def abandon(self) -> None:
+        """Close the channel without a message."""
         self.channel.close()
 
 
 def attach(path: str = "") -> AttachedRenderer:
-    """Connect to the renderer at this socket, or at the usual places; never waits for it.
+    """Connect to the renderer at this socket, or at the usual ones; never waits for it.
 
-    Raises `LaunchError`, and does not start one instead: who says "attach" has chosen on which
-    processors and in which container the drawing is done.
+    Raises `LaunchError`, and does not start one instead: whoever says "attach" has chosen the
+    processors and the container in which the drawing is done.
     """
-    places = [Path(path)] if path else [f / rendezvous.SOCKET_NAME for f in rendezvous.folders()]
+    sockets = [Path(path)] if path else [f / rendezvous.SOCKET_NAME for f in rendezvous.folders()]
     reasons = []
-    for place in places:
+    for socket in sockets:
         try:
-            return AttachedRenderer(Channel(rendezvous.connect(place)))
+            return AttachedRenderer(Channel(rendezvous.connect(socket)))
         except OSError as error:
-            reasons.append(f"{place}: {error.strerror or error}")
+            reasons.append(f"{socket}: {error.strerror or error}")
     raise LaunchError(
         f"there is no renderer to attach to ({'; '.join(reasons)}); start `attnmon-renderer` on "
         "this machine before the training, or leave out renderer='attach' and ATTNMON_RENDERER"

@@ -1,6 +1,6 @@
-"""What becomes of a capture that came to nothing: it is counted, said once, and goes no further.
+"""Turns an exception during a capture into a counter and one warning.
 
-Only what is the user's own passes: Ctrl-C, and what a signal handler raises while we run.
+The user's own exceptions propagate: Ctrl-C, and what a signal handler raises while we run.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from attnmon.accounting.error_guard import (
     ErrorGuard,
     comes_from_signal_handler,
     describe,
-    let_go_of_frames,
-    place_of,
+    drop_frames,
+    location_of,
 )
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import LONGEST_ERROR
@@ -21,18 +21,22 @@ from attnmon.serialize.step_info import StepInfo
 
 
 class CaptureErrors:
-    """lost: called when the renderer turns out to be gone."""
+    """The contexts in which captures are collected and announced; they also count the time."""
 
-    def __init__(self, counters: Counters, guard: ErrorGuard, lost: Callable[[], None]) -> None:
+    def __init__(
+        self, counters: Counters, guard: ErrorGuard, on_renderer_lost: Callable[[], None]
+    ) -> None:
+        """`on_renderer_lost`: called when the channel turns out to be closed."""
         self._counters = counters
         self._guard = guard
-        self._lost = lost
+        self._on_renderer_lost = on_renderer_lost
 
     @contextmanager
     def counted(self, step_info: StepInfo, was_announced: Callable[[], bool]) -> Iterator[None]:
-        """Whatever keeps a capture from being announced in this block is dropped or failed.
+        """Count a capture that is not announced in this block as dropped or failed.
 
-        Lets through `NotSeen` and `NoRoomToRetain`: then there was none.
+        `was_announced`: asked after an exception; what was announced is not counted here. Raises
+        `NotSeen` and `NoRoomToRetain`, after which there is no capture, and the user's exceptions.
         """
         with self._counters.timed():
             try:
@@ -44,32 +48,35 @@ class CaptureErrors:
                 self._guard.warn_once("dropped", _dropped(step_info, error))
             except ChannelClosed:
                 self._fail()
-                self._lost()
+                self._on_renderer_lost()
             except BaseException as error:
                 if was_announced():
-                    raise  # before the user or a signal interrupted it
+                    raise  # the user or a signal has interrupted what came after it
                 self._fail(f"step {step_info.step}: {describe(error)}")
                 if _is_the_users(error):
                     raise
-                self._guard.failed(place_of(error), _failed(step_info, error))
-                let_go_of_frames(error)
+                self._guard.failed(location_of(error), _failed(step_info, error))
+                drop_frames(error)
 
     @contextmanager
     def uncounted(self, step_info: StepInfo) -> Iterator[None]:
-        """Whatever keeps a step from being kept in this block costs that step alone."""
+        """Turn what keeps a step from being retained into a warning; the step does not count.
+
+        Raises the user's exceptions.
+        """
         with self._counters.timed():
             try:
                 yield
             except RingFull:
                 pass
             except ChannelClosed:
-                self._lost()
+                self._on_renderer_lost()
             except Exception as error:
                 if _is_the_users(error):
                     raise
-                words = f"step {step_info.step} could not be kept: {describe(error)}"
-                self._guard.warn_once(f"kept {place_of(error)}", words)
-                let_go_of_frames(error)
+                text = f"step {step_info.step} could not be kept: {describe(error)}"
+                self._guard.warn_once(f"kept {location_of(error)}", text)
+                drop_frames(error)
 
     def _fail(self, why: str = "") -> None:
         self._counters.failed += 1

@@ -155,7 +155,7 @@ class Publisher:
         else:
             self._producer.announce(message, builder)
             self._guard.succeeded()
-        if self._keeps_last and (reason := self._losses.trouble(step_info.step, message.loss)):
+        if self._keeps_last and (reason := self._losses.check(step_info.step, message.loss)):
             self._producer.dump(reason)
 
     def _retain(self, message: Capture, builder: CaptureBuilder) -> None:

@@ -1,10 +1,7 @@
-"""Starting and stopping the renderer: both ends of it.
+"""Starts the renderer's process, without waiting for it, and waits for its end.
 
-In the training process: `start` makes the channel and the process and waits for neither; `wait`
-sees it off. In the renderer: `_BOOT` is the first thing that runs.
-
-Never `multiprocessing`: it would run the user's script again in the child, or copy its threads
-and its CUDA context.
+`_BOOT` is the first thing that runs in the new process. Never `multiprocessing`: it would run the
+user's script again in the child, or copy its threads and its CUDA context.
 """
 
 import contextlib
@@ -41,7 +38,7 @@ _NOT_FOR_THE_RENDERER = (
 
 
 class LaunchError(RuntimeError):
-    """The renderer could not be started; says why."""
+    """The renderer could not be started or joined; the message says why."""
 
 
 @dataclass(eq=False)
@@ -51,14 +48,14 @@ class RendererProcess:
     process: subprocess.Popen[bytes]
     channel: Channel
     complaints: IO[bytes]
-    """What it wrote to its standard error: a nameless file, never the user's terminal."""
+    """Its standard error: a file without a name, never the user's terminal."""
 
     def last_words(self) -> str:
-        """The end of what it complained about, for a warning."""
+        """Return the last line that it wrote to its standard error; empty if there is none."""
         return "" if self.complaints.closed else descriptors.last_line(self.complaints.fileno())
 
     def wait(self, timeout: float) -> bool:
-        """Wait for its end, at most so many seconds; whether it has ended."""
+        """Wait for its end, at most `timeout` seconds. True if it has ended."""
         try:
             self.process.wait(max(timeout, 0))
         except subprocess.TimeoutExpired:
@@ -66,7 +63,7 @@ class RendererProcess:
         return True
 
     def abandon(self) -> None:
-        """Let it finish by itself; nobody will ask how it ended."""
+        """Close the channel, and let it finish by itself."""
         self.channel.close()
         self.complaints.close()
         if self.process.poll() is None:
@@ -75,11 +72,11 @@ class RendererProcess:
 
 
 _finishing: set[int] = set()
-"""Process ids; not the objects, which the garbage collector may be finalizing just then."""
+"""Ids of abandoned processes; not the objects, which may be finalized at any time."""
 
 
 def none_is_finishing() -> bool:
-    """Whether all renderers that were abandoned have ended; those that have are zombies no more."""
+    """Return whether all abandoned renderers have ended; reaps those that have."""
     _finishing.difference_update([pid for pid in _finishing if _has_ended(pid)])
     return not _finishing
 
@@ -92,7 +89,7 @@ def _has_ended(pid: int) -> bool:
 
 
 def start() -> RendererProcess:
-    """Start a renderer, in its own process group, and return at once. Raises `LaunchError`."""
+    """Start a renderer in its own process group, and return at once. Raises `LaunchError`."""
     if not sys.executable:
         raise LaunchError("this Python does not know its own executable")
     none_is_finishing()
@@ -124,23 +121,23 @@ def _popen(packages: str, channel: int, complaints: IO[bytes]) -> "subprocess.Po
 
 
 def _nameless_file() -> IO[bytes]:
-    """In memory, where it can be: a full disk, or none to write to, is no reason not to start."""
+    """Open a file in memory, if possible: a full or read-only disk is no reason not to start."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("attnmon-complaints", os.MFD_CLOEXEC), "w+b")
     return tempfile.TemporaryFile(prefix="attnmon-")
 
 
 def _environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if key not in _NOT_FOR_THE_RENDERER}
-    return kept | SINGLE_THREAD | {"CUDA_VISIBLE_DEVICES": ""}
+    wanted = {key: value for key, value in os.environ.items() if key not in _NOT_FOR_THE_RENDERER}
+    return wanted | SINGLE_THREAD | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def _packages() -> tuple[dict[str, str], list[str]]:
-    """The folders of our two packages, and where the renderer finds what they import.
+    """Return the folders of our two packages, and the search path for what they import.
 
-    Ours are named one by one: another version of them may be installed, and would come first on
-    the renderer's own path. All else is looked for in its own Python's folders first, so that no
-    file of the user's is taken for a library.
+    Our packages are named one by one: another version may be installed, and would come first on
+    the renderer's own path. Everything else is searched for in Python's own folders first, so
+    that no file of the user's is taken for a library.
     """
     spec = importlib.util.find_spec("attnmon_renderer")
     if spec is None or not spec.submodule_search_locations:

@@ -1,4 +1,4 @@
-"""Which directory a run writes to: no two runs ever write the same file.
+"""Claims the directory that a run writes to, so that no two runs ever write the same file.
 
 A directory in which another monitor is open is left to it: this one takes `monitor_2`,
 `monitor_3` … below. Where only a renderer is left, finishing what was announced before the
@@ -15,51 +15,56 @@ from attnmon.link import descriptors, directory_lock
 
 @dataclass
 class RunDirectory:
-    """A directory, and the locks on it; -1 where there is none."""
+    """A directory, and the descriptors that hold its locks; -1 where there is none."""
 
     path: Path
     writing: int = -1
-    """For the renderer, which may have to wait until the lock is its own."""
+    """The lock that the renderer writes under; it may have to wait until it has it."""
     watching: int = -1
+    """The lock that shows other monitors that a training is watched here."""
 
-    def hand_over(self) -> None:
-        """The renderer has a copy: a child forked from here must not keep another one."""
+    def close_writing(self) -> None:
+        """Close our copy of the writing lock, once the renderer has its own.
+
+        Otherwise a child that is forked later would hold the lock as well.
+        """
         self.writing = _closed(self.writing)
 
-    def release(self) -> None:
-        """The monitor is closed, or this is a forked child, whose copies are none of its own."""
-        self.hand_over()
+    def close(self) -> None:
+        """Close our copies of the locks: at the end, or in a forked child."""
+        self.close_writing()
         self.watching = _closed(self.watching)
 
 
 def claim_directory(save_dir: Path, started: float) -> RunDirectory:
-    """The directory, or the first one below it that is free. Raises OSError.
+    """Claim the directory, or the first one below it that is free. Raises OSError.
 
-    started: when this run was, in seconds since 1970; of several that wait, it tells who is first.
+    `started`: when this run was started, in seconds since 1970; of several runs that wait for one
+    directory, the first one started gets it first.
     """
     below = (save_dir / f"monitor_{number}" for number in count(2))
-    claims = (_claim(place, started) for place in chain([save_dir], below))
+    claims = (_claim(folder, started) for folder in chain([save_dir], below))
     return next(claim for claim in claims if claim is not None)
 
 
-def _claim(place: Path, started: float) -> RunDirectory | None:
-    """None when another monitor is open there."""
-    make_writable_directory(place)
-    claim = RunDirectory(place)
+def _claim(folder: Path, started: float) -> RunDirectory | None:
+    """Claim this directory; None when another monitor is open there."""
+    make_writable_directory(folder)
+    claim = RunDirectory(folder)
     try:
-        claim.watching = directory_lock.open_directory(place)
-        claim.writing = directory_lock.open_directory(place)
+        claim.watching = directory_lock.open_directory(folder)
+        claim.writing = directory_lock.open_directory(folder)
     except OSError:  # it may be written to but not read: nobody can lock it
-        claim.release()
+        claim.close()
         return claim
-    # First this one: who comes next must not take our renderer for one that was left over.
+    # Before the other lock: the next monitor must not take our renderer for one left over.
     directory_lock.lock_watching(claim.watching)
     directory_lock.take_ticket(claim.writing, directory_lock.ticket_of(started))
     if directory_lock.lock_writing(claim.writing) or not directory_lock.is_watched_by_others(
         claim.watching
     ):
         return claim
-    claim.release()
+    claim.close()
     return None
 
 

@@ -212,6 +212,6 @@ _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     for session in list(_open_sessions):
-        if reason := dump_triggers.at_exit():
+        if reason := dump_triggers.exit_reason():
             session.dump(reason)
         session.close()

@@ -1,4 +1,4 @@
-"""The beginning: from settings to a renderer that knows what to do, and holds the ring."""
+"""Opens the connection to a renderer: its directory, the ring, the process and its settings."""
 
 import os
 import platform
@@ -24,75 +24,75 @@ from attnmon.session.run_directory import RunDirectory, claim_directory
 
 
 class NotOpened(Exception):
-    """No renderer could be had; says why."""
+    """There is no renderer to draw anything; the message says why."""
 
 
 @dataclass(eq=False)
 class Connection:
-    """What a monitor has while it runs: all of it belongs to this process alone."""
+    """What a session owns while it runs; none of it is a forked child's."""
 
     settings: Settings
-    """As they were chosen, with the directory that is really written to."""
-    claim: RunDirectory
+    """The user's settings, with the directory that is really written to."""
+    directory: RunDirectory
     renderer: RendererProcess | AttachedRenderer
     producer: Producer
     serializer: CaptureSerializer
 
     def abandon(self) -> None:
-        """In a forked child, or at the end: let go of the processes and descriptors."""
+        """Close the descriptors, and leave the renderer alone; in a forked child, or at the end."""
         self.renderer.abandon()
         self.producer.abandon()
-        self.claim.release()
+        self.directory.close()
 
     def close(self) -> None:
-        """The ring's memory goes back when nothing refers to it."""
+        """Close the descriptors and unpin the ring, whose memory goes with the last reference."""
         self.abandon()
         self.serializer.ring_writer.device_copies.unpin()
 
 
 def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> Connection:
-    """Claim the directory, make the ring, start the renderer or join it, and tell it all.
+    """Claim the directory, make the ring, start or join a renderer, and send it its settings.
 
-    Waits for nothing. Raises `NotOpened`, with nothing left behind.
+    Waits for nothing. Raises `NotOpened`, and leaves nothing open then.
     """
     if os.name != "posix":
         raise NotOpened(f"{platform.system()} is not supported yet")
     with ExitStack() as on_failure:
         try:
             started = time.time()
-            claimed = claim_directory(chosen.save_dir, started)
-            on_failure.callback(claimed.release)
-            if claimed.path != chosen.save_dir:
-                guard.warn_once("directory", _elsewhere(chosen, claimed))
-            settings = replace(chosen, save_dir=claimed.path)
+            directory = claim_directory(chosen.save_dir, started)
+            on_failure.callback(directory.close)
+            if directory.path != chosen.save_dir:
+                guard.warn_once("directory", _in_use(chosen, directory))
+            settings = replace(chosen, save_dir=directory.path)
             ring = _ring(settings.ring_bytes)
             on_failure.callback(ring.close_descriptor)
             renderer = _renderer(settings.renderer)
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
-            _tell(producer, _setup(settings, ring, started), claimed, renderer)
+            _send_setup(producer, _setup(settings, ring, started), directory, renderer)
         except (LaunchError, OSError) as error:
             raise NotOpened(str(error)) from error
         on_failure.pop_all()
-    claimed.hand_over()
-    return Connection(settings, claimed, renderer, producer, CaptureSerializer(ring, guard))
+    directory.close_writing()
+    return Connection(settings, directory, renderer, producer, CaptureSerializer(ring, guard))
 
 
 def describe_loss(renderer: RendererProcess | AttachedRenderer) -> str:
-    """In words, with the renderer's own last ones."""
+    """Return why there is no renderer any more, with the last line that it wrote."""
     words = renderer.last_words()
     return "the renderer has gone" + (f" ({words})" if words else "")
 
 
-def _tell(
+def _send_setup(
     producer: Producer,
     setup: Setup,
-    claimed: RunDirectory,
+    directory: RunDirectory,
     renderer: RendererProcess | AttachedRenderer,
 ) -> None:
     try:
-        producer.send_setup(setup, claimed.writing)
+        producer.send_setup(setup, directory.writing)
     except ChannelClosed as error:
         raise NotOpened(describe_loss(renderer)) from error
 
@@ -102,7 +102,7 @@ def _ring(nbytes: int | None) -> Ring:
 
 
 def _renderer(where: str) -> RendererProcess | AttachedRenderer:
-    """One of its own, or the one that listens at the usual place or at this path."""
+    """Start one ("own"), or join one: at the usual socket ("attach"), or at this one."""
     if where == "own":
         return renderer_process.start()
     return attach("" if where == "attach" else where)
@@ -145,8 +145,8 @@ def _render_options(settings: Settings) -> RenderOptions:
     )
 
 
-def _elsewhere(chosen: Settings, claimed: RunDirectory) -> str:
+def _in_use(chosen: Settings, directory: RunDirectory) -> str:
     return (
-        f"another monitor is writing to {chosen.save_dir}, so this one writes to {claimed.path}. "
+        f"another monitor is writing to {chosen.save_dir}, so this one writes to {directory.path}. "
         "Give each monitor a save_dir of its own to choose the name."
     )

@@ -5,7 +5,7 @@ import pytest
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.accounting.interval_controller import IntervalController
-from attnmon.accounting.overhead_budget import MOST_AT_ONCE, SPENT_SECONDS
+from attnmon.accounting.overhead_budget import MAX_GROWTH, SPENT_SECONDS
 from attnmon.schedule import Schedule
 
 
@@ -25,7 +25,7 @@ def test_what_costs_too_much_becomes_rarer_and_is_said_once(
     for times in (1, 2):
         counters.hook_seconds += SPENT_SECONDS
         interval.review()
-        assert schedule.interval == counters.interval == 5 * MOST_AT_ONCE**times
+        assert schedule.interval == counters.interval == 5 * MAX_GROWTH**times
         assert counters.stretched == times
     [record] = caplog.records
     assert "a capture every 5 steps took" in record.getMessage()

@@ -11,7 +11,7 @@ from attnmon import LightweightAttentionMonitor
 from attnmon.accounting import overhead_budget
 from attnmon.accounting.overhead_budget import (
     CALM_SPANS,
-    MOST_AT_ONCE,
+    MAX_GROWTH,
     SPAN_SECONDS,
     SPENT_SECONDS,
     OverheadBudget,
@@ -68,7 +68,7 @@ def test_a_short_run_is_not_held_back_whatever_it_costs() -> None:
     training.run(SPAN_SECONDS - 3)
     assert training.budget.stretch == 1
     training.run(10)
-    assert training.budget.stretch == MOST_AT_ONCE, "but a longer one is"
+    assert training.budget.stretch == MAX_GROWTH, "but a longer one is"
 
 
 def test_the_first_capture_is_a_one_off() -> None:
@@ -81,13 +81,13 @@ def test_the_first_capture_is_a_one_off() -> None:
 def test_what_costs_far_too_much_does_not_wait_for_the_end_of_the_span() -> None:
     training = Training(0.005, SPENT_SECONDS)
     training.run(1)
-    assert training.budget.stretch == MOST_AT_ONCE
+    assert training.budget.stretch == MAX_GROWTH
 
 
 def test_one_slow_moment_is_forgotten_when_the_next_span_was_well() -> None:
     training = Training(0.005, 0.001)
     training.capture(100.0)
-    assert training.budget.stretch == MOST_AT_ONCE
+    assert training.budget.stretch == MAX_GROWTH
     training.run(2 * SPAN_SECONDS)
     assert training.budget.stretch == 1
 
@@ -114,15 +114,15 @@ def test_the_monitor_stretches_its_interval_says_so_once_and_records_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(overhead_budget, "SPAN_SECONDS", 0.0)
-    log_steps(tmp_path, 2 * MOST_AT_ONCE**2 + 1, max_overhead=1e-9)
+    log_steps(tmp_path, 2 * MAX_GROWTH**2 + 1, max_overhead=1e-9)
     taken = [line["metadata"]["step"] for line in history(tmp_path)]
-    assert taken == [0, 2, 13, 2 * MOST_AT_ONCE**2], "0 starts the span; 13 is an epoch's"
+    assert taken == [0, 2, 13, 2 * MAX_GROWTH**2], "0 starts the span; 13 is an epoch's"
     accounts = summary(tmp_path)
-    assert (accounts["interval"], accounts["stretched"]) == (2 * MOST_AT_ONCE**3, 3)
+    assert (accounts["interval"], accounts["stretched"]) == (2 * MAX_GROWTH**3, 3)
     assert 0 < accounts["overhead"] < 1
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert "a capture every 2 steps took" in warning
-    assert f"now made every {2 * MOST_AT_ONCE} steps" in warning
+    assert f"now made every {2 * MAX_GROWTH} steps" in warning
 
 
 def test_a_run_that_stays_within_its_budget_keeps_its_interval(tmp_path: Path) -> None:

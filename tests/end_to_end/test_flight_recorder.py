@@ -174,16 +174,16 @@ class Unspeakable(Exception):
 
 
 def test_what_is_an_error_and_what_an_end_that_somebody_wanted() -> None:
-    assert "Unspeakable" in dump_triggers.of_error(Unspeakable())
+    assert "Unspeakable" in dump_triggers.error_reason(Unspeakable())
     for wanted in (KeyboardInterrupt(), SystemExit(1), GeneratorExit(), None):
-        assert dump_triggers.of_error(wanted) == ""
+        assert dump_triggers.error_reason(wanted) == ""
 
 
 def test_an_error_of_an_interactive_session_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "last_value", ValueError("of another cell"), raising=False)
-    assert dump_triggers.at_exit() == "ValueError: of another cell"
+    assert dump_triggers.exit_reason() == "ValueError: of another cell"
     monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
-    assert dump_triggers.at_exit() == ""
+    assert dump_triggers.exit_reason() == ""
 
 
 def test_training_is_bit_identical_and_in_order_nothing_that_was_kept_is_drawn(
@@ -209,7 +209,7 @@ def test_training_is_bit_identical_and_in_order_nothing_that_was_kept_is_drawn(
 def test_the_first_loss_that_is_no_number_is_told_and_the_next_one_after_a_finite_one() -> None:
     losses = LossWatch()
     given = (1.0, float("nan"), float("inf"), None, float("nan"), 2.0, None, float("-inf"))
-    told = [losses.trouble(step, loss) for step, loss in enumerate(given)]
+    told = [losses.check(step, loss) for step, loss in enumerate(given)]
     assert [step for step, reason in enumerate(told) if reason] == [1, 7]
     assert told[1] == "the loss is nan at step 1"
 

@@ -33,7 +33,7 @@ def claimed(folder: Path) -> Iterator[RunDirectory]:
     try:
         yield found
     finally:
-        found.release()
+        found.close()
 
 
 def steps(folder: Path) -> list[int]:

@@ -1,0 +1,234 @@
+"""The shape of the two packages: one name for one thing, small rooms, imports in one direction."""
+
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from support.project import PROJECT, TESTS
+from support.structure import Package, arrows_against, repeated, unlisted, untested
+
+MOST_MODULES = 12
+TRAINING = Package(PROJECT / "attnmon")
+RENDERER = Package(PROJECT / "renderer" / "attnmon_renderer")
+BOTH = pytest.mark.parametrize("package", [TRAINING, RENDERER], ids=lambda package: package.name)
+
+# Each package's rooms in the order of the data flow: a room imports only from rooms below it.
+# What is at the end of a list is used by all above it.
+TRAINING_ROOMS = (
+    "integrations",
+    "",
+    "monitor",
+    "collector",
+    "session",
+    "serialize",
+    "layers",
+    "capture",
+    "capture/kernels",
+    "capture/handwritten",
+    "capture/model",
+    "capture/calls",
+    "config",
+    "accounting",
+    "options",
+    "schedule",
+    "link",
+    "_version",
+)
+RENDERER_ROOMS = (
+    "commands",
+    "doctor",
+    "report",
+    "redraw",
+    "server",
+    "supervision",
+    "recorder",
+    "worker",
+    "sinks",
+    "figures",
+    "results",
+    "analysis",
+    "drawing",
+    "drawing/charts",
+    "drawing/layout",
+    "drawing/backends",
+    "drawing/text",
+    "drawing/spec",
+    "process_messages",
+    "storage",
+    "terminal",
+    "",
+)
+ROOMS = pytest.mark.parametrize(
+    ("package", "rooms"),
+    [(TRAINING, TRAINING_ROOMS), (RENDERER, RENDERER_ROOMS)],
+    ids=["attnmon", "attnmon_renderer"],
+)
+
+# Parts of a larger one, which have no test of their own: the file with the tests that run them.
+# Whoever tests one directly takes it off the list.
+TESTED_THROUGH = {
+    "capture/test_tap.py": (
+        "attnmon.capture.calls.shapes",
+        "attnmon.capture.kernels.position_masks",
+        "attnmon.link.masking",
+    ),
+    "capture/calls/test_attention_call.py": ("attnmon.capture.calls.manual_call",),
+    "capture/handwritten/test_matcher.py": (
+        "attnmon.capture.handwritten.einsum",
+        "attnmon.capture.handwritten.matcher",
+        "attnmon.capture.handwritten.operations",
+        "attnmon.capture.handwritten.provenance",
+    ),
+    "capture/kernels/test_custom_ops.py": ("attnmon.capture.kernels.custom_ops",),
+    "capture/kernels/test_flex_attention.py": ("attnmon.capture.kernels.flex_attention",),
+    "capture/kernels/test_kernel_registry.py": ("attnmon.capture.kernels.kernel_registry",),
+    "capture/kernels/test_multi_head.py": ("attnmon.capture.kernels.multi_head",),
+    "capture/model/test_roles.py": ("attnmon.capture.model.module_index",),
+    "capture/test_module_tap.py": ("attnmon.capture.model.hooks",),
+    "capture/test_probe.py": ("attnmon.capture.model.state_guard",),
+    "models/test_sharded.py": ("attnmon.capture.model.sharding",),
+    "end_to_end/test_forward_capture.py": ("attnmon.capture.forward_tap",),
+    "end_to_end/test_monitor.py": (
+        "attnmon.monitor.lightweight_monitor",
+        "attnmon.monitor.step_capture",
+        "attnmon.monitor.training_monitor",
+        "attnmon.serialize.token_labels",
+        "attnmon_renderer.sinks.tensorboard",
+    ),
+    "integrations/test_lightning.py": ("attnmon.integrations.trainer_callback",),
+    "link/test_channel.py": ("attnmon.link.descriptors",),
+    "link/test_messages.py": ("attnmon.link.dtypes",),
+    "serialize/test_serializer.py": ("attnmon.serialize.capture_message",),
+    "commands/test_commands.py": (
+        "attnmon_renderer.commands.doctor",
+        "attnmon_renderer.commands.report",
+        "attnmon_renderer.commands.status",
+    ),
+    "renderer/analysis/test_layer_statistics.py": (
+        "attnmon_renderer.analysis.statistics_accumulator",
+    ),
+    "renderer/drawing/test_surface.py": (
+        "attnmon_renderer.drawing.backends.antialiased",
+        "attnmon_renderer.drawing.charts.surface_mesh",
+        "attnmon_renderer.drawing.charts.surface_projection",
+    ),
+    "renderer/drawing/test_timeline.py": ("attnmon_renderer.drawing.charts.timeline_rows",),
+    "renderer/drawing/test_heatmaps.py": (
+        "attnmon_renderer.drawing.layout.cell_size",
+        "attnmon_renderer.drawing.layout.font_sizes",
+        "attnmon_renderer.drawing.layout.labels",
+        "attnmon_renderer.drawing.layout.page_geometry",
+        "attnmon_renderer.drawing.layout.page_notes",
+        "attnmon_renderer.drawing.layout.panel_grid",
+        "attnmon_renderer.drawing.layout.panel_page",
+        "attnmon_renderer.drawing.layout.ticks",
+    ),
+    "renderer/figures/test_figure_plan.py": ("attnmon_renderer.figures.pages",),
+    "renderer/report/test_report.py": ("attnmon_renderer.report.embed",),
+    "renderer/server/test_server.py": (
+        "attnmon.link.single_thread",
+        "attnmon.session.attached_renderer",
+        "attnmon_renderer.server.client",
+        "attnmon_renderer.server.listener",
+        "attnmon_renderer.server.server",
+        "attnmon_renderer.server.stop_signals",
+        "attnmon_renderer.supervision.priority",
+    ),
+    "renderer/sinks/test_raw_weights.py": ("attnmon_renderer.sinks.safetensors",),
+    "renderer/storage/test_quota.py": ("attnmon_renderer.storage.inventory",),
+    "renderer/supervision/test_supervisor.py": (
+        "attnmon_renderer.supervision.drawing_stage",
+        "attnmon_renderer.supervision.recording_stage",
+    ),
+}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    assert repeated([*TRAINING.classes(), *RENDERER.classes()]) == []
+
+
+def test_no_two_files_have_one_name() -> None:
+    assert repeated([*TRAINING.files(), *RENDERER.files()]) == []
+
+
+@BOTH
+def test_no_folder_has_too_many_modules(package: Package) -> None:
+    sizes = package.folder_sizes()
+    assert {folder: size for folder, size in sizes.items() if size > MOST_MODULES} == {}
+
+
+@ROOMS
+def test_every_room_has_its_place_in_the_order(package: Package, rooms: tuple[str, ...]) -> None:
+    assert unlisted(rooms, package) == set()
+
+
+@ROOMS
+def test_a_room_imports_only_from_rooms_after_it(package: Package, rooms: tuple[str, ...]) -> None:
+    assert arrows_against(rooms, package.arrows()) == []
+
+
+def test_every_public_module_is_imported_by_a_test() -> None:
+    files = list(TESTS.rglob("*.py"))
+    found = [*untested(TRAINING, files), *untested(RENDERER, files)]
+    assert found == sorted(chain.from_iterable(TESTED_THROUGH.values()))
+    assert [name for name in TESTED_THROUGH if not (TESTS / name).exists()] == []
+
+
+# The checks can fail
+
+
+def made_up(root: Path, files: dict[str, str]) -> Package:
+    """Writes a package of these files; there is an `__init__.py` in each of its folders."""
+    for name, code in files.items():
+        path = root / "made" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.write_text(code)
+    (root / "made" / "__init__.py").touch()
+    return Package(root / "made")
+
+
+def test_a_second_class_or_file_of_one_name_is_found(tmp_path: Path) -> None:
+    source = "def make():\n    class Twice:\n        pass\n"
+    package = made_up(tmp_path, {"a/same.py": "class Twice:\n    pass\n", "b/same.py": source})
+    assert repeated(package.classes()) == ["Twice"]
+    assert repeated(package.files()) == ["same.py"]
+
+
+def test_modules_are_counted_by_folder(tmp_path: Path) -> None:
+    package = made_up(tmp_path, {"a/one.py": "", "a/two.py": "", "a/inner/three.py": ""})
+    assert sorted(package.folder_sizes().values()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from made.early.start import begin",
+        "from made.early import start",
+        "import made.early.start",
+        "def run():\n    from made.early.start import begin",
+        "if TYPE_CHECKING:\n    from made.early.start import begin",
+    ],
+)
+def test_an_import_against_the_order_is_found(code: str, tmp_path: Path) -> None:
+    files = {"early/start.py": "from made.late import end", "late/end.py": code}
+    package = made_up(tmp_path, files)
+    assert arrows_against(("early", "late", ""), package.arrows()) == [
+        "made.late.end imports made.early.start"
+    ]
+
+
+def test_a_room_without_a_place_and_a_place_without_a_room_are_found(tmp_path: Path) -> None:
+    package = made_up(tmp_path, {"new/module.py": "", "top.py": ""})
+    assert unlisted(("", "top", "old"), package) == {"new", "old"}
+
+
+def test_a_module_that_no_test_imports_is_found(tmp_path: Path) -> None:
+    files = {
+        "a/direct.py": "", "a/exported.py": "", "a/unknown.py": "", "a/_private.py": "",
+        "a/__init__.py": "from made.a.exported import name\nfrom made.a.unknown import other",
+    }  # fmt: skip
+    package = made_up(tmp_path, files)
+    test = tmp_path / "test_it.py"
+    test.write_text("from made.a import direct, name")
+    assert untested(package, [test]) == ["made.a.unknown"]

@@ -8,8 +8,9 @@ from attnmon_renderer.redraw import jobs
 from attnmon_renderer.redraw.jobs import Job
 from attnmon_renderer.redraw.request import RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, steps_stored
+from attnmon_renderer.storage.paths import RUN_FIGURES
 
-MULTI_STEP_KINDS = {"animation", "timeline", "difference"}
+MULTI_STEP_KINDS = {*RUN_FIGURES, "difference"}
 """Kinds of pictures that show more than one step."""
 
 

@@ -4,23 +4,18 @@ The file takes the place of the ring: arrays are views of its memory map.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
-from attnmon.link.dtypes import DTYPES
-from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, SeenIn, Slots, Stack
+from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, SeenIn, Slots
 from attnmon_renderer.analysis.arrays import Memory
+from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.raw_weights import ALLOWED, NAME
 from attnmon_renderer.storage import paths
-
-_STEM = re.compile(r"(encoder|decoder)_layer(\d+)_(self|cross)_attn")
-_DTYPES = {DTYPES[name].safetensors: name for name in ("float32", "bool")}
-_LENGTH_BYTES = 8
 
 
 class NotStored(Exception):
@@ -51,9 +46,7 @@ def read_capture(path: Path) -> StoredCapture:
     """
     try:
         memory = np.memmap(path, np.uint8, "r")
-        length = int.from_bytes(memory[:_LENGTH_BYTES].tobytes(), "little")
-        header = json.loads(memory[_LENGTH_BYTES : _LENGTH_BYTES + length].tobytes())
-        capture = _capture(header, _LENGTH_BYTES + length)
+        capture = _capture(*safetensors.read_index(memory))
         ends = [block.offset + block.nbytes for a in capture.attentions for block in a.blocks]
         if max(ends) > memory.size:
             raise ValueError(f"it ends after {memory.size:,} of {max(ends):,} bytes")
@@ -62,8 +55,7 @@ def read_capture(path: Path) -> StoredCapture:
         raise NotStored(f"{path} cannot be read: {error or type(error).__name__}") from error
 
 
-def _capture(header: Mapping[str, Any], start: int) -> Capture:
-    about: dict[str, str] = header["__metadata__"]
+def _capture(about: Mapping[str, str], blocks: Mapping[str, ArrayBlock]) -> Capture:
     return Capture(
         sequence=0,
         step=int(about["step"]),
@@ -74,7 +66,7 @@ def _capture(header: Mapping[str, Any], start: int) -> Capture:
         timestamp=float(about["timestamp"]),
         sample=int(about["sample"]),
         slots=(Slots(0, 1),),
-        attentions=tuple(_attentions(header, about, start)),
+        attentions=tuple(_attentions(about, blocks)),
         accounts=Accounts(),
         seen_in=cast(SeenIn, about["seen_in"]),
         encoder_tokens=tuple(json.loads(about.get("encoder_tokens", "[]"))),
@@ -82,20 +74,17 @@ def _capture(header: Mapping[str, Any], start: int) -> Capture:
     )
 
 
-def _attentions(
-    header: Mapping[str, Any], about: Mapping[str, str], start: int
-) -> Iterator[Attention]:
-    blocks = {name: _block(entry, start) for name, entry in header.items() if name[0] != "_"}
+def _attentions(about: Mapping[str, str], blocks: Mapping[str, ArrayBlock]) -> Iterator[Attention]:
     for stem, block in blocks.items():
-        named = _STEM.fullmatch(stem)
-        if named is None:
+        parsed = paths.parse_stem(stem)
+        if parsed is None:
             continue
-        types = {short: type_ for type_, short in paths.SHORT_TYPE.items()}
+        stack, layer, type_ = parsed
         yield Attention(
             name=about[f"{stem}.module"],
-            stack=cast(Stack, named[1]),
-            layer=int(named[2]),
-            type=types[named[3]],
+            stack=stack,
+            layer=layer,
+            type=type_,
             source=about[f"{stem}.source"],
             heads=tuple(map(int, about[f"{stem}.heads"].split(","))),
             weights=block,
@@ -103,8 +92,3 @@ def _attentions(
             causal=about[f"{stem}.causal"] == "true",
             note=about[f"{stem}.note"],
         )
-
-
-def _block(entry: Mapping[str, Any], start: int) -> ArrayBlock:
-    first, _ = entry["data_offsets"]
-    return ArrayBlock(start + first, _DTYPES[entry["dtype"]], tuple(entry["shape"]))

@@ -1,4 +1,4 @@
-"""Writes the safetensors format piece by piece.
+"""Writes the safetensors format piece by piece, and finds the tensors in a file.
 
 The library needs all tensors in memory at once, which for long sequences is more than a renderer
 should take. It reads what this writes. The format:
@@ -10,9 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from attnmon.link.dtypes import DTYPES
+from attnmon.link.messages import ArrayBlock
+
+_LENGTH_BYTES = 8
+"""A file starts with the length of its header, little-endian."""
+_METADATA = "__metadata__"
+_NAMES = {dtype.safetensors: name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +42,9 @@ class Tensor:
 
 def write(file: IO[bytes], tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and metadata as one file. Raises OSError."""
-    header = json.dumps({"__metadata__": dict(metadata), **_index(tensors)}).encode()
+    header = json.dumps({_METADATA: dict(metadata), **_index(tensors)}).encode()
     header += b" " * (-len(header) % 8)
-    file.write(len(header).to_bytes(8, "little") + header)
+    file.write(len(header).to_bytes(_LENGTH_BYTES, "little") + header)
     for tensor in tensors:
         for piece in tensor.pieces:
             file.write(piece)
@@ -51,3 +60,20 @@ def _index(tensors: Sequence[Tensor]) -> dict[str, object]:
         }
         for tensor, span in zip(tensors, spans, strict=True)
     }
+
+
+def read_index(memory: npt.NDArray[np.uint8]) -> tuple[dict[str, str], dict[str, ArrayBlock]]:
+    """Return a file's metadata, and by name where each tensor lies in the file.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: this is no such file, or a part of one.
+    """
+    start = _LENGTH_BYTES + int.from_bytes(memory[:_LENGTH_BYTES].tobytes(), "little")
+    header = json.loads(memory[_LENGTH_BYTES:start].tobytes())
+    metadata: dict[str, str] = header.pop(_METADATA)
+    return metadata, {name: _block(entry, start) for name, entry in header.items()}
+
+
+def _block(entry: Mapping[str, Any], start: int) -> ArrayBlock:
+    first, _ = entry["data_offsets"]
+    return ArrayBlock(start + first, _NAMES[entry["dtype"]], tuple(entry["shape"]))

@@ -5,6 +5,7 @@ the epoch, the stack, the layer's index and the type, and nothing else.
 """
 
 import re
+from typing import cast
 
 from attnmon.link.messages import Attention, AttentionType, Capture, Stack
 
@@ -31,6 +32,7 @@ STEP_FIGURES = {
 RUN_FIGURES = ("animation", "timeline")
 """Kinds of figures that grow with the run and stand outside of the captures' folders."""
 
+_STEM = re.compile(r"(encoder|decoder)_layer(\d+)_(self|cross)_attn")
 _STEP_FIGURE = re.compile(
     "("
     + "|".join(
@@ -64,6 +66,15 @@ def layer_group(attention: Attention) -> LayerGroup:
 def stem(attention: Attention) -> str:
     """Return the stem of a layer's files and tensors, such as "decoder_layer0_cross_attn"."""
     return f"{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}_attn"
+
+
+def parse_stem(text: str) -> tuple[Stack, int, AttentionType] | None:
+    """Return the stack, the layer's index and the type in a layer's stem; None for other texts."""
+    named = _STEM.fullmatch(text)
+    if named is None:
+        return None
+    types = {short: type_ for type_, short in SHORT_TYPE.items()}
+    return cast(Stack, named[1]), int(named[2]), types[named[3]]
 
 
 def figure_name(kind: str, attention: Attention) -> str:

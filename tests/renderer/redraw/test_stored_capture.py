@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from attnmon.link.messages import Attention, AttentionType, Stack
+from attnmon.link.messages import ArrayBlock, Attention, AttentionType, Stack
 from attnmon_renderer.analysis.arrays import read_array
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
 from attnmon_renderer.sinks.safetensors import read_index
@@ -35,7 +35,8 @@ def test_the_index_finds_every_tensor_and_the_metadata(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stack", ["encoder", "decoder"])
 @pytest.mark.parametrize("type_", ["self_attention", "cross_attention"])
 def test_a_stem_says_which_layer_it_is_of(stack: Stack, type_: AttentionType) -> None:
-    attention = Attention("m", stack, 12, type_, "test", (0,))
+    weights = ArrayBlock(0, "float32", (1, 2, 2))
+    attention = Attention("m", stack, 12, type_, "test", (0,), weights=weights)
     assert paths.parse_stem(paths.stem(attention)) == (stack, 12, type_)
 
 

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,24 @@ def test_links_lead_somewhere(document: Path) -> None:
         if not target.startswith("http") and not (document.parent / target).exists()
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", ["how-it-works.md", "contributing.md"])
+def test_every_file_that_a_page_on_the_code_names_is_there(page: str) -> None:
+    named = set(re.findall(r"`([\w/.]+(?:\.py|/))`", (PROJECT / "docs" / page).read_text()))
+    there = {path.relative_to(PROJECT).as_posix() for path in tracked_files()}
+    folders = {f"{parent}/" for path in there for parent in Path(path).parents}
+    missing = [
+        name for name in named
+        if not any(path == name or path.endswith(f"/{name}") for path in there | folders)
+    ]  # fmt: skip
+    assert len(named) > 15
+    assert set(missing) <= {"failed/"}, "failed/ is a folder of a run"
+
+
+def tracked_files() -> Iterator[Path]:
+    for folder in ("attnmon", "renderer", "scripts", "tests"):
+        yield from (PROJECT / folder).rglob("*.py")
 
 
 def test_every_test_that_the_page_on_reliability_names_is_there() -> None:

@@ -30,7 +30,6 @@ from attnmon_renderer.drawing import (
     render_png,
 )
 from attnmon_renderer.drawing.charts import heatmaps
-from attnmon_renderer.drawing.layout.panel_scale import weight_label
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.palettes import LEVELS, NOT_FINITE, WEIGHT_PALETTE
 
@@ -243,15 +242,3 @@ def test_memory_stays_flat_over_many_pictures() -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 100_000
-
-
-def test_the_colour_bar_says_how_many_keys_a_cell_adds_up() -> None:
-    """Else a cell of four keys would look four times as strong as any weight there is."""
-    plain, four, eight = Axis(8), Axis(8, 4, cells_are_sums=True), Axis(8, 8, cells_are_sums=True)
-    assert weight_label({plain}) == weight_label({Axis(8, 4)}) == "attention weight"
-    assert weight_label({four}) == "weight of 4 keys"
-    assert weight_label({four, eight}) == "weight of each cell's keys"
-    values = np.full((2, 2), 0.5, np.float32)
-    axis = Axis(8, 4, cells_are_sums=True)
-    page = heatmaps.heatmap(HeatmapData(CAPTION, values, nothing_masked(2, 2), axis, axis))
-    assert any("weight of 4 keys" in text.string for text in page.texts)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from attnmon_renderer.drawing.spec.page import Font, Text
 from attnmon_renderer.drawing.spec.palettes import INK, WHITE
-from attnmon_renderer.drawing.text.fonts import BOX, drawable, font_properties
+from attnmon_renderer.drawing.text.fonts import font_properties
 from attnmon_renderer.drawing.text.glyphs import draw_text, shorten, text_width, wrap
 from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
 
@@ -79,10 +79,3 @@ def test_wrapped_breaks_at_spaces_and_shortens_the_last_line() -> None:
     assert all(text_width(line, Font(20)) <= 160 for line in lines)
     assert lines[1].endswith("…")
     assert wrap("one two", Font(20), 160) == ["one two"]
-
-
-def test_every_character_becomes_visible() -> None:
-    assert drawable("a\nb\tc") == "a↵b⇥c"
-    assert drawable("\ud800") == BOX
-    assert drawable("\U0010ffff") == BOX
-    assert drawable("naïve Ġ ▁") == "naïve Ġ ▁"

@@ -51,7 +51,7 @@ class ForwardCollector(TapListener):
     # As the tap's listener
 
     def on_forward_start(self, inputs: Inputs) -> None:
-        """Prepares to hold the capture of a forward of these inputs."""
+        """Prepare to hold the capture of a forward of these inputs."""
         self.discard()
         if is_recording_a_graph():
             return
@@ -66,7 +66,7 @@ class ForwardCollector(TapListener):
         self._held = HeldForward(builder, inputs, sizes)
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:
-        """Captures a call of which all but its values is known. Returns whether it did."""
+        """Capture a call of which all but its values is known. True if it did."""
         held, layer = self._held, self._registry.selected.get((call.name, call.call_index))
         if held is None or layer is None or self._error is not None:
             return False
@@ -74,20 +74,20 @@ class ForwardCollector(TapListener):
         return self._session.serializer.write_alike(layer, call, held.builder, sample, samples)
 
     def on_call(self, call: AttentionCall) -> None:
-        """Captures one attention call of the forward."""
+        """Capture one attention call of the forward."""
         if self._held is not None and self._error is None:
             self._capture(call, self._held)
 
     def on_unsupported(self, module: str, reason: str) -> None:
-        """Notes why the attention of this module is not captured."""
+        """Note why the attention of this module is not captured."""
         self._registry.set_unsupported(module, reason)
 
     def timed(self) -> AbstractContextManager[None]:
-        """Counts what happens inside as time that the monitor took from the training."""
+        """Count what happens inside as time that the monitor took from the training."""
         return self._session.counters.timed()
 
     def on_forward_end(self, completed: bool) -> None:
-        """Keeps the capture if the forward completed and the layers are those known."""
+        """Keep the capture if the forward completed and the layers are those known."""
         if self._held is not None and compilations() != self._compilations:
             self._on_compiled()
             self.discard()
@@ -104,7 +104,7 @@ class ForwardCollector(TapListener):
             self.discard()
 
     def on_error(self, error: Exception) -> None:
-        """Keeps the first error, which is raised when the capture is asked for."""
+        """Keep the first error, which is raised when the capture is asked for."""
         self._error = self._error or error
 
     # For the collector

@@ -142,7 +142,7 @@ def _packages() -> tuple[dict[str, str], list[str]]:
     spec = importlib.util.find_spec("attnmon_renderer")
     if spec is None or not spec.submodule_search_locations:
         raise LaunchError("the package attnmon_renderer is not installed beside attnmon")
-    places = {"attnmon": Path(__file__).parents[1]}
-    places["attnmon_renderer"] = Path(spec.submodule_search_locations[0])
-    ours = {name: str(place.absolute().parent) for name, place in places.items()}
+    folders = {"attnmon": Path(__file__).parents[1]}
+    folders["attnmon_renderer"] = Path(spec.submodule_search_locations[0])
+    ours = {name: str(folder.absolute().parent) for name, folder in folders.items()}
     return ours, [folder for folder in sys.path if os.path.isabs(folder)]

@@ -17,7 +17,7 @@ from tensorboardX import SummaryWriter
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from benchlib.plain_drawing import Configuration, Weights, figures, own_weights
+from benchlib.plain_drawing import Configuration, Weights, figures, model_weights
 
 
 class NoMonitor:
@@ -105,7 +105,7 @@ class InLoop(NoMonitor):
     def log(self, model: nn.Module, enc: Tensor, dec: Tensor, step: int, loss: float) -> None:
         if step % self._configuration.every:
             return
-        weights = own_weights(model, enc, dec)
+        weights = model_weights(model, enc, dec)
         for name, values in weights.items():
             self._writer.add_scalar(f"{name}/mean", values.mean(), step)
             self._writer.add_scalar(f"{name}/std", values.std(), step)
@@ -128,7 +128,7 @@ class ThreadPool(NoMonitor):
 
     def log(self, model: nn.Module, enc: Tensor, dec: Tensor, step: int, loss: float) -> None:
         if step % self._configuration.every == 0:
-            weights = own_weights(model, enc, dec)
+            weights = model_weights(model, enc, dec)
             self._pending.append(self._pool.submit(self._draw, weights, step))
 
     def waiting(self) -> int:

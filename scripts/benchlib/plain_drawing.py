@@ -1,4 +1,4 @@
-"""The attention of a model and figures of it, as people write them with hooks and matplotlib."""
+"""A model's attention weights and figures of them, as written by hand with hooks and matplotlib."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-Weights = dict[str, npt.NDArray[np.float32]]  # module's name → [heads, queries, keys]
+Weights = dict[str, npt.NDArray[np.float32]]
+"""Module's name → [heads, queries, keys]."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What is looked at and drawn, every so many steps; no kinds: the lightweight monitor."""
+    """What a monitoring draws, and how often."""
 
     name: str
     every: int
+    """Steps between two captures."""
     kinds: tuple[str, ...] = ()
+    """Kinds of figures; empty means the lightweight monitor."""
 
     @property
     def everything(self) -> bool:
+        """Whether all layers are drawn, not only the first and the last."""
         return len(self.kinds) > 2
 
 
@@ -39,10 +43,10 @@ CONFIGURATIONS = (
 )
 
 
-def own_weights(model: nn.Module, enc: Tensor, dec: Tensor) -> Weights:
-    """The attention of the first sample, which its modules return when they are asked."""
+def model_weights(model: nn.Module, enc: Tensor, dec: Tensor) -> Weights:
+    """Return the attention weights of the first sample, as the attention modules return them."""
     found: Weights = {}
-    with torch.no_grad(), asked_for_weights(model, found):
+    with torch.no_grad(), requesting_weights(model, found):
         model.eval()
         model(enc[:1], dec[:1])
         model.train()
@@ -50,11 +54,13 @@ def own_weights(model: nn.Module, enc: Tensor, dec: Tensor) -> Weights:
 
 
 @contextmanager
-def asked_for_weights(model: nn.Module, found: Weights) -> Iterator[None]:
-    def ask(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+def requesting_weights(model: nn.Module, found: Weights) -> Iterator[None]:
+    """Make the attention modules return their weights, and store them in `found`."""
+
+    def request(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         return args, kwargs | {"need_weights": True, "average_attn_weights": False}
 
-    def keep(name: str) -> Any:
+    def storing(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> None:
             found[name.replace(".", "_")] = output[1][0].numpy()
 
@@ -63,8 +69,8 @@ def asked_for_weights(model: nn.Module, found: Weights) -> Iterator[None]:
     handles = []
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention):
-            handles.append(module.register_forward_pre_hook(ask, with_kwargs=True))
-            handles.append(module.register_forward_hook(keep(name)))
+            handles.append(module.register_forward_pre_hook(request, with_kwargs=True))
+            handles.append(module.register_forward_hook(storing(name)))
     try:
         yield
     finally:
@@ -73,22 +79,23 @@ def asked_for_weights(model: nn.Module, found: Weights) -> Iterator[None]:
 
 
 def figures(configuration: Configuration, weights: Weights) -> Iterator[tuple[str, Figure]]:
-    """The figures asked for, by name."""
+    """Yield (name, figure) for each requested kind."""
     kinds = configuration.kinds
     for name, values in weights.items():
         if not configuration.everything and name not in _first_and_last(weights):
             continue
         if "heatmap" in kinds:
-            yield name, drawn({name: values.mean(axis=0)})
+            yield name, draw_maps({name: values.mean(axis=0)})
         if "multi_head" in kinds:
             heads = {f"head {head}": map_ for head, map_ in enumerate(values)}
-            yield f"{name}_heads", drawn(heads)
+            yield f"{name}_heads", draw_maps(heads)
     if "layer_comparison" in kinds:
         for kind, names in _by_kind(weights).items():
-            yield f"{kind}_layers", drawn({name: weights[name].mean(axis=0) for name in names})
+            yield f"{kind}_layers", draw_maps({name: weights[name].mean(axis=0) for name in names})
 
 
-def drawn(maps: dict[str, npt.NDArray[np.float32]]) -> Figure:
+def draw_maps(maps: dict[str, npt.NDArray[np.float32]]) -> Figure:
+    """Draw maps side by side, each with its own colour bar."""
     columns = min(4, len(maps))
     rows = -(-len(maps) // columns)
     figure = Figure(figsize=(8, 6) if len(maps) == 1 else (4 * columns, 4 * rows))

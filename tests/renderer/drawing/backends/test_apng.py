@@ -18,10 +18,10 @@ def step(number: int, side: int = 12) -> HeatmapData:
     return replace(heatmap_data(values, caption=Caption("layer 0", f"step {number}")), top=1.0)
 
 
-def film(pictures: list[HeatmapData]) -> bytes:
+def animation(all_data: list[HeatmapData]) -> bytes:
     data = b""
-    for picture in pictures:
-        data = append_frame(data, heatmap(picture)).data
+    for data_of_frame in all_data:
+        data = append_frame(data, heatmap(data_of_frame)).data
     return data
 
 
@@ -31,20 +31,20 @@ def frames(data: bytes) -> list[np.ndarray]:
 
 
 def test_frames_are_the_pictures_themselves() -> None:
-    pictures = [step(number) for number in range(5)]
-    for frame, picture in zip(frames(film(pictures)), pictures, strict=True):
-        assert np.array_equal(frame, decoded(render_png(heatmap(picture))))
+    all_data = [step(number) for number in range(5)]
+    for frame, data_of_frame in zip(frames(animation(all_data)), all_data, strict=True):
+        assert np.array_equal(frame, decoded(render_png(heatmap(data_of_frame))))
 
 
 def test_it_loops_for_ever_and_rests_on_the_last_frame() -> None:
-    with Image.open(io.BytesIO(film([step(0), step(1), step(2)]))) as image:
+    with Image.open(io.BytesIO(animation([step(0), step(1), step(2)]))) as image:
         assert image.info["loop"] == 0
         durations = [frame.info["duration"] for frame in ImageSequence.Iterator(image)]
     assert durations[0] == durations[1] < durations[2]
 
 
 def test_a_viewer_of_png_shows_the_first_frame() -> None:
-    with Image.open(io.BytesIO(film([step(0), step(1)]))) as image:
+    with Image.open(io.BytesIO(animation([step(0), step(1)]))) as image:
         assert image.format == "PNG"
         assert np.array_equal(
             np.asarray(image.convert("RGB")), decoded(render_png(heatmap(step(0))))
@@ -53,7 +53,7 @@ def test_a_viewer_of_png_shows_the_first_frame() -> None:
 
 def test_frames_of_another_size_are_fitted_to_the_first() -> None:
     first, other = step(0), step(1, side=60)
-    drawn = frames(film([first, other, first]))
+    drawn = frames(animation([first, other, first]))
     assert drawn[1].shape == drawn[0].shape
     assert np.array_equal(drawn[0], drawn[2])
     full = decoded(render_png(heatmap(other)))
@@ -75,14 +75,14 @@ def test_frames_are_bounded_and_the_newest_and_the_first_stay() -> None:
 
 
 def test_size_is_that_of_the_first_frame() -> None:
-    grown: Png = append_frame(film([step(0)]), heatmap(step(1, side=60)))
+    grown: Png = append_frame(animation([step(0)]), heatmap(step(1, side=60)))
     page = heatmap(step(0))
     assert (grown.width, grown.height) == (page.width, page.height)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "still"])
 def test_damaged_files_are_refused(damage: str) -> None:
-    data = film([step(0), step(1)])
+    data = animation([step(0), step(1)])
     damaged = {
         "cut": data[:-300],
         "flipped": data[:500] + bytes([data[500] ^ 1]) + data[501:],

@@ -17,8 +17,8 @@ from attnmon_renderer.drawing.spec.palettes import MARK
 
 @pytest.mark.parametrize("shape", [(20, 24), (128, 100), (5, 200), (900, 1200), (1, 1)])
 def test_alignment_is_matplotlibs_own(shape: tuple[int, int]) -> None:
-    picture = heatmap_data(attention(2, *shape)[1])
-    page = alignment(picture)
+    data = heatmap_data(attention(2, *shape)[1])
+    page = alignment(data)
     assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
 

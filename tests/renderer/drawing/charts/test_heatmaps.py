@@ -43,7 +43,7 @@ TOKENS = (
 SHAPES = ((40, 40), (24, 60), (33, 33), (10, 100), (90, 9))
 CAUSAL = np.triu(np.ones((70, 70), np.bool_), 1)
 
-PICTURES = {
+EXAMPLES = {
     "one map": heatmap_data(attention(2, 128, 128)[1]),
     "cells of an even width": heatmap_data(attention(2, 160, 160)[1]),
     "causal": heatmap_data(attention(2, 70, 70, causal=True)[1], CAUSAL),
@@ -60,40 +60,40 @@ PICTURES = {
 }
 
 
-def page_of(picture: HeatmapData | HeadGridData | LayerComparisonData) -> Page:
-    if isinstance(picture, HeatmapData):
-        return heatmaps.heatmap(picture)
-    if isinstance(picture, HeadGridData):
-        return heatmaps.head_grid(picture)
-    return heatmaps.layer_comparison(picture)
+def page_of(data: HeatmapData | HeadGridData | LayerComparisonData) -> Page:
+    if isinstance(data, HeatmapData):
+        return heatmaps.heatmap(data)
+    if isinstance(data, HeadGridData):
+        return heatmaps.head_grid(data)
+    return heatmaps.layer_comparison(data)
 
 
-def drawn(picture: HeatmapData | HeadGridData | LayerComparisonData) -> Array:
-    return decoded(render_png(page_of(picture)))
+def pixels_of(data: HeatmapData | HeadGridData | LayerComparisonData) -> Array:
+    return decoded(render_png(page_of(data)))
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_picture_is_matplotlibs_own(name: str) -> None:
     """No pixel inside a map differs from matplotlib's drawing, and at most 0.1 % of the others."""
-    assert_matplotlib_draws_the_same(drawn(PICTURES[name]), page_of(PICTURES[name]))
+    assert_matplotlib_draws_the_same(pixels_of(EXAMPLES[name]), page_of(EXAMPLES[name]))
 
 
 def test_cells_have_the_colours_of_viridis() -> None:
     """Each cell's middle has, to a level of 80, matplotlib's viridis at the root of its weight."""
     values = attention(2, 50, 40)[1]
-    picture = heatmap_data(values)
-    (area,) = heatmaps.heatmap(picture).maps
-    top = heatmaps.heatmap(picture).maps[0].scale.high
-    pixels = heat_map_pixels(picture)[area.cell_height // 2 :: area.cell_height]
+    data = heatmap_data(values)
+    (area,) = heatmaps.heatmap(data).maps
+    top = heatmaps.heatmap(data).maps[0].scale.high
+    pixels = map_pixels(data)[area.cell_height // 2 :: area.cell_height]
     cells = pixels[:, area.cell_width // 2 :: area.cell_width]
     expected = matplotlib.colormaps["viridis"](np.sqrt(values / top), bytes=True)[..., :3]
     assert np.abs(cells.astype(int) - expected).max() <= 7
 
 
-def heat_map_pixels(picture: HeatmapData) -> Array:
+def map_pixels(data: HeatmapData) -> Array:
     """What the map itself takes of its picture."""
-    (area,) = heatmaps.heatmap(picture).maps
-    return drawn(picture)[rows_of(area), columns_of(area)]
+    (area,) = heatmaps.heatmap(data).maps
+    return pixels_of(data)[rows_of(area), columns_of(area)]
 
 
 def test_a_sink_does_not_flatten_the_scale() -> None:
@@ -103,14 +103,14 @@ def test_a_sink_does_not_flatten_the_scale() -> None:
     """
     values = np.zeros((32, 32))
     values[:, 0], values[:, 1:] = 0.9, 0.1 * np.linspace(0, 2, 31) / 31
-    colours = {tuple(colour) for colour in heat_map_pixels(heatmap_data(values)).reshape(-1, 3)}
+    colours = {tuple(colour) for colour in map_pixels(heatmap_data(values)).reshape(-1, 3)}
     assert len(colours - {tuple(PALETTE[0])}) > 0.05 * LEVELS
 
 
 def test_masked_zero_and_not_finite_are_three_colours() -> None:
     values = np.array([[0.0, 0.0], [np.nan, np.inf]])
-    picture = heatmap_data(values, np.array([[False, True], [False, False]]))
-    pixels = heat_map_pixels(picture)
+    data = heatmap_data(values, np.array([[False, True], [False, False]]))
+    pixels = map_pixels(data)
     height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
     assert (pixels[:height, :width] == PALETTE[0]).all()
     assert (pixels[:height, width:] == WEIGHT_PALETTE.masked_index).all()
@@ -118,40 +118,40 @@ def test_masked_zero_and_not_finite_are_three_colours() -> None:
 
 
 def test_what_is_masked_or_not_finite_is_said() -> None:
-    plain_page = heatmaps.heatmap(heatmap_data(np.ones((2, 2))))
+    clean_page = heatmaps.heatmap(heatmap_data(np.ones((2, 2))))
     values = np.array([[0.5, np.inf], [np.nan, 0.5]])
     page = heatmaps.heatmap(heatmap_data(values, np.eye(2, dtype=np.bool_)[::-1] & False))
     said = {text.string for text in page.texts}
     assert any("2 cells are not finite" in string for string in said)
     assert "not finite" in said
     assert "masked" not in said
-    assert not {"masked", "not finite"} & {text.string for text in plain_page.texts}
+    assert not {"masked", "not finite"} & {text.string for text in clean_page.texts}
 
 
 def test_reduced_maps_keep_thin_lines_and_say_so() -> None:
     """A sink one cell wide keeps its colour when 2,048 cells share fewer pixels."""
     values = np.full((2048, 2048), 1e-4)
     values[:, 1000] = 0.8
-    picture = heatmap_data(values)
-    assert (heat_map_pixels(picture) == PALETTE[LEVELS - 1]).all(axis=2).any(axis=1).all()
-    assert any("largest of 2×2" in text.string for text in heatmaps.heatmap(picture).texts)
+    data = heatmap_data(values)
+    assert (map_pixels(data) == PALETTE[LEVELS - 1]).all(axis=2).any(axis=1).all()
+    assert any("largest of 2×2" in text.string for text in heatmaps.heatmap(data).texts)
 
 
 def test_one_scale_for_all_panels() -> None:
     """A weight has the same colour in a head that has larger ones and in one that has not."""
     values = np.full((2, 4, 4), 0.25)
     values[0, 0] = (1, 0, 0, 0)
-    picture = HeadGridData(
+    data = HeadGridData(
         CAPTION, values.astype(np.float32), nothing_masked(4, 4), ("a", "b"), Axis(4), Axis(4)
     )
-    first, second = heatmaps.head_grid(picture).maps
-    pixels = drawn(picture)
+    first, second = heatmaps.head_grid(data).maps
+    pixels = pixels_of(data)
     assert (pixels[first.y + first.height - 1, first.x] == pixels[second.y, second.x]).all()
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_nothing_is_cut_off_and_nothing_overlaps(name: str) -> None:
-    assert_texts_stand_apart(page_of(PICTURES[name]))
+    assert_texts_stand_apart(page_of(EXAMPLES[name]))
 
 
 def test_long_names_and_markup_are_drawn_literally() -> None:
@@ -171,8 +171,8 @@ def test_long_names_and_markup_are_drawn_literally() -> None:
         "\x00",
         "q" * 200,
     )
-    picture = heatmap_data(attention(2, 12, 12)[1], None, caption, tokens, tokens)
-    page = heatmaps.heatmap(picture)
+    data = heatmap_data(attention(2, 12, 12)[1], None, caption, tokens, tokens)
+    page = heatmaps.heatmap(data)
     assert page.width < 1600
     assert page.height < 1600
     assert decoded(render_png(page)).shape == (page.height, page.width, 3)
@@ -180,19 +180,19 @@ def test_long_names_and_markup_are_drawn_literally() -> None:
 
 
 def test_users_matplotlib_settings_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = heatmap_data(attention(2, 20, 20)[1], caption=Caption("settings of the user 1"))
-    expected = render_png(page_of(picture))
-    other = replace(picture, caption=Caption("settings of the user 2"))
+    data = heatmap_data(attention(2, 20, 20)[1], caption=Caption("settings of the user 1"))
+    expected = render_png(page_of(data))
+    other = replace(data, caption=Caption("settings of the user 2"))
     with matplotlib.rc_context({"text.hinting": "none", "text.usetex": True, "font.size": 30}):
         matplotlib.rcParams["figure.facecolor"] = "red"
-        from_cache, drawn_anew = render_png(page_of(picture)), render_png(page_of(other))
+        from_cache, drawn_anew = render_png(page_of(data)), render_png(page_of(other))
         assert matplotlib.rcParams["text.hinting"] == "none"
     assert from_cache == expected
     assert drawn_anew == render_png(page_of(other))
 
 
 def test_pages_are_of_the_size_designed() -> None:
-    one = page_of(PICTURES["one map"])
+    one = page_of(EXAMPLES["one map"])
     heads = page_of(head_grid_data(12, 128, 128, replace(CAPTION, note="")))
     assert (one.width, one.height) == pytest.approx((950, 890), abs=20)
     assert (heads.width, heads.height) == pytest.approx((1600, 1200), abs=8)

@@ -30,8 +30,8 @@ def test_rows_sum_to_one_and_causality_is_kept() -> None:
 
 
 def test_rollout_is_matplotlibs_own() -> None:
-    picture = RolloutData(CAPTION, tuple(attention(4, 30, 30, causal=True)), Axis(30))
-    page = rollout(picture)
+    data = RolloutData(CAPTION, tuple(attention(4, 30, 30, causal=True)), Axis(30))
+    page = rollout(data)
     assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
     assert any(text.string == "no path" for text in page.texts)

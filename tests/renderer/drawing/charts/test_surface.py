@@ -19,8 +19,8 @@ from attnmon_renderer.drawing.spec.palettes import LEVELS, NOT_FINITE, WEIGHT_PA
 
 @pytest.mark.parametrize("shape", [(29, 26), (128, 128), (1, 1), (1, 7), (300, 5)])
 def test_surface_is_matplotlibs_own(shape: tuple[int, int]) -> None:
-    picture = heatmap_data(attention(2, *shape)[1])
-    page = surface(picture)
+    data = heatmap_data(attention(2, *shape)[1])
+    page = surface(data)
     assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
 

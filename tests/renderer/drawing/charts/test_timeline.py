@@ -18,7 +18,7 @@ from attnmon_renderer.drawing.spec.figure_data import TimelineData
 from attnmon_renderer.drawing.spec.page import Shape
 
 
-def picture(layers: int, captures: int, heads: int = 4) -> TimelineData:
+def example(layers: int, captures: int, heads: int = 4) -> TimelineData:
     random = np.random.default_rng(layers)
     steps = np.arange(captures) * 50
     numbers = [
@@ -29,22 +29,22 @@ def picture(layers: int, captures: int, heads: int = 4) -> TimelineData:
     )
 
 
-def bands(drawn: TimelineData) -> list[Shape]:
-    return [shape for shape in timeline(drawn).shapes if shape.grey == BAND]
+def bands(data: TimelineData) -> list[Shape]:
+    return [shape for shape in timeline(data).shapes if shape.grey == BAND]
 
 
 @pytest.mark.parametrize("shape", [(6, 40), (1, 1), (2, 3000), (30, 20), (1, 2)])
 def test_timeline_is_matplotlibs_own(shape: tuple[int, int]) -> None:
-    drawn = picture(*shape)
-    page = timeline(drawn)
+    data = example(*shape)
+    page = timeline(data)
     assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
 
 
 def test_a_band_reaches_from_the_lowest_head_to_the_highest() -> None:
     numbers = np.array([[0.0, 0.5], [0.25, 1.0]])
-    drawn = replace(picture(1, 2), layers=(("0", numbers),))
-    background, band = timeline(drawn).shapes[:2]
+    data = replace(example(1, 2), layers=(("0", numbers),))
+    background, band = timeline(data).shapes[:2]
     assert (background.grey, band.grey) == (BACKGROUND, BAND)
     lower, upper = background.points[:, 1].max(), background.points[:, 1].min()
     share = (lower - band.points[:, 1]) / (lower - upper)
@@ -54,7 +54,7 @@ def test_a_band_reaches_from_the_lowest_head_to_the_highest() -> None:
 def test_missing_numbers_leave_a_gap() -> None:
     numbers = np.linspace(0, 1, 20).reshape(10, 2)
     numbers[4:6] = np.nan
-    whole = replace(picture(1, 10), layers=(("0", numbers[:4].repeat(3, axis=0)[:10]),))
+    whole = replace(example(1, 10), layers=(("0", numbers[:4].repeat(3, axis=0)[:10]),))
     assert len(bands(whole)) == 1
     assert len(bands(replace(whole, layers=(("0", numbers),)))) == 2
 
@@ -62,24 +62,24 @@ def test_missing_numbers_leave_a_gap() -> None:
 def test_a_spike_is_not_lost_among_thousands_of_captures() -> None:
     numbers = np.full((20_000, 2), 0.5)
     numbers[7777, 1] = 1.0
-    drawn = replace(picture(1, 20_000), layers=(("0", numbers),))
-    (band,) = bands(drawn)
+    data = replace(example(1, 20_000), layers=(("0", numbers),))
+    (band,) = bands(data)
     assert len(band.points) < 2000
-    background = timeline(drawn).shapes[0].points[:, 1]
+    background = timeline(data).shapes[0].points[:, 1]
     assert band.points[:, 1].min() == background.min()
 
 
 def test_rows_end_with_where_the_run_stands() -> None:
     numbers = np.array([[0.1, 0.3], [0.5, 0.7]])
-    drawn = replace(picture(1, 2), layers=(("encoder 0", numbers),), losses=[2.0, 0.125])
-    texts = [text.string for text in timeline(drawn).texts]
+    data = replace(example(1, 2), layers=(("encoder 0", numbers),), losses=[2.0, 0.125])
+    texts = [text.string for text in timeline(data).texts]
     assert {"encoder 0", "0.6", "loss", "0.125", "2"} <= set(texts)
 
 
 def test_without_losses_there_is_no_row_for_them() -> None:
     for losses in ([], [None, float("nan")]):
-        drawn = replace(picture(2, 2), losses=losses)
-        assert "loss" not in [text.string for text in timeline(drawn).texts]
+        data = replace(example(2, 2), losses=losses)
+        assert "loss" not in [text.string for text in timeline(data).texts]
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_without_losses_there_is_no_row_for_them() -> None:
 )
 def test_numbers_that_do_not_fit_the_steps_are_refused(change: dict[str, list[int]]) -> None:
     with pytest.raises(ValueError, match="one number a step"):
-        replace(picture(2, 3), **change)
+        replace(example(2, 3), **change)

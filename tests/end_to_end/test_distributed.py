@@ -28,7 +28,10 @@ FEW: Any = {"save_frequency": 2, "save_on_epochs": None, "visualization_types": 
 SECONDS = 90
 """Processes that wait for each other for ever are ended, and the test has failed."""
 
-pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
+pytestmark = [
+    pytest.mark.serial,  # it has a process for each processor
+    pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here"),
+]
 
 
 def run(program: str, folder: Path) -> None:

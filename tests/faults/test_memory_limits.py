@@ -162,7 +162,7 @@ def test_the_ring_is_given_back_at_the_end_without_the_help_of_garbage_collectio
     gc.collect()
     gc.disable()
     try:
-        options: Any = {"ring_bytes": MEBIBYTE, "on_full": "wait"}
+        options: Any = {"ring_bytes": MEBIBYTE, "on_full": "wait", "max_overhead": None}
         monitor = LightweightAttentionMonitor(tmp_path, 1, **options)
         log(monitor, 0)
         for step in range(1, 1 + failures):

@@ -21,7 +21,8 @@ from benchlib.resources_taken import construction, idle_renderer, memory
 
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
-from attnmon.capture import AttentionCall, Role, SdpaCall
+from attnmon.capture import AttentionCall, SdpaCall
+from attnmon.layers.layer_numbering import Role
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.channel import Channel
 from attnmon.link.ring import MEBIBYTE, make_ring

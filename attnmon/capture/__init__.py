@@ -4,6 +4,7 @@ Reports `AttentionCall`s, whose tensors are the model's own, to a `TapListener`.
 """
 
 from attnmon.capture.calls.attention_call import AttentionCall, is_causal, with_evident_mask
+from attnmon.capture.calls.call_info import CallInfo
 from attnmon.capture.calls.manual_call import RECORDED, manual_call
 from attnmon.capture.calls.verification import approximation_note, measured_error
 from attnmon.capture.forward_tap import ForwardTap
@@ -24,14 +25,6 @@ from attnmon.capture.model.module_index import (
     modules_in,
 )
 from attnmon.capture.model.module_names import module_names, unwrap
-from attnmon.capture.model.roles import (
-    ROLES,
-    CallInfo,
-    LayerPosition,
-    Role,
-    assign_roles,
-    parse_role,
-)
 from attnmon.capture.model.sharding import is_sharded
 from attnmon.capture.probe import Discovery, discover, probe
 from attnmon.capture.tap import Tap
@@ -39,7 +32,6 @@ from attnmon.capture.tap_listener import CallListener, TapListener
 
 __all__ = [
     "RECORDED",
-    "ROLES",
     "AttentionCall",
     "CallInfo",
     "CallListener",
@@ -49,15 +41,12 @@ __all__ = [
     "ForwardTap",
     "InputError",
     "Inputs",
-    "LayerPosition",
     "ModelCall",
     "ModuleIndex",
-    "Role",
     "SdpaCall",
     "Tap",
     "TapListener",
     "approximation_note",
-    "assign_roles",
     "compilations",
     "discover",
     "has_fast_path",
@@ -69,7 +58,6 @@ __all__ = [
     "model_call",
     "module_names",
     "modules_in",
-    "parse_role",
     "probe",
     "reaches_compiled",
     "tensors_in",

@@ -11,11 +11,11 @@ from typing import Any, Literal
 from torch import nn
 
 from attnmon.capture.calls.attention_call import AttentionCall
+from attnmon.capture.calls.call_info import CallInfo
 from attnmon.capture.handwritten.matcher import HANDWRITTEN
 from attnmon.capture.model.compiled import CompiledRegions
 from attnmon.capture.model.inputs import ForwardFunction, ModelCall, model_call, same_batch
 from attnmon.capture.model.module_names import module_names, unwrap
-from attnmon.capture.model.roles import CallInfo
 from attnmon.capture.model.state_guard import preserve_state
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import CallListener, TapListener

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from attnmon.capture import AttentionCall, CallInfo, parse_role
+from attnmon.capture import AttentionCall, CallInfo
+from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import LayerKey
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from attnmon.capture import RECORDED, CallInfo, LayerPosition, Role, assign_roles
+from attnmon.capture import RECORDED, CallInfo
+from attnmon.layers.layer_numbering import LayerPosition, Role, assign_roles
 
 LayerKey = tuple[str, int]
 """A module's name, and the index of the call among its calls in one forward.

@@ -17,7 +17,7 @@ from typing import IO
 
 from attnmon.link import descriptors
 from attnmon.link.channel import Channel
-from attnmon.link.single_thread import SINGLE_THREAD
+from attnmon.link.thread_limits import SINGLE_THREAD
 
 _BOOT = """\
 import importlib.machinery, importlib.util, json, sys

@@ -6,16 +6,9 @@ from support.hf_models import CASES, returned_weights, text
 from support.tapping import TapLog, tapped_calls
 from torch import Tensor, nn
 
-from attnmon.capture import (
-    ROLES,
-    AttentionCall,
-    Tap,
-    assign_roles,
-    discover,
-    module_names,
-    probe,
-)
+from attnmon.capture import AttentionCall, Tap, discover, module_names, probe
 from attnmon.capture.calls.verification import attention_weights, output_error
+from attnmon.layers.layer_numbering import ROLES, assign_roles
 
 TOLERANCE = 1e-6
 EACH = [(name, how) for name, case in CASES.items() for how in case.implementations]

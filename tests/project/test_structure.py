@@ -83,9 +83,11 @@ TESTED_THROUGH = {
     "capture/kernels/test_flex_attention.py": ("attnmon.capture.kernels.flex_attention",),
     "capture/kernels/test_kernel_registry.py": ("attnmon.capture.kernels.kernel_registry",),
     "capture/kernels/test_multi_head.py": ("attnmon.capture.kernels.multi_head",),
-    "capture/model/test_roles.py": ("attnmon.capture.model.module_index",),
     "capture/test_module_tap.py": ("attnmon.capture.model.hooks",),
-    "capture/test_probe.py": ("attnmon.capture.model.state_guard",),
+    "capture/test_probe.py": (
+        "attnmon.capture.model.module_index",
+        "attnmon.capture.model.state_guard",
+    ),
     "models/test_sharded.py": ("attnmon.capture.model.sharding",),
     "end_to_end/test_forward_capture.py": ("attnmon.capture.forward_tap",),
     "end_to_end/test_monitor.py": (
@@ -107,26 +109,15 @@ TESTED_THROUGH = {
     "renderer/analysis/test_layer_statistics.py": (
         "attnmon_renderer.analysis.statistics_accumulator",
     ),
-    "renderer/drawing/test_surface.py": (
-        "attnmon_renderer.drawing.backends.antialiased",
-        "attnmon_renderer.drawing.charts.surface_mesh",
-        "attnmon_renderer.drawing.charts.surface_projection",
-    ),
-    "renderer/drawing/test_timeline.py": ("attnmon_renderer.drawing.charts.timeline_rows",),
-    "renderer/drawing/test_heatmaps.py": (
-        "attnmon_renderer.drawing.layout.cell_size",
-        "attnmon_renderer.drawing.layout.font_sizes",
-        "attnmon_renderer.drawing.layout.labels",
+    "renderer/drawing/charts/test_surface.py": ("attnmon_renderer.drawing.backends.antialiased",),
+    "renderer/drawing/charts/test_heatmaps.py": (
         "attnmon_renderer.drawing.layout.page_geometry",
-        "attnmon_renderer.drawing.layout.page_notes",
-        "attnmon_renderer.drawing.layout.panel_grid",
         "attnmon_renderer.drawing.layout.panel_page",
-        "attnmon_renderer.drawing.layout.ticks",
     ),
     "renderer/figures/test_figure_plan.py": ("attnmon_renderer.figures.pages",),
     "renderer/report/test_report.py": ("attnmon_renderer.report.embed",),
     "renderer/server/test_server.py": (
-        "attnmon.link.single_thread",
+        "attnmon.link.thread_limits",
         "attnmon.session.attached_renderer",
         "attnmon_renderer.server.client",
         "attnmon_renderer.server.listener",
@@ -134,7 +125,6 @@ TESTED_THROUGH = {
         "attnmon_renderer.server.stop_signals",
         "attnmon_renderer.supervision.priority",
     ),
-    "renderer/sinks/test_raw_weights.py": ("attnmon_renderer.sinks.safetensors",),
     "renderer/storage/test_quota.py": ("attnmon_renderer.storage.inventory",),
     "renderer/supervision/test_supervisor.py": (
         "attnmon_renderer.supervision.drawing_stage",

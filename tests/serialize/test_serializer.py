@@ -11,7 +11,8 @@ from torch import Tensor
 
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
-from attnmon.capture import SdpaCall, parse_role
+from attnmon.capture import SdpaCall
+from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Accounts, ArrayBlock, Attention

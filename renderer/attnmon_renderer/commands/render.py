@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnmon.link.single_thread import SINGLE_THREAD
+from attnmon.link.thread_limits import SINGLE_THREAD
 from attnmon_renderer.storage import paths
 from attnmon_renderer.terminal import harmless
 

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from attnmon._version import __version__
 from attnmon.link import rendezvous
-from attnmon.link.single_thread import SINGLE_THREAD
+from attnmon.link.thread_limits import SINGLE_THREAD
 from attnmon_renderer.server.client import ClientSession
 from attnmon_renderer.server.listener import Listener
 from attnmon_renderer.server.server import RendererServer

@@ -2,7 +2,7 @@
 
 Each chart is a function from a record of what is shown (`drawing/spec`) to a `Page`, which says
 what stands where. A page becomes a PNG (`render_png`), an SVG or PDF (`render_vector`), or the next
-frame of an animation (`extended`).
+frame of an animation (`append_frame`).
 """
 
 from attnmon_renderer.drawing.backends.apng import append_frame

@@ -18,7 +18,7 @@ def layer_caption(capture: Capture, attention: Attention, pooled: PooledMap, hea
         notes.append(f"pooled {pooled.query_step}×{pooled.key_step} by {pooled.pooling}")
     if attention.note:
         notes.append(f"approximate: {attention.note}")
-    return Caption(paths.title(attention), run_line(capture), " · ".join(notes))
+    return Caption(paths.layer_title(attention), run_line(capture), " · ".join(notes))
 
 
 def group_caption(capture: Capture, attention: Attention, content: str, note: str) -> Caption:

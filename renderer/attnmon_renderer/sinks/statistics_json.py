@@ -57,7 +57,7 @@ def _is_a_softmax(attention: Attention, survey: LayerAnalysis) -> bool:
 
 
 def _named(attentions: list[Attention]) -> str:
-    first = f"{paths.title(attentions[0])} ({attentions[0].name:.{LONGEST_NAME}})"
+    first = f"{paths.layer_title(attentions[0])} ({attentions[0].name:.{LONGEST_NAME}})"
     return first if len(attentions) == 1 else f"{first} and {len(attentions) - 1} more"
 
 

@@ -106,7 +106,7 @@ def scalar_tag(attention: Attention, statistic: str) -> str:
     return f"attention/{layer}_{statistic}"
 
 
-def title(attention: Attention) -> str:
+def layer_title(attention: Attention) -> str:
     """Return a layer's title, such as "decoder layer 0 · cross-attention"."""
     return f"{attention.stack} layer {attention.layer} · {SHORT_TYPE[attention.type]}-attention"
 

@@ -38,7 +38,7 @@ class HeadGridData:
     masked: MaskArray
     """[query cells, key cells] True where no query of the cell may attend to any of its keys."""
     labels: tuple[str, ...]
-    """One label for each head: "head 3 · H 0.41"."""
+    """One label for each head: "head 3 · entropy 0.41"."""
     queries: Axis
     keys: Axis
     top: float | None = None

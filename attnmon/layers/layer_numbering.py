@@ -1,4 +1,4 @@
-"""Assigns a role to each attention call: encoder or decoder, self- or cross-attention, and layer.
+"""Numbers the layers: gives each attention call its role, and its index among those of that role.
 
 The calls of a whole forward are needed, since the same name means one thing in an encoder-decoder
 and another in a model with one stack.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from attnmon.capture.calls.attention_call import AttentionCall, is_causal
+from attnmon.capture import CallInfo
 
 Stack = Literal["encoder", "decoder"]
 AttentionType = Literal["self_attention", "cross_attention"]
@@ -31,35 +31,6 @@ ROLES = {
     "decoder_cross": Role("decoder", "cross_attention"),
 }
 """Each role by the name that users write."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallInfo:
-    """One attention call without its tensors. The fields are as in `AttentionCall`."""
-
-    name: str
-    call_index: int
-    source: str
-    heads: int
-    queries: int
-    keys: int
-    causal: bool
-    """Whether no query sees a later key."""
-    batch: int = 1
-    note: str = ""
-
-    @classmethod
-    def of(cls, call: AttentionCall, samples: int = 0) -> "CallInfo":
-        """Describes a call. Reads its first sample, to see whether it is causal.
-
-        samples: number of samples in the model's batch; 0 if unknown.
-        """
-        one = call.of_model_sample(0, samples) if call.batch else call
-        causal = bool(call.batch) and is_causal(one)
-        return cls(
-            one.name, one.call_index, one.source, one.heads, one.queries, one.keys, causal,
-            call.batch, one.note,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

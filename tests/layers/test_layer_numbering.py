@@ -2,7 +2,8 @@
 
 import pytest
 
-from attnmon.capture import ROLES, CallInfo, Role, assign_roles
+from attnmon.capture.calls.call_info import CallInfo
+from attnmon.layers.layer_numbering import ROLES, Role, assign_roles
 
 Given = tuple[str, int, int, bool]
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from attnmon.link.single_thread import SINGLE_THREAD
 from benchlib.figure_cases import Case, cases
 from PIL import Image
 
+from attnmon.link.thread_limits import SINGLE_THREAD
 from attnmon_renderer.drawing import Page, Png, render_png
 from attnmon_renderer.drawing.backends.matplotlib_reference import matplotlib_figure
 from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults

@@ -1,4 +1,4 @@
-"""Several processes that train together: watched on one, or on all, and none waits for another.
+"""Several processes that train together, watched on one or on all; none waits for another.
 
 Each test starts processes as torchrun does, by environment variables; this file is their program.
 A watched training must take the same steps to the same numbers, on every process.
@@ -26,7 +26,7 @@ PROCESSES = 2
 STEPS = 5
 FEW: Any = {"save_frequency": 2, "save_on_epochs": None, "visualization_types": ["statistics"]}
 SECONDS = 90
-"""Processes that wait for each other for ever are ended, and the test has failed."""
+"""After this time the processes are killed and the test fails."""
 
 pytestmark = [
     pytest.mark.serial,  # it has a process for each processor
@@ -35,7 +35,7 @@ pytestmark = [
 
 
 def run(program: str, folder: Path) -> None:
-    """One program on all processes. Fails if one of them fails, or does not end."""
+    """Runs one program on all processes. Fails if one of them fails or does not end."""
     launched = {
         "WORLD_SIZE": str(PROCESSES), "LOCAL_WORLD_SIZE": str(PROCESSES), "GROUP_RANK": "0",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
@@ -71,7 +71,7 @@ def free_port() -> int:
 
 
 def check(folder: Path, rank: int, steps: Iterable[int]) -> None:
-    """What one process has left behind is its own, and whole."""
+    """Asserts that a process's files are whole and say which rank wrote them."""
     lines = [line["metadata"] for line in history(folder)]
     assert [line["step"] for line in lines] == list(steps)
     assert {line["rank"] for line in lines} == {rank}
@@ -176,7 +176,7 @@ def lightning(folder: Path) -> None:
 def train(
     wrap: Callable[[nn.Module], nn.Module], folder: Path | None = None, ranks: Any = "zero"
 ) -> list[Tensor]:
-    """Losses, what this process holds of the parameters, and the random state."""
+    """Trains. Returns losses, this process's part of the parameters, and the random state."""
     torch.manual_seed(0)
     model, losses = wrap(LanguageModel()), list[Tensor]()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)

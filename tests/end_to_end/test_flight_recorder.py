@@ -1,4 +1,4 @@
-"""What attention looked like before training broke: kept without being drawn, drawn when it did."""
+"""The flight recorder: the last captures are kept undrawn, and drawn when training breaks."""
 
 import os
 import signal
@@ -41,14 +41,14 @@ Losses = Callable[[int], Any]
 
 
 def watch(folder: Path, frequency: int, keep_last: int, **options: Any) -> Any:
-    """Numbers only, which are soon there."""
+    """Returns a monitor that records numbers only, which is fast."""
     return LightweightAttentionMonitor(
         folder, frequency, use_tensorboard=False, keep_last=keep_last, **options
     )
 
 
 def steps(monitor: Any, model: nn.Module, which: range, loss: Losses = float, **given: Any) -> None:
-    """The contract's loop, without the training."""
+    """Runs a training loop without a loss or an optimizer."""
     for step in which:
         tokens = batch(seed=step)
         model(tokens)
@@ -56,7 +56,7 @@ def steps(monitor: Any, model: nn.Module, which: range, loss: Losses = float, **
 
 
 def drawn(folder: Path) -> dict[int, str]:
-    """By step in the order of the history, what it was kept for; empty for one that was due."""
+    """Returns by step, in the order of the history, why it was kept; "" for a due one."""
     lines = [line["metadata"] for line in history(folder)]
     return {metadata["step"]: metadata.get("kept_for", "") for metadata in lines}
 
@@ -276,7 +276,7 @@ def test_a_film_does_not_jump_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_window_as_long_as_fits_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two layers take a slot; of eight, four are for what is kept."""
+    """Two layers take a slot. Of eight slots, four are for kept captures."""
     with watch(tmp_path, 100, 50, ring_bytes=8 * SLOT_BYTES) as monitor:
         steps(monitor, LanguageModel(), range(20))
         monitor.dump("why")
@@ -316,7 +316,7 @@ def test_those_who_would_rather_wait_wait_for_due_steps_only(tmp_path: Path) -> 
 def test_a_step_that_is_due_by_surprise_and_has_no_room_is_made_up_for_by_the_next(
     tmp_path: Path,
 ) -> None:
-    """It was looked at as one to be kept, for which nobody waits."""
+    """The capture was made to be kept, and nobody waits for those."""
     options: Any = {"visualization_types": ["statistics"], "ring_bytes": 2 * SLOT_BYTES}
     monitor: Any = TrainingAttentionMonitor(tmp_path, 2, [1], keep_last=2, **options)
     model, pid = LanguageModel(), monitor._session._connection.renderer.process.pid
@@ -433,7 +433,7 @@ def test_what_is_on_its_way_from_a_device_belongs_to_the_dump(
 def test_a_window_larger_than_the_ring_makes_it_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also when a single step is."""
+    """Also when a single step is larger than the ring."""
     monkeypatch.setattr(startup, "DEFAULT_BYTES", SLOT_BYTES)
     with watch(tmp_path, 100, 3) as monitor:
         model = LanguageModel()

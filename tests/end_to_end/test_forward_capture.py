@@ -1,4 +1,4 @@
-"""Looking on at the model's own forward: the right one, once, and nothing left on the model."""
+"""Captures in the model's own forward: the right one, once, and nothing left on the model."""
 
 import contextlib
 import copy
@@ -25,7 +25,7 @@ RAW = "attention_weights.safetensors"
 
 
 class Counting(LanguageModel):
-    """Counts how often it is called, where the probe does not put it back."""
+    """Counts its calls, in a place that the probe does not restore."""
 
     def __init__(self, calls: list[int]) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Counting(LanguageModel):
 
 
 def weights_of(model: LanguageModel, tokens: Tensor) -> list[Tensor]:
-    """Attention weights in float64, computed beside the model; for a model without dropout."""
+    """Returns weights in float64, computed beside the model, which must have no dropout."""
     model = copy.deepcopy(model).double()
     hidden = model.embedding(tokens)
     found = []
@@ -79,7 +79,7 @@ def test_only_the_first_captures_cost_a_forward_of_their_own(tmp_path: Path) -> 
 def test_what_is_published_is_of_the_step_that_is_logged(
     mode: str, every: int, tmp_path: Path
 ) -> None:
-    """Also when only every fifth step is logged, so that other forwards are looked on at too."""
+    """Also when only every fifth step is logged, so that forwards between are captured, too."""
     model = LanguageModel()
     expected = {}
     with TrainingAttentionMonitor(
@@ -221,7 +221,7 @@ def test_the_block_form_needs_no_attached_model(tmp_path: Path) -> None:
 
 
 class Meeting(LanguageModel):
-    """Two threads are in its forward at once; the one that came first leaves first."""
+    """Two threads are in the forward at once; the first to enter is the first to leave."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class Meeting(LanguageModel):
 
 
 def test_of_forwards_on_several_threads_one_is_looked_at(tmp_path: Path) -> None:
-    """As DataParallel makes them."""
+    """The copies are made as DataParallel makes them."""
     model, failures = Meeting(), list[BaseException]()
     with TrainingAttentionMonitor(tmp_path, 1, capture="forward") as monitor:
         monitor.attach(model)
@@ -353,7 +353,7 @@ class Interrupted(nn.Module):
 def test_after_a_forward_that_was_cut_short_the_next_one_is_looked_at_again(
     error: BaseException, tmp_path: Path
 ) -> None:
-    """Of an end that is no `Exception` no hook of torch's tells."""
+    """No hook of torch is called when a forward ends with what is no `Exception`."""
     model = LanguageModel()
     model.blocks[1] = middle = Interrupted(model.blocks[1])
     with TrainingAttentionMonitor(tmp_path, 1, capture="auto") as monitor:
@@ -481,7 +481,7 @@ def test_an_attached_model_that_names_a_compiled_function_is_probed(tmp_path: Pa
 def test_a_forward_that_turns_out_to_be_compiled_is_left_alone_from_then_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is compiled once more, and once more without us, and never again."""
+    """The model is compiled again once for the capture and once without it, then never again."""
     torch._dynamo.reset()
     with warnings.catch_warnings(), TrainingAttentionMonitor(tmp_path, 1) as monitor:
         warnings.simplefilter("ignore")  # of the compiler, about our code that it looks into
@@ -527,7 +527,7 @@ class Windowed(LanguageModel):
 
 
 class Loud(torch.overrides.TorchFunctionMode):
-    """Someone else's: attention gives half as much again."""
+    """A hook that is not ours: attention returns half as much again."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -581,7 +581,7 @@ def test_coverage_says_of_each_layer_whether_and_why_not(
 
 
 class Restless(LanguageModel):
-    """Attends in ways of its own: from elsewhere, or not always."""
+    """Attention that is called from outside its module, or not in every forward."""
 
     def __init__(self, way: str) -> None:
         super().__init__()
@@ -610,7 +610,7 @@ def attend(module: nn.Module, hidden: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("way", ["", "by a function", "skips", "begins later"])
 def test_looking_where_the_model_attends_shows_all_of_it(way: str, tmp_path: Path) -> None:
-    """Every map of every step, though only one forward in 16 is looked at from end to end."""
+    """Every map of every step is right, although only one forward in 16 is tapped as a whole."""
     model = Restless(way)
     options: Any = {"layers_to_visualize": "all", "visualization_types": ["statistics"]}
     steps = 40
@@ -628,7 +628,7 @@ def test_looking_where_the_model_attends_shows_all_of_it(way: str, tmp_path: Pat
 
 
 class TimeFirst(LanguageModel):
-    """Its inputs are [positions, batch]."""
+    """A model whose inputs are [positions, batch]."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         return super().forward(tokens.T)
@@ -650,7 +650,7 @@ def test_the_sample_is_the_same_where_the_batch_is_the_second_dimension(tmp_path
 
 
 class OneMask(nn.Module):
-    """Two layers with one mask, which changes between them without autograd's knowledge."""
+    """Two layers share a mask, which changes between them without autograd's knowledge."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -689,7 +689,7 @@ def test_layers_share_a_mask_only_if_it_is_the_same(tmp_path: Path) -> None:
 
 
 class Scratching(CausalAttention):
-    """Uses the memory of its query again, when the attention is made."""
+    """Attention that reuses its query's memory after the call."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         query = self.projection(hidden)[:, None, :, : hidden.shape[-1]]
@@ -699,7 +699,7 @@ class Scratching(CausalAttention):
 
 
 def test_a_query_that_is_changed_after_its_attention_is_shown_as_it_was(tmp_path: Path) -> None:
-    """Where no backward follows, nothing else forbids it."""
+    """Nothing forbids this where no backward follows."""
     model = LanguageModel(layers=2)
     model.blocks[1] = Scratching(1, 32)
     tokens = batch()

@@ -1,4 +1,4 @@
-"""A run that goes on in a directory that was used before: what is there stays as it was."""
+"""Runs that go on in a used directory leave what is there as it was."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of five captures; to be read only."""
+    """A run of five captures. Tests only read it."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     train(folder, range(5), 1.0)
     return folder
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of that run, which a test may change."""
     return shutil.copytree(made, tmp_path / "run")
 
 
@@ -62,7 +62,7 @@ def test_what_was_written_before_is_not_touched(run: Path) -> None:
 
 
 def test_a_run_from_an_earlier_step_replaces_what_it_does_again(run: Path) -> None:
-    """As after a crash: the last checkpoint is older than the last capture."""
+    """As after a crash, the last checkpoint is older than the last capture."""
     before = hashes(run)
     train(run, range(3, 7), 2.0)
     after = hashes(run)
@@ -92,7 +92,7 @@ def test_the_report_and_the_timeline_show_the_latest_of_each_step(run: Path) -> 
 
 
 def test_a_line_and_events_that_a_crash_cut_short(run: Path) -> None:
-    """The torn line is closed and passed over; the torn events lose nothing but themselves."""
+    """The torn line is ended and skipped; the torn events lose nothing but themselves."""
     path = run / "history.jsonl"
     torn = path.read_bytes()[:-40]
     path.write_bytes(torn)

@@ -21,7 +21,7 @@ from attnmon import TrainingAttentionMonitor
 from attnmon.link.ring import SMALLEST_BYTES
 
 WELL = 2
-"""Captures in a row that go well, once no call is left to fail."""
+"""Captures that must succeed in a row at the end, when no call is left to fail."""
 
 
 def capture(monitor: TrainingAttentionMonitor, step: int) -> None:
@@ -40,7 +40,7 @@ def free_slots(monitor: TrainingAttentionMonitor) -> tuple[int, int]:
 def test_the_nth_call_that_writes_fails_for_every_n(
     role: str, on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first in one capture, the second in the next, until a capture has fewer calls."""
+    """Fails call 1 in one capture, call 2 in the next, until a capture has fewer calls."""
     log, folder = tmp_path / "log", tmp_path / "out"
     run_before_serving(
         monkeypatch,
@@ -118,7 +118,7 @@ def test_drawing_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
 
 
 def test_the_last_summary_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no later one to make up for it."""
+    """No later summary would make up for it."""
     run_before_serving(
         monkeypatch,
         """

@@ -1,4 +1,4 @@
-"""Where and how a script is run: without a main guard, from a pipe, with a full disk for a home."""
+"""Ways to run a training script: without a main guard, from a pipe, with a home that is full."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ monitor = TrainingAttentionMonitor("out", 1)
 for step in range(2):
     monitor.log_attention(LanguageModel(), batch(), step=step)
 """
-"""No `if __name__ == "__main__"`, and no `close`."""
+"""A script without `if __name__ == "__main__"` and without `close`."""
 
 
 def command_for(way: str, folder: Path) -> list[str]:
@@ -50,7 +50,7 @@ def command_for(way: str, folder: Path) -> list[str]:
 
 
 def test_a_script_s_top_level_runs_once_however_it_is_started(tmp_path: Path) -> None:
-    """The renderer is no copy of the script: `multiprocessing` would run it again."""
+    """The renderer does not run the script again, as a process of `multiprocessing` would."""
 
     def started(way: str) -> "subprocess.CompletedProcess[str]":
         (tmp_path / way).mkdir()
@@ -85,7 +85,7 @@ def test_in_a_notebook_a_cell_starts_a_monitor_and_another_closes_it(tmp_path: P
 
 
 def test_who_reads_the_training_s_output_does_not_wait_for_the_renderer(tmp_path: Path) -> None:
-    """A pipe is at its end when the training is, though the renderer, stopped, is still there."""
+    """The pipe ends with the training, although the renderer is stopped and still there."""
     ran = run_training(
         f"""
         from support.training_process import renderer_pids, wait_until_rendered
@@ -119,7 +119,7 @@ def test_standard_streams_may_be_closed(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_goes_away_ends_the_training_as_ever(tmp_path: Path) -> None:
-    """`python train.py | head -1`"""
+    """As in `python train.py | head -1`."""
     body = f"""
     import sys
     sys.path.insert(0, {str(TESTS)!r})
@@ -163,7 +163,7 @@ def test_a_home_that_cannot_be_written_and_a_long_temporary_directory(tmp_path: 
 
 
 def test_the_clock_and_the_steps_may_go_backwards(tmp_path: Path) -> None:
-    """Nothing is measured by the wall clock, and what came later stands later."""
+    """No duration is measured by the wall clock; files are in the order of the captures."""
     ran = run_training(
         f"""
         import time
@@ -184,7 +184,7 @@ def test_the_clock_and_the_steps_may_go_backwards(tmp_path: Path) -> None:
 
 
 def test_a_monitor_may_be_made_and_closed_at_any_time(tmp_path: Path) -> None:
-    """By another thread, after it was closed, by a function at exit, in the interpreter's end."""
+    """In another thread, after `close`, in an exit function and during interpreter shutdown."""
     ran = run_training(
         f"""
         import atexit, threading
@@ -224,7 +224,7 @@ def test_a_monitor_may_be_made_and_closed_at_any_time(tmp_path: Path) -> None:
 
 
 def test_data_loaders_of_every_kind_run_beside_a_monitor(tmp_path: Path) -> None:
-    """Their workers are forked, or started anew, while it is open; warnings are errors."""
+    """Workers are forked or spawned while the monitor is open; warnings are errors."""
     ran = run_training(
         f"""
         from torch.utils.data import DataLoader, TensorDataset
@@ -250,7 +250,7 @@ def test_data_loaders_of_every_kind_run_beside_a_monitor(tmp_path: Path) -> None
 
 
 def test_a_directory_that_was_used_before_keeps_what_is_whole(tmp_path: Path) -> None:
-    """A line and an event file that a crash cut short stay as they are; nothing else is lost."""
+    """A line and an event file that a crash cut short stay as they are; nothing more is lost."""
     for first in (0, 3):
         with TrainingAttentionMonitor(tmp_path, 1) as monitor:
             for step in range(first, first + 2):

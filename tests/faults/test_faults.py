@@ -1,4 +1,4 @@
-"""What goes wrong around a training never reaches it, and nothing is lost without being counted.
+"""Faults around a training never reach it, and no capture is lost without being counted.
 
 Each test is one fault: real processes, real signals, real disks.
 """
@@ -48,7 +48,7 @@ from attnmon_renderer.supervision.worker_pool import MOST_DEATHS_IN_A_ROW, Worke
 
 
 class Preempted(Exception):
-    """What a user's signal handler raises to end a training in order."""
+    """The exception with which a user's signal handler ends a training in order."""
 
 
 def raise_preempted(number: int, frame: FrameType | None) -> None:
@@ -98,7 +98,7 @@ def test_a_logging_handler_that_raises_does_not_end_the_training() -> None:
 
 
 def test_the_renderer_is_of_the_same_version_whatever_else_is_installed(tmp_path: Path) -> None:
-    """Another attnmon on the renderer's own path, as in a checkout beside an installed package."""
+    """The renderer's own path has another attnmon, as in a checkout beside an installed package."""
     for package in ("attnmon", "attnmon_renderer"):
         other = tmp_path / "installed" / package / "__init__.py"
         other.parent.mkdir(parents=True)
@@ -177,7 +177,7 @@ def test_closing_does_not_need_a_standard_error(
 
 
 def test_the_end_is_announced_also_to_a_renderer_that_does_not_listen(tmp_path: Path) -> None:
-    """Its socket is full when the training closes; it must not take the training for lost."""
+    """The renderer's socket is full when the training closes. It must not count it as lost."""
     ran = run_training(
         f"""
         import socket, threading
@@ -352,7 +352,7 @@ def test_names_and_paths_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_the_supervisor_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Its children end, what it had not settled counts as failed, and the training goes on."""
+    """The children end, unsettled captures count as failed, and the training goes on."""
     model = LanguageModel()
     monitor = TrainingAttentionMonitor(tmp_path, 1, max_overhead=None)
     monitor.log_attention(model, batch(), step=0)
@@ -424,7 +424,7 @@ def test_the_directory_is_deleted_or_taken_in_the_middle_of_a_run(tmp_path: Path
 
 
 def test_acknowledgements_find_the_training_busy_elsewhere(tmp_path: Path) -> None:
-    """More than its socket holds: the renderer does not leave before all have been taken."""
+    """The renderer does not end before the training has read all, more than a socket holds."""
     ran = run_training(
         f"""
         import time
@@ -497,7 +497,7 @@ def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path:
 def test_copying_a_monitor_that_cannot_be_copied_says_nothing_more(
     tmp_path: Path,
 ) -> None:
-    """The half-made copy goes away without a word, and the original goes on."""
+    """The half-made copy is collected without output, and the original goes on."""
     with TrainingAttentionMonitor(tmp_path, 1) as monitor:
         with contextlib.suppress(TypeError):
             copy.deepcopy(monitor._session)

@@ -1,4 +1,4 @@
-"""Memory, descriptors and sockets that cannot be had: another way, or a monitor that is off."""
+"""Without memory, descriptors or sockets there is another way, or the monitor is off."""
 
 import errno
 import gc
@@ -35,7 +35,7 @@ IN_MEMORY = """
     ("size", "memory_files"), [("1m", True), ("64m", False), ("1m", False)], ids=str
 )
 def test_dev_shm_may_be_small(size: str, memory_files: bool, tmp_path: Path) -> None:
-    """64 MB is what a container gets. Never SIGBUS: another kind of memory, or less of it."""
+    """A container gets 64 MB. The monitor uses another kind of memory or less; never SIGBUS."""
     ran = run_training(
         f"""
         if not {memory_files}: del os.memfd_create
@@ -89,7 +89,7 @@ def test_where_memory_files_are_refused_another_memory_serves(
 def test_where_nothing_can_be_reserved_the_monitor_is_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Memory on credit would be SIGBUS in the training, one day."""
+    """Memory that is promised but not there would be a SIGBUS in the training later."""
 
     def refuse(*given: Any) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -123,7 +123,7 @@ def serve(descriptor):
     except ChannelClosed:
         pass
 """
-"""Acknowledges what it is given, and is quick to start."""
+"""A renderer that only acknowledges captures, and starts quickly."""
 
 
 @pytest.mark.parametrize("on", [False, True], ids=["once", "and all after it"])
@@ -158,7 +158,7 @@ def test_the_nth_call_to_the_system_fails_for_every_n(
 def test_the_ring_is_given_back_at_the_end_without_the_help_of_garbage_collection(
     failures: int, tmp_path: Path
 ) -> None:
-    """An error that kept the frames it came through would keep the ring."""
+    """An error that kept its stack frames would keep the ring."""
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The renderer's processes crash, hang or are killed; the training and the accounts do not care."""
+"""The renderer's processes crash, hang or are killed; training and accounts stay right."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def at_step(step, act):
         run(channel)
     instead("worker", acting)
 """
-"""Has children of the renderer do something else."""
+"""Code for a renderer: replaces what its children do."""
 
 
 def log(monitor: TrainingAttentionMonitor, *steps: int) -> None:
@@ -83,7 +83,7 @@ def test_a_capture_that_takes_its_worker_down_is_given_up_and_the_others_are_dra
 def test_a_crash_loop_ends_and_is_told(
     role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not one process more than is allowed is started; the accounts are written all the same."""
+    """No more processes than allowed are started, and the accounts are written all the same."""
     forks = tmp_path / "forks"
     loop = f"""
 def die(run, channel):
@@ -138,7 +138,7 @@ at_step(1, hang)
 def test_a_worker_that_waits_for_the_disk_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the state of one that does: a parent in `vfork`, here for longer than the limit."""
+    """The worker waits uninterruptibly, as a parent in `vfork` does, for longer than the limit."""
     wait = """
 def wait():
     import ctypes
@@ -235,7 +235,7 @@ at_step(1, limit)
 
 
 def test_a_map_of_16384_positions_takes_a_worker_little_memory(tmp_path: Path) -> None:
-    """The whole map, in float32, would be a gibibyte."""
+    """The whole map in float32 would take a gibibyte."""
     with LightweightAttentionMonitor(tmp_path, 1) as monitor:
         monitor.record(
             "decoder.0", query=torch.randn(1, 1, 16384, 4), key=torch.randn(1, 1, 16384, 4)
@@ -248,7 +248,7 @@ def test_a_map_of_16384_positions_takes_a_worker_little_memory(tmp_path: Path) -
 
 
 def peak_memory(pid: int) -> int:
-    """Bytes in memory at most, the ring's included."""
+    """Returns the process's peak of memory in bytes, the ring included."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -264,7 +264,7 @@ def test_a_renderer_that_was_left_to_finish_is_no_zombie_for_ever(tmp_path: Path
 
 
 def test_a_test_run_that_is_killed_leaves_no_renderer(tmp_path: Path) -> None:
-    """Nor does anything else that trains and is killed together with its whole process group."""
+    """The same holds for any training that is killed with its whole process group."""
     suite = tmp_path / "test_endless.py"
     suite.write_text(
         "import time, sys\n"

@@ -47,7 +47,7 @@ def start(tmp_path: Path, body: str, **given: Any) -> "subprocess.Popen[bytes]":
 
 
 def drawn(folder: Path) -> list[int]:
-    """The steps in the history, in its order."""
+    """Returns the steps of the history, in its order."""
     if not (folder / "history.jsonl").exists():
         return []
     return [line["metadata"]["step"] for line in history(folder)]
@@ -87,7 +87,7 @@ def test_whatever_ends_the_training_what_it_announced_is_drawn(
 def test_a_capture_that_was_half_copied_when_the_training_was_killed_is_never_drawn(
     copies: int, tmp_path: Path
 ) -> None:
-    """Two layers of two arrays each: the fifth copy is the first of the second capture."""
+    """A capture is two layers of two arrays: the fifth copy is the first of the second capture."""
     ran = run_training(
         f"""
         from attnmon.serialize import ring_writer
@@ -117,7 +117,7 @@ def test_a_capture_that_was_half_copied_when_the_training_was_killed_is_never_dr
 
 
 def test_children_that_outlive_a_killed_training_do_not_keep_its_renderer(tmp_path: Path) -> None:
-    """A DataLoader's workers, forked while the monitor is open."""
+    """The children are a DataLoader's workers, forked while the monitor is open."""
     ran = run_training(
         f"""
         import time
@@ -165,7 +165,7 @@ class Terminal:
         os.write(self._end, b"\x03")
 
     def code(self) -> int:
-        """The exit code, once it has ended; what it writes is read on the way."""
+        """Waits for its end while reading its output. Returns the exit code."""
         wait_for(self._has_ended, "it does not end")
         while self._read(0):
             pass
@@ -275,7 +275,7 @@ def test_sigterm_means_what_the_script_says(handler: str, code: int, tmp_path: P
 
 
 def test_signals_to_every_process_of_a_job_end_the_training_alone(tmp_path: Path) -> None:
-    """As a job scheduler sends them; the renderer goes on to the end of what was announced."""
+    """Signals as a job scheduler sends them. The renderer draws all that was announced."""
     process = start(
         tmp_path,
         """
@@ -306,7 +306,7 @@ def test_signals_to_every_process_of_a_job_end_the_training_alone(tmp_path: Path
 def test_in_a_container_the_training_is_the_first_process_and_takes_all_with_it(
     end: str, state: str | None, tmp_path: Path
 ) -> None:
-    """So it draws to the end before it exits. If it cannot, what is there is whole."""
+    """Its end kills the renderer, so it waits. If it cannot, the files that are there are whole."""
     ran = run_training(
         f"""
         from support.training_process import wait_until_rendered

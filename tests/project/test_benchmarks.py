@@ -12,7 +12,7 @@ from support.project import SCRIPTS
 
 
 def run(script: str, folder: Path, *arguments: str) -> Any:
-    """The JSON that the script wrote."""
+    """Runs a benchmark in its smallest form. Returns the JSON that it wrote."""
     written = folder / "figures.json"
     command = [sys.executable, str(SCRIPTS / script), "--quick", "--json", str(written)]
     done = subprocess.run(

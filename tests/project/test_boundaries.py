@@ -1,4 +1,4 @@
-"""What each package loads: the training process no drawing, the renderer no torch.
+"""What each package loads: no drawing in the training process, no torch in the renderer.
 
 Looked at in a fresh interpreter, by `sys.modules`: a linter of import statements would not see
 what a package's `__init__` or a library loads behind them.
@@ -19,7 +19,7 @@ DRAWING = {"matplotlib", "PIL", "tensorboardX", "attnmon_renderer"}
 
 
 def loaded_after(code: str) -> set[str]:
-    """Names of all modules loaded once `code` has run in an interpreter of its own."""
+    """Runs code in an interpreter of its own. Returns the names of all modules loaded then."""
     code += "\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
@@ -27,7 +27,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def import_all(package: str) -> str:
-    """Code that imports a package and every module below it."""
+    """Returns code that imports a package and every module below it."""
     return (
         f"import importlib, pkgutil, {package} as package\n"
         f"for module in pkgutil.walk_packages(package.__path__, '{package}.'):\n"
@@ -81,7 +81,7 @@ def test_the_supervisor_loads_no_numerics() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="read from Linux's /proc")
 def test_the_running_renderer_has_mapped_no_torch(tmp_path: Path) -> None:
-    """Also not behind a library's back: seen in the libraries it has mapped, after doing it all."""
+    """No library has loaded it either: the processes' memory maps are read after a whole run."""
     model = torch.nn.Transformer(16, 2, 1, 1, 32, batch_first=True)
     with TrainingAttentionMonitor(
         tmp_path,

@@ -1,4 +1,4 @@
-"""A little chaos: the script that disturbs trainings finds nothing violated, and could find it."""
+"""The script that disturbs trainings finds no violation, and its checks can find one."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> object:
 
 
 def test_what_is_violated_is_found(checks: object, tmp_path: Path) -> None:
-    """Each check, given a run with one thing wrong."""
+    """Runs each check on a run with one thing wrong."""
     from chaoslib.checks import accounts, captures, files
 
     summary = {"captured": 3, "rendered": 1, "dropped": 1, "failed": 0, "trainer_pid": 7}

@@ -1,4 +1,4 @@
-"""What the documents say is so: their links lead somewhere, their settings and code are real."""
+"""The documents are true: links lead somewhere, settings and code are real."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs"
 
 
 def parameters(monitor: type[Any]) -> dict[str, Any]:
-    """Names and defaults of the settings that a monitor takes by position."""
+    """Returns the names and defaults of the settings that a monitor takes by position."""
     signature = inspect.signature(monitor)
     return {
         name: parameter.default
@@ -30,7 +30,7 @@ def parameters(monitor: type[Any]) -> dict[str, Any]:
 
 
 def documented() -> dict[str, str]:
-    """Of each setting in the guide's tables, what they say of its default."""
+    """Returns the default of each setting as the guide's tables have it."""
     guide = (PROJECT / "docs" / "guide.md").read_text()
     section = guide.partition("## Settings")[2].partition("\n## ")[0]
     return dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The example does what it says: it trains, is watched, and its attention finds the alignment."""
+"""The example trains, is watched, and its attention finds the alignment."""
 
 import importlib.util
 import subprocess
@@ -31,7 +31,7 @@ def example() -> ModuleType:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Two threads would wait for each other wherever something else runs on the machine."""
+    """Uses one thread: two would wait for each other where something else runs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 
 
 def run_example(save_dir: Path, *arguments: str) -> str:
-    """Run the script as a user does; what it printed."""
+    """Runs the script as a user does. Returns what it printed."""
     command = [sys.executable, str(SCRIPT), "--save-dir", str(save_dir), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=save_dir.parent)
     assert ran.returncode == 0, ran.stderr
@@ -47,7 +47,7 @@ def run_example(save_dir: Path, *arguments: str) -> str:
 
 
 def share_reversed(weights: np.ndarray, length: int) -> np.ndarray:
-    """Of a map [heads, queries, keys], how many queries look most at the mirrored key, by head."""
+    """Counts by head of weights [heads, queries, keys] the queries that attend most to the mirror."""
     mirrored = np.arange(length)[::-1]
     return np.asarray((weights[:, :length, :length].argmax(axis=2) == mirrored).sum(axis=1))
 
@@ -57,7 +57,7 @@ def share_reversed(weights: np.ndarray, length: int) -> np.ndarray:
 def test_reversing_words_turns_cross_attention_into_an_antidiagonal(
     example: ModuleType, tmp_path: Path
 ) -> None:
-    """On words it was not trained on, from the raw weights that the renderer wrote."""
+    """Looks at words it was not trained on, in the raw weights that the renderer wrote."""
     monitor = TrainingAttentionMonitor(
         save_dir=tmp_path,
         save_frequency=STEPS,

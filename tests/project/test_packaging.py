@@ -1,4 +1,4 @@
-"""What an installation holds, and that these tests run against the one they are said to."""
+"""What an installation holds, and which installation these tests run against."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from support.project import PROJECT
 import attnmon
 
 INSTALLED_BELOW = Path(os.environ.get("ATTNMON_INSTALLED_BELOW", PROJECT))
-"""Where the packages under test are: the source or, as `make test-wheel` has it, a built wheel."""
+"""The folder of the packages under test: the source, or a built wheel in `make test-wheel`."""
 PACKAGES = ("attnmon", "attnmon_renderer")
 
 wheel_only = pytest.mark.skipif(INSTALLED_BELOW == PROJECT, reason="about the files of a wheel")

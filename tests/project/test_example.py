@@ -47,7 +47,7 @@ def run_example(save_dir: Path, *arguments: str) -> str:
 
 
 def share_reversed(weights: np.ndarray, length: int) -> np.ndarray:
-    """Counts by head of weights [heads, queries, keys] the queries that attend most to the mirror."""
+    """Counts by head the queries of [heads, queries, keys] that attend most to the mirrored key."""
     mirrored = np.arange(length)[::-1]
     return np.asarray((weights[:, :length, :length].argmax(axis=2) == mirrored).sum(axis=1))
 

@@ -14,7 +14,8 @@ WHEEL := build/wheel
 WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_packaging \
 	commands/test_commands faults/test_environment end_to_end/test_monitor \
 	renderer/redraw/test_redraw renderer/report/test_report renderer/server/test_server)
-TWO_AT_ONCE := -n 2 --dist worksteal
+# Many tests wait for other processes: three side by side keep two processors busy.
+SIDE_BY_SIDE := -n 3 --dist worksteal
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 .DEFAULT_GOAL := help
@@ -30,7 +31,7 @@ demo: $(VENV)/.installed ## train the example for a minute and show where its pi
 test: test-source test-wheel ## run the tests, on the source and on the built wheel
 
 test-source: $(VENV)/.installed-dev ## run the tests on the source
-	$(BIN)/python -m pytest $(TWO_AT_ONCE) -m "not serial"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial"
 	$(BIN)/python -m pytest -m serial
 
 # What a wheel can get wrong is what is in it, and how one process finds the other: these tests start
@@ -44,7 +45,7 @@ test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the
 	$(BIN)/python $(PURELIB) > "$$($(WHEEL)/venv/bin/python $(PURELIB))/dependencies.pth"
 	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --no-deps --no-index $(WHEEL)/dist/*.whl
 	cp -r tests scripts docs pyproject.toml README.md CHANGELOG.md $(WHEEL)
-	cd $(WHEEL) && ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(TWO_AT_ONCE) $(WHEEL_TESTS)
+	cd $(WHEEL) && ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(SIDE_BY_SIDE) $(WHEEL_TESTS)
 
 # Not for CI: what others release would decide whether it passes. TESTS="tests/link ..." runs
 # these alone, TORCH_OLDEST=2.4 takes that torch, PYTHON=python3.11 one that old wheels were built for.

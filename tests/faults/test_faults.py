@@ -458,15 +458,15 @@ def test_one_worker_goes_on_where_there_is_no_room_for_a_second(
     monkeypatch.setattr(child_process, "fork", fork)
     lost: list[str] = []
     with selectors.DefaultSelector() as selector:
-        crew = WorkerPool(
+        pool = WorkerPool(
             "worker", 2, print, set(), selector, lambda *_: None, lambda _, how: lost.append(how)
         )
-        worker = crew.get_idle()
+        worker = pool.get_idle()
         assert worker is not None
         worker.assign(0)
-        assert [crew.get_idle() for _ in range(9)] == [None] * 9
+        assert [pool.get_idle() for _ in range(9)] == [None] * 9
         assert len(lost) == MOST_DEATHS_IN_A_ROW, "it is not tried for ever"
-        assert not crew.exhausted, "captures would be given up while a worker is drawing"
+        assert not pool.exhausted, "captures would be given up while a worker is drawing"
     ours.close()
     theirs.close()
 

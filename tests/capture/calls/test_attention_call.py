@@ -1,4 +1,4 @@
-"""One sample of an observation, whether it is causal, and how well it explains its output."""
+"""One sample of a call, whether it is causal, and how well it explains its output."""
 
 from typing import Any
 
@@ -110,7 +110,7 @@ def test_a_single_query_is_causal_only_if_it_says_so() -> None:
 
 
 def test_the_error_shows_what_was_missed() -> None:
-    """A soft cap, a sink or a window that is not known to the observation."""
+    """A soft cap, a sink or a window that is not known to the call."""
     torch.manual_seed(3)
     query, key, value = (torch.randn(2, 2, 9, 8) * 3 for _ in range(3))
     true = {

@@ -38,7 +38,7 @@ def leak(channel: Channel) -> None:
 
 
 class Shift:
-    """A crew of one, its tasks given one by one; remembers who did them."""
+    """A pool of one worker, given its tasks one by one; remembers who did them."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self.selector = selector
@@ -80,7 +80,7 @@ def test_after_so_many_tasks_it_is_another_that_works(monkeypatch: pytest.Monkey
     monkeypatch.setattr(child_process, "MOST_TASKS", 1)
     with shift() as made:
         made.work(8)
-        assert len(set(made.pids)) == 8, "more than as many deaths as end a crew"
+        assert len(set(made.pids)) == 8, "more deaths than those after which a pool gives up"
         assert made.lost_tasks == [None] * 8, "each ended between two tasks"
         assert not made.pool.children
 

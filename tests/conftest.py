@@ -17,11 +17,11 @@ import pytest
 from support.leftovers import MARK, TEST_RUN, end_processes, everything, everything_since
 
 GRACE_SECONDS = 20.0
-"""A renderer ends when nobody else wants the processors; the test beside may want both."""
+"""A renderer ends when nobody else wants the processors; the tests beside may want them all."""
 FAILED = pytest.StashKey[bool]()
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-"""torch's threads here and in every process started from here: two tests run on two processors."""
+"""torch's threads, here and in every process started from here: tests run side by side."""
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault(TEST_RUN, str(os.getppid()))
 

@@ -58,16 +58,22 @@ class CopyBatch:
 class DeviceCopies:
     """Starts copies from CUDA devices into host memory, on a side stream of each device.
 
-    The ring is pinned where the system allows it, so that copies run beside the computation. Where
-    it does not, and in the part the ring has grown by since, copies go to a pinned buffer, and from
-    there into the ring when they are complete.
+    The ring is pinned where the system allows it, so that copies run beside the computation; what
+    it grows by is pinned when it is first copied to. Where pinning is refused, and across the
+    border of two pinned parts, copies go to a pinned buffer, and from there into the ring when they
+    are complete.
     """
 
-    def __init__(self, ring: Tensor, cuda: Any = torch.cuda) -> None:
+    def __init__(self, memory: Tensor, reserved: Callable[[], int], cuda: Any = torch.cuda) -> None:
+        """`memory`: the whole mapping of the ring; `reserved`: bytes of it that may be used now."""
         self._cuda = cuda
-        self._ring = ring
+        self._memory = memory
+        self._reserved = reserved
         self._streams: dict[torch.device, Any] = {}
-        self._pinned: bool | None = None
+        self._pinned: list[range] = []
+        """Parts of the memory known to the device, as bytes from its start."""
+        self._seen = 0
+        """Bytes of the memory that were pinned, or were refused to be."""
         self._batch = CopyBatch()
 
     @property
@@ -77,10 +83,7 @@ class DeviceCopies:
 
     def copy(self, target: Tensor, source: Tensor) -> None:
         """Start copying `source` into `target`, a part of the ring of the same shape."""
-        if self._pinned is None:
-            self._pinned = self._pin()
-        is_direct = self._pinned and self._is_in_pinned_part(target)
-        destination = target if is_direct else self._buffer(source)
+        destination = target if self._is_pinned(target) else self._buffer(source)
         self._start(source, destination)
         if destination is not target:
             self._batch.on_complete.append(lambda: target.copy_(destination))
@@ -102,9 +105,9 @@ class DeviceCopies:
 
     def unpin(self) -> None:
         """Unpin the ring, once no copy into it is running."""
-        if self._pinned:
-            self._cuda.cudart().cudaHostUnregister(self._ring.data_ptr())
-            self._pinned = None
+        for part in self._pinned:
+            self._cuda.cudart().cudaHostUnregister(self._memory.data_ptr() + part.start)
+        self._pinned, self._seen = [], 0
 
     def _start(self, source: Tensor, target: Tensor) -> None:
         stream = self._stream_of(source.device)
@@ -120,22 +123,30 @@ class DeviceCopies:
             self._streams[device] = self._cuda.Stream(device)
         return self._streams[device]
 
-    def _is_in_pinned_part(self, target: Tensor) -> bool:
-        """Return whether `target` lies in what was pinned; the ring may have grown since."""
-        end = self._ring.data_ptr() + self._ring.nbytes
-        return target.data_ptr() + target.nbytes <= end
+    def _is_pinned(self, target: Tensor) -> bool:
+        """Return whether `target` lies in one pinned part, after pinning what is new."""
+        start = target.data_ptr() - self._memory.data_ptr()
+        end = start + target.nbytes
+        if end > self._seen:
+            self._pin(self._seen, max(self._reserved(), end))
+        return any(part.start <= start and end <= part.stop for part in self._pinned)
 
     def _buffer(self, source: Tensor) -> Tensor:
         return torch.empty(source.shape, dtype=source.dtype, pin_memory=source.is_cuda)
 
-    def _pin(self) -> bool:
-        runtime = self._cuda.cudart()
-        refusal = int(runtime.cudaHostRegister(self._ring.data_ptr(), self._ring.nbytes, _PORTABLE))
+    def _pin(self, start: int, end: int) -> None:
+        self._seen = end
+        refusal = int(
+            self._cuda.cudart().cudaHostRegister(
+                self._memory.data_ptr() + start, end - start, _PORTABLE
+            )
+        )
         if refusal:
             logger.info(
                 "attnmon: pinning the ring was refused (%d); copies go by a buffer", refusal
             )
-        return not refusal
+        else:
+            self._pinned.append(range(start, end))
 
 
 def is_recording_a_graph() -> bool:

@@ -32,7 +32,7 @@ class RingWriter:
 
     def __init__(self, ring: Ring) -> None:
         self._bytes = torch.frombuffer(ring.memory, dtype=torch.uint8)
-        self.device_copies = DeviceCopies(self._bytes[: ring.reserved])
+        self.device_copies = DeviceCopies(self._bytes, lambda: ring.reserved)
 
     def write(self, tensors: Mapping[str, Tensor], reserver: "_Reserver") -> dict[str, ArrayBlock]:
         """Copy the tensors, side by side, and return where each of them lies.

@@ -22,8 +22,8 @@ from attnmon.serialize.device_copy import DeviceCopies
 
 def test_copies_run_on_a_side_stream_that_waits_for_training_and_never_the_other_way() -> None:
     device = SlowDevice()
-    copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), device)
     target, source = torch.zeros(4), torch.arange(4.0)
+    copies = DeviceCopies(target.view(torch.uint8), lambda: 16, device)
     copies.copy(target, source)
     started = copies.end_batch()
     assert device.log == ["register", "wait for training", "on the side stream", "record"]
@@ -41,8 +41,8 @@ def test_copies_run_on_a_side_stream_that_waits_for_training_and_never_the_other
 
 def test_where_pinning_is_refused_the_ring_is_written_when_the_copy_has_landed() -> None:
     device = SlowDevice(pins=False)
-    copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), device)
     target = torch.zeros(4)
+    copies = DeviceCopies(target.view(torch.uint8), lambda: 16, device)
     copies.copy(target, torch.arange(4.0))
     started = copies.end_batch()
     assert torch.equal(target, torch.zeros(4))
@@ -54,8 +54,9 @@ def test_where_pinning_is_refused_the_ring_is_written_when_the_copy_has_landed()
 
 
 def test_each_departure_has_its_own_copies() -> None:
-    copies = DeviceCopies(torch.zeros(16, dtype=torch.uint8), SlowDevice())
-    copies.copy(torch.zeros(1), torch.ones(1))
+    target = torch.zeros(1)
+    copies = DeviceCopies(target.view(torch.uint8), lambda: 4, SlowDevice())
+    copies.copy(target, torch.ones(1))
     assert copies.has_copies
     copies.end_batch()
     assert not copies.has_copies
@@ -114,17 +115,31 @@ def test_what_lands_late_is_what_was_seen(
         assert all(torch.equal(late[key], at_once[key]) for key in late)
 
 
-def test_what_the_ring_has_grown_by_goes_by_a_buffer() -> None:
-    """Only the part that was there when it was pinned is known to the device."""
-    device = SlowDevice()
+def test_what_the_ring_has_grown_by_is_pinned_too() -> None:
+    device, reserved = SlowDevice(), 32
+    memory = torch.zeros(96, dtype=torch.uint8)
+    copies = DeviceCopies(memory, lambda: reserved, device)
+    copies.copy(memory[16:32].view(torch.float32), torch.arange(4.0))
+    reserved = 64
+    copies.copy(memory[32:48].view(torch.float32), torch.arange(4.0))
+    copies.copy(memory[48:64].view(torch.float32), torch.arange(4.0))
+    assert torch.equal(memory[16:64].view(torch.float32), torch.arange(4.0).repeat(3))
+    assert device.log.count("register") == 2
+    copies.unpin()
+    assert device.log.count("unregister") == 2
+
+
+def test_a_copy_across_the_border_of_two_pinned_parts_goes_by_a_buffer() -> None:
+    """The runtime knows each part by itself, and refuses a copy into both."""
+    device, reserved = SlowDevice(), 32
     memory = torch.zeros(64, dtype=torch.uint8)
-    copies = DeviceCopies(memory[:32], device)
-    within, beyond = memory[16:32].view(torch.float32), memory[32:48].view(torch.float32)
-    copies.copy(within, torch.arange(4.0))
-    copies.copy(beyond, torch.arange(4.0))
-    assert torch.equal(within, torch.arange(4.0))
-    assert torch.equal(beyond, torch.zeros(4)), "it is still in the buffer"
+    copies = DeviceCopies(memory, lambda: reserved, device)
+    copies.copy(memory[:16].view(torch.float32), torch.arange(4.0))
+    reserved = 64
+    across = memory[24:40].view(torch.float32)
+    copies.copy(across, torch.arange(4.0))
+    assert torch.equal(across, torch.zeros(4)), "it is still in the buffer"
     started = copies.end_batch()
     started.wait()
     started.finish()
-    assert torch.equal(beyond, torch.arange(4.0))
+    assert torch.equal(across, torch.arange(4.0))

@@ -5,12 +5,13 @@ avoids most of that.
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import get_ident
+from typing import Any
 
 from torch import nn
 
-from attnmon.capture.model.hooks import DetachableHook
+from attnmon.capture.model.watched_calls import unwatch_calls, watch_calls
 from attnmon.capture.tap import Tap
 
 
@@ -18,38 +19,25 @@ from attnmon.capture.tap import Tap
 def tapped_modules(tap: Tap, modules: Collection[nn.Module]) -> Iterator[None]:
     """Runs the forwards of these modules under the tap, while the context lasts.
 
-    It uses hooks and does not replace `forward`: a script may read or replace that attribute, or
-    copy the module, in the middle of the model's forward.
+    It does not replace `forward`: a script may read or replace that attribute, or copy the module,
+    in the middle of the model's forward.
     """
-    handles = []
+    calls = _TappedCalls(tap)
     try:
         for module in modules:
-            module_tap = _ModuleTap(tap, module)
-            begin, end = DetachableHook(module_tap.begin), DetachableHook(module_tap.end)
-            handles.append(module.register_forward_pre_hook(begin, prepend=True))
-            handles.append(module.register_forward_hook(end, always_call=True))
+            watch_calls(module, calls.context)
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        for module in modules:
+            unwatch_calls(module, calls.context)
 
 
-class _ModuleTap:
-    """The hooks of one module, which act only on the thread that made them."""
+class _TappedCalls:
+    """The calls of modules, which are tapped on the thread that made this object."""
 
-    def __init__(self, tap: Tap, module: nn.Module) -> None:
+    def __init__(self, tap: Tap) -> None:
         self._tap = tap
-        self._module = module
         self._thread = get_ident()
-        self._contexts: list[AbstractContextManager[None]] = []
-        """One for each call of the module that is running."""
 
-    def begin(self, *_: object) -> None:
-        if get_ident() == self._thread:
-            context = self._tap.within(self._module)
-            context.__enter__()
-            self._contexts.append(context)
-
-    def end(self, *_: object) -> None:
-        if get_ident() == self._thread and self._contexts:
-            self._contexts.pop().__exit__(None, None, None)
+    def context(self, module: nn.Module, *_: Any) -> AbstractContextManager[None]:
+        return self._tap.within(module) if get_ident() == self._thread else nullcontext()

@@ -181,7 +181,7 @@ class AttentionMonitor:
                 self._collector.arm(model, retained=self._steps.next_is_retained())
 
     def detach(self) -> None:
-        """Undo `attach`, and remove every hook of the monitor from the model. Never raises."""
+        """Undo `attach`, and take everything of the monitor off the model. Never raises."""
         self._idle_steps = NO_STEPS
         with self._guard:
             self._attached = None

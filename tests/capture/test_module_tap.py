@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from support.models import Translator
-from support.tapping import TapLog
+from support.tapping import TapLog, is_watched
 from torch import Tensor, nn
 
 from attnmon.capture import Tap, module_names
@@ -45,18 +45,14 @@ def test_the_same_is_seen_as_from_end_to_end() -> None:
         assert torch.equal(one.query, other.query)
 
 
-def hooks_on(model: nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
-
-
 def test_nothing_is_left_after_it_nor_after_an_error() -> None:
     model = Translator()
     before = [dict(vars(module)) for module in model.modules()]
     with tapping(model, TapLog()):
-        assert hooks_on(model) == 2 * len(attending(model))
+        assert all(map(is_watched, attending(model)))
     with pytest.raises(RuntimeError), tapping(model, TapLog()):
         model(*torch.zeros(2, 1, 3))
-    assert hooks_on(model) == 0
+    assert not is_watched(model)
     assert [dict(vars(module)) for module in model.modules()] == before
     assert not torch.overrides._get_current_function_mode_stack()
 
@@ -71,7 +67,7 @@ def test_two_that_look_at_once_let_go_in_any_order() -> None:
     first.__exit__(None, None, None)
     second.__exit__(None, None, None)
     assert len(one.calls) == len(other.calls) == len(attending(model))
-    assert hooks_on(model) == 0
+    assert not is_watched(model)
 
 
 def test_what_a_script_does_to_a_module_in_the_meantime_stays() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from support.collecting import FakeSession, any_call
 from support.models import LanguageModel, batch
+from support.tapping import is_watched
 from torch import nn
 
 from attnmon.capture import CallInfo
@@ -166,11 +167,11 @@ def test_it_is_armed_for_one_model_at_a_time(parts: Parts) -> None:
     other = LanguageModel()
     parts.collector.arm(parts.model)
     parts.collector.arm(parts.model, retained=True)
-    assert len(parts.model._forward_hooks) == 1
+    assert is_watched(parts.model)
     parts.collector.arm(other)
-    assert (len(parts.model._forward_hooks), len(other._forward_hooks)) == (0, 1)
+    assert (is_watched(parts.model), is_watched(other)) == (False, True)
     parts.collector.disarm()
-    assert (len(other._forward_hooks), parts.collector.armed) == (0, False)
+    assert (is_watched(other), parts.collector.armed) == (False, False)
 
 
 @pytest.mark.parametrize("retained", [False, True])

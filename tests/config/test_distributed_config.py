@@ -8,6 +8,7 @@ import pytest
 import torch.distributed as dist
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary
+from support.tapping import is_watched
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.config.distributed import ProcessRank, find_process_rank
@@ -98,7 +99,7 @@ def test_a_process_that_was_not_chosen_makes_nothing_and_says_nothing(
     model = LanguageModel()
     monitor.attach(model)
     assert not monitor.enabled
-    assert not model._forward_hooks
+    assert not is_watched(model)
     accounts = watch(monitor)
     assert {accounts[name] for name in ("captured", "rendered", "dropped", "failed")} == {0}
     assert not (tmp_path / "logs").exists()

@@ -16,6 +16,7 @@ from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, strict_json, summary, tensorboard
 from support.slow_device import SlowDevice
 from support.standalone_renderer import running_renderer
+from support.tapping import is_watched
 from support.training_process import run_training, wait_until_closed, wait_until_settled
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -388,7 +389,7 @@ def test_what_a_block_shows_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFix
             with monitor.capture(step):
                 model(batch())
             monitor.log_attention(model, step=step)
-            assert not model._forward_hooks, "the next block will look"
+            assert not is_watched(model), "the next block will look"
         monitor.dump("why")
     assert drawn(tmp_path) == {0: "", 3: "why", 4: "why"}
     assert said(caplog) == []

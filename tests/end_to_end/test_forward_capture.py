@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from support.models import CausalAttention, LanguageModel, Translator, batch
 from support.outputs import check_outputs, history, summary
+from support.tapping import is_watched
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -151,7 +152,7 @@ def test_a_model_is_copied_saved_and_exported_as_ever_while_it_is_watched(tmp_pa
     model, tokens = LanguageModel(), batch()
     with TrainingAttentionMonitor(tmp_path, 1) as monitor:
         monitor.log_attention(model, tokens, step=0)
-        assert model._forward_hooks, "it should be looking on now"
+        assert is_watched(model), "it should be looking on now"
         average, file = copy.deepcopy(model), io.BytesIO()
         torch.save(model, file)
         assert b"attnmon" not in file.getvalue(), "it could not be read where attnmon is not"
@@ -163,8 +164,7 @@ def test_a_model_is_copied_saved_and_exported_as_ever_while_it_is_watched(tmp_pa
         assert model.to(torch.float64)(tokens).dtype == torch.float64
         assert monitor._counters.captured == captured
         monitor.detach()
-        assert not model._forward_hooks
-        assert not model._forward_pre_hooks
+        assert not is_watched(model)
         exported = torch.export.export(model, (tokens,))
         assert torch.equal(exported.module()(tokens), model(tokens))
 
@@ -191,20 +191,17 @@ def test_detaching_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     monitor.close()
     after = {name: sorted(vars(module)) for name, module in model.named_modules()}
     assert before == after
-    for module in model.modules():
-        assert not module._forward_hooks
-        assert not module._forward_pre_hooks
+    assert not is_watched(model)
 
 
 def test_a_monitor_that_has_switched_itself_off_lets_go_of_the_model(tmp_path: Path) -> None:
     model = LanguageModel()
     with TrainingAttentionMonitor(tmp_path, 1) as monitor:
         monitor.log_attention(model, batch(), step=0)
-        assert model._forward_hooks, "it should be looking on now"
+        assert is_watched(model), "it should be looking on now"
         monitor._guard.switch_off("for a test")
         monitor.log_attention(model, batch(), step=1)
-        assert not model._forward_hooks
-        assert not model._forward_pre_hooks
+        assert not is_watched(model)
 
 
 def test_the_block_form_needs_no_attached_model(tmp_path: Path) -> None:
@@ -353,7 +350,6 @@ class Interrupted(nn.Module):
 def test_after_a_forward_that_was_cut_short_the_next_one_is_looked_at_again(
     error: BaseException, tmp_path: Path
 ) -> None:
-    """No hook of torch is called when a forward ends with what is no `Exception`."""
     model = LanguageModel()
     model.blocks[1] = middle = Interrupted(model.blocks[1])
     with TrainingAttentionMonitor(tmp_path, 1, capture="auto") as monitor:
@@ -366,7 +362,7 @@ def test_after_a_forward_that_was_cut_short_the_next_one_is_looked_at_again(
                 monitor.log_attention(model, tokens, step=step)
         monitor.detach()
         assert not torch.overrides._get_current_function_mode_stack()
-        assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
+        assert not is_watched(model)
     ways = {line["metadata"]["step"]: line["metadata"]["seen_in"] for line in history(tmp_path)}
     assert ways == {0: "probe", 1: "forward", 2: "forward", 4: "forward", 5: "forward"}
 

@@ -28,6 +28,7 @@ import torch
 from safetensors.torch import load
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary, tensorboard
+from support.tapping import is_watched
 from support.training_process import (
     renderer_pids,
     run_training,
@@ -514,5 +515,5 @@ def test_a_monitor_enabled_after_it_was_closed_puts_nothing_on_the_model(tmp_pat
     for step in range(2):
         monitor.log_attention(model, batch(), step=step)
         model(batch())
-    assert not model._forward_hooks
+    assert not is_watched(model)
     assert not monitor.enabled

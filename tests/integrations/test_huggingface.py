@@ -13,6 +13,7 @@ from support.outputs import check_outputs, history, summary
 pytest.importorskip("transformers")
 
 from support.hf_trainer import HEADS, LENGTH, TEXT, logged, trainer
+from support.tapping import is_watched
 from transformers import TrainerCallback
 
 from attnmon.integrations.huggingface import AttentionCallback
@@ -57,7 +58,7 @@ def test_a_training_is_watched_and_is_bitwise_the_same(tmp_path: Path) -> None:
     assert folders == {"step_1", "epoch_1_step_6", "step_8", "step_16", "step_24"}
     assert summary(logs)["rendered"] == 5
     check_outputs(logs)
-    assert not any(module._forward_hooks for module in watched.model.modules())
+    assert not is_watched(watched.model)
 
 
 def test_the_guides_lines_run(tmp_path: Path) -> None:

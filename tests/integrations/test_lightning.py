@@ -21,6 +21,7 @@ from support.lightning_trainer import (
 )
 from support.models import CausalAttention
 from support.outputs import check_outputs, history, summary
+from support.tapping import is_watched
 from torch import Tensor
 
 from attnmon.integrations.lightning import AttentionCallback
@@ -80,7 +81,7 @@ def test_a_training_is_watched_and_is_bitwise_the_same(
     assert (logs / f"epoch_1_step_{of_an_epoch}" / "decoder_layer1_self_attn.png").is_file()
     check_outputs(logs)
     assert torch.overrides._len_torch_function_stack() == 0
-    assert not any(part._forward_hooks for part in watched.modules())
+    assert not is_watched(watched)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on these few lines
@@ -129,7 +130,7 @@ def test_an_error_in_the_training_leaves_nothing_behind(tree: Any, tmp_path: Pat
     with pytest.raises(ZeroDivisionError):
         fit(tree, tmp_path, callback, module=module, num_sanity_val_steps=0)
     assert torch.overrides._len_torch_function_stack() == 0
-    assert not module._forward_hooks
+    assert not is_watched(module)
     assert summary(tmp_path / "attention_logs")["state"] == "closed"
 
 
@@ -148,7 +149,7 @@ def test_the_steps_before_an_error_are_drawn(tree: Any, tmp_path: Path) -> None:
     assert steps_in(logs) == [0, 3, 4, 5]
     reasons = {line["metadata"].get("kept_for") for line in history(logs)[1:]}
     assert reasons == {"ZeroDivisionError: of a gradient"}
-    assert not module._forward_hooks
+    assert not is_watched(module)
     check_outputs(logs)
 
 

@@ -83,7 +83,6 @@ TESTED_THROUGH = {
     "capture/kernels/test_flex_attention.py": ("attnmon.capture.kernels.flex_attention",),
     "capture/kernels/test_kernel_registry.py": ("attnmon.capture.kernels.kernel_registry",),
     "capture/kernels/test_multi_head.py": ("attnmon.capture.kernels.multi_head",),
-    "capture/test_module_tap.py": ("attnmon.capture.model.hooks",),
     "capture/test_probe.py": (
         "attnmon.capture.model.module_index",
         "attnmon.capture.model.state_guard",

@@ -30,6 +30,14 @@ class TapLog(CallListener):
         raise error
 
 
+def is_watched(model: nn.Module) -> bool:
+    """Whether anything is on the model, or on a module in it, that runs when it is called."""
+    return any(
+        "_compiled_call_impl" in vars(module) or module._forward_hooks or module._forward_pre_hooks
+        for module in model.modules()
+    )
+
+
 def tapped(model: nn.Module, forward: Callable[[], object]) -> TapLog:
     """All that a tap reports of this forward."""
     log = TapLog()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from attnmon.capture.model.module_names import module_names
+from attnmon.capture.model.watched_calls import WatchedCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def modules_in(model: nn.Module) -> list[nn.Module]:
 def is_uncompiled(modules: Sequence[nn.Module]) -> bool:
     """Returns whether none of these modules is compiled or holds a compiled one."""
     return not any(
-        module._compiled_call_impl is not None or "_orig_mod" in module._modules
+        "_orig_mod" in module._modules
+        or not isinstance(module._compiled_call_impl, (type(None), WatchedCalls))
         for module in modules
     )
 

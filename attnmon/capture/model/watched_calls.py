@@ -1,0 +1,88 @@
+"""Runs the calls of a module inside contexts of ours, without a hook on the module.
+
+torch calls a module's `_compiled_call_impl`, where there is one, in place of its hooks and its
+forward: so does `nn.Module.compile` work. Unlike a hook it is not copied or saved with the module,
+and `torch.jit.script` does not try to compile it.
+"""
+
+import sys
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import _symbolic_trace
+
+CallContext = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], AbstractContextManager[object]]
+"""Given the module, its arguments and its keyword arguments, returns what its call runs in."""
+
+_ATTRIBUTE = "_compiled_call_impl"
+# torch.jit.script takes the attribute's own annotation for a type that it has to know. Of what is
+# annotated as `forward` is, it reads the value, and leaves out what it cannot compile.
+nn.Module.__annotations__[_ATTRIBUTE] = nn.Module.__annotations__["forward"]
+
+
+def watch_calls(module: nn.Module, context: CallContext) -> None:
+    """Runs the module's calls in this context; does nothing if the module is compiled.
+
+    context: a bound method, held by a weak reference: it lasts as long as its object.
+    """
+    watched = vars(module).get(_ATTRIBUTE)
+    if watched is None:
+        watched = vars(module)[_ATTRIBUTE] = WatchedCalls(module)
+    if isinstance(watched, WatchedCalls):
+        watched.contexts.append(weakref.WeakMethod(context))
+
+
+def unwatch_calls(module: nn.Module, context: CallContext) -> None:
+    """Undoes `watch_calls`."""
+    watched = vars(module).get(_ATTRIBUTE)
+    if isinstance(watched, WatchedCalls):
+        watched.contexts = [other for other in watched.contexts if other() not in (None, context)]
+        if not watched.contexts:
+            del vars(module)[_ATTRIBUTE]
+
+
+class WatchedCalls:
+    """What torch calls in place of a module that is watched."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.contexts: list[weakref.WeakMethod[CallContext]] = []
+        self._module = weakref.ref(module)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        module: Any = self._module()
+        if torch.compiler.is_compiling():
+            return module._call_impl(*args, **kwargs)
+        # A shallow copy of the module, such as DataParallel makes, has this object as well.
+        called: Any = sys._getframe(1).f_locals["self"]
+        with ExitStack() as stack:
+            if (called is module or hasattr(called, "_is_replica")) and not is_traced():
+                for context in self._alive(called):
+                    stack.enter_context(context(called, args, kwargs))
+            return called._call_impl(*args, **kwargs)
+
+    def _alive(self, called: nn.Module) -> list[CallContext]:
+        """Returns the contexts whose objects live; where none does, nothing is to stay here."""
+        alive = [context for reference in self.contexts if (context := reference()) is not None]
+        if not alive:
+            vars(called).pop(_ATTRIBUTE, None)
+        return alive
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        return None
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
+
+
+def is_traced() -> bool:
+    """Returns whether torch records what runs now, as a graph to which nothing may be added."""
+    modes = torch._C._TorchDispatchModeKey
+    return (
+        torch._C._get_tracing_state() is not None
+        or _symbolic_trace._is_fx_tracing_flag
+        or any(torch._C._get_dispatch_mode(key) is not None for key in (modes.PROXY, modes.FAKE))
+    )

@@ -2,14 +2,21 @@
 
 Every call into attnmon during training runs inside `ErrorGuard`. An error of ours is warned about
 once and counted, and training goes on; after three in a row the monitor switches itself off.
+
+What it says goes to the log, and is kept: scripts disable loggers, some without knowing it.
 """
 
 import inspect
 import logging
 import signal
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from types import CodeType, FrameType, TracebackType
 from typing import Literal
+
+from attnmon.accounting import standard_error
+from attnmon.link.messages import LONGEST_ERROR, MOST_REMARKS, NO_REMARKS
 
 FAILURES_BEFORE_OFF = 3
 """Failures in a row after which the monitor switches itself off."""
@@ -22,26 +29,52 @@ class ErrorGuard:
 
     def __init__(self) -> None:
         self.failures_in_a_row = 0
-        self.off: str = ""
-        """Why the monitor is off; empty while it is on."""
+        self.remarks = NO_REMARKS
+        """What was said so far. It is replaced by another object whenever there is more."""
         self._warned: set[str] = set()
+
+    @property
+    def off(self) -> str:
+        """Why the monitor is off; empty while it is on."""
+        return self.remarks.off
+
+    def set_off(self, reason: str) -> None:
+        """Switch the monitor off for good without a word; does nothing if it is off already."""
+        if not self.off:
+            self.remarks = replace(self.remarks, off=reason[:LONGEST_ERROR])
+
+    def switch_off(self, reason: str) -> None:
+        """Switch the monitor off for good, and say so once, in the log and on standard error."""
+        if self.off:
+            return
+        self.set_off(reason)
+        text = f"attnmon is off from now on; training goes on. {reason}"
+        heard = standard_error.receives_warnings_of(logger)
+        self._log(text)
+        if not heard:
+            standard_error.write(f"{text}\n")
 
     def warn_once(self, kind: str, text: str) -> None:
         """Warn once for each kind; through `logging`, since `warnings` can be told to raise."""
         if kind in self._warned:
             return
         self._warned.add(kind)
+        warnings = (*self.remarks.warnings, text[:LONGEST_ERROR])[:MOST_REMARKS]
+        self.remarks = replace(self.remarks, warnings=warnings)
+        self._log(text)
+
+    def set_not_seen(self, rows: Iterable[str]) -> None:
+        """Replace the list of what is not seen, one line for each module."""
+        not_seen = tuple(row[:LONGEST_ERROR] for row in rows)[:MOST_REMARKS]
+        if not_seen != self.remarks.not_seen:
+            self.remarks = replace(self.remarks, not_seen=not_seen)
+
+    def _log(self, text: str) -> None:
         try:
             logger.warning("%s", text)
         except Exception as error:  # a handler of the user's that raises: not because of us
             if comes_from_signal_handler(error.__traceback__):
                 raise
-
-    def switch_off(self, reason: str) -> None:
-        """Switch the monitor off for good, and warn of it; does nothing if it is off already."""
-        if not self.off:
-            self.off = reason
-            self.warn_once("off", f"attnmon is off from now on; training goes on. {reason}")
 
     def failed(self, kind: str, text: str) -> None:
         """Count a capture that failed: warn once for each kind, switch off after three in a row."""

@@ -80,7 +80,7 @@ class LayerRegistry:
             self._model = weakref.ref(model)
             self.compiled, self.handwritten = reaches_compiled(unwrap(model)), True
             self._attends_elsewhere = False
-            self._unsupported = {}
+            self._set_unsupported({})
             self.set_calls({})
 
     def set_discovery(self, model: nn.Module, found: Discovery) -> None:
@@ -90,7 +90,7 @@ class LayerRegistry:
         self.batch_dim = found.batch_dim
         self.compiled = was_compiled or found.compiled or reaches_compiled(unwrap(model))
         self.handwritten = found.handwritten
-        self._unsupported = dict(found.refusals)
+        self._set_unsupported(dict(found.refusals))
         self.set_calls({(info.name, info.call_index): info for info in found.call_infos})
 
     def set_calls(self, call_infos: Mapping[LayerKey, CallInfo]) -> None:
@@ -111,7 +111,14 @@ class LayerRegistry:
 
     def set_unsupported(self, name: str, reason: str) -> None:
         """Note that this module attends in a way that cannot be captured."""
-        self._unsupported[name] = reason
+        if self._unsupported.get(name) != reason:
+            self._set_unsupported({**self._unsupported, name: reason})
+
+    def _set_unsupported(self, unsupported: dict[str, str]) -> None:
+        self._unsupported = unsupported
+        self._guard.set_not_seen(
+            f"{name or 'the model'}: {why}" for name, why in unsupported.items()
+        )
 
     @property
     def unsupported(self) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 The schema is closed: it is the fields of these classes, and a message with one more, one less,
 or one of another type or range is refused on receipt. Nothing here moves bytes; `channel` does.
 
-    training process → renderer     Setup  Capture …  Release …  Dump …  Goodbye
+    training process → renderer     Setup  Capture …  Release …  Dump …  Remarks …  Goodbye
     renderer → training process     Acknowledgement …  Refusal
 """
 
@@ -14,12 +14,14 @@ from typing import Any, Literal
 from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
 
-VERSION = 2
+VERSION = 3
 
 LONGEST_SIDE = 1 << 22
 """The largest dimension of an array: the renderer holds a few rows of so many keys at once."""
 LONGEST_ERROR = 500
-"""The most characters of an error in `Accounts`, which travel with every message."""
+"""The most characters of an error in `Accounts`, which travel with every message; of a remark."""
+MOST_REMARKS = 20
+"""The most warnings in `Remarks`, and the most lines about what is not seen."""
 MOST_CPUS = 1 << 16
 
 Stack = Literal["encoder", "decoder"]
@@ -331,6 +333,35 @@ class Dump:
 
 
 @dataclass(frozen=True, slots=True)
+class Remarks:
+    """What the training process has told its user so far; sent when there is more."""
+
+    off: str = ""
+    """Why the monitor is off; empty while it is on."""
+    not_seen: tuple[str, ...] = ()
+    """A line for each module whose attention is not captured although it seems to attend."""
+    warnings: tuple[str, ...] = ()
+    """The first warnings, one of each kind."""
+
+    def __post_init__(self) -> None:
+        require(len(self.not_seen) <= MOST_REMARKS, "not_seen", len(self.not_seen))
+        require(len(self.warnings) <= MOST_REMARKS, "warnings", len(self.warnings))
+        for text in (self.off, *self.not_seen, *self.warnings):
+            require(len(text) <= LONGEST_ERROR, "remark", text)
+
+    def figures(self) -> dict[str, Any]:
+        """Return what `close()` and `summary.json` show, by its public names."""
+        return {
+            "off": self.off or None,
+            "not_seen": list(self.not_seen),
+            "warnings": list(self.warnings),
+        }
+
+
+NO_REMARKS = Remarks()
+
+
+@dataclass(frozen=True, slots=True)
 class Goodbye:
     """Closes the run in order. Without it, a closed channel means that the process died."""
 
@@ -355,15 +386,16 @@ class Refusal:
     reason: str
 
 
-Message = Setup | Capture | Goodbye | Acknowledgement | Refusal | Release | Dump
+Message = Setup | Capture | Goodbye | Acknowledgement | Refusal | Release | Dump | Remarks
 
 _SCHEMA: Schema[Message] = Schema(
-    VERSION, (Setup, Capture, Goodbye, Acknowledgement, Refusal, Release, Dump)
+    VERSION, (Setup, Capture, Goodbye, Acknowledgement, Refusal, Release, Dump, Remarks)
 )
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode
 
 __all__ = [
+    "NO_REMARKS",
     "Accounts",
     "Acknowledgement",
     "ArrayBlock",
@@ -376,6 +408,7 @@ __all__ = [
     "MessageError",
     "Refusal",
     "Release",
+    "Remarks",
     "RenderOptions",
     "SeenIn",
     "Setup",

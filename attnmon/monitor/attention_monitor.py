@@ -103,6 +103,7 @@ class AttentionMonitor:
             return
         if self._guard.off:
             self._collector.reset()  # or every forward would be looked at to the end of the run
+            self._session.report()
             return
         with self._guard:
             self._session.announce_completed()

@@ -18,6 +18,7 @@ from attnmon.link.messages import (
     Goodbye,
     Refusal,
     Release,
+    Remarks,
     SeenIn,
     Setup,
     Slots,
@@ -148,6 +149,13 @@ class Producer:
         """
         lock = [directory] if directory >= 0 else []
         self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
+
+    def send_remarks(self, remarks: Remarks) -> bool:
+        """Tell the renderer what the user was told. False: there is no room, try again."""
+        try:
+            return self._send(messages.encode(remarks))
+        except ChannelClosed:  # the next `poll` notices it
+            return False
 
     def send_goodbye(self) -> bool:
         """Announce the end; what is pending is still drawn and acknowledged.

@@ -5,14 +5,16 @@ import logging
 import os
 import time
 import weakref
+from dataclasses import replace
 from typing import Any
 
 from attnmon.accounting import dump_triggers
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
+from attnmon.accounting.off_summary import amend_summary, write_off_summary
 from attnmon.config.settings import Settings
 from attnmon.link import descriptors
-from attnmon.link.messages import SeenIn
+from attnmon.link.messages import Remarks, SeenIn
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.serialize.step_info import StepInfo
@@ -44,10 +46,11 @@ class Session:
         self._pending_at_close = 0
         self._connection: Connection | None = None
         self._publisher: Publisher | None = None
+        self._reported = self.guard.remarks
         if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
-            self.guard.off = "ATTNMON_DISABLE is set"
+            self.guard.set_off("ATTNMON_DISABLE is set")
         elif not settings.rank_is_selected:
-            self.guard.off = f"rank {settings.rank} is not among ranks={settings.ranks!r}"
+            self.guard.set_off(f"rank {settings.rank} is not among ranks={settings.ranks!r}")
         else:
             self._start()
 
@@ -56,6 +59,8 @@ class Session:
             self._connection = open_connection(self._settings, self.counters, self.guard)
         except NotOpened as reason:
             self.guard.switch_off(str(reason))
+            if reason.folder is not None:
+                write_off_summary(reason.folder, "off", self.accounts())
             return
         self._settings = self._connection.settings
         self._publisher = Publisher(
@@ -93,7 +98,9 @@ class Session:
         """Announce what `collect` returns. False: it should be collected at the next step."""
         if self._publisher is None or self.guard.off:
             return True
-        return self._publisher.publish(step_info, collect)
+        was_seen = self._publisher.publish(step_info, collect)
+        self.report()
+        return was_seen
 
     def retain(self, step_info: StepInfo, collect: Collect) -> bool:
         """Retain what `collect` returns, to be drawn only after a dump. False: nothing was seen."""
@@ -115,6 +122,15 @@ class Session:
         """Announce the captures whose copies are complete by now; never waits."""
         if self._publisher is not None:
             self._publisher.announce_completed()
+            self.report()
+
+    def report(self) -> None:
+        """Have `summary.json` say what the user was told, if there is more; never waits."""
+        remarks, producer = self.guard.remarks, self._producer
+        if remarks is self._reported or producer is None or producer.lost:
+            return
+        if producer.send_remarks(remarks):
+            self._reported = remarks
 
     def poll(self) -> None:
         """Read what the renderer has sent; never waits. Switches off if it is gone."""
@@ -146,7 +162,7 @@ class Session:
         """Switch off in a forked child: training, renderer and ring are the parent's."""
         if self.closed:
             return
-        self.guard.off = "this is a forked child of the training process"
+        self.guard.set_off("this is a forked child of the training process")
         if self._connection is not None:
             self._connection.abandon()
 
@@ -174,7 +190,7 @@ class Session:
             self.guard.warn_once("close", f"attnmon did not close in order: {describe(error)}")
         finally:  # also after Ctrl-C, which must not have to wait for us
             self._disconnect()
-            self.guard.off = self.guard.off or CLOSED
+            self.guard.set_off(CLOSED)
         return self.accounts()
 
     def _finish(self, deadline: float) -> None:
@@ -182,9 +198,12 @@ class Session:
             return
         self._publisher.announce_completed(wait=True)
         if not self._connection.producer.lost:
+            self.report()
             shut_down(self._connection.producer, self.poll, deadline)
             self._heed_refusal()
         self._connection.renderer.wait(deadline - time.monotonic())
+        if self._reported is not self.guard.remarks and self.guard.off:
+            amend_summary(self._settings.save_dir, "renderer lost", self.accounts())
         logger.info("%s", summary_line(self.accounts(), self._settings.save_dir))
 
     def _disconnect(self) -> None:
@@ -198,9 +217,14 @@ class Session:
         """Return the figures of `close()`: captured == rendered + dropped + failed + pending."""
         return {
             **self.counters.all_figures(),
+            **self._remarks().figures(),
             "pending": self._pending(),
             "save_dir": str(self._settings.save_dir),
         }
+
+    def _remarks(self) -> Remarks:
+        remarks = self.guard.remarks
+        return replace(remarks, off="") if remarks.off == CLOSED else remarks
 
     def _pending(self) -> int:
         return self._pending_at_close if self._publisher is None else self._publisher.pending

@@ -3,13 +3,12 @@
 On a terminal, a line shows how many are left.
 """
 
-import contextlib
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attnmon.accounting import standard_error
 from attnmon.session.producer import Producer
 
 PROGRESS_AFTER_SECONDS = 1.0
@@ -47,28 +46,16 @@ class DrawingProgress:
 
     def show(self, left: int) -> None:
         """Write the line, over the one before it."""
-        if _is_terminal():
-            _write(f"\rattnmon: drawing the last captures, {left} of {self._total} left\033[K")
+        if standard_error.is_terminal():
+            text = f"attnmon: drawing the last captures, {left} of {self._total} left"
+            standard_error.write(f"\r{text}\033[K")
             self._shown = True
 
     def clear(self) -> None:
         """Remove the line, if there is one."""
         if self._shown:
-            _write("\r\033[K")
+            standard_error.write("\r\033[K")
             self._shown = False
-
-
-def _is_terminal() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # None, closed, or something that a user put there
-        return False
-
-
-def _write(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # the terminal has been closed
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 def summary_line(accounts: dict[str, Any], save_dir: Path) -> str:

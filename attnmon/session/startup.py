@@ -5,6 +5,7 @@ import platform
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -25,6 +26,11 @@ from attnmon.session.run_directory import RunDirectory, claim_directory
 
 class NotOpened(Exception):
     """There is no renderer to draw anything; the message says why."""
+
+    def __init__(self, reason: str, folder: Path | None = None) -> None:
+        """`folder`: the run's, if it was this monitor's already."""
+        super().__init__(reason)
+        self.folder = folder
 
 
 @dataclass(eq=False)
@@ -57,6 +63,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
     """
     if os.name != "posix":
         raise NotOpened(f"{platform.system()} is not supported yet")
+    folder: Path | None = None
     with ExitStack() as on_failure:
         try:
             started = time.time()
@@ -64,7 +71,8 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             on_failure.callback(directory.close)
             if directory.path != chosen.save_dir:
                 guard.warn_once("directory", _in_use(chosen, directory))
-            settings = replace(chosen, save_dir=directory.path)
+            folder = directory.path
+            settings = replace(chosen, save_dir=folder)
             ring = _ring(settings.ring_bytes)
             on_failure.callback(ring.close_descriptor)
             renderer = _renderer(settings.renderer)
@@ -73,7 +81,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
             _send_setup(producer, _setup(settings, ring, started), directory, renderer)
         except (LaunchError, OSError) as error:
-            raise NotOpened(str(error)) from error
+            raise NotOpened(str(error), folder) from error
         on_failure.pop_all()
     directory.close_writing()
     return Connection(settings, directory, renderer, producer, CaptureSerializer(ring, guard))

@@ -11,7 +11,7 @@ supervisor → standalone renderer   TrainerServed  RunStatus …  or TrainerRef
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attnmon.link.messages import Accounts
+from attnmon.link.messages import NO_REMARKS, Accounts, Remarks
 from attnmon.link.schema import Schema
 
 LONGEST_ERROR = 1000
@@ -67,6 +67,8 @@ class RunStatus:
     """Captures retained undrawn at present; no other count includes them."""
     dumps: tuple[Dumped, ...] = ()
     """The latest, oldest first."""
+    remarks: Remarks = NO_REMARKS
+    """What the training process has told its user."""
 
 
 @dataclass(frozen=True, slots=True)

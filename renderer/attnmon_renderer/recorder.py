@@ -203,7 +203,9 @@ def _status_without_supervisor(status: RunStatus) -> RunStatus:
     """Return the last status of a run whose supervisor died: what was not settled has failed."""
     trainer = status.trainer
     failed = trainer.captured - trainer.dropped - trainer.failed - status.rendered
-    return replace(status, state="renderer lost", failed=failed, pids=())
+    off = status.remarks.off or "the renderer's supervisor has died"
+    remarks = replace(status.remarks, off=off)
+    return replace(status, state="renderer lost", failed=failed, pids=(), remarks=remarks)
 
 
 def _attempt(errors: list[str], what: str, write: Callable[..., None], *given: Any) -> None:

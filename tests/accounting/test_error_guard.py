@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 
 import pytest
 
@@ -59,3 +60,34 @@ def test_an_error_that_a_signal_handler_raises_inside_our_code_reaches_the_user(
             signal.raise_signal(signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_is_said_is_kept_also_where_nobody_hears_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger("attnmon"), "disabled", True)
+    guard = ErrorGuard()
+    for number in range(100):
+        guard.warn_once(str(number), f"warning {number} {'x' * 1000}")
+        guard.warn_once(str(number), "the same")
+    guard.set_not_seen(["decoder: a softmax over channels"])
+    assert capsys.readouterr().err == ""
+    guard.switch_off("no room")
+    guard.switch_off("another reason")
+    assert capsys.readouterr().err == "attnmon is off from now on; training goes on. no room\n"
+    said = guard.remarks.figures()
+    assert said["off"] == "no room"
+    assert said["not_seen"] == ["decoder: a softmax over channels"]
+    assert [text.split()[1] for text in said["warnings"]] == [str(n) for n in range(20)]
+    assert max(map(len, said["warnings"])) == 500
+
+
+def test_it_is_said_on_standard_error_once_if_logging_does_so_already(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    logger = logging.getLogger("attnmon")
+    logger.addHandler(handler)
+    ErrorGuard().switch_off("no room")
+    logger.removeHandler(handler)
+    assert capsys.readouterr().err.count("no room") == 1

@@ -370,6 +370,8 @@ def test_the_supervisor_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     wait_until_closed(tmp_path)
     last = summary(tmp_path)
     assert last["state"] == "renderer lost"
+    assert last["off"]
+    assert "the renderer has gone" in accounts["off"]
     assert last["captured"] == last["rendered"] + last["dropped"] + last["failed"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from attnmon.config.option_table import Settings
 from attnmon.config.settings import checked_settings
 from attnmon.link.channel import ChannelClosed
+from attnmon.link.messages import Remarks
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.step_info import StepInfo
 from attnmon.session import session as session_module
@@ -29,6 +30,7 @@ class Connection:
         self.producer = self.renderer = self.serializer = self
         self.lost, self.refusal, self.pending = False, "", 0
         self.notices: list[tuple[str, str]] = []
+        self.remarks: list[Remarks] = []
         self.on_goodbye: Callable[[], None] = lambda: None
 
     # The producer's part
@@ -43,6 +45,10 @@ class Connection:
     def pop_notices(self) -> list[tuple[str, str]]:
         notices, self.notices = self.notices, []
         return notices
+
+    def send_remarks(self, remarks: Remarks) -> bool:
+        self.remarks.append(remarks)
+        return True
 
     def send_goodbye(self) -> bool:
         self.log.append("goodbye")

@@ -10,6 +10,7 @@ from attnmon.link.messages import (
     Goodbye,
     Refusal,
     Release,
+    Remarks,
     RenderOptions,
     Setup,
     Slots,
@@ -34,4 +35,5 @@ EVERY_KIND = [
     Refusal("stopped"),
     Release(7),
     Dump("the loss is nan", (3, 5), Accounts(captured=2)),
+    Remarks("no room", ("encoder: no attention was seen",), ("the batch is empty",)),
 ]

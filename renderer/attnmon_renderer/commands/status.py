@@ -15,6 +15,8 @@ from attnmon_renderer.storage.run_reader import NoRun, Run, read_run
 from attnmon_renderer.terminal import ago, harmless, table
 
 SHOWN_ERRORS = 5
+SHOWN_TEXTS = {"errors": "error", "warnings": "warning", "not_seen": "not seen"}
+"""The lists of the summary that are shown, each with the word before a line of it."""
 COUNTS = ("captured", "rendered", "dropped", "failed")
 
 
@@ -34,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_as_json(recorded, troubles), indent=2))
     else:
         print(table({key: harmless(value) for key, value in _summary_rows(recorded).items()}))
-        for text in _latest_errors(recorded):
-            print(f"  error  {harmless(text)}")
+        for name, kind in SHOWN_TEXTS.items():
+            for text in _texts(recorded, name):
+                print(f"  {kind:8}  {harmless(text)}")
         for trouble in troubles:
             print(f"! {trouble}")
     return 1 if troubles else 0
@@ -46,6 +49,8 @@ def find_troubles(recorded: Run) -> list[str]:
     troubles = []
     if recorded.state == "trainer lost":
         troubles.append("the training process ended without closing the monitor")
+    if off := recorded.summary.get("off"):
+        troubles.append(f"the monitor is off: {harmless(off)}")
     alive = recorded.processes().values()
     if not recorded.has_ended and not any(each is not False for each in alive):
         troubles.append(
@@ -59,9 +64,7 @@ def find_troubles(recorded: Run) -> list[str]:
         and not _count(recorded, "captured")
         and steps > _count(recorded, "interval") > 0
     ):
-        troubles.append(
-            f"{steps} steps were logged and none was captured; the training's log says why"
-        )
+        troubles.append(f"{steps} steps were logged and none was captured; the warnings say why")
     return troubles
 
 
@@ -131,9 +134,10 @@ def _count(recorded: Run, name: str) -> int:
     return count if isinstance(count, int) else 0
 
 
-def _latest_errors(recorded: Run) -> list[Any]:
-    errors = recorded.summary.get("errors")
-    return errors[-SHOWN_ERRORS:] if isinstance(errors, list) else []
+def _texts(recorded: Run, name: str) -> list[Any]:
+    """Return the latest texts of a list in the summary."""
+    texts = recorded.summary.get(name)
+    return texts[-SHOWN_ERRORS:] if isinstance(texts, list) else []
 
 
 def _as_json(recorded: Run, troubles: list[str]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Summary:
         return {
             "state": status.state,
             **trainer.figures(status.rendered, status.failed),
+            **status.remarks.figures(),
             **_kept(status, self._setup),
             "host": platform.node(),
             "pids": list(status.pids),

@@ -10,7 +10,7 @@ from typing import Any
 from attnmon.link import descriptors
 
 _TAIL_BYTES = 1 << 20
-ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost")
+ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost", "off")
 """States after which nothing more is written."""
 
 

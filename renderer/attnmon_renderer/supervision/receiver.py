@@ -18,6 +18,7 @@ from attnmon.link.messages import (
     Goodbye,
     Refusal,
     Release,
+    Remarks,
     Setup,
 )
 from attnmon.link.schema import MessageError
@@ -121,6 +122,9 @@ class Receiver:
                 self._run.retained.release(message.before)
             elif isinstance(message, Dump):
                 self._dump(message)
+            elif isinstance(message, Remarks):
+                self._run.remarks = message
+                self._run.has_changed = True
             elif isinstance(message, Goodbye):
                 self._run.accounts = message.accounts
                 self._run.end_state = "closed"

@@ -4,7 +4,7 @@ import os
 from collections import deque
 from dataclasses import replace
 
-from attnmon.link.messages import Accounts
+from attnmon.link.messages import NO_REMARKS, Accounts
 from attnmon_renderer.process_messages import LONGEST_ERROR, RunStatus
 from attnmon_renderer.supervision.ledger import Entry, Ledger
 from attnmon_renderer.supervision.retained_captures import RetainedCaptures
@@ -22,6 +22,8 @@ class RunState:
         self.retained = RetainedCaptures()
         self.accounts = Accounts()
         """The training process's counters, as of its latest message."""
+        self.remarks = NO_REMARKS
+        """What the training process has told its user."""
         self.errors: deque[str] = deque(maxlen=MOST_ERRORS)
         """The latest errors, oldest first."""
         self.end_state = ""
@@ -52,6 +54,7 @@ class RunState:
             errors=tuple(self.errors),
             retained=len(self.retained),
             dumps=tuple(self.retained.dumps),
+            remarks=self.remarks,
         )
 
     def status_after(self, entry: Entry) -> RunStatus:

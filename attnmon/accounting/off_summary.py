@@ -1,0 +1,49 @@
+"""Writes `summary.json` where there is no renderer to do it: it says why the monitor is off."""
+
+import contextlib
+import json
+import os
+import platform
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+PRIVATE_FILE = 0o600
+_NAME = "summary.json"
+
+
+def write_off_summary(folder: Path, state: str, accounts: dict[str, Any]) -> None:
+    """Replace the folder's summary by these accounts; does nothing where that cannot be."""
+    content = {
+        "state": state,
+        **accounts,
+        "host": platform.node(),
+        "pids": [],
+        "trainer_pid": os.getpid(),
+        "written": time.time(),
+    }
+    temporary = folder / f".{_NAME}.{os.getpid()}.tmp"
+    with contextlib.suppress(OSError, ValueError):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(temporary, flags, PRIVATE_FILE), "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+        os.replace(temporary, folder / _NAME)
+
+
+def amend_summary(folder: Path, state: str, accounts: dict[str, Any]) -> None:
+    """Write these accounts over those that a renderer has left, unless it said itself it is off."""
+    left = _read(folder / _NAME)
+    if not left.get("off"):
+        write_off_summary(folder, state, {**left, **accounts, "state": state})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what the file holds; nothing unless it is a regular file with a JSON object."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                content = json.load(file)
+                return content if isinstance(content, dict) else {}
+    return {}

@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ for name, folder in ours.items():
 from attnmon_renderer.supervision.supervisor import serve
 serve(int(sys.argv[2]))
 """
+_PYTHON = re.compile("python|pypy|graalpy|hython|mayapy", re.I)
+"""What the names of programs that take Python's arguments have in them."""
 _NOT_FOR_THE_RENDERER = (
     "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONPROFILEIMPORTTIME", "PYTHONWARNINGS", "PYTHONPATH",
     "PYTHONSAFEPATH", "CUDA_INJECTION64_PATH", "LD_PRELOAD", "MPLBACKEND", "MATPLOTLIBRC",
@@ -88,10 +91,27 @@ def _has_ended(pid: int) -> bool:
         return True  # somebody else has waited for it, or this is a forked child
 
 
-def start() -> RendererProcess:
-    """Start a renderer in its own process group, and return at once. Raises `LaunchError`."""
+def require_python() -> None:
+    """Raise `LaunchError` where `sys.executable` is no Python, which would run the user's program.
+
+    It is none in a frozen application, in one that embeds Python, and in some servers.
+    """
     if not sys.executable:
         raise LaunchError("this Python does not know its own executable")
+    is_compiled = "__compiled__" in vars(sys.modules["__main__"])  # by Nuitka
+    names = {os.path.basename(path) for path in (sys.executable, os.path.realpath(sys.executable))}
+    is_python = any(_PYTHON.search(name) for name in names)
+    if getattr(sys, "frozen", False) or is_compiled or not is_python:
+        raise LaunchError(
+            f"this is a frozen application, or one that embeds Python: {sys.executable} may be the "
+            "application itself, and is not started to draw anything. Start `attnmon-renderer` on "
+            "this machine before the training, and give renderer='attach'"
+        )
+
+
+def start() -> RendererProcess:
+    """Start a renderer in its own process group, and return at once. Raises `LaunchError`."""
+    require_python()
     none_is_finishing()
     packages = json.dumps(_packages())
     with contextlib.ExitStack() as on_failure:

@@ -73,6 +73,8 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
                 guard.warn_once("directory", _in_use(chosen, directory))
             folder = directory.path
             settings = replace(chosen, save_dir=folder)
+            if settings.renderer == "own":
+                renderer_process.require_python()  # before anything that might start a process
             ring = _ring(settings.ring_bytes)
             on_failure.callback(ring.close_descriptor)
             renderer = _renderer(settings.renderer)

@@ -1,6 +1,9 @@
 """What is not captured is said where people look: on standard error, in the files, by `close`."""
 
 import logging.config
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,45 @@ def test_a_monitor_without_a_renderer_says_so_in_a_summary(
     assert said.count(OFF) == 1
     for text in (said, summary(tmp_path)["off"], accounts["off"]):
         assert why in text
+
+
+def frozen_by_its_bundler(app: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sys, "frozen", True, raising=False)
+
+
+def frozen_by_nuitka(app: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sys.modules["__main__"], "__compiled__", True, raising=False)
+
+
+def embedding_python(app: Path, patch: pytest.MonkeyPatch) -> None:
+    other = app.with_name("trainer")
+    app.rename(other)
+    patch.setattr(sys, "executable", str(other))
+
+
+@pytest.mark.parametrize("become", [frozen_by_its_bundler, frozen_by_nuitka, embedding_python])
+def test_a_frozen_application_is_not_started_again_and_says_what_to_do(
+    become: Callable[[Path, pytest.MonkeyPatch], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app, started = tmp_path / "python-trainer", tmp_path / "started"
+    app.write_text(f"#!/bin/sh\ntouch {started}\n")
+    app.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(app))
+    become(app, monkeypatch)
+    model = LanguageModel()
+    with LightweightAttentionMonitor(tmp_path / "logs", 1) as monitor:
+        for step in range(3):
+            model(batch()).sum().backward()
+            monitor.log_attention(model, batch(), step=step)
+    time.sleep(0.2)
+    assert not started.exists()
+    assert len(caplog.messages) == 1
+    for text in (caplog.text, monitor.close()["off"], summary(tmp_path / "logs")["off"]):
+        assert "a frozen application" in text
+        assert "Start `attnmon-renderer` on this machine before the training" in text
 
 
 def test_a_monitor_that_is_on_says_so_too(

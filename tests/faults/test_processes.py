@@ -340,17 +340,21 @@ def test_with_one_descriptor_left_training_goes_on(when: str, tmp_path: Path) ->
     [
         ("sys.executable = ''", "does not know its own executable"),
         ("sys.executable = '/nowhere/python'", "No such file"),
-        ("sys.executable = '/bin/false'", "the renderer has gone"),
+        (
+            "sys.executable = '{0}/python'; os.symlink('/bin/false', sys.executable)",
+            "the renderer has gone",
+        ),
+        ("sys.executable = '/bin/false'", "/bin/false may be the application itself"),
     ],
-    ids=["no executable", "deleted", "another"],
+    ids=["no executable", "deleted", "another", "no Python"],
 )
 def test_a_renderer_that_cannot_be_started_turns_the_monitor_off(
     spoil: str, reason: str, tmp_path: Path
 ) -> None:
     ran = run_training(
         f"""
-        {spoil}
-        monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
+        {spoil.format(tmp_path)}
+        monitor = TrainingAttentionMonitor({str(tmp_path / "logs")!r}, 1)
         model = LanguageModel()
         import time
         for step in range(3):

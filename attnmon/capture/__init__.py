@@ -27,6 +27,7 @@ from attnmon.capture.model.module_index import (
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.sharding import is_sharded
 from attnmon.capture.probe import Discovery, discover, probe
+from attnmon.capture.sandbox.stopped import ForwardStopped
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import CallListener, TapListener
 
@@ -38,6 +39,7 @@ __all__ = [
     "CallSignature",
     "Discovery",
     "ForwardFunction",
+    "ForwardStopped",
     "ForwardTap",
     "InputError",
     "Inputs",

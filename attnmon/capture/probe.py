@@ -17,6 +17,8 @@ from attnmon.capture.model.compiled import CompiledRegions
 from attnmon.capture.model.inputs import ForwardFunction, ModelCall, model_call, same_batch
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.state_guard import preserve_state
+from attnmon.capture.sandbox.sandbox import sandboxed
+from attnmon.capture.sandboxed_listener import SandboxedListener
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import CallListener, TapListener
 
@@ -163,13 +165,16 @@ def probe(
     batch_dim: best as `discover` found it; "auto" discovers it again, at the cost of a forward.
     handwritten: as in `Tap`; `Discovery.handwritten` says whether it is needed.
 
-    Raises `InputError`, and what the model's forward raises. The model's state is restored in each
-    case (`preserve_state`).
+    Raises `InputError`, what the model's forward raises, and `ForwardStopped` where it would have
+    changed something. The model's state is restored in each case (`preserve_state`, `sandboxed`).
     """
     inner = unwrap(model)
     if batch_dim == "auto":
         batch_dim = discover(inner, enc, dec, forward_fn=forward_fn).batch_dim
     call = model_call(inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn)
-    with preserve_state(inner), Tap(module_names(inner), listener, handwritten):
-        call()
+    names = module_names(inner)
+    with preserve_state(inner), sandboxed(inner, names) as sandbox:
+        own_call = call.on_copies()
+        with Tap(names, SandboxedListener(listener, sandbox), handwritten):
+            own_call()
     return call

@@ -73,12 +73,14 @@ class Collector:
         held = self._held_for(model, tensors_in((enc, dec)))
         builder = held.builder if held else self._new_builder(model, retained=retained)
         with _discarded_on_error(builder):
+            can_see = True
             if held is None and model is not None and not retained:
-                self._require_probe(model)
-                self._probe.collect(model, enc, dec, builder)
+                can_see = self._may_probe(model)
+                if can_see:
+                    self._probe.collect(model, enc, dec, builder)
             self._warn_of_smaller_batch(builder.sample)
             self._add_manual(builder)
-        if not (self.registry.call_infos or builder.attentions) and not retained:
+        if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
             self._guard.failed("nothing", _nothing_found(model, self.registry.unsupported))
         return builder
 
@@ -95,17 +97,24 @@ class Collector:
         Of other tensors than those logged only where no probe could show these.
         """
         held = self._forward.pop_held()
-        if held is None or held.is_of(logged) or model is None or not self._probe.is_allowed(model):
+        if held is None or held.is_of(logged) or model is None or self._probe.refusal(model):
             return held
         held.builder.discard()
         return None
 
-    def _require_probe(self, model: nn.Module) -> None:
-        if self._probe.is_allowed(model):
-            return
-        if self.registry.runs_compiled(model, modules_in(model)):  # then it is never seen
-            self._guard.warn_once("never seen", _never_seen(self._settings.capture))
-        raise NotSeen
+    def _may_probe(self, model: nn.Module) -> bool:
+        """Return whether an extra forward may be made; False if there is no other way either.
+
+        Raises `NotSeen` where the model's next forward will show its attention.
+        """
+        refusal = self._probe.refusal(model)
+        if not refusal:
+            return True
+        why = self._why_not_watched(model, modules_in(model))
+        if not why:
+            raise NotSeen
+        self._guard.warn_once("never seen", _never_seen(why, refusal))
+        return False
 
     def _add_manual(self, builder: CaptureBuilder) -> None:
         self.registry.add_calls(self.manual.call_infos())
@@ -135,15 +144,22 @@ class Collector:
             return
         self.registry.set_model(model)
         modules = modules_in(model)
-        if self.registry.runs_compiled(model, modules) or self._prefers_probe(model, modules):
+        if self._why_not_watched(model, modules):
             return
         registry = self.registry
         tap = ForwardTap(model, self._forward, registry.scope_of, registry.handwritten)
         self._armed = (weakref.ref(model), tap)
 
-    def _prefers_probe(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
-        may_choose = self._settings.capture == "auto"
-        return may_choose and has_fast_path(modules) and self._probe.is_allowed(model)
+    def _why_not_watched(self, model: nn.Module, modules: Sequence[nn.Module]) -> str:
+        """Return why the own forward of this model may not be watched; empty if it may."""
+        if self.registry.runs_compiled(model, modules):
+            return "runs compiled code, which cannot be looked into without compiling it again"
+        if self._settings.capture == "auto" and has_fast_path(modules):
+            return (
+                "may run nn.TransformerEncoder's fast path, whose last bits would differ "
+                "(capture='forward' looks on at it all the same)"
+            )
+        return ""
 
     def disarm(self) -> None:
         """Watch no forward any more."""
@@ -222,16 +238,10 @@ _COMPILED = (
 )
 
 
-def _never_seen(capture: str) -> str:
-    remedy = (
-        "use capture='auto'"
-        if capture == "forward"
-        else "its parameters are sharded, so that no "
-        "extra forward may be made either: give its weights to monitor.record(name, weights=...)"
-    )
+def _never_seen(why: str, refusal: str) -> str:
     return (
-        "0 layers are captured: the model's forward runs compiled code, which cannot be looked "
-        f"into without compiling it again; {remedy}."
+        f"0 layers are captured: the model's own forward {why}; and {refusal}. Weights that you "
+        "have yourself can be given to monitor.record(name, weights=...)."
     )
 
 

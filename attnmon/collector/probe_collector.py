@@ -7,15 +7,16 @@ from torch import nn
 from attnmon.capture import (
     AttentionCall,
     CallListener,
+    ForwardStopped,
     ModelCall,
     discover,
-    is_sharded,
     probe,
-    unwrap,
 )
+from attnmon.collector.probe_permission import ProbePermission
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
-from attnmon.serialize.capture_builder import CaptureBuilder
+from attnmon.link.messages import LONGEST_ERROR
+from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen
 from attnmon.session.session import Session
 
 
@@ -26,19 +27,28 @@ class ProbeCollector:
         self._settings = settings
         self._session = session
         self._registry = registry
+        self._permission = ProbePermission(settings)
 
-    def is_allowed(self, model: nn.Module) -> bool:
-        """Return whether an extra forward may be made.
-
-        Not of sharded parameters: to gather them, all processes would have to make it together.
-        """
-        return self._settings.capture != "forward" and not is_sharded(unwrap(model))
+    def refusal(self, model: nn.Module) -> str:
+        """Return why an extra forward may not be made; empty if it may."""
+        return self._permission.refusal(model)
 
     def collect(self, model: nn.Module, enc: Any, dec: Any, builder: CaptureBuilder) -> None:
         """Write the selected layers into `builder`; finds the model's layers first, if need be.
 
-        Raises what the model raises, `RingFull`, `TooLarge`.
+        Raises what the model raises, `RingFull`, `TooLarge`, and `NotSeen` where the extra forward
+        would have done harm: it is never made again.
         """
+        try:
+            self._collect(model, enc, dec, builder)
+        except ForwardStopped as stopped:
+            self._permission.forbid(model, str(stopped))
+            text = _stopped(type(model).__name__, stopped)
+            self._session.guard.warn_once(f"stopped {stopped}", text)
+            self._session.counters.error = text[:LONGEST_ERROR]
+            raise NotSeen from None
+
+    def _collect(self, model: nn.Module, enc: Any, dec: Any, builder: CaptureBuilder) -> None:
         registry = self._registry
         if registry.model is not model or not registry.call_infos:
             self._discover(model, enc, dec)
@@ -80,3 +90,10 @@ class ProbeCollector:
             forward_fn=self._settings.forward_fn,
         )
         self._registry.set_discovery(model, found)
+
+
+def _stopped(model: str, stopped: ForwardStopped) -> str:
+    return (
+        f"the extra forward of {model} was stopped: it {stopped}. Nothing is changed, and none is "
+        "made again: its attention is seen in its own forward, from the next step on."
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,13 +11,14 @@ from support.models import LanguageModel, batch
 from torch import Tensor, nn
 
 from attnmon.accounting.error_guard import ErrorGuard
-from attnmon.collector import probe_collector
+from attnmon.collector import probe_permission
 from attnmon.collector.probe_collector import ProbeCollector
+from attnmon.collector.probe_permission import ProbePermission
 from attnmon.config.option_table import Settings
 from attnmon.config.settings import checked_settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection
-from attnmon.serialize.capture_builder import CaptureBuilder, RingFull
+from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen, RingFull
 
 
 @pytest.fixture
@@ -43,14 +45,14 @@ class Parts:
 
 def test_the_first_probe_finds_the_layers_and_the_next_uses_them(settings: Settings) -> None:
     parts = Parts(replace(settings, layers_to_visualize=(-1,)))
-    model, forwards = LanguageModel(layers=3), []
-    model.register_forward_hook(lambda *_: forwards.append(1))
+    model, forwards = LanguageModel(layers=3), Mock(return_value=None)
+    model.register_forward_hook(forwards)  # a list would be put back
     parts.collect(model, batch())
     assert [name for name, _, _ in parts.session.written] == ["blocks.2"]
     assert len(parts.registry.call_infos) == 3
-    first = len(forwards)
+    first = forwards.call_count
     parts.collect(model, batch())
-    assert len(forwards) == first + 1, "the layers are known"
+    assert forwards.call_count == first + 1, "the layers are known"
     assert parts.session.written[1] == ("blocks.2", 0, 1), "one sample is all that is computed"
 
 
@@ -88,12 +90,12 @@ def test_calls_that_are_new_have_the_layers_found_anew(settings: Settings) -> No
 
 
 def test_an_error_of_ours_does_not_reach_the_models_forward(settings: Settings) -> None:
-    parts, model, completed = Parts(settings), LanguageModel(), []
+    parts, model, completed = Parts(settings), LanguageModel(), Mock(return_value=None)
     parts.session.error = RingFull("behind")
-    model.head.register_forward_hook(lambda *_: completed.append(1))
+    model.head.register_forward_hook(completed)
     with pytest.raises(RingFull, match="behind"):
         parts.collect(model, batch())
-    assert len(completed) == 2, "the discovery and the probe both came to their end"
+    assert completed.call_count == 2, "the discovery and the probe both came to their end"
 
 
 def test_an_error_of_the_model_is_raised(settings: Settings) -> None:
@@ -105,7 +107,38 @@ def test_where_no_extra_forward_may_be_made(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = LanguageModel()
-    assert Parts(settings).probe.is_allowed(model)
-    assert not Parts(replace(settings, capture="forward")).probe.is_allowed(model)
-    monkeypatch.setattr(probe_collector, "is_sharded", lambda module: True)
-    assert not Parts(settings).probe.is_allowed(model)
+    assert not ProbePermission(settings).refusal(model)
+    assert "use capture='auto'" in ProbePermission(replace(settings, capture="forward")).refusal(
+        model
+    )
+    several = replace(settings, world_size=2)
+    assert "use capture='probe'" in ProbePermission(several).refusal(model)
+    assert not ProbePermission(replace(several, capture="probe")).refusal(model)
+    with monkeypatch.context() as launched:
+        launched.setenv("RANK", "1")
+        launched.setenv("WORLD_SIZE", "4")
+        assert "several processes" in ProbePermission(settings).refusal(model)
+    monkeypatch.setattr(probe_permission, "is_sharded", lambda module: True)
+    assert "sharded" in ProbePermission(settings).refusal(model)
+
+
+def test_a_model_whose_extra_forward_was_stopped_never_gets_another(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Remembering(LanguageModel):
+        def forward(self, tokens: Tensor) -> Tensor:
+            with torch.no_grad():
+                self.embedding.weight.mul_(0.9)
+            return super().forward(tokens)
+
+    parts, model = Parts(settings), Remembering()
+    before = model.embedding.weight.detach().clone()
+    with pytest.raises(NotSeen):
+        parts.collect(model, batch())
+    assert torch.equal(model.embedding.weight, before)
+    [record] = caplog.records
+    assert "aten.mul_" in record.getMessage()
+    assert "embedding.weight" in record.getMessage()
+    assert "Remembering" in parts.session.counters.error
+    assert "embedding.weight" in parts.probe.refusal(model)
+    assert not parts.probe.refusal(LanguageModel())

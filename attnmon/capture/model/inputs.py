@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,6 +32,10 @@ class ModelCall:
 
     def __call__(self) -> object:
         return self.function(*self.args, **self.kwargs)
+
+    def on_copies(self) -> "ModelCall":
+        """Returns the same call with copies of its tensors, which the forward may write to."""
+        return replace(self, args=_copied(self.args), kwargs=_copied(self.kwargs))
 
 
 def model_call(
@@ -200,3 +204,15 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (tuple, list)):
         for item in value:
             yield from _tensors(item)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_copied, value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_copied, value))
+    return value

@@ -1,4 +1,4 @@
-"""Restores all state that an extra forward changes: of modules, random generators and caches."""
+"""Runs an extra forward in evaluation, on copies of the buffers, and restores random states."""
 
 import random
 import sys
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 @contextmanager
 def preserve_state(model: nn.Module) -> Iterator[None]:
-    """Runs its body in evaluation and without gradients, and restores the model's state after it.
+    """Runs its body in evaluation, without gradients and on copies of the model's buffers.
 
-    Restores bitwise, also after an exception: each module's training flag, buffers and own
-    attributes, the random states of torch, Python and NumPy, the grad mode and autocast's cache.
-    Does not restore Python objects that the model changes in place, such as a list it appends to.
+    Restores bitwise, also after an exception: each module's training flag and buffers, the random
+    states of torch, Python and NumPy, the grad mode and autocast's cache. Whatever else the modules
+    hold is the sandbox's (`sandboxed`).
     """
     with ExitStack() as stack:
         stack.enter_context(_random_states(model))
@@ -61,8 +61,6 @@ class _ModuleState:
         self._module = module
         self._training = module.training
         self._buffers = dict(module._buffers)
-        self._non_persistent = set(module._non_persistent_buffers_set)
-        self._attributes = None if _is_sharded(type(module)) else dict(vars(module))
         self._copies = copies
 
     def enter_evaluation(self) -> None:
@@ -75,13 +73,7 @@ class _ModuleState:
         self._module.training = False
 
     def restore(self) -> None:
-        if self._attributes is not None:
-            _restore(vars(self._module), self._attributes)
-        _restore(self._module._buffers, self._buffers)
-        names = self._module._non_persistent_buffers_set
-        if names != self._non_persistent:
-            names.clear()
-            names.update(self._non_persistent)
+        self._module._buffers.update(self._buffers)
         if self._module.training != self._training:
             self._module.training = self._training
 
@@ -102,24 +94,6 @@ class _ScriptedModuleState:
         self._module.training = self._training
         for buffer, before in self._buffers:
             buffer.data.copy_(before)  # .data: autograd may have saved this buffer
-
-
-_ABSENT = object()
-
-
-def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
-    """Makes `now` equal to `before`, and writes only what differs."""
-    for name, value in before.items():
-        if now.get(name, _ABSENT) is not value:
-            now[name] = value
-    if len(now) > len(before):
-        for name in now.keys() - before.keys():
-            del now[name]
-
-
-def _is_sharded(kind: type[nn.Module]) -> bool:
-    """Whether FSDP keeps its own state in the attributes of such a module."""
-    return any(base.__module__.startswith("torch.distributed.") for base in kind.__mro__)
 
 
 @contextmanager

@@ -1,0 +1,144 @@
+"""Containers and attributes as they were, and how they are put back: in place, and exactly."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, MutableSequence
+from operator import is_
+from typing import Any, Protocol
+
+_ABSENT = object()
+
+
+class Held(Protocol):
+    """One object as it was before the forward."""
+
+    def put_back(self) -> None:
+        """Makes the object what it was; writes only if it differs."""
+
+
+class HeldDict:
+    """The items of a dict, with their order; or some of them."""
+
+    def __init__(self, held: dict[Any, Any]) -> None:
+        self._held = held
+        self._kind: Any = OrderedDict if isinstance(held, OrderedDict) else dict
+        self._before = list(self._kind.items(held))
+
+    def put_back(self) -> None:
+        held, before, kind = self._held, self._before, self._kind
+        if len(held) == len(before) and all(
+            key is key_before and value is value_before
+            for (key, value), (key_before, value_before) in zip(
+                kind.items(held), before, strict=True
+            )
+        ):
+            return
+        kind.clear(held)
+        for key, value in before:
+            kind.__setitem__(held, key, value)
+
+
+class HeldNames:
+    """Some names of a namespace: the globals that a function uses, or a class's attributes."""
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        read: Callable[[str], Any],
+        write: Callable[[str, Any], None],
+    ) -> None:
+        self._before = [(name, read(name)) for name in names]
+        self._read, self._write = read, write
+
+    def put_back(self) -> None:
+        for name, value in self._before:
+            if self._read(name) is not value:
+                self._write(name, value)
+
+
+class HeldSequence:
+    """The items of a list, a deque, a bytearray or an array."""
+
+    def __init__(self, held: Any) -> None:
+        self._held = held
+        self._kind: Any = next(kind for kind in SEQUENCES if isinstance(held, kind))
+        self._before = list(self._kind.__iter__(held))
+
+    def put_back(self) -> None:
+        held, before = self._held, self._before
+        now = list(self._kind.__iter__(held))
+        if len(now) == len(before) and all(map(is_, now, before)):
+            return
+        if self._kind is deque:
+            deque.clear(held)
+            deque.extend(held, before)
+        else:
+            self._kind.__setitem__(held, slice(None), before)
+
+
+SEQUENCES: tuple[type[MutableSequence[Any]], ...] = (list, deque, bytearray)
+
+
+class HeldSet:
+    """The members of a set."""
+
+    def __init__(self, held: set[Any]) -> None:
+        self._held = held
+        self._before = list(set.__iter__(held))
+
+    def put_back(self) -> None:
+        if set(map(id, self._held)) != set(map(id, self._before)):
+            set.clear(self._held)
+            set.update(self._held, self._before)
+
+
+class HeldSlots:
+    """The attributes of an object that has no dict."""
+
+    def __init__(self, held: object) -> None:
+        self._held = held
+        self._before = [(slot, _get(slot, held)) for slot in slots_of(type(held))]
+
+    def put_back(self) -> None:
+        for slot, value in self._before:
+            if _get(slot, self._held) is not value:
+                slot.__delete__(self._held) if value is _ABSENT else slot.__set__(self._held, value)
+
+    def values(self) -> list[Any]:
+        """Returns the values of the attributes that are there."""
+        return [value for _, value in self._before if value is not _ABSENT]
+
+
+class StoppedIterator:
+    """Takes the place of an iterator, which cannot be put back once it has been advanced."""
+
+    def __init__(self, stop: Callable[[str], None]) -> None:
+        """stop: ends the forward; it raises."""
+        self._stop = stop
+
+    def __iter__(self) -> "StoppedIterator":
+        return self
+
+    def __next__(self) -> None:
+        self._stop("would have advanced an iterator")
+
+    def __getattr__(self, name: str) -> None:
+        self._stop(f"would have used the attribute {name} of an iterator")
+
+
+def slots_of(kind: type) -> list[Any]:
+    """Returns the descriptors of the attributes that a class keeps in slots."""
+    found = []
+    for base in kind.__mro__:
+        names = vars(base).get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            descriptor = vars(base).get(name)
+            if hasattr(descriptor, "__set__") and hasattr(descriptor, "__get__"):
+                found.append(descriptor)
+    return found
+
+
+def _get(slot: Any, held: object) -> Any:
+    try:
+        return slot.__get__(held)
+    except AttributeError:
+        return _ABSENT

@@ -1,0 +1,257 @@
+"""Finds what the modules of a model hold, and puts back what a forward has changed of it.
+
+It follows attributes, containers and plain objects; functions by what they enclose and by the
+globals that they name, so that a hook's counter is found too. It stays out of what is a resource
+(files, locks, threads) and out of the objects of torch and of attnmon.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attnmon.capture.sandbox.held_containers import (
+    SEQUENCES,
+    Held,
+    HeldDict,
+    HeldNames,
+    HeldSequence,
+    HeldSet,
+    HeldSlots,
+    StoppedIterator,
+    slots_of,
+)
+from attnmon.capture.sandbox.held_values import (
+    MOST_ARRAY_BYTES,
+    HeldArray,
+    HeldTensor,
+    held_generator,
+    is_array,
+)
+from attnmon.capture.sandbox.own_memory import OwnMemory
+
+DEEPEST = 6
+"""How far from a module its objects are followed."""
+
+MOST_OBJECTS = 200_000
+"""How many objects are looked at."""
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+_LEAVES = frozenset(_PLAIN)
+_OPAQUE = frozenset({"torch", "numpy", "attnmon", "attnmon_renderer"} | sys.stdlib_module_names)
+"""Packages whose objects have no state of a model's."""
+
+_TRANSPARENT = frozenset({"collections", "types", "argparse", "dataclasses"})
+"""Those of the standard library whose objects are containers."""
+
+_RESOURCES = frozenset(
+    {"_thread", "threading", "_io", "io", "socket", "_socket", "queue", "_queue", "multiprocessing",
+     "subprocess", "concurrent", "asyncio", "mmap", "sqlite3", "logging"}
+)  # fmt: skip
+"""Packages of values with which an object is a resource, and not state."""
+
+
+class HeldObjects:
+    """All that a model's modules hold, as it was when this was made."""
+
+    def __init__(self, model: nn.Module, own: OwnMemory, stop: Callable[[str], None]) -> None:
+        """own: the memory that the forward may write to. stop: ends the forward; it raises."""
+        self.too_large = ""
+        """What holds more than can be copied; empty if nothing does."""
+        self._own = own
+        self._stop = stop
+        self._held: list[Held] = []
+        self._tensors: list[HeldTensor] = []
+        self._seen: dict[int, object] = {}
+        hooks = torch.nn.modules.module
+        roots = [vars(hooks)[name] for name in vars(hooks) if name.startswith("_global_forward")]
+        names = {id(p): name for name, p in (*model.named_parameters(), *model.named_buffers())}
+        self._names = names
+        self._queue: deque[tuple[object, int]] = deque([(model, 0)])
+        self._queue += [(root, 1) for root in roots]
+        while self._queue and len(self._seen) < MOST_OBJECTS:
+            self._visit(*self._queue.popleft())
+
+    def put_back(self) -> None:
+        """Makes all as it was; writes only where something differs."""
+        for held in (*self._held, *self._tensors):
+            held.put_back()
+
+    @property
+    def written_to(self) -> str:
+        """The name of a tensor that was written to unseen; empty if there is none."""
+        return next((held.name for held in self._tensors if held.was_written_to), "")
+
+    def _visit(self, value: object, depth: int) -> None:
+        if id(value) in self._seen:
+            return
+        self._seen[id(value)] = value
+        if isinstance(value, nn.Module):
+            depth = 0
+        children = self._hold(value)
+        if depth < DEEPEST:
+            self._queue += [(child, depth + 1) for child in children if type(child) not in _LEAVES]
+
+    def _hold(self, value: object) -> Iterable[object]:
+        """Notes the object's state. Returns the objects that it holds."""
+        if isinstance(value, Tensor):
+            return self._hold_tensor(value)
+        if isinstance(value, dict):
+            return [*self._hold_dict(value), *self._hold_attributes(value)]
+        if isinstance(value, SEQUENCES):
+            return [*self._hold_sequence(value), *self._hold_attributes(value)]
+        if isinstance(value, set):
+            self._held.append(HeldSet(value))
+            return [*value, *self._hold_attributes(value)]
+        if isinstance(value, (tuple, frozenset)):
+            return value
+        if (generator := held_generator(value)) is not None:
+            self._held.append(generator)
+            return ()
+        if is_array(value):
+            return self._hold_array(value)
+        if isinstance(value, torch.jit.ScriptModule):
+            return [*value.parameters()]
+        if isinstance(
+            value, (FunctionType, MethodType, partial, CellType, staticmethod, classmethod)
+        ):
+            return self._hold_function(value)
+        if isinstance(value, type):
+            return self._hold_class(value)
+        if isinstance(value, nn.Module) or _is_plain_object(value):
+            return [*self._hold_attributes(value), type(value)]
+        return ()
+
+    def _hold_dict(self, value: dict[Any, Any]) -> list[object]:
+        items = [*dict.items(value)]
+        self._held.append(HeldDict(value))
+        for key, item in items:
+            if _is_iterator(item):
+                dict.__setitem__(value, key, StoppedIterator(self._stop))
+        return [item for _, item in items]
+
+    def _hold_sequence(self, value: Any) -> list[object]:
+        items = [*value]
+        self._held.append(HeldSequence(value))
+        for index, item in enumerate(items):
+            if _is_iterator(item):
+                value[index] = StoppedIterator(self._stop)
+        return items
+
+    def _hold_tensor(self, tensor: Tensor) -> Iterable[object]:
+        if not self._own.has(tensor):
+            self._tensors.append(HeldTensor(tensor, self._names.get(id(tensor), "a tensor")))
+        attributes = getattr(tensor, "__dict__", None)
+        return [attributes] if attributes else ()
+
+    def _hold_array(self, array: Any) -> Iterable[object]:
+        if array.nbytes > MOST_ARRAY_BYTES:
+            self.too_large = f"a NumPy array of {array.nbytes >> 20} MiB"
+        else:
+            self._held.append(HeldArray(array))
+        return list(array.flat) if array.dtype.hasobject else ()
+
+    def _hold_attributes(self, value: object) -> list[object]:
+        """Notes the attributes of an object, in its dict and in slots. Returns their values."""
+        found: list[object] = []
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict):
+            found += self._hold_dict(attributes)
+        if slots_of(type(value)):
+            slots = HeldSlots(value)
+            self._held.append(slots)
+            found += slots.values()
+        return found
+
+    def _hold_function(self, value: Any) -> Iterable[object]:
+        if isinstance(value, MethodType):
+            return value.__self__, value.__func__
+        if isinstance(value, partial):
+            return value.func, value.args, value.keywords
+        if isinstance(value, (staticmethod, classmethod)):
+            return (value.__func__,)
+        if isinstance(value, CellType):
+            return self._hold_cell(value)
+        if _is_opaque(value):
+            return ()
+        enclosed = (*(value.__closure__ or ()), value.__defaults__, value.__dict__)
+        return [*self._hold_globals(value), *enclosed]
+
+    def _hold_cell(self, cell: CellType) -> Iterable[object]:
+        try:
+            content = cell.cell_contents
+        except ValueError:  # the cell is still empty
+            return ()
+        self._held.append(
+            HeldNames(["cell_contents"], partial(getattr, cell), partial(setattr, cell))
+        )
+        return (content,)
+
+    def _hold_globals(self, function: FunctionType) -> Iterable[object]:
+        space = function.__globals__
+        names = [
+            name
+            for name in _names_in(function.__code__)
+            if name in space and _is_state(space[name])
+        ]
+        if not names:
+            return ()
+        self._held.append(HeldNames(names, space.get, space.__setitem__))
+        return [space[name] for name in names]
+
+    def _hold_class(self, kind: type) -> Iterable[object]:
+        if _is_opaque(kind):
+            return ()
+        own = vars(kind)
+        names = [name for name, value in own.items() if name[:2] != "__" and _is_state(value)]
+        self._held.append(HeldNames(names, own.get, partial(setattr, kind)))
+        functions = (FunctionType, staticmethod, classmethod)
+        methods = [value for value in own.values() if isinstance(value, functions)]
+        return [*(own[name] for name in names), *methods, *kind.__bases__]
+
+
+def _is_iterator(value: object) -> bool:
+    """Whether this is a generator or an iterator that cannot be put back."""
+    return hasattr(type(value), "__next__") and _root(type(value)) in ("builtins", "itertools")
+
+
+def _is_state(value: object) -> bool:
+    """Whether what a global or a class's attribute refers to may be a model's state."""
+    return not isinstance(value, (type, ModuleType, FunctionType, staticmethod, classmethod)) and (
+        type(value) in _LEAVES
+        or isinstance(value, (Tensor, dict, set, tuple, *SEQUENCES))
+        or held_generator(value) is not None
+        or _is_plain_object(value)
+    )
+
+
+def _is_plain_object(value: object) -> bool:
+    """Whether this is an object with attributes that are its state."""
+    kind = type(value)
+    if _is_opaque(kind):
+        return False
+    attributes = getattr(value, "__dict__", None)
+    values = attributes.values() if isinstance(attributes, dict) else ()
+    return not any(_root(type(held)) in _RESOURCES for held in values)
+
+
+def _is_opaque(value: type | FunctionType) -> bool:
+    root = _root(value)
+    return root in _OPAQUE and root not in _TRANSPARENT
+
+
+def _root(value: type | FunctionType) -> str:
+    return str(value.__module__).partition(".")[0]
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """Yields the names that a function's code refers to, and the code of functions in it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)

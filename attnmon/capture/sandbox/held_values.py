@@ -1,0 +1,99 @@
+"""Tensors, arrays and random generators as they were, and how they are put back."""
+
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST_ARRAY_BYTES = 1 << 28
+"""Of larger NumPy arrays no copy is made."""
+
+
+class HeldTensor:
+    """Which memory a tensor has, its gradient and its flag; the memory itself is not copied."""
+
+    def __init__(self, held: Tensor, name: str) -> None:
+        self._held = held
+        self.name = name
+        self._data = held.data
+        self._place = _place(held)
+        self._version = _version(held)
+        self._requires_grad = held.requires_grad
+        self._grad = held.grad if held.is_leaf else None
+
+    def put_back(self) -> None:
+        held = self._held
+        if _place(held) != self._place:  # by `.data = …`, which no operator shows
+            held.data = self._data
+        if held.requires_grad != self._requires_grad and held.is_leaf:
+            held.requires_grad_(self._requires_grad)
+        if held.is_leaf and held.grad is not self._grad:
+            held.grad = self._grad
+
+    @property
+    def was_written_to(self) -> bool:
+        """Whether its memory was written to, which nobody has seen in time."""
+        return _version(self._held) != self._version
+
+
+class HeldArray:
+    """The content of a NumPy array."""
+
+    def __init__(self, held: Any) -> None:
+        self._held = held
+        self._before = held.copy()
+
+    def put_back(self) -> None:
+        if self._held.tobytes() != self._before.tobytes():
+            self._held[...] = self._before
+
+
+class HeldState:
+    """The state of a random generator."""
+
+    def __init__(self, get: Callable[[], Any], put: Callable[[Any], object]) -> None:
+        self._put = put
+        self._before = get()
+
+    def put_back(self) -> None:
+        self._put(self._before)
+
+
+def held_generator(value: object) -> HeldState | None:
+    """Returns the state of a random generator of torch, Python or NumPy; None for anything else."""
+    if isinstance(value, torch.Generator):
+        return HeldState(value.get_state, value.set_state)
+    if isinstance(value, random.Random):
+        return HeldState(value.getstate, value.setstate)
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    if isinstance(value, numpy.random.RandomState):
+        return HeldState(value.get_state, value.set_state)
+    if isinstance(value, numpy.random.Generator):
+        return held_generator(value.bit_generator)
+    if isinstance(value, numpy.random.BitGenerator):
+        return HeldState(lambda: value.state, lambda state: setattr(value, "state", state))
+    return None
+
+
+def is_array(value: object) -> bool:
+    """Returns whether a value is a NumPy array that may be written to."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray) and value.flags.writeable
+
+
+def _place(tensor: Tensor) -> tuple[object, ...]:
+    """Returns what is another one after `.data = …` or a change of form; () if it has none."""
+    try:
+        storage = tensor.untyped_storage()._cdata
+        return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
+    except (NotImplementedError, RuntimeError):  # sparse tensors, and those of other layouts
+        return ()
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

@@ -1,0 +1,44 @@
+"""A listener whose own operators pass through a sandbox."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from attnmon.capture.calls.attention_call import AttentionCall
+from attnmon.capture.kernels.sdpa import SdpaCall
+from attnmon.capture.model.inputs import Inputs
+from attnmon.capture.sandbox.sandbox import Sandbox
+from attnmon.capture.tap_listener import TapListener
+
+
+class SandboxedListener(TapListener):
+    """Passes everything on, and lifts the sandbox while attnmon's own code runs (`timed`)."""
+
+    def __init__(self, listener: TapListener, sandbox: Sandbox) -> None:
+        self._listener = listener
+        self._sandbox = sandbox
+
+    def on_forward_start(self, inputs: Inputs) -> None:
+        self._listener.on_forward_start(inputs)
+
+    def on_sdpa_call(self, call: SdpaCall) -> bool:
+        return self._listener.on_sdpa_call(call)
+
+    def on_call(self, call: AttentionCall) -> None:
+        self._listener.on_call(call)
+
+    def on_unsupported(self, module: str, reason: str) -> None:
+        self._listener.on_unsupported(module, reason)
+
+    def on_error(self, error: Exception) -> None:
+        self._listener.on_error(error)
+
+    def on_forward_end(self, completed: bool) -> None:
+        self._listener.on_forward_end(completed)
+
+    def timed(self) -> AbstractContextManager[None]:
+        return self._timed()
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        with self._sandbox.paused(), self._listener.timed():
+            yield

@@ -1,0 +1,42 @@
+"""Whether an extra forward of a model may be made, and why not."""
+
+from typing import Any
+
+from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from attnmon.capture import is_sharded, unwrap
+from attnmon.config.distributed import find_process_rank
+from attnmon.config.settings import Settings
+
+
+class ProbePermission:
+    """Forbids the extra forward by the settings, of sharded models, and of those it has stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopped: Any = WeakIdKeyDictionary()
+
+    def refusal(self, model: nn.Module) -> str:
+        """Return why an extra forward may not be made; empty if it may."""
+        inner = unwrap(model)
+        if self._settings.capture == "forward":
+            return "no extra forward may be made (capture='forward'): use capture='auto'"
+        if is_sharded(inner):  # to gather them, all processes would have to make it together
+            return "its parameters are sharded, so that no extra forward may be made either"
+        if inner in self._stopped:
+            return f"its extra forward {self._stopped[inner]}"
+        if self._settings.capture != "probe" and self._is_one_of_several_processes():
+            return (
+                "one of several processes makes no extra forward by itself: use capture='probe' "
+                "if this model's forward waits for no other process"
+            )
+        return ""
+
+    def forbid(self, model: nn.Module, reason: str) -> None:
+        """Forbid it for this model for good. `reason`: what its extra forward has done."""
+        self._stopped[unwrap(model)] = reason
+
+    def _is_one_of_several_processes(self) -> bool:
+        """Return whether there are others, which a forward may wait for; they may come late."""
+        return max(self._settings.world_size, find_process_rank().world_size) > 1

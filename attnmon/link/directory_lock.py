@@ -19,9 +19,10 @@ _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, p
 def open_directory(path: Path) -> int:
     """Return a descriptor by which to lock a directory; each is a holder of its own.
 
+    A link that its user has chosen is followed, and must be in `path` no more: see `realpath`.
     Raises OSError.
     """
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def lock_writing(descriptor: int) -> bool:

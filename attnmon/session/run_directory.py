@@ -5,6 +5,8 @@ A directory in which another monitor is open is left to it: this one takes `moni
 training was killed, the run goes on: it gets the directory, and its renderer waits for that one.
 """
 
+import os
+import stat
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -43,7 +45,8 @@ def claim_directory(save_dir: Path, started: float) -> RunDirectory:
     directory, the first one started gets it first.
     """
     below = (save_dir / f"monitor_{number}" for number in count(2))
-    claims = (_claim(folder, started) for folder in chain([save_dir], below))
+    no_links = (folder for folder in below if not folder.is_symlink())
+    claims = (_claim(folder, started) for folder in chain([save_dir], no_links))
     return next(claim for claim in claims if claim is not None)
 
 
@@ -52,8 +55,9 @@ def _claim(folder: Path, started: float) -> RunDirectory | None:
     make_writable_directory(folder)
     claim = RunDirectory(folder)
     try:
-        claim.watching = directory_lock.open_directory(folder)
-        claim.writing = directory_lock.open_directory(folder)
+        place = folder.resolve()
+        claim.watching = directory_lock.open_directory(place)
+        claim.writing = directory_lock.open_directory(place)
     except OSError:  # it may be written to but not read: nobody can lock it
         claim.close()
         return claim
@@ -66,6 +70,25 @@ def _claim(folder: Path, started: float) -> RunDirectory | None:
         return claim
     claim.close()
     return None
+
+
+def describe_strangers(folder: Path) -> str:
+    """Return a warning if others may put files into a directory; empty if only its user may."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return ""
+    if found.st_uid not in (os.geteuid(), 0):
+        who = f"it belongs to user {found.st_uid}, and this is user {os.geteuid()}"
+    elif found.st_mode & stat.S_IWOTH:
+        who = f"everybody may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
+    else:
+        return ""
+    return (
+        f"save_dir={str(folder)!r} is not yours alone: {who}. Links and other files that are put "
+        "there are left alone, but whoever puts them there can spoil what this run writes. Choose "
+        "a directory of your own, or chmod 700 this one."
+    )
 
 
 def _closed(descriptor: int) -> int:

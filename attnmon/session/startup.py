@@ -21,7 +21,7 @@ from attnmon.session import renderer_process
 from attnmon.session.attached_renderer import AttachedRenderer, attach
 from attnmon.session.producer import Producer
 from attnmon.session.renderer_process import LaunchError, RendererProcess
-from attnmon.session.run_directory import RunDirectory, claim_directory
+from attnmon.session.run_directory import RunDirectory, claim_directory, describe_strangers
 
 
 class NotOpened(Exception):
@@ -71,6 +71,8 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             on_failure.callback(directory.close)
             if directory.path != chosen.save_dir:
                 guard.warn_once("directory", _in_use(chosen, directory))
+            if strangers := describe_strangers(directory.path):
+                guard.warn_once("strangers", strangers)
             folder = directory.path
             settings = replace(chosen, save_dir=folder)
             if settings.renderer == "own":

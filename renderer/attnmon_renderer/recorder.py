@@ -24,9 +24,9 @@ from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.statistics_json import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
-from attnmon_renderer.storage import atomic_files, paths, quota
+from attnmon_renderer.storage import atomic_files, paths, quota, regular_files
 from attnmon_renderer.storage.quota import DiskQuota
-from attnmon_renderer.storage.run_reader import last_capture
+from attnmon_renderer.storage.records import last_capture
 from attnmon_renderer.storage.step_folder import StepFolder
 
 LAST_SUMMARY_TRIES = 20
@@ -69,8 +69,9 @@ class Recorder:
     """The sinks of one run. When one of them fails, the others are written all the same."""
 
     def __init__(self, setup: Setup) -> None:
-        save_dir = Path(setup.save_dir)
-        self._save_dir = save_dir
+        self._save_dir = save_dir = regular_files.resolved(setup.save_dir)
+        for folder in (save_dir, save_dir / "animations"):
+            atomic_files.remove_orphans(folder)
         self._statistics_files = setup.options.statistics_files and not setup.options.pack
         history = save_dir / "history.jsonl"
         self._history = History(history)
@@ -187,8 +188,7 @@ class Recorder:
 def _last_step(history: Path) -> int | None:
     """Return the last step recorded before, by an earlier run or another recorder of this one."""
     before = last_capture(history)
-    step = None if before is None else before["metadata"].get("step")
-    return step if isinstance(step, int) else None
+    return None if before is None else int(before["metadata"]["step"])
 
 
 def _read_capture(descriptor: int) -> Capture:

@@ -27,7 +27,7 @@ from attnmon_renderer.figures.figure_source import Analyses
 from attnmon_renderer.process_messages import Drawn
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
 from attnmon_renderer.sinks import raw_weights, statistics_json, tensorboard
-from attnmon_renderer.storage import paths, step_folder
+from attnmon_renderer.storage import atomic_files, paths, regular_files, step_folder
 
 
 def run_worker(channel: Channel, setup: Setup, ring: memoryview) -> None:
@@ -70,7 +70,9 @@ def process_capture(
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
-    options, folder = setup.options, Path(setup.save_dir, paths.folder(capture))
+    options = setup.options
+    folder = regular_files.resolved(setup.save_dir) / paths.folder(capture)
+    atomic_files.remove_orphans(folder)  # a worker before may have died at this capture
     analyses = {attention: analyze(layer, options) for attention, layer in layers.items()}
     results = collect_results(capture, analyses, setup.rank if setup.world_size > 1 else None)
     errors = draw_capture(capture, options, analyses, results, folder)

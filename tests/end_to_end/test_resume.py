@@ -13,8 +13,9 @@ from support.outputs import check_outputs, history, summary, tensorboard
 from attnmon import TrainingAttentionMonitor
 from attnmon_renderer.commands import main
 from attnmon_renderer.results import Results
-from attnmon_renderer.sinks.history import History, read_history
+from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.statistics_json import document
+from attnmon_renderer.storage.records import read_history
 
 LOSS = "train/loss"
 ENTROPY = "attention/decoder_layer0_self_entropy"
@@ -100,7 +101,7 @@ def test_a_line_and_events_that_a_crash_cut_short(run: Path) -> None:
     events.write_bytes(events.read_bytes()[:-40])
     train(run, range(4, 7), 2.0)
     assert path.read_bytes().startswith(torn + b"\n{")
-    assert [line["metadata"]["step"] for line in read_history(path)] == [0, 1, 2, 3, 4, 5, 6]
+    assert [line["metadata"]["step"] for line in read_history(path).lines] == [0, 1, 2, 3, 4, 5, 6]
     assert len(path.read_bytes().splitlines()) == 8, "the torn line is one, by itself"
     for tag in (LOSS, ENTROPY):
         assert [event.step for event in tensorboard(run).Scalars(tag)] == list(range(7))
@@ -120,4 +121,4 @@ def test_a_history_that_ends_in_nonsense_is_gone_on_with(tail: bytes, tmp_path: 
         History(path).append(results)
         History(path).append(results)  # given again to the next recorder
     assert path.read_bytes().startswith(tail)
-    assert read_history(path) == [document(results) for results in captures]
+    assert read_history(path).lines == [document(results) for results in captures]

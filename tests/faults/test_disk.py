@@ -124,10 +124,11 @@ def test_the_last_summary_waits_for_room(tmp_path: Path, monkeypatch: pytest.Mon
         """
         import os
         replace, left = os.replace, iter(range(3))
-        def replaced(source, target):
-            if str(target).endswith("summary.json") and b'"closed"' in open(source, "rb").read():
+        def replaced(source, target, src_dir_fd, dst_dir_fd):
+            file = f"/proc/self/fd/{src_dir_fd}/{source}"
+            if target == "summary.json" and b'"closed"' in open(file, "rb").read():
                 if next(left, None) is not None: raise OSError(28, "No space left on device")
-            replace(source, target)
+            replace(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         os.replace = replaced
         """,
     )
@@ -194,9 +195,10 @@ def test_what_a_killed_worker_left_of_a_capture_that_was_given_up_is_removed(
         """
         import os, signal
         replace = os.replace
-        def replaced(source, target):
-            if "step_1/" in str(target): os.kill(os.getpid(), signal.SIGKILL)
-            replace(source, target)
+        def replaced(source, target, **folders):
+            place = os.readlink(f"/proc/self/fd/{folders['dst_dir_fd']}")
+            if place.endswith("step_1"): os.kill(os.getpid(), signal.SIGKILL)
+            replace(source, target, **folders)
         os.replace = replaced
         """,
     )

@@ -483,7 +483,7 @@ def test_errors_without_end_still_fit_a_message() -> None:
     process_messages.encode(WriteResults(status, 0, line))
 
 
-def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_goes_when_the_folder_is_written_to_again(tmp_path: Path) -> None:
     path = tmp_path / "step_0" / "layer [0].png"
     child = os.fork()
     if child == 0:
@@ -494,6 +494,7 @@ def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path:
     os.waitpid(child, 0)
     assert [left.suffix for left in path.parent.iterdir()] == [".tmp"]
     atomic_files.replace(path, b"a picture")
+    atomic_files.remove_orphans(path.parent)
     assert [left.name for left in path.parent.iterdir()] == ["layer [0].png"]
 
 

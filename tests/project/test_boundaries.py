@@ -5,6 +5,7 @@ what a package's `__init__` or a library loads behind them.
 """
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.project import PROJECT
 
 from attnmon import TrainingAttentionMonitor
 
@@ -105,3 +107,25 @@ def renderer_pids_when_done(summary: Path, captures: int) -> list[int]:
             return list(accounts["pids"])
         time.sleep(0.05)
     raise AssertionError(f"nothing was rendered in a minute: {accounts}")
+
+
+# Who opens a file by its path follows links. What is listed opens nothing in a run's directory.
+OPEN_BY_PATH = {
+    "commands/renderer.py", "doctor/machine.py", "doctor/software.py", "report/html.py",
+    "server/client.py", "server/listener.py", "storage/regular_files.py",
+    "supervision/child_process.py",
+}  # fmt: skip
+OPENING = re.compile(
+    r"(?<![\w.])(?<!def )open\((?!descriptor)|os\.(open|listdir|scandir)\("
+    r"|\.(read|write)_(text|bytes)\(|\.(glob|rglob|iterdir|mkdir)\("
+)
+
+
+def test_only_one_module_opens_what_a_run_s_directory_holds() -> None:
+    package = PROJECT / "renderer" / "attnmon_renderer"
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if OPENING.search(path.read_text().replace("regular_files.", ""))
+    }
+    assert found == OPEN_BY_PATH

@@ -111,7 +111,7 @@ def test_the_error_of_a_capture_stands_in_its_line(tmp_path: Path) -> None:
 def test_a_sink_that_fails_is_named_and_the_others_are_written(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").mkdir()
     error = Recorder(setup(tmp_path)).write(WriteResults(STATUS, 4), results(10))
-    assert error.startswith("history.jsonl: IsADirectoryError")
+    assert error.startswith("history.jsonl: NotRegular")
     assert (tmp_path / "step_10" / "statistics.json").exists()
     assert summary(tmp_path)["rendered"] == 3
 

@@ -23,7 +23,7 @@ from support.training_process import (
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.link import directory_lock
-from attnmon.session.run_directory import RunDirectory, claim_directory
+from attnmon.session.run_directory import RunDirectory, claim_directory, describe_strangers
 from attnmon_renderer.supervision.write_lock import WriteLock
 
 
@@ -230,3 +230,41 @@ def test_of_several_that_wait_the_one_that_was_made_first_is_next(tmp_path: Path
     assert turns[2].try_acquire()
     turns[2].release()
     os.close(claims[2].watching)
+
+
+def test_a_directory_that_is_not_its_user_s_alone_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o777)
+    with LightweightAttentionMonitor(tmp_path, 1):
+        pass
+    (said,) = caplog.records
+    assert "everybody may write to it (mode 0777)" in said.getMessage()
+    tmp_path.chmod(0o755)
+    assert describe_strangers(tmp_path) == ""
+    assert describe_strangers(tmp_path / "not there") == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can give a directory away")
+def test_a_directory_of_another_user_is_told_of(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    assert "it belongs to user 65534, and this is user 0" in describe_strangers(tmp_path)
+
+
+def test_a_link_below_is_not_taken_for_the_next_monitor_s_directory(tmp_path: Path) -> None:
+    save_dir, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    save_dir.mkdir()
+    elsewhere.mkdir()
+    (save_dir / "monitor_2").symlink_to(elsewhere)
+    with claimed(save_dir) as first, claimed(save_dir) as second:
+        assert (first.path, second.path) == (save_dir, save_dir / "monitor_3")
+
+
+def test_a_link_that_the_user_has_chosen_is_one_directory_with_what_it_leads_to(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "mine").symlink_to(tmp_path / "run")
+    with claimed(tmp_path / "mine") as first, claimed(tmp_path / "run") as second:
+        assert first.path == tmp_path / "mine"
+        assert second.path == tmp_path / "run" / "monitor_2"

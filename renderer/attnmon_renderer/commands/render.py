@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnmon.link.thread_limits import SINGLE_THREAD
-from attnmon_renderer.storage import paths
+from attnmon_renderer.storage import paths, regular_files
 from attnmon_renderer.terminal import harmless
 
 if TYPE_CHECKING:
@@ -48,9 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
     from attnmon_renderer.redraw.process_pool import run_jobs
     from attnmon_renderer.redraw.stored_capture import NotStored
 
-    request = _request(arguments)
+    directory = regular_files.resolved(arguments.directory)
+    request = _request(arguments, directory)
     try:
-        jobs = list(plan_jobs(arguments.directory, request, arguments.steps))
+        jobs = list(plan_jobs(directory, request, arguments.steps))
         results = list(run_jobs(jobs, arguments.jobs or _usable_cores()))
     except (NotStored, NothingSelected) as error:
         print(f"attnmon render: {harmless(error)}", file=sys.stderr)
@@ -64,11 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
     return _report_results(results, request)
 
 
-def _request(arguments: argparse.Namespace) -> "RedrawRequest":
+def _request(arguments: argparse.Namespace, directory: Path) -> "RedrawRequest":
     from attnmon_renderer.redraw.request import RedrawRequest
 
     return RedrawRequest(
-        out=arguments.out or arguments.directory / "rendered",
+        out=regular_files.resolved(arguments.out) if arguments.out else directory / "rendered",
         kinds=tuple(dict.fromkeys(arguments.kinds)),
         layers=arguments.layers,
         heads=arguments.heads,

@@ -8,9 +8,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.storage import atomic_files, regular_files
 from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.terminal import harmless
+
+SHOWN_DAMAGES = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,17 +29,20 @@ def run(arguments: argparse.Namespace) -> int:
     from attnmon_renderer.report.gather import gather_report_data
     from attnmon_renderer.report.html import render_report
 
-    directory: Path = arguments.directory
+    directory = regular_files.resolved(arguments.directory)
     try:
         data = gather_report_data(
             directory,
-            arguments.pictures or directory,
+            regular_files.resolved(arguments.pictures or directory),
             arguments.max_steps,
             arguments.max_megabytes * 10**6,  # base64 takes what better compression saves
         )
-        document = render_report(data, arguments.title or directory.absolute().name).encode()
+        title = arguments.title or arguments.directory.absolute().name
+        document = render_report(data, title).encode()
         target = arguments.out or directory / "report.html"
-        atomic_files.replace(target, document)
+        place = regular_files.resolved(target.parent)
+        atomic_files.remove_orphans(place)
+        atomic_files.replace(place / target.name, document)
     except (NoRun, OSError) as error:
         print(f"attnmon report: {harmless(error)}", file=sys.stderr)
         return 2
@@ -45,6 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"{harmless(target)}: {len(data.steps)} of {data.steps_with_pictures} steps, {size:.1f} MB"
     )
+    for damage in data.damages[:SHOWN_DAMAGES]:
+        print(f"attnmon report: {harmless(damage)}", file=sys.stderr)
+    if len(data.damages) > SHOWN_DAMAGES:
+        print(f"attnmon report: and {len(data.damages) - SHOWN_DAMAGES} more", file=sys.stderr)
     for below in data.run.runs_below():
         print(f"not in it, a run of its own: {harmless(below)}")
     return 0

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from attnmon_renderer.storage import regular_files
 from attnmon_renderer.storage.run_reader import NoRun, Run, read_run
 from attnmon_renderer.terminal import ago, harmless, table
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        recorded = read_run(arguments.directory)
+        recorded = read_run(regular_files.resolved(arguments.directory))
     except NoRun as error:
         print(f"attnmon status: {harmless(error)}", file=sys.stderr)
         return 2
@@ -40,13 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
             for text in _texts(recorded, name):
                 print(f"  {kind:8}  {harmless(text)}")
         for trouble in troubles:
-            print(f"! {trouble}")
+            print(f"! {harmless(trouble)}")
     return 1 if troubles else 0
 
 
 def find_troubles(recorded: Run) -> list[str]:
     """Returns a sentence for each thing that is wrong; empty if all is well."""
-    troubles = []
+    troubles = [*recorded.damages]
     if recorded.state == "trainer lost":
         troubles.append("the training process ended without closing the monitor")
     if off := recorded.summary.get("off"):
@@ -72,11 +73,11 @@ def _summary_rows(recorded: Run) -> dict[str, str]:
     """Returns names and values of the lines to print."""
     summary, now = recorded.summary, time.time()
     rows = {"run": str(recorded.folder), "state": recorded.state}
-    if isinstance(written := summary.get("written"), int | float):
-        rows["written"] = f"{ago(now - written)} ago"
+    if "written" in summary:
+        rows["written"] = f"{ago(now - summary['written'])} ago"
     rows["accounts"] = ", ".join(f"{_count(recorded, name)} {name}" for name in COUNTS)
-    if isinstance(disk := summary.get("disk"), dict):
-        rows["disk"] = _describe_disk(disk)
+    if "disk" in summary:
+        rows["disk"] = _describe_disk(summary["disk"])
     rows["training"] = _describe_training(summary)
     rows["last capture"] = _describe_last_capture(recorded)
     if recorded.dumps:
@@ -88,17 +89,15 @@ def _summary_rows(recorded: Run) -> dict[str, str]:
 
 
 def _describe_training(summary: dict[str, Any]) -> str:
-    steps, hook = summary.get("steps"), summary.get("hook_seconds")
-    text = f"process {summary.get('trainer_pid')}, {steps} steps logged"
-    if isinstance(hook, int | float):
-        text += f", {hook:.3f} s in attnmon's calls"
+    text = f"process {summary.get('trainer_pid')}, {summary.get('steps')} steps logged"
+    if "hook_seconds" in summary:
+        text += f", {summary['hook_seconds']:.3f} s in attnmon's calls"
     return text
 
 
-def _describe_disk(disk: dict[str, Any]) -> str:
+def _describe_disk(disk: dict[str, int]) -> str:
     used, budget = (
-        f"{size / 10**6:,.1f} MB" if isinstance(size := disk.get(name), int) else "?"
-        for name in ("used", "budget")
+        f"{disk[name] / 10**6:,.1f} MB" if name in disk else "?" for name in ("used", "budget")
     )
     removed, without = disk.get("pictures_removed"), disk.get("without_pictures")
     return f"{used} of {budget}, pictures of {removed} captures removed, {without} had none"
@@ -129,15 +128,14 @@ def _describe_processes(recorded: Run) -> str:
 
 
 def _count(recorded: Run, name: str) -> int:
-    """Returns a number of the summary; 0 if it is missing or of another type."""
-    count = recorded.summary.get(name, 0)
-    return count if isinstance(count, int) else 0
+    """Returns a number of the summary; 0 if it is missing."""
+    count: int = recorded.summary.get(name, 0)
+    return count
 
 
 def _texts(recorded: Run, name: str) -> list[Any]:
     """Return the latest texts of a list in the summary."""
-    texts = recorded.summary.get(name)
-    return texts[-SHOWN_ERRORS:] if isinstance(texts, list) else []
+    return list(recorded.summary.get(name, [])[-SHOWN_ERRORS:])
 
 
 def _as_json(recorded: Run, troubles: list[str]) -> dict[str, Any]:

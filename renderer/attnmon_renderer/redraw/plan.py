@@ -8,6 +8,7 @@ from attnmon_renderer.redraw import jobs
 from attnmon_renderer.redraw.jobs import Job
 from attnmon_renderer.redraw.request import RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, steps_stored
+from attnmon_renderer.storage import regular_files
 from attnmon_renderer.storage.paths import RUN_FIGURES
 
 MULTI_STEP_KINDS = {*RUN_FIGURES, "difference"}
@@ -57,7 +58,8 @@ def _steps_to_compare(paths: list[Path], steps: list[int] | None) -> tuple[Path,
 def _no_weights_message(run: Path) -> str:
     if not run.is_dir():
         return f"there is no directory {run}"
-    runs_below = sorted({str(found.parents[1]) for found in run.glob("*/*step_*/*.safetensors")})
+    below = (run / name for name in regular_files.folders_in(run))
+    runs_below = [str(folder) for folder in sorted(below) if steps_stored(folder)]
     hint = f" Runs below it that have: {', '.join(runs_below[:5])}." if runs_below else ""
     return (
         f"no raw weights in {run}: a monitor stores them with save_raw_weights=True. "

@@ -15,7 +15,7 @@ from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, Seen
 from attnmon_renderer.analysis.arrays import Memory
 from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.raw_weights import ALLOWED, NAME
-from attnmon_renderer.storage import paths
+from attnmon_renderer.storage import paths, regular_files
 
 
 class NotStored(Exception):
@@ -33,8 +33,9 @@ class StoredCapture:
 
 def steps_stored(run: Path) -> dict[Path, int]:
     """Returns the files of raw weights in a run's directory and their steps, in step order."""
-    found = {path: paths.step_of(path.parent.name) for path in run.glob(f"*step_*/{NAME}")}
-    known = {path: step for path, step in found.items() if step is not None}
+    found = {name: paths.step_of(name) for name in regular_files.folders_in(run)}
+    known = {run / name / NAME: step for name, step in found.items() if step is not None}
+    known = {path: step for path, step in known.items() if regular_files.exists(path)}
     return dict(sorted(known.items(), key=lambda item: (item[1], item[0])))
 
 
@@ -45,7 +46,8 @@ def read_capture(path: Path) -> StoredCapture:
         NotStored: attnmon has not written the file, or not to its end.
     """
     try:
-        memory = np.memmap(path, np.uint8, "r")
+        with regular_files.open_to_read(path) as file:
+            memory = np.memmap(file, np.uint8, "r")
         capture = _capture(*safetensors.read_index(memory))
         ends = [block.offset + block.nbytes for a in capture.attentions for block in a.blocks]
         if max(ends) > memory.size:

@@ -15,7 +15,12 @@ MOST_ALERTS = 20
 
 def find_alerts(data: ReportData) -> list[str]:
     """Returns one line per alert, the most serious first; empty if all is well."""
-    found = [*_run_alerts(data), *_number_alerts(data.history), *_failure_alerts(data)]
+    found = [
+        *_run_alerts(data),
+        *_number_alerts(data.history),
+        *_failure_alerts(data),
+        *data.damages,
+    ]
     more = len(found) - MOST_ALERTS
     return found if more <= 0 else [*found[:MOST_ALERTS], f"and {more} more"]
 
@@ -67,8 +72,7 @@ def _first_step_without_loss(history: list[dict[str, Any]]) -> int | None:
 
 
 def _failure_alerts(data: ReportData) -> Iterator[str]:
-    errors = data.run.summary.get("errors")
-    latest = [str(error) for error in errors] if isinstance(errors, list) else []
+    latest = [str(error) for error in data.run.summary.get("errors", [])]
     yield from latest
     for line in data.history:
         if line.get("error") and not any(line["error"] in error for error in latest):

@@ -1,43 +1,12 @@
 """Gathers from a run's directory what its report shows."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
-from attnmon_renderer.sinks.history import read_history
-from attnmon_renderer.storage import paths as layout
+from attnmon_renderer.report.stored_pictures import StoredPicture, pictures_by_step
+from attnmon_renderer.storage.records import read_history
 from attnmon_renderer.storage.run_reader import Run, read_run
-
-MIME_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
-"""MIME types of the pictures that browsers show, by suffix; a PDF is not shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPicture:
-    """A picture on disk: a file, or a member of a step's zip file."""
-
-    path: Path
-    """The picture, or the zip file."""
-    suffix: str
-    """Of the picture: ".png" or ".svg"."""
-    size: int
-    """Bytes, uncompressed if in a zip file."""
-    member: str = ""
-    """Name in the zip file; empty for a file."""
-
-    def read(self) -> bytes:
-        """Returns the content.
-
-        Raises:
-            OSError: the file cannot be read.
-            zipfile.BadZipFile: the zip file is damaged.
-        """
-        if not self.member:
-            return self.path.read_bytes()
-        with ZipFile(self.path) as pack:
-            return pack.read(self.member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +36,8 @@ class ReportData:
     """Number of steps that have pictures, shown or not."""
     pdfs: int
     """Number of pictures that are not shown because they are PDF files."""
+    damages: list[str] = field(default_factory=list)
+    """A line for each thing that is damaged and left out; grows as the pictures are read."""
 
 
 def gather_report_data(
@@ -78,13 +49,17 @@ def gather_report_data(
         NoRun: there is no run in `folder`.
     """
     run = read_run(folder)
-    lines = {entry["metadata"]["step"]: entry for entry in read_history(folder / "history.jsonl")}
+    captures, damages = read_history(folder / "history.jsonl")
+    lines = {capture["metadata"]["step"]: capture for capture in captures}
     history = [lines[step] for step in sorted(lines)]
-    steps = sorted(
-        _steps_with_pictures(pictures, lines), key=lambda step: (step.number, step.folder)
-    )
-    pdfs = sum(1 for _ in pictures.glob("*step_*/*.pdf"))
-    return ReportData(run, history, limit_steps(steps, most_steps, most_bytes), len(steps), pdfs)
+    found, pdfs, damaged_packs = pictures_by_step(pictures)
+    steps = [
+        ReportStep(number, name, found[number, name], lines.get(number, {}).get("metadata", {}))
+        for number, name in sorted(found)
+    ]
+    shown = limit_steps(steps, most_steps, most_bytes)
+    damaged = [*run.damages, *damages, *damaged_packs]
+    return ReportData(run, history, shown, len(steps), pdfs, damaged)
 
 
 def limit_steps(steps: list[ReportStep], most: int, most_bytes: int) -> list[ReportStep]:
@@ -107,33 +82,3 @@ def evenly_spaced(steps: list[ReportStep], most: int) -> list[ReportStep]:
 
 def _picture_bytes(step: ReportStep) -> int:
     return sum(picture.size for picture in step.pictures.values())
-
-
-def _steps_with_pictures(folder: Path, lines: dict[int, dict[str, Any]]) -> Iterator[ReportStep]:
-    for path in folder.glob("*step_*"):
-        name = path.name.removesuffix(layout.PACKED)
-        number = layout.step_of(name)
-        if number is None:
-            continue
-        found = _pictures_in_zip(path) if path.name != name else _pictures_in_folder(path)
-        pictures = {Path(name).stem: picture for name, picture in sorted(found.items())}
-        if pictures:
-            yield ReportStep(number, name, pictures, lines.get(number, {}).get("metadata", {}))
-
-
-def _pictures_in_folder(folder: Path) -> dict[str, StoredPicture]:
-    paths = (path for path in folder.iterdir() if path.suffix in MIME_TYPES)
-    return {path.name: StoredPicture(path, path.suffix, path.stat().st_size) for path in paths}
-
-
-def _pictures_in_zip(path: Path) -> dict[str, StoredPicture]:
-    try:
-        with ZipFile(path) as pack:
-            members = [(info, Path(info.filename).suffix) for info in pack.infolist()]
-    except (OSError, BadZipFile):
-        return {}
-    return {
-        info.filename: StoredPicture(path, suffix, info.file_size, info.filename)
-        for info, suffix in members
-        if suffix in MIME_TYPES
-    }

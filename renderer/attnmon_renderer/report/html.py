@@ -22,7 +22,7 @@ from attnmon_renderer.report.svg_chart import step_x, svg_chart
 
 def render_report(data: ReportData, title: str) -> str:
     """Returns the whole HTML document."""
-    history = data.history
+    history, pictures = data.history, _pictures(data)  # first: it finds out what is damaged
     last = f" · step {history[-1]['metadata']['step']:,}" if history else ""
     return _fill_template(
         "page.html",
@@ -31,7 +31,7 @@ def render_report(data: ReportData, title: str) -> str:
         headline=escape(tables.headline(data)),
         alerts=_alert_list(find_alerts(data)),
         chart=svg_chart(history) or _note("No capture was recorded."),
-        pictures=_pictures(data),
+        pictures=pictures,
         last_step=last,
         statistics=_table(*tables.statistics_table(history[-1])) if history else _note("None."),
         facts=_definition_list(tables.run_facts(data)),
@@ -44,7 +44,7 @@ def _pictures(data: ReportData) -> str:
     shown = tables.shown_steps(data)
     if not data.steps:
         return f"<section><h2>Pictures</h2>{_note(shown)}</section>"
-    steps = [_step(step, data.history) for step in data.steps]
+    steps = [_step(step, data) for step in data.steps]
     return _fill_template(
         "viewer.html",
         shown=escape(shown),
@@ -54,11 +54,11 @@ def _pictures(data: ReportData) -> str:
     )
 
 
-def _step(step: ReportStep, history: list[dict[str, Any]]) -> dict[str, Any]:
+def _step(step: ReportStep, data: ReportData) -> dict[str, Any]:
     return {
         "label": tables.step_label(step),
-        "x": round(step_x(step.number, history), 1),
-        "pictures": data_uris(step.pictures),
+        "x": round(step_x(step.number, data.history), 1),
+        "pictures": data_uris(step.pictures, data.damages),
     }
 
 

@@ -11,6 +11,8 @@ from attnmon_renderer.report.history_rows import head_values, known, mean
 
 WIDTH, LEFT, RIGHT = 1000, 64, 170
 HEIGHT, GAP, TOP = 110, 34, 22
+MOST_CURVES = 1000
+"""Of one kind of layer."""
 MOST_POINTS = 600
 """Captures in a curve; of a longer history every second, third … one is drawn."""
 LIGHTEST = 0.85
@@ -77,7 +79,8 @@ def _loss_panels(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
     if values:
         low, high = min(values), max(values)
         logarithmic = low > 0 and high / low > LOG_FROM
-        low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
+        margin = 0.0 if high > low else max(0.5, abs(low) / 2)
+        low, high = low - margin, high + margin
         name = "loss (log scale)" if logarithmic else "loss"
         yield ChartPanel(name, {"loss": losses}, low, high, logarithmic)
 
@@ -89,8 +92,11 @@ def _entropy_panels(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
             for row in line[stack]:
                 kind = f"{stack} {row['type'].replace('_', '-')}"
                 empty: list[float | None] = [None] * len(history)
-                curve = kinds.setdefault(kind, {}).setdefault(f"layer {row['layer']}", empty)
+                curves = kinds.setdefault(kind, {})
+                curve = curves.setdefault(f"layer {row['layer']}", empty)
                 curve[capture] = mean(head_values(row, "entropy"))
+                if len(curves) > MOST_CURVES:
+                    curves.popitem()
     for kind, curves in kinds.items():
         yield ChartPanel(f"entropy of {kind} (of its maximum, mean of the heads)", curves, 0.0, 1.0)
 

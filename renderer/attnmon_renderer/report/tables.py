@@ -61,7 +61,7 @@ def _row(stack: str, row: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"{stack} {row['layer']} {row['type'].partition('_')[0]}",
         str(row.get("name", "")),
-        " × ".join(map(str, row["shape"])),
+        " × ".join(map(str, row.get("shape") or ())),
         *(_format_number(row.get(name)) for name in ("mean", "std", "min", "max")),
         *(_format_number(mean(head_values(row, name))) for name in ("entropy", "effective_keys")),
         _format_number(max(head_values(row, "max_logit"), default=None)),
@@ -75,28 +75,25 @@ def run_facts(data: ReportData) -> dict[str, str]:
     summary = data.run.summary
     counts = ", ".join(f"{_format_count(summary.get(name))} {name}" for name in COUNTS)
     facts = {"state": data.run.state, "accounts": counts}
-    if isinstance(summary.get("started"), int | float):
+    if "started" in summary:
         facts["started"] = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(summary["started"]))
-        if isinstance(summary.get("written"), int | float):
+        if "written" in summary:
             facts["length"] = ago(summary["written"] - summary["started"])
-    if isinstance(summary.get("hook_seconds"), int | float):
-        share = summary.get("overhead")
+    if "hook_seconds" in summary:
         facts["time in attnmon's calls"] = f"{summary['hook_seconds']:.3f} s"
-        if isinstance(share, int | float):
-            facts["after the first capture"] = f"{share:.2%} of training time, kept steps apart"
+        if "overhead" in summary:
+            share = f"{summary['overhead']:.2%}"
+            facts["after the first capture"] = f"{share} of training time, kept steps apart"
     facts["interval"] = f"a capture every {_format_count(summary.get('interval'))} steps"
-    for name, value in _pairs(summary.get("settings")):
+    for name, value in summary.get("settings", {}).items():
         facts[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    facts["versions"] = ", ".join(f"{k} {v}" for k, v in _pairs(summary.get("versions")))
+    versions = summary.get("versions", {}).items()
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions)
     return facts
 
 
-def _pairs(given: Any) -> list[tuple[Any, Any]]:
-    return list(given.items()) if isinstance(given, dict) else []
-
-
-def _format_count(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else "?"
+def _format_count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
 
 
 def _format_number(value: float | None) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from attnmon_renderer.results import AnimationFrame, Results
-from attnmon_renderer.sinks.history import read_history
-from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.storage import atomic_files, regular_files
+from attnmon_renderer.storage.records import read_history
 
 
 class Animations:
@@ -31,7 +31,10 @@ class Animations:
     def _extend(self, path: Path, frame: AnimationFrame) -> None:
         from attnmon_renderer import drawing
 
-        before = path.read_bytes() if path.exists() else b""
+        try:
+            before = regular_files.read(path)
+        except FileNotFoundError:
+            before = b""
         page = drawing.heatmap(frame.heatmap())
         atomic_files.replace(path, drawing.append_frame(before, page).data)
 
@@ -41,7 +44,7 @@ class Timeline:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "timeline.png"
-        self._entries = [_from_json(line) for line in read_history(folder / "history.jsonl")]
+        self._entries = [_from_json(line) for line in read_history(folder / "history.jsonl").lines]
 
     def write(self, results: Results) -> None:
         """Draw the timeline again, with this capture added. Raises OSError."""
@@ -69,11 +72,11 @@ def timeline_picture(history: Sequence[dict[str, Any]]) -> Any:
 
 def _from_json(line: dict[str, Any]) -> TimelineEntry:
     entropies = {
-        _layer_name(stack, row["layer"], row["type"]): row["heads"]["entropy"]
+        _layer_name(stack, row["layer"], row["type"]): (row.get("heads") or {}).get("entropy", [])
         for stack in ("encoder", "decoder")
         for row in line[stack]
     }
-    return TimelineEntry(line["metadata"]["step"], line["metadata"]["loss"], entropies)
+    return TimelineEntry(line["metadata"]["step"], line["metadata"].get("loss"), entropies)
 
 
 def _from_results(results: Results) -> TimelineEntry:

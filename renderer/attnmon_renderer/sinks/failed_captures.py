@@ -12,7 +12,7 @@ from pathlib import Path
 from attnmon.link.messages import Attention, Capture
 from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.safetensors import Tensor
-from attnmon_renderer.storage import atomic_files, paths
+from attnmon_renderer.storage import atomic_files, paths, regular_files
 
 MOST_FAILED_CAPTURES = 5
 """Files written at most: one shows what is wrong, and a few more whether it is always the same."""
@@ -29,7 +29,7 @@ def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> P
     The message is in the file's metadata, under "capture", as JSON.
     """
     path = save_dir / paths.FAILED_FOLDER / f"{paths.folder(capture)}.safetensors"
-    if len(list(path.parent.glob("*.safetensors"))) >= MOST_FAILED_CAPTURES:
+    if len(regular_files.files_in(path.parent)) >= MOST_FAILED_CAPTURES:
         return None
     tensors = [tensor for layer in capture.attentions for tensor in _tensors(layer, ring)]
     with atomic_files.replacing(path) as file:

@@ -1,32 +1,11 @@
-"""Writes and reads `history.jsonl`: a line for each capture, in the order of recording."""
+"""Writes `history.jsonl`: a line for each capture, in the order of recording."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.statistics_json import document, to_json
-from attnmon_renderer.storage import atomic_files
-from attnmon_renderer.storage.run_reader import read_history_tail
-
-
-def read_history(path: Path) -> list[Any]:
-    """Return the captures of a history, oldest first, without lines that are torn or foreign."""
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    return [entry for line in lines if (entry := _entry(line)) is not None]
-
-
-def _entry(line: str) -> Any:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    whole = isinstance(entry, dict) and {"metadata", "encoder", "decoder"} <= entry.keys()
-    return entry if whole else None
+from attnmon_renderer.storage import atomic_files, records
 
 
 class History:
@@ -47,12 +26,7 @@ class History:
             return
         failure = {"error": error} if error else {}
         line = to_json({**document(results), **failure}) + "\n"
-        self._path.parent.mkdir(mode=atomic_files.PRIVATE_FOLDER, parents=True, exist_ok=True)
-        descriptor = os.open(
-            self._path,
-            os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
-            atomic_files.PRIVATE_FILE,
-        )
+        descriptor = atomic_files.open_to_append(self._path)
         try:
             line_end = b"\n" if self._fresh and self._ends_torn() else b""
             self._write(descriptor, line_end + line.encode())
@@ -69,7 +43,7 @@ class History:
 
     def _tail(self) -> bytes:
         try:
-            return read_history_tail(self._path)
+            return records.read_tail(self._path)
         except FileNotFoundError:
             return b""
 
@@ -79,8 +53,6 @@ class History:
 
     def _is_last_line(self, results: Results) -> bool:
         lines = self._tail().splitlines()
-        try:
-            last = json.loads(lines[-1])["metadata"]
-            return bool(last["step"] == results.step and last["timestamp"] == results.timestamp)
-        except (IndexError, ValueError, KeyError, TypeError):
-            return False  # no line, or none of ours
+        last = records.read_capture(lines[-1]) if lines else None
+        of_last = (last or {}).get("metadata", {})
+        return (of_last.get("step"), of_last.get("timestamp")) == (results.step, results.timestamp)

@@ -11,15 +11,25 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from attnmon.link.messages import Attention, Capture
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.results import RenderedImage, Results
-from attnmon_renderer.storage import atomic_files, paths
+from attnmon_renderer.storage import paths, regular_files
 
 _KEPT_OUT = ("torch", "boto3", "google.cloud.storage", "comet_ml")
 _RGBA = 4
+_NEW_FILE = "attnmon"
+"""The prefix by which tensorboardX knows a path that it is to open by `_NewFile`."""
+
+
+class _NewFile:
+    """Opens files for tensorboardX, which by itself would follow links."""
+
+    def open(self, path: str) -> IO[bytes]:
+        """Create the file of a path with its prefix. Raises OSError."""
+        return regular_files.create(Path(path.removeprefix(f"{_NEW_FILE}:")))
 
 
 class TensorBoard:
@@ -33,6 +43,7 @@ class TensorBoard:
     def __init__(self, folder: Path, last_step: int | None = None) -> None:
         self._folder = folder
         self._last_step = last_step
+        self._path = folder
         self._writer: Any = None
 
     def write(self, results: Results) -> None:
@@ -56,14 +67,14 @@ class TensorBoard:
             self._writer = None
 
     def _open(self, step: int) -> Any:
-        if self._writer is not None and not os.path.exists(self._writer.path):
+        if self._writer is not None and not regular_files.exists(self._path):
             self.close()  # the user deleted it, and would never see what is written
         if self._writer is None:
             record_writer = _load()
             from tensorboardX.proto import event_pb2
 
-            self._folder.mkdir(mode=atomic_files.PRIVATE_FOLDER, parents=True, exist_ok=True)
-            self._writer = record_writer.RecordWriter(str(self._folder / _file_name()))
+            self._path = self._folder / _file_name()
+            self._writer = record_writer.RecordWriter(f"{_NEW_FILE}:{self._path}")
             first = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
             self._writer.write(first.SerializeToString())
             if self._last_step is not None and step <= self._last_step:
@@ -144,5 +155,6 @@ def _load() -> Any:
     finally:
         for package in absent:
             del sys.modules[package]
+    record_writer.register_writer_factory(_NEW_FILE, _NewFile())
     record_writer.crc32c = google_crc32c.value  # its own, in pure Python, takes 100 ms a megabyte
     return record_writer

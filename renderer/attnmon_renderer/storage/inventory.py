@@ -3,18 +3,20 @@
 A file is recognized by its name alone, as `paths` gives it. Links and other names are the user's.
 """
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from attnmon_renderer.storage import paths, step_folder
+from attnmon_renderer.storage import paths, regular_files, step_folder
 
-_RUN_FILES = (
-    "history.jsonl", "summary.json", "timeline.png", "animations/*.png",
-    "tensorboard/events.out.tfevents.*", f"{paths.FAILED_FOLDER}/*.safetensors",
-)  # fmt: skip
+_RUN_FILES = ("history.jsonl", "summary.json", "timeline.png")
+_RUN_FOLDERS = {
+    "animations": ("", ".png"),
+    "tensorboard": ("events.out.tfevents.", ""),
+    paths.FAILED_FOLDER: ("", ".safetensors"),
+}
+"""Folders of files that belong to no single capture; how the names of these begin and end."""
 
 
 class StoredFiles(NamedTuple):
@@ -26,42 +28,51 @@ class StoredFiles(NamedTuple):
     """When the latest of them was written, in seconds since 1970."""
 
 
+class CaptureFiles(NamedTuple):
+    """The files of one capture."""
+
+    statistics: dict[Path, os.stat_result]
+    """What stays."""
+    may_go: dict[Path, os.stat_result]
+    """Pictures and raw weights, which may be removed."""
+
+
 def run_files(save_dir: Path) -> StoredFiles:
     """Measure the files that belong to no single capture."""
-    return measure(path for pattern in _RUN_FILES for path in save_dir.glob(pattern))
+    found = list(regular_files.files_in(save_dir, *_RUN_FILES).values())
+    for folder, (first, last) in _RUN_FOLDERS.items():
+        files = regular_files.files_in(save_dir / folder).items()
+        found += [status for name, status in files if name[: len(first)] == first
+                  and name.endswith(last)]  # fmt: skip
+    return measure(found)
 
 
 def capture_names(save_dir: Path) -> set[str]:
     """Return the names of all captures' folders, packed ones without their suffix."""
-    names = {path.name.removesuffix(paths.PACKED) for path in save_dir.glob("*step_*")}
+    packed = [name for name in regular_files.files_in(save_dir) if name.endswith(paths.PACKED)]
+    names = {*regular_files.folders_in(save_dir), *(n.removesuffix(paths.PACKED) for n in packed)}
     return {name for name in names if paths.step_of(name) is not None}
 
 
-def capture_files(folder: Path) -> tuple[list[Path], list[Path]]:
+def capture_files(folder: Path) -> CaptureFiles:
     """Return a capture's statistics, and its files that may be removed."""
-    inside = [folder / name for name in _names_in(folder)]
-    statistics = [path for path in inside if path.name == paths.STATISTICS]
-    may_go = [path for path in inside if paths.is_removable(path.name)]
+    inside = {folder / name: status for name, status in regular_files.files_in(folder).items()}
+    found = CaptureFiles({}, {})
+    for path, status in inside.items():
+        if path.name == paths.STATISTICS:
+            found.statistics[path] = status
+        elif paths.is_removable(path.name):
+            found.may_go[path] = status
     pack = folder.with_name(folder.name + paths.PACKED)
-    if pack.is_file() and not pack.is_symlink() and step_folder.is_step_zip(pack):
-        may_go.append(pack)
-    return statistics, may_go
+    for status in regular_files.files_in(pack.parent, pack.name).values():
+        if step_folder.is_step_zip(pack):
+            found.may_go[pack] = status
+    return found
 
 
-def _names_in(folder: Path) -> Iterator[str]:
-    if folder.is_symlink():
-        return
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                yield entry.name
-
-
-def measure(files: Iterable[Path]) -> StoredFiles:
-    """Measure those of the files that exist."""
+def measure(files: Iterable[os.stat_result]) -> StoredFiles:
+    """Return the size and age of files of this status."""
     size, written = 0, 0.0
-    for path in files:
-        with contextlib.suppress(OSError):
-            status = path.lstat()
-            size, written = size + status.st_size, max(written, status.st_mtime)
+    for status in files:
+        size, written = size + status.st_size, max(written, status.st_mtime)
     return StoredFiles(size, written)

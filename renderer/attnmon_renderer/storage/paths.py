@@ -119,4 +119,5 @@ def is_removable(name: str) -> bool:
 def step_of(folder_name: str) -> int | None:
     """Return the step of a capture's folder; None for any other folder."""
     named = re.fullmatch(r"(?:epoch_-?\d+_)?step_(-?\d+)", folder_name)
-    return int(named[1]) if named else None
+    step = int(named[1]) if named else None
+    return step if step is not None and abs(step) < 1 << 63 else None

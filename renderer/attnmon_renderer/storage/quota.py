@@ -5,11 +5,9 @@ statistics stay, and so do the files that grow.
 """
 
 import contextlib
-import json
 from pathlib import Path
-from typing import Any
 
-from attnmon_renderer.storage import inventory
+from attnmon_renderer.storage import inventory, records, regular_files
 from attnmon_renderer.storage.inventory import StoredFiles
 
 PICTURES_FRACTION = 0.5
@@ -40,14 +38,18 @@ class DiskQuota:
         self._budget = budget
         self._wants_pictures = wants_pictures
         self._pictures: dict[str, StoredFiles] = {}
-        """Pictures and raw weights of each capture that has some, by its folder's name."""
+        """Pictures and raw weights of each capture that has some, by its folder, oldest first."""
         self._statistics: dict[str, int] = {}
+        self._capture_bytes = 0
+        """The sum of both. What a capture costs does not depend on how many there are."""
         counts = _earlier_counts(save_dir / "summary.json")
-        self._removed_before: int = counts.get("pictures_removed", 0)
+        self._removed_before = counts.get("pictures_removed", 0)
         self._removed: set[str] = set()
-        self._without_pictures: int = counts.get("without_pictures", 0)
+        self._without_pictures = counts.get("without_pictures", 0)
         for folder in inventory.capture_names(save_dir):
             self._measure(folder)
+        oldest_first = sorted(self._pictures.items(), key=lambda held: held[1].written)
+        self._pictures = dict(oldest_first)
         self.full = not self._make_room()
         """Whether there is no room for the pictures of a single capture."""
 
@@ -83,38 +85,40 @@ class DiskQuota:
     def _make_room(self) -> bool:
         """Remove the oldest pictures until the budget is kept; return whether it is."""
         while (used := self._used()) > self._budget and self._pictures:
-            self._remove(min(self._pictures, key=lambda folder: self._pictures[folder].written))
+            self._remove(next(iter(self._pictures)))
         return used <= self._budget
 
     def _used(self) -> int:
-        of_pictures = sum(held.size for held in self._pictures.values())
-        return (
-            of_pictures + sum(self._statistics.values()) + inventory.run_files(self._save_dir).size
-        )
+        return self._capture_bytes + inventory.run_files(self._save_dir).size
 
     def _measure(self, folder: str) -> None:
-        statistics, may_go = inventory.capture_files(self._save_dir / folder)
-        self._statistics[folder] = inventory.measure(statistics).size
-        self._pictures.pop(folder, None)
-        if may_go:
-            self._pictures[folder] = inventory.measure(may_go)
+        statistics, may_go = map(
+            inventory.measure,
+            (files.values() for files in inventory.capture_files(self._save_dir / folder)),
+        )
+        before = self._pictures.pop(folder, StoredFiles(0, 0.0)).size
+        self._capture_bytes -= before + self._statistics.get(folder, 0)
+        self._statistics[folder] = statistics.size
+        if may_go.size:
+            self._pictures[folder] = may_go
+        self._capture_bytes += statistics.size + may_go.size
 
     def _remove(self, folder: str) -> None:
-        for path in inventory.capture_files(self._save_dir / folder)[1]:
+        for path in inventory.capture_files(self._save_dir / folder).may_go:
             with contextlib.suppress(OSError):
-                path.unlink()
+                regular_files.remove(path)
         with contextlib.suppress(OSError):
-            (self._save_dir / folder).rmdir()  # succeeds only when it is empty
+            regular_files.remove_if_empty(self._save_dir / folder)
         self._removed.add(folder)
         self._measure(folder)
         if (stuck := self._pictures.pop(folder, None)) is not None:
             self._statistics[folder] += stuck.size  # it cannot be removed
 
 
-def _earlier_counts(summary: Path) -> dict[str, Any]:
+def _earlier_counts(summary: Path) -> dict[str, int]:
     """Return what the last recorder of this directory had counted."""
     try:
-        counts = json.loads(summary.read_bytes())["disk"]
-    except (OSError, ValueError, KeyError, TypeError):
+        counts: dict[str, int] = records.read_summary(summary).fields["disk"]
+    except (OSError, ValueError, KeyError):
         return {}
-    return counts if isinstance(counts, dict) else {}
+    return counts

@@ -1,15 +1,13 @@
 """Reads how a run stands from `summary.json` and the end of `history.jsonl`."""
 
-import json
 import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnmon.link import descriptors
+from attnmon_renderer.storage import records, regular_files
 
-_TAIL_BYTES = 1 << 20
 ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost", "off")
 """States after which nothing more is written."""
 
@@ -26,6 +24,8 @@ class Run:
     summary: dict[str, Any]
     last: dict[str, Any] | None
     """The last capture in `history.jsonl`; None if there is none."""
+    damages: tuple[str, ...] = ()
+    """A line for each thing in the summary that was left out."""
 
     @property
     def state(self) -> str:
@@ -43,19 +43,16 @@ class Run:
     @property
     def dumps(self) -> list[dict[str, Any]]:
         """The dumps of retained steps: how many steps, and why."""
-        listed = self.summary.get("dumps")
-        return (
-            [dump for dump in listed if isinstance(dump, dict)] if isinstance(listed, list) else []
-        )
+        listed: list[dict[str, Any]] = self.summary.get("dumps", [])
+        return listed
 
     def processes(self) -> dict[int, bool | None]:
         """Return the renderer's process ids in the summary, and whether each is alive.
 
         None for a process on another machine: several often share a directory.
         """
-        pids = self.summary.get("pids")
-        listed = pids if isinstance(pids, list) else []
-        return {pid: self._is_alive(pid) for pid in listed if isinstance(pid, int) and pid > 0}
+        pids = self.summary.get("pids", [])
+        return {pid: self._is_alive(pid) for pid in pids if pid > 0}
 
     def runs_below(self) -> list[Path]:
         """Return the directories of other monitors that were given the same one."""
@@ -69,19 +66,19 @@ def read_run(folder: Path) -> Run:
     """Read a run's directory. Raises `NoRun`."""
     path = folder / "summary.json"
     try:
-        summary = json.loads(path.read_bytes())
+        summary = records.read_summary(path)
     except FileNotFoundError:
         raise NoRun(_describe_missing_run(folder)) from None
     except (OSError, ValueError) as error:
         raise NoRun(f"{path} cannot be read: {error}") from error
-    if not isinstance(summary, dict):
-        raise NoRun(f"{path} is not a summary of attnmon's")
-    return Run(folder, summary, last_capture(folder / "history.jsonl"))
+    last = records.last_capture(folder / "history.jsonl")
+    return Run(folder, summary.fields, last, summary.damages)
 
 
 def runs_below(folder: Path) -> list[Path]:
     """Return the runs of other ranks, and of monitors that found the directory in use."""
-    return sorted(found.parent for found in folder.glob("*/summary.json"))
+    below = (folder / name for name in regular_files.folders_in(folder))
+    return sorted(run for run in below if regular_files.exists(run / "summary.json"))
 
 
 def is_alive(pid: int) -> bool:
@@ -93,28 +90,6 @@ def is_alive(pid: int) -> bool:
     except (OSError, OverflowError):
         return False
     return True
-
-
-def read_history_tail(path: Path) -> bytes:
-    """Return the end of a history; its first line may be cut. Raises OSError."""
-    with open(path, "rb") as file:
-        return descriptors.read_tail(file.fileno(), _TAIL_BYTES)
-
-
-def last_capture(path: Path) -> dict[str, Any] | None:
-    """Return the last whole line of a history; torn lines are skipped."""
-    try:
-        lines = read_history_tail(path).splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        try:
-            capture = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(capture, dict) and isinstance(capture.get("metadata"), dict):
-            return capture
-    return None
 
 
 def _describe_missing_run(folder: Path) -> str:

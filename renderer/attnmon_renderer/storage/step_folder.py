@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Protocol
 
-from attnmon_renderer.storage import atomic_files, paths
+from attnmon_renderer.storage import atomic_files, packed_step, paths, regular_files
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date there is: the same pictures give the same bytes
 
@@ -31,8 +31,7 @@ def step_output(folder: Path, pack: bool) -> StepOutput:
 def is_step_zip(path: Path) -> bool:
     """Return whether attnmon wrote a zip file: a user may have packed a step's folder, too."""
     try:
-        with zipfile.ZipFile(path) as pack:
-            members = pack.infolist()
+        members = packed_step.members(path)
     except (OSError, zipfile.BadZipFile):
         return False
     return all(
@@ -65,7 +64,7 @@ class StepZip:
 
     def put(self, name: str, content: bytes) -> None:
         about = zipfile.ZipInfo(name, _EPOCH)
-        about.external_attr = atomic_files.PRIVATE_FILE << 16
+        about.external_attr = regular_files.PRIVATE_FILE << 16
         self._zip.writestr(about, content)
 
     def finish(self) -> None:

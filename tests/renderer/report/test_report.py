@@ -17,8 +17,9 @@ from support.stored_run import HOSTILE, STEPS, train_with_raw_weights
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.report import svg_chart as charts
-from attnmon_renderer.report.gather import ReportStep, StoredPicture, evenly_spaced, limit_steps
+from attnmon_renderer.report.gather import ReportStep, evenly_spaced, limit_steps
 from attnmon_renderer.report.html import inert_json
+from attnmon_renderer.report.stored_pictures import StoredPicture
 
 Output = pytest.CaptureFixture[str]
 VOID = {"meta", "img", "input", "br", "link"}

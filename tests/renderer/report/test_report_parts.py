@@ -62,8 +62,8 @@ def test_a_step_s_label_has_what_is_known() -> None:
     assert tables.step_label(whole) == "step 1,200 · epoch 3 · loss 0.1235"
 
 
-def test_facts_of_a_summary_of_the_wrong_types_are_left_out() -> None:
-    facts = tables.run_facts(data_of(started="now", settings=7, versions=[], captured="many"))
+def test_facts_that_a_summary_does_not_tell_are_left_out() -> None:
+    facts = tables.run_facts(data_of())
     assert facts["accounts"] == "? captured, ? rendered, ? dropped, ? failed"
     assert not {"started", "length", "time in attnmon's calls"} & facts.keys()
 

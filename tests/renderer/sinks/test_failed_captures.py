@@ -157,8 +157,9 @@ def test_what_killed_workers_left_goes_and_nothing_else(tmp_path: Path) -> None:
         os._exit(0)
     os.waitpid(dead, 0)
     name = "decoder_layer0_cross_attn.png"
-    remains = [folder / f".{name}.{dead}.tmp", tmp_path / f".{folder.name}.zip.{dead}.tmp"]
-    others = [folder / f".{name}.{os.getpid()}.tmp", folder / "a.png"]
+    left = f"attnmon-{dead}-0f.tmp"
+    remains = [folder / f".{name}.{left}", tmp_path / f".{folder.name}.zip.{left}"]
+    others = [folder / f".{name}.attnmon-{os.getpid()}-0f.tmp", folder / f".{name}.{dead}.tmp"]
     folder.mkdir()
     for path in remains + others:
         path.write_text("half")

@@ -19,6 +19,8 @@ from attnmon_renderer.drawing.spec.palettes import WHITE, Indices
 
 MAX_FRAMES = 120
 """The most frames of an animation."""
+MOST_PIXELS = 1 << 26
+"""The largest frame that is believed of a file; a picture has a few million pixels."""
 _MILLISECONDS, _LAST_MILLISECONDS = 250, 2000
 """How long a frame is shown, and how long the last one before the animation repeats."""
 
@@ -95,6 +97,8 @@ def _read(animation: bytes) -> _Animation:
             frames.append(data[4:])
     if not (width and height and palette and frames):
         raise ValueError("an animation without size, palette or frames: begin a new one")
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"an animation of {width} x {height} pixels: begin a new one")
     return _Animation(width, height, palette, tuple(frames))
 
 

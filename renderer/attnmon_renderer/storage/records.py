@@ -1,0 +1,166 @@
+"""Reads the JSON of a run: `summary.json` and `history.jsonl`, which may be damaged.
+
+What is returned has the types that the tables below say. What has not is left out, and told.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from attnmon.link import descriptors
+from attnmon_renderer.storage import regular_files
+from attnmon_renderer.storage.json_fields import (
+    Check,
+    Misfit,
+    count,
+    listed,
+    maybe,
+    moment,
+    named,
+    number,
+    one_of,
+    parse,
+    record,
+    scalar,
+    scalars,
+    text,
+    whole,
+)
+
+MOST_SUMMARY_BYTES = 1 << 24
+MOST_HISTORY_BYTES = 1 << 28
+"""Of a longer history the end is read."""
+LONGEST_LINE = 1 << 24
+_TAIL_BYTES = 1 << 20
+_MOST_ROWS = 4096
+
+SUMMARY: dict[str, Check] = {
+    "state": text,
+    **dict.fromkeys(("captured", "rendered", "dropped", "failed", "steps", "kept"), count),
+    **dict.fromkeys(("interval", "stretched", "rank", "world_size"), count),
+    **dict.fromkeys(("hook_seconds", "overhead", "kept_seconds"), number),
+    "last_step": maybe(whole),
+    "dumps": listed(record({}, {"count": count, "step": whole, "reason": text})),
+    "host": text,
+    "pids": listed(whole),
+    "trainer_pid": whole,
+    "started": moment,
+    "written": moment,
+    "settings": named(scalars),
+    **dict.fromkeys(("errors", "warnings", "not_seen"), listed(scalar)),
+    "off": maybe(text),
+    "versions": named(scalar),
+    "disk": named(count),
+}
+CAPTURE = record(
+    {
+        "metadata": record(
+            {"step": whole},
+            {
+                "epoch": whole, "loss": number, "lr": number, "timestamp": number,
+                "sample": whole, "seen_in": text, "kept_for": text, "rank": whole,
+            },
+        ),
+        **dict.fromkeys(
+            ("encoder", "decoder"),
+            listed(
+                record(
+                    {"layer": whole, "type": one_of("self_attention", "cross_attention")},
+                    {
+                        **dict.fromkeys(("mean", "std", "min", "max", "error"), number),
+                        **dict.fromkeys(("name", "source", "note"), text),
+                        "heads": named(listed(maybe(number))),
+                        "shape": listed(whole, 3),
+                        "non_finite": whole,
+                    },
+                ),
+                _MOST_ROWS,
+            ),
+        ),
+    },
+    {"error": text},
+)  # fmt: skip
+
+
+class RunSummary(NamedTuple):
+    """What `summary.json` says, and a line for each thing in it that was left out."""
+
+    fields: dict[str, Any]
+    damages: tuple[str, ...] = ()
+
+
+class Captures(NamedTuple):
+    """The captures of a history, oldest first, and a line for each thing that was left out."""
+
+    lines: list[dict[str, Any]]
+    damages: tuple[str, ...] = ()
+
+
+def read_summary(path: Path) -> RunSummary:
+    """Read a summary. Raises OSError, and ValueError if it is none."""
+    content = parse(regular_files.read(path, MOST_SUMMARY_BYTES))
+    if not isinstance(content, dict):
+        raise ValueError("not a summary of attnmon's")
+    fields, damages = {}, []
+    for name, value in content.items():
+        try:
+            fields[name] = SUMMARY.get(name, scalar)(value)
+        except Misfit as misfit:
+            if name in SUMMARY:
+                damages.append(f"{path}: {name!r} is left out: it is not {misfit}")
+    return RunSummary(fields, tuple(damages))
+
+
+def read_history(path: Path) -> Captures:
+    """Read a history; one that is not there, or cannot be read, is empty."""
+    try:
+        file = regular_files.open_to_read(path)
+    except FileNotFoundError:
+        return Captures([])
+    except OSError as error:
+        return Captures([], (f"{path} is left out: {error}",))
+    damages = []
+    with file:
+        if (excess := file.seek(0, 2) - MOST_HISTORY_BYTES) > 0:
+            damages.append(f"{path}: the first {excess:,} bytes are left out: it is too long")
+        file.seek(max(excess, 0))
+        found = [read_capture(line) for line in _lines(file)]
+    whole_lines = [capture for capture in found if capture is not None]
+    if left_out := len(found) - len(whole_lines):
+        damages.append(f"{path}: {left_out} lines are left out: torn, or no captures")
+    return Captures(whole_lines, tuple(damages))
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines that are not blank; nothing in place of one that is too long."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+            while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+                pass
+            yield b""
+        elif line.strip():
+            yield line
+
+
+def read_capture(line: bytes) -> dict[str, Any] | None:
+    """Return the capture in a line of a history; None if it is torn or none."""
+    try:
+        capture: dict[str, Any] = CAPTURE(parse(line))
+    except ValueError:
+        return None
+    return capture
+
+
+def read_tail(path: Path) -> bytes:
+    """Return the end of a history; its first line may be cut. Raises OSError."""
+    with regular_files.open_to_read(path) as file:
+        return descriptors.read_tail(file.fileno(), _TAIL_BYTES)
+
+
+def last_capture(path: Path) -> dict[str, Any] | None:
+    """Return the last whole line of a history; torn lines are skipped."""
+    try:
+        lines = read_tail(path).splitlines()
+    except OSError:
+        return None
+    return next((found for line in reversed(lines) if (found := read_capture(line))), None)

@@ -1,0 +1,204 @@
+"""Opens what a run's directory holds: regular files and folders, and nothing that a link leads to.
+
+A directory may have been sent by somebody, or be open to others. A link, a pipe or a device that
+was put there is neither read nor written. So no part of a path is followed here. `resolved`
+follows, once, the links by which a user names a directory.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+PRIVATE_FOLDER = 0o700  # attention shows training text: only its owner is to see it
+PRIVATE_FILE = 0o600
+MOST_BYTES = 1 << 28
+"""The largest file that is read at once."""
+
+_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TO_PASS = _FOLDER | getattr(os, "O_PATH", os.O_RDONLY)  # may be entered, if not listed
+_CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_IsWanted = Callable[["os.DirEntry[str]"], bool]
+_KINDS = {
+    stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+
+class NotRegular(OSError):
+    """Something else is in the place of a regular file or a folder; says what."""
+
+
+class LargeFile(OSError):
+    """A file is larger than any of a run's."""
+
+
+def resolved(folder: str | os.PathLike[str]) -> Path:
+    """Return a directory's path without the links that its user has chosen."""
+    return Path(os.path.realpath(folder))
+
+
+@contextmanager
+def opened_folder(path: Path, *, create: bool = False) -> Iterator[int]:
+    """Give the descriptor of a folder, for calls that take a `dir_fd`.
+
+    Raises `NotRegular` where a part of the path is a link, other OSErrors where it is not there.
+    """
+    descriptor = os.open(path.anchor or ".", _TO_PASS)
+    try:
+        for part in path.parts[bool(path.anchor) :]:
+            inner = _enter(part, descriptor, path, create)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _enter(part: str, outer: int, path: Path, create: bool) -> int:
+    try:
+        return os.open(part, _TO_PASS, dir_fd=outer)
+    except FileNotFoundError:
+        if not create:
+            raise FileNotFoundError(2, os.strerror(2), str(path)) from None
+    except OSError as error:
+        found = os.stat(part, dir_fd=outer, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            raise
+        raise _not_regular(path, found, part) from error
+    try:
+        os.mkdir(part, PRIVATE_FOLDER, dir_fd=outer)
+    except FileExistsError:
+        pass  # another process has made it meanwhile
+    return os.open(part, _TO_PASS, dir_fd=outer)
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Return the descriptor of a regular file, opened or created. Raises OSError, `NotRegular`."""
+    with opened_folder(path.parent) as folder:
+        require_regular(path, folder)  # first: opening a device can do something
+        descriptor = os.open(path.name, flags | _CAREFULLY, PRIVATE_FILE, dir_fd=folder)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise _not_regular(path, found)
+    return descriptor
+
+
+def create(path: Path) -> IO[bytes]:
+    """Create a file to write, and its folder if need be. Raises OSError, also if it is there."""
+    with opened_folder(path.parent, create=True) as folder:
+        return create_in(folder, path.name)
+
+
+def create_in(folder: int, name: str) -> IO[bytes]:
+    """Create a file to write in the folder of this descriptor. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CAREFULLY
+    return open(os.open(name, flags, PRIVATE_FILE, dir_fd=folder), "wb")
+
+
+def require_regular(path: Path, folder: int) -> None:
+    """Raise `NotRegular` if there is anything but a regular file in this place of a folder."""
+    try:
+        found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise _not_regular(path, found)
+
+
+def open_to_read(path: Path) -> IO[bytes]:
+    """Open a regular file. Raises OSError, `NotRegular`."""
+    return open(open_file(path, os.O_RDONLY), "rb")
+
+
+def read(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return a regular file's content. Raises OSError, also for one of more than `most` bytes."""
+    with open_to_read(path) as file:
+        content = file.read(most + 1) if os.fstat(file.fileno()).st_size <= most else None
+    if content is None or len(content) > most:
+        raise LargeFile(f"{path} is larger than {most:,} bytes")
+    return content
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is such a regular file."""
+    return path.name in files_in(path.parent, path.name)
+
+
+def files_in(folder: Path, *names: str) -> dict[str, os.stat_result]:
+    """Return the regular files in a folder, or those of these names; none if it is no folder."""
+    try:
+        with opened_folder(folder) as descriptor:
+            found = {
+                name: status
+                for name in names or _listed(descriptor, _is_file)
+                if (status := _status(name, descriptor)) is not None
+            }
+    except OSError:
+        return {}
+    return {name: status for name, status in found.items() if stat.S_ISREG(status.st_mode)}
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder; none if it is no folder itself."""
+    return _names_in(folder, _is_folder)
+
+
+def strangers_in(folder: Path) -> list[str]:
+    """Return the names of what is neither file nor folder, such as links; none if no folder."""
+    return _names_in(folder, lambda entry: not _is_file(entry) and not _is_folder(entry))
+
+
+def remove(path: Path) -> None:
+    """Remove a file. Raises OSError."""
+    with opened_folder(path.parent) as folder:
+        os.unlink(path.name, dir_fd=folder)
+
+
+def remove_if_empty(path: Path) -> None:
+    """Remove a folder. Raises OSError, also where something is in it."""
+    with opened_folder(path.parent) as folder:
+        os.rmdir(path.name, dir_fd=folder)
+
+
+def _names_in(folder: Path, is_wanted: _IsWanted) -> list[str]:
+    try:
+        with opened_folder(folder) as descriptor:
+            return _listed(descriptor, is_wanted)
+    except OSError:
+        return []
+
+
+def _listed(folder: int, is_wanted: _IsWanted) -> list[str]:
+    listable = os.open(".", os.O_RDONLY | _FOLDER, dir_fd=folder)
+    try:
+        with os.scandir(listable) as entries:
+            return [entry.name for entry in entries if is_wanted(entry)]
+    finally:
+        os.close(listable)
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_file(follow_symlinks=False)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _status(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return None
+
+
+def _not_regular(path: Path, found: os.stat_result, part: str = "") -> NotRegular:
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
+    if part:
+        kind = f"not followed: {part!r} in it is {kind if kind != 'no regular file' else 'a file'}"
+        return NotRegular(f"{path} is {kind}")
+    return NotRegular(f"{path} is {kind}, which is no file of a run's: it is left as it is")

@@ -31,6 +31,8 @@ _UNUSED = (
     "a softmax over query · key whose weights were in no product with values that is known: "
     "give them to record()"
 )
+_PLAIN_TENSORS = torch._C.DisableTorchFunctionSubclass
+"""Around our own code: what a class of tensors does at a call is for the user's calls alone."""
 
 
 class Tap(TorchFunctionMode):
@@ -98,8 +100,11 @@ class Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if torch._C._current_graph_task_id() != -1:  # in backward, which checkpointing uses
             return func(*args, **kwargs)
-        if func is F.multi_head_attention_forward and multi_head.can_enter(types):
-            return self._enter_multi_head(args, kwargs)
+        if func is F.multi_head_attention_forward:
+            if multi_head.can_enter(types):
+                return self._enter_multi_head(args, kwargs)
+            if not torch._C._len_torch_function_stack():  # or it is another mode's turn
+                return self._enter_class(func, types, args, kwargs)
         try:
             adapter, operation = adapter_of(func), operation_of(func)
         except Exception as error:
@@ -129,6 +134,25 @@ class Tap(TorchFunctionMode):
         finally:
             self._heads.pop()
 
+    def _enter_class(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Has a class of tensors handle the call, as it does without a mode, under the tap."""
+        reported = self._calls.total()
+        self._heads.append(multi_head.number_of_heads(args, kwargs))
+        try:
+            with self:
+                result = multi_head.handled_by_class(func, types, args, kwargs)
+        finally:
+            self._heads.pop()
+        if result is NotImplemented:
+            return func(*args, **kwargs)
+        if self._calls.total() == reported:
+            self._guard(
+                self._report_kernel, multi_head.multi_head_attention_forward, result, (), {}
+            )
+        return result
+
     def _run_kernel(
         self, adapter: Adapter, kernel: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
@@ -143,7 +167,8 @@ class Tap(TorchFunctionMode):
             self._guard(self._provenance.before_dropout, func, args, kwargs)
         result = func(*args, **kwargs)
         try:
-            product = self._provenance.after(operation, func, args, kwargs, result)
+            with _PLAIN_TENSORS():
+                product = self._provenance.after(operation, func, args, kwargs, result)
         except Exception as error:
             self._listener.on_error(error)
         else:
@@ -187,7 +212,7 @@ class Tap(TorchFunctionMode):
     def _guard(self, report: Callable[..., object], *arguments: Any) -> None:
         """Runs attnmon's own code, timed and without gradients; exceptions go to the listener."""
         try:
-            with self._listener.timed(), self._without_gradients:
+            with self._listener.timed(), self._without_gradients, _PLAIN_TENSORS():
                 report(*arguments)
         except Exception as error:
             self._listener.on_error(error)

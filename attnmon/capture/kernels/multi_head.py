@@ -23,13 +23,34 @@ _HAS_CODE = isinstance(_FUNCTION, FunctionType) and (
 _NUM_HEADS, _NEED_WEIGHTS = 4, 15
 """Positions of two of its arguments."""
 
-_PLAIN = {torch.Tensor, torch.nn.Parameter}
-"""Other tensor classes may handle the call as a whole, as a mode does."""
+_DEFAULT = torch.Tensor.__torch_function__.__func__  # type: ignore[attr-defined]
+"""What a class of tensors has that does not handle calls itself."""
 
 
 def can_enter(types: Sequence[type]) -> bool:
     """Whether a call with tensors of these classes can run by `inner_function`."""
-    return _HAS_CODE and _PLAIN.issuperset(types)
+    return _HAS_CODE and not handling_classes(types)
+
+
+def handling_classes(types: Sequence[type]) -> list[Any]:
+    """Returns the tensor classes that may handle the call as a whole, as a mode does."""
+    return [
+        kind
+        for kind in types
+        if kind is not torch.nn.Parameter
+        and getattr(kind.__torch_function__, "__func__", None) is not _DEFAULT  # type: ignore[attr-defined]
+    ]
+
+
+def handled_by_class(
+    function: Any, types: Sequence[type], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Returns what a class of tensors makes of the call; NotImplemented if none handles it.
+
+    As torch asks them: in the order of `types`, and no mode before them.
+    """
+    results = (kind.__torch_function__(function, types, args, kwargs) for kind in types)  # type: ignore[attr-defined]
+    return next((result for result in results if result is not NotImplemented), NotImplemented)
 
 
 def inner_function(**replacements: Any) -> Callable[..., Any]:

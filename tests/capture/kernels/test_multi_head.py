@@ -3,6 +3,8 @@
 The oracle is the module itself: `need_weights=True, average_attn_weights=False`, in float64.
 """
 
+from typing import Any, ClassVar
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -88,16 +90,71 @@ def test_a_function_of_the_users_own_around_multi_head_attention(
     assert (len(calls), len(runs)) == (1, 1)
 
 
-class Own(Tensor):
-    """A class of tensors of the user's own."""
+class Named(Tensor):
+    """Adds nothing to the arithmetic."""
 
 
-def test_multi_head_attention_on_a_class_of_tensors_is_refused() -> None:
+class Counting(Tensor):
+    """Handles calls itself, by the usual way, and counts them."""
+
+    calls: ClassVar[list[str]] = []
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        cls.calls.append(getattr(func, "__name__", str(func)))
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+class Unwrapping(Tensor):
+    """Handles calls itself, and returns plain tensors, as torchvision's classes do."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **kwargs or {})
+
+
+class OwnKernel(Tensor):
+    """Handles the call as a whole, in a way of its own."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.multi_head_attention_forward:
+            return args[0] * 2, None
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize("kind", [Named, Counting, Unwrapping])
+def test_on_a_class_of_tensors_the_same_is_computed_and_told(
+    kind: type[Tensor], need_weights: bool
+) -> None:
     attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
-    x = torch.randn(2, 6, WIDTH).as_subclass(Own)
-    log = TapLog()
+    x = torch.randn(2, 6, WIDTH)
+    _, weights = attention(x, x, x, average_attn_weights=False)
+    own = x.as_subclass(kind)
+    Counting.calls.clear()
+    expected = attention(own, own, own, need_weights=need_weights)[0]
+    untapped = Counting.calls[:]
+    Counting.calls.clear()
+    results = []
+    calls = tapped_calls(
+        attention, lambda: results.append(attention(own, own, own, need_weights=need_weights)[0])
+    )
+    assert Counting.calls == untapped, "the class is asked as often as without the tap"
+    assert type(results[0]) is type(expected)
+    assert torch.equal(results[0], expected)
+    assert [call.heads for call in calls] == [HEADS]
+    torch.testing.assert_close(exact_weights(calls[0]).float(), weights, rtol=0, atol=1e-6)
+
+
+def test_a_class_of_tensors_with_a_kernel_of_its_own_runs_that() -> None:
+    attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+    x = torch.randn(2, 6, WIDTH).as_subclass(OwnKernel)
+    log, results = TapLog(), []
     with Tap(module_names(attention), log):
-        result = attention(x, x, x)[0]
-    assert result.shape == x.shape
+        results.append(attention(x, x, x)[0])
+    assert torch.equal(results[0], attention(x, x, x)[0])
+    assert torch.equal(results[0], x * 2)
     assert log.calls == []
     assert [why.split(" of ")[0] for why in log.reasons] == ["multi_head_attention_forward"]

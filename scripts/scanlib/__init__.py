@@ -1,0 +1,1 @@
+"""Helpers of `scan_models.py`: architectures, oracles, and the processes they are tried in."""

@@ -1,0 +1,86 @@
+"""Judges what was captured of a model by the oracles, layer by layer."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from scanlib.captures import Capture
+from scanlib.comparing import mistake, related
+from scanlib.roles_and_numbers import doubtful_roles, misnumbered, wrong_roles
+from scanlib.truth import Truth
+
+
+@dataclass
+class Verdict:
+    """What is to be said of one capture of a model."""
+
+    word: str
+    """right, wrong, refused, not seen, unjudged, or nothing to see."""
+    why: str = ""
+    right: int = 0
+    noted: int = 0
+    """Those of the right maps with a note that says what they are."""
+    layers: int = 0
+    """Layers with token attention, by the oracle."""
+    wrong: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    """What may be wrong and cannot be decided by an oracle."""
+
+
+def verdict(capture: Capture, oracles: Truth) -> Verdict:
+    """Compares each map with the oracles, and what they know with what was seen."""
+    found = Verdict("", layers=len(oracles.attending))
+    for each in sorted(capture.maps, key=lambda each: each.layer):
+        reason = mistake(each, oracles)
+        label = f"{each.module or '(the model)'}, {each.role} {each.layer}"
+        if reason == "":
+            found.right, found.noted = found.right + 1, found.noted + bool(each.note)
+        elif reason.startswith("unjudged"):
+            found.doubts.append(f"{label}: {reason}")
+        else:
+            found.wrong.append(
+                f"{label}: {reason}" + (f" [note: {each.note}]" if each.note else "")
+            )
+    found.wrong += misnumbered(capture.maps)
+    found.wrong += wrong_roles(capture.maps, oracles.returned)
+    found.doubts += doubtful_roles(capture.maps)
+    found.refused = [f"{name or '(the model)'}: {why}" for name, why in capture.refused.items()]
+    found.unseen = list(_unseen(capture, oracles))
+    found.word, found.why = _word(found, capture)
+    return found
+
+
+def _word(found: Verdict, capture: Capture) -> tuple[str, str]:
+    if found.wrong:
+        return "wrong", found.wrong[0]
+    if found.unseen and not capture.maps and (said := _said(capture)):
+        return "refused", said
+    if found.unseen:
+        return "not seen", found.unseen[0]
+    if found.refused and found.layers:
+        return "refused", found.refused[0]
+    if found.doubts and not found.right:
+        return "unjudged", found.doubts[0]
+    return ("right", "") if found.right else ("nothing to see", "")
+
+
+def _said(capture: Capture) -> str:
+    return next(iter(capture.messages), "")
+
+
+def _unseen(capture: Capture, oracles: Truth) -> Iterator[str]:
+    """Token attention in modules of which neither a map nor a reason was given."""
+    wanted = Counter(each.module for each in oracles.attending)
+    for name, count in wanted.items():
+        maps = sum(1 for each in capture.maps if _inside(each.module, name))
+        if maps < count and not any(related(other, name) for other in capture.refused):
+            others = "" if not maps else f": {maps} of {count}"
+            yield f"{name or '(the model)'}{others}"
+
+
+def _inside(one: str, other: str) -> bool:
+    return (
+        one == other or one.startswith(f"{other}.") or (other.startswith(f"{one}.") and one != "")
+    )

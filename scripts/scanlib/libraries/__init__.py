@@ -1,0 +1,1 @@
+"""The architectures of each library, tiny and with random weights; `catalogue` has them all."""

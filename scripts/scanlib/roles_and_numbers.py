@@ -1,0 +1,54 @@
+"""Judges the roles and the numbers of all layers of a capture."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from scanlib.captures import Map
+from scanlib.comparing import equal
+from scanlib.returned_attentions import Returned
+
+
+def misnumbered(maps: Iterable[Map]) -> Iterator[str]:
+    """Layers of one list of modules have numbers in the list's order."""
+    patterns: dict[tuple[str, str], list[Map]] = {}
+    for each in maps:
+        patterns.setdefault((each.role, re.sub(r"\d+", "*", each.module)), []).append(each)
+    for (role, pattern), several in patterns.items():
+        places = [tuple(map(int, re.findall(r"\d+", each.module))) for each in several]
+        ordered = [
+            each.layer
+            for _, each in sorted(
+                zip(places, several, strict=True), key=lambda p: (p[0], p[1].layer)
+            )
+        ]
+        if ordered != sorted(ordered):
+            yield f"{pattern}: the {role} layers of the list have the numbers {ordered}"
+
+
+def wrong_roles(maps: Sequence[Map], returned: Returned) -> Iterator[str]:
+    """The name under which the model itself returns a map says its role and its number."""
+    for each in maps:
+        named = [entry for entry in returned.by_role if equal(each.weights, entry[2])]
+        if named and not any(each.role in roles for roles, _, _ in named):
+            yield f"{each.module}: it is called {each.role}, and the model says {named[0][0]}"
+    for roles in {entry[0] for entry in returned.by_role}:
+        entries = [entry for entry in returned.by_role if entry[0] == roles]
+        pairs = sorted(
+            (index, each.layer)
+            for _, index, weights in entries for each in maps
+            if each.role in roles and equal(each.weights, weights)
+        )  # fmt: skip
+        unique = len({index for index, _ in pairs}) == len(pairs)
+        if unique and [layer for _, layer in pairs] != sorted(layer for _, layer in pairs):
+            yield f"the model's layers {[i for i, _ in pairs]} are called {[n for _, n in pairs]}"
+
+
+CROSS = re.compile(r"cross|encoder_attn|encdec|enc_dec", re.IGNORECASE)
+
+
+def doubtful_roles(maps: Iterable[Map]) -> Iterator[str]:
+    """A module's own name is a hint."""
+    for each in maps:
+        last = ".".join(each.module.split(".")[-2:])
+        if bool(CROSS.search(last)) != each.role.endswith("cross"):
+            yield f"{each.module} is called {each.role}"

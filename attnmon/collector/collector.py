@@ -140,7 +140,7 @@ class Collector:
                 return
             tap.remove()
             self._armed = None
-        if model is None or self._settings.capture == "probe":
+        if model is None or self._is_probed(model):
             return
         self.registry.set_model(model)
         modules = modules_in(model)
@@ -149,6 +149,10 @@ class Collector:
         registry = self.registry
         tap = ForwardTap(model, self._forward, registry.scope_of, registry.handwritten)
         self._armed = (weakref.ref(model), tap)
+
+    def _is_probed(self, model: nn.Module) -> bool:
+        """Return whether an extra forward is wanted of this model, and may be made."""
+        return self._settings.capture == "probe" and not self._probe.refusal(model)
 
     def _why_not_watched(self, model: nn.Module, modules: Sequence[nn.Module]) -> str:
         """Return why the own forward of this model may not be watched; empty if it may."""

@@ -15,7 +15,6 @@ from attnmon.capture import (
 from attnmon.collector.probe_permission import ProbePermission
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
-from attnmon.link.messages import LONGEST_ERROR
 from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen
 from attnmon.session.session import Session
 
@@ -45,7 +44,6 @@ class ProbeCollector:
             self._permission.forbid(model, str(stopped))
             text = _stopped(type(model).__name__, stopped)
             self._session.guard.warn_once(f"stopped {stopped}", text)
-            self._session.counters.error = text[:LONGEST_ERROR]
             raise NotSeen from None
 
     def _collect(self, model: nn.Module, enc: Any, dec: Any, builder: CaptureBuilder) -> None:

@@ -4,13 +4,9 @@ Each test starts processes as torchrun does, by environment variables; this file
 A watched training must take the same steps to the same numbers, on every process.
 """
 
-import os
-import socket
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
-from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
@@ -18,6 +14,7 @@ import torch
 import torch.distributed as dist
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary
+from support.processes import run_on_all
 from torch import Tensor, nn
 
 from attnmon import TrainingAttentionMonitor
@@ -25,9 +22,6 @@ from attnmon import TrainingAttentionMonitor
 PROCESSES = 2
 STEPS = 5
 FEW: Any = {"save_frequency": 2, "save_on_epochs": None, "visualization_types": ["statistics"]}
-SECONDS = 90
-"""After this time the processes are killed and the test fails."""
-
 pytestmark = [
     pytest.mark.serial,  # it has a process for each processor
     pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here"),
@@ -35,39 +29,7 @@ pytestmark = [
 
 
 def run(program: str, folder: Path) -> None:
-    """Runs one program on all processes. Fails if one of them fails or does not end."""
-    launched = {
-        "WORLD_SIZE": str(PROCESSES), "LOCAL_WORLD_SIZE": str(PROCESSES), "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
-        "TORCHELASTIC_RUN_ID": "none", "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    }  # fmt: skip
-    command = [sys.executable, "-W", "ignore", __file__, program, str(folder)]
-    ranks = [
-        Popen(
-            command,
-            env={**os.environ, **launched, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=PIPE,
-            stderr=PIPE,
-            text=True,
-        )
-        for rank in range(PROCESSES)
-    ]
-    try:
-        for rank in ranks:
-            _, errors = rank.communicate(timeout=SECONDS)
-            assert rank.returncode == 0, errors
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.communicate()
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
+    run_on_all(__file__, PROCESSES, program, folder)
 
 
 def check(folder: Path, rank: int, steps: Iterable[int]) -> None:

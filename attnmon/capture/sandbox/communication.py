@@ -7,6 +7,7 @@ from threading import get_ident
 from typing import Any
 
 _C10D = "torch.distributed.distributed_c10d"
+_BACKENDS = "torch._C._distributed_c10d"
 _RPC = "torch.distributed.rpc.api"
 _PIPES = "multiprocessing.connection"
 _UNSEEN: tuple[tuple[str, str, str], ...] = (
@@ -15,10 +16,18 @@ _UNSEEN: tuple[tuple[str, str, str], ...] = (
     (_C10D, "Store", "set get add wait compare_set append check delete_key num_keys multi_get"),
     (_C10D, "Store", "multi_set barrier queue_push queue_pop list_keys"),
     (_C10D, "ProcessGroup", "_start_coalescing _end_coalescing split_group merge_remote_group"),
-    (_C10D, "Backend", "allgather _allgather_base allgather_coalesced allreduce alltoall_base"),
-    (_C10D, "Backend", "allreduce_coalesced alltoall barrier broadcast gather monitored_barrier"),
-    (_C10D, "Backend", "recv recv_anysource reduce reduce_scatter _reduce_scatter_base scatter"),
-    (_C10D, "Backend", "send _start_coalescing _end_coalescing"),
+    (_BACKENDS, "Backend", "allgather _allgather_base allgather_coalesced allreduce alltoall_base"),
+    (
+        _BACKENDS,
+        "Backend",
+        "allreduce_coalesced alltoall barrier broadcast gather monitored_barrier",
+    ),
+    (
+        _BACKENDS,
+        "Backend",
+        "recv recv_anysource reduce reduce_scatter _reduce_scatter_base scatter",
+    ),
+    (_BACKENDS, "Backend", "send _start_coalescing _end_coalescing"),
     (_RPC, "", "_invoke_rpc _all_gather _wait_all_workers _barrier"),
     (_PIPES, "_ConnectionBase", "send send_bytes recv recv_bytes recv_bytes_into"),
     ("multiprocessing.queues", "Queue", "get"),

@@ -3,12 +3,19 @@
 Reports `AttentionCall`s, whose tensors are the model's own, to a `TapListener`.
 """
 
-from attnmon.capture.calls.attention_call import AttentionCall, is_causal, with_evident_mask
+from attnmon.capture.calls.attention_call import (
+    AttentionCall,
+    UnknownOrder,
+    is_causal,
+    with_evident_mask,
+)
 from attnmon.capture.calls.call_info import CallInfo
 from attnmon.capture.calls.manual_call import RECORDED, manual_call
 from attnmon.capture.calls.verification import approximation_note, measured_error
-from attnmon.capture.forward_tap import ForwardTap
+from attnmon.capture.forward_tap import ForwardTap, TapScope
 from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
+from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
+from attnmon.capture.lineage.layout import Layout
 from attnmon.capture.model.compiled import compilations, reaches_compiled
 from attnmon.capture.model.inputs import (
     ForwardFunction,
@@ -38,16 +45,21 @@ __all__ = [
     "CallListener",
     "CallSignature",
     "Discovery",
+    "FollowedLayouts",
     "ForwardFunction",
     "ForwardStopped",
     "ForwardTap",
     "InputError",
     "Inputs",
+    "KnownLayouts",
+    "Layout",
     "ModelCall",
     "ModuleIndex",
     "SdpaCall",
     "Tap",
     "TapListener",
+    "TapScope",
+    "UnknownOrder",
     "approximation_note",
     "compilations",
     "discover",

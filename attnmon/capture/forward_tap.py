@@ -7,26 +7,35 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from attnmon.capture.model.inputs import tensors_in
+from attnmon.capture.layouts import Layouts
+from attnmon.capture.model.inputs import Inputs, tensors_in
 from attnmon.capture.model.module_names import unwrap
 from attnmon.capture.model.watched_calls import unwatch_calls, watch_calls
 from attnmon.capture.module_tap import tapped_modules
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import TapListener
 
-TapScope = tuple[Mapping[int, str], Sequence[nn.Module]]
-"""Modules' names by id (`module_names`), and the modules to tap; if none, the whole forward."""
+
+class TapScope(NamedTuple):
+    """What of one forward is tapped, and what is known of it."""
+
+    names: Mapping[int, str]
+    """Modules' names by id (`module_names`)."""
+    modules: Sequence[nn.Module]
+    """The modules to tap; if none, the whole forward."""
+    layouts: Layouts
+    """Where each layer's tensors hold samples and heads."""
 
 
 class ForwardTap:
     """Taps each forward of a model that is made with gradients, until `remove`.
 
-    scope_of: asked at each forward which modules to tap.
+    scope_of: asked at each forward, of the module and its inputs, what to tap.
 
     Of forwards at the same time on several threads, as DataParallel makes them, the first is
     tapped: torch-function modes belong to their thread.
@@ -36,7 +45,7 @@ class ForwardTap:
         self,
         model: nn.Module,
         listener: TapListener,
-        scope_of: Callable[[nn.Module], TapScope],
+        scope_of: Callable[[nn.Module, Inputs], TapScope],
         handwritten: bool = True,
     ) -> None:
         root = unwrap(model)
@@ -73,9 +82,11 @@ class ForwardTap:
     def _begin(self, module: nn.Module, inputs: Any, tapping: ExitStack) -> Tap | None:
         try:
             with self._listener.timed():
-                self._listener.on_forward_start(tensors_in(inputs))
-                names, modules = self._scope_of(module)
-                tap = Tap(names, self._listener, self._handwritten)
+                tensors = tensors_in(inputs)
+                self._listener.on_forward_start(tensors)
+                scope = self._scope_of(module, tensors)
+                tap = Tap(scope.names, self._listener, self._handwritten, scope.layouts)
+                modules = scope.modules
                 tapping.enter_context(tapped_modules(tap, modules) if modules else tap)
                 return tap
         except Exception as error:

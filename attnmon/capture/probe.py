@@ -10,11 +10,18 @@ from typing import Any, Literal
 
 from torch import nn
 
-from attnmon.capture.calls.attention_call import AttentionCall
+from attnmon.capture.calls.attention_call import AttentionCall, UnknownOrder
 from attnmon.capture.calls.call_info import CallInfo
 from attnmon.capture.handwritten.matcher import HANDWRITTEN
+from attnmon.capture.layouts import FollowedLayouts, KnownLayouts, LayoutSource
 from attnmon.capture.model.compiled import CompiledRegions
-from attnmon.capture.model.inputs import ForwardFunction, ModelCall, model_call, same_batch
+from attnmon.capture.model.inputs import (
+    ForwardFunction,
+    ModelCall,
+    model_call,
+    same_batch,
+    tensors_in,
+)
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.state_guard import preserve_state
 from attnmon.capture.sandbox.sandbox import sandboxed
@@ -32,8 +39,8 @@ class Discovery:
 
     call_infos: tuple[CallInfo, ...]
     """The attention calls, in order."""
-    refusals: tuple[tuple[str, str], ...]
-    """(module, reason) of attention that was seen but cannot be captured."""
+    refusals: tuple[tuple[str, int | None, str], ...]
+    """(module, call index, reason) of attention that was seen but cannot be captured."""
     batch_dim: int | None
     """Dimension of the inputs that holds the samples; None if they are one sample without it."""
     sample: int
@@ -136,13 +143,16 @@ class _DiscoveryListener(CallListener):
     def __init__(self) -> None:
         super().__init__(self._describe)
         self.call_infos: list[CallInfo] = []
-        self.refusals: list[tuple[str, str]] = []
+        self.refusals: list[tuple[str, int | None, str]] = []
 
     def _describe(self, call: AttentionCall) -> None:
-        self.call_infos.append(CallInfo.of(call, samples=1))
+        try:
+            self.call_infos.append(CallInfo.of(call, samples=1))
+        except UnknownOrder as reason:
+            self.refusals.append((call.name, call.call_index, str(reason)))
 
-    def on_unsupported(self, module: str, reason: str) -> None:
-        self.refusals.append((module, reason))
+    def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
+        self.refusals.append((module, call_index, reason))
 
     def clear(self) -> None:
         """Forgets the calls of the forward before, but not its error."""
@@ -159,11 +169,13 @@ def probe(
     batch_dim: BatchDim = "auto",
     forward_fn: ForwardFunction | None = None,
     handwritten: bool = True,
+    layouts: LayoutSource | None = None,
 ) -> ModelCall:
     """Runs the model on one sample under the tap. Returns the call, which says what sample it was.
 
     batch_dim: best as `discover` found it; "auto" discovers it again, at the cost of a forward.
     handwritten: as in `Tap`; `Discovery.handwritten` says whether it is needed.
+    layouts: tells a layout by module name and call index; None follows the tensors to find it.
 
     Raises `InputError`, what the model's forward raises, and `ForwardStopped` where it would have
     changed something. The model's state is restored in each case (`preserve_state`, `sandboxed`).
@@ -175,6 +187,8 @@ def probe(
     names = module_names(inner)
     with preserve_state(inner), sandboxed(inner, names) as sandbox:
         own_call = call.on_copies()
-        with Tap(names, SandboxedListener(listener, sandbox), handwritten):
+        inputs = tensors_in((own_call.args, own_call.kwargs))
+        known = FollowedLayouts(inputs, batch_dim) if layouts is None else KnownLayouts(layouts)
+        with Tap(names, SandboxedListener(listener, sandbox), handwritten, known):
             own_call()
     return call

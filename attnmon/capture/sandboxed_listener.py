@@ -26,8 +26,11 @@ class SandboxedListener(TapListener):
     def on_call(self, call: AttentionCall) -> None:
         self._listener.on_call(call)
 
-    def on_unsupported(self, module: str, reason: str) -> None:
-        self._listener.on_unsupported(module, reason)
+    def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
+        self._listener.on_unsupported(module, reason, call_index)
+
+    def on_stale_layout(self) -> None:
+        self._listener.on_stale_layout()
 
     def on_error(self, error: Exception) -> None:
         self._listener.on_error(error)

@@ -24,6 +24,8 @@ from attnmon.capture.handwritten.provenance import Provenance
 from attnmon.capture.kernels import multi_head
 from attnmon.capture.kernels.kernel_registry import adapter_of, scaled_dot_product_attention
 from attnmon.capture.kernels.sdpa import sdpa_call
+from attnmon.capture.layouts import KnownLayouts, Layouts
+from attnmon.capture.lineage.layout import RefusedLayout, StaleLayout
 from attnmon.capture.model.module_names import calling_module, heads_of
 from attnmon.capture.tap_listener import TapListener
 
@@ -41,13 +43,18 @@ class Tap(TorchFunctionMode):
     names: modules' names by id (`module_names`).
     handwritten: whether to follow tensors through attention that is computed without a fused
     kernel. A torch call under the tap takes about one microsecond more; with it, several.
+    layouts: where each layer's tensors hold samples and heads. None takes them as they usually are.
 
     The model's exceptions propagate. What activation checkpointing computes again during backward
     is not reported twice.
     """
 
     def __init__(
-        self, names: Mapping[int, str], listener: TapListener, handwritten: bool = True
+        self,
+        names: Mapping[int, str],
+        listener: TapListener,
+        handwritten: bool = True,
+        layouts: "Layouts | None" = None,
     ) -> None:
         super().__init__()
         self._without_gradients = torch.no_grad()  # one for all calls: they are never nested
@@ -56,7 +63,9 @@ class Tap(TorchFunctionMode):
         self._calls: Counter[str] = Counter()
         self._heads: list[int] = []
         self._handwritten = handwritten
-        self._provenance = Provenance()
+        self._layouts = layouts or KnownLayouts()
+        self._provenance = Provenance(self._layouts.labels_of)
+        self._follow = self._layouts.after if self._layouts.follows else None
         self._tapped_module: nn.Module | None = None
         self._unused_softmaxes: list[str | None] = []
         """For each softmax over scores, the name of its module; None once its weights are used."""
@@ -111,10 +120,14 @@ class Tap(TorchFunctionMode):
             self._listener.on_error(error)
             return func(*args, **kwargs)
         if operation is not None and self._handwritten:
-            return self._run_tracked(operation, func, args, kwargs)
-        if adapter is not None:
-            return self._run_kernel(adapter, func, *args, **kwargs)
-        return func(*args, **kwargs)
+            result = self._run_tracked(operation, func, args, kwargs)
+        elif adapter is not None:
+            result = self._run_kernel(adapter, func, *args, **kwargs)
+        else:
+            result = func(*args, **kwargs)
+        if self._follow is not None:
+            self._guard(self._follow, func, args, kwargs, result)
+        return result
 
     def _enter_multi_head(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the inside of `multi_head_attention_forward` so that its attention is seen.
@@ -178,26 +191,44 @@ class Tap(TorchFunctionMode):
 
     def _report_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
         site = self._call_site()
-        if adapter is scaled_dot_product_attention:
+        self._describe(site, lambda: self._kernel_call(adapter, site, result, args, kwargs))
+
+    def _kernel_call(
+        self, adapter: Adapter, site: CallSite, result: Any, args: Any, kwargs: Any
+    ) -> AttentionCall | None:
+        site = self._layouts.place(site, self._layouts.scores_labels(args, kwargs))
+        is_usual = site.layout is None or site.layout.is_plain
+        if adapter is scaled_dot_product_attention and is_usual and self._follow is None:
             sdpa = sdpa_call(site, *args, **kwargs)
             if sdpa is not None and self._listener.on_sdpa_call(sdpa):
                 self._calls[site.name] += 1
-                return
-        try:
-            call = adapter(site, result, *args, **kwargs)
-        except (UnsupportedCall, LayoutError) as reason:
-            self._listener.on_unsupported(site.name, str(reason))
-        else:
-            self._report(call)
+                return None
+        return adapter(site, result, *args, **kwargs)
 
     def _report_handwritten(self, product: ValueProduct | None) -> None:
         site = self._call_site()
         if len(self._unused_softmaxes) < self._provenance.softmax_count:
             self._unused_softmaxes.append(site.name)
-        call = None if product is None else product.to_call(site)
-        if product is not None and call is not None:
+        if product is not None and product.tensors() is not None:
             self._unused_softmaxes[product.softmax_index] = None
-            self._report(call)
+            self._describe(site, lambda: self._handwritten_call(site, product))
+
+    def _handwritten_call(self, site: CallSite, product: ValueProduct) -> AttentionCall | None:
+        return product.to_call(self._layouts.place(site, product.leading_labels()))
+
+    def _describe(self, site: CallSite, describe: Callable[[], AttentionCall | None]) -> None:
+        """Reports the call that is described, or why it cannot be captured."""
+        try:
+            call = describe()
+        except (UnsupportedCall, LayoutError, RefusedLayout) as reason:
+            self._listener.on_unsupported(site.name, str(reason), site.call_index)
+            self._calls[site.name] += 1
+        except StaleLayout:
+            self._listener.on_stale_layout()
+            self._calls[site.name] += 1
+        else:
+            if call is not None:
+                self._report(call)
 
     def _report(self, call: AttentionCall) -> None:
         self._calls[call.name] += 1

@@ -25,8 +25,15 @@ class TapListener(Protocol):
     def on_call(self, call: AttentionCall) -> None:
         """Handles one attention call, whose tensors are the model's own: copy what is kept."""
 
-    def on_unsupported(self, module: str, reason: str) -> None:
-        """Called for attention that was seen in this module but cannot be captured."""
+    def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
+        """Called for attention that was seen in this module but cannot be captured.
+
+        call_index: number of the module's attention calls before it; None if it is of no single
+        call.
+        """
+
+    def on_stale_layout(self) -> None:
+        """Called for a call that does not fit its known layout: it is not reported."""
 
     def on_error(self, error: Exception) -> None:
         """Called for an exception of attnmon's own. The model's exceptions propagate."""
@@ -44,6 +51,8 @@ class CallListener(TapListener):
     def __init__(self, receive: Callable[[AttentionCall], None]) -> None:
         self._receive = receive
         self._error: Exception | None = None
+        self.is_stale = False
+        """Whether a call did not fit its known layout."""
 
     def on_forward_start(self, inputs: Inputs) -> None:
         pass
@@ -54,8 +63,11 @@ class CallListener(TapListener):
     def on_call(self, call: AttentionCall) -> None:
         self._receive(call)
 
-    def on_unsupported(self, module: str, reason: str) -> None:
+    def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
         pass
+
+    def on_stale_layout(self) -> None:
+        self.is_stale = True
 
     def on_error(self, error: Exception) -> None:
         self._error = self._error or error

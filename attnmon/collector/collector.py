@@ -190,9 +190,10 @@ class Collector:
         with forward.timed():
             names = {} if model is None else module_names(unwrap(model))
             forward.on_forward_start(inputs)
+            layouts = self.registry.layouts_for(inputs)
         completed = False
         try:
-            with Tap(names, forward):
+            with Tap(names, forward, layouts=layouts):
                 yield
             completed = True
         finally:

@@ -12,11 +12,12 @@ from attnmon.capture import (
     Inputs,
     SdpaCall,
     TapListener,
+    UnknownOrder,
     compilations,
 )
 from attnmon.collector.held_forward import HeldForward
+from attnmon.layers.layer_numbering import LayerKey
 from attnmon.layers.layer_registry import LayerRegistry
-from attnmon.layers.layer_selection import LayerKey
 from attnmon.serialize.device_copy import is_recording_a_graph
 from attnmon.session.session import Session
 
@@ -44,8 +45,11 @@ class ForwardCollector(TapListener):
         self._wanted_sample = sample
         self._held: HeldForward | None = None
         self._error: Exception | None = None
-        self._clones: dict[LayerKey, tuple[CallInfo, AttentionCall]] = {}
-        self._has_unknown_calls = False
+        self._clones: dict[LayerKey, AttentionCall] = {}
+        self._infos: dict[LayerKey, CallInfo] = {}
+        """What this forward has shown for the first time."""
+        self._is_followed = False
+        """Whether this forward's tensors are followed from the inputs on."""
         self._compilations = 0
 
     # As the tap's listener
@@ -56,21 +60,19 @@ class ForwardCollector(TapListener):
         if is_recording_a_graph():
             return
         self._compilations = compilations()
-        dim = self._registry.batch_dim
-        sizes = (1,) if dim is None else tuple(t.shape[dim] for t in inputs if t.dim() > dim)
-        batch = max(sizes, default=0)
-        sample = min(self._wanted_sample, batch - 1) if batch else self._wanted_sample
+        samples = self._registry.samples_in(inputs)
+        self._is_followed = self._registry.layouts.has_to_follow(samples)
         builder = self._session.new_builder(
-            sample=sample, seen_in="forward", retained=self.retained
+            sample=self._wanted_sample, seen_in="forward", retained=self.retained
         )
-        self._held = HeldForward(builder, inputs, sizes)
+        self._held = HeldForward(builder, inputs, samples)
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:
         """Capture a call of which all but its values is known. True if it did."""
         held, layer = self._held, self._registry.selected.get((call.name, call.call_index))
         if held is None or layer is None or self._error is not None:
             return False
-        sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
+        sample, samples = held.sample_in(call.batch), held.batch
         return self._session.serializer.write_alike(layer, call, held.builder, sample, samples)
 
     def on_call(self, call: AttentionCall) -> None:
@@ -78,9 +80,13 @@ class ForwardCollector(TapListener):
         if self._held is not None and self._error is None:
             self._capture(call, self._held)
 
-    def on_unsupported(self, module: str, reason: str) -> None:
+    def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
         """Note why the attention of this module is not captured."""
-        self._registry.set_unsupported(module, reason)
+        self._registry.set_unsupported(module, reason, call_index)
+
+    def on_stale_layout(self) -> None:
+        """Have the next forward followed; this one shows the other layers."""
+        self._registry.layouts.follow_again()
 
     def timed(self) -> AbstractContextManager[None]:
         """Count what happens inside as time that the monitor took from the training."""
@@ -93,15 +99,8 @@ class ForwardCollector(TapListener):
             self.discard()
         elif not completed:
             self.discard()
-        elif self._error is not None or self._held is None:
-            return
-        elif self._clones:
-            self._write_clones(self._held)
-        elif self._has_unknown_calls:
-            self._registry.set_calls({})  # the next forward finds all its layers anew
-            self.discard()
-        elif self._registry.has_missed_layers(len(self._held.builder.attentions)):
-            self.discard()
+        elif self._error is None and self._held is not None:
+            self._complete(self._held)
 
     def on_error(self, error: Exception) -> None:
         """Keep the first error, which is raised when the capture is asked for."""
@@ -125,24 +124,43 @@ class ForwardCollector(TapListener):
             self._held.builder.discard()
         self._held = self._error = None
         self._clones = {}
-        self._has_unknown_calls = False
+        self._infos = {}
+
+    def _complete(self, held: HeldForward) -> None:
+        """Take over what the forward has shown for the first time."""
+        if self._is_followed:
+            self._registry.set_followed(self._infos.values(), held.batch)
+        if self._clones:
+            self._write_clones(held)
+        if not held.builder.attentions:
+            self.discard()
+        self._registry.notice_layers(len(held.builder.attentions))
 
     def _capture(self, call: AttentionCall, held: HeldForward) -> None:
         key = (call.name, call.call_index)
+        try:
+            self._capture_sample(key, call, held)
+        except UnknownOrder as reason:
+            self._registry.set_unsupported(call.name, str(reason), call.call_index)
+
+    def _capture_sample(self, key: LayerKey, call: AttentionCall, held: HeldForward) -> None:
+        sample = held.sample_in(call.batch)
+        samples = held.batch if call.layout is None else call.batch
+        if self._is_followed or key not in self._registry.call_infos:
+            call_info = CallInfo.of(call.of_model_sample(sample, samples))
+            self._infos[key] = replace(call_info, batch=call.batch, layout=call.layout)
+        if not self._registry.call_infos:  # which layers are selected is known at its end
+            self._clones[key] = _cloned(call.of_model_sample(sample, samples))
+            return
+        if key not in self._registry.call_infos:
+            self._registry.add_calls([(key, self._infos[key])])
         layer = self._registry.selected.get(key)
-        sample, samples = held.sample_in(call.batch), held.samples_in(call.batch)
         if layer is not None:
             self._session.serializer.write(layer, call, held.builder, sample, samples)
-        elif not self._registry.call_infos:
-            clone = _cloned(call.of_model_sample(sample, samples))
-            call_info = replace(CallInfo.of(clone), batch=call.batch)
-            self._clones[key] = (call_info, clone)
-        elif key not in self._registry.call_infos:
-            self._has_unknown_calls = True
 
     def _write_clones(self, held: HeldForward) -> None:
-        self._registry.set_calls({key: call_info for key, (call_info, _) in self._clones.items()})
-        for key, (_, clone) in self._clones.items():
+        self._registry.set_calls({key: self._infos[key] for key in self._clones})
+        for key, clone in self._clones.items():
             if key in self._registry.selected:
                 self._session.serializer.write(self._registry.selected[key], clone, held.builder)
         self._clones = {}

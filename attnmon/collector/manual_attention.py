@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from attnmon.capture import AttentionCall, CallInfo
-from attnmon.layers.layer_numbering import parse_role
-from attnmon.layers.layer_selection import LayerKey
+from attnmon.layers.layer_numbering import LayerKey, parse_role
 
 
 class ManualAttention:

@@ -1,5 +1,6 @@
 """Collects attention with an extra forward of one sample, after the step."""
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -62,7 +63,7 @@ class ProbeCollector:
         listener = CallListener(receive)
         builder.sample = self._probe(model, enc, dec, listener).sample
         listener.raise_error()
-        if has_unknown_calls:
+        if has_unknown_calls or listener.is_stale:
             registry.set_calls({})
 
     def _probe(self, model: nn.Module, enc: Any, dec: Any, listener: CallListener) -> ModelCall:
@@ -75,6 +76,7 @@ class ProbeCollector:
             batch_dim=self._registry.batch_dim,
             forward_fn=self._settings.forward_fn,
             handwritten=self._registry.handwritten,
+            layouts=partial(self._registry.layouts.find, 1),
         )
 
     def _discover(self, model: nn.Module, enc: Any, dec: Any) -> None:

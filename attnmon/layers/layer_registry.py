@@ -6,6 +6,7 @@ it did not make then.
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 
 from torch import nn
 
@@ -13,21 +14,27 @@ from attnmon.accounting.error_guard import ErrorGuard, logger
 from attnmon.capture import (
     CallInfo,
     Discovery,
+    FollowedLayouts,
+    Inputs,
+    KnownLayouts,
     ModuleIndex,
+    TapScope,
     is_uncompiled,
     modules_in,
     reaches_compiled,
     unwrap,
 )
+from attnmon.layers.layer_numbering import LayerKey, Numbering, number_layers
 from attnmon.layers.layer_selection import (
     Coverage,
-    LayerKey,
     LayerSelection,
     SelectedLayer,
     attending_modules,
     coverage_table,
     seen_in_forward,
 )
+from attnmon.layers.layout_registry import LayoutRegistry
+from attnmon.layers.module_order import ModuleOrder
 
 WHOLE_FORWARD_EVERY = 16
 """One watched forward in so many is watched from end to end, the others only in the modules that
@@ -51,6 +58,10 @@ class LayerRegistry:
         """Whether the model's own forward runs compiled code, and may not be watched."""
         self.handwritten = True
         """Whether tensors have to be followed to find its attention."""
+        self.layouts = LayoutRegistry()
+        """Where each layer's tensors hold samples and heads."""
+        self._numbering = Numbering()
+        self._order = ModuleOrder()
         self._selection = selection
         self._guard = guard
         self._roles = roles
@@ -81,38 +92,48 @@ class LayerRegistry:
             self.compiled, self.handwritten = reaches_compiled(unwrap(model)), True
             self._attends_elsewhere = False
             self._set_unsupported({})
+            self.layouts, self._numbering = LayoutRegistry(), Numbering()
             self.set_calls({})
 
     def set_discovery(self, model: nn.Module, found: Discovery) -> None:
         """Take over what an extra forward of the model has shown."""
         was_compiled = self._model() is model and self.compiled
-        self._model = weakref.ref(model)
+        self.set_model(model)
         self.batch_dim = found.batch_dim
         self.compiled = was_compiled or found.compiled or reaches_compiled(unwrap(model))
         self.handwritten = found.handwritten
-        self._set_unsupported(dict(found.refusals))
+        self._set_unsupported({})
+        for name, call_index, reason in found.refusals:
+            self.set_unsupported(name, reason, call_index)
+        self.layouts.add(found.call_infos, samples=1)
         self.set_calls({(info.name, info.call_index): info for info in found.call_infos})
 
     def set_calls(self, call_infos: Mapping[LayerKey, CallInfo]) -> None:
         """Replace the calls; an empty mapping has them found anew. Logs the table of layers."""
         self.call_infos = {**call_infos}
+        model = self._model()
+        self._order = ModuleOrder() if model is None else ModuleOrder.of(model)
         self._select()
         if call_infos:
-            for kind, text in enumerate(self._selection.not_found(self.call_infos, self._roles())):
+            for kind, text in enumerate(
+                self._selection.not_found(self.call_infos, self._numbering)
+            ):
                 self._guard.warn_once(f"missing {kind}", text)
             logger.info("attnmon: the attention of this model\n%s", coverage_table(self.coverage()))
 
     def add_calls(self, call_infos: Iterable[tuple[LayerKey, CallInfo]]) -> None:
-        """Add the calls that the user has given with `record`, as far as they are new."""
+        """Add calls that were not made before, or that the user has given with `record`."""
         new = {key: info for key, info in call_infos if key not in self.call_infos}
         if new:
             self.call_infos |= new
             self._select()
 
-    def set_unsupported(self, name: str, reason: str) -> None:
+    def set_unsupported(self, name: str, reason: str, call_index: int | None = None) -> None:
         """Note that this module attends in a way that cannot be captured."""
         if self._unsupported.get(name) != reason:
             self._set_unsupported({**self._unsupported, name: reason})
+        if call_index is not None:
+            self.layouts.refuse((name, call_index), reason)
 
     def _set_unsupported(self, unsupported: dict[str, str]) -> None:
         self._unsupported = unsupported
@@ -127,7 +148,7 @@ class LayerRegistry:
 
     def coverage(self) -> tuple[Coverage, ...]:
         """Return a row for each layer: its role, where it was seen, and why it is not captured."""
-        return self._selection.coverage(self.call_infos, self._roles(), self._unsupported.items())
+        return self._selection.coverage(self.call_infos, self._numbering, self._unsupported.items())
 
     def runs_compiled(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
         """Return whether this model, which consists of these modules, runs compiled code."""
@@ -136,14 +157,43 @@ class LayerRegistry:
 
     # Where to look
 
-    def scope_of(self, model: nn.Module) -> tuple[Mapping[int, str], Sequence[nn.Module]]:
+    def samples_in(self, inputs: Inputs) -> int:
+        """Return how many samples the model's inputs hold; 0 if that is not known.
+
+        An input that is the same for all samples has size 1.
+        """
+        dim = self.batch_dim
+        if dim is None:
+            return 1
+        found = {tensor.shape[dim] for tensor in inputs if tensor.dim() > dim}
+        sizes = found - {1} or found
+        return sizes.pop() if len(sizes) == 1 else 0
+
+    def scope_of(self, model: nn.Module, inputs: Inputs) -> TapScope:
+        """Return what of this forward is to be tapped."""
+        layouts = self.layouts_for(inputs)
+        names, modules = self._tapped(model, layouts.follows)
+        return TapScope(names, modules, layouts)
+
+    def layouts_for(self, inputs: Inputs) -> FollowedLayouts | KnownLayouts:
+        """Return what tells the layouts of a forward of these inputs."""
+        samples = self.samples_in(inputs)
+        if self.layouts.has_to_follow(samples):
+            return FollowedLayouts(inputs, self.batch_dim)
+        return KnownLayouts(partial(self.layouts.find, samples))
+
+    def _tapped(
+        self, model: nn.Module, is_whole: bool
+    ) -> tuple[Mapping[int, str], Sequence[nn.Module]]:
         """Return the modules' names by id, and the modules to tap; none for the whole forward."""
         modules = modules_in(model)
         before, self._module_index = self._module_index, self._module_index.updated(model, modules)
         self._watched = self._watched + 1 if before is self._module_index else 0
         names, positions = self._module_index.names, self._module_index.positions
         self._only_attending = bool(
-            self._watched % WHOLE_FORWARD_EVERY and positions.keys() >= self._attending
+            not is_whole
+            and self._watched % WHOLE_FORWARD_EVERY
+            and positions.keys() >= self._attending
         )
         attending = self._attending if self._only_attending else ()
         return names, [modules[positions[name]] for name in attending]
@@ -152,18 +202,32 @@ class LayerRegistry:
         """Note that the next forward is watched from end to end."""
         self._only_attending = False
 
-    def has_missed_layers(self, layers: int) -> bool:
-        """Return whether watching the attending modules alone has shown too few layers.
+    def set_followed(self, call_infos: Iterable[CallInfo], samples: int) -> None:
+        """Take over what a followed forward of so many samples has shown of its layers' order."""
+        infos = {(info.name, info.call_index): info for info in call_infos}
+        self.layouts.add(infos.values(), samples)
+        dims = {info.layout.batch_dim for info in infos.values() if info.layout is not None}
+        if len(dims) == 1 and self.batch_dim is not None:
+            (self.batch_dim,) = dims
+        known = {key: info for key, info in infos.items() if key in self.call_infos}
+        if known:
+            self.call_infos |= known
+            self._select()
 
-        Then that is not done again: this model attends elsewhere too, or not always alike.
+    def notice_layers(self, layers: int) -> None:
+        """Notice how many layers a forward has shown.
+
+        Where the attending modules alone were watched and showed too few, that is not done again:
+        this model attends elsewhere too, or not always alike.
         """
-        if not (self._only_attending and self._attending) or layers >= self._forward_layers:
-            return False
-        self._attends_elsewhere, self._attending = True, frozenset()
-        return True
+        if self._only_attending and self._attending and layers < self._forward_layers:
+            self._attends_elsewhere, self._attending = True, frozenset()
 
     def _select(self) -> None:
-        self.selected = self._selection.select(self.call_infos, self._roles())
+        self._numbering = number_layers(
+            tuple(self.call_infos.values()), self._roles(), self._order, self._numbering.positions
+        )
+        self.selected = self._selection.select(self.call_infos, self._numbering)
         shown = seen_in_forward(self.selected, self.call_infos)
         self._forward_layers = len(shown)
         scattered = self._attends_elsewhere

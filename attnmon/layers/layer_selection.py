@@ -3,19 +3,12 @@
 Pure functions of call descriptions, without tensors.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from attnmon.capture import RECORDED, CallInfo
-from attnmon.layers.layer_numbering import LayerPosition, Role, assign_roles
-
-LayerKey = tuple[str, int]
-"""A module's name, and the index of the call among its calls in one forward.
-
-Tied layers share a name.
-"""
+from attnmon.layers.layer_numbering import LayerKey, LayerPosition, Numbering, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +50,27 @@ class LayerSelection:
     """Indices of heads; None for all."""
 
     def select(
-        self, seen: Mapping[LayerKey, CallInfo], roles: Mapping[str, str]
+        self, seen: Mapping[LayerKey, CallInfo], numbering: Numbering
     ) -> dict[LayerKey, SelectedLayer]:
-        """Return the layers and heads asked for, of those that were seen.
-
-        `roles`: roles that the user gave, by the layers' names.
-        """
-        positions = assign_roles(tuple(seen.values()), roles)
-        wanted = self._wanted(positions)
+        """Return the layers and heads asked for, of those that were seen."""
+        wanted = self._wanted(numbering)
         return {
             key: SelectedLayer(key[0], position.role, position.layer, heads)
-            for key, position in positions.items()
+            for key, position in numbering.positions.items()
             if key in wanted and (heads := self._heads_of(seen[key]))
         }
 
     def coverage(
         self,
         seen: Mapping[LayerKey, CallInfo],
-        roles: Mapping[str, str],
+        numbering: Numbering,
         unsupported: Iterable[tuple[str, str]],
     ) -> tuple[Coverage, ...]:
         """Return a row for each layer that was seen, and for each that cannot be captured."""
-        selected = self.select(seen, roles)
+        selected = self.select(seen, numbering)
         rows = [
             _row(seen[key], position, self._why_not(key in selected, seen[key]), key in selected)
-            for key, position in assign_roles(tuple(seen.values()), roles).items()
+            for key, position in numbering.positions.items()
         ]
         rows += [
             Coverage(name, "", "", None, None, "", False, reason)
@@ -89,22 +78,21 @@ class LayerSelection:
         ]
         return tuple(rows)
 
-    def not_found(self, seen: Mapping[LayerKey, CallInfo], roles: Mapping[str, str]) -> list[str]:
+    def not_found(self, seen: Mapping[LayerKey, CallInfo], numbering: Numbering) -> list[str]:
         """Return a warning for each kind of thing that was asked for and does not exist."""
         warnings = []
         if self.heads is not None:
             few = [call_info for call_info in seen.values() if max(self.heads) >= call_info.heads]
             warnings += [_no_such_head(self.heads, few[0])] if few else []
-        positions = assign_roles(tuple(seen.values()), roles)
-        if self.layers is not None and positions:
-            lost = [asked for asked in self.layers if not _matching(asked, positions)]
-            warnings += [_no_such_layer(lost, positions)] if lost else []
+        if self.layers is not None and numbering.positions:
+            lost = [asked for asked in self.layers if not _exists(asked, numbering)]
+            warnings += [_no_such_layer(lost, numbering)] if lost else []
         return warnings
 
-    def _wanted(self, positions: Mapping[LayerKey, LayerPosition]) -> set[LayerKey]:
+    def _wanted(self, numbering: Numbering) -> set[LayerKey]:
         if self.layers is None:
-            return set(positions)
-        return {key for asked in self.layers for key in _matching(asked, positions)}
+            return set(numbering.positions)
+        return {key for asked in self.layers for key in _matching(asked, numbering)}
 
     def _heads_of(self, call_info: CallInfo) -> tuple[int, ...]:
         every = range(call_info.heads)
@@ -160,22 +148,29 @@ def _row(call_info: CallInfo, position: LayerPosition, why: str, captured: bool)
     )  # fmt: skip
 
 
-def _matching(asked: int | str, positions: Mapping[LayerKey, LayerPosition]) -> list[LayerKey]:
+def _matching(asked: int | str, numbering: Numbering) -> list[LayerKey]:
     """Return the layers that one entry means: by name pattern, or by index in each role."""
+    positions = numbering.positions
     if isinstance(asked, str):
         return [key for key in positions if fnmatchcase(key[0], asked)]
-    ranks: defaultdict[Role, list[LayerKey]] = defaultdict(list)
-    for key, position in positions.items():
-        ranks[position.role].append(key)
-    return [keys[asked] for keys in ranks.values() if -len(keys) <= asked < len(keys)]
+
+    def is_meant(position: LayerPosition) -> bool:
+        return position.layer == (asked if asked >= 0 else numbering.totals[position.role] + asked)
+
+    return [key for key, position in positions.items() if is_meant(position)]
 
 
-def _no_such_layer(asked: list[int | str], positions: Mapping[LayerKey, LayerPosition]) -> str:
-    last: dict[Role, int] = {}
-    for position in positions.values():
-        last[position.role] = max(position.layer, last.get(position.role, 0))
-    there = ", ".join(f"{role.stack} {role.type} 0 … {layer}" for role, layer in last.items())
-    names = ", ".join(name for name, _ in list(positions)[:3])
+def _exists(asked: int | str, numbering: Numbering) -> bool:
+    """Return whether one entry means a layer, be it one that was not seen this time."""
+    if isinstance(asked, str):
+        return bool(_matching(asked, numbering))
+    return any(-total <= asked < total for total in numbering.totals.values())
+
+
+def _no_such_layer(asked: list[int | str], numbering: Numbering) -> str:
+    totals: Iterable[tuple[Role, int]] = numbering.totals.items()
+    there = ", ".join(f"{role.stack} {role.type} 0 … {total - 1}" for role, total in totals)
+    names = ", ".join(name for name, _ in list(numbering.positions)[:3])
     return (
         f"layers_to_visualize: there is no layer {', '.join(map(repr, asked))}; there are {there}, "
         f"in modules such as {names}."

@@ -3,7 +3,7 @@
 import pytest
 
 from attnmon.capture.calls.call_info import CallInfo
-from attnmon.layers.layer_numbering import ROLES, Role, assign_roles
+from attnmon.layers.layer_numbering import ROLES, Role, number_layers
 
 Given = tuple[str, int, int, bool]
 
@@ -14,7 +14,7 @@ def named_roles(
     """name → (the role's name, index); seen: (name, queries, keys, causal)."""
     call_infos = [CallInfo(name, 0, "softmax", 4, q, k, causal) for name, q, k, causal in seen]
     by_role = {role: name for name, role in ROLES.items()}
-    positions = assign_roles(call_infos, overrides)
+    positions = number_layers(call_infos, overrides).positions
     return {name: (by_role[at.role], at.layer) for (name, _), at in positions.items()}
 
 
@@ -64,9 +64,9 @@ MODELS: dict[str, list[tuple[Given, tuple[str, int]]]] = {
     "pooled keys, self by name": [
         (("segformer.encoder.block.0.0.attention.self", 64, 4, False), ("encoder_self", 0)),
     ],
-    "cross by nothing but its lengths": [
+    "lengths alone do not make it cross": [
         (("a", 5, 5, False), ("encoder_self", 0)),
-        (("b", 5, 9, False), ("decoder_cross", 0)),
+        (("b", 5, 9, False), ("encoder_self", 1)),
     ],
     "diffusers": [
         (("down.0.attn1", 16, 16, False), ("encoder_self", 0)),
@@ -91,10 +91,10 @@ def test_overrides_win_and_the_first_pattern_of_them() -> None:
 
 def test_an_unknown_role_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="choose one of encoder_self, decoder_self, decoder_cross"):
-        assign_roles([], {"*": "decoder"})
+        number_layers([], {"*": "decoder"})
 
 
 def test_each_call_of_a_tied_layer_is_a_layer_of_its_own() -> None:
     tied = [CallInfo("attn", call, "softmax", 4, 6, 6, False) for call in range(3)]
-    layers = [position.layer for position in assign_roles(tied).values()]
+    layers = [position.layer for position in number_layers(tied).positions.values()]
     assert layers == [0, 1, 2]

@@ -4,12 +4,14 @@ import logging
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.capture import CallInfo, Discovery
+from attnmon.layers.layer_numbering import LayerKey
 from attnmon.layers.layer_registry import WHOLE_FORWARD_EVERY, LayerRegistry
-from attnmon.layers.layer_selection import LayerKey, LayerSelection, attending_modules
+from attnmon.layers.layer_selection import LayerSelection, attending_modules
 
 
 def info(name: str, **other: Any) -> CallInfo:
@@ -35,6 +37,7 @@ class Model(nn.Module):
         self.blocks = nn.ModuleList(Block() for _ in range(layers))
 
 
+INPUTS = (torch.zeros(2, 8, dtype=torch.long),)
 LAYERS = ("blocks.0.attn", "blocks.1.attn", "blocks.2.attn")
 
 
@@ -107,7 +110,7 @@ def test_a_discovery_replaces_what_was_known() -> None:
     known, model = registry(), Model()
     found = Discovery(
         (info(LAYERS[0]), info(LAYERS[0], call_index=1)),
-        (("odd", "why"),),
+        (("odd", None, "why"),),
         batch_dim=1,
         sample=0,
         batch=4,
@@ -125,6 +128,7 @@ def test_what_the_user_gives_is_added_and_no_forward_shows_it() -> None:
     known, model = registry(), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS[:1]))
+    known.set_followed(known.call_infos.values(), samples=2)
     known.add_calls([(("mine", 0), info("mine", source="recorded"))])
     assert [layer.name for layer in known.selected.values()] == [LAYERS[0], "mine"]
     watched = watched_modules(known, model)
@@ -135,8 +139,8 @@ def watched_modules(known: LayerRegistry, model: nn.Module, forwards: int = 3) -
     """Of each forward, the modules that are tapped; none is all of it."""
     found = []
     for _ in range(forwards):
-        names, modules = known.scope_of(model)
-        found.append(sorted(names[id(module)] for module in modules))
+        scope = known.scope_of(model, INPUTS)
+        found.append(sorted(scope.names[id(module)] for module in scope.modules))
     return found
 
 
@@ -144,6 +148,7 @@ def test_most_forwards_are_watched_where_the_model_attends_and_some_from_end_to_
     known, model = registry(layers=(0, 2)), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS))
+    known.set_followed(known.call_infos.values(), samples=2)
     watched = watched_modules(known, model, WHOLE_FORWARD_EVERY + 2)
     assert watched[0] == watched[WHOLE_FORWARD_EVERY] == []
     assert watched[1] == watched[WHOLE_FORWARD_EVERY + 1] == [LAYERS[0], LAYERS[2]]
@@ -153,6 +158,7 @@ def test_a_model_whose_modules_change_is_watched_from_end_to_end() -> None:
     known, model = registry(), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS))
+    known.set_followed(known.call_infos.values(), samples=2)
     assert watched_modules(known, model, 2)[1] == list(LAYERS)
     model.blocks.append(Block())
     assert watched_modules(known, model, 2) == [[], list(LAYERS)]
@@ -164,23 +170,25 @@ def test_a_model_that_attends_elsewhere_too_is_always_watched_from_end_to_end() 
     known, model = registry(), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS))
-    known.scope_of(model)
-    assert not known.has_missed_layers(2), "it was watched from end to end: the model has changed"
-    known.scope_of(model)
-    assert not known.has_missed_layers(3)
-    assert known.has_missed_layers(2)
+    known.set_followed(known.call_infos.values(), samples=2)
+    watched_modules(known, model, 1)
+    known.notice_layers(2)
+    assert watched_modules(known, model, 1) == [list(LAYERS)], "all of it was watched: it changed"
+    known.notice_layers(3)
+    assert watched_modules(known, model, 1) == [list(LAYERS)]
+    known.notice_layers(2)
     assert watched_modules(known, model) == [[], [], []]
-    known.scope_of(model)
-    assert not known.has_missed_layers(0)
 
 
 def test_a_block_is_watched_from_end_to_end() -> None:
     known, model = registry(), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS))
+    known.set_followed(known.call_infos.values(), samples=2)
     watched_modules(known, model, 2)
     known.watch_whole_forward()
-    assert not known.has_missed_layers(0)
+    known.notice_layers(0)
+    assert watched_modules(known, model, 1) == [list(LAYERS)], "a block says nothing of the modules"
 
 
 def test_attention_inside_attention_is_watched_as_well() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attnmon.capture import AttentionCall, Tap, discover, module_names, probe
 from attnmon.capture.calls.verification import attention_weights, output_error
-from attnmon.layers.layer_numbering import ROLES, assign_roles
+from attnmon.layers.layer_numbering import ROLES, number_layers
 
 TOLERANCE = 1e-6
 EACH = [(name, how) for name, case in CASES.items() for how in case.implementations]
@@ -56,7 +56,7 @@ def test_roles_and_the_batch_dimension(name: str, implementation: str) -> None:
     case = CASES[name]
     found = discover(case.build(implementation), case.inputs(), None, sample=1)
     assert (found.batch_dim, found.sample, found.batch, found.refusals) == (0, 1, 2, ())
-    roles = [position.role for position in assign_roles(found.call_infos).values()]
+    roles = [position.role for position in number_layers(found.call_infos).positions.values()]
     assert {name: roles.count(ROLES[name]) for name in case.roles} == case.roles
     assert sum(case.roles.values()) == len(roles)
 

@@ -28,6 +28,7 @@ TRAINING_ROOMS = (
     "capture/handwritten",
     "capture/model",
     "capture/calls",
+    "capture/lineage",
     "config",
     "accounting",
     "options",

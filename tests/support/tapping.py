@@ -23,7 +23,7 @@ class TapLog(CallListener):
     def reasons(self) -> list[str]:
         return [reason for _, reason in self.unsupported]
 
-    def on_unsupported(self, module: str, reason: str) -> None:
+    def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
         self.unsupported.append((module, reason))
 
     def on_error(self, error: Exception) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.calls.attention_call import AttentionCall
+from attnmon.capture.lineage.layout import Layout
 
 DENSE_LIMIT = 1 << 26
 """Largest number of entries of a tensor that an adapter makes, such as a mask written out."""
@@ -30,6 +31,10 @@ class CallSite(NamedTuple):
     """Number of this module's attention calls before this one, in the same forward."""
     heads: int | None
     """Number of heads of that module; None if the module does not say."""
+    layout: Layout | None = None
+    """Where its tensors hold samples and heads; None if that could not be established."""
+    is_cross: bool | None = None
+    """Whether its keys come from another input or stack than its queries; None if unknown."""
 
 
 Adapter = Callable[..., AttentionCall]

@@ -6,7 +6,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from attnmon.capture.lineage.layout import Layout
 from attnmon.link.masking import MASKED_BIAS
+
+
+class UnknownOrder(ValueError):
+    """A call whose entries cannot be told apart: which is of which sample, head or window."""
+
+    def __init__(self, entries: int, samples: int) -> None:
+        super().__init__(
+            f"it has {entries} maps for {samples} samples, and it is not known which is whose: "
+            "give its weights to record()"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +72,13 @@ class AttentionCall:
     """
     signature: tuple[object, ...] | None = None
     """`SdpaCall.signature` of the call; None for other functions and layouts."""
+    layout: Layout | None = None
+    """Where the model's tensors held samples and heads; None if that could not be established.
+
+    With it, the batch is the model's own.
+    """
+    is_cross: bool | None = None
+    """Whether the keys come from another input or stack than the queries; None if unknown."""
 
     @property
     def batch(self) -> int:
@@ -95,13 +113,15 @@ class AttentionCall:
 
         sample: index in the model's batch. samples: size of that batch; 0 if unknown.
 
-        Attention in windows has several entries for each sample: this takes the first and notes it.
+        Raises `UnknownOrder` for a call with entries of which it is not known whose they are.
         """
-        each, rest = divmod(self.batch, samples) if samples else (1, 0)
-        if rest or each < 2:
-            return self.of_sample(min(sample, self.batch - 1))
-        first = self.of_sample(sample * each)
-        return replace(first, note=first.note or f"only the first of {each} windows of this sample")
+        is_known = self.layout is not None or self.batch in (1, samples) or not samples
+        if not is_known:
+            raise UnknownOrder(self.batch, samples)
+        one = self.of_sample(min(sample, self.batch - 1))
+        if self.layout is None and self.batch == 1 < samples:
+            one = replace(one, note=one.note or f"one map for all {samples} samples")
+        return one
 
     def of_sample(self, index: int) -> "AttentionCall":
         """Returns the call for one entry of its batch, without the batch dimension.
@@ -141,8 +161,10 @@ def with_evident_mask(call: AttentionCall) -> AttentionCall:
     return replace(call, causal=is_causal(call), bias=bias)
 
 
-def is_causal(call: AttentionCall) -> bool:
+def is_causal(call: AttentionCall, earlier: int = 0) -> bool:
     """Returns whether no query of this sample sees a later key.
+
+    earlier: number of keys before the first query's own: of a prefix, or a cache.
 
     Rows that see all keys alike, or none, are padding and are ignored. A single query tells
     nothing. Reads the tensors, which waits for a device: for discovery only.
@@ -153,7 +175,7 @@ def is_causal(call: AttentionCall) -> bool:
     if allowed is None or padding is None:
         return False
     informative = allowed.any(-1) & ~padding
-    sees_later = allowed.triu(1).any(-1)
+    sees_later = allowed.triu(1 + earlier).any(-1)
     return bool(informative.any()) and not bool((informative & sees_later).any())
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from attnmon.capture.calls.attention_call import AttentionCall, is_causal
+from attnmon.capture.lineage.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class CallInfo:
     """Whether no query sees a later key."""
     batch: int = 1
     note: str = ""
+    layout: Layout | None = None
+    is_cross: bool | None = None
 
     @classmethod
     def of(cls, call: AttentionCall, samples: int = 0) -> "CallInfo":
@@ -27,8 +30,9 @@ class CallInfo:
         samples: number of samples in the model's batch; 0 if unknown.
         """
         one = call.of_model_sample(0, samples) if call.batch else call
-        causal = bool(call.batch) and is_causal(one)
+        earlier = max(one.keys - one.queries, 0)
+        causal = bool(call.batch) and (is_causal(one) or is_causal(one, earlier))
         return cls(
             one.name, one.call_index, one.source, one.heads, one.queries, one.keys, causal,
-            call.batch, one.note,
+            call.batch, one.note, call.layout, call.is_cross,
         )  # fmt: skip

@@ -13,10 +13,6 @@ class EinsumTerms:
     """All subscripts of the weights, in their order."""
     value: str
     output: str
-    batch: str
-    """First subscript of the output that all three have; empty if there is none."""
-    heads: str
-    """The other subscripts of the weights."""
     queries: str
     """Last subscript that the weights and the output have but not the value."""
     keys: str
@@ -39,7 +35,6 @@ class EinsumTerms:
             return None
         keys = [c for c in weights if c in value and c not in output]
         width = [c for c in output if c in value and c not in weights]
-        batch = next((c for c in output if c in weights and c in value), "")
         queries = [c for c in weights if c in output and c not in value]
         if (
             len(keys) != 1
@@ -48,25 +43,26 @@ class EinsumTerms:
             or set(weights) - set(output) != set(keys)
         ):
             return None
-        heads = "".join(c for c in weights if c not in (batch, queries[-1], keys[0]))
-        return cls(weights, value, output, batch, heads, queries[-1], keys[0], width[0])
+        return cls(weights, value, output, queries[-1], keys[0], width[0])
+
+    @property
+    def lead(self) -> str:
+        """The subscripts of samples and heads, in the order of the output."""
+        return "".join(c for c in self.output if c in self.weights and c != self.queries)
 
     def weights_of(self, tensor: Tensor) -> Tensor:
-        """Returns the weights as [batch, heads, queries, keys]."""
+        """Returns the weights as [*leading, queries, keys]."""
         return self._arrange(tensor, self.weights, self.queries + self.keys)
 
     def output_of(self, tensor: Tensor) -> Tensor:
-        """Returns the output as [batch, heads, queries, width]."""
+        """Returns the output as [*leading, queries, width]."""
         return self._arrange(tensor, self.output, self.queries + self.width)
 
     def value_of(self, tensor: Tensor) -> Tensor:
-        """Returns the value as [batch, key heads, keys, width]."""
+        """Returns the value as [*leading, keys, width], with 1 for subscripts it has not."""
         return self._arrange(tensor, self.value, self.keys + self.width)
 
     def _arrange(self, tensor: Tensor, subscripts: str, last: str) -> Tensor:
-        heads = "".join(c for c in self.heads if c in subscripts)
-        order = [subscripts.index(c) for c in self.batch + heads + last]
+        order = [subscripts.index(c) for c in self.lead + last if c in subscripts]
         permuted = tensor.permute(order)
-        if not self.batch:
-            permuted = permuted.unsqueeze(0)
-        return permuted.flatten(1, -3) if heads else permuted.unsqueeze(1)
+        return permuted[tuple(slice(None) if c in subscripts else None for c in self.lead + last)]

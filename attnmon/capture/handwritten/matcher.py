@@ -6,8 +6,10 @@ from torch import Tensor
 
 from attnmon.capture.calls.adapter import CallSite
 from attnmon.capture.calls.attention_call import AttentionCall
+from attnmon.capture.calls.kernel_shapes import assumption_note
 from attnmon.capture.calls.shapes import LayoutError, key_to_4d, to_4d
 from attnmon.capture.handwritten.einsum import EinsumTerms
+from attnmon.capture.lineage.element_labels import Labels
 
 HANDWRITTEN = "softmax"
 """`AttentionCall.source` of hand-written attention."""
@@ -33,47 +35,110 @@ class ValueProduct:
     """Whether the weights were the first factor."""
     equation: str = ""
     """Equation of an einsum; empty for a matrix product."""
+    labels: Labels | None = None
+    """Labels of the weights; None if they are not known."""
 
     def to_call(self, site: CallSite) -> AttentionCall | None:
         """Returns the call; None if the product sums over another dimension than the softmax."""
-        if self.equation:
-            return self._from_einsum(site)
-        if self.keys_dim != (-1 if self.weights_first else -2):
+        tensors = self.tensors()
+        if tensors is None:
             return None
-        if self.weights_first:
-            return self._from_matmul(site, self.weights, self.value, self.output)
-        return self._from_matmul(site, self.weights.mT, self.value.mT, self.output.mT)
-
-    def _from_matmul(
-        self, site: CallSite, weights: Tensor, value: Tensor, output: Tensor
-    ) -> AttentionCall:
-        weights4 = to_4d(weights, site.heads)
-        # The weights are those that left the softmax; the product may have folded dimensions.
-        unfolded = output.reshape(*weights.shape[:-1], output.shape[-1])
-        try:
-            value4 = key_to_4d(value, weights.shape, weights4)
-        except (LayoutError, RuntimeError):
-            value4 = None
-        return self._call(site, weights4, value4, to_4d(unfolded, site.heads))
-
-    def _from_einsum(self, site: CallSite) -> AttentionCall | None:
-        terms = EinsumTerms.read(self.equation, 0 if self.weights_first else 1)
-        if terms is None or len(terms.weights) != self.weights.dim():
-            return None
-        if terms.weights[self.keys_dim] != terms.keys:
-            return None
-        value, output = terms.value_of(self.value), terms.output_of(self.output)
-        return self._call(site, terms.weights_of(self.weights), value, output)
-
-    def _call(
-        self, site: CallSite, weights: Tensor, value: Tensor | None, output: Tensor
-    ) -> AttentionCall:
+        if site.layout is None:
+            return _by_shape(site, tensors, self.had_dropout, bool(self.equation))
+        weights = site.layout.arrange(tensors.weights)
+        is_split = bool(site.layout.row_splits)
+        value = None if is_split else _broadcast(tensors.value, tensors.weights)
+        output = None if is_split or self.had_dropout else tensors.output
         return AttentionCall(
             name=site.name,
             call_index=site.call_index,
             source=HANDWRITTEN,
             heads=weights.shape[1],
             weights=weights.detach(),
-            value=None if value is None else value.detach(),
-            output=None if self.had_dropout else output.detach(),
+            value=None if value is None else site.layout.arrange(value).detach(),
+            output=None if output is None else site.layout.arrange(output).detach(),
+            note=site.layout.note,
+            layout=site.layout,
+            is_cross=site.is_cross,
         )
+
+    def tensors(self) -> "ProductTensors | None":
+        """Returns the tensors; None if the product sums over another dimension than the softmax."""
+        if self.equation:
+            return self._einsum_tensors()
+        if self.keys_dim != (-1 if self.weights_first else -2):
+            return None
+        if self.weights_first:
+            weights, value, output = self.weights, self.value, self.output
+        else:
+            weights, value, output = self.weights.mT, self.value.mT, self.output.mT
+        # The weights are those that left the softmax; the product may have folded dimensions.
+        return ProductTensors(weights, value, output.reshape(*weights.shape[:-1], output.shape[-1]))
+
+    def leading_labels(self) -> Labels | None:
+        """Returns the labels of `ProductTensors.weights`; None if they are not known."""
+        labels, tensors = self.labels, self.tensors()
+        if labels is None or tensors is None:
+            return None
+        shape = tensors.weights.shape
+        terms = EinsumTerms.read(self.equation, 0 if self.weights_first else 1)
+        if terms is not None:
+            return labels.mapped(shape, terms.weights_of)
+        return labels if self.weights_first else labels.mapped(shape, lambda label: label.mT)
+
+    def _einsum_tensors(self) -> "ProductTensors | None":
+        terms = EinsumTerms.read(self.equation, 0 if self.weights_first else 1)
+        if terms is None or len(terms.weights) != self.weights.dim():
+            return None
+        if terms.weights[self.keys_dim] != terms.keys:
+            return None
+        return ProductTensors(
+            terms.weights_of(self.weights),
+            terms.value_of(self.value),
+            terms.output_of(self.output),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProductTensors:
+    """The tensors of a product of weights and values, with leading dimensions in one order."""
+
+    weights: Tensor
+    """[*leading, queries, keys]"""
+    value: Tensor
+    """[*leading, keys, width], or what broadcasts to it."""
+    output: Tensor
+    """[*leading, queries, width]"""
+
+
+def _broadcast(value: Tensor, weights: Tensor) -> Tensor | None:
+    """Returns the value with the leading dimensions of the weights; None if it has other ones."""
+    try:
+        return value.expand(*weights.shape[:-2], *value.shape[-2:])
+    except RuntimeError:
+        return None
+
+
+def _by_shape(
+    site: CallSite, tensors: ProductTensors, had_dropout: bool, is_einsum: bool
+) -> AttentionCall:
+    """Returns the call in an order that its shapes suggest, with a note of what was assumed."""
+    weights, output = tensors.weights, tensors.output
+    if is_einsum and weights.dim() > 4:  # its equation tells the batch from the groups of heads
+        weights, output = weights.flatten(1, -3), output.flatten(1, -3)
+    weights, output = to_4d(weights, site.heads), to_4d(output, site.heads)
+    try:
+        value = key_to_4d(tensors.value, tensors.weights.shape, weights)
+    except (LayoutError, RuntimeError):
+        value = None
+    return AttentionCall(
+        name=site.name,
+        call_index=site.call_index,
+        source=HANDWRITTEN,
+        heads=weights.shape[1],
+        weights=weights.detach(),
+        value=None if value is None else value.detach(),
+        output=None if had_dropout else output.detach(),
+        note=assumption_note(tensors.weights, site.heads),
+        is_cross=site.is_cross,
+    )

@@ -5,6 +5,8 @@ from enum import Enum, auto
 from functools import cache
 from typing import Any
 
+from attnmon.capture.lineage.function_names import base_name
+
 
 class Operation(Enum):
     """Kinds of torch functions, by what they do to scores or weights."""
@@ -45,15 +47,3 @@ _OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names.sp
 def operation_of(function: Callable[..., Any]) -> Operation | None:
     """Returns the kind; None for a function through which scores and weights are not followed."""
     return _OPERATIONS.get(base_name(function))
-
-
-def base_name(function: Callable[..., Any]) -> str:
-    """Returns the name that all variants of an operation share.
-
-    ``Tensor.mul``, ``mul_``, ``torch.mul`` and ``torch.ops.aten.mul.Tensor`` are all "mul"; the
-    getter of a property has the name of the property.
-    """
-    name = getattr(function, "__name__", "")
-    if name == "__get__":
-        name = getattr(getattr(function, "__self__", None), "__name__", "")
-    return str(name).split(".")[0].strip("_")

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from attnmon.capture.handwritten.matcher import ValueProduct
-from attnmon.capture.handwritten.operations import Operation, base_name
+from attnmon.capture.handwritten.operations import Operation
+from attnmon.capture.lineage.element_labels import Labels
+from attnmon.capture.lineage.function_names import base_name
 
 Function = Callable[..., Any]
 """A torch function."""
@@ -32,6 +34,8 @@ class _Weights:
     """The weights before dropout and reshapes; None if the tensor itself still holds them."""
     had_dropout: bool = False
     """Whether dropout was applied."""
+    labels: Labels | None = None
+    """Labels of the original."""
 
 
 _Origin = Literal["parameter", "scores"] | _Weights
@@ -44,7 +48,9 @@ class Provenance:
     Holds weak references only, except to the weights behind a tensor after dropout or a reshape.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, labels_of: Callable[[Tensor], Labels | None]) -> None:
+        """`labels_of`: returns the labels of a tensor; None if they are not known."""
+        self._labels_of = labels_of
         self._origins: dict[int, tuple[weakref.ref[Tensor], _Origin]] = {}
         self.softmax_count = 0
         """Number of softmaxes over scores so far."""
@@ -54,8 +60,9 @@ class Provenance:
         origin = self._origin(args[0]) if args else None
         in_place = function.__name__.endswith("_") or kwargs.get("inplace", args[3:4] == (True,))
         if isinstance(origin, _Weights) and origin.original is None and in_place:
-            copy = args[0].detach().clone()
-            self._set_origin(args[0], replace(origin, original=copy, had_dropout=True))
+            copy, labels = args[0].detach().clone(), self._labels_of(args[0])
+            dropped = replace(origin, original=copy, had_dropout=True, labels=labels)
+            self._set_origin(args[0], dropped)
 
     def after(
         self, operation: Operation, function: Function, args: Any, kwargs: Any, result: Any
@@ -82,6 +89,7 @@ class Provenance:
         for index, factor in enumerate(factors):
             origin = self._origin(factor)
             if isinstance(origin, _Weights):
+                is_original = origin.original is None
                 weights = factor if origin.original is None else origin.original
                 return ValueProduct(
                     origin.softmax_index,
@@ -92,6 +100,7 @@ class Provenance:
                     origin.had_dropout,
                     index == 0,
                     equation,
+                    self._labels_of(factor) if is_original else origin.labels,
                 )
         if not any(self._is_parameter(factor) for factor in factors):
             self._set_origin(result, "scores")
@@ -114,6 +123,8 @@ class Provenance:
             origin = self._origin(operand)
             if isinstance(origin, _Weights):
                 if result is not operand:
+                    if origin.original is None:
+                        origin = replace(origin, labels=self._labels_of(operand))
                     weights = _propagated(
                         origin, operation, function, args, kwargs, operand, result
                     )
@@ -175,9 +186,13 @@ def _permuted(
     # A meta tensor whose dimensions have different sizes shows where each of them goes.
     numbered = torch.empty(tuple(range(1, dims + 1)), device="meta")
     sizes = tuple(function(numbered, *args[1:], **kwargs).shape)
-    original = None if origin.original is None else function(origin.original, *args[1:], **kwargs)
     keys_dim = sizes.index(dims + 1 + origin.keys_dim) - dims
-    return replace(origin, keys_dim=keys_dim, original=original)
+    if origin.original is None:
+        return replace(origin, keys_dim=keys_dim)
+    original, labels = function(origin.original, *args[1:], **kwargs), origin.labels
+    if labels is not None:
+        labels = labels.mapped(original.shape, lambda label: function(label, *args[1:], **kwargs))
+    return replace(origin, keys_dim=keys_dim, original=original, labels=labels)
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:

@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnmon.capture.calls.adapter import CallSite, autocast_rounding, require_plain, require_small
+from attnmon.capture.calls.adapter import (
+    CallSite,
+    UnsupportedCall,
+    autocast_rounding,
+    require_plain,
+    require_small,
+)
 from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.calls.shapes import key_to_4d
 
@@ -35,6 +41,8 @@ def flex_attention(
     with the score, so the weights have to be computed with it.
     """
     require_plain(query, key, value)
+    if site.layout is not None and not site.layout.is_plain:
+        raise UnsupportedCall("samples or heads in an unusual order: give weights to record()")
     query, key, value = (tensor.detach() for tensor in (query, key, value))
     key, value = (key_to_4d(tensor, query.shape, query) for tensor in (key, value))
     mask = _materialized_mask(block_mask, query, key)
@@ -55,6 +63,9 @@ def flex_attention(
         output=result[0].detach(),
         scale=float(scale),
         rounding=rounding,
+        note="" if site.layout is None else site.layout.note,
+        layout=site.layout,
+        is_cross=site.is_cross,
     )
 
 

@@ -16,7 +16,7 @@ from attnmon.capture.calls.adapter import (
     require_plain,
 )
 from attnmon.capture.calls.attention_call import AttentionCall, default_scale
-from attnmon.capture.calls.shapes import key_to_4d, mask_to_4d, to_4d
+from attnmon.capture.calls.kernel_shapes import KernelShapes
 from attnmon.capture.kernels import custom_ops
 from attnmon.capture.kernels.flex_attention import flex_attention
 from attnmon.capture.kernels.multi_head import multi_head_attention_forward
@@ -56,19 +56,23 @@ def scaled_dot_product_attention(
     """Describes a call of `torch.nn.functional.scaled_dot_product_attention`."""
     require_plain(query, key, value, attn_mask)
     sdpa = sdpa_call(site, query, key, value, attn_mask, dropout_p, is_causal, scale)
-    shape, query4 = query.shape, to_4d(query.detach(), site.heads)
+    mask = None if attn_mask is None else plain_mask(attn_mask)
+    arrange = KernelShapes.of(query.detach(), site.layout, site.heads)
     return AttentionCall(
         name=site.name,
         call_index=site.call_index,
         source="scaled_dot_product_attention",
-        heads=query4.shape[1],
-        query=query4,
-        key=key_to_4d(key.detach(), shape, query4),
-        value=key_to_4d(value.detach(), shape, query4),
-        bias=None if attn_mask is None else mask_to_4d(plain_mask(attn_mask), shape, query4),
-        output=None if dropout_p > 0 else to_4d(result.detach(), site.heads),
+        heads=arrange.query.shape[1],
+        query=arrange.query,
+        key=arrange.key(key.detach()),
+        value=arrange.key(value.detach()),
+        bias=None if mask is None else arrange.mask(mask),
+        output=None if dropout_p > 0 else arrange.output(result.detach()),
         scale=default_scale(query) if scale is None else float(scale),
         causal=is_causal,
         rounding=autocast_rounding(query),
         signature=None if sdpa is None else sdpa.signature,
+        note=arrange.note,
+        layout=site.layout,
+        is_cross=site.is_cross,
     )

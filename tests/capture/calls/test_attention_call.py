@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnmon.capture import AttentionCall, is_causal
+from attnmon.capture import AttentionCall, UnknownOrder, is_causal
 from attnmon.capture.calls.verification import attention_weights, output_error
 
 NEGATIVE = torch.finfo(torch.float32).min
@@ -38,24 +38,31 @@ def test_a_sample_is_a_view_without_the_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "sample", "samples", "index", "windows"),
+    ("batch", "sample", "samples", "index", "note"),
     [
-        (3, 2, 3, 2, 0),
-        (12, 2, 3, 8, 4),  # the first of the third sample's windows
-        (4, 0, 1, 0, 4),
-        (1, 0, 1, 0, 0),
-        (3, 1, 0, 1, 0),  # of how many samples is not known
-        (3, 7, 0, 2, 0),
-        (3, 1, 2, 1, 0),  # no whole number of windows
+        (3, 2, 3, 2, ""),
+        (1, 0, 1, 0, ""),
+        (1, 1, 3, 0, "one map for all 3 samples"),
+        (3, 1, 0, 1, ""),  # of how many samples is not known
+        (3, 7, 0, 2, ""),
     ],
 )
-def test_one_sample_of_a_batch_is_its_first_window(
-    batch: int, sample: int, samples: int, index: int, windows: int
+def test_one_sample_of_a_batch(
+    batch: int, sample: int, samples: int, index: int, note: str
 ) -> None:
     query = torch.randn(batch, 2, 4, 8)
     one = make_call(query=query, key=query).of_model_sample(sample, samples)
     assert torch.equal(one.query, query[index])
-    assert one.note == (f"only the first of {windows} windows of this sample" if windows else "")
+    assert one.note == note
+
+
+@pytest.mark.parametrize(("batch", "samples"), [(12, 3), (4, 1), (3, 2)])
+def test_no_sample_is_taken_where_it_is_not_known_which_entry_is_whose(
+    batch: int, samples: int
+) -> None:
+    query = torch.randn(batch, 2, 4, 8)
+    with pytest.raises(UnknownOrder, match=f"{batch} maps for {samples} samples"):
+        make_call(query=query, key=query).of_model_sample(0, samples)
 
 
 CAUSAL = {

@@ -1,0 +1,89 @@
+"""The layouts of a forward's layers: established by following its tensors, or known from before."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from attnmon.capture.calls.adapter import CallSite
+from attnmon.capture.lineage.element_labels import Labels
+from attnmon.capture.lineage.layout import Layout, RefusedLayout, establish
+from attnmon.capture.lineage.tracker import Lineage
+from attnmon.capture.model.inputs import Inputs
+
+LayoutSource = Callable[[str, int], Layout | str | None]
+"""(module name, call index) → the layout, or why it is refused; None if nothing is known."""
+
+
+class Layouts(Protocol):
+    """Says where each layer's tensors hold samples and heads."""
+
+    follows: bool
+    """Whether it has to see every torch function of the forward."""
+
+    def place(self, site: CallSite, labels: Labels | None) -> CallSite:
+        """Return the call site with its layout. Raises `RefusedLayout`."""
+
+    def labels_of(self, tensor: Tensor) -> Labels | None:
+        """Return the labels of a tensor; None if they are not known."""
+
+    def scores_labels(self, args: Any, kwargs: Any) -> Labels | None:
+        """Return the labels of the scores of a fused call with these arguments."""
+
+    def after(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
+        """See a torch function that was called."""
+
+
+class KnownLayouts:
+    """The layouts that an earlier forward of the same model has shown."""
+
+    follows = False
+
+    def __init__(self, known: LayoutSource = lambda name, index: None) -> None:
+        """`known`: tells the layouts."""
+        self._known = known
+
+    def place(self, site: CallSite, labels: Labels | None) -> CallSite:
+        """Return the call site with its layout. Raises `RefusedLayout`."""
+        known = self._known(site.name, site.call_index)
+        if isinstance(known, str):
+            raise RefusedLayout(known)
+        return site if known is None else site._replace(layout=known)
+
+    def labels_of(self, tensor: Tensor) -> Labels | None:
+        """Return None: no tensor is followed."""
+        return None
+
+    def scores_labels(self, args: Any, kwargs: Any) -> Labels | None:
+        """Return None: no tensor is followed."""
+        return None
+
+    def after(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
+        """Do nothing."""
+
+
+class FollowedLayouts:
+    """Establishes each layer's layout from where its queries and keys come from."""
+
+    follows = True
+
+    def __init__(self, inputs: Inputs, batch_dim: int | None) -> None:
+        """`batch_dim`: dimension of the inputs that is believed to hold the samples."""
+        self._lineage = Lineage(inputs)
+        self._batch_dim = batch_dim
+        self.labels_of = self._lineage.of
+        self.after = self._lineage.after
+
+    def place(self, site: CallSite, labels: Labels | None) -> CallSite:
+        """Return the call site with its layout. Raises `RefusedLayout`."""
+        if labels is None:
+            return site
+        layout = establish(labels, self._batch_dim, site.heads)
+        is_cross = None if labels.scores is None else labels.scores.is_cross
+        return site._replace(layout=layout, is_cross=is_cross)
+
+    def scores_labels(self, args: Any, kwargs: Any) -> Labels | None:
+        """Return the labels of the scores of a fused call with these arguments."""
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        query, key = kwargs.get("query", tensors[0]), kwargs.get("key", tensors[1])
+        return self._lineage.scores_of(query, key)

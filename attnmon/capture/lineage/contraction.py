@@ -1,0 +1,211 @@
+"""Labels of products: of an activation with a parameter, of queries with keys, weights with values.
+
+A product is read as an einsum: which dimension of each factor becomes which of the result.
+"""
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, ScoreOrigin
+from attnmon.capture.lineage.function_names import names
+
+PRODUCTS = names("linear matmul bmm mm linalg_matmul rmatmul addmm baddbmm addbmm einsum")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factor:
+    """One factor of a product."""
+
+    tensor: Tensor
+    subscripts: str
+    """One letter for each dimension of the tensor, as in an einsum."""
+    labels: Labels | None
+    """None for a parameter, or anything else that comes from no input."""
+
+
+def factors_of(name: str, args: Sequence[Any], kwargs: Any) -> tuple[list[tuple[Tensor, str]], str]:
+    """Return the factors of a product with their subscripts, and the result's subscripts.
+
+    name: one of `PRODUCTS`. Raises ValueError for a product that is not read.
+    """
+    if name == "einsum":
+        return _einsum_factors(args, kwargs)
+    tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
+    if name == "linear":
+        tensor, weight = tensors[:2]
+        left, right = _matmul_subscripts(tensor.dim(), 2)
+        return [(tensor, left), (weight, right[::-1])], left[:-1] + right[-1]
+    one, other = tensors[1:3] if name in ("addmm", "baddbmm", "addbmm") else tensors[:2]
+    if name == "rmatmul":
+        one, other = other, one
+    if name == "addbmm" or min(one.dim(), other.dim()) < 2:
+        raise ValueError(name)
+    left, right = _matmul_subscripts(one.dim(), other.dim())
+    batch = max(left[:-2], right[:-2], key=len)
+    return [(one, left), (other, right)], batch + left[-2] + right[-1]
+
+
+def _matmul_subscripts(left: int, right: int) -> tuple[str, str]:
+    batch = string.ascii_uppercase[:20]
+    return batch[22 - left :] + "ik", batch[22 - right :] + "kj"
+
+
+def _einsum_factors(args: Sequence[Any], kwargs: Any) -> tuple[list[tuple[Tensor, str]], str]:
+    equation = str(kwargs.get("equation", args[0])).replace(" ", "")
+    given = args[1:] if len(args) > 1 else kwargs["operands"]
+    tensors = given[0] if len(given) == 1 and not isinstance(given[0], Tensor) else given
+    inputs, arrow, output = equation.partition("->")
+    terms = inputs.split(",")
+    if not arrow:
+        letters = sorted(c for c in set(inputs) - set(",.") if inputs.count(c) == 1)
+        output = "..." * ("..." in inputs) + "".join(letters)
+    free = [c for c in string.ascii_letters if c not in equation]
+    ranks = [t.dim() - len(term.replace("...", "")) for t, term in zip(tensors, terms, strict=True)]
+    widest = "".join(
+        free[: max((r for r, t in zip(ranks, terms, strict=True) if "." in t), default=0)]
+    )
+    terms = [t.replace("...", widest[len(widest) - r :]) for t, r in zip(terms, ranks, strict=True)]
+    if any(len(set(term)) != len(term) for term in terms):
+        raise ValueError(equation)
+    return list(zip(tensors, terms, strict=True)), output.replace("...", widest)
+
+
+def projected(one: Factor, others: Sequence[Factor], output: str, base: int) -> Labels:
+    """Return the labels of a product of one labelled factor with parameters.
+
+    The parameters' own dimensions number the features, from `base` on.
+    """
+    labels = one.labels
+    assert labels is not None
+    own = {c: f.tensor.shape[i] for f in others for i, c in enumerate(f.subscripts)}
+    new = [c for c in output if c not in one.subscripts]
+    feature = arranged(labels.feature, one.subscripts, output, may_mix=True)
+    if new:
+        numbers = torch.arange(base, base + prod(own[c] for c in new), dtype=torch.int32)
+        numbers = numbers.view([own[c] for c in new])
+        feature = arranged(numbers, "".join(new), output)
+    return replace(
+        labels,
+        shape=_shape([one, *others], output),
+        first=arranged(labels.first, one.subscripts, output),
+        second=arranged(labels.second, one.subscripts, output),
+        feature=feature,
+        scores=None,
+    )
+
+
+def scored(query: Factor, key: Factor, output: str) -> Labels:
+    """Return the labels of a product of two labelled factors: the scores of queries and keys."""
+    mine, theirs = query.labels, key.labels
+    assert mine is not None
+    assert theirs is not None
+    origin = ScoreOrigin(
+        (
+            _is_of_one_sample(query, mine.first, key, theirs.first, output),
+            _is_of_one_sample(query, mine.second, key, theirs.second, output),
+        ),
+        _is_over_channels(query, key, output),
+        None if _is_one_learned(query, output) else _is_cross(mine, theirs),
+    )
+    return replace(
+        mine,
+        shape=_shape([query, key], output),
+        first=arranged(mine.first, query.subscripts, output),
+        second=arranged(mine.second, query.subscripts, output),
+        feature=arranged(mine.feature, query.subscripts, output, may_mix=True),
+        scores=origin,
+    )
+
+
+def summed(weights: Factor, output: str, shape: Sequence[int], call: int) -> Labels:
+    """Return the labels of a sum of values by weights: its rows are those of the weights."""
+    labels = weights.labels
+    assert labels is not None
+    return replace(
+        labels,
+        shape=tuple(shape),
+        first=arranged(labels.first, weights.subscripts, output),
+        second=arranged(labels.second, weights.subscripts, output),
+        feature=arranged(labels.feature, weights.subscripts, output),
+        stream=-call if labels.stream is None else labels.stream,
+        passed=labels.passed | {call},
+        scores=None,
+    )
+
+
+def arranged(label: Label, subscripts: str, output: str, may_mix: bool = False) -> Label:
+    """Return the label of a factor as one of the product, which sums over what is not in `output`.
+
+    None if the label changes along what is summed over; with `may_mix`, that of the first.
+    """
+    if label is None:
+        return None
+    for dim, subscript in enumerate(subscripts):
+        if subscript not in output and label.shape[dim] > 1:
+            if not may_mix:
+                return None
+            label = label.narrow(dim, 0, 1)
+    kept = [c for c in output if c in subscripts]
+    summed_over = [dim for dim, c in enumerate(subscripts) if c not in output]
+    label = label.permute([*map(subscripts.index, kept), *summed_over])
+    label = label.reshape(label.shape[: len(kept)])
+    return label[tuple(slice(None) if c in subscripts else None for c in output)]
+
+
+def _shape(factors: Sequence[Factor], output: str) -> tuple[int, ...]:
+    sizes: dict[str, int] = {}
+    for factor in factors:
+        for subscript, size in zip(factor.subscripts, factor.tensor.shape, strict=True):
+            sizes[subscript] = max(size, sizes.get(subscript, 1))
+    return tuple(sizes[c] for c in output)
+
+
+def _is_of_one_sample(
+    query: Factor, mine: Label, key: Factor, theirs: Label, output: str
+) -> bool | None:
+    """Return whether each query meets only keys with its own label; None if that is unknown."""
+    if mine is None or theirs is None:
+        return None
+    one = arranged(mine, query.subscripts, output)
+    other = arranged(theirs, key.subscripts, output)
+    if one is None or other is None:
+        return False
+    rows = [i for i, c in enumerate(output) if c in query.subscripts and c not in key.subscripts]
+    columns = [i for i, c in enumerate(output) if c in key.subscripts and c not in query.subscripts]
+    if any(one.shape[i] > 1 for i in rows) and any(other.shape[i] > 1 for i in columns):
+        return False
+    known = (one != UNKNOWN) & (other != UNKNOWN)
+    return bool(((one == other) | ~known).all()) if bool(known.any()) else None
+
+
+def _is_over_channels(query: Factor, key: Factor, output: str) -> bool:
+    """Return whether the rows are features, and what is summed over are not."""
+    label = None if query.labels is None else query.labels.feature
+    if label is None:
+        return False
+    changing = {c for c, size in zip(query.subscripts, label.shape, strict=True) if size > 1}
+    rows = {c for c in query.subscripts if c in output and c not in key.subscripts}
+    width = {c for c in query.subscripts if c not in output}
+    return bool(changing & rows) and not changing & width
+
+
+def _is_one_learned(query: Factor, output: str) -> bool:
+    """Return whether there is a single query, which is learned: a class token, or a pooling."""
+    learned = query.labels is not None and query.labels.stream is None
+    return learned and query.tensor.shape[query.subscripts.index(output[-2])] == 1
+
+
+def _is_cross(query: Labels, key: Labels) -> bool | None:
+    """Return whether the keys come from elsewhere: another input, or another stack's attention.
+
+    Keys of earlier or later layers of the same stack, as shared or pooled ones, do not.
+    """
+    if query.stream != key.stream:
+        return True
+    return not (query.passed <= key.passed or key.passed <= query.passed)

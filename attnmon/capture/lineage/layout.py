@@ -1,0 +1,244 @@
+"""Where the leading dimensions of attention tensors hold samples, heads and windows.
+
+Read from the labels of a layer's scores when the layer is first seen, and used as long as the layer
+makes the same calls.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels
+
+
+class RefusedLayout(Exception):
+    """Attention that is no map of one sample's positions. The message says why."""
+
+
+class StaleLayout(Exception):
+    """Tensors that do not fit a layout of an earlier forward any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSplit:
+    """Samples or heads that stand in the row dimension: [count · queries], or queries first."""
+
+    count: int
+    is_outer: bool
+    """Whether `count` comes before the queries."""
+    is_sample: bool
+    """Whether `count` is that of the samples, which may differ next time."""
+
+    def apply(self, tensor: Tensor, samples: int) -> Tensor:
+        """Return the tensor with `count` as its last leading dimension. Raises `StaleLayout`."""
+        count = samples if self.is_sample else self.count
+        if not count or tensor.shape[-2] % count:
+            raise StaleLayout
+        *lead, rows, width = tensor.shape
+        if self.is_outer:
+            return tensor.reshape(*lead, count, rows // count, width)
+        return tensor.reshape(*lead, rows // count, count, width).movedim(-2, -3)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The order of samples, heads and windows in the leading dimensions of one layer's tensors.
+
+    Flattened, they are [outer, samples, inner]; each head has its place in the other two.
+    """
+
+    samples: int
+    """Number of samples; 0 for as many as the tensors hold."""
+    outer: int
+    inner: int
+    places: tuple[tuple[int, int], ...]
+    """For each head, its index in `outer` and in `inner`: of its first window."""
+    windows: int = 1
+    """Number of maps that each head has of one sample; the first is taken."""
+    row_splits: tuple[RowSplit, ...] = ()
+    batch_dim: int | None = 0
+    """Dimension of the model's inputs that holds the samples; None if there is none."""
+    note: str = ""
+    """What was assumed, or left out; empty if nothing."""
+
+    @property
+    def heads(self) -> int:
+        """Number of heads."""
+        return len(self.places)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the leading dimensions are [samples, heads] as they are, or merged."""
+        in_order = self.places == tuple((0, head) for head in range(self.inner))
+        return in_order and self.outer == 1 and not self.row_splits
+
+    def arrange(self, tensor: Tensor) -> Tensor:
+        """Return [samples, heads, positions, any] of a tensor [*leading, positions, any].
+
+        A view wherever its strides allow. Raises `StaleLayout` for a tensor that does not fit.
+        """
+        for split in self.row_splits:
+            tensor = split.apply(tensor, self.samples)
+        lead = tensor.shape[:-2]
+        samples = self.samples or prod(lead) // (self.outer * self.inner)
+        if prod(lead) != self.outer * samples * self.inner:
+            raise StaleLayout
+        if self.is_plain and lead == (samples, self.heads):
+            return tensor
+        starts = np.array([o * samples * self.inner + i for o, i in self.places])
+        index = np.arange(samples)[:, None] * self.inner + starts
+        return _taken(tensor, np.unravel_index(index, lead) if lead else ())
+
+
+def _taken(tensor: Tensor, index: Sequence[np.ndarray]) -> Tensor:
+    """Return the slices at an index [samples, heads] of each leading dimension."""
+    strides = tensor.stride()[:-2]
+    places = sum((i * s for i, s in zip(index, strides, strict=True)), np.zeros((1, 1), np.int64))
+    sample = int(places[1, 0] - places[0, 0]) if len(places) > 1 else 0
+    head = int(places[0, 1] - places[0, 0]) if places.shape[1] > 1 else 0
+    rows, columns = np.indices(places.shape)
+    size = (*places.shape, *tensor.shape[-2:])
+    if (
+        np.array_equal(places, places[0, 0] + rows * sample + columns * head)
+        and min(sample, head) >= 0
+    ):
+        start = tensor.storage_offset() + int(places[0, 0])
+        return tensor.as_strided(size, (sample, head, *tensor.stride()[-2:]), start)
+    return tensor[tuple(torch.from_numpy(i).to(tensor.device) for i in index)]
+
+
+def establish(labels: Labels, batch_dim: int | None, heads: int | None) -> Layout | None:
+    """Return the layout of scores with these labels, [*leading, queries, keys]; None if unknown.
+
+    batch_dim: dimension of the model's inputs that is believed to hold the samples; another is
+    taken where the labels say so. heads: the module's number of heads, where it tells.
+
+    Raises `RefusedLayout`.
+    """
+    scores = labels.scores
+    if scores is None:
+        return None
+    if scores.is_over_channels:
+        raise RefusedLayout("its rows are channels and not positions: it is no map of tokens")
+    dim = None if batch_dim is None else _batch_dim(scores.is_of_one_sample, batch_dim)
+    if dim is None and batch_dim is not None:
+        return None
+    sample = torch.zeros((1,) * len(labels.shape), dtype=torch.int32)
+    if dim is not None:
+        found = (labels.first, labels.second)[dim]
+        if found is None:
+            return None
+        sample = found
+    return _laid_out(labels, sample, dim, heads)
+
+
+def _batch_dim(is_of_one_sample: tuple[bool | None, bool | None], believed: int) -> int | None:
+    other = 1 - believed
+    if is_of_one_sample[believed]:
+        return believed
+    if is_of_one_sample[other]:
+        return other
+    if is_of_one_sample[believed] is False:
+        raise RefusedLayout(
+            "its queries attend to keys of other samples: it is no map of one sample. If the "
+            "inputs are one sample without a batch, batch_dim=None says so"
+        )
+    return None
+
+
+def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None) -> Layout | None:
+    shape, feature, splits = list(labels.shape), labels.feature, []
+    if sample.shape[-1] > 1:
+        raise RefusedLayout("its keys are of several samples")
+    for is_sample in (True, False):
+        label = sample if is_sample else feature
+        if label is None or label.shape[-2] == 1:
+            continue
+        split = _row_split(label, is_sample)
+        splits.append(split)
+        count = split.count
+        shape = [*shape[:-2], count, shape[-2] // count, shape[-1]]
+        sample = split.apply(_rows(sample, shape), count).narrow(-2, 0, 1)
+        feature = None if feature is None else _unsplit(split, feature, shape, is_sample)
+    lead = shape[:-2]
+    samples_of = sample.narrow(-1, 0, 1).expand(*lead, 1, 1).flatten().numpy()
+    if (samples_of == UNKNOWN).any():
+        return None
+    heads_of, note = _heads_of(feature, lead, samples_of, heads)
+    if heads_of is None:
+        return None
+    layout = _in_order(samples_of, heads_of)
+    windows = f"only the first of {layout.windows} windows of this sample"
+    notes = [windows] * (layout.windows > 1) + [note] * bool(note)
+    return replace(layout, row_splits=tuple(splits), batch_dim=dim, note="; ".join(notes))
+
+
+def _rows(label: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the label with all rows written out; shape: after the split."""
+    rows = shape[-3] * shape[-2]
+    return label.expand(*label.shape[:-2], rows, label.shape[-1])
+
+
+def _unsplit(split: RowSplit, feature: Tensor, shape: Sequence[int], is_sample: bool) -> Tensor:
+    if feature.shape[-2] == 1:
+        return feature.unsqueeze(-3)
+    moved = split.apply(_rows(feature, shape), split.count)
+    return moved if is_sample else moved.narrow(-2, 0, 1)
+
+
+def _row_split(label: Tensor, is_sample: bool) -> RowSplit:
+    """Return how the rows of a label are ordered. Raises `RefusedLayout` if that is not regular."""
+    rows = label.reshape(-1, *label.shape[-2:])[0, :, 0].tolist()
+    distinct = sorted(set(rows))
+    queries = len(rows) // len(distinct)
+    for is_outer in (True, False):
+        if rows == (np.repeat if is_outer else np.tile)(distinct, queries).tolist():
+            return RowSplit(len(distinct), is_outer, is_sample)
+    raise RefusedLayout("queries of several samples or heads stand in one map, in no known order")
+
+
+def _heads_of(
+    feature: Label, lead: Sequence[int], samples_of: np.ndarray, heads: int | None
+) -> tuple[np.ndarray | None, str]:
+    """Return a number for each slice, the same for one head, and what was assumed."""
+    each = len(samples_of) // max(len(set(samples_of.tolist())), 1)
+    if feature is not None:
+        numbers = feature.narrow(-1, 0, 1).narrow(-2, 0, 1).expand(*lead, 1, 1).flatten().numpy()
+        if not (numbers == UNKNOWN).any():
+            return numbers, ""
+    if each == 1:
+        return np.zeros(len(samples_of), np.int32), ""
+    if lead and heads in (lead[-1], each):
+        count = lead[-1] if heads == lead[-1] else each
+        in_order = np.arange(len(samples_of)) % count
+        return in_order, ""
+    if len(lead) > 1 and lead[-1] == each:
+        return np.arange(
+            len(samples_of)
+        ) % each, f"taken for {each} heads: the module does not tell"
+    return None, ""
+
+
+def _in_order(samples_of: np.ndarray, heads_of: np.ndarray) -> Layout:
+    """Return the layout of slices with these samples and heads. Raises `RefusedLayout`."""
+    samples, heads = sorted(set(samples_of.tolist())), sorted(set(heads_of.tolist()))
+    count, total = len(samples), len(samples_of)
+    if samples != list(range(count)):
+        raise RefusedLayout("it is computed for some of the samples only")
+    windows, rest = divmod(total, count * len(heads))
+    members = [[(samples_of == s) & (heads_of == h) for h in heads] for s in samples]
+    if rest or any(int(mask.sum()) != windows for row in members for mask in row):
+        raise RefusedLayout("its samples and heads are in an order that is not understood")
+    index = np.array([[int(mask.argmax()) for mask in row] for row in members])
+    inner = int(index[1, 0] - index[0, 0]) if count > 1 else total
+    regular = np.arange(count)[:, None] * inner + index[0]
+    if inner < 1 or total % (count * inner) or not np.array_equal(index, regular):
+        raise RefusedLayout("its samples and heads are in an order that is not understood")
+    places = [divmod(int(start), count * inner) for start in index[0]]
+    if any(place >= inner for _, place in places):
+        raise RefusedLayout("its samples and heads are in an order that is not understood")
+    return Layout(count, total // (count * inner), inner, tuple(places), windows)

@@ -1,0 +1,77 @@
+"""Where each layer's tensors hold samples and heads, as a forward that was followed has shown."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from attnmon.capture import CallInfo, Layout
+from attnmon.layers.layer_numbering import LayerKey
+from attnmon.layers.module_order import pattern_of
+
+MOST_TIMES_STALE = 2
+"""Layouts that did not fit, after which each forward is followed."""
+
+
+class LayoutRegistry:
+    """The layouts of one model's layers, and when a forward has to be followed to find them.
+
+    Of one sample alone the order of samples is not known: its layouts serve for one sample only.
+    """
+
+    def __init__(self) -> None:
+        self._of_batch: dict[LayerKey, Layout | str] = {}
+        self._of_one: dict[LayerKey, Layout | str] = {}
+        self._followed: set[bool] = set()
+        """Kinds of forwards that were followed: True for those of one sample."""
+        self._found: dict[tuple[int, str, int], Layout | str | None] = {}
+        self._times_stale = 0
+
+    def has_to_follow(self, samples: int) -> bool:
+        """Return whether a forward of so many samples is to be followed: none like it was.
+
+        A model whose layouts keep changing, as with windows of another number for each length, is
+        followed each time.
+        """
+        is_known = False in self._followed or (samples == 1) in self._followed
+        return not is_known or self._times_stale >= MOST_TIMES_STALE
+
+    def add(self, call_infos: Iterable[CallInfo], samples: int) -> None:
+        """Add what a followed forward of so many samples has shown."""
+        self._followed.add(samples == 1)
+        self._found.clear()
+        for info in call_infos:
+            if info.layout is not None:
+                self._layouts(samples)[info.name, info.call_index] = info.layout
+
+    def refuse(self, key: LayerKey, reason: str) -> None:
+        """Note that this call makes no map of one sample's positions."""
+        self._of_batch[key] = self._of_one[key] = reason
+        self._found.clear()
+
+    def follow_again(self) -> None:
+        """Have the next forward followed: a layout did not fit any more."""
+        self._followed.clear()
+        self._times_stale += 1
+
+    def find(self, samples: int, name: str, call_index: int) -> Layout | str | None:
+        """Return the layout of a call in a forward of so many samples, or why it is refused.
+
+        That of a module of the same pattern, if this one was not called then; None if unknown.
+        samples: 0 for as many as the tensors hold.
+        """
+        place = samples, name, call_index
+        if place not in self._found:
+            self._found[place] = self._find(samples, name, call_index)
+        return self._found[place]
+
+    def _find(self, samples: int, name: str, call_index: int) -> Layout | str | None:
+        known, pattern = self._layouts(samples), pattern_of(name)
+        found = known.get((name, call_index))
+        alike = (other for key, other in known.items() if pattern_of(key[0]) == pattern)
+        found = next(alike, None) if found is None else found
+        if isinstance(found, Layout) and found.batch_dim is not None:
+            return replace(found, samples=samples)
+        return found
+
+    def _layouts(self, samples: int) -> dict[LayerKey, Layout | str]:
+        is_of_one = samples == 1 and False not in self._followed
+        return self._of_one if is_of_one else self._of_batch

@@ -1,0 +1,259 @@
+"""Which sample and head a map is of, in the ways people fold them: against maps made one by one."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from support.tapping import TapLog
+from torch import Tensor, nn
+
+from attnmon.capture import AttentionCall, Tap, module_names
+from attnmon.capture.calls.verification import attention_weights
+from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
+from attnmon.capture.lineage.layout import Layout
+
+BATCH, LENGTH, HEADS, EACH, WIDTH = 3, 6, 4, 5, 10
+Fold = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Folded(nn.Module):
+    """Attention whose queries and keys are folded by a function given to it."""
+
+    def __init__(self, attend: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.query = nn.Linear(WIDTH, HEADS * EACH)
+        self.key = nn.Linear(WIDTH, HEADS * EACH)
+        self.attend = attend
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend(self, x)
+
+
+def by_hand(model: Folded, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """[heads, queries, keys] of one sample [positions, width], in float64."""
+    query, key = (
+        (x.double() @ layer.weight.double().T + layer.bias.double()).unflatten(-1, (HEADS, EACH))
+        for layer in (model.query, model.key)
+    )
+    logits = torch.einsum("nhd,mhd->hnm", query, key) / math.sqrt(EACH)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -math.inf)
+    return logits.softmax(-1).detach()
+
+
+def fused(fold: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    def attend(model: Folded, x: Tensor) -> Tensor:
+        query, key = fold(model.query(x)), fold(model.key(x))
+        return F.scaled_dot_product_attention(query, key, key)
+
+    return attend
+
+
+def written_out(fold: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    def attend(model: Folded, x: Tensor) -> Tensor:
+        query, key = fold(model.query(x)), fold(model.key(x))
+        return (query @ key.mT / math.sqrt(EACH)).softmax(-1) @ key
+
+    return attend
+
+
+def split(x: Tensor) -> Tensor:
+    return x.unflatten(-1, (HEADS, EACH))
+
+
+FOLDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "heads after the batch": lambda x: split(x).transpose(1, 2),
+    "folded, batch first": lambda x: split(x).transpose(1, 2).flatten(0, 1),
+    "folded, heads first": lambda x: torch.cat(x.split(EACH, -1)),
+    "heads before the batch": lambda x: split(x).permute(2, 0, 1, 3),
+    "stacked heads": lambda x: torch.stack(x.chunk(HEADS, -1), 1),
+    "heads in the middle of five": lambda x: split(x).transpose(1, 2).unflatten(1, (2, 2)),
+}
+
+
+def reversed_heads(model: Folded, x: Tensor) -> Tensor:
+    query, key = (split(layer(x)).transpose(1, 2).flip(1) for layer in (model.query, model.key))
+    return F.scaled_dot_product_attention(query, key, key)
+
+
+def einsum_folded(model: Folded, x: Tensor) -> Tensor:
+    query, key = (FOLDS["folded, batch first"](layer(x)) for layer in (model.query, model.key))
+    weights = (torch.einsum("b i d, b j d -> b i j", query, key) * EACH**-0.5).softmax(-1)
+    return torch.einsum("b i j, b j d -> b i d", weights, key)
+
+
+def einsum_heads_last(model: Folded, x: Tensor) -> Tensor:
+    query, key = split(model.query(x)), split(model.key(x))
+    weights = (torch.einsum("bnhd,bmhd->bnmh", query, key) * EACH**-0.5).softmax(2)
+    return torch.einsum("bnmh,bmhd->bnhd", weights, key)
+
+
+def keys_first(model: Folded, x: Tensor) -> Tensor:
+    query, key = (FOLDS["folded, heads first"](layer(x)) for layer in (model.query, model.key))
+    weights = (key @ query.mT * EACH**-0.5).softmax(-2)
+    return (key.mT @ weights).mT
+
+
+def flattened_rows(model: Folded, x: Tensor) -> Tensor:
+    query, key = (split(layer(x)).transpose(1, 2) for layer in (model.query, model.key))
+    scores = query @ key.mT * EACH**-0.5
+    weights = F.softmax(scores.reshape(-1, LENGTH), dim=1).view(scores.shape)
+    return weights @ key
+
+
+def rotated(model: Folded, x: Tensor) -> Tensor:
+    angle = torch.zeros(LENGTH, EACH)
+
+    def rotate(t: Tensor) -> Tensor:
+        half = torch.cat([-t[..., 2:], t[..., :2]], -1)
+        return t * angle.cos() + half * angle.sin()
+
+    query, key = (rotate(split(layer(x)).transpose(1, 2)) for layer in (model.query, model.key))
+    return F.scaled_dot_product_attention(query, key, key)
+
+
+WAYS: dict[str, Callable[..., Tensor]] = {
+    **{f"{name}, fused": fused(fold) for name, fold in FOLDS.items()},
+    **{f"{name}, written out": written_out(fold) for name, fold in FOLDS.items()},
+    "heads in the other order": reversed_heads,
+    "folded, by einsum": einsum_folded,
+    "heads last, by einsum": einsum_heads_last,
+    "keys first": keys_first,
+    "rows of all samples": flattened_rows,
+    "rotary positions": rotated,
+}
+
+
+def followed(model: nn.Module, x: Tensor, batch_dim: int | None = 0) -> TapLog:
+    log = TapLog()
+    with Tap(module_names(model), log, layouts=FollowedLayouts((x,), batch_dim)):
+        model(x)
+    return log
+
+
+def weights_of(call: AttentionCall, sample: int) -> Tensor:
+    return attention_weights(call.of_model_sample(sample, BATCH), dtype=torch.float64).detach()
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_each_sample_and_head_is_the_one_it_says(way: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    model, x = Folded(way), torch.randn(BATCH, LENGTH, WIDTH)
+    log = followed(model, x)
+    (call,) = log.calls
+    assert log.unsupported == []
+    assert (call.batch, call.heads, call.note) == (BATCH, HEADS, "")
+    for sample in range(BATCH):
+        torch.testing.assert_close(
+            weights_of(call, sample), by_hand(model, x[sample]), atol=1e-6, rtol=0
+        )
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_layout_that_is_known_serves_a_batch_of_another_size(way: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    model, x = Folded(way), torch.randn(5, LENGTH, WIDTH)
+    (first,) = followed(model, x[:BATCH]).calls
+    assert first.layout is not None
+    known = Layout(
+        5, first.layout.outer, first.layout.inner, first.layout.places,
+        row_splits=first.layout.row_splits,
+    )  # fmt: skip
+    log = TapLog()
+    with Tap(module_names(model), log, layouts=KnownLayouts(lambda name, index: known)):
+        model(x)
+    (call,) = log.calls
+    one = attention_weights(call.of_model_sample(4, 5), dtype=torch.float64)
+    torch.testing.assert_close(one.detach(), by_hand(model, x[4]), atol=1e-6, rtol=0)
+
+
+def test_the_samples_are_found_in_the_second_dimension() -> None:
+    torch.manual_seed(0)
+    model = Folded(fused(lambda x: x.reshape(LENGTH, -1, EACH).transpose(0, 1)))
+    x = torch.randn(LENGTH, BATCH, WIDTH)
+    (call,) = followed(model, x).calls
+    assert call.layout is not None
+    assert call.layout.batch_dim == 1
+    for sample in range(BATCH):
+        torch.testing.assert_close(
+            weights_of(call, sample), by_hand(model, x[:, sample]), atol=1e-6, rtol=0
+        )
+
+
+def test_two_views_of_a_sample_are_told_apart_from_two_samples() -> None:
+    torch.manual_seed(0)
+
+    def both(model: Folded, x: Tensor) -> Tensor:
+        return fused(FOLDS["heads after the batch"])(model, torch.cat([x, -x]))
+
+    model, x = Folded(both), torch.randn(BATCH, LENGTH, WIDTH)
+    (call,) = followed(model, x).calls
+    assert call.note == "only the first of 2 windows of this sample"
+    for sample in range(BATCH):
+        torch.testing.assert_close(
+            weights_of(call, sample), by_hand(model, x[sample]), atol=1e-6, rtol=0
+        )
+
+
+@pytest.mark.parametrize("is_outer", [False, True])
+def test_windows_are_no_heads(is_outer: bool) -> None:
+    torch.manual_seed(0)
+
+    def windows(t: Tensor) -> Tensor:
+        parts = split(t).unflatten(1, (2, 3)).transpose(2, 3)
+        return (parts.transpose(0, 1) if is_outer else parts).flatten(0, 1)
+
+    model, x = Folded(fused(windows)), torch.randn(BATCH, LENGTH, WIDTH)
+    (call,) = followed(model, x).calls
+    assert (call.heads, call.note) == (HEADS, "only the first of 2 windows of this sample")
+    for sample in range(BATCH):
+        torch.testing.assert_close(
+            weights_of(call, sample), by_hand(model, x[sample, :3]), atol=1e-6, rtol=0
+        )
+
+
+def over_channels(model: Folded, x: Tensor) -> Tensor:
+    query, key = (split(layer(x)).permute(0, 2, 3, 1) for layer in (model.query, model.key))
+    return (query @ key.mT).softmax(-1) @ key
+
+
+def over_samples(model: Folded, x: Tensor) -> Tensor:
+    query, key = (layer(x).flatten(0, 1) for layer in (model.query, model.key))
+    return F.scaled_dot_product_attention(query[None], key[None], key[None])
+
+
+def of_other_samples(model: Folded, x: Tensor) -> Tensor:
+    query, key = model.query(x), model.key(x.roll(1, 0))
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], key[:, None])
+
+
+def in_no_order(model: Folded, x: Tensor) -> Tensor:
+    order = torch.tensor([0, 2, 1])
+    query, key = (layer(x)[order][:, None] for layer in (model.query, model.key))
+    return F.scaled_dot_product_attention(query, key, key)
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        (over_channels, "channels and not positions"),
+        (over_samples, "keys of other samples"),
+        (of_other_samples, "keys of other samples"),
+        (in_no_order, "order that is not understood"),
+    ],
+)
+def test_what_is_no_map_of_one_sample_is_refused(way: Callable[..., Tensor], reason: str) -> None:
+    log = followed(Folded(way), torch.randn(BATCH, LENGTH, WIDTH))
+    assert log.calls == []
+    assert reason in log.reasons[0]
+
+
+def test_inputs_without_a_batch_are_one_sample() -> None:
+    torch.manual_seed(0)
+    model = Folded(written_out(lambda x: split(x).transpose(0, 1)))
+    x = torch.randn(LENGTH, WIDTH)
+    (call,) = followed(model, x, batch_dim=None).calls
+    one = attention_weights(call.of_model_sample(0, 1), dtype=torch.float64)
+    torch.testing.assert_close(one.detach(), by_hand(model, x), atol=1e-6, rtol=0)

@@ -2,78 +2,118 @@
 
     writing    exclusive   held by the renderer to its end; travels to it with the Setup
     watching   shared      held by the training process as long as its monitor is open
-    a ticket   shared      held by each renderer: a later one lets it write first
+    a ticket   shared      held by each renderer to its end: a later one lets it write first
 
 The kernel releases them with the processes, however those end. A lock belongs to an open
 descriptor, not to a process: it can be handed over, and copies in forked children keep it.
+
+The order of runs is that of their tickets. A run takes its ticket, looks who is before it, and only
+then tries the exclusive lock. Were the lock taken while a lower ticket waits, each of the two would
+wait for the other for ever. Whoever has the lock writes, whatever tickets come later: a clock may
+go backwards.
 """
 
 import fcntl
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, process
+
+FIRST = 1
+"""The number of a run that has the lock already: no ticket is lower."""
+
+
+class Locks(Protocol):
+    """The locks of one run on a directory, as in `DirectoryLocks`."""
+
+    def watch(self) -> None: ...
+    def take_ticket(self, number: int) -> None: ...
+    def is_somebody_before(self, number: int) -> bool: ...
+    def lock_writing(self) -> bool: ...
+    def is_watched_by_others(self) -> bool: ...
+
+
+def ticket_of(started: float) -> int:
+    """Return the ticket's number of a run that was started then, in seconds since 1970."""
+    return max(FIRST + 1, int(started * 1e6))
+
+
+def queue_up(locks: Locks, ticket: int) -> int | None:
+    """Return the number with which a new run's renderer is to `take_turn`.
+
+    None if another monitor is open in the directory, which is left to it.
+    """
+    locks.watch()  # first: the next monitor must not take our renderer for one left over
+    locks.take_ticket(ticket)
+    if take_turn(locks, ticket):
+        return FIRST
+    return None if locks.is_watched_by_others() else ticket
+
+
+def take_turn(locks: Locks, number: int) -> bool:
+    """Take the exclusive lock if it is this run's turn; return whether it is held."""
+    return not locks.is_somebody_before(number) and locks.lock_writing()
 
 
 def open_directory(path: Path) -> int:
     """Return a descriptor by which to lock a directory; each is a holder of its own.
 
-    A link that its user has chosen is followed, and must be in `path` no more: see `realpath`.
-    Raises OSError.
+    Raises OSError, also where the path ends in a link.
     """
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def lock_writing(descriptor: int) -> bool:
-    """Try to take the exclusive lock without waiting.
+@dataclass(frozen=True)
+class DirectoryLocks:
+    """The locks of one run, by its descriptors of the directory."""
 
-    True if it is held, or if the file system cannot lock directories, as some on a network.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
+    writing: int
+    """Of the exclusive lock and the ticket."""
+    watching: int = -1
 
+    def watch(self) -> None:
+        """Mark the directory as watched by a monitor, where the system knows such locks."""
+        try:
+            _share(self.watching, 0)
+        except (AttributeError, OSError):
+            pass
 
-def lock_watching(descriptor: int) -> None:
-    """Mark the directory as watched by a monitor, where the system knows such locks."""
-    try:
-        _share(descriptor, 0)
-    except (AttributeError, OSError):
-        pass
+    def take_ticket(self, number: int) -> None:
+        """Queue up with a number, 1 or more, where the system knows such locks."""
+        try:
+            _share(self.writing, number)
+        except (AttributeError, OSError):
+            pass
 
+    def is_somebody_before(self, number: int) -> bool:
+        """Return whether another holds a lower ticket; False where the system cannot tell."""
+        try:
+            return _others_hold(self.writing, 1, number - 1)
+        except (AttributeError, OSError):
+            return False
 
-def ticket_of(started: float) -> int:
-    """Return the ticket number of a run that was started then, in seconds since 1970."""
-    return max(1, int(started * 1e6))
+    def lock_writing(self) -> bool:
+        """Try to take the exclusive lock without waiting.
 
-
-def take_ticket(descriptor: int, number: int) -> None:
-    """Queue up with a number, 1 or more, where the system knows such locks."""
-    try:
-        _share(descriptor, number)
-    except (AttributeError, OSError):
-        pass
-
-
-def is_somebody_before(descriptor: int, number: int) -> bool:
-    """Return whether a lower ticket is still held; False where the system cannot tell."""
-    try:
-        return _others_hold(descriptor, 1, number - 1)
-    except (AttributeError, OSError):
-        return False
-
-
-def is_watched_by_others(descriptor: int) -> bool:
-    """Return whether another monitor watches; True where the system cannot tell."""
-    try:
-        return _others_hold(descriptor, 0, 1)
-    except (AttributeError, OSError):
+        True if it is held, or if the file system cannot lock directories, as some on a network.
+        """
+        try:
+            fcntl.flock(self.writing, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
         return True
+
+    def is_watched_by_others(self) -> bool:
+        """Return whether another monitor watches; True where the system cannot tell."""
+        try:
+            return _others_hold(self.watching, 0, 1)
+        except (AttributeError, OSError):
+            return True
 
 
 def _share(descriptor: int, place: int) -> None:

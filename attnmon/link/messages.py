@@ -245,8 +245,11 @@ class Setup:
     """Processors that the renderer may run on; an empty tuple allows all."""
     started: float = 0.0
     """When the monitor was created, in seconds since 1970."""
+    turn: int = 1
+    """With which number the renderer waits for its turn in the directory: see `directory_lock`."""
 
     def __post_init__(self) -> None:
+        require(self.turn >= 1, "turn", self.turn)
         require(self.disk_budget is None or self.disk_budget > 0, "disk_budget", self.disk_budget)
         require(self.workers >= 1, "workers", self.workers)
         require(all(0 <= cpu < MOST_CPUS for cpu in self.cpus), "cpus", self.cpus)

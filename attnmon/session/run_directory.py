@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attnmon.config.settings import make_writable_directory
 from attnmon.link import descriptors, directory_lock
+from attnmon.link.directory_lock import DirectoryLocks
 
 
 @dataclass
@@ -24,6 +25,8 @@ class RunDirectory:
     """The lock that the renderer writes under; it may have to wait until it has it."""
     watching: int = -1
     """The lock that shows other monitors that a training is watched here."""
+    number: int = directory_lock.FIRST
+    """With which the renderer waits for its turn."""
 
     def close_writing(self) -> None:
         """Close our copy of the writing lock, once the renderer has its own.
@@ -61,15 +64,14 @@ def _claim(folder: Path, started: float) -> RunDirectory | None:
     except OSError:  # it may be written to but not read: nobody can lock it
         claim.close()
         return claim
-    # Before the other lock: the next monitor must not take our renderer for one left over.
-    directory_lock.lock_watching(claim.watching)
-    directory_lock.take_ticket(claim.writing, directory_lock.ticket_of(started))
-    if directory_lock.lock_writing(claim.writing) or not directory_lock.is_watched_by_others(
-        claim.watching
-    ):
-        return claim
-    claim.close()
-    return None
+    number = directory_lock.queue_up(
+        DirectoryLocks(claim.writing, claim.watching), directory_lock.ticket_of(started)
+    )
+    if number is None:
+        claim.close()
+        return None
+    claim.number = number
+    return claim
 
 
 def describe_strangers(folder: Path) -> str:

@@ -83,7 +83,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
-            _send_setup(producer, _setup(settings, ring, started), directory, renderer)
+            _send_setup(producer, _setup(settings, ring, started, directory), directory, renderer)
         except (LaunchError, OSError) as error:
             raise NotOpened(str(error), folder) from error
         on_failure.pop_all()
@@ -120,7 +120,7 @@ def _renderer(where: str) -> RendererProcess | AttachedRenderer:
     return attach("" if where == "attach" else where)
 
 
-def _setup(settings: Settings, ring: Ring, started: float) -> Setup:
+def _setup(settings: Settings, ring: Ring, started: float, directory: RunDirectory) -> Setup:
     return Setup(
         save_dir=str(settings.save_dir),
         options=_render_options(settings),
@@ -139,6 +139,7 @@ def _setup(settings: Settings, ring: Ring, started: float) -> Setup:
         disk_budget=settings.disk_budget,
         cpus=settings.renderer_cpus,
         started=started,
+        turn=directory.number,
     )
 
 

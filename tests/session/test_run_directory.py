@@ -16,6 +16,7 @@ from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary
 from support.training_process import (
     run_training,
+    wait_for,
     wait_until_closed,
     wait_until_rendered,
     wait_until_settled,
@@ -23,6 +24,8 @@ from support.training_process import (
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.link import directory_lock
+from attnmon.session import renderer_process
+from attnmon.session.renderer_process import RendererProcess
 from attnmon.session.run_directory import RunDirectory, claim_directory, describe_strangers
 from attnmon_renderer.supervision.write_lock import WriteLock
 
@@ -173,6 +176,7 @@ def test_where_directories_cannot_be_locked_it_goes_on_as_ever(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
     with claimed(tmp_path) as one, claimed(tmp_path) as other:
         assert one.path == other.path == tmp_path
         assert WriteLock(other.writing).try_acquire()
@@ -222,7 +226,7 @@ def test_of_several_that_wait_the_one_that_was_made_first_is_next(tmp_path: Path
         claims[-1].watching = -1
         claims.append(claim_directory(tmp_path, started))
     assert {one.path for one in claims} == {tmp_path}
-    turns = [WriteLock(one.writing, float(n)) for n, one in enumerate(claims, 1)]
+    turns = [WriteLock(one.writing, one.number) for one in claims]
     assert [turn.try_acquire() for turn in reversed(turns)] == [False, False, True]
     turns[0].release()
     assert [turn.try_acquire() for turn in (turns[2], turns[1])] == [False, True]
@@ -268,3 +272,31 @@ def test_a_link_that_the_user_has_chosen_is_one_directory_with_what_it_leads_to(
     with claimed(tmp_path / "mine") as first, claimed(tmp_path / "run") as second:
         assert first.path == tmp_path / "mine"
         assert second.path == tmp_path / "run" / "monitor_2"
+
+
+def has_ended(renderer: int) -> bool:
+    renderer_process.none_is_finishing()  # which reaps it
+    return not Path(f"/proc/{renderer}").exists()
+
+
+def test_three_runs_one_after_the_other_are_drawn_in_their_order(tmp_path: Path) -> None:
+    """The lock is free when the third is made, but the second waits for it already."""
+    renderers = []
+    for step in range(3):
+        monitor = LightweightAttentionMonitor(tmp_path, 1)
+        monitor.log_attention(LanguageModel(), batch(), step=step)
+        connection = monitor._session._connection
+        assert connection is not None
+        assert isinstance(connection.renderer, RendererProcess)
+        renderers.append(connection.renderer.process.pid)
+        if step == 0:
+            wait_until_settled(monitor)
+        os.kill(renderers[-1], signal.SIGSTOP)
+        assert monitor.close(timeout=0)["save_dir"] == str(tmp_path)
+        if step == 1:
+            os.kill(renderers[0], signal.SIGCONT)
+            wait_for(lambda: has_ended(renderers[0]), "the first renderer does not end")
+    for renderer in reversed(renderers[1:]):
+        os.kill(renderer, signal.SIGCONT)
+    wait_until_closed(tmp_path, last_step=2)
+    assert steps(tmp_path) == [0, 1, 2]

@@ -42,7 +42,7 @@ def receive_setup(channel: Channel, patience: float | None = None) -> tuple[Setu
     if not isinstance(setup, Setup) or len(packet.descriptors) not in (1, 2):
         raise MessageError(f"a Setup and its descriptors must come first, not {setup!r:.200}")
     ring, *lock = packet.descriptors
-    return setup, ring, WriteLock(lock[0] if lock else -1, setup.started)
+    return setup, ring, WriteLock(lock[0] if lock else -1, setup.turn)
 
 
 class Receiver:

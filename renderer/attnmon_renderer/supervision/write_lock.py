@@ -8,6 +8,7 @@ first is next. The kernel keeps the order, by locks.
 import os
 
 from attnmon.link import directory_lock
+from attnmon.link.directory_lock import DirectoryLocks
 
 
 class WriteLock:
@@ -16,12 +17,12 @@ class WriteLock:
     Args:
         descriptor: of the directory, from the training process; -1 when none came, and the
             renderer may write at once.
-        started: when the monitor was created, in seconds since 1970.
+        number: with which the run waits for its turn, as `directory_lock` has given it.
     """
 
-    def __init__(self, descriptor: int, started: float = 0.0) -> None:
+    def __init__(self, descriptor: int, number: int = directory_lock.FIRST) -> None:
         self._descriptor = descriptor
-        self._ticket = directory_lock.ticket_of(started)
+        self._number = number
         self._is_held = descriptor < 0
 
     @property
@@ -30,11 +31,9 @@ class WriteLock:
         return set() if self._descriptor < 0 else {self._descriptor}
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free, without waiting. True if it is held now."""
-        if not self._is_held and not directory_lock.is_somebody_before(
-            self._descriptor, self._ticket
-        ):
-            self._is_held = directory_lock.lock_writing(self._descriptor)
+        """Take the lock if it is free and this run's, without waiting. True if it is held now."""
+        if not self._is_held:
+            self._is_held = directory_lock.take_turn(DirectoryLocks(self._descriptor), self._number)
         return self._is_held
 
     def release(self) -> None:

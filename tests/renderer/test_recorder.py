@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import support.pictures  # noqa: F401  # opens matplotlib's fonts before the leak check of a test
 from support.outputs import history, summary
 
 from attnmon.link.channel import Channel
@@ -16,6 +17,8 @@ from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.process_messages import ResultsWritten, RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder, run_recorder
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
+from attnmon_renderer.sinks import animation_and_timeline
+from attnmon_renderer.sinks.animation_and_timeline import TimelineEntries, TimelineEntry
 from attnmon_renderer.sinks.summary import Summary
 
 STATISTICS = LayerStatistics(
@@ -175,3 +178,36 @@ def test_a_last_summary_that_did_not_fit_is_tried_again(
     assert error.startswith("summary.json: OSError")
     ended.close()
     assert (tries, summary(tmp_path)["state"]) == (4, "closed")
+
+
+def test_a_capture_costs_the_same_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory with a folder for each capture is never listed, but when a recorder begins."""
+    options = RenderOptions(("animation", "timeline"))
+    writer = Recorder(replace(setup(tmp_path, disk_budget=1 << 30), options=options))
+    writer.write(WriteResults(STATUS, 4), results(10))
+    listed = []
+    scandir = os.scandir
+
+    def noted(folder: int) -> "os._ScandirIterator[str]":
+        listed.append(os.readlink(f"/proc/self/fd/{folder}"))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    assert writer.write(WriteResults(STATUS, 5), results(20)) == ""
+    assert listed
+    assert str(tmp_path) not in listed
+    writer.close()
+
+
+def test_a_timeline_of_very_many_steps_has_every_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(animation_and_timeline, "MOST_ENTRIES", 10)
+    entries = TimelineEntries()
+    for step in range(100):
+        entries.add(TimelineEntry(step, float(step), {"encoder 0 self": [0.5]}))
+    entries.add(TimelineEntry(99, -1.0, {}))
+    picture = entries.picture()
+    assert len(picture.steps) <= 10
+    assert (picture.steps[0], picture.steps[-1], picture.losses[-1]) == (0, 99, -1.0)
+    assert picture.caption.run == "100 captures to step 99"

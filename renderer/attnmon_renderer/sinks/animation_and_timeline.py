@@ -44,15 +44,21 @@ class Timeline:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "timeline.png"
-        self._entries = [_from_json(line) for line in read_history(folder / "history.jsonl").lines]
+        self._entries = TimelineEntries()
+        for line in read_history(folder / "history.jsonl").lines:
+            self._entries.add(_from_json(line))
 
     def write(self, results: Results) -> None:
         """Draw the timeline again, with this capture added. Raises OSError."""
         from attnmon_renderer import drawing
 
-        self._entries.append(_from_results(results))
-        page = drawing.timeline(_picture(self._entries))
+        self._entries.add(_from_results(results))
+        page = drawing.timeline(self._entries.picture())
         atomic_files.replace(self._path, drawing.render_png(page).data)
+
+
+MOST_ENTRIES = 2000
+"""Steps in a timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +71,51 @@ class TimelineEntry:
     """A value per head, by the layer's name; None or NaN where nothing is defined."""
 
 
+class TimelineEntries:
+    """The latest entry of each step; of very many steps every second is left out.
+
+    What a capture costs does not grow with the run, and a picture has no more columns.
+    """
+
+    def __init__(self) -> None:
+        self._latest: dict[int, TimelineEntry] = {}
+        self._steps: set[int] = set()
+        """All steps, also those left out."""
+
+    def add(self, entry: TimelineEntry) -> None:
+        """Add a capture, in place of an earlier one of its step."""
+        self._steps.add(entry.step)
+        self._latest[entry.step] = entry
+        if len(self._latest) > MOST_ENTRIES:
+            last = max(self._latest)
+            kept = {*sorted(self._latest)[::2], last}
+            self._latest = {step: entry for step, entry in self._latest.items() if step in kept}
+
+    def picture(self) -> Any:
+        """Return the timeline of what was added, which is something."""
+        from attnmon_renderer.drawing import Caption, TimelineData
+        from attnmon_renderer.figures.captions import ENTROPY
+
+        ordered = [self._latest[step] for step in sorted(self._latest)]
+        names = list(dict.fromkeys(name for entry in ordered for name in entry.entropies))
+        run = f"{len(self._steps)} captures to step {ordered[-1].step:,}"
+        return TimelineData(
+            caption=Caption("attention entropy over the training", run),
+            statistic=ENTROPY,
+            steps=[entry.step for entry in ordered],
+            layers=tuple((name, _numbers(name, ordered)) for name in names),
+            losses=[entry.loss for entry in ordered],
+            low=0.0,
+            high=1.0,
+        )
+
+
 def timeline_picture(history: Sequence[dict[str, Any]]) -> Any:
     """Return the timeline of these lines of `history.jsonl`, of which there is at least one."""
-    return _picture([_from_json(line) for line in history])
+    entries = TimelineEntries()
+    for line in history:
+        entries.add(_from_json(line))
+    return entries.picture()
 
 
 def _from_json(line: dict[str, Any]) -> TimelineEntry:
@@ -90,25 +138,6 @@ def _from_results(results: Results) -> TimelineEntry:
 def _layer_name(stack: str, layer: int, type_: str) -> str:
     """ "decoder 0 cross" """
     return f"{stack} {layer} {type_.partition('_')[0]}"
-
-
-def _picture(entries: Sequence[TimelineEntry]) -> Any:
-    from attnmon_renderer.drawing import Caption, TimelineData
-    from attnmon_renderer.figures.captions import ENTROPY
-
-    latest = {entry.step: entry for entry in entries}
-    ordered = [latest[step] for step in sorted(latest)]
-    names = list(dict.fromkeys(name for entry in ordered for name in entry.entropies))
-    run = f"{len(ordered)} captures to step {ordered[-1].step:,}"
-    return TimelineData(
-        caption=Caption("attention entropy over the training", run),
-        statistic=ENTROPY,
-        steps=[entry.step for entry in ordered],
-        layers=tuple((name, _numbers(name, ordered)) for name in names),
-        losses=[entry.loss for entry in ordered],
-        low=0.0,
-        high=1.0,
-    )
 
 
 def _numbers(name: str, entries: Sequence[TimelineEntry]) -> np.ndarray[Any, np.dtype[np.float64]]:

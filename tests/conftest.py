@@ -14,6 +14,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
+from support.forked_script import script_server
 from support.leftovers import MARK, TEST_RUN, end_processes, everything, everything_since
 
 GRACE_SECONDS = 20.0
@@ -45,7 +46,8 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv(MARK, "1")
         resource_tracker.ensure_running()  # it stays to the end, whichever test starts it
-        yield
+        with script_server():
+            yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,6 @@ import io
 import logging
 import math
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.models import LanguageModel, Translator, batch
 from support.outputs import check_outputs, files_in, history, strict_json, summary, tensorboard
-from support.project import TESTS
+from support.training_process import run_training
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
@@ -454,17 +453,10 @@ def test_the_trainer_runs_no_extra_thread_or_process_of_its_own(tmp_path: Path) 
 
 def script(tmp_path: Path, body: str) -> subprocess.CompletedProcess[str]:
     prelude = f"""
-        import os, signal, sys
-        sys.path.insert(0, {str(TESTS)!r})
-        from support.models import LanguageModel, Translator, batch
-        from attnmon import TrainingAttentionMonitor
         monitor = TrainingAttentionMonitor({str(tmp_path)!r}, 1)
         model = LanguageModel()
     """
-    source = textwrap.dedent(prelude) + textwrap.dedent(body)
-    return subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=60
-    )
+    return run_training(textwrap.dedent(prelude) + textwrap.dedent(body))
 
 
 def test_a_forgotten_close_still_draws_everything(tmp_path: Path) -> None:

@@ -5,14 +5,12 @@ import os
 import pty
 import select
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.forked_script import ForkedScript, PipedScript
 from support.namespaces import namespace_command
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
@@ -38,12 +36,15 @@ model = LanguageModel()
 def log(*steps):
     for step in steps: monitor.log_attention(model, batch(), step=step)
 """
+IN_THE_FOREGROUND = """
+import fcntl, os, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+"""
 
 
-def start(tmp_path: Path, body: str, **given: Any) -> "subprocess.Popen[bytes]":
-    source = TRAINING + textwrap.dedent(body)
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", source, str(tmp_path)], **(streams | given))
+def start(tmp_path: Path, body: str) -> PipedScript:
+    return PipedScript(TRAINING + textwrap.dedent(body), str(tmp_path))
 
 
 def drawn(folder: Path) -> list[int]:
@@ -149,10 +150,8 @@ class Terminal:
         ours, theirs = pty.openpty()
         self.screen = b""
         self._end = ours
-        self._process = start(
-            folder, body, stdin=theirs, stdout=theirs, stderr=theirs,
-            preexec_fn=_in_the_foreground,
-        )  # fmt: skip
+        source = IN_THE_FOREGROUND + TRAINING + textwrap.dedent(body)
+        self._process = ForkedScript(source, str(folder), streams=(theirs, theirs, theirs))
         os.close(theirs)
 
     def shows(self, words: bytes) -> None:
@@ -184,14 +183,6 @@ class Terminal:
             self.screen += found
             return bool(found)
         return False
-
-
-def _in_the_foreground() -> None:
-    import fcntl
-    import termios
-
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_ctrl_c_is_the_training_s_own_and_the_renderer_draws_to_the_end(tmp_path: Path) -> None:
@@ -264,11 +255,10 @@ def test_ctrl_c_twice_ends_at_once_though_the_renderer_hangs(tmp_path: Path) -> 
 )
 def test_sigterm_means_what_the_script_says(handler: str, code: int, tmp_path: Path) -> None:
     process = start(tmp_path, f"{handler}\nlog(*range(5))\nprint('x', flush=True)\ntime.sleep(99)")
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"x\n"
-    process.terminate()
-    _, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, errors) == (code, b"")
+    assert process.stdout.readline() == "x\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (code, "")
     wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     assert drawn(tmp_path) == list(range(6 if code == 8 else 5))
@@ -286,14 +276,13 @@ def test_signals_to_every_process_of_a_job_end_the_training_alone(tmp_path: Path
         time.sleep(99)
         """,
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"x\n"
+    assert process.stdout.readline() == "x\n"
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGTERM):
         for pid in renderer_pids(tmp_path):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-    process.terminate()
-    process.communicate(timeout=PATIENCE)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
     wait_until_closed(tmp_path)
     check_outputs(tmp_path)
     assert drawn(tmp_path) == list(range(6))

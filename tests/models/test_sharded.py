@@ -1,13 +1,12 @@
 """Several processes: looking on one rank of DDP, and on all of FSDP2, changes nothing on any."""
 
-import os
 import sys
 from pathlib import Path
-from subprocess import PIPE, Popen
 
 import pytest
 import torch
 import torch.distributed as dist
+from support.forked_script import PipedScript, program_of
 from support.tapping import TapLog
 from torch import Tensor, nn
 
@@ -20,9 +19,8 @@ SECONDS = 60
 @pytest.mark.serial  # it has a process for each processor
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
 def test_training_is_bitwise_the_same_on_all_ranks(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", __file__, str(tmp_path / "meeting")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ranks = [Popen([*command, str(rank)], stderr=PIPE, text=True, env=env) for rank in range(RANKS)]
+    meeting = str(tmp_path / "meeting")
+    ranks = [PipedScript(program_of(__file__), meeting, str(rank)) for rank in range(RANKS)]
     for rank in ranks:
         _, errors = rank.communicate(timeout=SECONDS)
         assert rank.returncode == 0, errors

@@ -1,10 +1,10 @@
 """Starts the processes of a job as torchrun does, by environment variables."""
 
-import os
+import signal
 import socket
-import sys
 from contextlib import closing
-from subprocess import PIPE, Popen
+
+from support.forked_script import PipedScript, program_of
 
 SECONDS = 90
 """After this time the processes are killed and the test fails."""
@@ -15,17 +15,13 @@ def run_on_all(program: str, processes: int, *arguments: object) -> None:
     launched = {
         "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "GROUP_RANK": "0",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
-        "TORCHELASTIC_RUN_ID": "none", "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "TORCHELASTIC_RUN_ID": "none",
     }  # fmt: skip
-    command = [sys.executable, "-W", "ignore", program, *map(str, arguments)]
     ranks = [
-        Popen(
-            command,
-            env={**os.environ, **launched, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=PIPE,
-            stderr=PIPE,
-            text=True,
+        PipedScript(
+            program_of(program),
+            *map(str, arguments),
+            variables={**launched, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(processes)
     ]
@@ -35,8 +31,8 @@ def run_on_all(program: str, processes: int, *arguments: object) -> None:
             assert rank.returncode == 0, errors
     finally:
         for rank in ranks:
-            rank.kill()
-            rank.communicate()
+            rank.send_signal(signal.SIGKILL)
+            rank.wait()
 
 
 def free_port() -> int:

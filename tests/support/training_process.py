@@ -11,6 +11,7 @@ from typing import Any
 
 from attnmon.monitor import AttentionMonitor
 from attnmon.session import renderer_process
+from support.forked_script import PipedScript, can_fork_with
 from support.outputs import summary
 from support.project import TESTS
 
@@ -23,7 +24,8 @@ def run_training(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a training script to its end in a process of its own.
 
-    prefix: a command that starts Python, as those of `support.namespaces`. env: variables to add.
+    It is a fork of one that has torch, unless a new interpreter has to see something. prefix: a
+    command that starts Python, as those of `support.namespaces`. env: variables to add.
     """
     prelude = f"""
         import os, signal, sys
@@ -33,6 +35,10 @@ def run_training(
         from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
     """
     source = textwrap.dedent(prelude) + textwrap.dedent(body)
+    if prefix is None and can_fork_with(env):
+        script = PipedScript(source, cwd=cwd, variables=env)
+        output = script.communicate()
+        return subprocess.CompletedProcess("a script", script.wait(), *output)
     return subprocess.run(
         [*(prefix or ()), sys.executable, "-P", "-c", source],
         capture_output=True, text=True, check=False, timeout=100, cwd=cwd, env=os.environ | env,

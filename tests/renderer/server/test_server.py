@@ -6,8 +6,6 @@ import select
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.forked_script import PipedScript
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary
 from support.project import TESTS
@@ -64,13 +63,9 @@ TRAINER = f"""
 """
 
 
-def trainer(save_dir: Path, at: Renderer, body: str) -> "subprocess.Popen[str]":
+def trainer(save_dir: Path, at: Renderer, body: str) -> PipedScript:
     source = textwrap.dedent(TRAINER) + textwrap.dedent(body)
-    return subprocess.Popen(
-        [sys.executable, "-c", source, str(save_dir)],
-        env={**os.environ, "ATTNMON_RENDERER": str(at.socket)},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return PipedScript(source, str(save_dir), variables={"ATTNMON_RENDERER": str(at.socket)})
 
 
 def test_two_trainings_are_served_though_one_is_killed(folder: Path, tmp_path: Path) -> None:
@@ -86,11 +81,10 @@ def test_two_trainings_are_served_though_one_is_killed(folder: Path, tmp_path: P
             for step in range(4, 8): log(step)
             monitor.close()
         """)  # fmt: skip
-        assert other.stdout is not None
         assert other.stdout.readline() == "half\n"
-        victim.communicate(timeout=PATIENCE)
+        victim.communicate()
         shared.says("trainer lost: 8 captured, 8 rendered, 0 dropped, 0 failed")
-        _, errors = other.communicate("\n", timeout=PATIENCE)
+        _, errors = other.communicate("\n")
         assert (victim.returncode, other.returncode, errors) == (-signal.SIGKILL, 0, "")
         shared.says("closed: 8 captured, 8 rendered, 0 dropped, 0 failed")
         assert shared.end(signal.SIGTERM) == 0

@@ -17,7 +17,7 @@ SCRIPTS = {
         print(os.getcwd(), tempfile.gettempdir(), os.getpgid(0), sorted(os.environ.items()))
         print([(each, signal.getsignal(each)) for each in sorted(signal.valid_signals())])
         print(threading.active_count(), len(os.listdir("/proc/self/fd")), len(sys.stdin.read()))
-        print(vars(sys.modules["__main__"]) is globals(), "textwrap" in globals())
+        print(vars(sys.modules["__main__"]) is globals(), sorted(globals()), __builtins__)
     """,
     "its own end": """
         import atexit, threading, time

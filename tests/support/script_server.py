@@ -74,6 +74,13 @@ def _become(request: dict[str, Any], search_path: list[str], streams: list[int])
     tempfile.tempdir = None  # it follows from the environment
     sys.path[:] = search_path
     sys.argv[1:] = request["arguments"]
-    sys.modules["__main__"] = ModuleType("__main__")  # not frozen, and without our names
+    _renew_main()
     source: str = request["source"]
     return source
+
+
+def _renew_main() -> None:
+    """Replaces the module `__main__`, which was frozen and has names of ours."""
+    given = {key: value for key, value in vars(sys.modules["__main__"]).items() if key[:2] == "__"}
+    sys.modules["__main__"] = ModuleType("__main__")
+    vars(sys.modules["__main__"]).update(given)

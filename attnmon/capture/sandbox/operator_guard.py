@@ -56,6 +56,11 @@ class OperatorGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._kept = kept
         self._stop = stop
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: otherwise torch loads its compiler, for more than a second."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,

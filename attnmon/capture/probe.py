@@ -127,8 +127,10 @@ def _discover(
             forward_fn=forward_fn,
         )
     compiled = regions.found or any("_orig_mod" in module._modules for module in model.modules())
+    refused = {(name, call_index) for name, call_index, _ in listener.refusals}
+    infos = [i for i in listener.call_infos if (i.name, i.call_index) not in refused]
     return Discovery(
-        tuple(listener.call_infos),
+        tuple(infos),
         tuple(listener.refusals),
         batch_dim,
         call.sample,
@@ -149,7 +151,7 @@ class _DiscoveryListener(CallListener):
         try:
             self.call_infos.append(CallInfo.of(call, samples=1))
         except UnknownOrder as reason:
-            self.refusals.append((call.name, call.call_index, str(reason)))
+            self.refusals.append((call.name, None, str(reason)))
 
     def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
         self.refusals.append((module, call_index, reason))

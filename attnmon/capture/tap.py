@@ -33,6 +33,10 @@ _UNUSED = (
     "a softmax over query · key whose weights were in no product with values that is known: "
     "give them to record()"
 )
+_COMBINED = (
+    "several softmaxes, or parts of one, are combined into its attention: none of them is a map by "
+    "itself. Give the weights that you mean to record()"
+)
 _PLAIN_TENSORS = torch._C.DisableTorchFunctionSubclass
 """Around our own code: what a class of tensors does at a call is for the user's calls alone."""
 
@@ -67,8 +71,10 @@ class Tap(TorchFunctionMode):
         self._provenance = Provenance(self._layouts.labels_of)
         self._follow = self._layouts.after if self._layouts.follows else None
         self._tapped_module: nn.Module | None = None
-        self._unused_softmaxes: list[str | None] = []
-        """For each softmax over scores, the name of its module; None once its weights are used."""
+        self._softmaxes: list[str] = []
+        """For each softmax over scores, the name of its module."""
+        self._used_softmaxes: set[int] = set()
+        """Those whose weights were in a product with values: each is one map."""
 
     def __enter__(self) -> "Tap":
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -93,11 +99,16 @@ class Tap(TorchFunctionMode):
             self._tapped_module = outer
 
     def finish(self) -> None:
-        """Reports the softmaxes whose weights were in no product. Call it after the forward."""
-        for name in self._unused_softmaxes:
-            if name is not None:
+        """Reports the softmaxes that are no map by themselves. Call it after the forward."""
+        combined = {self._softmaxes[index] for index in self._provenance.combined}
+        for name in combined:
+            for call_index in range(self._calls[name]) or (None,):
+                self._guard(self._listener.on_unsupported, name, _COMBINED, call_index)
+        for index, name in enumerate(self._softmaxes):
+            if index not in self._used_softmaxes and name not in combined:
                 self._guard(self._listener.on_unsupported, name, _UNUSED)
-        self._unused_softmaxes.clear()
+        self._softmaxes.clear()
+        self._provenance.combined.clear()
 
     def __torch_function__(
         self,
@@ -207,10 +218,11 @@ class Tap(TorchFunctionMode):
 
     def _report_handwritten(self, product: ValueProduct | None) -> None:
         site = self._call_site()
-        if len(self._unused_softmaxes) < self._provenance.softmax_count:
-            self._unused_softmaxes.append(site.name)
-        if product is not None and product.tensors() is not None:
-            self._unused_softmaxes[product.softmax_index] = None
+        if len(self._softmaxes) < self._provenance.softmax_count:
+            self._softmaxes.append(site.name)
+        is_new = product is not None and product.softmax_index not in self._used_softmaxes
+        if product is not None and is_new and product.tensors() is not None:
+            self._used_softmaxes.add(product.softmax_index)
             self._describe(site, lambda: self._handwritten_call(site, product))
 
     def _handwritten_call(self, site: CallSite, product: ValueProduct) -> AttentionCall | None:

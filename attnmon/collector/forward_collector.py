@@ -48,6 +48,8 @@ class ForwardCollector(TapListener):
         self._clones: dict[LayerKey, AttentionCall] = {}
         self._infos: dict[LayerKey, CallInfo] = {}
         """What this forward has shown for the first time."""
+        self._refused: set[LayerKey] = set()
+        """Calls of this forward that turned out to be no map."""
         self._is_followed = False
         """Whether this forward's tensors are followed from the inputs on."""
         self._compilations = 0
@@ -62,6 +64,8 @@ class ForwardCollector(TapListener):
         self._compilations = compilations()
         samples = self._registry.samples_in(inputs)
         self._is_followed = self._registry.layouts.has_to_follow(samples)
+        if self._is_followed:
+            self._registry.clear_unsupported()  # it is told anew
         builder = self._session.new_builder(
             sample=self._wanted_sample, seen_in="forward", retained=self.retained
         )
@@ -83,6 +87,8 @@ class ForwardCollector(TapListener):
     def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
         """Note why the attention of this module is not captured."""
         self._registry.set_unsupported(module, reason, call_index)
+        if call_index is not None:
+            self._refused.add((module, call_index))
 
     def on_stale_layout(self) -> None:
         """Have the next forward followed; this one shows the other layers."""
@@ -125,6 +131,7 @@ class ForwardCollector(TapListener):
         self._held = self._error = None
         self._clones = {}
         self._infos = {}
+        self._refused = set()
 
     def _complete(self, held: HeldForward) -> None:
         """Take over what the forward has shown for the first time."""
@@ -138,10 +145,12 @@ class ForwardCollector(TapListener):
 
     def _capture(self, call: AttentionCall, held: HeldForward) -> None:
         key = (call.name, call.call_index)
+        if self._registry.layouts.is_refused(key):
+            return
         try:
             self._capture_sample(key, call, held)
         except UnknownOrder as reason:
-            self._registry.set_unsupported(call.name, str(reason), call.call_index)
+            self._registry.set_unsupported(call.name, str(reason))
 
     def _capture_sample(self, key: LayerKey, call: AttentionCall, held: HeldForward) -> None:
         sample = held.sample_in(call.batch)
@@ -159,8 +168,9 @@ class ForwardCollector(TapListener):
             self._session.serializer.write(layer, call, held.builder, sample, samples)
 
     def _write_clones(self, held: HeldForward) -> None:
-        self._registry.set_calls({key: self._infos[key] for key in self._clones})
-        for key, clone in self._clones.items():
+        shown = {key: clone for key, clone in self._clones.items() if key not in self._refused}
+        self._registry.set_calls({key: self._infos[key] for key in shown})
+        for key, clone in shown.items():
             if key in self._registry.selected:
                 self._session.serializer.write(self._registry.selected[key], clone, held.builder)
         self._clones = {}

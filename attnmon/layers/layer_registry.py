@@ -135,6 +135,11 @@ class LayerRegistry:
         if call_index is not None:
             self.layouts.refuse((name, call_index), reason)
 
+    def clear_unsupported(self) -> None:
+        """Forget why modules cannot be captured, but for calls that make no map."""
+        refused = {n: why for n, why in self._unsupported.items() if self.layouts.has_refused(n)}
+        self._set_unsupported(refused)
+
     def _set_unsupported(self, unsupported: dict[str, str]) -> None:
         self._unsupported = unsupported
         self._guard.set_not_seen(

@@ -47,6 +47,14 @@ class LayoutRegistry:
         self._of_batch[key] = self._of_one[key] = reason
         self._found.clear()
 
+    def is_refused(self, key: LayerKey) -> bool:
+        """Return whether this call is known to make no map of one sample's positions."""
+        return isinstance(self._of_batch.get(key), str)
+
+    def has_refused(self, name: str) -> bool:
+        """Return whether a call of this module is known to make no such map."""
+        return any(key[0] == name and self.is_refused(key) for key in self._of_batch)
+
     def follow_again(self) -> None:
         """Have the next forward followed: a layout did not fit any more."""
         self._followed.clear()

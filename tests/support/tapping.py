@@ -17,6 +17,8 @@ class TapLog(CallListener):
         self.calls: list[AttentionCall] = []
         self.unsupported: list[tuple[str, str]] = []
         """(module, reason) of each."""
+        self.refused: list[tuple[str, int | None]] = []
+        """(module, call index) of each."""
         super().__init__(self.calls.append)
 
     @property
@@ -25,6 +27,7 @@ class TapLog(CallListener):
 
     def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
         self.unsupported.append((module, reason))
+        self.refused.append((module, call_index))
 
     def on_error(self, error: Exception) -> None:
         raise error

@@ -1,6 +1,6 @@
 """Makes an `AttentionCall` of the product in which hand-written attention sums its values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -37,6 +37,8 @@ class ValueProduct:
     """Equation of an einsum; empty for a matrix product."""
     labels: Labels | None = None
     """Labels of the weights; None if they are not known."""
+    missing_keys: int = 0
+    """Number of keys that took part in the softmax, and are not among these weights."""
 
     def to_call(self, site: CallSite) -> AttentionCall | None:
         """Returns the call; None if the product sums over another dimension than the softmax."""
@@ -44,7 +46,8 @@ class ValueProduct:
         if tensors is None:
             return None
         if site.layout is None:
-            return _by_shape(site, tensors, self.had_dropout, bool(self.equation))
+            call = _by_shape(site, tensors, self.had_dropout, bool(self.equation))
+            return replace(call, note="; ".join(filter(None, (call.note, self._note))))
         weights = site.layout.arrange(tensors.weights)
         is_split = bool(site.layout.row_splits)
         value = None if is_split else _broadcast(tensors.value, tensors.weights)
@@ -57,10 +60,15 @@ class ValueProduct:
             weights=weights.detach(),
             value=None if value is None else site.layout.arrange(value).detach(),
             output=None if output is None else site.layout.arrange(output).detach(),
-            note=site.layout.note,
+            note="; ".join(filter(None, (site.layout.note, self._note))),
             layout=site.layout,
             is_cross=site.is_cross,
         )
+
+    @property
+    def _note(self) -> str:
+        missing = self.missing_keys
+        return f"without {missing} more keys that its softmax is over" if missing > 0 else ""
 
     def tensors(self) -> "ProductTensors | None":
         """Returns the tensors; None if the product sums over another dimension than the softmax."""

@@ -21,6 +21,8 @@ class Operation(Enum):
     """Keeps the numbers in the same order, with other dimensions."""
     PERMUTE = auto()
     """Changes the order of dimensions."""
+    INVERSE = auto()
+    """Inverts a matrix: of weights, that is no map of its own."""
     DROPOUT = auto()
     """Sets some numbers to 0 at random and scales the others."""
 
@@ -38,6 +40,7 @@ _NAMES = {
         "view reshape flatten unflatten unsqueeze squeeze expand expand_as view_as reshape_as"
     ),
     Operation.PERMUTE: "transpose permute swapaxes swapdims movedim t T mT",
+    Operation.INVERSE: "pinverse linalg_pinv inverse linalg_inv",
     Operation.DROPOUT: "dropout",
 }
 _OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names.split()}

@@ -2,7 +2,8 @@
 
 A product of two tensors that are not parameters gives scores. After elementwise operations, a
 softmax makes them weights, and another product consumes the weights. A router of experts is not
-attention: its scores are a product with a parameter.
+attention: its scores are a product with a parameter. Nor are weights one map that are multiplied
+with weights, inverted, used in parts, or whose sums are used as weights again.
 """
 
 import weakref
@@ -30,6 +31,8 @@ class _Weights:
     """Number of softmaxes over scores before its own in the forward."""
     keys_dim: int
     """Dimension that the softmax normalised, counted from the end: negative."""
+    keys: int
+    """Number of keys over which the softmax was taken."""
     original: Tensor | None = None
     """The weights before dropout and reshapes; None if the tensor itself still holds them."""
     had_dropout: bool = False
@@ -38,7 +41,22 @@ class _Weights:
     """Labels of the original."""
 
 
-_Origin = Literal["parameter", "scores"] | _Weights
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scores:
+    """What is known of a tensor that holds scores."""
+
+    sums: frozenset[int] = frozenset()
+    """Softmaxes whose sums of values were a factor: weights again, unless a softmax follows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sum:
+    """What is known of a sum of values by weights."""
+
+    softmax_index: int
+
+
+_Origin = Literal["parameter"] | _Scores | _Weights | _Sum
 """What a tensor is, where that matters. A parameter may be reshaped or cast."""
 
 
@@ -54,6 +72,9 @@ class Provenance:
         self._origins: dict[int, tuple[weakref.ref[Tensor], _Origin]] = {}
         self.softmax_count = 0
         """Number of softmaxes over scores so far."""
+        self.combined: set[int] = set()
+        """Softmaxes that are no map by themselves: only their combination with others is one."""
+        self._in_parts: set[int] = set()
 
     def before_dropout(self, function: Function, args: Any, kwargs: Any) -> None:
         """Copies the weights if this dropout will overwrite them. Call it before each dropout."""
@@ -77,6 +98,8 @@ class Provenance:
             return self._product(base_name(function), args, kwargs, result)
         if operation is Operation.SOFTMAX:
             self._softmax(args, kwargs, result)
+        elif operation is Operation.INVERSE:
+            self._combine(map(self._origin, _tensors(args)))
         else:
             self._propagate(operation, function, args, kwargs, result)
         return None
@@ -86,39 +109,62 @@ class Provenance:
         if len(factors) != 2:
             return None
         equation = kwargs.get("equation", args[0]) if name == "einsum" else ""
-        for index, factor in enumerate(factors):
-            origin = self._origin(factor)
+        origins = [self._origin(factor) for factor in factors]
+        if all(isinstance(origin, _Weights) for origin in origins):
+            self._combine(origins)
+            return None
+        for index, origin in enumerate(origins):
             if isinstance(origin, _Weights):
-                is_original = origin.original is None
-                weights = factor if origin.original is None else origin.original
-                return ValueProduct(
-                    origin.softmax_index,
-                    weights,
-                    factors[1 - index],
-                    result,
-                    origin.keys_dim,
-                    origin.had_dropout,
-                    index == 0,
-                    equation,
-                    self._labels_of(factor) if is_original else origin.labels,
-                )
+                self._set_origin(result, _Sum(origin.softmax_index))
+                return self._value_product(origin, factors, index, result, equation)
         if not any(self._is_parameter(factor) for factor in factors):
-            self._set_origin(result, "scores")
+            again = origins[0].softmax_index if isinstance(origins[0], _Sum) else None
+            sums = frozenset() if again is None else frozenset([again])
+            self.combined |= sums
+            self._set_origin(result, _Scores(sums))
         return None
+
+    def _value_product(
+        self, origin: _Weights, factors: list[Tensor], index: int, result: Tensor, equation: str
+    ) -> ValueProduct:
+        factor = factors[index]
+        weights = factor if origin.original is None else origin.original
+        if weights.shape[origin.keys_dim] < origin.keys:
+            if origin.softmax_index in self._in_parts:
+                self.combined.add(origin.softmax_index)
+            self._in_parts.add(origin.softmax_index)
+        return ValueProduct(
+            origin.softmax_index,
+            weights,
+            factors[1 - index],
+            result,
+            origin.keys_dim,
+            origin.had_dropout,
+            index == 0,
+            equation,
+            self._labels_of(factor) if origin.original is None else origin.labels,
+            origin.keys - weights.shape[origin.keys_dim],
+        )
+
+    def _combine(self, origins: Iterable[_Origin | None]) -> None:
+        self.combined |= {o.softmax_index for o in origins if isinstance(o, _Weights)}
 
     def _softmax(self, args: Any, kwargs: Any, result: Tensor) -> None:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         scores = _tensors((*args, *kwargs.values()))
-        if scores and self._origin(scores[0]) == "scores" and isinstance(dim, int):
+        origin = self._origin(scores[0]) if scores else None
+        if isinstance(origin, _Scores) and isinstance(dim, int):
+            self.combined -= origin.sums
             keys_dim = dim if dim < 0 else dim - result.dim()
-            self._set_origin(result, _Weights(self.softmax_count, keys_dim))
+            weights = _Weights(self.softmax_count, keys_dim, result.shape[keys_dim])
+            self._set_origin(result, weights)
             self.softmax_count += 1
 
     def _propagate(
         self, operation: Operation, function: Function, args: Any, kwargs: Any, result: Tensor
     ) -> None:
         operands = _tensors(args) if not kwargs else _tensors((*args, *kwargs.values()))
-        has_scores = False
+        scores: _Scores | None = None
         for operand in operands:
             origin = self._origin(operand)
             if isinstance(origin, _Weights):
@@ -130,9 +176,12 @@ class Provenance:
                     )
                     self._set_origin(result, weights)
                 return
-            has_scores = has_scores or origin == "scores"
-        if has_scores:
-            self._set_origin(result, "scores")
+            if isinstance(origin, _Sum) and len(operands) == 1:
+                self._set_origin(result, origin)
+            elif isinstance(origin, _Scores):
+                scores = _Scores(origin.sums | (scores.sums if scores else frozenset()))
+        if scores is not None:
+            self._set_origin(result, scores)
         elif operands and all(self._is_parameter(operand) for operand in operands):
             self._set_origin(result, "parameter")
 

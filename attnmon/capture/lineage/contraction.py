@@ -95,6 +95,7 @@ def projected(one: Factor, others: Sequence[Factor], output: str, base: int) -> 
         shape=_shape([one, *others], output),
         first=arranged(labels.first, one.subscripts, output),
         second=arranged(labels.second, one.subscripts, output),
+        last=arranged(labels.last, one.subscripts, output),
         feature=feature,
         scores=None,
     )
@@ -118,6 +119,7 @@ def scored(query: Factor, key: Factor, output: str) -> Labels:
         shape=_shape([query, key], output),
         first=arranged(mine.first, query.subscripts, output),
         second=arranged(mine.second, query.subscripts, output),
+        last=arranged(mine.last, query.subscripts, output),
         feature=arranged(mine.feature, query.subscripts, output, may_mix=True),
         scores=origin,
     )
@@ -132,6 +134,7 @@ def summed(weights: Factor, output: str, shape: Sequence[int], call: int) -> Lab
         shape=tuple(shape),
         first=arranged(labels.first, weights.subscripts, output),
         second=arranged(labels.second, weights.subscripts, output),
+        last=arranged(labels.last, weights.subscripts, output),
         feature=arranged(labels.feature, weights.subscripts, output),
         stream=-call if labels.stream is None else labels.stream,
         passed=labels.passed | {call},

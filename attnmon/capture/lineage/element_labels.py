@@ -41,6 +41,8 @@ class Labels:
     """Index along the first dimension of the model's input."""
     second: Label = None
     """Index along the second dimension of the model's input."""
+    last: Label = None
+    """Index along the last dimension of a model's input of three dimensions: of a variable."""
     feature: Label = None
     """Number of the output feature of the latest projection."""
     stream: int | None = None
@@ -61,6 +63,7 @@ class Labels:
             shape=tuple(shape),
             first=each(self.first),
             second=each(self.second),
+            last=each(self.last),
             feature=each(self.feature),
         )
 
@@ -74,12 +77,12 @@ def input_labels(tensor: Tensor, stream: int, is_shared: Sequence[bool]) -> Labe
     shape = tuple(tensor.shape)
 
     def index(dim: int) -> Label:
-        if len(shape) <= dim or (shape[dim] == 1 and is_shared[dim]):
+        if len(shape) <= dim or (shape[dim] == 1 and dim < 2 and is_shared[dim]):
             return None
         numbers = torch.arange(shape[dim], dtype=torch.int32)
         return numbers.view(*(-1 if other == dim else 1 for other in range(len(shape))))
 
-    return Labels(shape, index(0), index(1), stream=stream)
+    return Labels(shape, index(0), index(1), index(2) if len(shape) == 3 else None, stream=stream)
 
 
 def compact(label: Tensor) -> Tensor:

@@ -173,7 +173,13 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
         return None
     layout = _in_order(samples_of, heads_of)
     windows = f"only the first of {layout.windows} windows of this sample"
-    notes = [windows] * (layout.windows > 1) + [note] * bool(note)
+    variables = "its positions are the last dimension of the model's inputs"
+    is_over_variables = labels.last is not None and labels.last.shape[-2] > 1
+    notes = [
+        *[windows] * (layout.windows > 1),
+        *[variables] * is_over_variables,
+        *[note] * bool(note),
+    ]
     return replace(layout, row_splits=tuple(splits), batch_dim=dim, note="; ".join(notes))
 
 

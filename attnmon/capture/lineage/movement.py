@@ -92,6 +92,7 @@ def joined_labels(
         tuple(shape),
         join(lambda labels: labels.first),
         join(lambda labels: labels.second),
+        join(lambda labels: labels.last),
         join(lambda labels: labels.feature),
         first.stream,
         frozenset().union(*(labels.passed for labels in labelled)),

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -157,7 +158,7 @@ class Lineage:
 
         moved = query.mapped(result.shape, of_position)
         passed = query.passed | {self._attentions}
-        return Labels(moved.shape, moved.first, moved.second, moved.feature, stream, passed)
+        return replace(moved, stream=stream, passed=passed)
 
     def _embedded(self, ids: Labels, result: Tensor) -> Labels:
         moved = ids.mapped(result.shape, lambda label: label.unsqueeze(-1))
@@ -167,7 +168,8 @@ class Lineage:
         if len(labels.shape) != result.dim() or result.dim() < 3:
             return None
         kept = _like_same_rank(labels, result.shape, mixed=(1,))
-        return None if kept is None else self._with_features(kept, result, 1)
+        # Along the signal that it runs over, the last dimension holds positions, not variables.
+        return None if kept is None else self._with_features(replace(kept, last=None), result, 1)
 
     def _with_features(self, labels: Labels, result: Tensor, dim: int) -> Labels:
         count = result.shape[dim]
@@ -175,9 +177,7 @@ class Lineage:
         shape = [1] * result.dim()
         shape[dim] = count
         feature = torch.arange(base, base + count, dtype=torch.int32).view(shape)
-        return Labels(
-            labels.shape, labels.first, labels.second, feature, labels.stream, labels.passed
-        )
+        return replace(labels, feature=feature, scores=None)
 
     def _elementwise(self, operands: list[Tensor], result: Tensor) -> Labels | None:
         """Return the labels of the operand that fills the result; None if none broadcasts to it."""
@@ -192,10 +192,7 @@ class Lineage:
         chosen = min(fitting, key=rank)
         moved = chosen.mapped(result.shape, lambda label: fitted(label, result.dim()))
         passed = frozenset().union(*(labels.passed for labels in known))
-        return Labels(
-            moved.shape, moved.first, moved.second, moved.feature, moved.stream, passed,
-            moved.scores,
-        )  # fmt: skip
+        return replace(moved, passed=passed)
 
     def _set(self, tensor: Tensor, labels: Labels) -> None:
         key, known = id(tensor), self._labels
@@ -239,7 +236,7 @@ def _of_learned_query(key: Labels, query: Tensor) -> Labels:
         return label if label.shape[-2] == 1 else None
 
     moved = key.mapped(query.shape, of_position)
-    return Labels(moved.shape, moved.first, moved.second, moved.feature)
+    return replace(moved, stream=None, passed=frozenset(), scores=None)
 
 
 def _of_first_head(labels: Labels) -> Labels:

@@ -49,6 +49,13 @@ class Discovery:
     """Number of samples in the inputs."""
     compiled: bool
     """Whether the model's own forward runs compiled code, which must not be tapped."""
+    is_whole: bool = False
+    """Whether the forward was of all samples, because one cannot be cut out of the inputs."""
+
+    @property
+    def samples(self) -> int:
+        """The number of samples that the forward was of; 0 if that is not known."""
+        return self.batch if self.is_whole else 1
 
     @property
     def handwritten(self) -> bool:
@@ -97,7 +104,7 @@ def _first_fitting(run: Callable[[int | None], Discovery], enc: Any, dec: Any) -
         except Exception as error:  # a wrong dimension makes most models raise
             failure = failure or error
             continue
-        if found.is_one_sample and same_batch(enc, dec, candidate):
+        if found.is_whole or (found.is_one_sample and same_batch(enc, dec, candidate)):
             return found
         doubtful.append(found)
     if not doubtful:
@@ -115,17 +122,10 @@ def _discover(
     forward_fn: ForwardFunction | None,
     listener: "_DiscoveryListener",
 ) -> Discovery:
-    listener.clear()
+    arranged: dict[str, Any] = {"sample": sample, "batch_dim": batch_dim, "forward_fn": forward_fn}
+    listener.begin(model_call(unwrap(model), enc, dec, **arranged).samples_given)
     with CompiledRegions() as regions:
-        call = probe(
-            model,
-            enc,
-            dec,
-            listener,
-            sample=sample,
-            batch_dim=batch_dim,
-            forward_fn=forward_fn,
-        )
+        call = probe(model, enc, dec, listener, **arranged)
     compiled = regions.found or any("_orig_mod" in module._modules for module in model.modules())
     refused = {(name, call_index) for name, call_index, _ in listener.refusals}
     infos = [i for i in listener.call_infos if (i.name, i.call_index) not in refused]
@@ -136,6 +136,7 @@ def _discover(
         call.sample,
         call.batch,
         compiled,
+        call.is_whole,
     )
 
 
@@ -146,19 +147,21 @@ class _DiscoveryListener(CallListener):
         super().__init__(self._describe)
         self.call_infos: list[CallInfo] = []
         self.refusals: list[tuple[str, int | None, str]] = []
+        self._samples = 1
 
     def _describe(self, call: AttentionCall) -> None:
+        samples = self._samples if call.layout is None else call.batch
         try:
-            self.call_infos.append(CallInfo.of(call, samples=1))
+            self.call_infos.append(CallInfo.of(call, samples))
         except UnknownOrder as reason:
             self.refusals.append((call.name, None, str(reason)))
 
     def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
         self.refusals.append((module, call_index, reason))
 
-    def clear(self) -> None:
-        """Forgets the calls of the forward before, but not its error."""
-        self.call_infos, self.refusals = [], []
+    def begin(self, samples: int) -> None:
+        """Begins with a forward of so many samples; forgets the one before, but not its error."""
+        self.call_infos, self.refusals, self._samples = [], [], samples
 
 
 def probe(
@@ -186,10 +189,11 @@ def probe(
     if batch_dim == "auto":
         batch_dim = discover(inner, enc, dec, forward_fn=forward_fn).batch_dim
     call = model_call(inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn)
-    names = module_names(inner)
-    with preserve_state(inner), sandboxed(inner, names) as sandbox:
+    names, held = module_names(inner), (call.function, call.args, call.kwargs)
+    with preserve_state(inner), sandboxed(inner, names, held) as sandbox:
         own_call = call.on_copies()
-        inputs = tensors_in((own_call.args, own_call.kwargs))
+        # Of inputs that cannot be cut it is not known where they hold the samples.
+        inputs = () if call.is_whole else tensors_in((own_call.args, own_call.kwargs))
         known = FollowedLayouts(inputs, batch_dim) if layouts is None else KnownLayouts(layouts)
         with Tap(names, SandboxedListener(listener, sandbox), handwritten, known):
             own_call()

@@ -11,7 +11,9 @@ from attnmon.capture import (
     ForwardStopped,
     ModelCall,
     discover,
+    model_call,
     probe,
+    unwrap,
 )
 from attnmon.collector.probe_permission import ProbePermission
 from attnmon.config.settings import Settings
@@ -51,23 +53,42 @@ class ProbeCollector:
         registry = self._registry
         if registry.model is not model or not registry.call_infos:
             self._discover(model, enc, dec)
+        given = self._model_call(model, enc, dec)
+        builder.sample = given.sample
         has_unknown_calls = False
 
         def receive(call: AttentionCall) -> None:
             nonlocal has_unknown_calls
             key = (call.name, call.call_index)
             has_unknown_calls = has_unknown_calls or key not in registry.call_infos
-            if key in registry.selected:
-                self._session.serializer.write(registry.selected[key], call, builder, 0, 1)
+            if key not in registry.selected:
+                return
+            if not given.batch:  # only the attention tells how many samples there are
+                builder.sample = min(builder.sample, call.batch - 1)
+            samples = given.samples_given if call.layout is None else call.batch
+            layer, index = registry.selected[key], min(given.index_given, call.batch - 1)
+            self._session.serializer.write(layer, call, builder, index, samples)
 
         listener = CallListener(receive)
-        builder.sample = self._probe(model, enc, dec, listener).sample
+        self._probe(model, enc, dec, listener, given.samples_given)
         listener.raise_error()
         if has_unknown_calls or listener.is_stale:
             registry.set_calls({})
 
-    def _probe(self, model: nn.Module, enc: Any, dec: Any, listener: CallListener) -> ModelCall:
-        return probe(
+    def _model_call(self, model: nn.Module, enc: Any, dec: Any) -> ModelCall:
+        return model_call(
+            unwrap(model),
+            enc,
+            dec,
+            sample=self._settings.batch_idx_to_visualize,
+            batch_dim=self._registry.batch_dim,
+            forward_fn=self._settings.forward_fn,
+        )
+
+    def _probe(
+        self, model: nn.Module, enc: Any, dec: Any, listener: CallListener, samples: int
+    ) -> None:
+        probe(
             model,
             enc,
             dec,
@@ -76,7 +97,7 @@ class ProbeCollector:
             batch_dim=self._registry.batch_dim,
             forward_fn=self._settings.forward_fn,
             handwritten=self._registry.handwritten,
-            layouts=partial(self._registry.layouts.find, 1),
+            layouts=partial(self._registry.layouts.find, samples),
         )
 
     def _discover(self, model: nn.Module, enc: Any, dec: Any) -> None:

@@ -105,7 +105,7 @@ class LayerRegistry:
         self._set_unsupported({})
         for name, call_index, reason in found.refusals:
             self.set_unsupported(name, reason, call_index)
-        self.layouts.add(found.call_infos, samples=1)
+        self.layouts.add(found.call_infos, found.samples)
         self.set_calls({(info.name, info.call_index): info for info in found.call_infos})
 
     def set_calls(self, call_infos: Mapping[LayerKey, CallInfo]) -> None:
@@ -170,7 +170,7 @@ class LayerRegistry:
         dim = self.batch_dim
         if dim is None:
             return 1
-        found = {tensor.shape[dim] for tensor in inputs if tensor.dim() > dim}
+        found = {tensor.shape[dim] for tensor in inputs if tensor.ndim > dim}
         sizes = found - {1} or found
         return sizes.pop() if len(sizes) == 1 else 0
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -142,3 +144,34 @@ def test_a_model_whose_extra_forward_was_stopped_never_gets_another(
     assert "Remembering" in parts.session.guard.remarks.warnings[0]
     assert "embedding.weight" in parts.probe.refusal(model)
     assert not parts.probe.refusal(LanguageModel())
+
+
+class Graphs(nn.Module):
+    """Attends within each graph of a batch, given as an object of nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(4, 4)
+
+    def forward(self, batch: Any) -> Tensor:
+        dense = torch.nn.utils.rnn.pad_sequence(batch.nodes.split(batch.sizes), batch_first=True)
+        x = self.project(dense)[:, None]
+        return nn.functional.scaled_dot_product_attention(x, x, x)
+
+
+def test_of_inputs_that_cannot_be_cut_the_sample_is_taken_from_what_is_seen(
+    settings: Settings,
+) -> None:
+    graphs = SimpleNamespace(nodes=torch.randn(9, 4), edges=torch.zeros(2, 20), sizes=[4, 3, 2])
+    model = Graphs()
+    for asked, shown in ((1, 1), (7, 2)):
+        parts = Parts(replace(settings, batch_idx_to_visualize=asked))
+        builder = parts.collect(model, graphs)  # type: ignore[arg-type]
+        assert builder.sample == shown, "of a batch of three graphs the last one"
+        [(_, index, samples)] = parts.session.written
+        [call] = parts.session.calls
+        query = call.of_model_sample(index, samples or 0).query
+        assert query is not None
+        nodes = graphs.nodes.split(graphs.sizes)[shown]
+        expected = model.project(nodes)
+        torch.testing.assert_close(query[0, : len(nodes)], expected, rtol=0, atol=1e-6)

@@ -86,6 +86,7 @@ TESTED_THROUGH = {
     "capture/kernels/test_kernel_registry.py": ("attnmon.capture.kernels.kernel_registry",),
     "capture/kernels/test_multi_head.py": ("attnmon.capture.kernels.multi_head",),
     "capture/sandbox/test_changes_in_place.py": (
+        "attnmon.capture.model.plain_objects",
         "attnmon.capture.sandbox.communication",
         "attnmon.capture.sandbox.held_containers",
         "attnmon.capture.sandbox.held_objects",

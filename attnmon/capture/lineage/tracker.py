@@ -25,8 +25,9 @@ class Lineage:
     A function that is not understood gives a result without labels; nothing is guessed.
     """
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
-        """`inputs`: the tensors that the model is called with."""
+    def __init__(self, inputs: Sequence[Any]) -> None:
+        """`inputs`: what the model is called with: its tensors; others have no labels."""
+        inputs = [value for value in inputs if isinstance(value, Tensor)]
         self._labels: dict[int, tuple[weakref.ref[Tensor], Labels]] = {}
         self._features = 0
         self._attentions = 0

@@ -1,17 +1,20 @@
 """Makes the call of a model on one sample of the inputs that the user logs."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from attnmon.capture.model.batches import batch_size, can_be_cut
+from attnmon.capture.model.input_parts import Leaf, copy_of, leaves_of, with_leaves
+
 ForwardFunction = Callable[[nn.Module, Any, Any], object]
 """Runs the forward to capture, given (model, enc, dec); for models called in an unusual way."""
 
-Inputs = tuple[Tensor, ...]
-"""The tensors among the arguments of a forward."""
+Inputs = tuple[Leaf, ...]
+"""The tensors and NumPy arrays among the arguments of a forward."""
 
 
 class InputError(ValueError):
@@ -28,14 +31,27 @@ class ModelCall:
     sample: int
     """Index of the sample in the batch: the requested one, or the last of a smaller batch."""
     batch: int
-    """Number of samples in the batch."""
+    """Number of samples in the batch; 0 where the inputs do not tell."""
+    is_whole: bool = False
+    """Whether it is called with all samples, because one cannot be cut out of its inputs."""
 
     def __call__(self) -> object:
         return self.function(*self.args, **self.kwargs)
 
+    @property
+    def samples_given(self) -> int:
+        """The number of samples that it is called with; 0 where the inputs do not tell."""
+        return self.batch if self.is_whole else 1
+
+    @property
+    def index_given(self) -> int:
+        """The index of the sample among those that it is called with."""
+        return self.sample if self.is_whole else 0
+
     def on_copies(self) -> "ModelCall":
         """Returns the same call with copies of its tensors, which the forward may write to."""
-        return replace(self, args=_copied(self.args), kwargs=_copied(self.kwargs))
+        args, kwargs = with_leaves((self.args, self.kwargs), lambda leaf, _: copy_of(leaf))
+        return replace(self, args=args, kwargs=kwargs)
 
 
 def model_call(
@@ -51,23 +67,25 @@ def model_call(
 
     enc, dec: a tensor, a tuple of positional or a mapping of named inputs; dec may be None.
     batch_dim: dimension that holds the samples, 0 or 1; None for inputs without a batch. Tensors
-    without this dimension are shared by all samples.
+    without this dimension are shared by all samples. Inputs out of which no sample can be cut, such
+    as a batch of graphs or a list of images of different sizes, are given whole.
 
     Raises `InputError` if there is no such dimension or the batch is empty.
     """
     function: Callable[..., object] = forward_fn or model
     args, kwargs = ((model, enc, dec), {}) if forward_fn else _arguments(model, enc, dec)
-    batch = 1 if batch_dim is None else _batch_size((enc, dec), batch_dim)
-    sample = min(sample, batch - 1)
-    if batch_dim is not None:
+    batch = 1 if batch_dim is None else _checked_batch_size((enc, dec), batch_dim)
+    sample = min(sample, batch - 1) if batch else sample
+    is_whole = batch_dim is not None and not can_be_cut((enc, dec), batch_dim, batch)
+    if batch_dim is not None and not is_whole:
         select = _SampleSelector(batch_dim, batch, sample, _folded_heads(model))
         names = _parameter_names(model, args) if forward_fn is None else ()
         args = tuple(
-            select(value, names[index] if index < len(names) else "")
+            with_leaves(value, select, names[index] if index < len(names) else "")
             for index, value in enumerate(args)
         )
-        kwargs = {name: select(value, name) for name, value in kwargs.items()}
-    return ModelCall(function, args, kwargs, sample, batch)
+        kwargs = {name: with_leaves(value, select, name) for name, value in kwargs.items()}
+    return ModelCall(function, args, kwargs, sample, batch, is_whole)
 
 
 def _arguments(model: nn.Module, enc: Any, dec: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -94,17 +112,17 @@ def _arguments(model: nn.Module, enc: Any, dec: Any) -> tuple[tuple[Any, ...], d
     return args, kwargs
 
 
-def _batch_size(inputs: Any, batch_dim: int) -> int:
-    sizes = (t.shape[batch_dim] for t in _tensors(inputs) if t.dim() > max(batch_dim, 0))
-    batch = next(sizes, None)
-    if batch is None:
+def _checked_batch_size(inputs: Any, batch_dim: int) -> int:
+    """Returns the number of samples; 0 where the inputs do not tell."""
+    if all(leaf.ndim <= batch_dim for leaf in leaves_of(inputs)):
         raise InputError(
             f"no tensor with a dimension {batch_dim} in enc and dec: pass a tensor, a tuple or a "
             "dict of tensors, or say how to call the model with forward_fn"
         )
+    batch = batch_size(inputs, batch_dim)
     if batch == 0:
         raise InputError("the batch is empty: there is no sample to look at")
-    return batch
+    return batch or 0
 
 
 def same_batch(enc: Any, dec: Any, batch_dim: int | None) -> bool:
@@ -115,18 +133,18 @@ def same_batch(enc: Any, dec: Any, batch_dim: int | None) -> bool:
     """
     if batch_dim is None:
         return True
-    tensors = [] if isinstance(enc, Mapping) else list(_tensors((enc, dec)))
+    tensors = () if isinstance(enc, Mapping) else tensors_in((enc, dec))
     if len(tensors) < 2:
         return True
     first, second = tensors[:2]
-    if first.dim() != second.dim() or first.dim() <= batch_dim:
+    if first.ndim != second.ndim or first.ndim <= batch_dim:
         return True
-    return first.shape[batch_dim] == second.shape[batch_dim]
+    return bool(first.shape[batch_dim] == second.shape[batch_dim])
 
 
 @dataclass(frozen=True, slots=True)
 class _SampleSelector:
-    """Selects one sample from nested inputs. The batch dimension stays, with size 1."""
+    """Selects one sample of a tensor or array. The batch dimension stays, with size 1."""
 
     batch_dim: int
     batch: int
@@ -136,31 +154,20 @@ class _SampleSelector:
     heads: frozenset[int]
     """Numbers of heads that may be folded into the first dimension of a mask."""
 
-    def __call__(self, value: Any, name: str = "") -> Any:
-        if isinstance(value, Tensor):
-            return self._tensor(value, name)
-        if isinstance(value, Mapping):
-            return {key: self(item, str(key)) for key, item in value.items()}
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(self(item, name) for item in value))
-        if isinstance(value, (tuple, list)):
-            return type(value)(self(item, name) for item in value)
-        return value
-
-    def _tensor(self, tensor: Tensor, name: str) -> Tensor:
+    def __call__(self, leaf: Leaf, name: str) -> Leaf:
         if name.endswith("mask") and "padding" not in name:
-            if tensor.dim() == 2 and _is_for_all_samples(tensor, name):
-                return tensor
-            if tensor.dim() == 3 and self._heads_folded_in(tensor):
-                heads = tensor.shape[0] // self.batch
-                return tensor.narrow(0, self.sample * heads, heads)
+            if leaf.ndim == 2 and _is_for_all_samples(leaf, name):
+                return leaf
+            if leaf.ndim == 3 and self._heads_folded_in(leaf):
+                heads = leaf.shape[0] // self.batch
+                return leaf[self.sample * heads : (self.sample + 1) * heads]
         dims = (0,) if "padding" in name else (self.batch_dim, 0)
         for dim in dims:
-            if dim < tensor.dim() and tensor.shape[dim] == self.batch:
-                return tensor.narrow(dim, self.sample, 1)
-        return tensor
+            if dim < leaf.ndim and leaf.shape[dim] == self.batch:
+                return leaf[(slice(None),) * dim + (slice(self.sample, self.sample + 1),)]
+        return leaf
 
-    def _heads_folded_in(self, mask: Tensor) -> bool:
+    def _heads_folded_in(self, mask: Leaf) -> bool:
         """Whether a mask is [batch · heads, queries, keys], as `nn.MultiheadAttention` accepts."""
         return any(mask.shape[0] == self.batch * heads for heads in self.heads if heads > 1)
 
@@ -170,7 +177,7 @@ def _folded_heads(model: nn.Module) -> frozenset[int]:
     return frozenset(attention.num_heads for attention in attentions)
 
 
-def _is_for_all_samples(mask: Tensor, name: str) -> bool:
+def _is_for_all_samples(mask: Leaf, name: str) -> bool:
     """Whether a mask is [queries, keys]; Hugging Face's "attention_mask" is [samples, keys]."""
     square = mask.shape[0] == mask.shape[1]
     return (square or name == "memory_mask") and not name.endswith("attention_mask")
@@ -186,33 +193,5 @@ def _parameter_names(model: nn.Module, args: tuple[Any, ...]) -> tuple[str, ...]
 
 
 def tensors_in(value: Any) -> Inputs:
-    """Returns all tensors in nested tuples, lists and mappings."""
-    if isinstance(value, Tensor):
-        return (value,)
-    if isinstance(value, dict) or hasattr(value, "values"):
-        return tensors_in(tuple(value.values()))
-    if isinstance(value, (tuple, list)):
-        return tuple(tensor for item in value for tensor in tensors_in(item))
-    return ()
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _tensors(tuple(value.values()))
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_copied, value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(_copied, value))
-    return value
+    """Returns all tensors and NumPy arrays in an input, whatever holds them."""
+    return tuple(leaves_of(value))

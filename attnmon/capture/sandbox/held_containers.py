@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, MutableSequence
 from operator import is_
 from typing import Any, Protocol
 
+from attnmon.capture.model.plain_objects import slots_of
+
 _ABSENT = object()
 
 
@@ -96,7 +98,7 @@ class HeldSlots:
 
     def __init__(self, held: object) -> None:
         self._held = held
-        self._before = [(slot, _get(slot, held)) for slot in slots_of(type(held))]
+        self._before = [(slot, _get(slot, held)) for slot in slots_of(type(held)).values()]
 
     def put_back(self) -> None:
         for slot, value in self._before:
@@ -123,18 +125,6 @@ class StoppedIterator:
 
     def __getattr__(self, name: str) -> None:
         self._stop(f"would have used the attribute {name} of an iterator")
-
-
-def slots_of(kind: type) -> list[Any]:
-    """Returns the descriptors of the attributes that a class keeps in slots."""
-    found = []
-    for base in kind.__mro__:
-        names = vars(base).get("__slots__", ())
-        for name in (names,) if isinstance(names, str) else names:
-            descriptor = vars(base).get(name)
-            if hasattr(descriptor, "__set__") and hasattr(descriptor, "__get__"):
-                found.append(descriptor)
-    return found
 
 
 def _get(slot: Any, held: object) -> Any:

@@ -5,7 +5,6 @@ globals that they name, so that a hook's counter is found too. It stays out of w
 (files, locks, threads) and out of the objects of torch and of attnmon.
 """
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnmon.capture.model.plain_objects import is_opaque, is_plain_object, package_of, slots_of
 from attnmon.capture.sandbox.held_containers import (
     SEQUENCES,
     Held,
@@ -24,7 +24,6 @@ from attnmon.capture.sandbox.held_containers import (
     HeldSet,
     HeldSlots,
     StoppedIterator,
-    slots_of,
 )
 from attnmon.capture.sandbox.held_values import (
     MOST_ARRAY_BYTES,
@@ -43,23 +42,14 @@ MOST_OBJECTS = 200_000
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 _LEAVES = frozenset(_PLAIN)
-_OPAQUE = frozenset({"torch", "numpy", "attnmon", "attnmon_renderer"} | sys.stdlib_module_names)
-"""Packages whose objects have no state of a model's."""
-
-_TRANSPARENT = frozenset({"collections", "types", "argparse", "dataclasses"})
-"""Those of the standard library whose objects are containers."""
-
-_RESOURCES = frozenset(
-    {"_thread", "threading", "_io", "io", "socket", "_socket", "queue", "_queue", "multiprocessing",
-     "subprocess", "concurrent", "asyncio", "mmap", "sqlite3", "logging"}
-)  # fmt: skip
-"""Packages of values with which an object is a resource, and not state."""
 
 
 class HeldObjects:
-    """All that a model's modules hold, as it was when this was made."""
+    """All that a model's modules and the inputs hold, as it was when this was made."""
 
-    def __init__(self, model: nn.Module, own: OwnMemory, stop: Callable[[str], None]) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: object, own: OwnMemory, stop: Callable[[str], None]
+    ) -> None:
         """own: the memory that the forward may write to. stop: ends the forward; it raises."""
         self.too_large = ""
         """What holds more than can be copied; empty if nothing does."""
@@ -73,7 +63,7 @@ class HeldObjects:
         names = {id(p): name for name, p in (*model.named_parameters(), *model.named_buffers())}
         self._names = names
         self._queue: deque[tuple[object, int]] = deque([(model, 0)])
-        self._queue += [(root, 1) for root in roots]
+        self._queue += [(root, 1) for root in (*roots, inputs)]
         while self._queue and len(self._seen) < MOST_OBJECTS:
             self._visit(*self._queue.popleft())
 
@@ -123,7 +113,7 @@ class HeldObjects:
             return self._hold_function(value)
         if isinstance(value, type):
             return self._hold_class(value)
-        if isinstance(value, nn.Module) or _is_plain_object(value):
+        if isinstance(value, nn.Module) or is_plain_object(value):
             return [*self._hold_attributes(value), type(value)]
         return ()
 
@@ -177,7 +167,7 @@ class HeldObjects:
             return (value.__func__,)
         if isinstance(value, CellType):
             return self._hold_cell(value)
-        if _is_opaque(value):
+        if is_opaque(value):
             return ()
         enclosed = (*(value.__closure__ or ()), value.__defaults__, value.__dict__)
         return [*self._hold_globals(value), *enclosed]
@@ -205,7 +195,7 @@ class HeldObjects:
         return [space[name] for name in names]
 
     def _hold_class(self, kind: type) -> Iterable[object]:
-        if _is_opaque(kind):
+        if is_opaque(kind):
             return ()
         own = vars(kind)
         names = [name for name, value in own.items() if name[:2] != "__" and _is_state(value)]
@@ -217,7 +207,7 @@ class HeldObjects:
 
 def _is_iterator(value: object) -> bool:
     """Whether this is a generator or an iterator that cannot be put back."""
-    return hasattr(type(value), "__next__") and _root(type(value)) in ("builtins", "itertools")
+    return hasattr(type(value), "__next__") and package_of(type(value)) in ("builtins", "itertools")
 
 
 def _is_state(value: object) -> bool:
@@ -226,27 +216,8 @@ def _is_state(value: object) -> bool:
         type(value) in _LEAVES
         or isinstance(value, (Tensor, dict, set, tuple, *SEQUENCES))
         or held_generator(value) is not None
-        or _is_plain_object(value)
+        or is_plain_object(value)
     )
-
-
-def _is_plain_object(value: object) -> bool:
-    """Whether this is an object with attributes that are its state."""
-    kind = type(value)
-    if _is_opaque(kind):
-        return False
-    attributes = getattr(value, "__dict__", None)
-    values = attributes.values() if isinstance(attributes, dict) else ()
-    return not any(_root(type(held)) in _RESOURCES for held in values)
-
-
-def _is_opaque(value: type | FunctionType) -> bool:
-    root = _root(value)
-    return root in _OPAQUE and root not in _TRANSPARENT
-
-
-def _root(value: type | FunctionType) -> str:
-    return str(value.__module__).partition(".")[0]
 
 
 def _names_in(code: CodeType) -> Iterator[str]:

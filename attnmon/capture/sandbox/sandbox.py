@@ -63,18 +63,22 @@ class Sandbox:
 
 
 @contextmanager
-def sandboxed(model: nn.Module, names: Mapping[int, str]) -> Iterator[Sandbox]:
+def sandboxed(
+    model: nn.Module, names: Mapping[int, str], inputs: object = None
+) -> Iterator[Sandbox]:
     """Runs its body where it can change nothing that was there before.
 
     It is for a model whose buffers are copies (`preserve_state`): they may be written to. What the
-    model's modules hold is put back exactly. names: modules' names by id (`module_names`).
+    model's modules and the inputs hold is put back exactly.
+
+    names: modules' names by id (`module_names`).
 
     Raises `ForwardStopped` where the body was stopped, whatever it made of that; and where it has
     changed what cannot be put back. Then it must not be run again.
     """
     _refuse_uninitialized(model)
     sandbox = Sandbox(model, names)
-    held = HeldObjects(model, sandbox.own, sandbox.stop)
+    held = HeldObjects(model, inputs, sandbox.own, sandbox.stop)
     if held.too_large:
         raise ForwardStopped(f"could not be undone: {held.too_large} is held", "")
     try:

@@ -1,0 +1,57 @@
+"""Tells objects that only hold values, as batches and configurations do, from all others."""
+
+import sys
+from types import FunctionType
+from typing import Any
+
+_OPAQUE = frozenset({"torch", "numpy", "attnmon", "attnmon_renderer"} | sys.stdlib_module_names)
+"""Packages whose objects are more than what they hold."""
+
+_TRANSPARENT = frozenset({"collections", "types", "argparse", "dataclasses"})
+"""Those of the standard library whose objects are containers."""
+
+_RESOURCES = frozenset(
+    {"_thread", "threading", "_io", "io", "socket", "_socket", "queue", "_queue", "multiprocessing",
+     "subprocess", "concurrent", "asyncio", "mmap", "sqlite3", "logging"}
+)  # fmt: skip
+"""Packages of values with which an object is a resource, and not state."""
+
+
+def is_plain_object(value: object) -> bool:
+    """Returns whether this is an object of the user's that is all in its attributes."""
+    kind = type(value)
+    if issubclass(kind, type) or is_opaque(kind):
+        return False
+    attributes = getattr(value, "__dict__", None)
+    values = attributes.values() if isinstance(attributes, dict) else ()
+    return not any(package_of(type(held)) in _RESOURCES for held in values)
+
+
+def is_opaque(value: type | FunctionType) -> bool:
+    """Returns whether a class or function is torch's, NumPy's, Python's or attnmon's own."""
+    package = package_of(value)
+    return package in _OPAQUE and package not in _TRANSPARENT
+
+
+def package_of(value: type | FunctionType) -> str:
+    """Returns the outermost package that a class or function is defined in."""
+    return str(value.__module__).partition(".")[0]
+
+
+def slots_of(kind: type) -> dict[str, Any]:
+    """Returns the descriptors of the attributes that a class keeps in slots, by name."""
+    found = {}
+    for base in kind.__mro__:
+        names = vars(base).get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            descriptor = vars(base).get(name)
+            if hasattr(descriptor, "__set__") and hasattr(descriptor, "__get__"):
+                found[name] = descriptor
+    return found
+
+
+def attributes_of(value: object) -> dict[str, Any]:
+    """Returns the attributes of an object, in its dict and in slots, by name."""
+    attributes = getattr(value, "__dict__", None)
+    found = {name: getattr(value, name) for name in slots_of(type(value)) if hasattr(value, name)}
+    return {**attributes, **found} if isinstance(attributes, dict) else found

@@ -16,7 +16,12 @@ WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_pack
 	renderer/redraw/test_redraw renderer/report/test_report renderer/server/test_server)
 # Many tests wait for other processes: three side by side keep two processors busy.
 SIDE_BY_SIDE := -n 3 --dist worksteal
+# Only in these files: to import the others takes longer than some of their tests.
+SERIAL_TESTS = $(shell grep --recursive --files-with-matches --include='test_*.py' mark.serial tests)
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+# The tests start hundreds of processes: each would compile our code again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
@@ -32,7 +37,7 @@ test: test-source test-wheel ## run the tests, on the source and on the built wh
 
 test-source: $(VENV)/.installed-dev ## run the tests on the source
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial"
-	$(BIN)/python -m pytest -m serial
+	$(BIN)/python -m pytest -m serial $(SERIAL_TESTS)
 
 # What a wheel can get wrong is what is in it, and how one process finds the other: these tests start
 # processes and commands, or ask what is loaded. The others would run the same code a second time.

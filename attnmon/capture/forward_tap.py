@@ -4,6 +4,7 @@ The model is watched only while its next forward is wanted (`watched_calls`).
 """
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
@@ -53,6 +54,8 @@ class ForwardTap:
         self._listener = listener
         self._scope_of = scope_of
         self._handwritten = handwritten
+        self.calls: Counter[bool] = Counter()
+        """The model's calls, by whether gradients were enabled; whoever reads it clears it."""
         self._running = Lock()
         """Held by the forward that is tapped: neither a nested nor a parallel one is."""
         watch_calls(root, self._forward)
@@ -65,6 +68,7 @@ class ForwardTap:
 
     @contextmanager
     def _forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Iterator[None]:
+        self.calls[torch.is_grad_enabled()] += 1
         # Without gradients it is a validation between two steps.
         if not torch.is_grad_enabled() or not self._running.acquire(blocking=False):
             yield

@@ -20,6 +20,7 @@ from attnmon.capture import (
     ForwardTap,
     Inputs,
     Tap,
+    compilations,
     has_fast_path,
     module_names,
     modules_in,
@@ -28,7 +29,9 @@ from attnmon.capture import (
 )
 from attnmon.collector.forward_collector import ForwardCollector
 from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.logged_inputs import LoggedInputs
 from attnmon.collector.manual_attention import ManualAttention
+from attnmon.collector.missed_forward import MissedForward
 from attnmon.collector.probe_collector import ProbeCollector
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
@@ -54,6 +57,8 @@ class Collector:
         )
         self.registry.batch_dim = settings.batch_dim or 0
         self._probe = ProbeCollector(settings, session, self.registry)
+        self._missed = MissedForward(session.guard, settings.capture)
+        self._logged = LoggedInputs(session.guard)
         self._forward = ForwardCollector(
             session, self.registry, self.avoid_forward, self._wanted_sample
         )
@@ -71,6 +76,8 @@ class Collector:
         Raises what the model raises, `RingFull`, and `NotSeen` when it cannot be seen now.
         """
         held = self._held_for(model, tensors_in((enc, dec)))
+        if not retained:
+            self._review_missed(model)
         builder = held.builder if held else self._new_builder(model, retained=retained)
         with _discarded_on_error(builder):
             can_see = True
@@ -97,10 +104,36 @@ class Collector:
         Of other tensors than those logged only where no probe could show these.
         """
         held = self._forward.pop_held()
-        if held is None or held.is_of(logged) or model is None or self._probe.refusal(model):
+        if held is None or model is None or self._probe.refusal(model):
+            return held
+        is_called_otherwise = self._settings.forward_fn is not None
+        if held.is_of(logged) if is_called_otherwise else self._logged.are_of(held, logged):
             return held
         held.builder.discard()
         return None
+
+    def _review_missed(self, model: nn.Module | None) -> None:
+        """Say so if the model that is watched was not called since the last step.
+
+        Raises `NotSeen` if there is no other way to see anything of this step.
+        """
+        if self._armed is None:
+            return
+        armed, tap = self._armed
+        watched = armed()
+        if watched is None or (model is not None and model is not watched):
+            return
+        if model is not None and not self._probe.refusal(model):
+            return  # an extra forward takes its place
+        why = self._missed.review(tap, watched)
+        self.registry.set_missed(why)
+        if why and self._missed.is_repeated(watched):
+            if compilations():  # then compiled code calls it, as far as can be told
+                self.registry.compiled = True
+            else:
+                self._missed.warn(why)
+        if why and model is None and not self.manual:
+            raise NotSeen
 
     def _may_probe(self, model: nn.Module) -> bool:
         """Return whether an extra forward may be made; False if there is no other way either.
@@ -137,6 +170,7 @@ class Collector:
         if self._armed is not None:
             armed, tap = self._armed
             if model is not None and armed() is model:
+                tap.calls.clear()
                 return
             tap.remove()
             self._armed = None

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from attnmon.capture import Inputs
 from attnmon.serialize.capture_builder import CaptureBuilder
 
@@ -28,5 +31,22 @@ class HeldForward:
         return min(self.builder.sample, batch - 1)
 
     def is_of(self, logged: Inputs) -> bool:
-        """Return whether it was the forward of these tensors; true if no tensors were logged."""
-        return not logged or any(one is other for one in logged for other in self.inputs)
+        """Return whether it was the forward of these tensors; true where that cannot be told."""
+        return not (logged and self.inputs) or any(
+            one is other or _is_same_memory(one, other) for one in logged for other in self.inputs
+        )
+
+
+def _is_same_memory(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are views of the same values: as `x[:, :-1]`, written twice."""
+    try:
+        return (
+            one.shape == other.shape
+            and one.dtype == other.dtype
+            and one.layout == other.layout == torch.strided
+            and one.stride() == other.stride()
+            and one.device == other.device
+            and one.data_ptr() == other.data_ptr() != 0
+        )
+    except RuntimeError:  # of a class that has no memory of its own
+        return False

@@ -31,6 +31,10 @@ class ManualAttention:
         indexed = replace(call, call_index=call_index)
         self._calls[call.name, call_index] = ManualCall(indexed, versions_of(indexed))
 
+    def __bool__(self) -> bool:
+        """Whether anything was recorded since the last step."""
+        return bool(self._calls)
+
     def clear(self) -> None:
         """Drop all calls; their roles stay known."""
         if self._calls:

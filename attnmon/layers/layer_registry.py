@@ -66,6 +66,7 @@ class LayerRegistry:
         self._guard = guard
         self._roles = roles
         self._unsupported: dict[str, str] = {}
+        self._missed = ""
         self._model: Callable[[], nn.Module | None] = _no_model
         self._module_index = ModuleIndex()
         self._watched = 0
@@ -140,11 +141,19 @@ class LayerRegistry:
         refused = {n: why for n, why in self._unsupported.items() if self.layouts.has_refused(n)}
         self._set_unsupported(refused)
 
+    def set_missed(self, why: str) -> None:
+        """Note why the model's latest forward was not seen; empty if it was."""
+        if why != self._missed:
+            self._missed = why
+            self._set_unsupported(self._unsupported)
+
     def _set_unsupported(self, unsupported: dict[str, str]) -> None:
         self._unsupported = unsupported
-        self._guard.set_not_seen(
-            f"{name or 'the model'}: {why}" for name, why in unsupported.items()
-        )
+        self._guard.set_not_seen(f"{name or 'the model'}: {why}" for name, why in self._unseen())
+
+    def _unseen(self) -> list[tuple[str, str]]:
+        """Return (module, reason) of all that is not captured."""
+        return [*self._unsupported.items(), *([("", self._missed)] if self._missed else [])]
 
     @property
     def unsupported(self) -> Mapping[str, str]:
@@ -153,7 +162,7 @@ class LayerRegistry:
 
     def coverage(self) -> tuple[Coverage, ...]:
         """Return a row for each layer: its role, where it was seen, and why it is not captured."""
-        return self._selection.coverage(self.call_infos, self._numbering, self._unsupported.items())
+        return self._selection.coverage(self.call_infos, self._numbering, self._unseen())
 
     def runs_compiled(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
         """Return whether this model, which consists of these modules, runs compiled code."""

@@ -16,6 +16,7 @@ from attnmon.capture import manual_call, tensors_in
 from attnmon.config.settings import Settings, prepare_run
 from attnmon.config.validation import whole_number
 from attnmon.layers.layer_selection import Coverage
+from attnmon.monitor.logged_models import LoggedModels
 from attnmon.monitor.step_capture import StepCapture
 from attnmon.schedule import NO_STEPS
 from attnmon.serialize.step_info import StepInfo
@@ -40,6 +41,7 @@ class AttentionMonitor:
         self._schedule = self._steps.schedule
         self._collector = self._steps.collector
         self._flight_recorder = self._steps.flight_recorder
+        self._models = LoggedModels(self._guard)
         self._attached: nn.Module | None = None
         self._enabled = True
         self._idle_steps = NO_STEPS
@@ -109,6 +111,9 @@ class AttentionMonitor:
             self._session.announce_completed()
             if type(step) is not int:
                 step = _whole_step(step)
+            if refused := self._models.refuse(model, step):
+                self._collector.registry.set_unsupported(type(model).__name__, refused)
+                return
             due = self._schedule.register(step, epoch)
             if due is not None or self._flight_recorder.enabled:
                 _require_model(model)

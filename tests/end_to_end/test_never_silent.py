@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.models import LanguageModel, batch
-from support.outputs import summary
+from support.outputs import history, summary
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
@@ -72,6 +73,190 @@ def test_a_monitor_without_a_renderer_says_so_in_a_summary(
     assert said.count(OFF) == 1
     for text in (said, summary(tmp_path)["off"], accounts["off"]):
         assert why in text
+
+
+class ByName(nn.Module):
+    """A model that scripts call by other names than its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = LanguageModel()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.inner(tokens)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        return self.inner.forward(tokens)
+
+
+def in_validation(model: ByName, tokens: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(tokens)
+
+
+MISSED = {
+    "forward": (lambda model, tokens: model.forward(tokens), "was not called as model(...)"),
+    "a method": (lambda model, tokens: model.encode(tokens), "was not called as model(...)"),
+    "a part": (lambda model, tokens: model.inner(tokens), "was not called as model(...)"),
+    "nothing": (lambda model, tokens: None, "was not called as model(...)"),
+    "validation": (in_validation, "without gradients only"),
+}
+
+
+@pytest.mark.parametrize("attached", [True, False])
+@pytest.mark.parametrize("way", MISSED)
+def test_a_forward_that_never_comes_is_said_once_with_the_remedy(
+    way: str, attached: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, (call, cause) = ByName(), MISSED[way]
+    options: Any = {} if attached else {"capture": "forward"}
+    with LightweightAttentionMonitor(tmp_path, 1, **options) as monitor:
+        if attached:
+            monitor.attach(model)
+        for step in range(4):
+            call(model, batch(seed=step))
+            logged = () if attached else (model, batch(seed=step))
+            monitor.log_attention(*logged, step=step)
+        assert monitor.enabled
+        (row,) = monitor.coverage()
+    (said,) = caplog.messages
+    for text in ("the forward of ByName was not seen", cause, "monitor.capture(step)"):
+        assert text in said
+    assert "capture='auto'" in said or attached
+    (listed,) = summary(tmp_path)["not_seen"]
+    assert (cause in row.why, cause in listed) == (True, True)
+    assert summary(tmp_path)["warnings"] == [said[:500]]
+
+
+def test_a_forward_that_is_not_called_is_seen_by_an_extra_one_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = ByName()
+    with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
+        for step in range(4):
+            model.forward(batch(seed=step))
+            monitor.log_attention(model, batch(seed=step), step=step)
+    accounts = monitor.close()
+    assert (accounts["rendered"], accounts["not_seen"], caplog.messages) == (4, [], [])
+
+
+def test_a_forward_that_comes_late_or_twice_is_no_alarm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, monitor = LanguageModel(), LightweightAttentionMonitor(tmp_path, 1, max_overhead=None)
+    monitor.attach(model)
+    for step in range(6):
+        if step % 2:  # every other batch is left out
+            model(batch()).sum().backward()
+            model(batch(seed=step)).sum().backward()
+            in_validation(model, batch())  # type: ignore[arg-type]
+        monitor.log_attention(step=step)
+    assert monitor.close()["captured"] == 3
+    assert caplog.messages == []
+    assert monitor.coverage()[0].captured
+
+
+LOGGED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], bool]] = {
+    "the next batch": (lambda x: x, lambda x: x + 1, True),
+    "more of it": (lambda x: x[:, :-1], lambda x: x, True),
+    "the tensor": (lambda x: x, lambda x: x, False),
+    "a slice written twice": (lambda x: x[:, :-1], lambda x: x[:, :-1], False),
+    "what was moved or copied": (lambda x: x.clone(), lambda x: x, False),
+    "what was cast": (lambda x: x.int(), lambda x: x, False),
+}
+"""What the model is called with, what is logged, and whether these are different batches."""
+
+
+@pytest.mark.parametrize("way", LOGGED)
+def test_tensors_that_the_model_was_not_called_with_are_said_once(
+    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    called, logged, are_others = LOGGED[way]
+    model = LanguageModel()
+    with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
+        for step in range(4):
+            tokens = batch(seed=step) % 30
+            model(called(tokens)).sum().backward()
+            monitor.log_attention(model, logged(tokens), step=step)
+    seen_in = [line["metadata"]["seen_in"] for line in history(tmp_path)]
+    if are_others:
+        (said,) = caplog.messages
+        assert "log_attention are not those of the model's latest forward" in said
+        assert "each capture costs an extra forward" in said
+        assert seen_in == ["probe"] * 4
+    else:
+        assert caplog.messages == []
+        assert seen_in == ["probe", *["forward"] * 3]
+
+
+def test_what_a_function_of_the_users_own_makes_of_the_inputs_is_no_alarm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = LanguageModel()
+    options: Any = {"forward_fn": lambda model, enc, dec: model(enc["text"] % 30)}
+    with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None, **options) as monitor:
+        for step in range(4):
+            tokens = batch(seed=step)
+            model(tokens % 30).sum().backward()
+            monitor.log_attention(model, {"text": tokens}, step=step)
+    assert caplog.messages == []
+    assert monitor.close()["captured"] == 4
+
+
+def test_a_fixed_batch_that_is_logged_at_every_step_is_no_alarm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, fixed = LanguageModel(), batch()
+    with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
+        for step in range(4):
+            model(batch(seed=step + 1)).sum().backward()
+            monitor.log_attention(model, fixed, step=step)
+    assert caplog.messages == []
+    assert [line["metadata"]["seen_in"] for line in history(tmp_path)] == ["probe"] * 4
+
+
+def files_with_weights(folder: Path) -> dict[str, Tensor]:
+    return {
+        str(file.relative_to(folder)): next(iter(load_file(file).values()))
+        for file in folder.rglob("attention_weights.safetensors")
+    }
+
+
+def test_a_second_model_of_a_step_replaces_nothing_and_is_told_to_have_its_own_monitor(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second has another number of positions, by which its weights are told apart."""
+    maker, judge = LanguageModel(), nn.Sequential(LanguageModel())
+    options: dict[str, Any] = {"save_raw_weights": True, "use_tensorboard": False}
+    with TrainingAttentionMonitor(tmp_path, 2, max_overhead=None, **options) as monitor:
+        for step in range(5):
+            for model, length in ((maker, 7), (judge, 5)):
+                tokens = batch(length=length, seed=step)
+                model(tokens).sum().backward()
+                monitor.log_attention(model, tokens, step=step)
+        rows = {row.name: row.why for row in monitor.coverage()}
+    (said,) = caplog.messages
+    assert "two models, LanguageModel and Sequential, are logged with one monitor under the" in said
+    assert "use a monitor with a save_dir of its own for each model" in said
+    assert "give this one a monitor of its own" in rows["Sequential"]
+    shown = files_with_weights(tmp_path)
+    assert {name: weights.shape[-1] for name, weights in shown.items()} == {
+        f"step_{step}/attention_weights.safetensors": 7 for step in (0, 2, 4)
+    }
+
+
+def test_models_that_are_logged_in_turn_are_said_and_one_after_the_other_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = LanguageModel(), LanguageModel()
+    with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
+        for step, model in enumerate((first, first, second, second)):
+            monitor.log_attention(model, batch(), step=step)
+        assert caplog.messages == []
+        monitor.log_attention(first, batch(), step=4)
+        assert monitor.close()["captured"] == 5
+    (said,) = caplog.messages
+    assert "are logged with one monitor in turn" in said
 
 
 def frozen_by_its_bundler(app: Path, patch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,11 @@ TESTED_THROUGH = {
         "attnmon.serialize.token_labels",
         "attnmon_renderer.sinks.tensorboard",
     ),
+    "end_to_end/test_never_silent.py": (
+        "attnmon.collector.logged_inputs",
+        "attnmon.collector.missed_forward",
+        "attnmon.monitor.logged_models",
+    ),
     "integrations/test_lightning.py": ("attnmon.integrations.trainer_callback",),
     "link/test_channel.py": ("attnmon.link.descriptors",),
     "link/test_messages.py": ("attnmon.link.dtypes",),

@@ -69,6 +69,7 @@ class FollowedLayouts:
 
     def __init__(self, inputs: Inputs, batch_dim: int | None) -> None:
         """`batch_dim`: dimension of the inputs that is believed to hold the samples."""
+        self._inputs = inputs
         self._lineage = Lineage(inputs)
         self._batch_dim = batch_dim
         self.labels_of = self._lineage.of
@@ -79,8 +80,17 @@ class FollowedLayouts:
         if labels is None:
             return site
         layout = establish(labels, self._batch_dim, site.heads)
+        self._require_all_samples(layout)
         is_cross = None if labels.scores is None else labels.scores.is_cross
         return site._replace(layout=layout, is_cross=is_cross)
+
+    def _require_all_samples(self, layout: Layout | None) -> None:
+        dim = None if layout is None else layout.batch_dim
+        if layout is None or dim is None:
+            return
+        sizes = {tensor.shape[dim] for tensor in self._inputs if tensor.dim() > dim}
+        if layout.samples not in sizes:
+            raise RefusedLayout("it is computed for some of the samples only")
 
     def scores_labels(self, args: Any, kwargs: Any) -> Labels | None:
         """Return the labels of the scores of a fused call with these arguments."""

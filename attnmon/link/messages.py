@@ -94,6 +94,8 @@ class Attention:
     """The logits become softcap · tanh(logits / softcap); 0 leaves them as they are."""
     note: str = ""
     """Why the weights are only approximate; empty when they are exact."""
+    earlier: int = 0
+    """Keys before the first query's own position: of a prefix, or a cache."""
     error: float | None = None
     """‖weights · value − output‖ / ‖output‖ against the layer's own output, where measured."""
 

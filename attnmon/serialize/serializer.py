@@ -142,6 +142,7 @@ class CaptureSerializer:
             scale=float(call.scale),
             causal=bool(call.causal),
             softcap=float(call.softcap),
+            earlier=max(call.earlier, 0),
             note="; ".join(filter(None, (call.note, approximation_note(call, error)))),
             error=error,
         )

@@ -39,8 +39,9 @@ class AnimationFrame:
     queries: tuple[int, int]
     """Positions in all, and positions in one cell; likewise for the keys."""
     keys: tuple[int, int]
+    earlier: int
+    """As in the keys' `Axis`; likewise the next."""
     cells_are_sums: bool
-    """As in the keys' `Axis`."""
     values: bytes
     masked: bytes
     top: float | None
@@ -53,6 +54,7 @@ class AnimationFrame:
             (caption.title, caption.run, caption.note),
             (data.queries.length, data.queries.positions_per_cell),
             (data.keys.length, data.keys.positions_per_cell),
+            data.keys.earlier,
             data.keys.cells_are_sums,
             data.values.astype("<f4").tobytes(),
             data.masked.tobytes(),
@@ -62,7 +64,8 @@ class AnimationFrame:
     def heatmap(self) -> "HeatmapData":
         from attnmon_renderer.drawing import Axis, Caption, HeatmapData
 
-        queries, keys = Axis(*self.queries), Axis(*self.keys, cells_are_sums=self.cells_are_sums)
+        queries = Axis(*self.queries)
+        keys = Axis(*self.keys, earlier=self.earlier, cells_are_sums=self.cells_are_sums)
         shape = (queries.cells, keys.cells)
         values = np.frombuffer(self.values, "<f4").reshape(shape)
         masked = np.frombuffer(self.masked, np.bool_).reshape(shape)
@@ -86,7 +89,7 @@ class LayerResult:
     heads: tuple[int, ...]
     """Indices, in the model's numbering, of the heads captured."""
     note: str = ""
-    """Why the attention is only approximate; empty when it is exact."""
+    """What the map is instead of the whole, exact one; empty if it is that."""
     error: float | None = None
     """Relative error of the recomputed layer output, where measured."""
 

@@ -263,7 +263,9 @@ def test_dump_without_keep_last_says_what_to_set(
 def test_a_film_does_not_jump_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filmed: list[AnimationFrame] = []
     monkeypatch.setattr(Animations, "_extend", lambda self, path, frame: filmed.append(frame))
-    frame = AnimationFrame("layer", ("", "", ""), (2, 1), (2, 1), True, bytes(16), bytes(4), None)
+    frame = AnimationFrame(
+        "layer", ("", "", ""), (2, 1), (2, 1), 0, True, bytes(16), bytes(4), None
+    )
     film = Animations(tmp_path)
     film.write(Results("step_7", 7, 1.0, dump_reason="why", frames=[frame]))
     assert filmed == []

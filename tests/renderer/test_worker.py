@@ -76,7 +76,7 @@ def test_results_are_the_same_after_their_way_through_a_descriptor(tmp_path: Pat
     results.layers[0].statistics.heads["max_logit"] = [2.0]  # it was NaN, which equals nothing
     results.images.append(RenderedImage("tag", 3, 2, b"png"))
     results.frames.append(
-        AnimationFrame("layer", ("", "", ""), (2, 1), (2, 1), True, bytes(16), bytes(4), None)
+        AnimationFrame("layer", ("", "", ""), (2, 1), (2, 1), 0, True, bytes(16), bytes(4), None)
     )
     assert read_from_descriptor(worker.write_to_descriptor(results)) == results
 

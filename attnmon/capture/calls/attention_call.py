@@ -102,6 +102,12 @@ class AttentionCall:
         return self._main.shape[-1] if self.key is None else self.key.shape[-2]
 
     @property
+    def earlier(self) -> int:
+        """Number of keys before the first query's own: of a prefix, or a cache."""
+        known = self.layout is not None and self.layout.has_earlier_keys
+        return self.keys - self.queries if known else 0
+
+    @property
     def _main(self) -> Tensor:
         """The weights, or the query where there are none."""
         tensor = self.query if self.weights is None else self.weights

@@ -39,6 +39,8 @@ class ValueProduct:
     """Labels of the weights; None if they are not known."""
     missing_keys: int = 0
     """Number of keys that took part in the softmax, and are not among these weights."""
+    is_changed: bool = False
+    """Whether something was computed with the weights after the softmax."""
 
     def to_call(self, site: CallSite) -> AttentionCall | None:
         """Returns the call; None if the product sums over another dimension than the softmax."""
@@ -68,7 +70,9 @@ class ValueProduct:
     @property
     def _note(self) -> str:
         missing = self.missing_keys
-        return f"without {missing} more keys that its softmax is over" if missing > 0 else ""
+        parts = [f"without {missing} more keys that its softmax is over"] * (missing > 0)
+        parts += ["changed after the softmax: rows need not sum to 1"] * self.is_changed
+        return "; ".join(parts)
 
     def tensors(self) -> "ProductTensors | None":
         """Returns the tensors; None if the product sums over another dimension than the softmax."""

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from functools import cache
 from typing import Any
 
-from attnmon.capture.lineage.function_names import base_name
+from attnmon.capture.lineage.function_names import base_name, names
 
 
 class Operation(Enum):
@@ -43,6 +43,8 @@ _NAMES = {
     Operation.INVERSE: "pinverse linalg_pinv inverse linalg_inv",
     Operation.DROPOUT: "dropout",
 }
+CHANGES = names("add sub subtract rsub mul multiply div divide true_divide rdiv addcmul where tanh")
+"""Elementwise functions after which weights are others; a mask or a cast is no such function."""
 _OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from attnmon.capture.handwritten.matcher import ValueProduct
-from attnmon.capture.handwritten.operations import Operation
+from attnmon.capture.handwritten.operations import CHANGES, Operation
 from attnmon.capture.lineage.element_labels import Labels
 from attnmon.capture.lineage.function_names import base_name
 
@@ -37,6 +37,8 @@ class _Weights:
     """The weights before dropout and reshapes; None if the tensor itself still holds them."""
     had_dropout: bool = False
     """Whether dropout was applied."""
+    is_changed: bool = False
+    """Whether something was computed with the weights after the softmax."""
     labels: Labels | None = None
     """Labels of the original."""
 
@@ -144,6 +146,7 @@ class Provenance:
             equation,
             self._labels_of(factor) if origin.original is None else origin.labels,
             origin.keys - weights.shape[origin.keys_dim],
+            origin.is_changed,
         )
 
     def _combine(self, origins: Iterable[_Origin | None]) -> None:
@@ -223,7 +226,10 @@ def _propagated(
         return _permuted(origin, function, args, kwargs, operand)
     if result.dim() != operand.dim():
         return None
-    return origin if origin.had_dropout else replace(origin, original=None)
+    if origin.had_dropout:
+        return origin
+    is_changed = origin.is_changed or base_name(function) in CHANGES
+    return replace(origin, original=None, is_changed=is_changed)
 
 
 def _permuted(

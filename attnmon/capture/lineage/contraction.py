@@ -113,6 +113,7 @@ def scored(query: Factor, key: Factor, output: str) -> Labels:
         ),
         _is_over_channels(query, key, output),
         None if _is_one_learned(query, output) else _is_cross(mine, theirs),
+        _has_earlier_keys(query, key, output),
     )
     return replace(
         mine,
@@ -196,6 +197,22 @@ def _is_over_channels(query: Factor, key: Factor, output: str) -> bool:
     rows = {c for c in query.subscripts if c in output and c not in key.subscripts}
     width = {c for c in query.subscripts if c not in output}
     return bool(changing & rows) and not changing & width
+
+
+def _has_earlier_keys(query: Factor, key: Factor, output: str) -> bool:
+    """Return whether there are more keys than queries, and just those in front are unlabelled."""
+    labels, column = key.labels, output[-1]
+    if labels is None or column not in key.subscripts or output[-2] not in query.subscripts:
+        return False
+    queries = query.tensor.shape[query.subscripts.index(output[-2])]
+    dim = key.subscripts.index(column)
+    earlier = key.tensor.shape[dim] - queries
+    for label in (labels.first, labels.second):
+        if label is not None and label.shape[dim] > 1 and earlier > 0:
+            places = label.movedim(dim, 0).flatten(1)[:, 0]
+            unlabelled = places == UNKNOWN
+            return bool(unlabelled[:earlier].all()) and not bool(unlabelled[earlier:].any())
+    return False
 
 
 def _is_one_learned(query: Factor, output: str) -> bool:

@@ -62,6 +62,8 @@ class Layout:
     row_splits: tuple[RowSplit, ...] = ()
     batch_dim: int | None = 0
     """Dimension of the model's inputs that holds the samples; None if there is none."""
+    has_earlier_keys: bool = False
+    """Whether the first keys stand before the queries' own: a prefix, or a cache."""
     note: str = ""
     """What was assumed, or left out; empty if nothing."""
 
@@ -180,7 +182,13 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
         *[variables] * is_over_variables,
         *[note] * bool(note),
     ]
-    return replace(layout, row_splits=tuple(splits), batch_dim=dim, note="; ".join(notes))
+    return replace(
+        layout,
+        row_splits=tuple(splits),
+        batch_dim=dim,
+        has_earlier_keys=labels.scores is not None and labels.scores.has_earlier_keys,
+        note="; ".join(notes),
+    )
 
 
 def _rows(label: Tensor, shape: Sequence[int]) -> Tensor:

@@ -2,8 +2,8 @@
 
 ``A`` is [heads, queries, keys]; each row sums to 1. ``H_i = −Σ_j A_ij ln A_ij`` is the entropy of
 row i and ``n_i`` the number of keys it may attend to. ``p_i`` is the key position that corresponds
-to query i: i itself, or ``i · keys / queries`` when the two sequences differ in length and the mask
-is not causal.
+to query i: i itself, behind the keys of a prefix or a cache if there are any, or ``i · keys /
+queries`` when the two sequences differ in length and the mask is not causal.
 
 To add a statistic, write its function and enter it in `HEAD_STATISTICS`.
 """

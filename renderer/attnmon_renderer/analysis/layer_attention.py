@@ -69,9 +69,12 @@ class LayerAttention:
     def key_positions(self, rows: Rows) -> Doubles:
         """Returns the key position that corresponds to each query, [rows].
 
-        That is the query's own position, scaled where the two sequences differ in length.
+        That is the query's own position, behind the keys of a prefix or a cache, or scaled where
+        the two sequences differ in length.
         """
         _, queries, keys = self.shape
+        if self.attention.earlier:
+            return (rows.indices + self.attention.earlier).astype(np.float64)
         if queries == keys or self.attention.causal:
             return rows.indices.astype(np.float64)
         return np.asarray(rows.indices * (keys / queries))

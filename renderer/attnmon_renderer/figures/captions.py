@@ -17,7 +17,7 @@ def layer_caption(capture: Capture, attention: Attention, pooled: PooledMap, hea
     if pooled.query_step > 1 or pooled.key_step > 1:
         notes.append(f"pooled {pooled.query_step}×{pooled.key_step} by {pooled.pooling}")
     if attention.note:
-        notes.append(f"approximate: {attention.note}")
+        notes.append(f"{attention.note}")
     return Caption(paths.layer_title(attention), run_line(capture), " · ".join(notes))
 
 
@@ -71,8 +71,19 @@ def axes(capture: Capture, attention: Attention, pooled: PooledMap) -> tuple[Axi
     sums = pooled.pooling == "mass"
     return (
         Axis(queries, pooled.query_step, _if_one_each(own, queries)),
-        Axis(keys, pooled.key_step, _if_one_each(attended, keys), cells_are_sums=sums),
+        Axis(
+            keys,
+            pooled.key_step,
+            _if_one_each((*_numbers_before(attention.earlier), *attended), keys),
+            earlier=attention.earlier,
+            cells_are_sums=sums,
+        ),
     )
+
+
+def _numbers_before(earlier: int) -> tuple[str, ...]:
+    """Return a label for each key of a prefix or a cache, which no token is known of."""
+    return tuple(f"−{before}" for before in range(earlier, 0, -1))
 
 
 def _if_one_each(tokens: tuple[str, ...], positions: int) -> tuple[str, ...]:

@@ -92,5 +92,6 @@ def _attentions(about: Mapping[str, str], blocks: Mapping[str, ArrayBlock]) -> I
             weights=block,
             bias=blocks.get(stem + ALLOWED),
             causal=about[f"{stem}.causal"] == "true",
+            earlier=int(about.get(f"{stem}.earlier", "0")),
             note=about[f"{stem}.note"],
         )

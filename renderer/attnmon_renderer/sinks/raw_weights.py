@@ -82,6 +82,7 @@ def _metadata(capture: Capture) -> dict[str, str]:
         about[f"{stem}.source"] = attention.source
         about[f"{stem}.heads"] = ",".join(map(str, attention.heads))
         about[f"{stem}.causal"] = str(attention.causal).lower()
+        about[f"{stem}.earlier"] = str(attention.earlier)
         about[f"{stem}.note"] = attention.note
     return about
 

@@ -107,3 +107,11 @@ def test_a_key_that_only_takes_part_in_the_softmax_is_noted() -> None:
 
     (call,) = seen(with_sink).calls
     assert call.note == "without 1 more keys that its softmax is over"
+
+
+def test_weights_that_are_changed_after_the_softmax_are_noted() -> None:
+    def scaled(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return ((q @ k.mT).softmax(-1) * torch.rand(HEADS, 1, 1)) @ v
+
+    (call,) = seen(scaled).calls
+    assert call.note == "changed after the softmax: rows need not sum to 1"

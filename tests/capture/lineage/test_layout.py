@@ -235,9 +235,15 @@ def in_no_order(model: Folded, x: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query, key, key)
 
 
+def one_after_the_other(model: Folded, x: Tensor) -> Tensor:
+    attend = fused(FOLDS["heads after the batch"])
+    return torch.cat([attend(model, one) for one in x.split(1)])
+
+
 @pytest.mark.parametrize(
     ("way", "reason"),
     [
+        (one_after_the_other, "some of the samples only"),
         (over_channels, "channels and not positions"),
         (over_samples, "keys of other samples"),
         (of_other_samples, "keys of other samples"),
@@ -257,3 +263,14 @@ def test_inputs_without_a_batch_are_one_sample() -> None:
     (call,) = followed(model, x, batch_dim=None).calls
     one = attention_weights(call.of_model_sample(0, 1), dtype=torch.float64)
     torch.testing.assert_close(one.detach(), by_hand(model, x), atol=1e-6, rtol=0)
+
+
+def with_prefix(model: Folded, x: Tensor) -> Tensor:
+    query, key = (FOLDS["heads after the batch"](layer(x)) for layer in (model.query, model.key))
+    key = torch.cat([torch.ones(len(x), HEADS, 2, EACH), key], 2)
+    return F.scaled_dot_product_attention(query, key, key)
+
+
+def test_the_keys_of_a_prefix_stand_before_the_queries_own() -> None:
+    (call,) = followed(Folded(with_prefix), torch.randn(BATCH, LENGTH, WIDTH)).calls
+    assert (call.earlier, call.is_cross) == (2, False)

@@ -20,7 +20,7 @@ def test_a_layers_caption_says_what_was_done_to_its_map() -> None:
     layer = replace(LAYER, note="no mask was seen")
     caption = captions.layer_caption(CAPTURE, layer, pooled(2, 4), "8 heads")
     assert caption.title == "decoder layer 0 · self-attention"
-    assert caption.note == "8 heads · pooled 2×4 by mass · approximate: no mask was seen"
+    assert caption.note == "8 heads · pooled 2×4 by mass · no mask was seen"
     assert captions.layer_caption(CAPTURE, LAYER, pooled(1, 1), "8 heads").note == "8 heads"
 
 
@@ -58,6 +58,13 @@ def test_heads_are_named_unless_they_are_all(
                     key=replace(LAYER.key, shape=(1, 9, 8)))  # fmt: skip
     assert captions.describe_average(layer) == average
     assert captions.describe_heads(layer) == count
+
+
+def test_keys_of_a_prefix_have_negative_numbers_before_the_tokens() -> None:
+    capture = replace(CAPTURE, decoder_tokens=tuple("abcdefg"))
+    queries, keys = captions.axes(capture, replace(LAYER, earlier=2), pooled(1, 1))
+    assert (queries.tokens, queries.earlier) == (tuple("abcdefg"), 0)
+    assert (keys.tokens, keys.earlier) == (("−2", "−1", *"abcdefg"), 2)
 
 
 def test_axes_have_tokens_only_where_there_is_one_for_each_position() -> None:

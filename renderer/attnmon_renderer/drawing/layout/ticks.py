@@ -36,9 +36,10 @@ def place_ticks(side: MapSide, font: Font, across: bool) -> Ticks:
     if _shows_tokens(side):
         return _token_ticks(side, font)
     every = next(step for step in _round_numbers() if _far_enough(step, side, font, across))
-    positions = range(0, side.axis.length, every)
+    earlier = side.axis.earlier
+    positions = range(earlier % every, side.axis.length, every)
     offsets = tuple(_cell_centre(p, side) for p in positions)
-    return Ticks(offsets, tuple(map(str, positions)), font)
+    return Ticks(offsets, tuple(str(p - earlier).replace("-", "−") for p in positions), font)
 
 
 def _shows_tokens(side: MapSide) -> bool:

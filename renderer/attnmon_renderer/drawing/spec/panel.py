@@ -21,6 +21,8 @@ class Axis:
     """One token for each position; empty if they are not known."""
     name: str = ""
     """Title of the axis; empty means query or key positions."""
+    earlier: int = 0
+    """Positions before position 0: those of a prefix or a cache have negative numbers."""
     cells_are_sums: bool = False
     """For keys: a cell's value is the sum of the weights of its positions, not one weight."""
 
@@ -45,7 +47,7 @@ class Caption:
     run: str = ""
     """Where the training stood: "step 1,200 · epoch 3 · loss 0.123"."""
     note: str = ""
-    """What limits the figure: "averaged over 8 heads", "approximate: …"."""
+    """What limits the figure: "averaged over 8 heads", "only the first of 4 windows of this sample"."""
 
 
 @dataclass(frozen=True, slots=True)

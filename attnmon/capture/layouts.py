@@ -95,5 +95,7 @@ class FollowedLayouts:
     def scores_labels(self, args: Any, kwargs: Any) -> Labels | None:
         """Return the labels of the scores of a fused call with these arguments."""
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        if len(tensors) < 2:
+            return None
         query, key = kwargs.get("query", tensors[0]), kwargs.get("key", tensors[1])
         return self._lineage.scores_of(query, key)

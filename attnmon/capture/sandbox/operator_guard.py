@@ -1,6 +1,7 @@
 """Sees every operator of a forward before it runs, and stops those that would do harm."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -35,8 +36,13 @@ _UNDECLARED = {
 _HARMLESS = ("record_stream",)
 """Operators that are said to write, and do not change the tensor."""
 
-_SEEN_THROUGH = ("flex_attention", "cond", "while_loop", "scan", "associative_scan", "map_impl")
-"""Operators made of Python functions, whose own operators are seen while they run."""
+_UNSEEN = (
+    "triton_kernel_wrapper_mutation",
+    "triton_kernel_wrapper_functional",
+    "inductor_compiled_code",
+    "call_torchbind",
+)
+"""Higher-order operators that run what is made of no operators."""
 
 
 class OperatorGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -47,7 +53,7 @@ class OperatorGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     supports_higher_order_operators = True
 
-    def __init__(self, own: OwnMemory, kept: KeptCopies, stop: Callable[..., None]) -> None:
+    def __init__(self, own: OwnMemory, kept: KeptCopies, stop: Callable[..., Any]) -> None:
         """stop: called with what would be done, and the tensor it would be done to; raises."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.paused = False
@@ -80,11 +86,16 @@ class OperatorGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result
 
     def _run_higher_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs an operator made of Python functions so that the operators in it are seen."""
         kernel = func.py_kernels.get(DispatchKey.CompositeExplicitAutograd)
-        if kernel is None or func.name() not in _SEEN_THROUGH:
-            self._stop(f"would have run {func.name()}, into which nobody can see")
-        with self:
-            return kernel(*args, **kwargs)
+        if kernel is not None and func.name() not in _UNSEEN:
+            with self:
+                if func.name() == "cond":  # its kernel runs under no mode
+                    predicate, if_true, if_false, operands = args
+                    return (if_true if predicate else if_false)(*operands)
+                with suppress(AssertionError):  # as said by kernels that run under no mode
+                    return kernel(*args, **kwargs)
+        return self._stop(f"would have run {func.name()}, into which nobody can see")
 
     def _check(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if func.namespace in _COMMUNICATION:

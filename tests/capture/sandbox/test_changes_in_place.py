@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.outputs import history, summary
 from support.tapping import TapLog
 from torch import Tensor, nn
 
+from attnmon import LightweightAttentionMonitor
 from attnmon.capture import ForwardStopped, probe
 
 WIDTH, STEPS = 8, 4
@@ -591,8 +594,18 @@ HOOKS: dict[str, Callable[[], Callable[..., Any]]] = {
 }
 
 
-def trained(make: Callable[[], Changing], watched: bool) -> list[Any]:
-    """Everything after some steps, with an extra forward in each that may be stopped."""
+def nothing(*_: object) -> None:
+    """Logs nothing."""
+
+
+def probed(model: Changing, x: Tensor, step: int) -> None:
+    """Makes an extra forward, which may be stopped."""
+    with suppress(ForwardStopped):
+        probe(model, x, None, TapLog(), batch_dim=0)
+
+
+def trained(make: Callable[[], Changing], log: Callable[..., object]) -> list[Any]:
+    """Everything after some steps, each of which is logged before the optimizer's step."""
     global calls_of_the_module
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
     ENCLOSED.manual_seed(3)
@@ -601,16 +614,14 @@ def trained(make: Callable[[], Changing], watched: bool) -> list[Any]:
     vars(a_count_of_the_function).clear()
     model, losses = make(), list[float]()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    for _ in range(STEPS):
+    for step in range(STEPS):
         x = torch.randn(3, 5, WIDTH)
         optimizer.zero_grad()
-        loss = model(x.clone()).square().mean()
+        loss = model(x).square().mean()
         loss.backward()
-        if watched:
-            before = x.clone()
-            with suppress(ForwardStopped):
-                probe(model, x, None, TapLog(), batch_dim=0)
-            assert torch.equal(x, before)
+        before = x.clone()
+        log(model, x, step)
+        assert torch.equal(x, before)
         optimizer.step()
         losses.append(loss.item())
     return [losses, *states(model)]
@@ -623,7 +634,8 @@ def states(model: Changing) -> list[Any]:
     grads = [None if p.grad is None else p.grad.tolist() for p in model.parameters()]
     held = [model.counts, model.table, model.names, model.order, model.bytes, model.last]
     held += [model.calls, model.settings.calls, model.settings.inner.history, model.slotted.calls]
-    held += [list(model.state_dict()), list(vars(model)), len(model.losses), repr(model.numbers)]
+    names = [name for name in vars(model) if name != "_compiled_call_impl"]  # while it is watched
+    held += [list(model.state_dict()), names, len(model.losses), repr(model.numbers)]
     random_states = [random.getstate(), np.random.get_state()[1].tolist()]
     return [
         *(tensor.tolist() for tensor in tensors),
@@ -634,8 +646,30 @@ def states(model: Changing) -> list[Any]:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_training_is_bitwise_the_same(name: str) -> None:
-    alone, watched = (trained(lambda: Changing(CHANGES[name]), on) for on in (False, True))
-    assert watched == alone
+    def make() -> Changing:
+        return Changing(CHANGES[name])
+
+    assert trained(make, probed) == trained(make, nothing)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a_running_mean_of_parameters", "words_that_are_renormalised", "losses_in_a_list",
+     "the_input", "a_generator_of_numpy"],
+)  # fmt: skip
+def test_so_it_is_with_the_monitor_in_its_default_settings(name: str, tmp_path: Path) -> None:
+    """With a capture at every step: what was stopped is seen from the next step on."""
+
+    def make() -> Changing:
+        return Changing(CHANGES[name])
+
+    with LightweightAttentionMonitor(tmp_path, 1) as monitor:
+        watched = trained(make, lambda model, x, step: monitor.log_attention(model, x, step=step))
+    assert watched == trained(make, nothing)
+    steps = [line["metadata"]["step"] for line in history(tmp_path)]
+    said = "\n".join(summary(tmp_path)["warnings"])
+    assert steps == [*range(name in HARM, STEPS)]
+    assert ("was stopped" in said) == (name in HARM)
 
 
 @pytest.mark.parametrize("kind", HOOKS)
@@ -645,7 +679,7 @@ def test_hooks_are_put_back_with_what_they_hold(kind: str) -> None:
         model.out.register_forward_hook(HOOKS[kind]())
         return model
 
-    assert trained(make, watched=True) == trained(make, watched=False)
+    assert trained(make, probed) == trained(make, nothing)
 
 
 @pytest.mark.parametrize("name", CHANGES)

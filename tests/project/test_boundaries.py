@@ -60,8 +60,14 @@ def test_the_recorder_loads_no_drawing_before_it_draws() -> None:
     assert not loaded & {"matplotlib", "PIL", "tensorboardX", "torch"}
 
 
-def test_a_worker_loads_matplotlib_s_figures_only_for_svg_and_pdf() -> None:
+def test_a_worker_loads_no_drawing_before_it_draws() -> None:
     loaded = loaded_after("import attnmon_renderer.worker")
+    assert "attnmon_renderer.figures.figure_plan" in loaded
+    assert not loaded & {"matplotlib", "PIL", "tensorboardX", "torch"}
+
+
+def test_matplotlib_s_figures_are_loaded_only_for_svg_and_pdf() -> None:
+    loaded = loaded_after("import attnmon_renderer.figures.pages")
     assert "attnmon_renderer.drawing" in loaded
     assert "matplotlib.figure" not in loaded
 

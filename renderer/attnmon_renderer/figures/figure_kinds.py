@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from attnmon_renderer.drawing import Page
-from attnmon_renderer.figures import pages
 from attnmon_renderer.figures.figure_source import FigureSource, Layers, Scope
+
+if TYPE_CHECKING:  # it loads matplotlib, which statistics alone do without
+    from attnmon_renderer.drawing import Page
 
 LARGE_SIDE = 1024
 """The most cells a side of a map that fills a figure."""
@@ -25,7 +27,8 @@ class FigureKind:
 
     scope: Scope
     """One figure for each layer, or for each group of layers."""
-    make_page: Callable[[FigureSource, Layers], Page]
+    page: str
+    """Name of the function in `pages` that lays it out."""
     average_side: int = 0
     """The most cells a side of the map averaged over heads; 0 if the figure does not show it."""
     head_side: int = 0
@@ -34,6 +37,13 @@ class FigureKind:
     """Whether the figure can be drawn for these layers."""
     notice: str = ""
     """Tells the user why none was drawn, when it applies to no layers of a capture."""
+
+    def make_page(self, source: FigureSource, layers: Layers) -> "Page":
+        """Lay out the figure of these layers."""
+        from attnmon_renderer.figures import pages
+
+        make: Callable[[FigureSource, Layers], Page] = getattr(pages, self.page)
+        return make(source, layers)
 
 
 def _is_cross_attention(source: FigureSource, layers: Layers) -> bool:
@@ -52,27 +62,27 @@ def _can_roll_out(source: FigureSource, layers: Layers) -> bool:
 
 
 FIGURE_KINDS: dict[str, FigureKind] = {
-    "layer_comparison": FigureKind("group", pages.layer_comparison, average_side=SMALL_SIDE),
-    "head_matrix": FigureKind("group", pages.head_matrix),
+    "layer_comparison": FigureKind("group", "layer_comparison", average_side=SMALL_SIDE),
+    "head_matrix": FigureKind("group", "head_matrix"),
     "rollout": FigureKind(
         "group",
-        pages.rollout,
+        "rollout",
         average_side=LARGE_SIDE,
         applies=_can_roll_out,
         notice="no rollout is drawn: it follows self-attention through all layers of a stack, from "
         "the first, and some were not captured, differ in shape or are too long. Set "
         "layers_to_visualize='all'.",
     ),
-    "heatmap": FigureKind("layer", pages.heatmap, average_side=LARGE_SIDE),
-    "multi_head": FigureKind("layer", pages.head_grid, head_side=SMALL_SIDE),
+    "heatmap": FigureKind("layer", "heatmap", average_side=LARGE_SIDE),
+    "multi_head": FigureKind("layer", "head_grid", head_side=SMALL_SIDE),
     "alignment": FigureKind(
         "layer",
-        pages.alignment,
+        "alignment",
         average_side=LARGE_SIDE,
         applies=_is_cross_attention,
         notice="no alignment is drawn: it is of cross-attention, and none was captured. A model of "
         "one stack has none; of an encoder-decoder, choose other layers_to_visualize.",
     ),
-    "surface3d": FigureKind("layer", pages.surface, average_side=LARGE_SIDE),
+    "surface3d": FigureKind("layer", "surface", average_side=LARGE_SIDE),
 }
 """By the name in `visualization_types`."""

@@ -3,10 +3,8 @@
 from typing import Literal
 
 from attnmon.link.messages import Capture, RenderOptions
-from attnmon_renderer.drawing import render_png, render_vector
 from attnmon_renderer.figures.figure_plan import Figure
 from attnmon_renderer.figures.figure_source import Analyses, FigureSource
-from attnmon_renderer.figures.pages import heatmap_data
 from attnmon_renderer.results import AnimationFrame, RenderedImage
 from attnmon_renderer.storage import paths
 from attnmon_renderer.storage.step_folder import StepOutput
@@ -19,6 +17,8 @@ def write_figure(
 
     Raises OSError.
     """
+    from attnmon_renderer.drawing import render_png, render_vector
+
     page = figure.make_page()
     png = render_png(page)
     content = png.data if image_format == "png" else render_vector(page, image_format)
@@ -35,6 +35,8 @@ def animation_frames(
     """
     if "animation" not in options.pictures:
         return []
+    from attnmon_renderer.figures.pages import heatmap_data
+
     source = FigureSource(capture, analyses, top=1.0)
     return [
         AnimationFrame.from_heatmap(paths.stem(attention), heatmap_data(source, attention))

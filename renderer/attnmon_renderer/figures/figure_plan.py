@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attnmon.link.messages import Capture, RenderOptions
-from attnmon_renderer.drawing import Page
 from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS, FigureKind
 from attnmon_renderer.figures.figure_source import Analyses, FigureSource, Layers
 from attnmon_renderer.storage import paths
+
+if TYPE_CHECKING:
+    from attnmon_renderer.drawing import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Figure:
     """File name without suffix."""
     tag: str
     """TensorBoard tag."""
-    make_page: Callable[[], Page]
+    make_page: Callable[[], "Page"]
     """Lays out the figure's page."""
 
 

@@ -115,7 +115,15 @@ def drop_frames(error: BaseException) -> None:
 def describe(error: BaseException) -> str:
     """Return the error in one line, with the line of code that raised it."""
     location = location_of(error)
-    return f"{type(error).__name__}: {error}" + (f" ({location})" if location else "")
+    return f"{type(error).__name__}: {words_of(error)}" + (f" ({location})" if location else "")
+
+
+def words_of(given: object) -> str:
+    """Return `str(given)`, also where that raises."""
+    try:
+        return str(given)
+    except Exception:
+        return "(it cannot be put into words)"
 
 
 def location_of(error: BaseException) -> str:
@@ -162,8 +170,9 @@ def _has_signal_arguments(interrupted: FrameType | None, frame: FrameType) -> bo
     given: list[object] = []
     for name in code.co_varnames[:count]:
         value = frame.f_locals.get(name)
-        given += value if isinstance(value, tuple) else (value,)
+        # The type, not `isinstance`: a user's object may raise when it is asked for its class.
+        given += value if type(value) is tuple else (value,)
     return any(
-        isinstance(number, int) and interrupted is not None and there is interrupted
+        type(number) is int and interrupted is not None and there is interrupted
         for number, there in pairwise(given)
     )

@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import platform
+import secrets
 import stat
 import time
 from pathlib import Path
 from typing import Any
 
 PRIVATE_FILE = 0o600
+MOST_BYTES = 1 << 24
 _NAME = "summary.json"
 
 
@@ -23,11 +25,12 @@ def write_off_summary(folder: Path, state: str, accounts: dict[str, Any]) -> Non
         "trainer_pid": os.getpid(),
         "written": time.time(),
     }
-    temporary = folder / f".{_NAME}.{os.getpid()}.tmp"
+    temporary = folder / f".{_NAME}.attnmon-{os.getpid()}-{secrets.token_hex(8)}.tmp"
     with contextlib.suppress(OSError, ValueError):
+        text = json.dumps(content, indent=2)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with open(os.open(temporary, flags, PRIVATE_FILE), "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
+            file.write(text)
         os.replace(temporary, folder / _NAME)
 
 
@@ -40,10 +43,10 @@ def amend_summary(folder: Path, state: str, accounts: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return what the file holds; nothing unless it is a regular file with a JSON object."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                content = json.load(file)
+                content = json.loads(file.read(MOST_BYTES))  # of a longer one no JSON is left
                 return content if isinstance(content, dict) else {}
     return {}

@@ -12,6 +12,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from attnmon.accounting import dump_triggers
+from attnmon.accounting.error_guard import words_of
 from attnmon.capture import manual_call, tensors_in
 from attnmon.config.settings import Settings, prepare_run
 from attnmon.config.validation import whole_number
@@ -122,7 +123,7 @@ class AttentionMonitor:
                 )
                 self._steps.capture(step_info, model, enc, dec)
             self._collector.manual.clear()
-            self._steps.prepare_next_forward(self._attached or model)
+            self._steps.prepare_next_forward(model if self._attached is None else self._attached)
             self._idle_epoch, self._idle_steps = epoch, self._steps.idle_steps()
 
     def record(
@@ -182,6 +183,7 @@ class AttentionMonitor:
         """
         self._idle_steps = NO_STEPS
         with self._guard:
+            _require_model(model)
             self._attached = model
             if self.enabled:
                 self._collector.arm(model, retained=self._steps.next_is_retained())
@@ -212,7 +214,9 @@ class AttentionMonitor:
             Only what the block itself raises.
         """
         self._idle_steps = NO_STEPS
-        due = self.enabled and self._schedule.is_due(step, epoch)
+        due = False
+        with self._guard:
+            due = self.enabled and self._schedule.is_due(step, epoch)
         with ExitStack() as block:
             if due or (self.enabled and self._flight_recorder.enabled):
                 with self._guard:
@@ -225,8 +229,9 @@ class AttentionMonitor:
         """Make the next logged step due, whatever its number. Never raises."""
         self._idle_steps = NO_STEPS
         self._schedule.make_next_step_due("step")
-        if self.enabled:
-            self._collector.arm(self._attached)
+        with self._guard:
+            if self.enabled:
+                self._collector.arm(self._attached)
 
     def dump(self, why: str) -> None:
         """Have the last `keep_last` steps drawn, and record the reason. Returns at once.
@@ -241,7 +246,7 @@ class AttentionMonitor:
             Nothing. Without `keep_last` there is a warning, since no steps are retained.
         """
         with self._guard:
-            self._flight_recorder.dump(str(why))
+            self._flight_recorder.dump(words_of(why))
 
     def coverage(self) -> tuple[Coverage, ...]:
         """Return what attention was found in the model, and what of it is captured.
@@ -252,7 +257,10 @@ class AttentionMonitor:
 
         Never raises.
         """
-        return self._collector.registry.coverage()
+        rows: list[Coverage] = []
+        with self._guard:
+            rows += self._collector.registry.coverage()
+        return tuple(rows)
 
     def enable(self) -> None:
         """Undo `disable`; after `close` it changes nothing. Never raises."""
@@ -262,7 +270,8 @@ class AttentionMonitor:
     def disable(self) -> None:
         """Capture nothing until `enable`; calls then cost next to nothing. Never raises."""
         self._enabled, self._idle_steps = False, NO_STEPS
-        self._collector.reset()
+        with self._guard:
+            self._collector.reset()
 
     @property
     def enabled(self) -> bool:

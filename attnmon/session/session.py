@@ -180,8 +180,7 @@ class Session:
             return self.accounts()
         self.closed = True
         _open_sessions.discard(self)
-        timeout = self._settings.close_timeout if timeout is None else timeout
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + self._patience(timeout)
         try:
             self._finish(deadline)
         except Exception as error:
@@ -192,6 +191,19 @@ class Session:
             self._disconnect()
             self.guard.set_off(CLOSED)
         return self.accounts()
+
+    def _patience(self, timeout: float | None) -> float:
+        """Return the seconds to wait; the user's `close_timeout` where none were given."""
+        if timeout is not None:
+            try:
+                if (seconds := float(timeout)) >= 0:
+                    return seconds
+            except Exception as error:
+                why = describe(error)
+            else:
+                why = f"{seconds} is no time to wait"
+            self.guard.warn_once("timeout", f"close(timeout=…): {why}; close_timeout is taken")
+        return self._settings.close_timeout
 
     def _finish(self, deadline: float) -> None:
         if self._connection is None or self._publisher is None:

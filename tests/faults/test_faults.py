@@ -18,6 +18,7 @@ import signal
 import sys
 import textwrap
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -316,6 +317,29 @@ def test_a_monitor_that_is_let_go_of_without_closing_is_not_taken_for_a_crash(
     assert (ran.returncode, ran.stderr) == (0, "")
     wait_until_closed(tmp_path)
     assert (summary(tmp_path)["state"], summary(tmp_path)["rendered"]) == ("closed", 2)
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_last": 2}])
+@pytest.mark.parametrize("is_attached", [False, True])
+def test_a_monitor_that_is_let_go_of_is_collected_and_its_renderer_ends(
+    options: dict[str, Any], is_attached: bool, tmp_path: Path
+) -> None:
+    """The model outlives it, and is watched for the next step when it goes."""
+    model = LanguageModel()
+    monitor = TrainingAttentionMonitor(tmp_path, 2, max_overhead=None, **options)
+    if is_attached:
+        monitor.attach(model)
+    for step in range(2):
+        model(batch())
+        monitor.log_attention(model, batch(), step=step)
+    assert monitor._collector.armed
+    references = [weakref.ref(monitor), weakref.ref(monitor._session)]
+    del monitor
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+    wait_until_closed(tmp_path)
+    assert summary(tmp_path)["state"] == "closed"
+    model(batch())
 
 
 @pytest.mark.parametrize("step", [1 << 63, -(1 << 70)])

@@ -25,6 +25,8 @@ def manual_call(
     Three dimensions are [batch, …] of one head, two are one head of one sample. mask:
     broadcastable to the weights; bool: True may be attended; float: added. Raises `ValueError`.
     """
+    if not isinstance(name, str):
+        raise ValueError("record: give the layer's name, a text, first")
     if (weights is None) == (query is None) or (query is None) != (key is None):
         raise ValueError(f"record({name!r}): give either weights, or query and key")
     main = _to_4d(name, weights if query is None else query)

@@ -2,7 +2,7 @@
 
 A `SOCK_SEQPACKET` socket keeps the boundaries of messages and tells when the other side is gone.
 Where the system has none (macOS), a stream with a length before each message does the same; only
-this module knows.
+this module knows. A message that is longer than a packet travels in a file without a name.
 """
 
 import array
@@ -14,13 +14,19 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from attnmon.link import descriptors as files
 from attnmon.link.schema import LIMIT
 
+PACKET_BYTES = 64 * 1024
+"""The most bytes of one packet: the system bounds them, some systems at little more."""
+_IN_A_FILE = b"\xc1"
+"""The packet that comes with a file: a byte with which no message begins."""
 _SEND_BUFFER = 1 << 20
 _FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)  # a script may have SIGPIPE kill
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
-_LENGTH = struct.Struct("!I")
+_HEADER = struct.Struct("!IB")
+"""In a stream, before each message: its length, and the number of its descriptors."""
 
 
 class ChannelClosed(ConnectionError):
@@ -43,7 +49,7 @@ class Channel:
         self._incoming = b""
         self._arrived: tuple[int, ...] = ()
         self._outgoing = b""
-        self._buffer = memoryview(bytearray(LIMIT + 1))
+        self._buffer = memoryview(bytearray(PACKET_BYTES + 1))
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
@@ -83,15 +89,32 @@ class Channel:
     def send(self, data: bytes, descriptors: Sequence[int] = ()) -> bool:
         """Send one message; return whether it was sent, or the other side has no room for it.
 
-        The other side gets copies of the descriptors; these stay open. Raises `ChannelClosed`.
+        The other side gets copies of the descriptors; these stay open. Raises `ChannelClosed`, and
+        OSError where there is no memory for a message that needs a file.
         """
-        if self._stream:
-            return self._send_in_stream(data, descriptors)
-        return self._transmit(data, descriptors) > 0
+        if len(data) <= PACKET_BYTES:
+            return self._send_packet(data, descriptors)
+        file = files.make_nameless_file(data)
+        try:
+            return self._send_packet(_IN_A_FILE, [file, *descriptors])
+        finally:
+            files.close(file)
 
     def receive(self) -> Packet | None:
         """Return the next message, or None when there is none yet. Raises `ChannelClosed`."""
-        return self._receive_from_stream() if self._stream else self._receive_packet()
+        packet = self._receive_from_stream() if self._stream else self._receive_packet()
+        if packet is None or packet.data != _IN_A_FILE or not packet.descriptors:
+            return packet
+        file, *others = packet.descriptors
+        try:
+            return Packet(files.read_regular(file, LIMIT), tuple(others))
+        finally:
+            files.close(file)
+
+    def _send_packet(self, data: bytes, descriptors: Sequence[int]) -> bool:
+        if self._stream:
+            return self._send_in_stream(data, descriptors)
+        return self._transmit(data, descriptors) > 0
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until there is something to receive, the other side is gone, or the time is up."""
@@ -134,32 +157,33 @@ class Channel:
             self._outgoing = self._outgoing[self._transmit(self._outgoing, ()) :]
             if self._outgoing:
                 return False
-        framed = _LENGTH.pack(len(data)) + data
+        framed = _HEADER.pack(len(data), len(descriptors)) + data
         sent = self._transmit(framed, descriptors)
         if sent:
             self._outgoing = framed[sent:]
         return sent > 0
 
     def _receive_from_stream(self) -> Packet | None:
-        while (data := self._first_in_stream()) is None:
+        while (packet := self._first_in_stream()) is None:
             part = self._receive_packet()
             if part is None:
                 return None
             self._incoming += part.data
             self._arrived += part.descriptors
-        descriptors, self._arrived = self._arrived, ()
-        return Packet(data, descriptors)
+        return packet
 
-    def _first_in_stream(self) -> bytes | None:
-        if len(self._incoming) < _LENGTH.size:
+    def _first_in_stream(self) -> Packet | None:
+        if len(self._incoming) < _HEADER.size:
             return None
-        end = _LENGTH.size + _LENGTH.unpack_from(self._incoming)[0]
-        if end > _LENGTH.size + LIMIT:
-            raise ChannelClosed(f"a message of {end} bytes was announced; {LIMIT} is the most")
+        length, count = _HEADER.unpack_from(self._incoming)
+        end = _HEADER.size + length
+        if length > PACKET_BYTES:
+            raise ChannelClosed(f"{length} bytes were announced; {PACKET_BYTES} is the most")
         if len(self._incoming) < end:
             return None
-        data, self._incoming = self._incoming[_LENGTH.size : end], self._incoming[end:]
-        return data
+        data, self._incoming = self._incoming[_HEADER.size : end], self._incoming[end:]
+        descriptors, self._arrived = self._arrived[:count], self._arrived[count:]
+        return Packet(data, descriptors)
 
 
 def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, ...]:

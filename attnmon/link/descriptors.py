@@ -1,7 +1,9 @@
-"""Closes file descriptors, also a forked child's copies of them, and reads the end of files."""
+"""Closes file descriptors, also a forked child's copies of them; reads and makes files by them."""
 
 import contextlib
 import os
+import stat
+import tempfile
 import weakref
 from typing import Protocol
 
@@ -19,6 +21,33 @@ def read_tail(descriptor: int, nbytes: int) -> bytes:
     """Return the last bytes of a file, at most `nbytes`. Raises OSError."""
     size = os.fstat(descriptor).st_size
     return os.pread(descriptor, nbytes, max(0, size - nbytes))
+
+
+def read_regular(descriptor: int, most: int) -> bytes:
+    """Return what a regular file holds; nothing for another kind of file, or for a larger one."""
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > most:
+            return b""
+        return os.pread(descriptor, about.st_size, 0)
+    except OSError:
+        return b""
+
+
+def make_nameless_file(content: bytes) -> int:
+    """Return the descriptor of a file without a name, in memory if possible. Raises OSError."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("attnmon-message", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile(prefix="attnmon-") as file:
+            descriptor = os.dup(file.fileno())
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+    except BaseException:
+        close(descriptor)
+        raise
+    return descriptor
 
 
 def last_line(descriptor: int) -> str:

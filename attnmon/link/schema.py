@@ -15,8 +15,9 @@ import msgpack
 
 M = TypeVar("M")
 
-LIMIT = 64 * 1024
-"""The most bytes of one message. Arrays travel in slots; a message only names them."""
+LIMIT = 1 << 20
+"""The most bytes of one message. Arrays travel in slots; a message only names them, some 130 bytes
+for each layer."""
 
 
 class MessageError(ValueError):

@@ -16,7 +16,13 @@ from attnmon.accounting.error_guard import (
 )
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.messages import LONGEST_ERROR
-from attnmon.serialize.capture_builder import NoRoomToRetain, NotSeen, RingFull
+from attnmon.link.schema import MessageError
+from attnmon.serialize.capture_builder import (
+    NoRoomToRetain,
+    NotSeen,
+    RingFull,
+    TooLarge,
+)
 from attnmon.serialize.step_info import StepInfo
 
 
@@ -49,6 +55,10 @@ class CaptureErrors:
             except ChannelClosed:
                 self._fail()
                 self._on_renderer_lost()
+            except (TooLarge, MessageError) as error:  # no reason to be off: the next may fit
+                self._fail(f"step {step_info.step}: {describe(error)}")
+                self._guard.warn_once("too large", f"{_failed(step_info, error)} {_TOO_LARGE}")
+                drop_frames(error)
             except BaseException as error:
                 if was_announced():
                     raise  # the user or a signal has interrupted what came after it
@@ -85,6 +95,12 @@ class CaptureErrors:
 
 def _is_the_users(error: BaseException) -> bool:
     return not isinstance(error, Exception) or comes_from_signal_handler(error.__traceback__)
+
+
+_TOO_LARGE = (
+    "Choose fewer layers with layers_to_visualize, or fewer heads with heads_to_visualize; "
+    "ring_bytes is how much of one capture there may be. Training and monitor go on."
+)
 
 
 def _dropped(step_info: StepInfo, error: RingFull) -> str:

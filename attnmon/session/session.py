@@ -214,7 +214,8 @@ class Session:
             shut_down(self._connection.producer, self.poll, deadline)
             self._heed_refusal()
         self._connection.renderer.wait(deadline - time.monotonic())
-        if self._reported is not self.guard.remarks and self.guard.off:
+        is_lost = self._connection.producer.lost and not self._connection.producer.refusal
+        if is_lost and self.guard.off:
             amend_summary(self._settings.save_dir, "renderer lost", self.accounts())
         logger.info("%s", summary_line(self.accounts(), self._settings.save_dir))
 

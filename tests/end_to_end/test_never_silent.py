@@ -259,6 +259,31 @@ def test_models_that_are_logged_in_turn_are_said_and_one_after_the_other_are_not
     assert "are logged with one monitor in turn" in said
 
 
+class ManyTurns(nn.Module):
+    """Attends once for every symbol that it writes."""
+
+    def __init__(self, turns: int) -> None:
+        super().__init__()
+        self.turns, self.look = turns, nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, memory: Tensor) -> Tensor:
+        state = memory[:, :1]
+        for _ in range(self.turns):
+            state = state + self.look(state, memory, memory, need_weights=False)[0]
+        return state
+
+
+def test_a_capture_of_very_many_layers_is_drawn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = ManyTurns(600)
+    with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
+        for step in range(2):
+            monitor.log_attention(model, torch.randn(2, 5, 8), step=step)
+    assert [len(line["encoder"] + line["decoder"]) for line in history(tmp_path)] == [600] * 2
+    assert (monitor.close()["rendered"], caplog.messages) == (2, [])
+
+
 def frozen_by_its_bundler(app: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sys, "frozen", True, raising=False)
 

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from attnmon.link.channel import Channel, ChannelClosed
+from attnmon.link.channel import PACKET_BYTES, Channel, ChannelClosed
 from attnmon.link.schema import LIMIT
 
 KINDS = {"packets": socket.SOCK_SEQPACKET, "stream": socket.SOCK_STREAM}
@@ -33,7 +34,7 @@ def drain(channel: Channel) -> list[bytes]:
 
 
 def test_messages_arrive_whole_and_in_order(ends: tuple[Channel, Channel]) -> None:
-    sent = [bytes([n]) * size for n, size in enumerate((1, 100, LIMIT, 7))]
+    sent = [bytes([n]) * size for n, size in enumerate((1, 100, PACKET_BYTES, LIMIT, 7))]
     for message in sent:
         assert ends[0].send(message)
     received = []
@@ -77,6 +78,37 @@ def test_a_descriptor_travels_with_a_message(ends: tuple[Channel, Channel]) -> N
     assert os.read(reading, 1) == b"x"
     os.close(arrived)
     os.close(reading)
+
+
+def test_a_long_message_travels_with_its_descriptors_and_leaves_none_open(
+    ends: tuple[Channel, Channel],
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with open(os.devnull, "rb") as other:
+        assert ends[0].send(b"x" * LIMIT, [other.fileno()])
+    packet = ends[1].receive()
+    assert packet is not None
+    assert packet.data == b"x" * LIMIT
+    (arrived,) = packet.descriptors
+    assert os.path.samestat(os.fstat(arrived), os.stat(os.devnull))
+    os.close(arrived)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_that_is_no_message_is_read_as_an_empty_one(
+    ends: tuple[Channel, Channel], tmp_path: Path
+) -> None:
+    """A pipe would be waited for, and a file of any size would fill the memory."""
+    huge = tmp_path / "huge"
+    huge.touch()
+    os.truncate(huge, 1 << 40)
+    pipe, writing = os.pipe()
+    for file in (os.open(huge, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY), pipe, writing):
+        assert ends[0].send(b"\xc1", [file])
+        os.close(file)
+        packet = ends[1].receive()
+        assert packet is not None
+        assert (packet.data, packet.descriptors) == (b"", ())
 
 
 def test_what_was_sent_is_read_before_the_end_is_seen(ends: tuple[Channel, Channel]) -> None:
@@ -138,8 +170,8 @@ def test_a_dead_side_kills_no_script_that_lets_sigpipe_kill() -> None:
 def test_a_stream_that_announces_too_much_is_closed() -> None:
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     channel = Channel(other)
-    one.sendall((LIMIT + 1).to_bytes(4, "big"))
-    with pytest.raises(ChannelClosed, match="was announced"):
+    one.sendall((PACKET_BYTES + 1).to_bytes(4, "big") + b"\0")
+    with pytest.raises(ChannelClosed, match="were announced"):
         channel.receive()
     one.close()
     channel.close()

@@ -9,7 +9,8 @@ import pytest
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import FAILURES_BEFORE_OFF, ErrorGuard
 from attnmon.link.channel import ChannelClosed
-from attnmon.serialize.capture_builder import NoRoomToRetain, NotSeen, RingFull
+from attnmon.link.schema import MessageError
+from attnmon.serialize.capture_builder import NoRoomToRetain, NotSeen, RingFull, TooLarge
 from attnmon.serialize.step_info import StepInfo
 from attnmon.session.capture_errors import CaptureErrors
 
@@ -58,6 +59,18 @@ def test_an_error_is_a_failure_with_its_words_and_off_after_three(
     assert (parts.counters.failed, parts.counters.dropped) == (3, 0)
     assert parts.counters.error.startswith("step 7: KeyError: 'layer'")
     assert "captures in a row failed" in parts.guard.off
+
+
+@pytest.mark.parametrize("error", [TooLarge("a capture of 9 MiB"), MessageError("9 MB")], ids=repr)
+def test_a_capture_that_is_too_large_names_what_would_help_and_leaves_the_monitor_on(
+    error: Exception, parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2 * FAILURES_BEFORE_OFF):
+        parts.counted(error)
+    assert (parts.counters.failed, parts.guard.off) == (6, "")
+    (said,) = caplog.messages
+    for remedy in ("layers_to_visualize", "heads_to_visualize", "ring_bytes"):
+        assert remedy in said
 
 
 def test_a_failed_call_of_the_model_says_how_models_are_called(

@@ -151,7 +151,7 @@ def test_those_who_asked_for_it_wait_for_the_channel(parts: Parts) -> None:
 def test_a_message_that_is_too_long_costs_that_capture_alone(parts: Parts) -> None:
     with parts.producer.new_builder() as builder:
         builder.reserve(1)
-        huge = replace(CAPTURE, encoder_tokens=("x" * 1000,) * 100)
+        huge = replace(CAPTURE, encoder_tokens=("x" * 1000,) * 1100)
         with pytest.raises(MessageError):
             parts.producer.announce(huge, builder)
     assert parts.free == 8

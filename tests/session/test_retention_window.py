@@ -51,7 +51,7 @@ def test_what_is_wanted_leaves_the_window_with_the_reason() -> None:
 
 
 def test_a_message_without_room_for_the_reason_is_drawn_without_it() -> None:
-    capture = replace(kept(3, 3), encoder_tokens=("x" * 65,) * 970)
+    capture = replace(kept(3, 3), encoder_tokens=("x" * 65,) * ((LIMIT - 700) // 67))
     assert LIMIT - 1000 < len(messages.encode(capture)) < LIMIT
     window = RetainedCaptures()
     window.add(capture)

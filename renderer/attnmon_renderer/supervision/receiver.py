@@ -80,6 +80,7 @@ class Receiver:
         if not self._run.end_state:
             self._selector.unregister(self._channel)
             self._run.end_state = "renderer stopped"
+            self._run.remarks = replace(self._run.remarks, off=why)
             self._run.has_changed = True
             self._run.retained.clear()
             self._outgoing.append(Refusal(why))

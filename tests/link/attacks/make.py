@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack
 
+from attnmon.link.channel import PACKET_BYTES
 from attnmon.link.messages import (
     VERSION,
     Accounts,
@@ -29,7 +30,6 @@ from attnmon.link.messages import (
     encode,
 )
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES
-from attnmon.link.schema import LIMIT
 
 HERE = Path(__file__).parent
 HEADER = bytes((0x93, VERSION, 1))
@@ -109,7 +109,7 @@ REFUSED: dict[str, bytes] = {
     "bytes_none": b"",
     "bytes_of_text": b"GET / HTTP/1.1\r\nHost: renderer\r\n\r\n",
     "bytes_of_a_pickle": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R.",
-    "length_of_more_than_a_message": b"\xdb" + struct.pack(">I", LIMIT) + b"x" * LIMIT,
+    "length_of_long_text": b"\xdb" + struct.pack(">I", PACKET_BYTES) + b"x" * PACKET_BYTES,
     "length_of_an_array_huge": b"\xdd\xff\xff\xff\xff" + HEADER[1:],
     "length_of_text_huge": HEADER + b"\xdb\xff\xff\xff\xffx",
     "length_of_a_map_huge": HEADER + b"\xdf\xff\xff\xff\xff",

@@ -446,7 +446,7 @@ def test_the_directory_is_deleted_or_taken_in_the_middle_of_a_run(tmp_path: Path
     assert (summary(folder)["rendered"], summary(folder)["failed"]) == (3, 1)
     lines = history(folder)
     assert [line["metadata"]["step"] for line in lines] == [1, 2, 3], "what could be is there"
-    assert "FileExistsError" in lines[1]["error"]
+    assert "'step_2' in it is a file" in lines[1]["error"]
     assert (folder / "step_2").read_text() == "a file of the user's"
 
 

@@ -197,8 +197,7 @@ def _status(name: str, folder: int) -> os.stat_result | None:
 
 
 def _not_regular(path: Path, found: os.stat_result, part: str = "") -> NotRegular:
-    kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a file")
     if part:
-        kind = f"not followed: {part!r} in it is {kind if kind != 'no regular file' else 'a file'}"
-        return NotRegular(f"{path} is {kind}")
+        return NotRegular(f"{path}: {part!r} in it is {kind}, and is not entered")
     return NotRegular(f"{path} is {kind}, which is no file of a run's: it is left as it is")

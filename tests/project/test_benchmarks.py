@@ -66,6 +66,12 @@ def test_transport(tmp_path: Path) -> None:
     assert found["memory"]["ring_mib"] == pytest.approx(64, abs=64)
 
 
+def test_sandbox(tmp_path: Path) -> None:
+    rows = run("bench_sandbox.py", tmp_path)["rows"]
+    assert [row["way"] for row in rows[:3]] == ["model alone", "under the tap", "in the sandbox"]
+    assert all(0 < row["low"] <= row["ms"] <= row["high"] for row in rows)
+
+
 @pytest.mark.parametrize("script", ["bench_statistics.py", "bench_figures.py"])
 def test_statistics_and_figures(script: str, tmp_path: Path) -> None:
     assert run(script, tmp_path)

@@ -88,6 +88,7 @@ TESTED_THROUGH = {
     "capture/sandbox/test_changes_in_place.py": (
         "attnmon.capture.model.plain_objects",
         "attnmon.capture.sandbox.communication",
+        "attnmon.capture.sandbox.held_code",
         "attnmon.capture.sandbox.held_containers",
         "attnmon.capture.sandbox.held_objects",
         "attnmon.capture.sandbox.held_values",

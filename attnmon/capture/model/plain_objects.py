@@ -1,10 +1,15 @@
 """Tells objects that only hold values, as batches and configurations do, from all others."""
 
 import sys
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
-_OPAQUE = frozenset({"torch", "numpy", "attnmon", "attnmon_renderer"} | sys.stdlib_module_names)
+_OPAQUE = frozenset(
+    {"torch", "numpy", "attnmon", "attnmon_renderer", "lightning", "pytorch_lightning",
+     "lightning_fabric", "accelerate", "deepspeed", "datasets", "pandas", "wandb", "tqdm"}
+    | sys.stdlib_module_names
+)  # fmt: skip
 """Packages whose objects are more than what they hold."""
 
 _TRANSPARENT = frozenset({"collections", "types", "argparse", "dataclasses"})
@@ -40,6 +45,11 @@ def package_of(value: type | FunctionType) -> str:
 
 def slots_of(kind: type) -> dict[str, Any]:
     """Returns the descriptors of the attributes that a class keeps in slots, by name."""
+    return _slots_of(kind)
+
+
+@lru_cache(maxsize=1024)
+def _slots_of(kind: Any) -> dict[str, Any]:
     found = {}
     for base in kind.__mro__:
         names = vars(base).get("__slots__", ())

@@ -1,5 +1,6 @@
 """Containers and attributes as they were, and how they are put back: in place, and exactly."""
 
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, MutableSequence
 from operator import is_
@@ -74,10 +75,11 @@ class HeldSequence:
             deque.clear(held)
             deque.extend(held, before)
         else:
-            self._kind.__setitem__(held, slice(None), before)
+            items = array(held.typecode, before) if self._kind is array else before
+            self._kind.__setitem__(held, slice(None), items)
 
 
-SEQUENCES: tuple[type[MutableSequence[Any]], ...] = (list, deque, bytearray)
+SEQUENCES: tuple[type[MutableSequence[Any]], ...] = (list, deque, bytearray, array)
 
 
 class HeldSet:

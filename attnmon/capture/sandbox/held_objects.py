@@ -6,31 +6,32 @@ globals that they name, so that a hook's counter is found too. It stays out of w
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from attnmon.capture.model.plain_objects import is_opaque, is_plain_object, package_of, slots_of
+from attnmon.capture.model.plain_objects import is_plain_object, package_of, slots_of
+from attnmon.capture.sandbox.held_code import CODE, hold_class, hold_code
 from attnmon.capture.sandbox.held_containers import (
     SEQUENCES,
     Held,
     HeldDict,
-    HeldNames,
     HeldSequence,
     HeldSet,
     HeldSlots,
     StoppedIterator,
 )
 from attnmon.capture.sandbox.held_values import (
+    LEAVES,
     MOST_ARRAY_BYTES,
     HeldArray,
+    HeldBytes,
     HeldTensor,
     held_generator,
     is_array,
+    is_shared_value,
 )
 from attnmon.capture.sandbox.own_memory import OwnMemory
 
@@ -40,8 +41,8 @@ DEEPEST = 6
 MOST_OBJECTS = 200_000
 """How many objects are looked at."""
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
-_LEAVES = frozenset(_PLAIN)
+MOST_ITEMS = 2_000_000
+"""Of larger containers no copy is made."""
 
 
 class HeldObjects:
@@ -64,13 +65,21 @@ class HeldObjects:
         self._names = names
         self._queue: deque[tuple[object, int]] = deque([(model, 0)])
         self._queue += [(root, 1) for root in (*roots, inputs)]
-        while self._queue and len(self._seen) < MOST_OBJECTS:
+        while self._queue and not self.too_large:
             self._visit(*self._queue.popleft())
 
-    def put_back(self) -> None:
-        """Makes all as it was; writes only where something differs."""
+    def put_back(self) -> str:
+        """Makes all as it was; writes only where something differs.
+
+        Returns what could not be put back; empty if all could.
+        """
+        failure = ""
         for held in (*self._held, *self._tensors):
-            held.put_back()
+            try:
+                held.put_back()
+            except Exception as error:  # of an object of the user's; the others are put back still
+                failure = failure or f"{type(error).__name__}: {error}"
+        return failure
 
     @property
     def written_to(self) -> str:
@@ -83,14 +92,22 @@ class HeldObjects:
         self._seen[id(value)] = value
         if isinstance(value, nn.Module):
             depth = 0
-        children = self._hold(value)
+        try:
+            children = self._hold(value)
+        except Exception:  # an object of the user's that cannot be looked at
+            children = ()
+        if len(self._seen) > MOST_OBJECTS:
+            self.too_large = f"more than {MOST_OBJECTS:,} objects"
         if depth < DEEPEST:
-            self._queue += [(child, depth + 1) for child in children if type(child) not in _LEAVES]
+            self._queue += [(child, depth + 1) for child in children if type(child) not in LEAVES]
 
     def _hold(self, value: object) -> Iterable[object]:
         """Notes the object's state. Returns the objects that it holds."""
         if isinstance(value, Tensor):
             return self._hold_tensor(value)
+        if (items := _number_of_items(value)) > MOST_ITEMS:
+            self.too_large = f"a {type(value).__name__} of {items:,} items"
+            return ()
         if isinstance(value, dict):
             return [*self._hold_dict(value), *self._hold_attributes(value)]
         if isinstance(value, SEQUENCES):
@@ -105,14 +122,15 @@ class HeldObjects:
             return ()
         if is_array(value):
             return self._hold_array(value)
+        if is_shared_value(value):
+            self._held.append(HeldBytes(value))
+            return ()
         if isinstance(value, torch.jit.ScriptModule):
             return [*value.parameters()]
-        if isinstance(
-            value, (FunctionType, MethodType, partial, CellType, staticmethod, classmethod)
-        ):
-            return self._hold_function(value)
-        if isinstance(value, type):
-            return self._hold_class(value)
+        if isinstance(value, (type, *CODE)):
+            held, children = hold_class(value) if isinstance(value, type) else hold_code(value)
+            self._held += held
+            return children
         if isinstance(value, nn.Module) or is_plain_object(value):
             return [*self._hold_attributes(value), type(value)]
         return ()
@@ -158,71 +176,11 @@ class HeldObjects:
             found += slots.values()
         return found
 
-    def _hold_function(self, value: Any) -> Iterable[object]:
-        if isinstance(value, MethodType):
-            return value.__self__, value.__func__
-        if isinstance(value, partial):
-            return value.func, value.args, value.keywords
-        if isinstance(value, (staticmethod, classmethod)):
-            return (value.__func__,)
-        if isinstance(value, CellType):
-            return self._hold_cell(value)
-        if is_opaque(value):
-            return ()
-        enclosed = (*(value.__closure__ or ()), value.__defaults__, value.__dict__)
-        return [*self._hold_globals(value), *enclosed]
 
-    def _hold_cell(self, cell: CellType) -> Iterable[object]:
-        try:
-            content = cell.cell_contents
-        except ValueError:  # the cell is still empty
-            return ()
-        self._held.append(
-            HeldNames(["cell_contents"], partial(getattr, cell), partial(setattr, cell))
-        )
-        return (content,)
-
-    def _hold_globals(self, function: FunctionType) -> Iterable[object]:
-        space = function.__globals__
-        names = [
-            name
-            for name in _names_in(function.__code__)
-            if name in space and _is_state(space[name])
-        ]
-        if not names:
-            return ()
-        self._held.append(HeldNames(names, space.get, space.__setitem__))
-        return [space[name] for name in names]
-
-    def _hold_class(self, kind: type) -> Iterable[object]:
-        if is_opaque(kind):
-            return ()
-        own = vars(kind)
-        names = [name for name, value in own.items() if name[:2] != "__" and _is_state(value)]
-        self._held.append(HeldNames(names, own.get, partial(setattr, kind)))
-        functions = (FunctionType, staticmethod, classmethod)
-        methods = [value for value in own.values() if isinstance(value, functions)]
-        return [*(own[name] for name in names), *methods, *kind.__bases__]
+def _number_of_items(value: object) -> int:
+    return len(value) if isinstance(value, (dict, set, list, deque)) else 0
 
 
 def _is_iterator(value: object) -> bool:
     """Whether this is a generator or an iterator that cannot be put back."""
     return hasattr(type(value), "__next__") and package_of(type(value)) in ("builtins", "itertools")
-
-
-def _is_state(value: object) -> bool:
-    """Whether what a global or a class's attribute refers to may be a model's state."""
-    return not isinstance(value, (type, ModuleType, FunctionType, staticmethod, classmethod)) and (
-        type(value) in _LEAVES
-        or isinstance(value, (Tensor, dict, set, tuple, *SEQUENCES))
-        or held_generator(value) is not None
-        or is_plain_object(value)
-    )
-
-
-def _names_in(code: CodeType) -> Iterator[str]:
-    """Yields the names that a function's code refers to, and the code of functions in it."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names_in(constant)

@@ -1,5 +1,6 @@
 """Tensors, arrays and random generators as they were, and how they are put back."""
 
+import ctypes
 import random
 import sys
 from collections.abc import Callable
@@ -10,6 +11,12 @@ from torch import Tensor
 
 MOST_ARRAY_BYTES = 1 << 28
 """Of larger NumPy arrays no copy is made."""
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+LEAVES = frozenset(_PLAIN)
+"""Kinds of values that never change, and hold nothing that does."""
+
+_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class HeldTensor:
@@ -23,6 +30,7 @@ class HeldTensor:
         self._version = _version(held)
         self._requires_grad = held.requires_grad
         self._grad = held.grad if held.is_leaf else None
+        self._hooks = [dict(getattr(held, name, None) or {}) for name in _HOOKS]
 
     def put_back(self) -> None:
         held = self._held
@@ -32,6 +40,11 @@ class HeldTensor:
             held.requires_grad_(self._requires_grad)
         if held.is_leaf and held.grad is not self._grad:
             held.grad = self._grad
+        for name, before in zip(_HOOKS, self._hooks, strict=True):
+            hooks = getattr(held, name, None)
+            if hooks is not None and hooks != before:
+                hooks.clear()
+                hooks.update(before)
 
     @property
     def was_written_to(self) -> bool:
@@ -51,6 +64,18 @@ class HeldArray:
             self._held[...] = self._before
 
 
+class HeldBytes:
+    """The bytes of a C value, also of one that processes share (`multiprocessing.Value`)."""
+
+    def __init__(self, held: Any) -> None:
+        self._view = memoryview(getattr(held, "get_obj", lambda: held)()).cast("B")
+        self._before = bytes(self._view)
+
+    def put_back(self) -> None:
+        if self._view != self._before:
+            self._view[:] = self._before
+
+
 class HeldState:
     """The state of a random generator."""
 
@@ -66,7 +91,7 @@ def held_generator(value: object) -> HeldState | None:
     """Returns the state of a random generator of torch, Python or NumPy; None for anything else."""
     if isinstance(value, torch.Generator):
         return HeldState(value.get_state, value.set_state)
-    if isinstance(value, random.Random):
+    if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
         return HeldState(value.getstate, value.setstate)
     numpy = sys.modules.get("numpy")
     if numpy is None:
@@ -84,6 +109,13 @@ def is_array(value: object) -> bool:
     """Returns whether a value is a NumPy array that may be written to."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray) and value.flags.writeable
+
+
+def is_shared_value(value: object) -> bool:
+    """Returns whether this is a number or an array of `ctypes`, or one that processes share."""
+    package, _, module = type(value).__module__.partition(".")
+    is_number = isinstance(value, (ctypes._SimpleCData, ctypes.Array, ctypes.Structure))
+    return is_number or (package, module) == ("multiprocessing", "sharedctypes")
 
 
 def _place(tensor: Tensor) -> tuple[object, ...]:

@@ -1,6 +1,6 @@
 """Sees every operator of a forward before it runs, and stops those that would do harm."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +11,6 @@ from torch import Tensor
 from torch._C import DispatchKey
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from attnmon.capture.sandbox.kept_copies import KeptCopies
 from attnmon.capture.sandbox.own_memory import OwnMemory, storages_of
@@ -110,19 +109,19 @@ class OperatorGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._keep_arguments(func, args, kwargs)
 
     def _keep_arguments(self, func: OpOverload, args: Any, kwargs: Any) -> None:
-        for value in tree_leaves((args, kwargs)):
+        for value in _flat((*args, *kwargs.values())):
             if isinstance(value, Tensor) and not (self._own.has(value) or self._kept.keep(value)):
                 self._stop(f"would have given to {func}, which may write to it,", value)
 
     def _note_made(self, func: OpOverload, result: Any, args: Any, kwargs: Any) -> None:
-        tensors = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
+        tensors = [value for value in _flat((result,)) if isinstance(value, Tensor)]
         if func is torch.ops.aten.lift_fresh.default:
             # What torch.tensor made, or an array's memory that torch.from_numpy was given.
             for tensor in tensors:
                 if not self._own.has(tensor) and self._kept.keep(tensor):
                     self._own.add(tensor)
             return
-        given = {storage._cdata for storage in _storages_in((args, kwargs))}
+        given = {storage._cdata for storage in _storages_in((*args, *kwargs.values()))}
         for tensor in tensors:
             if given.isdisjoint(storage._cdata for storage in storages_of(tensor)):
                 self._own.add(tensor)
@@ -169,8 +168,17 @@ def _writes_of(func: OpOverload) -> _Writes:
     return _Writes((*written, *condition), condition[0][1] if condition else None)
 
 
-def _storages_in(values: Any) -> Iterator[torch.UntypedStorage]:
-    for value in tree_leaves(values):
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """Yields an operator's arguments or results; they are in lists at most."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _storages_in(values: Iterable[Any]) -> Iterator[torch.UntypedStorage]:
+    for value in _flat(values):
         if isinstance(value, Tensor):
             yield from storages_of(value)
         elif isinstance(value, torch.UntypedStorage):

@@ -86,13 +86,15 @@ def sandboxed(
             yield sandbox
     finally:
         sandbox.kept.put_back()
-        held.put_back()
-        _raise_if_stopped(sandbox, held)
+        failure = held.put_back()
+        _raise_if_stopped(sandbox, held, failure)
 
 
-def _raise_if_stopped(sandbox: Sandbox, held: HeldObjects) -> None:
+def _raise_if_stopped(sandbox: Sandbox, held: HeldObjects, failure: str) -> None:
     if sandbox.stopped is not None:
         raise sandbox.stopped from None
+    if failure:
+        raise ForwardStopped(f"has changed what could not be put back ({failure})", "")
     if held.written_to:
         raise ForwardStopped(f"has written to {held.written_to} in a way that nothing shows", "")
 

@@ -1,7 +1,10 @@
 """Models whose forward changes something, in many ways: an extra forward changes nothing of it."""
 
+import ctypes
+import functools
 import itertools
 import random
+from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -81,6 +84,7 @@ class Changing(nn.Module):
         self.nested = {"deep": [{"deeper": [torch.zeros(WIDTH)]}]}
         self.settings, self.slotted, self.record, self.calls = Settings(), Slotted(), Record(), 0
         self.numbers, self.draws = itertools.count(1), squares()
+        self.numbers_in_c, self.shared = array("l", [1]), ctypes.c_long(0)
         self.change = change
 
     def forward(self, x: Tensor) -> Tensor:
@@ -505,6 +509,34 @@ def bytes_in_place(model: Changing, x: Tensor) -> Tensor:
 
 
 @change
+def an_array_of_numbers(model: Changing, x: Tensor) -> Tensor:
+    model.numbers_in_c.append(model.numbers_in_c[-1] + 1)
+    return x * sum(model.numbers_in_c)
+
+
+@change
+def a_number_of_c(model: Changing, x: Tensor) -> Tensor:
+    model.shared.value += 1
+    return x * model.shared.value
+
+
+@functools.lru_cache
+def noise_for(length: int) -> Tensor:
+    return torch.rand(length, 1)
+
+
+@change
+def results_that_are_kept(model: Changing, x: Tensor) -> Tensor:
+    return x + noise_for(x.shape[1])
+
+
+@change
+def hooks_of_a_parameter(model: Changing, x: Tensor) -> Tensor:
+    model.inputs.weight.register_hook(lambda grad: grad * 1.1)
+    return x
+
+
+@change
 def an_attribute_that_comes_and_goes(model: Changing, x: Tensor) -> Tensor:
     if hasattr(model, "odd"):
         del model.odd
@@ -612,6 +644,7 @@ def trained(make: Callable[[], Changing], log: Callable[..., object]) -> list[An
     cache_of_the_module.clear()
     Changing.calls_of_the_class = Settings.calls_of_all = calls_of_the_module = 0
     vars(a_count_of_the_function).clear()
+    noise_for.cache_clear()
     model, losses = make(), list[float]()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     for step in range(STEPS):
@@ -688,4 +721,54 @@ def test_what_can_be_put_back_is_not_stopped(name: str) -> None:
     model = Changing(CHANGES[name])
     model.inputs.weight.grad = torch.zeros(3 * WIDTH, WIDTH)
     with pytest.raises(ForwardStopped) if name in HARM else nullcontext():
+        probe(model, torch.randn(3, 5, WIDTH), None, TapLog(), batch_dim=0)
+
+
+def test_results_kept_beside_others_end_extra_forwards() -> None:
+    """Those from before cannot be told from them, and are not needed again to be right."""
+    noise_for.cache_clear()
+    noise_for(99)
+    with pytest.raises(ForwardStopped, match="the cache of noise_for"):
+        probe(
+            Changing(results_that_are_kept), torch.randn(3, 5, WIDTH), None, TapLog(), batch_dim=0
+        )
+
+
+class Reserved:
+    """An object that cannot be looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":  # torch asks for it
+            return Reserved
+        raise RuntimeError("none of your business")
+
+
+UNUSED: dict[str, Callable[[], Any]] = {
+    "reserved": Reserved,
+    "the system's generator": random.SystemRandom,
+    "an iterator": lambda: iter([1]),
+    "a function": lambda: open,
+}
+
+
+@pytest.mark.parametrize("kind", UNUSED)
+def test_what_a_model_does_not_use_does_not_stop_it(kind: str) -> None:
+    model, log = Changing(lambda model, x: x), TapLog()
+    model.held = held = UNUSED[kind]()
+    probe(model, torch.randn(3, 5, WIDTH), None, log, batch_dim=0)
+    assert len(log.calls) == 1
+    assert model.held is held
+
+
+LARGE: dict[str, Callable[[], Any]] = {
+    "a NumPy array of 512 MiB": lambda: np.empty(1 << 26),
+    "a list of 2,000,001 items": lambda: [0] * 2_000_001,
+}
+
+
+@pytest.mark.parametrize("why", LARGE)
+def test_what_is_too_large_to_be_copied_is_left_to_the_own_forward(why: str) -> None:
+    model = Changing(lambda model, x: x)
+    model.held = LARGE[why]()
+    with pytest.raises(ForwardStopped, match=why):
         probe(model, torch.randn(3, 5, WIDTH), None, TapLog(), batch_dim=0)

@@ -1,0 +1,103 @@
+"""What functions and classes hold besides their code, as it was, and how it is put back."""
+
+from collections.abc import Iterable, Iterator
+from functools import _lru_cache_wrapper, partial
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from torch import Tensor
+
+from attnmon.capture.model.plain_objects import is_opaque, is_plain_object
+from attnmon.capture.sandbox.held_containers import SEQUENCES, Held, HeldNames
+from attnmon.capture.sandbox.held_values import LEAVES, held_generator, is_array
+
+CODE = (FunctionType, MethodType, partial, CellType, staticmethod, classmethod, _lru_cache_wrapper)
+"""Kinds of what can be called, and the cells in which functions enclose variables."""
+
+_NAMELESS = (type, ModuleType, FunctionType, staticmethod, classmethod)
+
+Found = tuple[list[Held], Iterable[object]]
+"""States to be put back, and the objects to look at next."""
+
+
+class HeldCache:
+    """The results that a function keeps (`functools.lru_cache`)."""
+
+    def __init__(self, held: Any) -> None:
+        self._held = held
+        self._before = held.cache_info().currsize
+
+    def put_back(self) -> None:
+        """Empties a cache that was empty. Raises `ValueError` for another that has grown."""
+        if self._held.cache_info().currsize == self._before:
+            return
+        self._held.cache_clear()
+        if self._before:
+            raise ValueError(f"the cache of {self._held.__qualname__}")
+
+
+def hold_code(value: Any) -> Found:
+    """Returns what a function or method encloses, and the globals that it names."""
+    if isinstance(value, MethodType):
+        return [], (value.__self__, value.__func__)
+    if isinstance(value, partial):
+        return [], (value.func, value.args, value.keywords)
+    if isinstance(value, (staticmethod, classmethod)):
+        return [], (value.__func__,)
+    if isinstance(value, CellType):
+        return _hold_cell(value)
+    if is_opaque(value):
+        return [], ()
+    if isinstance(value, _lru_cache_wrapper):
+        return [HeldCache(value)], (value.__wrapped__,)
+    held, named = _hold_globals(value)
+    return held, (*named, *(value.__closure__ or ()), value.__defaults__, value.__dict__)
+
+
+def hold_class(kind: type) -> Found:
+    """Returns the attributes of a class that may be state, and its methods and bases."""
+    if is_opaque(kind):
+        return [], ()
+    own = vars(kind)
+    names = [name for name, value in own.items() if name[:2] != "__" and _is_state(value)]
+    methods = [value for value in own.values() if isinstance(value, CODE)]
+    held = HeldNames(names, own.get, partial(setattr, kind))
+    return [held], (*(own[name] for name in names), *methods, *kind.__bases__)
+
+
+def _hold_cell(cell: CellType) -> Found:
+    try:
+        content = cell.cell_contents
+    except ValueError:  # the cell is still empty
+        return [], ()
+    return [HeldNames(["cell_contents"], partial(getattr, cell), partial(setattr, cell))], (
+        content,
+    )
+
+
+def _hold_globals(function: FunctionType) -> Found:
+    space = function.__globals__
+    there = {name for name in _names_in(function.__code__) if name in space}
+    names = [name for name in there if _is_state(space[name])]
+    caches = [space[name] for name in there if isinstance(space[name], _lru_cache_wrapper)]
+    held: list[Held] = [HeldNames(names, space.get, space.__setitem__)] if names else []
+    return held, (*(space[name] for name in names), *caches)
+
+
+def _is_state(value: object) -> bool:
+    """Whether what a global or a class's attribute refers to may be a model's state."""
+    return not isinstance(value, _NAMELESS) and (
+        type(value) in LEAVES
+        or isinstance(value, (Tensor, dict, set, tuple, *SEQUENCES))
+        or is_array(value)
+        or held_generator(value) is not None
+        or is_plain_object(value)
+    )
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """Yields the names that a function's code refers to, and the code of functions in it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)

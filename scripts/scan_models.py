@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from scanlib import document
 from scanlib.libraries.catalogue import architectures
 from scanlib.report import line, summary
 from scanlib.results import Results
@@ -50,6 +51,8 @@ def main() -> int:
             stored.add(name, result, seconds)
             print(line(name, result, seconds), flush=True)
     print(summary(stored.found))
+    if options.write_docs:
+        document.write(stored.found)
     return 0
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,19 +23,13 @@ class CannotBuild(Exception):
 
 @dataclass(frozen=True)
 class Built:
-    """A model in evaluation, and inputs of several different samples.
-
-    returned: returns the attentions that the model itself returns of these inputs, by module; None
-    if it returns none.
-    """
+    """A model in evaluation, and its inputs."""
 
     model: nn.Module
     inputs: Any
     """A tensor, a tuple of positional arguments, or a dict of keyword arguments."""
-    interacts: bool = False
-    """Whether the samples of a batch influence each other, as the nodes of a graph do."""
-    token_attention: bool = True
-    """Whether what it computes by softmax is attention between tokens at all."""
+    alone: Callable[[int], Any]
+    """Returns the inputs of one sample by itself."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ def call(model: nn.Module, inputs: Any) -> Any:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
-def one_sample(inputs: Any, sample: int = SAMPLE) -> Any:
+def one_sample(inputs: Any, sample: int) -> Any:
     """Returns the inputs of one sample: each tensor with a batch, cut along its first dimension."""
     if isinstance(inputs, Tensor):
         return inputs[sample : sample + 1] if inputs.dim() and len(inputs) == SAMPLES else inputs
@@ -85,10 +80,7 @@ def float_tensors(output: Any) -> Iterator[Tensor]:
 
 
 def randomize(model: nn.Module) -> None:
-    """Draws each matrix of the model anew, so that its maps differ between samples and heads.
-
-    Keeps the old weights if the output of a forward would not be finite: see `finite_output`.
-    """
+    """Draws each matrix of the model anew, so that its maps differ between samples and heads."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -103,10 +95,11 @@ def is_finite(output: Any) -> bool:
     return bool(tensors) and not any(tensor.isnan().any() for tensor in tensors)
 
 
-def prepared(model: nn.Module, inputs: Any, **more: Any) -> Built:
+def prepared(model: nn.Module, inputs: Any, alone: Callable[[int], Any] | None = None) -> Built:
     """Returns the model with random weights, in evaluation, once it has been called.
 
-    Raises what the model's forward raises, and `CannotBuild` if it returns no finite numbers.
+    Keeps its usual weights where the output would not be finite with others. Raises what the
+    model's forward raises, and `CannotBuild` if it returns no finite numbers.
     """
     model.eval()
     with torch.no_grad():
@@ -116,4 +109,4 @@ def prepared(model: nn.Module, inputs: Any, **more: Any) -> Built:
         randomize(model)
         if not is_finite(call(model, inputs)):
             model.load_state_dict(usual)
-    return Built(model, inputs, **more)
+    return Built(model, inputs, alone or partial(one_sample, inputs))

@@ -52,16 +52,16 @@ def _difference(seen: Map, forms: Sequence[Tensor]) -> str:
     alike = [form for form in forms if form.shape[1:] == seen.weights.shape[1:]]
     if not alike:
         return f"it is {shape}, and this module's are {sorted({str(list(f.shape)) for f in forms})}"
-    if any(_is_part(seen.weights, form) for form in alike):
-        counts = sorted({len(form) for form in alike})
-        return f"it is {shape}: some of {counts} maps, and no note says which"
-    heads = [form for form in alike if len(form) == len(seen.weights)]
-    if not heads:
-        counts = sorted({len(form) for form in alike})
-        return f"it is {shape}, of {counts} maps, and holds others than these"
-    if any(_is_part(seen.weights, form) for form in heads):
+    counts = sorted({len(form) for form in alike})
+    whole = [form for form in alike if len(form) == len(seen.weights)]
+    part = any(_is_part(seen.weights, form) for form in alike)
+    if part and whole:
         return "its heads are in another order"
-    worst = min(float((f - seen.weights).abs().max()) for f in heads)
+    if part:
+        return f"it is {shape}: some of {counts} maps, and no note says which"
+    if not whole:
+        return f"it is {shape}, of {counts} maps, and holds others than these"
+    worst = min(float((form - seen.weights).abs().max()) for form in whole)
     return f"its weights are others than the sample's: off by {worst:.2g}"
 
 

@@ -55,8 +55,6 @@ def verdict(capture: Capture, oracles: Truth) -> Verdict:
 def _word(found: Verdict, capture: Capture) -> tuple[str, str]:
     if found.wrong:
         return "wrong", found.wrong[0]
-    if found.unseen and not capture.maps and (said := _said(capture)):
-        return "refused", said
     if found.unseen:
         return "not seen", found.unseen[0]
     if found.refused and found.layers:
@@ -64,10 +62,6 @@ def _word(found: Verdict, capture: Capture) -> tuple[str, str]:
     if found.doubts and not found.right:
         return "unjudged", found.doubts[0]
     return ("right", "") if found.right else ("nothing to see", "")
-
-
-def _said(capture: Capture) -> str:
-    return next(iter(capture.messages), "")
 
 
 def _unseen(capture: Capture, oracles: Truth) -> Iterator[str]:

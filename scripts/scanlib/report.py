@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 UNBUILT, HUNG, CHANGED = "could not be built", "hung", "changed"
-WORST_FIRST = ("wrong", "not seen", "refused", "unjudged", "right", "nothing to see")
 
 
 def word(result: Mapping[str, Any]) -> str:
@@ -42,17 +42,49 @@ def line(name: str, result: Mapping[str, Any], seconds: float) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many architectures got which verdict."""
+
+    tried: int
+    unbuilt: int
+    scanned: int
+    attending: int
+    """Those with token attention, of which the words are counted."""
+    words: Counter[str]
+    probed: Counter[str]
+    """Verdicts on the extra forward."""
+    changed: int
+    hung: int
+
+    @property
+    def share(self) -> float:
+        """Of those with token attention, how many are right."""
+        return self.words["right"] / max(1, self.attending)
+
+
+def counts(results: Mapping[str, Mapping[str, Any]]) -> Counts:
+    """Counts the verdicts; one that hung is counted as attending."""
+    built = [each for each in results.values() if each["built"]]
+    attending = [each for each in built if each.get("attending", 1)]
+    return Counts(
+        tried=len(results),
+        unbuilt=len(results) - len(built),
+        scanned=len(built),
+        attending=len(attending),
+        words=Counter(word(each) for each in attending),
+        probed=Counter(each["probe"]["word"] for each in attending if "probe" in each),
+        changed=sum(bool(each.get("changed")) for each in built),
+        hung=sum("hung" in each for each in built),
+    )
+
+
 def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns the counts, and the share that is right among those with token attention."""
-    built = {name: each for name, each in results.items() if each["built"]}
-    attending = {n: each for n, each in built.items() if each.get("attending", 1)}
-    words = Counter(word(each) for each in attending.values())
-    probed = Counter(each["probe"]["word"] for each in attending.values() if "probe" in each)
-    share = words["right"] / max(1, len(attending))
+    found = counts(results)
     return (
-        f"{len(results)} tried, {len(built)} scanned, {len(attending)} with token attention: "
-        f"{share:.1%} right\n"
-        f"verdicts: {dict(words)}\nextra forward: {dict(probed)}\n"
-        f"changed {sum(bool(each.get('changed')) for each in built.values())}, "
-        f"hung {sum('hung' in each for each in built.values())}"
+        f"{found.tried} tried, {found.scanned} scanned, {found.attending} with token attention: "
+        f"{found.share:.1%} right\n"
+        f"verdicts: {dict(found.words)}\nextra forward: {dict(found.probed)}\n"
+        f"changed {found.changed}, hung {found.hung}"
     )

@@ -9,9 +9,12 @@ from scanlib.returned_attentions import Returned
 
 
 def misnumbered(maps: Iterable[Map]) -> Iterator[str]:
-    """Layers of one list of modules have numbers in the list's order."""
+    """Layers of one list of modules have numbers in the list's order; of calls, the first."""
     patterns: dict[tuple[str, str], list[Map]] = {}
-    for each in maps:
+    first: dict[tuple[str, str], Map] = {}
+    for each in sorted(maps, key=lambda each: each.layer):
+        first.setdefault((each.role, each.module), each)
+    for each in first.values():
         patterns.setdefault((each.role, re.sub(r"\d+", "*", each.module)), []).append(each)
     for (role, pattern), several in patterns.items():
         places = [tuple(map(int, re.findall(r"\d+", each.module))) for each in several]
@@ -29,7 +32,8 @@ def wrong_roles(maps: Sequence[Map], returned: Returned) -> Iterator[str]:
     """The name under which the model itself returns a map says its role and its number."""
     for each in maps:
         named = [entry for entry in returned.by_role if equal(each.weights, entry[2])]
-        if named and not any(each.role in roles for roles, _, _ in named):
+        by_name = each.role.endswith("cross") and _is_called_cross(each.module)
+        if named and not by_name and not any(each.role in roles for roles, _, _ in named):
             yield f"{each.module}: it is called {each.role}, and the model says {named[0][0]}"
     for roles in {entry[0] for entry in returned.by_role}:
         entries = [entry for entry in returned.by_role if entry[0] == roles]
@@ -49,6 +53,9 @@ CROSS = re.compile(r"cross|encoder_attn|encdec|enc_dec", re.IGNORECASE)
 def doubtful_roles(maps: Iterable[Map]) -> Iterator[str]:
     """A module's own name is a hint."""
     for each in maps:
-        last = ".".join(each.module.split(".")[-2:])
-        if bool(CROSS.search(last)) != each.role.endswith("cross"):
+        if _is_called_cross(each.module) != each.role.endswith("cross"):
             yield f"{each.module} is called {each.role}"
+
+
+def _is_called_cross(module: str) -> bool:
+    return bool(CROSS.search(".".join(module.split(".")[-3:])))

@@ -21,6 +21,8 @@ from torch.utils._pytree import tree_leaves
 
 ATEN = torch.ops.aten
 SOFTMAXES = {ATEN._softmax.default, ATEN._safe_softmax.default}
+FUSED = {ATEN._scaled_dot_product_flash_attention_for_cpu.default}
+"""Who asks for a fused kernel by name gets it, whatever else is set."""
 PRODUCTS = {ATEN.bmm.default, ATEN.mm.default, ATEN.addmm.default, ATEN.baddbmm.default}
 
 
@@ -71,6 +73,8 @@ class SoftmaxLog(TorchDispatchMode):
         self._kept += outputs
         if func in SOFTMAXES:
             self._note_softmax(inputs[0], outputs[0], args[1])
+        elif func in FUSED:
+            self._note_fused(*args[:5], **(kwargs or {}))
         elif func in PRODUCTS:
             self._note_product(inputs[-2:], outputs[0])
         else:
@@ -82,6 +86,17 @@ class SoftmaxLog(TorchDispatchMode):
         found = Softmax(self._running[-1], weights, last, _storage(logits) in self._products)
         self.found.append(found)
         self._weights[_storage(weights)] = found
+
+    def _note_fused(
+        self, query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0, causal: bool = False,
+        *, attn_mask: Tensor | None = None, scale: float | None = None,
+    ) -> None:  # fmt: skip
+        logits = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+        if causal:
+            later = torch.ones(logits.shape[-2:], dtype=torch.bool).triu(1)
+            logits = logits.masked_fill(later, -torch.inf)
+        weights = (logits if attn_mask is None else logits + attn_mask).softmax(-1)
+        self.found.append(Softmax(self._running[-1], weights, True, True, [weights]))
 
     def _note_product(self, factors: list[Tensor], output: Tensor) -> None:
         learned = [_storage(factor) in self._parameters for factor in factors]

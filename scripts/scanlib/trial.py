@@ -30,7 +30,7 @@ def tried(architecture: Architecture, trial: Trial) -> dict[str, Any]:
     trial.tell(BUILD)
     try:
         built = architecture.build()
-        oracles = truth(built.model, built.inputs)
+        oracles = truth(built)
     except Exception as error:
         return {"built": False, "why": f"{type(error).__name__}: {error}"[:300]}
     result: dict[str, Any] = {

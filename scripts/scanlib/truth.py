@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from scanlib.architecture import SAMPLE, SAMPLES, call, float_tensors, one_sample
+from scanlib.architecture import SAMPLE, Built, call, float_tensors
 from scanlib.returned_attentions import Returned, returned_attentions
 from scanlib.softmaxes import Softmax, softmaxes
 
@@ -32,13 +31,14 @@ class Truth:
         return [each for each in self.alone if each.is_token_attention]
 
 
-def truth(model: nn.Module, inputs: Any) -> Truth:
+def truth(built: Built) -> Truth:
     """Asks the oracles. Raises what a forward of one sample raises."""
+    model, inputs, own = built.model, built.inputs, built.alone(SAMPLE)
     with torch.no_grad():
         together = list(float_tensors(call(model, inputs)))
-        single = list(float_tensors(call(model, one_sample(inputs))))
-    alone = softmaxes(model, one_sample(inputs), call)
-    other = softmaxes(model, one_sample(inputs, 0), call)
+        single = list(float_tensors(call(model, own)))
+    alone = softmaxes(model, own, call)
+    other = softmaxes(model, built.alone(0), call)
     return Truth(
         alone, returned_attentions(model, inputs), _independent(together, single),
         _distinct(alone, other),
@@ -46,14 +46,21 @@ def truth(model: nn.Module, inputs: Any) -> Truth:
 
 
 def _independent(together: Sequence[Tensor], single: Sequence[Tensor]) -> bool:
+    """Whether what the sample gives alone stands in the batch's output too.
+
+    Of outputs that are one number, as a loss, it cannot be told: they are taken to.
+    """
     pairs = [
-        (batch[SAMPLE], one[0])
+        (batch, one)
         for batch, one in zip(together, single, strict=False)
-        if batch.dim() and one.dim() and len(batch) == SAMPLES and len(one) == 1
+        if batch.dim() and batch.shape[1:] == one.shape[1:] and len(batch) > len(one) > 0
     ]
-    return bool(pairs) and all(
-        a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs
-    )
+    return all(_is_within(one, batch) for batch, one in pairs)
+
+
+def _is_within(one: Tensor, batch: Tensor) -> bool:
+    pieces = batch.unfold(0, len(one), 1).movedim(-1, 1)
+    return any(torch.allclose(each, one, rtol=1e-3, atol=1e-3) for each in pieces)
 
 
 def _distinct(alone: Sequence[Softmax], other: Sequence[Softmax]) -> bool:

@@ -1,7 +1,9 @@
 """Runs each trial in a process of its own, forked from one that has every library loaded."""
 
+import faulthandler
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -10,8 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from scanlib.trial import BUILD, Trial, tried
 
 SECONDS = 60.0
 """For each part of a trial. The slowest takes a tenth on a quiet machine."""
+WHERE = "where"
 RENDERER = """
 import sys
 import numpy, matplotlib, attnmon_renderer.recorder, attnmon_renderer.worker
@@ -33,20 +37,34 @@ sys.exit(main())
 
 @contextmanager
 def shared_renderer() -> Iterator[Path]:
-    """Starts a renderer that each trial's monitors join. Yields its socket."""
+    """Starts a renderer that each trial's monitors join. Yields its socket.
+
+    The folder of each trial lies beside it, and goes with it: the renderer may write there after
+    the trial's process was killed.
+    """
     folder = Path(tempfile.mkdtemp(prefix="attnmon-scan-"))
-    command = [sys.executable, "-c", RENDERER, "--socket-dir", str(folder / "r")]
+    command = [sys.executable, "-c", RENDERER, "--socket-dir", str(folder / "r"), "--grace", "5"]
     (folder / "r").mkdir(mode=0o700)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
+    socket = folder / "r" / "renderer.sock"
     try:
-        process.stdout.readline()
-        yield folder / "r" / "renderer.sock"
+        while not socket.exists() and process.poll() is None:
+            time.sleep(0.05)
+        yield socket
     finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        _end(process)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(renderer: subprocess.Popen[bytes]) -> None:
+    renderer.terminate()
+    try:
+        renderer.wait(20)
+    except subprocess.TimeoutExpired:
+        pass
+    with suppress(ProcessLookupError):
+        os.killpg(renderer.pid, signal.SIGKILL)
+    renderer.wait()
 
 
 @dataclass
@@ -77,6 +95,14 @@ class Running:
             self.part, self.since = message["part"], time.monotonic()
         return None if data else self.gone("its process died")
 
+    def where(self) -> str:
+        """Returns where the process is, innermost first, in a few words."""
+        os.kill(self.pid, signal.SIGUSR2)
+        time.sleep(0.5)
+        told = (self.folder / WHERE).read_text() if (self.folder / WHERE).exists() else ""
+        frames = re.findall(r'File ".*?([^/"]+)", line (\d+) in (\S+)', told)
+        return " < ".join(f"{name} {file}:{line}" for file, line, name in frames[:4])
+
     def gone(self, why: str) -> dict[str, Any]:
         """Returns the result of a trial that has no other."""
         if self.part == BUILD:
@@ -85,10 +111,8 @@ class Running:
 
     def end(self) -> None:
         """Ends the process, and all that it started."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         os.waitpid(self.pid, 0)
         os.close(self.pipe)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -97,9 +121,13 @@ class Running:
 def results(
     architectures: Iterator[Architecture], renderer: Path, jobs: int
 ) -> Iterator[tuple[str, dict[str, Any], float]]:
-    """Yields name, result and seconds of each trial, as they end."""
+    """Yields name, result and seconds of each trial, as they end.
+
+    One that hangs is tried a second time: the machine may have been busy.
+    """
     running: dict[int, tuple[Running, float]] = {}
-    waiting = iter(architectures)
+    asked_again: set[str] = set()
+    waiting = architectures
     while True:
         while len(running) < jobs and (following := next(waiting, None)) is not None:
             started = start(following, renderer)
@@ -110,17 +138,22 @@ def results(
         for pipe, (trial, since) in list(running.items()):
             result = trial.read() if pipe in ready else None
             if result is None and trial.is_late:
-                result = trial.gone(f"no end within {SECONDS:.0f} s")
-            if result is not None:
-                del running[pipe]
-                trial.end()
+                result = trial.gone(f"no end within {SECONDS:.0f} s, at {trial.where()},")
+            if result is None:
+                continue
+            del running[pipe]
+            trial.end()
+            if "hung" in result and trial.architecture.name not in asked_again:
+                asked_again.add(trial.architecture.name)
+                waiting = chain([trial.architecture], waiting)
+            else:
                 yield trial.architecture.name, result, time.monotonic() - since
 
 
 def start(architecture: Architecture, renderer: Path) -> Running:
     """Forks a process for this trial."""
     reading, writing = os.pipe()
-    folder = Path(tempfile.mkdtemp(prefix="attnmon-scan-"))
+    folder = Path(tempfile.mkdtemp(dir=renderer.parents[1]))
     pid = os.fork()
     if not pid:
         _run(
@@ -136,6 +169,7 @@ def _run(architecture: Architecture, trial: Trial, writing: int) -> None:
     """Does the work of the forked process, and never returns."""
     try:
         os.setpgid(0, 0)
+        faulthandler.register(signal.SIGUSR2, (trial.folder / WHERE).open("w"), all_threads=False)
         _tell(writing, tried(architecture, trial))
     except BaseException as error:  # of the scan itself, or a library's sys.exit
         _tell(

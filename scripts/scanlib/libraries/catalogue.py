@@ -1,11 +1,25 @@
 """All architectures of all libraries that are installed."""
 
+import sys
 from collections.abc import Iterator
 
 from scanlib.architecture import Architecture
-from scanlib.libraries import own_matrix, transformers_models
+from scanlib.libraries import (
+    audio_models,
+    diffusers_models,
+    graph_models,
+    own_matrix,
+    timm_models,
+    transformers_models,
+    vit_pytorch_models,
+    x_transformers_models,
+)
 
-LIBRARIES = (own_matrix, transformers_models)
+LIBRARIES = (
+    own_matrix, diffusers_models, graph_models, audio_models, x_transformers_models,
+    vit_pytorch_models, timm_models, transformers_models,
+)  # fmt: skip
+"""diffusers comes before those that are shown an empty torchvision, in which it would look."""
 
 
 def architectures() -> Iterator[Architecture]:
@@ -14,4 +28,5 @@ def architectures() -> Iterator[Architecture]:
         try:
             yield from library.architectures()
         except ImportError as missing:
-            print(f"{library.__name__.rpartition('.')[2]} is left out: {missing}")
+            name = library.__name__.rpartition(".")[2]
+            print(f"{name} is left out: {missing}", file=sys.stderr)

@@ -9,7 +9,7 @@ WIDTH, HEADS, HEAD_WIDTH, GROUPS, INNER, VOCABULARY = 32, 4, 8, 2, 64, 99
 IMAGE, PATCH = 32, 8
 
 LAYERS = re.compile(
-    r"^(?!.*(expert|group|per_layer|skip|kv_shared|dense|mlp|conv|deepstack|feature|pos|nextn|mtp))"
+    r"^(?!.*(expert|group|per_layer|skip|kv_shared|dense|mlp|conv|deepstack|feat|pos|nextn|mtp))"
     r"(.*num_.*layers|.*_layers|n_layers?|num_layers?|layers|depth|n_blocks|num_blocks)$"
 )
 RULES: tuple[tuple[str, int], ...] = (
@@ -20,6 +20,10 @@ RULES: tuple[tuple[str, int], ...] = (
     (r"(.*_)?(num_)?(attention_)?heads|n_heads?|.*_attention_heads|num_heads.*|.*num_heads", HEADS),
     (r"qk_nope_head_dim|qk_rope_head_dim|(.*_)?head_dim|d_kv|kv_channels|.*head_size", HEAD_WIDTH),
     (r"v_head_dim|index_head_dim", HEAD_WIDTH),
+    (r"rotary_dim", 4),
+    (r"upsample_groups", WIDTH),
+    (r"mamba_n_heads|mamba_num_heads", HEADS),
+    (r"mamba_d_head|mamba_head_dim", 2 * WIDTH // HEADS),
     (r"q_lora_rank|kv_lora_rank|o_lora_rank", 16),
     (
         r"(.*_)?(intermediate|ffn|feedforward|mlp|inner)_(size|dim).*|.*ffn_dim|d_ff|n_inner|d_inner",
@@ -55,6 +59,15 @@ DERIVED = ("stage_names", "out_features", "out_indices", "per_layer_config")
 """What a configuration finds by itself."""
 
 
+RESNET = {
+    "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8, 16, 16],
+    "depths": [1, 1, 1, 1], "out_features": ["stage2", "stage3", "stage4"],
+}  # fmt: skip
+"""In the place of timm's backbones, which transformers does not take without torchvision."""
+MISSING = {"head_dim": HEAD_WIDTH, "attention_head_dim": HEAD_WIDTH, "vocab_size": VOCABULARY}
+"""What a checkpoint would give."""
+
+
 def shrunk(settings: Mapping[str, Any], level: int) -> dict[str, Any]:
     """Returns smaller settings for a configuration, its parts included.
 
@@ -68,6 +81,8 @@ def shrunk(settings: Mapping[str, Any], level: int) -> dict[str, Any]:
         if name not in dropped
     }
     _keep_special_tokens(found)
+    if level == 0 and found.get("kv_lora_rank"):
+        found["num_key_value_heads"] = found["num_attention_heads"]
     if level == 0:
         _fit_stages(found)
     _fit_layer_lists(settings, found)
@@ -76,6 +91,10 @@ def shrunk(settings: Mapping[str, Any], level: int) -> dict[str, Any]:
 
 
 def _smaller(name: str, value: Any, level: int) -> Any:
+    if name == "backbone_config" and _is_of_timm(value):
+        return RESNET
+    if value is None and name in MISSING:
+        return MISSING[name]
     if isinstance(value, Mapping):
         return shrunk(value, level) if "model_type" in value else _sections(value, level)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -98,11 +117,12 @@ def _smaller(name: str, value: Any, level: int) -> Any:
 def _sections(settings: Mapping[str, Any], level: int) -> dict[str, Any]:
     """Returns settings of positions: they are split over a head's width by sections."""
     found = copy.deepcopy(dict(settings))
+    half = found.get("partial_rotary_factor") == 0.5
     for name, value in found.items():
         if isinstance(value, Mapping):
             found[name] = _sections(value, level)
         elif name == "mrope_section" and level == 0:
-            found[name] = [2, 1, 1]
+            found[name] = [1, 1, 0] if half else [2, 1, 1]
     return found
 
 
@@ -160,7 +180,7 @@ def _fit_layer_lists(before: Mapping[str, Any], settings: dict[str, Any]) -> Non
         (n for n in ("num_hidden_layers", "n_layer", "num_layers", "n_layers") if n in before), None
     )
     count = before.get(name) if name else None
-    if not name or not isinstance(count, int):
+    if not name or not isinstance(count, int) or "depths" in before:
         return
     kinds = next((each for name, each in before.items() if _are_kinds(name, each, count)), None)
     chosen = list(range(min(2, count)))
@@ -177,6 +197,10 @@ def _are_kinds(name: str, value: Any, count: int) -> bool:
     """Whether these are the kinds of so many layers, as "sliding_attention"."""
     names = ("layer_types", "layers_block_type")
     return name.endswith(names) and isinstance(value, list) and len(value) == count
+
+
+def _is_of_timm(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("model_type") == "timm_backbone"
 
 
 def _ints(value: Any) -> bool:

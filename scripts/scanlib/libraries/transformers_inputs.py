@@ -11,6 +11,8 @@ from scanlib.architecture import SAMPLES
 
 LENGTH, SHORTER, PADDED, FRAMES, AUDIO = 12, 7, 3, 2, 1600
 """Tokens, tokens of a second text, those of padding, images of a video, values of a sound."""
+GRID = 4
+"""Patches to a side of an image, where images are packed."""
 
 
 class Sizes:
@@ -139,6 +141,8 @@ OF_STEPS = ("states", "actions", "rewards", "returns_to_go", "timesteps")
 def candidates(model: nn.Module, config: Any) -> Iterator[dict[str, Tensor]]:
     """Yields inputs to try, the fullest first."""
     sizes = Sizes(config)
+    if (packed := _packed(model, sizes)) is not None:
+        yield packed
     if (illustrated := _illustrated(model, sizes)) is not None:
         yield illustrated
     for names in _names(model):
@@ -168,6 +172,29 @@ def _names(model: nn.Module) -> list[tuple[str, ...]]:
         [*needed, *(name for name in with_text if name == "attention_mask")], needed,
     ]  # fmt: skip
     return list(dict.fromkeys(tuple(each) for each in sets))
+
+
+def one_of_packed(inputs: dict[str, Tensor], sample: int) -> dict[str, Tensor]:
+    """Returns one image of those that `candidates` has put behind each other."""
+    each = GRID * GRID
+    return {
+        name: value[sample : sample + 1] if name.endswith("grid_thw")
+        else value[sample * each : (sample + 1) * each]
+        for name, value in inputs.items()
+    }  # fmt: skip
+
+
+def _packed(model: nn.Module, sizes: Sizes) -> dict[str, Tensor] | None:
+    """Returns the patches of all images behind each other, if the model takes them so."""
+    parameters = inspect.signature(model.forward).parameters
+    grid = next((name for name in parameters if name.endswith("grid_thw")), None)
+    first = next(iter(parameters))
+    if grid is None or parameters[grid].default is not parameters[grid].empty:
+        return None
+    side = sizes.get("patch_size", default=14)
+    width = sizes.channels * sizes.get("temporal_patch_size", default=1) * side * side
+    patches = torch.randn(SAMPLES * GRID * GRID, width)
+    return {first: patches, grid: torch.tensor([[1, GRID, GRID]] * SAMPLES)}
 
 
 def _illustrated(model: nn.Module, sizes: Sizes) -> dict[str, Tensor] | None:

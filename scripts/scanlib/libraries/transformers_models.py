@@ -12,7 +12,7 @@ from torch import nn
 
 from scanlib.architecture import MOST_PARAMETERS, Architecture, Built, CannotBuild, prepared
 from scanlib.libraries.transformers_configs import shrunk
-from scanlib.libraries.transformers_inputs import candidates
+from scanlib.libraries.transformers_inputs import candidates, one_of_packed
 
 PREFERRED = (
     "MODEL_FOR_CAUSAL_LM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM", "MODEL_FOR_SPEECH_SEQ_2_SEQ", "MODEL",
@@ -77,7 +77,8 @@ def _tried(kind: Any, family: str, level: int, implementation: str | None) -> Bu
     failure: Exception | None = None
     for inputs in candidates(model, model.config):
         try:
-            return prepared(model, inputs)
+            packed = any(name.endswith("grid_thw") for name in inputs)
+            return prepared(model, inputs, partial(one_of_packed, inputs) if packed else None)
         except Exception as error:
             failure = failure or error
     raise failure or CannotBuild("no inputs")

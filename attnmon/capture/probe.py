@@ -20,7 +20,6 @@ from attnmon.capture.model.inputs import (
     ModelCall,
     model_call,
     same_batch,
-    tensors_in,
 )
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.state_guard import preserve_state
@@ -192,9 +191,11 @@ def probe(
     names, held = module_names(inner), (call.function, call.args, call.kwargs)
     with preserve_state(inner), sandboxed(inner, names, held) as sandbox:
         own_call = call.on_copies()
-        # Of inputs that cannot be cut it is not known where they hold the samples.
-        inputs = () if call.is_whole else tensors_in((own_call.args, own_call.kwargs))
-        known = FollowedLayouts(inputs, batch_dim) if layouts is None else KnownLayouts(layouts)
+        known = (
+            FollowedLayouts(own_call.batched, batch_dim)
+            if layouts is None
+            else KnownLayouts(layouts)
+        )
         with Tap(names, SandboxedListener(listener, sandbox), handwritten, known):
             own_call()
     return call

@@ -175,3 +175,28 @@ def test_of_inputs_that_cannot_be_cut_the_sample_is_taken_from_what_is_seen(
         nodes = graphs.nodes.split(graphs.sizes)[shown]
         expected = model.project(nodes)
         torch.testing.assert_close(query[0, : len(nodes)], expected, rtol=0, atol=1e-6)
+
+
+def test_a_batch_with_texts_beside_the_tensors_is_followed_all_the_same(settings: Settings) -> None:
+    """A list as long as the batch may be one of samples: it is not cut. Nor is the order lost."""
+
+    class Folding(nn.Module):
+        """Has its two heads in front of the samples."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.project, self.num_heads = nn.Linear(8, 8), 2
+
+        def forward(self, x: Tensor, texts: list[str]) -> Tensor:
+            heads = self.project(x).view(3, 5, 2, 4).permute(2, 0, 1, 3).reshape(6, 5, 4)
+            return (heads @ heads.mT).softmax(-1) @ heads
+
+    parts = Parts(replace(settings, batch_idx_to_visualize=1))
+    model, x = Folding(), torch.randn(3, 5, 8)
+    builder = parts.collect(model, {"x": x, "texts": ["a", "b", "c"]})  # type: ignore[arg-type]
+    [(_, index, samples)], [call] = parts.session.written, parts.session.calls
+    weights = call.of_model_sample(index, samples or 0).weights
+    heads = model.project(x[1]).view(5, 2, 4).transpose(0, 1)
+    assert builder.sample == 1
+    assert weights is not None
+    torch.testing.assert_close(weights, (heads @ heads.mT).softmax(-1), rtol=0, atol=1e-6)

@@ -16,7 +16,7 @@ def batch_size(inputs: Any, batch_dim: int) -> int | None:
     Tensors given by themselves or by name count first, then those of an object that agree. None
     where they tell nothing, as in a batch of graphs, or a list, which may be one of samples.
     """
-    direct = (leaf for leaf in _direct_leaves(inputs) if leaf.ndim > batch_dim)
+    direct = (leaf for leaf in direct_leaves(inputs) if leaf.ndim > batch_dim)
     if (first := next(direct, None)) is not None:
         return int(first.shape[batch_dim])
     for group in _groups(inputs):
@@ -51,12 +51,13 @@ def _is_transparent(value: object) -> bool:
     return isinstance(value, (tuple, Mapping)) and not isinstance(value, PackedSequence)
 
 
-def _direct_leaves(value: Any) -> Iterator[Leaf]:
+def direct_leaves(value: Any) -> Iterator[Leaf]:
+    """Yields the tensors and arrays that are given by themselves or by name."""
     if is_leaf(value):
         yield value
     elif _is_transparent(value):
         for _, part in parts_of(value):
-            yield from _direct_leaves(part)
+            yield from direct_leaves(part)
 
 
 def _groups(value: Any) -> Iterator[Any]:

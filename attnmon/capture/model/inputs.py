@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from attnmon.capture.model.batches import batch_size, can_be_cut
+from attnmon.capture.model.batches import batch_size, can_be_cut, direct_leaves
 from attnmon.capture.model.input_parts import Leaf, copy_of, leaves_of, with_leaves
 
 ForwardFunction = Callable[[nn.Module, Any, Any], object]
@@ -47,6 +47,14 @@ class ModelCall:
     def index_given(self) -> int:
         """The index of the sample among those that it is called with."""
         return self.sample if self.is_whole else 0
+
+    @property
+    def batched(self) -> Inputs:
+        """The inputs of which it is known where they hold the samples."""
+        given = (self.args, self.kwargs)
+        if not self.is_whole:
+            return tensors_in(given)
+        return tuple(direct_leaves(given)) if self.batch else ()
 
     def on_copies(self) -> "ModelCall":
         """Returns the same call with copies of its tensors, which the forward may write to."""

@@ -33,6 +33,7 @@ from attnmon.capture.model.module_index import (
 )
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.sharding import is_sharded
+from attnmon.capture.model.silent_modules import is_told, silent_modules
 from attnmon.capture.probe import Discovery, discover, probe
 from attnmon.capture.sandbox.stopped import ForwardStopped
 from attnmon.capture.tap import Tap
@@ -66,6 +67,7 @@ __all__ = [
     "has_fast_path",
     "is_causal",
     "is_sharded",
+    "is_told",
     "is_uncompiled",
     "manual_call",
     "measured_error",
@@ -74,6 +76,7 @@ __all__ = [
     "modules_in",
     "probe",
     "reaches_compiled",
+    "silent_modules",
     "tensors_in",
     "unwrap",
     "with_evident_mask",

@@ -88,6 +88,7 @@ class Collector:
             self._warn_of_smaller_batch(builder.sample)
             self._add_manual(builder)
         if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
+            self.registry.find_silent_modules()
             self._guard.failed("nothing", _nothing_found(model, self.registry.unsupported))
         return builder
 
@@ -262,7 +263,9 @@ def _nothing_found(model: nn.Module | None, unsupported: Mapping[str, str]) -> s
     seen = "no model was given"
     if model is not None:
         seen = f"no attention was seen in {type(model).__name__}"
-    because = "".join(f" ({name}: {why})" for name, why in list(unsupported.items())[:1])
+    because = "".join(
+        f" ({name or 'the model'}: {why})" for name, why in list(unsupported.items())[:1]
+    )
     return (
         f"{seen}: 0 layers can be captured{because}. Attention is found where it is computed by "
         "scaled_dot_product_attention, nn.MultiheadAttention or softmax(query · key) · value; give "

@@ -19,9 +19,11 @@ from attnmon.capture import (
     KnownLayouts,
     ModuleIndex,
     TapScope,
+    is_told,
     is_uncompiled,
     modules_in,
     reaches_compiled,
+    silent_modules,
     unwrap,
 )
 from attnmon.layers.layer_numbering import LayerKey, Numbering, number_layers
@@ -67,6 +69,8 @@ class LayerRegistry:
         self._roles = roles
         self._unsupported: dict[str, str] = {}
         self._missed = ""
+        self._silent: list[tuple[str, str]] = []
+        """Modules that look like attention, and what is said if nothing was seen of them."""
         self._model: Callable[[], nn.Module | None] = _no_model
         self._module_index = ModuleIndex()
         self._watched = 0
@@ -92,6 +96,7 @@ class LayerRegistry:
             self._model = weakref.ref(model)
             self.compiled, self.handwritten = reaches_compiled(unwrap(model)), True
             self._attends_elsewhere = False
+            self._silent = []
             self._set_unsupported({})
             self.layouts, self._numbering = LayoutRegistry(), Numbering()
             self.set_calls({})
@@ -108,6 +113,7 @@ class LayerRegistry:
             self.set_unsupported(name, reason, call_index)
         self.layouts.add(found.call_infos, found.samples)
         self.set_calls({(info.name, info.call_index): info for info in found.call_infos})
+        self.find_silent_modules()
 
     def set_calls(self, call_infos: Mapping[LayerKey, CallInfo]) -> None:
         """Replace the calls; an empty mapping has them found anew. Logs the table of layers."""
@@ -116,6 +122,7 @@ class LayerRegistry:
         self._order = ModuleOrder() if model is None else ModuleOrder.of(model)
         self._select()
         if call_infos:
+            self.find_silent_modules()
             for kind, text in enumerate(
                 self._selection.not_found(self.call_infos, self._numbering)
             ):
@@ -128,6 +135,7 @@ class LayerRegistry:
         if new:
             self.call_infos |= new
             self._select()
+            self._set_unsupported(self._unsupported)
 
     def set_unsupported(self, name: str, reason: str, call_index: int | None = None) -> None:
         """Note that this module attends in a way that cannot be captured."""
@@ -141,6 +149,12 @@ class LayerRegistry:
         refused = {n: why for n, why in self._unsupported.items() if self.layouts.has_refused(n)}
         self._set_unsupported(refused)
 
+    def find_silent_modules(self) -> None:
+        """Note the modules that look like attention; those of which something is told are not."""
+        model = self._model()
+        self._silent = [] if model is None else silent_modules(model, ())
+        self._set_unsupported(self._unsupported)
+
     def set_missed(self, why: str) -> None:
         """Note why the model's latest forward was not seen; empty if it was."""
         if why != self._missed:
@@ -153,12 +167,15 @@ class LayerRegistry:
 
     def _unseen(self) -> list[tuple[str, str]]:
         """Return (module, reason) of all that is not captured."""
-        return [*self._unsupported.items(), *([("", self._missed)] if self._missed else [])]
+        told = {*(name for name, _ in self.call_infos), *self._unsupported}
+        silent = [(name, why) for name, why in self._silent if not is_told(name, told)]
+        missed = [("", self._missed)] if self._missed else []
+        return [*self._unsupported.items(), *silent, *missed]
 
     @property
     def unsupported(self) -> Mapping[str, str]:
-        """Modules that attend and cannot be captured, with the reason."""
-        return self._unsupported
+        """Modules that attend, or seem to, and cannot be captured, with the reason."""
+        return dict(self._unseen())
 
     def coverage(self) -> tuple[Coverage, ...]:
         """Return a row for each layer: its role, where it was seen, and why it is not captured."""

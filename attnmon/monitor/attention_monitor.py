@@ -339,5 +339,6 @@ def _require_model(model: Any) -> None:
     if model is not None and not isinstance(model, nn.Module):
         raise TypeError(
             f"the first argument must be the model, an nn.Module, not {type(model).__name__}: "
-            "log_attention(model, enc, dec, step, loss)"
+            "log_attention(model, enc, dec, step, loss). An exported or compiled program cannot be "
+            "looked into: give the module that it was made of"
         )

@@ -284,6 +284,61 @@ def test_a_capture_of_very_many_layers_is_drawn(
     assert (monitor.close()["rendered"], caplog.messages) == (2, [])
 
 
+class Mixed(nn.Module):
+    """One attention that is seen, one that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.attention = nn.MultiheadAttention(8, 2, batch_first=True), Additive()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(self.seen(x, x, x, need_weights=False)[0])
+
+
+def test_a_module_that_looks_like_attention_and_told_nothing_has_a_row(
+    no_loggers: None, tmp_path: Path
+) -> None:
+    model = Mixed()
+    with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
+        for step in range(3):
+            x = torch.randn(2, 5, 8)
+            model(x).sum().backward()
+            monitor.log_attention(model, x, step=step)
+        rows = {row.name: (row.captured, row.why) for row in monitor.coverage()}
+    assert rows["seen"] == (True, "")
+    captured, why = rows["attention"]
+    assert (captured, why[:27]) == (False, "its attention was not seen:")
+    assert monitor.close()["not_seen"] == summary(tmp_path)["not_seen"] == [f"attention: {why}"]
+
+
+def scripted(model: nn.Module, x: Tensor) -> Any:
+    return torch.jit.script(model)
+
+
+def exported(model: nn.Module, x: Tensor) -> Any:
+    return torch.export.export(model, (x,)).module()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(("make", "what"), [(scripted, "TorchScript"), (exported, "torch.export")])
+def test_a_program_is_said_to_be_one_in_every_place(
+    make: Callable[[nn.Module, Tensor], Any],
+    what: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    x = torch.randn(2, 5, 8)
+    program = make(Additive(), x)
+    with LightweightAttentionMonitor(tmp_path, 1) as monitor:
+        for step in range(3):
+            program(x).sum().backward()
+            monitor.log_attention(program, x, step=step)
+        (row,) = monitor.coverage()
+    accounts = monitor.close()
+    for text in (caplog.text, row.why, accounts["off"], *summary(tmp_path)["not_seen"]):
+        assert what in text
+
+
 def frozen_by_its_bundler(app: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sys, "frozen", True, raising=False)
 

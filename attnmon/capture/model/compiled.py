@@ -14,6 +14,7 @@ from functools import partial
 from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -79,6 +80,8 @@ class _CompiledSearch:
 
     def module(self, module: nn.Module) -> bool:
         """Returns whether this module, without its submodules, reaches compiled code."""
+        if isinstance(module, torch.jit.ScriptModule):
+            return False
         held = [*vars(module).values()]
         for value in vars(module).values():
             if isinstance(value, (list, tuple)):

@@ -25,7 +25,7 @@ def unwrap(model: nn.Module) -> nn.Module:
         if any(base.__name__ in _REPLICATORS for base in type(model).__mro__):
             inner = getattr(model, "module", None)
         else:
-            inner = model._modules.get("_orig_mod")
+            inner = dict(model._modules.items()).get("_orig_mod")  # TorchScript's has no `get`
         if not isinstance(inner, nn.Module):
             return model
         model = inner

@@ -17,7 +17,7 @@ def layer_caption(capture: Capture, attention: Attention, pooled: PooledMap, hea
     if pooled.query_step > 1 or pooled.key_step > 1:
         notes.append(f"pooled {pooled.query_step}×{pooled.key_step} by {pooled.pooling}")
     if attention.note:
-        notes.append(f"{attention.note}")
+        notes.append(attention.note)
     return Caption(paths.layer_title(attention), run_line(capture), " · ".join(notes))
 
 

@@ -47,7 +47,7 @@ class Caption:
     run: str = ""
     """Where the training stood: "step 1,200 · epoch 3 · loss 0.123"."""
     note: str = ""
-    """What limits the figure: "averaged over 8 heads", "only the first of 4 windows of this sample"."""
+    """What limits the figure: "averaged over 8 heads", "only the first of 4 windows …"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from attnmon.capture.model.module_index import (
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.sharding import is_sharded
 from attnmon.capture.model.silent_modules import is_told, silent_modules
-from attnmon.capture.probe import Discovery, discover, probe
+from attnmon.capture.probe import Discovery, NotDivisible, discover, probe
 from attnmon.capture.sandbox.stopped import ForwardStopped
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import CallListener, TapListener
@@ -56,6 +56,7 @@ __all__ = [
     "Layout",
     "ModelCall",
     "ModuleIndex",
+    "NotDivisible",
     "SdpaCall",
     "Tap",
     "TapListener",

@@ -1,6 +1,7 @@
 """The layouts of a forward's layers: established by following its tensors, or known from before."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -62,6 +63,9 @@ class KnownLayouts:
         """Do nothing."""
 
 
+_NO_BATCH = "the inputs are taken for one sample without a batch"
+
+
 class FollowedLayouts:
     """Establishes each layer's layout from where its queries and keys come from."""
 
@@ -81,8 +85,14 @@ class FollowedLayouts:
             return site
         layout = establish(labels, self._batch_dim, site.heads)
         self._require_all_samples(layout)
+        if layout is not None and self._batch_dim is None and self._may_have_a_batch:
+            layout = replace(layout, note="; ".join(filter(None, (layout.note, _NO_BATCH))))
         is_cross = None if labels.scores is None else labels.scores.is_cross
         return site._replace(layout=layout, is_cross=is_cross)
+
+    @property
+    def _may_have_a_batch(self) -> bool:
+        return max((tensor.ndim for tensor in self._inputs), default=0) > 2
 
     def _require_all_samples(self, layout: Layout | None) -> None:
         dim = None if layout is None else layout.batch_dim

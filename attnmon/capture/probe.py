@@ -65,7 +65,23 @@ class Discovery:
     def is_one_sample(self) -> bool:
         """Whether the attention is that of one sample with more than one position."""
         batches = [info.batch for info in self.call_infos]
-        return min(batches, default=0) == 1 and any(info.queries > 1 for info in self.call_infos)
+        positions = [min(info.queries, info.keys) for info in self.call_infos]
+        return min(batches, default=0) == 1 and max(positions, default=0) > 1
+
+    def divides(self, dim: int) -> bool | None:
+        """Whether maps of different places in a dimension of the inputs are separate ones.
+
+        None where it is known of no layer where its tensors come from.
+        """
+        layouts = [info.layout for info in self.call_infos if info.layout is not None]
+        return any(layout.divides[dim] for layout in layouts) if layouts else None
+
+
+class NotDivisible(Exception):
+    """A model that can be called with its whole batch only. The message says how it failed."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__(f"cannot be called with one sample: {type(failure).__name__}: {failure}")
 
 
 def discover(
@@ -81,7 +97,8 @@ def discover(
 
     "auto" tries the dimensions 0 and 1, then no batch at all, and takes the first with which the
     attention is that of one sample; it runs one forward where 0 is right. Reads values off the
-    device: for the first capture only. Raises `InputError`, and what the model's forward raises.
+    device: for the first capture only. Raises `InputError`, `NotDivisible`, and what the model's
+    forward raises.
     """
     listener = _DiscoveryListener()
 
@@ -95,21 +112,34 @@ def discover(
 
 def _first_fitting(run: Callable[[int | None], Discovery], enc: Any, dec: Any) -> Discovery:
     """Returns the discovery with the first batch dimension that fits, else the likeliest."""
-    failure: Exception | None = None
+    failures: list[Exception] = []
+    is_divided = False
     doubtful: list[Discovery] = []
     for candidate in (0, 1, None):
         try:
             found = run(candidate)
         except Exception as error:  # a wrong dimension makes most models raise
-            failure = failure or error
+            failures.append(error)
+            continue
+        if candidate != 0 and (found.divides(0) or (len(failures) == 2 and found.divides(1))):
+            is_divided = True
+            continue
+        if candidate == 1 and not _is_confirmed(run):
             continue
         if found.is_whole or (found.is_one_sample and same_batch(enc, dec, candidate)):
             return found
         doubtful.append(found)
-    if not doubtful:
-        assert failure is not None
-        raise failure
-    return max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
+    if doubtful:
+        return max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
+    raise NotDivisible(failures[0]) if is_divided else failures[0]
+
+
+def _is_confirmed(run: Callable[[int | None], Discovery]) -> bool:
+    """Returns whether a forward of all samples has them in the second dimension of its inputs."""
+    try:
+        return run(None).divides(1) is not False
+    except Exception:
+        return False
 
 
 def _discover(

@@ -10,6 +10,7 @@ from attnmon.capture import (
     CallListener,
     ForwardStopped,
     ModelCall,
+    NotDivisible,
     discover,
     model_call,
     probe,
@@ -47,6 +48,9 @@ class ProbeCollector:
             self._permission.forbid(model, str(stopped))
             text = _stopped(type(model).__name__, stopped)
             self._session.guard.warn_once(f"stopped {stopped}", text)
+            raise NotSeen from None
+        except NotDivisible as reason:
+            self._permission.forbid(model, str(reason))
             raise NotSeen from None
 
     def _collect(self, model: nn.Module, enc: Any, dec: Any, builder: CaptureBuilder) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels
 
+_OF_OTHERS = "its queries attend to keys of other samples: it is no map of one sample"
+
 
 class RefusedLayout(Exception):
     """Attention that is no map of one sample's positions. The message says why."""
@@ -62,6 +64,8 @@ class Layout:
     row_splits: tuple[RowSplit, ...] = ()
     batch_dim: int | None = 0
     """Dimension of the model's inputs that holds the samples; None if there is none."""
+    divides: tuple[bool, bool] = (False, False)
+    """Whether maps of different places in the inputs' first, second dimension are separate ones."""
     has_earlier_keys: bool = False
     """Whether the first keys stand before the queries' own: a prefix, or a cache."""
     note: str = ""
@@ -129,6 +133,8 @@ def establish(labels: Labels, batch_dim: int | None, heads: int | None) -> Layou
     dim = None if batch_dim is None else _batch_dim(scores.is_of_one_sample, batch_dim)
     if dim is None and batch_dim is not None:
         return None
+    if dim != 0 and _mixes_slices(labels):
+        raise RefusedLayout(_OF_OTHERS)
     sample = torch.zeros((1,) * len(labels.shape), dtype=torch.int32)
     if dim is not None:
         found = (labels.first, labels.second)[dim]
@@ -145,10 +151,7 @@ def _batch_dim(is_of_one_sample: tuple[bool | None, bool | None], believed: int)
     if is_of_one_sample[other]:
         return other
     if is_of_one_sample[believed] is False:
-        raise RefusedLayout(
-            "its queries attend to keys of other samples: it is no map of one sample. If the "
-            "inputs are one sample without a batch, batch_dim=None says so"
-        )
+        raise RefusedLayout(_OF_OTHERS)
     return None
 
 
@@ -186,9 +189,25 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
         layout,
         row_splits=tuple(splits),
         batch_dim=dim,
+        divides=(_divides(labels, 0), _divides(labels, 1)),
         has_earlier_keys=labels.scores is not None and labels.scores.has_earlier_keys,
         note="; ".join(notes),
     )
+
+
+def _divides(labels: Labels, dim: int) -> bool:
+    """Return whether the leading dimensions tell the places of an input's dimension apart."""
+    label = (labels.first, labels.second)[dim]
+    is_separate = labels.scores is not None and labels.scores.is_of_one_sample[dim]
+    return bool(is_separate) and label is not None and label.numel() > 1
+
+
+def _mixes_slices(labels: Labels) -> bool:
+    """Return whether queries of one place in the first dimension meet keys of another, each so."""
+    first, scores = labels.first, labels.scores
+    if first is None or scores is None or scores.is_of_one_sample[0] is not False:
+        return False
+    return first.shape[-2] == 1 and first.numel() > 1
 
 
 def _rows(label: Tensor, shape: Sequence[int]) -> Tensor:

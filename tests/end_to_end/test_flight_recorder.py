@@ -376,12 +376,13 @@ def test_tensors_that_the_model_was_not_given_are_said_to_be_the_reason(
     model = LanguageModel()
     with watch(tmp_path, 100, 5) as monitor:
         for step in range(8):
-            model(batch())
-            monitor.log_attention(model, batch(), step=step)
+            model(batch(seed=step))
+            monitor.log_attention(model, batch(seed=step + 1), step=step)
         monitor.dump("why")
     assert list(drawn(tmp_path)) == [0]
-    [words] = said(caplog)
-    assert "nothing was seen of the first steps" in words
+    others, nothing = said(caplog)
+    assert "not those of the model's latest forward" in others
+    assert "nothing was seen of the first steps" in nothing
 
 
 def test_what_a_block_shows_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

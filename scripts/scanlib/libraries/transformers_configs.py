@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 WIDTH, HEADS, HEAD_WIDTH, GROUPS, INNER, VOCABULARY = 32, 4, 8, 2, 64, 99
-IMAGE, PATCH = 32, 8
+IMAGE, PATCH = 64, 16
 
 LAYERS = re.compile(
     r"^(?!.*(expert|group|per_layer|skip|kv_shared|dense|mlp|conv|deepstack|feat|pos|nextn|mtp))"
@@ -18,7 +18,10 @@ RULES: tuple[tuple[str, int], ...] = (
     (r"(.*_)?image_size|img_size|input_size|sample_size", IMAGE),
     (r"(.*num_)?(key_value|kv)_heads|n_head_kv|num_kv_heads|.*num_key_value_heads", GROUPS),
     (r"(.*_)?(num_)?(attention_)?heads|n_heads?|.*_attention_heads|num_heads.*|.*num_heads", HEADS),
-    (r"qk_nope_head_dim|qk_rope_head_dim|(.*_)?head_dim|d_kv|kv_channels|.*head_size", HEAD_WIDTH),
+    (
+        r"qk_nope_head_dim|qk_rope_head_dim|(.*_)?head_dim|d_kv|d_head|kv_channels|.*head_size",
+        HEAD_WIDTH,
+    ),
     (r"v_head_dim|index_head_dim", HEAD_WIDTH),
     (r"rotary_dim", 4),
     (r"upsample_groups", WIDTH),
@@ -162,6 +165,8 @@ def _fit_stages(settings: dict[str, Any]) -> None:
             settings[name] = [min(side, IMAGE) for side in value]
         elif name in ("mrope_section",):
             settings[name] = [1, 1, 2]
+    if "depths" in settings and isinstance(settings.get("window_size"), int):
+        settings["window_size"] = 2  # the last stage of a small image has no room for more
     if heads and isinstance(settings.get("embed_dim"), int):
         settings["embed_dim"] = 8 * heads[0]
 

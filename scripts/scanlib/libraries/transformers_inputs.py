@@ -11,8 +11,8 @@ from scanlib.architecture import SAMPLES
 
 LENGTH, SHORTER, PADDED, FRAMES, AUDIO = 12, 7, 3, 2, 1600
 """Tokens, tokens of a second text, those of padding, images of a video, values of a sound."""
-GRID = 4
-"""Patches to a side of an image, where images are packed."""
+GRID, IMAGE = 4, 64
+"""Patches to a side of an image where images are packed, and pixels where nothing else is said."""
 
 
 class Sizes:
@@ -35,7 +35,7 @@ class Sizes:
 
     @property
     def side(self) -> int:
-        return self.get("image_size", "img_size", "input_size", default=32)
+        return self.get("image_size", "img_size", "input_size", default=IMAGE)
 
     @property
     def channels(self) -> int:

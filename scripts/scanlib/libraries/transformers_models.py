@@ -15,7 +15,7 @@ from scanlib.libraries.transformers_configs import shrunk
 from scanlib.libraries.transformers_inputs import candidates, one_of_packed
 
 PREFERRED = (
-    "MODEL_FOR_CAUSAL_LM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM", "MODEL_FOR_SPEECH_SEQ_2_SEQ", "MODEL",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM", "MODEL_FOR_SPEECH_SEQ_2_SEQ", "MODEL_FOR_CAUSAL_LM", "MODEL",
 )  # fmt: skip
 """Mappings in the order in which a family is looked up; the others follow."""
 

@@ -20,7 +20,6 @@ from attnmon.capture import (
     ForwardTap,
     Inputs,
     Tap,
-    compilations,
     has_fast_path,
     module_names,
     modules_in,
@@ -129,10 +128,7 @@ class Collector:
         why = self._missed.review(tap, watched)
         self.registry.set_missed(why)
         if why and self._missed.is_repeated(watched):
-            if compilations():  # then compiled code calls it, as far as can be told
-                self.registry.compiled = True
-            else:
-                self._missed.warn(why)
+            self._missed.warn(why)
         if why and model is None and not self.manual:
             raise NotSeen
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from attnmon.accounting.error_guard import ErrorGuard
-from attnmon.capture import ForwardTap
+from attnmon.capture import ForwardTap, compilations
 
 MISSES_BEFORE_WARNING = 2
 """One may be missed for a reason of that step alone, such as a batch that was left out."""
@@ -28,6 +28,8 @@ class MissedForward:
             return ""
         self._misses[model] = self._misses.get(model, 0) + 1
         cause = _WITHOUT if tap.calls[False] else _NEVER
+        if compilations():
+            cause += _COMPILED
         return f"the forward of {type(model).__name__} was not seen: {cause}"
 
     def is_repeated(self, model: nn.Module) -> bool:
@@ -45,6 +47,7 @@ _NEVER = (
     "method (encode, generate, training_step …) and the call of a part of it are no call of it."
 )
 _WITHOUT = "since the step before it was called without gradients only."
+_COMPILED = " Nor is a call that compiled code makes (torch.compile)."
 _REMEDY = (
     "Call the model itself, log the module that you call, or put the forward into `with "
     "monitor.capture(step):`"

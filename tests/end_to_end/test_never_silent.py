@@ -128,6 +128,20 @@ def test_a_forward_that_never_comes_is_said_once_with_the_remedy(
     assert summary(tmp_path)["warnings"] == [said[:500]]
 
 
+def test_a_forward_inside_compiled_code_is_said_to_be_perhaps_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = LanguageModel()
+    run = torch.compile(lambda tokens: model(tokens).sum(), backend="eager")
+    with LightweightAttentionMonitor(tmp_path, 1, capture="forward") as monitor:
+        for step in range(4):
+            run(batch(seed=step)).backward()
+            monitor.log_attention(model, batch(seed=step), step=step)
+        assert monitor.enabled
+    (said,) = caplog.messages
+    assert "Nor is a call that compiled code makes" in said
+
+
 def test_a_forward_that_is_not_called_is_seen_by_an_extra_one_without_a_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

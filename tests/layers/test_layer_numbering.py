@@ -1,9 +1,11 @@
 """Roles and indices, from nothing but what one forward showed."""
 
 import pytest
+from torch import nn
 
 from attnmon.capture.calls.call_info import CallInfo
 from attnmon.layers.layer_numbering import ROLES, Role, number_layers
+from attnmon.layers.module_order import ModuleOrder
 
 Given = tuple[str, int, int, bool]
 
@@ -98,3 +100,58 @@ def test_each_call_of_a_tied_layer_is_a_layer_of_its_own() -> None:
     tied = [CallInfo("attn", call, "softmax", 4, 6, 6, False) for call in range(3)]
     layers = [position.layer for position in number_layers(tied).positions.values()]
     assert layers == [0, 1, 2]
+
+
+class Blocks(nn.Module):
+    """Five blocks of one class, and an odd one among them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(1, 1) for _ in range(5))
+        self.blocks.insert(2, nn.Identity())
+
+
+def seen_calls(*names: str, calls: int = 1) -> list[CallInfo]:
+    return [CallInfo(n, i, "softmax", 4, 6, 6, False) for n in names for i in range(calls)]
+
+
+def test_layers_that_are_skipped_keep_their_numbers() -> None:
+    order = ModuleOrder.of(Blocks())
+    numbering = number_layers(seen_calls("blocks.4", "blocks.1"), order=order)
+    numbers = {name: position.layer for (name, _), position in numbering.positions.items()}
+    assert numbers == {"blocks.1": 1, "blocks.4": 3}, "the odd one is no layer"
+    assert list(numbering.totals.values()) == [5]
+
+
+def test_several_calls_of_a_module_are_numbered_in_its_place() -> None:
+    order = ModuleOrder.of(Blocks())
+    numbering = number_layers(seen_calls("blocks.3", "blocks.0", calls=2), order=order)
+    numbers = {key: position.layer for key, position in numbering.positions.items()}
+    assert numbers == {
+        ("blocks.0", 0): 0, ("blocks.0", 1): 1, ("blocks.3", 0): 4, ("blocks.3", 1): 5,
+    }  # fmt: skip
+
+
+def test_a_layer_keeps_the_number_that_it_had() -> None:
+    order, first = ModuleOrder.of(Blocks()), seen_calls("blocks.1")
+    known = number_layers(first).positions
+    assert known["blocks.1", 0].layer == 0
+    later = number_layers([*first, *seen_calls("blocks.0")], order=order, known=known)
+    numbers = {name: position.layer for (name, _), position in later.positions.items()}
+    assert numbers == {"blocks.1": 0, "blocks.0": 5}, "0 is taken, and 5 is the next that is not"
+
+
+@pytest.mark.parametrize(
+    ("is_cross", "name", "role"),
+    [
+        (True, "a", "decoder_cross"),
+        (False, "cross_attn", "encoder_self"),
+        (None, "cross_attn", "decoder_cross"),
+        (None, "a", "encoder_self"),
+    ],
+)
+def test_where_the_keys_come_from_decides_before_the_name(
+    is_cross: bool | None, name: str, role: str
+) -> None:
+    info = CallInfo(name, 0, "softmax", 4, 5, 9, False, is_cross=is_cross)
+    assert number_layers([info]).positions[name, 0].role == ROLES[role]

@@ -70,7 +70,8 @@ class ValueProduct:
     @property
     def _note(self) -> str:
         missing = self.missing_keys
-        parts = [f"without {missing} more keys that its softmax is over"] * (missing > 0)
+        # One is a sink, as fused kernels have them: it takes part in the softmax and is no key.
+        parts = [f"without {missing} more keys that its softmax is over"] * (missing > 1)
         parts += ["changed after the softmax: rows need not sum to 1"] * self.is_changed
         return "; ".join(parts)
 

@@ -100,13 +100,18 @@ def test_a_combination_of_softmaxes_is_refused_by_name(
     assert {call.call_index for call in log.calls} <= indices
 
 
-def test_a_key_that_only_takes_part_in_the_softmax_is_noted() -> None:
-    def with_sink(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        logits = torch.cat([q @ k.mT, torch.zeros(BATCH, HEADS, LENGTH, 1)], -1)
-        return logits.softmax(-1)[..., :-1] @ v
+@pytest.mark.parametrize(
+    ("count", "note"), [(1, ""), (3, "without 3 more keys that its softmax is over")]
+)
+def test_keys_that_only_take_part_in_the_softmax_are_noted_unless_it_is_a_sink(
+    count: int, note: str
+) -> None:
+    def with_sinks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        logits = torch.cat([q @ k.mT, torch.zeros(BATCH, HEADS, LENGTH, count)], -1)
+        return logits.softmax(-1)[..., :-count] @ v
 
-    (call,) = seen(with_sink).calls
-    assert call.note == "without 1 more keys that its softmax is over"
+    (call,) = seen(with_sinks).calls
+    assert call.note == note
 
 
 def test_weights_that_are_changed_after_the_softmax_are_noted() -> None:

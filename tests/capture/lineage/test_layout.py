@@ -10,6 +10,7 @@ from support.tapping import TapLog
 from torch import Tensor, nn
 
 from attnmon.capture import AttentionCall, Tap, module_names
+from attnmon.capture.calls.kernel_shapes import KernelShapes, assumption_note
 from attnmon.capture.calls.verification import attention_weights
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
 from attnmon.capture.lineage.layout import Layout
@@ -274,3 +275,13 @@ def with_prefix(model: Folded, x: Tensor) -> Tensor:
 def test_the_keys_of_a_prefix_stand_before_the_queries_own() -> None:
     (call,) = followed(Folded(with_prefix), torch.randn(BATCH, LENGTH, WIDTH)).calls
     assert (call.earlier, call.is_cross) == (2, False)
+
+
+def test_an_order_that_is_not_established_is_noted_where_it_had_to_be_assumed() -> None:
+    folded, usual = torch.randn(6, 5, 4), torch.randn(2, 3, 5, 4)
+    assert assumption_note(folded, 3) == "the order of samples and heads in (6, 5, 4) is assumed"
+    assert assumption_note(usual, 3) == assumption_note(usual, None) == ""
+    assert KernelShapes.of(folded, None, 3).query.shape == (2, 3, 5, 4)
+    known = KernelShapes.of(folded, Layout(2, 3, 1, ((0, 0), (1, 0), (2, 0))), 3)
+    assert torch.equal(known.query[1, 2], folded[5])
+    assert known.note == ""

@@ -98,7 +98,7 @@ class FollowedLayouts:
         dim = None if layout is None else layout.batch_dim
         if layout is None or dim is None:
             return
-        sizes = {tensor.shape[dim] for tensor in self._inputs if tensor.dim() > dim}
+        sizes = {tensor.shape[dim] for tensor in self._inputs if tensor.ndim > dim}
         if layout.samples not in sizes:
             raise RefusedLayout("it is computed for some of the samples only")
 

@@ -1,6 +1,7 @@
 """What the model's own latest forward showed, while it waits to be logged."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,8 +38,11 @@ class HeldForward:
         )
 
 
-def _is_same_memory(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors are views of the same values: as `x[:, :-1]`, written twice."""
+def _is_same_memory(one: Any, other: Any) -> bool:
+    """Return whether two inputs are views of the same values: as `x[:, :-1]`, written twice."""
+    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
+        place = getattr(one, "__array_interface__", None)  # NumPy's; a tensor has none
+        return place is not None and place == getattr(other, "__array_interface__", None)
     try:
         return (
             one.shape == other.shape

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class LoggedInputs:
     def __init__(self, guard: ErrorGuard) -> None:
         self._guard = guard
         self._misses = 0
-        self._latest: Callable[[], Tensor | None] = lambda: None
+        self._latest: Callable[[], Any] = lambda: None
         self._are_copies = False
         """Whether what is logged was once a copy of what the model was called with."""
 
@@ -49,16 +50,18 @@ class LoggedInputs:
         return before is logged[0]
 
 
-def _is_copy_of_one(logged: Tensor, inputs: Inputs) -> bool:
+def _is_copy_of_one(logged: Any, inputs: Inputs) -> bool:
     """Return whether it has the values of one of these, on whatever device and in what type."""
-    alike = (other for other in inputs if logged.shape == other.shape)
     try:
-        return any(
-            torch.equal(logged.detach().to(other.device, other.dtype), other.detach())
-            for other in alike
-        )
-    except (RuntimeError, NotImplementedError):  # sparse, ragged, or of a class of its own
+        alike = [_as_tensor(other) for other in inputs if logged.shape == other.shape]
+        return any(torch.equal(_as_tensor(logged).to(other), other) for other in alike)
+    except (RuntimeError, NotImplementedError, TypeError):  # sparse, ragged, of a class of its own
         return False
+
+
+def _as_tensor(given: Any) -> Tensor:
+    """Return a tensor, or a NumPy array's copy as one. Raises TypeError for an array of objects."""
+    return given.detach() if isinstance(given, Tensor) else torch.from_numpy(given.copy())
 
 
 _OTHERS = (

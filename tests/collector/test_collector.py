@@ -51,7 +51,7 @@ class Parts:
         builder = self.session.new_builder(sample=sample, seen_in="forward", retained=False)
         builder.reserve(1)
         builder.attentions.append(any)  # type: ignore[arg-type]
-        self.collector._forward._held = HeldForward(builder, inputs, ())
+        self.collector._forward._held = HeldForward(builder, inputs, 0)
         return builder
 
 

@@ -39,6 +39,11 @@ class Additive(nn.Module):
         return scores.softmax(-1) @ x
 
 
+class ReadsArrays(LanguageModel):
+    def forward(self, tokens: Any) -> Tensor:
+        return super().forward(torch.as_tensor(tokens))
+
+
 class Picky(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         raise ValueError("this model wants nine features")
@@ -170,13 +175,17 @@ def test_a_forward_that_comes_late_or_twice_is_no_alarm(
     assert monitor.coverage()[0].captured
 
 
-LOGGED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], bool]] = {
+LOGGED: dict[str, tuple[Callable[[Tensor], Any], Callable[[Tensor], Any], bool]] = {
     "the next batch": (lambda x: x, lambda x: x + 1, True),
     "more of it": (lambda x: x[:, :-1], lambda x: x, True),
     "the tensor": (lambda x: x, lambda x: x, False),
     "a slice written twice": (lambda x: x[:, :-1], lambda x: x[:, :-1], False),
     "what was moved or copied": (lambda x: x.clone(), lambda x: x, False),
     "what was cast": (lambda x: x.int(), lambda x: x, False),
+    "an array, made twice": (lambda x: x.numpy(), lambda x: x.numpy(), False),
+    "an array's copy": (lambda x: x.numpy(), lambda x: x.numpy().copy(), False),
+    "an array and a tensor": (lambda x: x.numpy(), lambda x: x, False),
+    "the next array": (lambda x: x.numpy(), lambda x: x.numpy() + 1, True),
 }
 """What the model is called with, what is logged, and whether these are different batches."""
 
@@ -186,7 +195,7 @@ def test_tensors_that_the_model_was_not_called_with_are_said_once(
     way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     called, logged, are_others = LOGGED[way]
-    model = LanguageModel()
+    model = ReadsArrays()
     with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
         for step in range(4):
             tokens = batch(seed=step) % 30

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from support.tapping import TapLog
 from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, Tap, module_names
+from attnmon.capture import AttentionCall, Inputs, Tap, module_names
 from attnmon.capture.calls.kernel_shapes import KernelShapes, assumption_note
 from attnmon.capture.calls.verification import attention_weights
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
@@ -127,15 +128,22 @@ WAYS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def followed(model: nn.Module, x: Tensor, batch_dim: int | None = 0) -> TapLog:
+def followed(model: nn.Module, x: Tensor, batch_dim: int | None = 0, beside: Inputs = ()) -> TapLog:
     log = TapLog()
-    with Tap(module_names(model), log, layouts=FollowedLayouts((x,), batch_dim)):
+    with Tap(module_names(model), log, layouts=FollowedLayouts((x, *beside), batch_dim)):
         model(x)
     return log
 
 
 def weights_of(call: AttentionCall, sample: int) -> Tensor:
     return attention_weights(call.of_model_sample(sample, BATCH), dtype=torch.float64).detach()
+
+
+def test_an_array_among_the_inputs_changes_nothing() -> None:
+    model, x = Folded(WAYS["heads before the batch, fused"]), torch.randn(BATCH, LENGTH, WIDTH)
+    log = followed(model, x, beside=(np.zeros(BATCH),))
+    assert log.unsupported == []
+    assert [call.heads for call in log.calls] == [HEADS]
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

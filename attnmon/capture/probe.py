@@ -64,9 +64,12 @@ class Discovery:
     @property
     def is_one_sample(self) -> bool:
         """Whether the attention is that of one sample with more than one position."""
-        batches = [info.batch for info in self.call_infos]
-        positions = [min(info.queries, info.keys) for info in self.call_infos]
-        return min(batches, default=0) == 1 and max(positions, default=0) > 1
+        return min((info.batch for info in self.call_infos), default=0) == 1 and self.positions > 1
+
+    @property
+    def positions(self) -> int:
+        """The most positions that any of the maps has on both sides; 0 without maps."""
+        return max((min(info.queries, info.keys) for info in self.call_infos), default=0)
 
     def divides(self, dim: int) -> bool | None:
         """Whether maps of different places in a dimension of the inputs are separate ones.
@@ -130,7 +133,10 @@ def _first_fitting(run: Callable[[int | None], Discovery], enc: Any, dec: Any) -
             return found
         doubtful.append(found)
     if doubtful:
-        return max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
+        best = max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
+        if best.positions < max(found.positions for found in doubtful):
+            raise NotDivisible(ValueError("its maps are smaller then"))
+        return best
     raise NotDivisible(failures[0]) if is_divided else failures[0]
 
 

@@ -97,7 +97,7 @@ def projected(one: Factor, others: Sequence[Factor], output: str, base: int) -> 
         second=arranged(labels.second, one.subscripts, output),
         last=arranged(labels.last, one.subscripts, output),
         feature=feature,
-        scores=None,
+        scores=labels.scores if one.subscripts[-1] in output else None,  # heads may be mixed
     )
 
 
@@ -113,7 +113,8 @@ def scored(query: Factor, key: Factor, output: str) -> Labels:
         ),
         _is_over_channels(query, key, output),
         None if _is_one_learned(query, output) else _is_cross(mine, theirs),
-        _has_earlier_keys(query, key, output),
+        is_weights=False,
+        has_earlier_keys=_has_earlier_keys(query, key, output),
     )
     return replace(
         mine,

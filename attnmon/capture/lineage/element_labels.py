@@ -29,6 +29,8 @@ class ScoreOrigin:
     """Whether its rows are features of one position, and not positions."""
     is_cross: bool | None
     """Whether the keys come from another input or stack than the queries; None if unknown."""
+    is_weights: bool
+    """Whether a softmax has made weights of the scores."""
     has_earlier_keys: bool
     """Whether keys that come from no input stand before the queries' own: a prefix, or a cache."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels
+from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, is_constant
 
 _OF_OTHERS = "its queries attend to keys of other samples: it is no map of one sample"
 
@@ -163,6 +163,9 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
         label = sample if is_sample else feature
         if label is None or label.shape[-2] == 1:
             continue
+        if not is_sample and _heads_lead(label):
+            feature = label.narrow(-2, 0, 1)
+            continue
         split = _row_split(label, is_sample)
         splits.append(split)
         count = split.count
@@ -214,6 +217,16 @@ def _rows(label: Tensor, shape: Sequence[int]) -> Tensor:
     """Return the label with all rows written out; shape: after the split."""
     rows = shape[-3] * shape[-2]
     return label.expand(*label.shape[:-2], rows, label.shape[-1])
+
+
+def _heads_lead(feature: Tensor) -> bool:
+    """Return whether the leading dimensions tell heads apart, in the same way for each row.
+
+    Rows of several projections, as of image and text side by side, have other features each.
+    """
+    numbers = feature[..., 0].reshape(-1, feature.shape[-2])
+    ranks = numbers.argsort(stable=True, dim=0)
+    return len(numbers) > 1 and bool((ranks == ranks[:, :1]).all()) and not is_constant(numbers, 0)
 
 
 def _unsplit(split: RowSplit, feature: Tensor, shape: Sequence[int], is_sample: bool) -> Tensor:

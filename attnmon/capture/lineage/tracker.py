@@ -15,6 +15,7 @@ from attnmon.capture.lineage.function_names import base_name, names
 
 _REDUCTIONS = names("mean sum amax amin prod norm std var logsumexp any all nanmean nansum")
 _CONVOLUTIONS = names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
+_SOFTMAXES = names("softmax special_softmax safe_softmax")
 _RECURRENT = names("gru lstm rnn_tanh rnn_relu")
 _ATTENTION = names("scaled_dot_product_attention flex_attention")
 
@@ -113,6 +114,8 @@ class Lineage:
     ) -> Labels | None:  # fmt: skip
         if name in _ATTENTION:
             return self._attended(labels, result)
+        if name in _SOFTMAXES and labels.scores is not None:
+            return replace(labels, scores=replace(labels.scores, is_weights=True))
         if name == "embedding":
             return self._embedded(labels, result)
         if name in _CONVOLUTIONS:
@@ -134,8 +137,8 @@ class Lineage:
         given, output = contraction.factors_of(name, args, kwargs)
         factors = [Factor(tensor, subscripts, self.of(tensor)) for tensor, subscripts in given]
         known = [factor for factor in factors if factor.labels is not None]
-        weights = [factor for factor in known if factor.labels and factor.labels.scores]
-        if weights:
+        weights = [factor for factor in known if _holds_weights(factor.labels)]
+        if weights and len(known) == 2:
             self._attentions += 1
             return contraction.summed(weights[0], output, result.shape, self._attentions)
         if len(known) == 1:
@@ -230,6 +233,10 @@ def _reduced(labels: Labels, args: Any, kwargs: Any, result: Tensor) -> Labels |
         return label if keeps else label.squeeze(dims)
 
     return labels.mapped(result.shape, reduced)
+
+
+def _holds_weights(labels: Labels | None) -> bool:
+    return labels is not None and labels.scores is not None and labels.scores.is_weights
 
 
 def _of_learned_query(key: Labels, query: Tensor) -> Labels:

@@ -293,3 +293,42 @@ def test_an_order_that_is_not_established_is_noted_where_it_had_to_be_assumed() 
     known = KernelShapes.of(folded, Layout(2, 3, 1, ((0, 0), (1, 0), (2, 0))), 3)
     assert torch.equal(known.query[1, 2], folded[5])
     assert known.note == ""
+
+
+class Joint(Folded):
+    """Image and text attend together, each with projections of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(fused(FOLDS["heads after the batch"]))
+        self.of_text = Folded(self.attend)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fold = FOLDS["heads after the batch"]
+        query, key = (
+            torch.cat([fold(mine(x)), fold(other(x))], 2)
+            for mine, other in ((self.query, self.of_text.query), (self.key, self.of_text.key))
+        )
+        return F.scaled_dot_product_attention(query, key, key)
+
+
+def test_rows_of_several_projections_have_the_same_heads() -> None:
+    torch.manual_seed(0)
+    model, x = Joint(), torch.randn(BATCH, LENGTH, WIDTH)
+    (call,) = followed(model, x).calls
+    assert (call.heads, call.queries, call.note) == (HEADS, 2 * LENGTH, "")
+    query = call.of_model_sample(1, BATCH).query
+    assert query is not None
+    expected = split(model.query(x[1])).transpose(0, 1)
+    torch.testing.assert_close(query[:, :LENGTH], expected.detach())
+
+
+def test_a_softmax_that_is_no_attention_does_not_mislead_the_next_layer() -> None:
+    """Learned queries merge the positions; then the merged ones attend to each other."""
+    torch.manual_seed(0)
+
+    def merged_first(model: Folded, x: Tensor) -> Tensor:
+        merged = (torch.ones(4, WIDTH) @ x.mT).softmax(-1) @ x
+        return fused(FOLDS["heads after the batch"])(model, merged)
+
+    log = followed(Folded(merged_first), torch.randn(BATCH, LENGTH, WIDTH))
+    assert [(call.queries, call.keys, call.heads) for call in log.calls[-1:]] == [(4, 4, HEADS)]

@@ -133,8 +133,3 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[range, range]]
 def fitted(label: Tensor, dims: int) -> Tensor:
     """Return the label with leading dimensions of size 1, so that it has `dims` dimensions."""
     return label.view(*(1,) * (dims - label.dim()), *label.shape)
-
-
-def is_constant(label: Tensor, dim: int) -> bool:
-    """Return whether the label does not change along a dimension."""
-    return label.shape[dim] == 1

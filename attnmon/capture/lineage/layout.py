@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, is_constant
+from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels
 
 _OF_OTHERS = "its queries attend to keys of other samples: it is no map of one sample"
 
@@ -226,7 +226,8 @@ def _heads_lead(feature: Tensor) -> bool:
     """
     numbers = feature[..., 0].reshape(-1, feature.shape[-2])
     ranks = numbers.argsort(stable=True, dim=0)
-    return len(numbers) > 1 and bool((ranks == ranks[:, :1]).all()) and not is_constant(numbers, 0)
+    is_same = bool((numbers == numbers[:1]).all())
+    return not is_same and bool((ranks == ranks[:, :1]).all())
 
 
 def _unsplit(split: RowSplit, feature: Tensor, shape: Sequence[int], is_sample: bool) -> Tensor:

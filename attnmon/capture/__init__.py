@@ -15,15 +15,14 @@ from attnmon.capture.calls.verification import approximation_note, measured_erro
 from attnmon.capture.forward_tap import ForwardTap, TapScope
 from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
-from attnmon.capture.lineage.layout import Layout
+from attnmon.capture.lineage.layout import Layout, join_notes
 from attnmon.capture.model.compiled import compilations, reaches_compiled
 from attnmon.capture.model.inputs import (
-    ForwardFunction,
     InputError,
     Inputs,
     ModelCall,
+    inputs_in,
     model_call,
-    tensors_in,
 )
 from attnmon.capture.model.module_index import (
     ModuleIndex,
@@ -47,7 +46,6 @@ __all__ = [
     "CallSignature",
     "Discovery",
     "FollowedLayouts",
-    "ForwardFunction",
     "ForwardStopped",
     "ForwardTap",
     "InputError",
@@ -66,10 +64,12 @@ __all__ = [
     "compilations",
     "discover",
     "has_fast_path",
+    "inputs_in",
     "is_causal",
     "is_sharded",
     "is_told",
     "is_uncompiled",
+    "join_notes",
     "manual_call",
     "measured_error",
     "model_call",
@@ -78,7 +78,6 @@ __all__ = [
     "probe",
     "reaches_compiled",
     "silent_modules",
-    "tensors_in",
     "unwrap",
     "with_evident_mask",
 ]

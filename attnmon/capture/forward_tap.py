@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from attnmon.capture.layouts import Layouts
-from attnmon.capture.model.inputs import Inputs, tensors_in
+from attnmon.capture.model.inputs import Inputs, inputs_in
 from attnmon.capture.model.module_names import unwrap
 from attnmon.capture.model.watched_calls import unwatch_calls, watch_calls
 from attnmon.capture.module_tap import tapped_modules
@@ -86,7 +86,7 @@ class ForwardTap:
     def _begin(self, module: nn.Module, inputs: Any, tapping: ExitStack) -> Tap | None:
         try:
             with self._listener.timed():
-                tensors = tensors_in(inputs)
+                tensors = inputs_in(inputs)
                 self._listener.on_forward_start(tensors)
                 scope = self._scope_of(module, tensors)
                 tap = Tap(scope.names, self._listener, self._handwritten, scope.layouts)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attnmon.capture.calls.adapter import CallSite
 from attnmon.capture.lineage.element_labels import Labels
-from attnmon.capture.lineage.layout import Layout, RefusedLayout, establish
+from attnmon.capture.lineage.layout import Layout, RefusedLayout, establish, join_notes
 from attnmon.capture.lineage.tracker import Lineage
 from attnmon.capture.model.inputs import Inputs
 
@@ -86,7 +86,7 @@ class FollowedLayouts:
         layout = establish(labels, self._batch_dim, site.heads)
         self._require_all_samples(layout)
         if layout is not None and self._batch_dim is None and self._may_have_a_batch:
-            layout = replace(layout, note="; ".join(filter(None, (layout.note, _NO_BATCH))))
+            layout = replace(layout, note=join_notes(layout.note, _NO_BATCH))
         is_cross = None if labels.scores is None else labels.scores.is_cross
         return site._replace(layout=layout, is_cross=is_cross)
 

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from attnmon.capture.calls.adapter import Adapter, CallSite, UnsupportedCall
 from attnmon.capture.calls.attention_call import AttentionCall
-from attnmon.capture.calls.shapes import LayoutError
+from attnmon.capture.calls.shapes import ShapeError
 from attnmon.capture.handwritten.matcher import ValueProduct
 from attnmon.capture.handwritten.operations import Operation, operation_of
 from attnmon.capture.handwritten.provenance import Provenance
@@ -232,7 +232,7 @@ class Tap(TorchFunctionMode):
         """Reports the call that is described, or why it cannot be captured."""
         try:
             call = describe()
-        except (UnsupportedCall, LayoutError, RefusedLayout) as reason:
+        except (UnsupportedCall, ShapeError, RefusedLayout) as reason:
             self._listener.on_unsupported(site.name, str(reason), site.call_index)
             self._calls[site.name] += 1
         except StaleLayout:

@@ -21,9 +21,9 @@ from attnmon.capture import (
     Inputs,
     Tap,
     has_fast_path,
+    inputs_in,
     module_names,
     modules_in,
-    tensors_in,
     unwrap,
 )
 from attnmon.collector.forward_collector import ForwardCollector
@@ -74,7 +74,7 @@ class Collector:
 
         Raises what the model raises, `RingFull`, and `NotSeen` when it cannot be seen now.
         """
-        held = self._held_for(model, tensors_in((enc, dec)))
+        held = self._held_for(model, inputs_in((enc, dec)))
         if not retained:
             self._review_missed(model)
         builder = held.builder if held else self._new_builder(model, retained=retained)

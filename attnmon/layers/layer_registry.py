@@ -152,7 +152,7 @@ class LayerRegistry:
     def find_silent_modules(self) -> None:
         """Note the modules that look like attention; those of which something is told are not."""
         model = self._model()
-        self._silent = [] if model is None else silent_modules(model, ())
+        self._silent = [] if model is None else silent_modules(model)
         self._set_unsupported(self._unsupported)
 
     def set_missed(self, why: str) -> None:

@@ -37,7 +37,7 @@ class Coverage:
     """The call its attention is taken from."""
     captured: bool
     why: str
-    """Why it is not captured, or only approximately; empty otherwise."""
+    """Why it is not captured, or what was assumed or left out; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

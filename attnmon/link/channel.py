@@ -94,7 +94,7 @@ class Channel:
         """
         if len(data) <= PACKET_BYTES:
             return self._send_packet(data, descriptors)
-        file = files.make_nameless_file(data)
+        file = files.make_nameless_file(lambda file: file.write(data))
         try:
             return self._send_packet(_IN_A_FILE, [file, *descriptors])
         finally:

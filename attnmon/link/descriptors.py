@@ -5,7 +5,8 @@ import os
 import stat
 import tempfile
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import IO, Protocol
 
 _LAST_LINE_BYTES = 2000
 """How far back the last line may begin."""
@@ -34,16 +35,20 @@ def read_regular(descriptor: int, most: int) -> bytes:
         return b""
 
 
-def make_nameless_file(content: bytes) -> int:
-    """Return the descriptor of a file without a name, in memory if possible. Raises OSError."""
+def make_nameless_file(write: Callable[[IO[bytes]], object]) -> int:
+    """Return the descriptor of a file without a name, in memory if possible. Raises OSError.
+
+    write: fills the file, which is then rewound.
+    """
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("attnmon-message", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("attnmon", os.MFD_CLOEXEC)
     else:
         with tempfile.TemporaryFile(prefix="attnmon-") as file:
             descriptor = os.dup(file.fileno())
     try:
         with open(descriptor, "wb", closefd=False) as file:
-            file.write(content)
+            write(file)
+        os.lseek(descriptor, 0, os.SEEK_SET)
     except BaseException:
         close(descriptor)
         raise

@@ -93,7 +93,7 @@ class Attention:
     softcap: float = 0.0
     """The logits become softcap · tanh(logits / softcap); 0 leaves them as they are."""
     note: str = ""
-    """Why the weights are only approximate; empty when they are exact."""
+    """Why the weights are not exact, or not the whole map; empty when they are both."""
     earlier: int = 0
     """Keys before the first query's own position: of a prefix, or a cache."""
     error: float | None = None

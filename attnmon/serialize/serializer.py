@@ -8,6 +8,7 @@ from attnmon.capture import (
     AttentionCall,
     SdpaCall,
     approximation_note,
+    join_notes,
     measured_error,
     with_evident_mask,
 )
@@ -16,12 +17,12 @@ from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture
 from attnmon.link.ring import Ring
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.capture_message import MessageFactory
-from attnmon.serialize.layout_cache import CallLayout, LayoutCache, signature_of
 from attnmon.serialize.ring_writer import RingWriter, choose_heads, choose_mask, compact_mask
 from attnmon.serialize.step_info import StepInfo
+from attnmon.serialize.written_layers import WrittenLayer, WrittenLayers, signature_of
 
 CHECK_EVERY = 101
-"""One in so many layers with a known layout is checked against its own output all the same.
+"""One in so many layers that were written before is checked against its own output all the same.
 
 The check takes as long as five copies. A prime number: with 100, and 10 layers, it would always be
 the same layer.
@@ -34,7 +35,7 @@ class CaptureSerializer:
     def __init__(self, ring: Ring, guard: ErrorGuard) -> None:
         self.ring_writer = RingWriter(ring)
         self._messages = MessageFactory(guard)
-        self._layouts = LayoutCache()
+        self._written = WrittenLayers()
         self._layers_written = 0
 
     def message(
@@ -59,16 +60,16 @@ class CaptureSerializer:
         self._layers_written += 1
         is_whole = call.batch == samples and len(layer.heads) == call.heads
         signature = signature_of(call) if is_whole else None
-        layout = None if signature is None else self._layouts.get(signature)
-        if layout is None or layout.layer is not layer or self._is_checked(call):
+        written = None if signature is None else self._written.get(signature)
+        if written is None or written.layer is not layer or self._is_checked(call):
             one = call if samples is None else call.of_model_sample(sample, samples)
             attention = self._describe_and_copy(layer, one, builder)
-            self._layouts.add(signature, layer, attention)
+            self._written.add(signature, layer, attention)
         else:
             assert call.query is not None
             assert call.key is not None
             query, key, bias = call.query[sample], call.key[sample], call.bias_of(sample)
-            attention = self._copy(layout, query, key, bias, builder)
+            attention = self._copy(written, query, key, bias, builder)
         builder.attentions.append(attention)
 
     def write_alike(
@@ -79,19 +80,19 @@ class CaptureSerializer:
         sample: int,
         samples: int,
     ) -> bool:
-        """Write a layer whose layout is known, from its arguments alone.
+        """Write a layer that was written alike before, from its arguments alone.
 
         False, and nothing done, where it has to be described first: `write` is for these.
         """
-        layout = self._layouts.get(call.signature)
+        written = self._written.get(call.signature)
         next_is_checked = not (self._layers_written + 1) % CHECK_EVERY
-        if layout is None or layout.layer is not layer:
+        if written is None or written.layer is not layer:
             return False
         if call.batch != samples or next_is_checked:
             return False
         self._layers_written += 1
         query, key, bias = call.query[sample], call.key[sample], call.mask_of(sample)
-        builder.attentions.append(self._copy(layout, query, key, bias, builder))
+        builder.attentions.append(self._copy(written, query, key, bias, builder))
         return True
 
     def _is_checked(self, call: AttentionCall) -> bool:
@@ -99,15 +100,15 @@ class CaptureSerializer:
 
     def _copy(
         self,
-        layout: CallLayout,
+        written: WrittenLayer,
         query: Tensor,
         key: Tensor,
         bias: Tensor | None,
         builder: CaptureBuilder,
     ) -> Attention:
-        mask = self._write_mask(layout.layer, bias, builder)
-        offset = builder.reserve(layout.nbytes)
-        query_memory, key_memory, attention = layout.at(offset, mask, self.ring_writer)
+        mask = self._write_mask(written.layer, bias, builder)
+        offset = builder.reserve(written.nbytes)
+        query_memory, key_memory, attention = written.at(offset, mask, self.ring_writer)
         self.ring_writer.copy(query_memory, query)
         self.ring_writer.copy(key_memory, key)
         return attention
@@ -143,7 +144,7 @@ class CaptureSerializer:
             causal=bool(call.causal),
             softcap=float(call.softcap),
             earlier=max(call.earlier, 0),
-            note="; ".join(filter(None, (call.note, approximation_note(call, error)))),
+            note=join_notes(call.note, approximation_note(call, error)),
             error=error,
         )
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import numpy as np
 
+from attnmon.link import descriptors
 from attnmon.link.messages import AttentionType, SeenIn, Stack
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
-from attnmon_renderer.storage import atomic_files
 
 if TYPE_CHECKING:  # it loads matplotlib, which the recorder can do without until it draws
     from attnmon_renderer.drawing import HeatmapData
@@ -131,7 +131,7 @@ def write_to_descriptor(results: Results) -> int:
     Raises OSError when there is no memory or no descriptor for them.
     """
     content = asdict(results)
-    return atomic_files.anonymous_file(lambda file: msgpack.pack(content, file))
+    return descriptors.make_nameless_file(lambda file: msgpack.pack(content, file))
 
 
 def read_from_descriptor(descriptor: int) -> Results:

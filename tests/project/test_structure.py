@@ -118,7 +118,6 @@ TESTED_THROUGH = {
         "attnmon.monitor.logged_models",
     ),
     "integrations/test_lightning.py": ("attnmon.integrations.trainer_callback",),
-    "link/test_channel.py": ("attnmon.link.descriptors",),
     "link/test_messages.py": ("attnmon.link.dtypes",),
     "serialize/test_serializer.py": ("attnmon.serialize.capture_message",),
     "commands/test_commands.py": (

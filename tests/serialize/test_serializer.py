@@ -19,9 +19,9 @@ from attnmon.link.messages import Accounts, ArrayBlock, Attention
 from attnmon.link.ring import MEBIBYTE, make_ring
 from attnmon.serialize import serializer as serializer_module
 from attnmon.serialize.capture_builder import CaptureBuilder
-from attnmon.serialize.layout_cache import MAX_LAYOUTS, MAX_OFFSETS
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.serialize.step_info import StepInfo
+from attnmon.serialize.written_layers import MAX_LAYERS, MAX_OFFSETS
 from attnmon.session.producer import Producer
 
 LAYER = SelectedLayer("blocks.0", parse_role("decoder_self"), 0, (0, 1))
@@ -146,16 +146,16 @@ def test_an_attention_without_positions_is_refused(parts: Parts) -> None:
     assert parts.builder.attentions == []
 
 
-def test_the_cache_of_layouts_is_bounded(parts: Parts) -> None:
-    for number in range(MAX_LAYOUTS + 2):
+def test_the_cache_of_written_is_bounded(parts: Parts) -> None:
+    for number in range(MAX_LAYERS + 2):
         if number % 50 == 0:
             parts.builder.discard()
         parts.write(any_call("blocks.0", signature=(number,)), sample=1, samples=3)
-    assert len(parts.serializer._layouts) == 2
+    assert len(parts.serializer._written) == 2
     parts.builder.discard()
     for _ in range(2 * MAX_OFFSETS):
         parts.write(any_call("blocks.0", signature=(number,)), sample=1, samples=3)
-    assert len(parts.serializer._layouts[number,]._at_offset) <= MAX_OFFSETS
+    assert len(parts.serializer._written[number,]._at_offset) <= MAX_OFFSETS
 
 
 # The message

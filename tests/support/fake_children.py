@@ -8,12 +8,11 @@ from itertools import count
 
 import pytest
 
-from attnmon.link import messages
+from attnmon.link import descriptors, messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import Drawn, ProcessMessage, WriteResults
-from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.supervision import child_process
 from attnmon_renderer.supervision.child_process import Child
 
@@ -68,7 +67,9 @@ class FakeChild(Child):
 
     def send(self, message: ProcessMessage, content: bytes = b"") -> None:
         """Send to the supervisor; with a file of this content, unless that is empty."""
-        files = [atomic_files.anonymous_file(lambda file: file.write(content))] if content else []
+        files = (
+            [descriptors.make_nameless_file(lambda file: file.write(content))] if content else []
+        )
         self.far_end.send(process_messages.encode(message), files)
         for file in files:
             os.close(file)

@@ -64,7 +64,7 @@ class AttentionCall:
     sinks: Tensor | None = None
     """[heads] One additional logit for each head, which takes part in the softmax but is no key."""
     note: str = ""
-    """Reason why the weights are only approximate; empty if they are exact."""
+    """What was assumed or left out; empty if the weights are exact and the whole map."""
     rounding: torch.dtype | None = None
     """Dtype to which autocast rounds query, key, value and bias inside the kernel.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Size, Tensor
 
-from attnmon.capture.calls.shapes import LayoutError, key_to_4d, mask_to_4d, to_4d
+from attnmon.capture.calls.shapes import ShapeError, key_to_4d, mask_to_4d, to_4d
 from attnmon.capture.lineage.layout import Layout
 
 
@@ -25,18 +25,18 @@ class KernelShapes:
 
     @classmethod
     def of(cls, query: Tensor, layout: Layout | None, heads: int | None) -> "KernelShapes":
-        """Return the shapes of a call. Raises `LayoutError` if query and layout do not fit."""
+        """Return the shapes of a call. Raises `ShapeError` if query and layout do not fit."""
         if layout is None:
             note = assumption_note(query, heads)
             return cls(query.shape, to_4d(query, heads), None, heads, note)
         if layout.row_splits:
-            raise LayoutError(f"a fused call with several samples or heads in {tuple(query.shape)}")
+            raise ShapeError(f"a fused call with several samples or heads in {tuple(query.shape)}")
         is_usual = layout.is_plain and query.dim() == 4
         arranged = layout.arrange(query)
         return cls(query.shape, arranged, None if is_usual else layout, heads, layout.note)
 
     def key(self, tensor: Tensor) -> Tensor:
-        """Return a key or value as [batch, key heads, keys, width]. Raises `LayoutError`."""
+        """Return a key or value as [batch, key heads, keys, width]. Raises `ShapeError`."""
         if self.layout is None:
             return key_to_4d(tensor, self.shape, self.query)
         return self.layout.arrange(self._expanded(tensor))
@@ -55,7 +55,7 @@ class KernelShapes:
         try:
             return tensor.expand(*self.shape[:-2], *tensor.shape[-2:])
         except RuntimeError:
-            raise LayoutError(f"a query {tuple(self.shape)} beside {tuple(tensor.shape)}") from None
+            raise ShapeError(f"a query {tuple(self.shape)} beside {tuple(tensor.shape)}") from None
 
 
 def assumption_note(tensor: Tensor, heads: int | None) -> str:

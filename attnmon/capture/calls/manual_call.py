@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from attnmon.capture.calls.attention_call import AttentionCall, default_scale
-from attnmon.capture.calls.shapes import LayoutError, key_to_4d
+from attnmon.capture.calls.shapes import ShapeError, key_to_4d
 
 RECORDED = "recorded"
 """`AttentionCall.source` of attention that the user passed to `record`."""
@@ -34,7 +34,7 @@ def manual_call(
         return AttentionCall(name, 0, RECORDED, main.shape[1], weights=main, causal=causal)
     try:
         keys = key_to_4d(_to_4d(name, key), main.shape, main)
-    except LayoutError as error:
+    except ShapeError as error:
         raise ValueError(f"record({name!r}): {error}") from error
     return AttentionCall(
         name,

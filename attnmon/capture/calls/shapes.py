@@ -1,4 +1,4 @@
-"""The layouts of attention tensors, and their conversion to four dimensions.
+"""The usual shapes of attention tensors, and their conversion to four dimensions.
 
 ``[batch, heads, positions, width]`` for query, key and value, ``[batch, heads, queries, keys]`` for
 weights and masks. The results are views wherever the memory layout allows.
@@ -9,7 +9,7 @@ import math
 from torch import Size, Tensor
 
 
-class LayoutError(ValueError):
+class ShapeError(ValueError):
     """Tensors that cannot be read as attention. The message gives their shapes."""
 
 
@@ -18,12 +18,12 @@ def to_4d(tensor: Tensor, heads: int | None) -> Tensor:
 
     Of three dimensions the first is batch · heads where `heads` is known and fits (as
     `nn.MultiheadAttention` folds them), else the batch; of five, the third alone is the heads, or
-    with the second where `heads` says so. Raises `LayoutError` below two dimensions.
+    with the second where `heads` says so. Raises `ShapeError` below two dimensions.
     """
     if tensor.dim() == 4:
         return tensor
     if tensor.dim() < 2:
-        raise LayoutError(f"{tuple(tensor.shape)} has no positions to attend")
+        raise ShapeError(f"{tuple(tensor.shape)} has no positions to attend")
     if tensor.dim() == 2:
         return tensor[None, None]
     if tensor.dim() == 3:
@@ -46,7 +46,7 @@ def key_to_4d(tensor: Tensor, query_shape: Size, query: Tensor) -> Tensor:
 
     query_shape: shape of the query as it was passed. query: the query in four dimensions.
 
-    Batch dimensions of 1 are expanded. Raises `LayoutError` if the two do not fit together.
+    Batch dimensions of 1 are expanded. Raises `ShapeError` if the two do not fit together.
     """
     batch, heads = query.shape[:2]
     if tensor.dim() == 3 and len(query_shape) == 3:
@@ -58,7 +58,7 @@ def key_to_4d(tensor: Tensor, query_shape: Size, query: Tensor) -> Tensor:
     tensor = to_4d(tensor, heads)
     key_heads = tensor.shape[1]
     if tensor.shape[0] not in (1, batch) or key_heads == 0 or heads % key_heads:
-        raise LayoutError(f"query {tuple(query_shape)} beside {tuple(tensor.shape)}")
+        raise ShapeError(f"query {tuple(query_shape)} beside {tuple(tensor.shape)}")
     return tensor if tensor.shape[0] == batch else tensor.expand(batch, -1, -1, -1)
 
 
@@ -66,7 +66,7 @@ def mask_to_4d(mask: Tensor, query_shape: Size, query: Tensor) -> Tensor:
     """Returns a mask that broadcasts to [batch, heads, queries, keys].
 
     query_shape: shape of the query as it was passed; `mask` broadcasts to it, with keys in place of
-    the width. query: the query in four dimensions. Raises `LayoutError` if the two do not fit.
+    the width. query: the query in four dimensions. Raises `ShapeError` if the two do not fit.
     """
     if mask.dim() <= 2 or len(query_shape) == 4:
         return mask
@@ -75,7 +75,7 @@ def mask_to_4d(mask: Tensor, query_shape: Size, query: Tensor) -> Tensor:
         return mask if mask.shape[0] == 1 else _unfold_heads(mask, batch, heads)
     if len(query_shape) > 4:
         return mask.expand(*query_shape[:-2], -1, -1).reshape(*query.shape[:2], *mask.shape[-2:])
-    raise LayoutError(f"a mask {tuple(mask.shape)} for a query {tuple(query_shape)}")
+    raise ShapeError(f"a mask {tuple(mask.shape)} for a query {tuple(query_shape)}")
 
 
 def _unfold_heads(tensor: Tensor, batch: int, heads: int) -> Tensor:

@@ -7,9 +7,10 @@ from torch import Tensor
 from attnmon.capture.calls.adapter import CallSite
 from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.calls.kernel_shapes import assumption_note
-from attnmon.capture.calls.shapes import LayoutError, key_to_4d, to_4d
+from attnmon.capture.calls.shapes import ShapeError, key_to_4d, to_4d
 from attnmon.capture.handwritten.einsum import EinsumTerms
 from attnmon.capture.lineage.element_labels import Labels
+from attnmon.capture.lineage.layout import join_notes
 
 HANDWRITTEN = "softmax"
 """`AttentionCall.source` of hand-written attention."""
@@ -49,7 +50,7 @@ class ValueProduct:
             return None
         if site.layout is None:
             call = _by_shape(site, tensors, self.had_dropout, bool(self.equation))
-            return replace(call, note="; ".join(filter(None, (call.note, self._note))))
+            return replace(call, note=join_notes(call.note, self._note))
         weights = site.layout.arrange(tensors.weights)
         is_split = bool(site.layout.row_splits)
         value = None if is_split else _broadcast(tensors.value, tensors.weights)
@@ -62,7 +63,7 @@ class ValueProduct:
             weights=weights.detach(),
             value=None if value is None else site.layout.arrange(value).detach(),
             output=None if output is None else site.layout.arrange(output).detach(),
-            note="; ".join(filter(None, (site.layout.note, self._note))),
+            note=join_notes(site.layout.note, self._note),
             layout=site.layout,
             is_cross=site.is_cross,
         )
@@ -71,9 +72,10 @@ class ValueProduct:
     def _note(self) -> str:
         missing = self.missing_keys
         # One is a sink, as fused kernels have them: it takes part in the softmax and is no key.
-        parts = [f"without {missing} more keys that its softmax is over"] * (missing > 1)
-        parts += ["changed after the softmax: rows need not sum to 1"] * self.is_changed
-        return "; ".join(parts)
+        return join_notes(
+            f"without {missing} more keys that its softmax is over" if missing > 1 else "",
+            "changed after the softmax: rows need not sum to 1" if self.is_changed else "",
+        )
 
     def tensors(self) -> "ProductTensors | None":
         """Returns the tensors; None if the product sums over another dimension than the softmax."""
@@ -142,7 +144,7 @@ def _by_shape(
     weights, output = to_4d(weights, site.heads), to_4d(output, site.heads)
     try:
         value = key_to_4d(tensors.value, tensors.weights.shape, weights)
-    except (LayoutError, RuntimeError):
+    except (ShapeError, RuntimeError):
         value = None
     return AttentionCall(
         name=site.name,

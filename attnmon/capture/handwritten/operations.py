@@ -5,7 +5,7 @@ from enum import Enum, auto
 from functools import cache
 from typing import Any
 
-from attnmon.capture.lineage.function_names import base_name, names
+from attnmon.capture.lineage.function_calls import base_name, words
 
 
 class Operation(Enum):
@@ -43,7 +43,7 @@ _NAMES = {
     Operation.INVERSE: "pinverse linalg_pinv inverse linalg_inv",
     Operation.DROPOUT: "dropout",
 }
-CHANGES = names("add sub subtract rsub mul multiply div divide true_divide rdiv addcmul where tanh")
+CHANGES = words("add sub subtract rsub mul multiply div divide true_divide rdiv addcmul where tanh")
 """Elementwise functions after which weights are others; a mask or a cast is no such function."""
 _OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from attnmon.capture.handwritten.matcher import ValueProduct
 from attnmon.capture.handwritten.operations import CHANGES, Operation
 from attnmon.capture.lineage.element_labels import Labels
-from attnmon.capture.lineage.function_names import base_name
+from attnmon.capture.lineage.function_calls import base_name, tensors_among
 
 Function = Callable[..., Any]
 """A torch function."""
@@ -101,13 +101,13 @@ class Provenance:
         if operation is Operation.SOFTMAX:
             self._softmax(args, kwargs, result)
         elif operation is Operation.INVERSE:
-            self._combine(map(self._origin, _tensors(args)))
+            self._combine(map(self._origin, tensors_among(args)))
         else:
             self._propagate(operation, function, args, kwargs, result)
         return None
 
     def _product(self, name: str, args: Any, kwargs: Any, result: Tensor) -> ValueProduct | None:
-        factors = _tensors((*args, *kwargs.values()))[-2:]  # baddbmm's first is added
+        factors = tensors_among((*args, *kwargs.values()))[-2:]  # baddbmm's first is added
         if len(factors) != 2:
             return None
         equation = kwargs.get("equation", args[0]) if name == "einsum" else ""
@@ -154,7 +154,7 @@ class Provenance:
 
     def _softmax(self, args: Any, kwargs: Any, result: Tensor) -> None:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        scores = _tensors((*args, *kwargs.values()))
+        scores = tensors_among((*args, *kwargs.values()))
         origin = self._origin(scores[0]) if scores else None
         if isinstance(origin, _Scores) and isinstance(dim, int):
             self.combined -= origin.sums
@@ -166,7 +166,7 @@ class Provenance:
     def _propagate(
         self, operation: Operation, function: Function, args: Any, kwargs: Any, result: Tensor
     ) -> None:
-        operands = _tensors(args) if not kwargs else _tensors((*args, *kwargs.values()))
+        operands = tensors_among(args) if not kwargs else tensors_among((*args, *kwargs.values()))
         scores: _Scores | None = None
         for operand in operands:
             origin = self._origin(operand)
@@ -248,13 +248,3 @@ def _permuted(
     if labels is not None:
         labels = labels.mapped(original.shape, lambda label: function(label, *args[1:], **kwargs))
     return replace(origin, keys_dim=keys_dim, original=original, labels=labels)
-
-
-def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found += _tensors(value)
-    return found

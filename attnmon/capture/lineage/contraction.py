@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, ScoreOrigin
-from attnmon.capture.lineage.function_names import names
+from attnmon.capture.lineage.function_calls import words
 
-PRODUCTS = names("linear matmul bmm mm linalg_matmul rmatmul addmm baddbmm addbmm einsum")
+PRODUCTS = words("linear matmul bmm mm linalg_matmul rmatmul addmm baddbmm addbmm einsum")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -100,6 +100,11 @@ class Layout:
         return _taken(tensor, np.unravel_index(index, lead) if lead else ())
 
 
+def join_notes(*notes: str) -> str:
+    """Return notes as one, without the empty ones."""
+    return "; ".join(filter(None, notes))
+
+
 def _taken(tensor: Tensor, index: Sequence[np.ndarray]) -> Tensor:
     """Return the slices at an index [samples, heads] of each leading dimension."""
     strides = tensor.stride()[:-2]
@@ -180,22 +185,24 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
     if heads_of is None:
         return None
     layout = _in_order(samples_of, heads_of)
-    windows = f"only the first of {layout.windows} windows of this sample"
-    variables = "its positions are the last dimension of the model's inputs"
-    is_over_variables = labels.last is not None and labels.last.shape[-2] > 1
-    notes = [
-        *[windows] * (layout.windows > 1),
-        *[variables] * is_over_variables,
-        *[note] * bool(note),
-    ]
     return replace(
         layout,
         row_splits=tuple(splits),
         batch_dim=dim,
         divides=(_divides(labels, 0), _divides(labels, 1)),
         has_earlier_keys=labels.scores is not None and labels.scores.has_earlier_keys,
-        note="; ".join(notes),
+        note=join_notes(_windows_note(layout), _variables_note(labels), note),
     )
+
+
+def _windows_note(layout: Layout) -> str:
+    is_first = layout.windows > 1
+    return f"only the first of {layout.windows} windows of this sample" if is_first else ""
+
+
+def _variables_note(labels: Labels) -> str:
+    is_over_variables = labels.last is not None and labels.last.shape[-2] > 1
+    return "its positions are the last dimension of the model's inputs" if is_over_variables else ""
 
 
 def _divides(labels: Labels, dim: int) -> bool:

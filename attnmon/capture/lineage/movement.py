@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, compact, reshaped
-from attnmon.capture.lineage.function_names import names
+from attnmon.capture.lineage.function_calls import words
 
-RESHAPES = names("view reshape flatten unflatten unsqueeze squeeze view_as reshape_as ravel")
-REPLAYED = names(
+RESHAPES = words("view reshape flatten unflatten unsqueeze squeeze view_as reshape_as ravel")
+REPLAYED = words(
     "transpose permute swapaxes swapdims movedim moveaxis t T mT H mH adjoint getitem narrow "
     "select index_select take_along_dim gather unbind split split_with_sizes chunk tensor_split "
     "hsplit vsplit dsplit unsafe_split unsafe_chunk unfold repeat repeat_interleave tile roll "

@@ -1,7 +1,7 @@
 """Labels the tensors of one forward, from the model's inputs on, as its functions are called."""
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from attnmon.capture.lineage import contraction, movement
 from attnmon.capture.lineage.contraction import Factor
 from attnmon.capture.lineage.element_labels import Label, Labels, fitted, input_labels
-from attnmon.capture.lineage.function_names import base_name, names
+from attnmon.capture.lineage.function_calls import base_name, tensors_among, words
 
-_REDUCTIONS = names("mean sum amax amin prod norm std var logsumexp any all nanmean nansum")
-_CONVOLUTIONS = names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
-_SOFTMAXES = names("softmax special_softmax safe_softmax")
-_RECURRENT = names("gru lstm rnn_tanh rnn_relu")
-_ATTENTION = names("scaled_dot_product_attention flex_attention")
+_REDUCTIONS = words("mean sum amax amin prod norm std var logsumexp any all nanmean nansum")
+_CONVOLUTIONS = words("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
+_SOFTMAXES = words("softmax special_softmax safe_softmax")
+_RECURRENT = words("gru lstm rnn_tanh rnn_relu")
+_ATTENTION = words("scaled_dot_product_attention flex_attention")
 
 
 class Lineage:
@@ -43,12 +43,6 @@ class Lineage:
         is_known = reference is not None and reference() is tensor
         return labels if is_known and labels is not None and labels.shape == tensor.shape else None  # type: ignore[attr-defined]
 
-    def alias(self, tensor: Tensor, other: Tensor) -> None:
-        """Give `other`, the same values in another object, the labels of `tensor`."""
-        labels = self.of(tensor)
-        if labels is not None:
-            self._set(other, labels)
-
     def scores_of(self, query: Tensor, key: Tensor) -> Labels | None:
         """Return the labels that query · keyᵀ would have; None if they are not known.
 
@@ -71,7 +65,7 @@ class Lineage:
         is_tensor = isinstance(result, Tensor)
         if not is_tensor and not isinstance(result, (tuple, list)):
             return
-        operands = [t for t in _tensors((*args, *kwargs.values())) if self.of(t) is not None]
+        operands = [t for t in tensors_among((*args, *kwargs.values())) if self.of(t) is not None]
         if not operands:
             return
         try:
@@ -257,13 +251,3 @@ def _broadcasts(shape: Sequence[int], target: Sequence[int]) -> bool:
         return False
     pairs = zip(reversed(shape), reversed(target), strict=False)
     return all(one in (1, other) for one, other in pairs)
-
-
-def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found += _tensors(value)
-    return found

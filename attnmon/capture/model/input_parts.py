@@ -26,8 +26,13 @@ Change = Callable[[Leaf, str], Any]
 
 def is_leaf(value: object) -> bool:
     """Returns whether this is a tensor or a NumPy array."""
+    return isinstance(value, Tensor) or is_array(value)
+
+
+def is_array(value: object) -> bool:
+    """Returns whether this is a NumPy array. Does not import NumPy."""
     numpy = sys.modules.get("numpy")
-    return isinstance(value, Tensor) or (numpy is not None and isinstance(value, numpy.ndarray))
+    return numpy is not None and isinstance(value, numpy.ndarray)
 
 
 def copy_of(leaf: Leaf) -> Leaf:

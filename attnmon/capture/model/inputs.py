@@ -53,7 +53,7 @@ class ModelCall:
         """The inputs of which it is known where they hold the samples."""
         given = (self.args, self.kwargs)
         if not self.is_whole:
-            return tensors_in(given)
+            return inputs_in(given)
         return tuple(direct_leaves(given)) if self.batch else ()
 
     def on_copies(self) -> "ModelCall":
@@ -141,7 +141,7 @@ def same_batch(enc: Any, dec: Any, batch_dim: int | None) -> bool:
     """
     if batch_dim is None:
         return True
-    tensors = () if isinstance(enc, Mapping) else tensors_in((enc, dec))
+    tensors = () if isinstance(enc, Mapping) else inputs_in((enc, dec))
     if len(tensors) < 2:
         return True
     first, second = tensors[:2]
@@ -200,6 +200,6 @@ def _parameter_names(model: nn.Module, args: tuple[Any, ...]) -> tuple[str, ...]
     return tuple(p.name for p in parameters if p.kind in positional)[: len(args)]
 
 
-def tensors_in(value: Any) -> Inputs:
+def inputs_in(value: Any) -> Inputs:
     """Returns all tensors and NumPy arrays in an input, whatever holds them."""
     return tuple(leaves_of(value))

@@ -1,4 +1,4 @@
-"""Finds the modules that look like attention and of which nothing was seen, and says why."""
+"""Finds the modules that look like attention, and says why nothing may have been seen of them."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -32,11 +32,10 @@ _EXPORTED = (
 )
 
 
-def silent_modules(model: nn.Module, told: Collection[str]) -> list[tuple[str, str]]:
-    """Returns (module, reason) of what looks like attention, and told nothing.
+def silent_modules(model: nn.Module) -> list[tuple[str, str]]:
+    """Returns (module, what to say if nothing was seen of it) of what looks like attention.
 
-    told: names of the modules of which something is known. Of modules inside each other, the
-    innermost is named; of programs, the outermost.
+    Of modules inside each other, the innermost is named; of programs, the outermost.
     """
     names = module_names(model)
     programs: dict[str, str] = {}
@@ -50,12 +49,14 @@ def silent_modules(model: nn.Module, told: Collection[str]) -> list[tuple[str, s
         elif _looks_like_attention(module, name):
             suspects.append(name)
     innermost = [name for name in suspects if not _holds_one_of(name, suspects)]
-    rows = [*programs.items(), *((name, NOTHING_TOLD) for name in innermost)]
-    return [(name, why) for name, why in rows if not is_told(name, told)]
+    return [*programs.items(), *((name, NOTHING_TOLD) for name in innermost)]
 
 
 def is_told(name: str, told: Collection[str]) -> bool:
-    """Returns whether one of the told modules is this one, inside it, or holds it directly."""
+    """Returns whether one of the told modules is this one, inside it, or holds it directly.
+
+    told: names of the modules of which something is known.
+    """
     holder = name.rpartition(".")[0] if name else None
     return any(other in (name, holder) or _is_inside(other, [name]) for other in told)
 

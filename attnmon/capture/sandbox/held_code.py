@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attnmon.capture.model.plain_objects import is_opaque, is_plain_object
 from attnmon.capture.sandbox.held_containers import SEQUENCES, Held, HeldNames
-from attnmon.capture.sandbox.held_values import LEAVES, held_generator, is_array
+from attnmon.capture.sandbox.held_values import LEAVES, held_generator, is_writable_array
 
 CODE = (FunctionType, MethodType, partial, CellType, staticmethod, classmethod, _lru_cache_wrapper)
 """Kinds of what can be called, and the cells in which functions enclose variables."""
@@ -89,7 +89,7 @@ def _is_state(value: object) -> bool:
     return not isinstance(value, _NAMELESS) and (
         type(value) in LEAVES
         or isinstance(value, (Tensor, dict, set, tuple, *SEQUENCES))
-        or is_array(value)
+        or is_writable_array(value)
         or held_generator(value) is not None
         or is_plain_object(value)
     )

@@ -30,8 +30,8 @@ from attnmon.capture.sandbox.held_values import (
     HeldBytes,
     HeldTensor,
     held_generator,
-    is_array,
     is_shared_value,
+    is_writable_array,
 )
 from attnmon.capture.sandbox.own_memory import OwnMemory
 
@@ -120,7 +120,7 @@ class HeldObjects:
         if (generator := held_generator(value)) is not None:
             self._held.append(generator)
             return ()
-        if is_array(value):
+        if is_writable_array(value):
             return self._hold_array(value)
         if is_shared_value(value):
             self._held.append(HeldBytes(value))

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attnmon.capture.model.input_parts import is_array
+
 MOST_ARRAY_BYTES = 1 << 28
 """Of larger NumPy arrays no copy is made."""
 
@@ -105,10 +107,9 @@ def held_generator(value: object) -> HeldState | None:
     return None
 
 
-def is_array(value: object) -> bool:
+def is_writable_array(value: Any) -> bool:
     """Returns whether a value is a NumPy array that may be written to."""
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray) and value.flags.writeable
+    return is_array(value) and bool(value.flags.writeable)
 
 
 def is_shared_value(value: object) -> bool:

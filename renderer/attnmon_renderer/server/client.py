@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from attnmon.link import messages
+from attnmon.link import descriptors, messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Accounts, Refusal, Setup
 from attnmon.link.schema import MessageError
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import RunStatus, TrainerRefused, TrainerServed
-from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.supervision import child_process, priority
 from attnmon_renderer.supervision.receiver import receive_setup
 from attnmon_renderer.supervision.supervisor import Supervisor, report_to_server
@@ -161,6 +160,6 @@ def _redirect_output() -> None:
     with open(os.devnull, "r+b") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(nothing.fileno(), 1)
-    errors = atomic_files.anonymous_file(lambda file: None)
+    errors = descriptors.make_nameless_file(lambda file: None)
     os.dup2(errors, 2)
     os.close(errors)

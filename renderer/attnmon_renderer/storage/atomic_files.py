@@ -5,8 +5,7 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -87,23 +86,6 @@ def _is_dead(pid: int, pids: Collection[int]) -> bool:
     if pids:
         return pid in pids
     return os.path.exists("/proc/self") and not os.path.exists(f"/proc/{pid}")
-
-
-def anonymous_file(write: Callable[[IO[bytes]], object]) -> int:
-    """Return the descriptor of a nameless file, written by `write` and rewound. Raises OSError."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("attnmon-results", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            write(file)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 import contextlib
 from dataclasses import replace
 
+from attnmon.link import descriptors
 from attnmon.link.channel import Packet
 from attnmon.link.messages import Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import LONGEST_ERROR, Drawn
-from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.supervision.child_process import Child
 from attnmon_renderer.supervision.ledger import Entry
 from attnmon_renderer.supervision.run_state import RunState
@@ -79,5 +79,5 @@ def _attach_message(entry: Entry) -> None:
     The message is enough: its slots stay untouched until it is acknowledged.
     """
     with contextlib.suppress(OSError):
-        entry.descriptor = atomic_files.anonymous_file(lambda file: file.write(entry.packed))
+        entry.descriptor = descriptors.make_nameless_file(lambda file: file.write(entry.packed))
         entry.holds_message = True

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attnmon.capture.lineage.contraction import factors_of
 from attnmon.capture.lineage.element_labels import UNKNOWN, compact, reshaped
-from attnmon.capture.lineage.function_names import base_name
+from attnmon.capture.lineage.function_calls import base_name
 from attnmon.capture.lineage.movement import replayed_labels
 from attnmon.capture.lineage.tracker import Lineage
 

@@ -13,9 +13,9 @@ from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.messages import ArrayBlock, Attention
 from attnmon.serialize.ring_writer import RingWriter, aligned
 
-MAX_LAYOUTS = 1024
+MAX_LAYERS = 1024
 MAX_OFFSETS = 8
-"""Offsets in the ring for which a layout keeps its record: captures that wait lie at others."""
+"""Offsets in the ring for which a layer keeps its record: captures that wait lie at others."""
 
 
 def signature_of(call: AttentionCall) -> CallSignature | None:
@@ -32,7 +32,7 @@ def signature_of(call: AttentionCall) -> CallSignature | None:
 
 
 @dataclass(slots=True)
-class CallLayout:
+class WrittenLayer:
     """The record of a layer, with all its heads, as it was written at first."""
 
     layer: SelectedLayer
@@ -66,8 +66,8 @@ class CallLayout:
         return ring.view(query), ring.view(key), attention
 
 
-class LayoutCache(dict[CallSignature, CallLayout]):
-    """The layouts of the layers written so far, by their signature.
+class WrittenLayers(dict[CallSignature, WrittenLayer]):
+    """The layers written so far, by their signature.
 
     A dict itself: it is asked for every layer of a capture.
     """
@@ -79,7 +79,7 @@ class LayoutCache(dict[CallSignature, CallLayout]):
         query, key = attention.query, attention.key
         if signature is None or query is None or key is None:
             return
-        if len(self) >= MAX_LAYOUTS:
+        if len(self) >= MAX_LAYERS:
             self.clear()
         nbytes = aligned(query.nbytes) + aligned(key.nbytes)
-        self[signature] = CallLayout(layer, attention, nbytes)
+        self[signature] = WrittenLayer(layer, attention, nbytes)

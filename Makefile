@@ -25,7 +25,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
-	check constraints option-docs bench clean
+	check constraints option-docs bench scan clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,11 @@ bench: $(VENV)/.installed ## measure what the monitor costs
 	@for script in $(wildcard scripts/bench_*.py); do \
 		echo "$$script" && $(BIN)/python $$script --quick || exit 1; \
 	done
+
+# Libraries beyond those of the tests are tried where they are installed; none is needed.
+scan: $(VENV)/.installed-dev ## try every architecture that is installed, and renew docs/models.md
+	mkdir -p build
+	$(BIN)/python scripts/scan_models.py --json build/scan.json --resume --write-docs
 
 clean: ## remove what the targets above have made
 	rm -rf $(VENV) $(DEMO_LOGS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

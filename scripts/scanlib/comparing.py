@@ -1,6 +1,6 @@
 """Compares one captured map with the oracles."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ def mistake(seen: Map, oracles: Truth) -> str:
     """Returns what is wrong with a map, or nothing; or why it cannot be judged."""
     if not torch.isfinite(seen.weights).all():
         return "it has weights that are not finite"
-    if (seen.weights.sum(-1) > 1 + 1e-3).any() or (seen.weights < -TOLERANCE).any():
+    if not seen.note and not _are_weights(seen.weights):
         return "its rows are no weights"
     own = [
         each
@@ -34,7 +34,19 @@ def mistake(seen: Map, oracles: Truth) -> str:
         return "" if any(_fits(seen, each) for each in near) else _not_tokens(near)
     if seen.note and any(_is_part(seen.weights, form) for form in forms):
         return ""
+    if seen.note and any(equal(seen.weights, form) for form in _of_all(seen, oracles)):
+        return ""
     return _difference(seen, forms)
+
+
+def _are_weights(weights: Tensor) -> bool:
+    return bool((weights.sum(-1) < 1 + 1e-3).all() and (weights > -TOLERANCE).all())
+
+
+def _of_all(seen: Map, oracles: Truth) -> Iterator[Tensor]:
+    for each in oracles.together:
+        if related(each.module, seen.module):
+            yield from each.forms()
 
 
 def _fits(seen: Map, softmax: Softmax) -> bool:

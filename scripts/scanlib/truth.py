@@ -20,6 +20,8 @@ class Truth:
 
     alone: list[Softmax]
     """The softmaxes of the sample's own forward."""
+    together: list[Softmax]
+    """Those of the batch's forward, for maps whose note says that they are of all samples."""
     returned: Returned
     independent: bool
     """Whether the sample's output is the same alone and in the batch."""
@@ -35,14 +37,17 @@ def truth(built: Built) -> Truth:
     """Asks the oracles. Raises what a forward of one sample raises."""
     model, inputs, own = built.model, built.inputs, built.alone(SAMPLE)
     with torch.no_grad():
-        together = list(float_tensors(call(model, inputs)))
+        outputs = list(float_tensors(call(model, inputs)))
         single = list(float_tensors(call(model, own)))
     alone = softmaxes(model, own, call)
     other = softmaxes(model, built.alone(0), call)
     return Truth(
-        alone, returned_attentions(model, inputs), _independent(together, single),
-        _distinct(alone, other),
-    )  # fmt: skip
+        alone=alone,
+        together=softmaxes(model, inputs, call),
+        returned=returned_attentions(model, inputs),
+        independent=_independent(outputs, single),
+        distinct=_distinct(alone, other),
+    )
 
 
 def _independent(together: Sequence[Tensor], single: Sequence[Tensor]) -> bool:

@@ -1,5 +1,6 @@
 """Every vision transformer of vit-pytorch that is a classifier by itself."""
 
+import inspect
 import pkgutil
 from collections.abc import Iterator
 from functools import partial
@@ -22,7 +23,7 @@ SIZES: dict[str, Any] = {
     "embedding_dim": 32, "num_layers": 2, "num_heads": 4, "mlp_ratio": 2, "max_frames": 4,
     "sm_dim": 32, "lg_dim": 48, "sm_patch_size": 8, "lg_patch_size": 16, "sm_enc_dim_head": 8,
     "lg_enc_dim_head": 8, "lg_enc_depth": 1, "sm_enc_heads": 4, "lg_enc_heads": 4,
-    "cross_attn_heads": 4, "cross_attn_dim_head": 8, "highres_patch_size": 8, "num_slots": 4,
+    "cross_attn_heads": 4, "cross_attn_dim_head": 8, "highres_patch_size": 16, "num_slots": 4,
     "pre_loop_depth": 1, "post_loop_depth": 1, "num_looped_blocks": 1, "loop_depth": 2,
 }  # fmt: skip
 STAGES: dict[str, Any] = {
@@ -70,8 +71,7 @@ def _built(name: str) -> Built:
     failure: Exception = CannotBuild("no class of it takes an image")
     values = STAGES.get(name, SIZES)
     for kind in reversed(vars(module).values()):
-        is_model = isinstance(kind, type) and issubclass(kind, nn.Module)
-        if not is_model or kind.__module__ != module.__name__:
+        if not _is_model(kind) or kind.__module__ != module.__name__:
             continue
         for inputs in _inputs():
             try:
@@ -80,6 +80,15 @@ def _built(name: str) -> Built:
             except Exception as error:
                 failure = error
     raise failure
+
+
+def _is_model(kind: Any) -> bool:
+    """Whether this is a class of whole models, not of their parts."""
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        return False
+    return bool(
+        {"num_classes", "image_size", "img_size"} & inspect.signature(kind).parameters.keys()
+    )
 
 
 def _inputs() -> Iterator[Tensor]:

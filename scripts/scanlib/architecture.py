@@ -14,7 +14,7 @@ SAMPLE = 1
 """The sample whose attention is looked at: neither the first nor the last."""
 GAIN = 1.5
 """Of the random weights: with the usual small ones every map is nearly uniform, and so alike."""
-MOST_PARAMETERS = 60_000_000
+MOST_PARAMETERS = 30_000_000
 
 
 class CannotBuild(Exception):

@@ -15,12 +15,14 @@ from scanlib.architecture import SAMPLE, call, float_tensors
 STEPS = 3
 
 
-def differences(model: nn.Module, inputs: Any, folder: Path, renderer: Path) -> list[str]:
-    """Returns the names of what a monitor changed in this training; empty if nothing.
+def differences(
+    model: nn.Module, inputs: Any, alone: dict[str, Any], folder: Path, renderer: Path
+) -> list[str]:
+    """Returns the names of what a monitor changes in this training; empty if nothing.
 
-    Raises what the training itself raises, and `Undecided` if it is not the same twice by itself.
+    alone: what the training leaves without a monitor. Raises `Undecided` if that is not the same
+    twice by itself.
     """
-    alone = trained(copy.deepcopy(model), inputs, None)
     monitor = TrainingAttentionMonitor(
         folder, 1, visualization_types=["statistics"], layers_to_visualize="all",
         batch_idx_to_visualize=SAMPLE, max_workers=1, use_tensorboard=False, max_overhead=None,

@@ -1,5 +1,6 @@
 """Tries one architecture: builds it, asks the oracles, captures it in both places, trains it."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 from scanlib.architecture import Architecture, Built
 from scanlib.captures import captured
 from scanlib.judging import Verdict, verdict
-from scanlib.trainings import Undecided, differences
+from scanlib.trainings import Undecided, differences, trained
 from scanlib.truth import Truth, truth
 
 PLACES = ("forward", "probe")
 BUILD = "build"
+ALONE = "training without a monitor"
 TRAINING = "training"
 
 
@@ -41,7 +43,6 @@ def tried(architecture: Architecture, trial: Trial) -> dict[str, Any]:
     for place in PLACES:
         trial.tell(place)
         result[place] = asdict(_judged(built, oracles, place, trial))
-    trial.tell(TRAINING)
     return result | _trained(built, trial)
 
 
@@ -54,8 +55,12 @@ def _judged(built: Built, oracles: Truth, place: str, trial: Trial) -> Verdict:
 
 
 def _trained(built: Built, trial: Trial) -> dict[str, Any]:
+    model, inputs = built.model, built.inputs
     try:
-        changed = differences(built.model, built.inputs, trial.folder / TRAINING, trial.renderer)
+        trial.tell(ALONE)
+        alone = trained(copy.deepcopy(model), inputs, None)
+        trial.tell(TRAINING)
+        changed = differences(model, inputs, alone, trial.folder / TRAINING, trial.renderer)
     except Undecided as reason:
         return {"changed": [], "untrained": str(reason)}
     except Exception as error:  # the model cannot be trained here

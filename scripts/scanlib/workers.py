@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scanlib.architecture import Architecture
-from scanlib.trial import BUILD, Trial, tried
+from scanlib.trial import ALONE, BUILD, Trial, tried
 
 SECONDS = 60.0
 """For each part of a trial. The slowest takes a tenth on a quiet machine."""
@@ -105,8 +105,8 @@ class Running:
 
     def gone(self, why: str) -> dict[str, Any]:
         """Returns the result of a trial that has no other."""
-        if self.part == BUILD:
-            return {"built": False, "why": why}
+        if self.part in (BUILD, ALONE):
+            return {"built": False, "why": f"{why} in the {self.part}"}
         return {"built": True, "hung": f"{why} in the {self.part}"}
 
     def end(self) -> None:

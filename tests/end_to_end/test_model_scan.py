@@ -178,3 +178,4 @@ def test_a_hang_and_a_crash_are_results() -> None:
     assert hung.endswith("in the forward")
     assert crashed == "crashes: its process died in the forward"
     assert unbuilt.startswith("hangs at once: no end within 2 s, at sleep")
+    assert unbuilt.endswith("in the build")

@@ -16,8 +16,8 @@ from scanlib.libraries import (
 )
 
 LIBRARIES = (
-    own_matrix, diffusers_models, graph_models, audio_models, x_transformers_models,
-    vit_pytorch_models, timm_models, transformers_models,
+    own_matrix, diffusers_models, transformers_models, x_transformers_models, graph_models,
+    audio_models, vit_pytorch_models, timm_models,
 )  # fmt: skip
 """diffusers comes before those that are shown an empty torchvision, in which it would look."""
 

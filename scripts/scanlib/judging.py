@@ -46,8 +46,13 @@ def verdict(capture: Capture, oracles: Truth) -> Verdict:
     found.wrong += misnumbered(capture.maps)
     found.wrong += wrong_roles(capture.maps, oracles.returned)
     found.doubts += doubtful_roles(capture.maps)
-    found.refused = [f"{name or '(the model)'}: {why}" for name, why in capture.refused.items()]
-    found.unseen = list(_unseen(capture, oracles))
+    for module, count in _without_maps(capture, oracles):
+        reasons = [why for name, why in capture.refused.items() if related(name, module)]
+        label = f"{module or '(the model)'}{count}"
+        if reasons:
+            found.refused.append(f"{label}: {reasons[0]}")
+        else:
+            found.unseen.append(label)
     found.word, found.why = _word(found, capture)
     return found
 
@@ -64,14 +69,13 @@ def _word(found: Verdict, capture: Capture) -> tuple[str, str]:
     return ("right", "") if found.right else ("nothing to see", "")
 
 
-def _unseen(capture: Capture, oracles: Truth) -> Iterator[str]:
-    """Token attention in modules of which neither a map nor a reason was given."""
+def _without_maps(capture: Capture, oracles: Truth) -> Iterator[tuple[str, str]]:
+    """Yields the modules with token attention that have no map, or fewer than calls."""
     wanted = Counter(each.module for each in oracles.attending)
     for name, count in wanted.items():
         maps = sum(1 for each in capture.maps if _inside(each.module, name))
-        if maps < count and not any(related(other, name) for other in capture.refused):
-            others = "" if not maps else f": {maps} of {count}"
-            yield f"{name or '(the model)'}{others}"
+        if maps < count:
+            yield name, f", {maps} of {count}" if maps else ""
 
 
 def _inside(one: str, other: str) -> bool:

@@ -35,13 +35,13 @@ def wrong_roles(maps: Sequence[Map], returned: Returned) -> Iterator[str]:
         by_name = each.role.endswith("cross") and _is_called_cross(each.module)
         if named and not by_name and not any(each.role in roles for roles, _, _ in named):
             yield f"{each.module}: it is called {each.role}, and the model says {named[0][0]}"
-    for roles in {entry[0] for entry in returned.by_role}:
-        entries = [entry for entry in returned.by_role if entry[0] == roles]
+    for role in {each.role for each in maps}:
         pairs = sorted(
             (index, each.layer)
-            for _, index, weights in entries for each in maps
-            if each.role in roles and equal(each.weights, weights)
-        )  # fmt: skip
+            for roles, index, weights in returned.by_role
+            for each in maps
+            if each.role == role and role in roles and equal(each.weights, weights)
+        )
         unique = len({index for index, _ in pairs}) == len(pairs)
         if unique and [layer for _, layer in pairs] != sorted(layer for _, layer in pairs):
             yield f"the model's layers {[i for i, _ in pairs]} are called {[n for _, n in pairs]}"

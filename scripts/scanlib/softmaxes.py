@@ -100,12 +100,15 @@ class SoftmaxLog(TorchDispatchMode):
 
     def _note_product(self, factors: list[Tensor], output: Tensor) -> None:
         learned = [_storage(factor) in self._parameters for factor in factors]
-        if any(learned):
-            return
         for factor in factors:
-            if softmax := self._weights.get(_storage(factor)):
+            if (softmax := self._weights.get(_storage(factor))) is None:
+                continue
+            if any(learned):  # the heads are mixed: it may be a factor later
+                self._weights.setdefault(_storage(output), softmax)
+            else:
                 softmax.factors.append(factor)
-        self._products.add(_storage(output))
+        if not any(learned):
+            self._products.add(_storage(output))
 
     def _pass_on(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         """Marks what has as many elements as a marked input: it is that input, changed."""

@@ -161,7 +161,7 @@ def sleep():
     time.sleep(60)
 
 workers.SECONDS = 2.0
-ways = {"hangs": (5, sleep), "crashes": (5, os.abort), "hangs at once": (1, sleep)}
+ways = {"hangs": (6, sleep), "crashes": (6, os.abort), "hangs at once": (1, sleep)}
 wanted = [Architecture(name, partial(build, *how)) for name, how in ways.items()]
 with workers.shared_renderer() as renderer:
     for name, result, _ in workers.results(iter(wanted), renderer, 1):

@@ -1,7 +1,7 @@
 """A listener whose own operators pass through a sandbox."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.kernels.sdpa import SdpaCall
@@ -38,10 +38,7 @@ class SandboxedListener(TapListener):
     def on_forward_end(self, completed: bool) -> None:
         self._listener.on_forward_end(completed)
 
-    def timed(self) -> AbstractContextManager[None]:
-        return self._timed()
-
     @contextmanager
-    def _timed(self) -> Iterator[None]:
+    def timed(self) -> Iterator[None]:
         with self._sandbox.paused(), self._listener.timed():
             yield

@@ -58,7 +58,7 @@ class Tap(TorchFunctionMode):
         names: Mapping[int, str],
         listener: TapListener,
         handwritten: bool = True,
-        layouts: "Layouts | None" = None,
+        layouts: Layouts | None = None,
     ) -> None:
         super().__init__()
         self._without_gradients = torch.no_grad()  # one for all calls: they are never nested

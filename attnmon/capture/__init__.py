@@ -12,6 +12,7 @@ from attnmon.capture.calls.attention_call import (
 from attnmon.capture.calls.call_info import CallInfo
 from attnmon.capture.calls.manual_call import RECORDED, manual_call
 from attnmon.capture.calls.verification import approximation_note, measured_error
+from attnmon.capture.discovery import Discovery, NotDivisible, discover
 from attnmon.capture.forward_tap import ForwardTap, TapScope
 from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
@@ -33,7 +34,7 @@ from attnmon.capture.model.module_index import (
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.sharding import is_sharded
 from attnmon.capture.model.silent_modules import is_told, silent_modules
-from attnmon.capture.probe import Discovery, NotDivisible, discover, probe
+from attnmon.capture.probe import probe
 from attnmon.capture.sandbox.stopped import ForwardStopped
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import CallListener, TapListener

@@ -4,199 +4,18 @@ It is used where the model's own forward cannot be tapped: with compiled models,
 is logged without a forward before it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
-from attnmon.capture.calls.attention_call import AttentionCall, UnknownOrder
-from attnmon.capture.calls.call_info import CallInfo
-from attnmon.capture.handwritten.matcher import HANDWRITTEN
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts, LayoutSource
-from attnmon.capture.model.compiled import CompiledRegions
-from attnmon.capture.model.inputs import (
-    ForwardFunction,
-    ModelCall,
-    model_call,
-    same_batch,
-)
+from attnmon.capture.model.inputs import ForwardFunction, ModelCall, model_call
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.state_guard import preserve_state
 from attnmon.capture.sandbox.sandbox import sandboxed
 from attnmon.capture.sandboxed_listener import SandboxedListener
 from attnmon.capture.tap import Tap
-from attnmon.capture.tap_listener import CallListener, TapListener
-
-BatchDim = int | Literal["auto"] | None
-"""Dimension of the inputs that holds the samples; "auto" to find it; None for no batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Discovery:
-    """The attention calls of one forward, and how its inputs hold the samples."""
-
-    call_infos: tuple[CallInfo, ...]
-    """The attention calls, in order."""
-    refusals: tuple[tuple[str, int | None, str], ...]
-    """(module, call index, reason) of attention that was seen but cannot be captured."""
-    batch_dim: int | None
-    """Dimension of the inputs that holds the samples; None if they are one sample without it."""
-    sample: int
-    """Index of the sample used: the requested one, or the last of a smaller batch."""
-    batch: int
-    """Number of samples in the inputs."""
-    compiled: bool
-    """Whether the model's own forward runs compiled code, which must not be tapped."""
-    is_whole: bool = False
-    """Whether the forward was of all samples, because one cannot be cut out of the inputs."""
-
-    @property
-    def samples(self) -> int:
-        """The number of samples that the forward was of; 0 if that is not known."""
-        return self.batch if self.is_whole else 1
-
-    @property
-    def handwritten(self) -> bool:
-        """Whether any call was found by following tensors to a softmax."""
-        return any(info.source == HANDWRITTEN for info in self.call_infos)
-
-    @property
-    def is_one_sample(self) -> bool:
-        """Whether the attention is that of one sample with more than one position."""
-        return min((info.batch for info in self.call_infos), default=0) == 1 and self.positions > 1
-
-    @property
-    def positions(self) -> int:
-        """The most positions that any of the maps has on both sides; 0 without maps."""
-        return max((min(info.queries, info.keys) for info in self.call_infos), default=0)
-
-    def divides(self, dim: int) -> bool | None:
-        """Whether maps of different places in a dimension of the inputs are separate ones.
-
-        None where it is known of no layer where its tensors come from.
-        """
-        layouts = [info.layout for info in self.call_infos if info.layout is not None]
-        return any(layout.divides[dim] for layout in layouts) if layouts else None
-
-
-class NotDivisible(Exception):
-    """A model that can be called with its whole batch only. The message says how it failed."""
-
-    def __init__(self, failure: Exception) -> None:
-        super().__init__(f"cannot be called with one sample: {type(failure).__name__}: {failure}")
-
-
-def discover(
-    model: nn.Module,
-    enc: Any,
-    dec: Any,
-    *,
-    sample: int = 0,
-    batch_dim: BatchDim = "auto",
-    forward_fn: ForwardFunction | None = None,
-) -> Discovery:
-    """Finds the model's attention calls, and the dimension along which its inputs hold samples.
-
-    "auto" tries the dimensions 0 and 1, then no batch at all, and takes the first with which the
-    attention is that of one sample; it runs one forward where 0 is right. Reads values off the
-    device: for the first capture only. Raises `InputError`, `NotDivisible`, and what the model's
-    forward raises.
-    """
-    listener = _DiscoveryListener()
-
-    def run(candidate: int | None) -> Discovery:
-        return _discover(model, enc, dec, sample, candidate, forward_fn, listener)
-
-    found = _first_fitting(run, enc, dec) if batch_dim == "auto" else run(batch_dim)
-    listener.raise_error()
-    return found
-
-
-def _first_fitting(run: Callable[[int | None], Discovery], enc: Any, dec: Any) -> Discovery:
-    """Returns the discovery with the first batch dimension that fits, else the likeliest."""
-    failures: list[Exception] = []
-    is_divided = False
-    doubtful: list[Discovery] = []
-    for candidate in (0, 1, None):
-        try:
-            found = run(candidate)
-        except Exception as error:  # a wrong dimension makes most models raise
-            failures.append(error)
-            continue
-        if candidate != 0 and (found.divides(0) or (len(failures) == 2 and found.divides(1))):
-            is_divided = True
-            continue
-        if candidate == 1 and not _is_confirmed(run):
-            continue
-        if found.is_whole or (found.is_one_sample and same_batch(enc, dec, candidate)):
-            return found
-        doubtful.append(found)
-    if doubtful:
-        best = max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
-        if best.positions < max(found.positions for found in doubtful):
-            raise NotDivisible(ValueError("its maps are smaller then"))
-        return best
-    raise NotDivisible(failures[0]) if is_divided else failures[0]
-
-
-def _is_confirmed(run: Callable[[int | None], Discovery]) -> bool:
-    """Returns whether a forward of all samples has them in the second dimension of its inputs."""
-    try:
-        return run(None).divides(1) is not False
-    except Exception:
-        return False
-
-
-def _discover(
-    model: nn.Module,
-    enc: Any,
-    dec: Any,
-    sample: int,
-    batch_dim: int | None,
-    forward_fn: ForwardFunction | None,
-    listener: "_DiscoveryListener",
-) -> Discovery:
-    arranged: dict[str, Any] = {"sample": sample, "batch_dim": batch_dim, "forward_fn": forward_fn}
-    listener.begin(model_call(unwrap(model), enc, dec, **arranged).samples_given)
-    with CompiledRegions() as regions:
-        call = probe(model, enc, dec, listener, **arranged)
-    compiled = regions.found or any("_orig_mod" in module._modules for module in model.modules())
-    refused = {(name, call_index) for name, call_index, _ in listener.refusals}
-    infos = [i for i in listener.call_infos if (i.name, i.call_index) not in refused]
-    return Discovery(
-        tuple(infos),
-        tuple(listener.refusals),
-        batch_dim,
-        call.sample,
-        call.batch,
-        compiled,
-        call.is_whole,
-    )
-
-
-class _DiscoveryListener(CallListener):
-    """Describes the calls of one forward, without their tensors."""
-
-    def __init__(self) -> None:
-        super().__init__(self._describe)
-        self.call_infos: list[CallInfo] = []
-        self.refusals: list[tuple[str, int | None, str]] = []
-        self._samples = 1
-
-    def _describe(self, call: AttentionCall) -> None:
-        samples = self._samples if call.layout is None else call.batch
-        try:
-            self.call_infos.append(CallInfo.of(call, samples))
-        except UnknownOrder as reason:
-            self.refusals.append((call.name, None, str(reason)))
-
-    def on_unsupported(self, module: str, reason: str, call_index: int | None = None) -> None:
-        self.refusals.append((module, call_index, reason))
-
-    def begin(self, samples: int) -> None:
-        """Begins with a forward of so many samples; forgets the one before, but not its error."""
-        self.call_infos, self.refusals, self._samples = [], [], samples
+from attnmon.capture.tap_listener import TapListener
 
 
 def probe(
@@ -205,15 +24,15 @@ def probe(
     dec: Any,
     listener: TapListener,
     *,
+    batch_dim: int | None,
     sample: int = 0,
-    batch_dim: BatchDim = "auto",
     forward_fn: ForwardFunction | None = None,
     handwritten: bool = True,
     layouts: LayoutSource | None = None,
 ) -> ModelCall:
     """Runs the model on one sample under the tap. Returns the call, which says what sample it was.
 
-    batch_dim: best as `discover` found it; "auto" discovers it again, at the cost of a forward.
+    batch_dim: as `discover` found it: the dimension that holds the samples; None for no batch.
     handwritten: as in `Tap`; `Discovery.handwritten` says whether it is needed.
     layouts: tells a layout by module name and call index; None follows the tensors to find it.
 
@@ -221,8 +40,6 @@ def probe(
     changed something. The model's state is restored in each case (`preserve_state`, `sandboxed`).
     """
     inner = unwrap(model)
-    if batch_dim == "auto":
-        batch_dim = discover(inner, enc, dec, forward_fn=forward_fn).batch_dim
     call = model_call(inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn)
     names, held = module_names(inner), (call.function, call.args, call.kwargs)
     with preserve_state(inner), sandboxed(inner, names, held) as sandbox:

@@ -111,7 +111,7 @@ def test_nothing_is_replaced_nor_written_to() -> None:
     model(*inputs).sum().backward()
     tensors = [*model.parameters(), *model.buffers()]
     before = [(id(t), t._version, id(t.grad)) for t in tensors]
-    probe(model, *inputs, TapLog())
+    probe(model, *inputs, TapLog(), batch_dim=0)
     after = [*model.parameters(), *model.buffers()]
     assert [(id(t), t._version, id(t.grad)) for t in after] == before
 

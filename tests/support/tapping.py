@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, CallListener, Tap, module_names, probe
+from attnmon.capture import AttentionCall, CallListener, Tap, discover, module_names, probe
 from attnmon.capture.calls.verification import attention_weights
 
 
@@ -55,8 +55,11 @@ def tapped_calls(model: nn.Module, forward: Callable[[], object]) -> list[Attent
 
 
 def probed_calls(model: nn.Module, enc: Any, dec: Any, **options: Any) -> list[AttentionCall]:
-    """The attention calls that a probe of this model reports."""
+    """The attention calls that a probe of this model reports; finds the batch if need be."""
     log = TapLog()
+    if "batch_dim" not in options:
+        found = discover(model, enc, dec, forward_fn=options.get("forward_fn"))
+        options["batch_dim"] = found.batch_dim
     probe(model, enc, dec, log, **options)
     return log.calls
 

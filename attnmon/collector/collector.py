@@ -126,7 +126,7 @@ class Collector:
         if model is not None and not self._probe.refusal(model):
             return  # an extra forward takes its place
         why = self._missed.review(tap, watched)
-        self.registry.set_missed(why)
+        self.registry.unseen.set_missed(why)
         if why and self._missed.is_repeated(watched):
             self._missed.warn(why)
         if why and model is None and not self.manual:

@@ -19,11 +19,9 @@ from attnmon.capture import (
     KnownLayouts,
     ModuleIndex,
     TapScope,
-    is_told,
     is_uncompiled,
     modules_in,
     reaches_compiled,
-    silent_modules,
     unwrap,
 )
 from attnmon.layers.layer_numbering import LayerKey, Numbering, number_layers
@@ -37,6 +35,7 @@ from attnmon.layers.layer_selection import (
 )
 from attnmon.layers.layout_registry import LayoutRegistry
 from attnmon.layers.module_order import ModuleOrder
+from attnmon.layers.unseen_layers import UnseenLayers
 
 WHOLE_FORWARD_EVERY = 16
 """One watched forward in so many is watched from end to end, the others only in the modules that
@@ -62,15 +61,13 @@ class LayerRegistry:
         """Whether tensors have to be followed to find its attention."""
         self.layouts = LayoutRegistry()
         """Where each layer's tensors hold samples and heads."""
+        self.unseen = UnseenLayers(guard, lambda: (name for name, _ in self.call_infos))
+        """What of the model's attention is not captured."""
         self._numbering = Numbering()
         self._order = ModuleOrder()
         self._selection = selection
         self._guard = guard
         self._roles = roles
-        self._unsupported: dict[str, str] = {}
-        self._missed = ""
-        self._silent: list[tuple[str, str]] = []
-        """Modules that look like attention, and what is said if nothing was seen of them."""
         self._model: Callable[[], nn.Module | None] = _no_model
         self._module_index = ModuleIndex()
         self._watched = 0
@@ -96,8 +93,7 @@ class LayerRegistry:
             self._model = weakref.ref(model)
             self.compiled, self.handwritten = reaches_compiled(unwrap(model)), True
             self._attends_elsewhere = False
-            self._silent = []
-            self._set_unsupported({})
+            self.unseen.clear()
             self.layouts, self._numbering = LayoutRegistry(), Numbering()
             self.set_calls({})
 
@@ -108,7 +104,7 @@ class LayerRegistry:
         self.batch_dim = found.batch_dim
         self.compiled = was_compiled or found.compiled or reaches_compiled(unwrap(model))
         self.handwritten = found.handwritten
-        self._set_unsupported({})
+        self.unseen.forget_refused()
         for name, call_index, reason in found.refusals:
             self.set_unsupported(name, reason, call_index)
         self.layouts.add(found.call_infos, found.samples)
@@ -135,51 +131,30 @@ class LayerRegistry:
         if new:
             self.call_infos |= new
             self._select()
-            self._set_unsupported(self._unsupported)
+            self.unseen.tell()
 
     def set_unsupported(self, name: str, reason: str, call_index: int | None = None) -> None:
         """Note that this module attends in a way that cannot be captured."""
-        if self._unsupported.get(name) != reason:
-            self._set_unsupported({**self._unsupported, name: reason})
+        self.unseen.refuse(name, reason)
         if call_index is not None:
             self.layouts.refuse((name, call_index), reason)
 
     def clear_unsupported(self) -> None:
         """Forget why modules cannot be captured, but for calls that make no map."""
-        refused = {n: why for n, why in self._unsupported.items() if self.layouts.has_refused(n)}
-        self._set_unsupported(refused)
+        self.unseen.forget_refused(self.layouts.has_refused)
 
     def find_silent_modules(self) -> None:
         """Note the modules that look like attention; those of which something is told are not."""
-        model = self._model()
-        self._silent = [] if model is None else silent_modules(model)
-        self._set_unsupported(self._unsupported)
-
-    def set_missed(self, why: str) -> None:
-        """Note why the model's latest forward was not seen; empty if it was."""
-        if why != self._missed:
-            self._missed = why
-            self._set_unsupported(self._unsupported)
-
-    def _set_unsupported(self, unsupported: dict[str, str]) -> None:
-        self._unsupported = unsupported
-        self._guard.set_not_seen(f"{name or 'the model'}: {why}" for name, why in self._unseen())
-
-    def _unseen(self) -> list[tuple[str, str]]:
-        """Return (module, reason) of all that is not captured."""
-        told = {*(name for name, _ in self.call_infos), *self._unsupported}
-        silent = [(name, why) for name, why in self._silent if not is_told(name, told)]
-        missed = [("", self._missed)] if self._missed else []
-        return [*self._unsupported.items(), *silent, *missed]
+        self.unseen.find_silent(self._model())
 
     @property
     def unsupported(self) -> Mapping[str, str]:
         """Modules that attend, or seem to, and cannot be captured, with the reason."""
-        return dict(self._unseen())
+        return dict(self.unseen.rows())
 
     def coverage(self) -> tuple[Coverage, ...]:
         """Return a row for each layer: its role, where it was seen, and why it is not captured."""
-        return self._selection.coverage(self.call_infos, self._numbering, self._unseen())
+        return self._selection.coverage(self.call_infos, self._numbering, self.unseen.rows())
 
     def runs_compiled(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
         """Return whether this model, which consists of these modules, runs compiled code."""

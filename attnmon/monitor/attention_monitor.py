@@ -171,8 +171,9 @@ class AttentionMonitor:
     def attach(self, model: nn.Module) -> None:
         """Capture in the model's own forwards, from the next one on, not in an extra one.
 
-        It is for models that an extra forward would disturb: sharded ones (FSDP, ZeRO-3), and ones
-        with a memory. `log_attention(model, step=…, loss=…)` then publishes what that step's own
+        It is for models of which no extra forward may be made: sharded ones (FSDP, ZeRO-3), and
+        those of a job of several processes. Called before the loop, it shows the first step, too.
+        `log_attention(model, step=…, loss=…)` then publishes what that step's own
         forward showed. It lasts until `detach`.
 
         Args:

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from functools import cache
 from typing import Any
 
-from attnmon.capture.lineage.function_calls import base_name, words
+from attnmon.capture.lineage.function_calls import SOFTMAXES, base_name, words
 
 
 class Operation(Enum):
@@ -28,24 +28,24 @@ class Operation(Enum):
 
 
 _NAMES = {
-    Operation.PRODUCT: "matmul bmm baddbmm mm einsum linalg_matmul",
-    Operation.SOFTMAX: "softmax special_softmax safe_softmax",
-    Operation.ELEMENTWISE: (
+    Operation.PRODUCT: words("matmul bmm baddbmm mm einsum linalg_matmul"),
+    Operation.SOFTMAX: SOFTMAXES,
+    Operation.ELEMENTWISE: words(
         "add sub subtract rsub mul multiply div divide true_divide rdiv neg tanh addcmul "
         "masked_fill masked_scatter where clamp clamp_min clamp_max clip maximum minimum tril triu "
         "cat concat concatenate pad getitem narrow index_select nan_to_num normalize "
         "to type type_as float double half bfloat16 contiguous clone detach data"
     ),
-    Operation.RESHAPE: (
+    Operation.RESHAPE: words(
         "view reshape flatten unflatten unsqueeze squeeze expand expand_as view_as reshape_as"
     ),
-    Operation.PERMUTE: "transpose permute swapaxes swapdims movedim t T mT",
-    Operation.INVERSE: "pinverse linalg_pinv inverse linalg_inv",
-    Operation.DROPOUT: "dropout",
+    Operation.PERMUTE: words("transpose permute swapaxes swapdims movedim t T mT"),
+    Operation.INVERSE: words("pinverse linalg_pinv inverse linalg_inv"),
+    Operation.DROPOUT: words("dropout"),
 }
 CHANGES = words("add sub subtract rsub mul multiply div divide true_divide rdiv addcmul where tanh")
 """Elementwise functions after which weights are others; a mask or a cast is no such function."""
-_OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+_OPERATIONS = {name: kind for kind, names in _NAMES.items() for name in names}
 
 
 @cache

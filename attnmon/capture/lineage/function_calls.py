@@ -23,6 +23,10 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+SOFTMAXES = words("softmax special_softmax safe_softmax")
+"""Functions that make weights from scores."""
+
+
 def tensors_among(arguments: Iterable[Any]) -> list[Tensor]:
     """Returns the tensors among a function's arguments, also those in lists and tuples."""
     found: list[Tensor] = []

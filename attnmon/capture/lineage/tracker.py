@@ -11,11 +11,10 @@ from torch import Tensor
 from attnmon.capture.lineage import contraction, movement
 from attnmon.capture.lineage.contraction import Factor
 from attnmon.capture.lineage.element_labels import Label, Labels, fitted, input_labels
-from attnmon.capture.lineage.function_calls import base_name, tensors_among, words
+from attnmon.capture.lineage.function_calls import SOFTMAXES, base_name, tensors_among, words
 
 _REDUCTIONS = words("mean sum amax amin prod norm std var logsumexp any all nanmean nansum")
 _CONVOLUTIONS = words("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
-_SOFTMAXES = words("softmax special_softmax safe_softmax")
 _RECURRENT = words("gru lstm rnn_tanh rnn_relu")
 _ATTENTION = words("scaled_dot_product_attention flex_attention")
 
@@ -108,7 +107,7 @@ class Lineage:
     ) -> Labels | None:  # fmt: skip
         if name in _ATTENTION:
             return self._attended(labels, result)
-        if name in _SOFTMAXES and labels.scores is not None:
+        if name in SOFTMAXES and labels.scores is not None:
             return replace(labels, scores=replace(labels.scores, is_weights=True))
         if name == "embedding":
             return self._embedded(labels, result)

@@ -51,6 +51,7 @@ class ProbeCollector:
             raise NotSeen from None
         except NotDivisible as reason:
             self._permission.forbid(model, str(reason))
+            self._session.guard.warn_once("not divisible", _whole(type(model).__name__, reason))
             raise NotSeen from None
 
     def _collect(self, model: nn.Module, enc: Any, dec: Any, builder: CaptureBuilder) -> None:
@@ -121,4 +122,11 @@ def _stopped(model: str, stopped: ForwardStopped) -> str:
     return (
         f"the extra forward of {model} was stopped: it {stopped}. Nothing is changed, and none is "
         "made again: its attention is seen in its own forward, from the next step on."
+    )
+
+
+def _whole(model: str, reason: NotDivisible) -> str:
+    return (
+        f"no extra forward is made of {model}: it {reason}. Its attention is seen in its own "
+        "forward, from the next step on."
     )

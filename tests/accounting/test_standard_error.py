@@ -48,7 +48,7 @@ def test_it_is_known_whether_a_warning_is_written_there(
     assert ("it is off" in capfd.readouterr().err) == expected
 
 
-@pytest.mark.parametrize("stream", [None, io.BytesIO()], ids=repr)
+@pytest.mark.parametrize("stream", [None, io.BytesIO()], ids=["none", "of bytes"])
 def test_a_standard_error_that_takes_no_text_is_no_trouble(
     stream: object, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from support.tapping import TapLog, probed_calls
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from attnmon.capture import discover, probe
+from attnmon.capture import NotDivisible, discover, probe
 from attnmon.capture.calls.verification import attention_weights
 
 WIDTH, HEADS = 16, 4
@@ -257,3 +257,16 @@ def test_scripted_submodules_are_put_back_by_value() -> None:
     probe(model, x, None, TapLog(), batch_dim=0)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
+
+
+class WholeBatchOnly(nn.Module):
+    """Its batch is written into its code, as in many a script."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = x.view(3, 5, HEADS, -1).transpose(1, 2)
+        return F.scaled_dot_product_attention(query, query, query)
+
+
+def test_a_model_that_takes_its_whole_batch_only_is_not_cut() -> None:
+    with pytest.raises(NotDivisible, match="cannot be called with one sample"):
+        discover(WholeBatchOnly(), torch.randn(3, 5, WIDTH), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnmon.capture.lineage.layout import Layout
+from attnmon.capture.lineage.layout import Layout, join_notes
 from attnmon.link.masking import MASKED_BIAS
 
 
@@ -126,7 +126,7 @@ class AttentionCall:
             raise UnknownOrder(self.batch, samples)
         one = self.of_sample(min(sample, self.batch - 1))
         if self.layout is None and self.batch == 1 < samples:
-            one = replace(one, note=one.note or f"one map for all {samples} samples")
+            one = replace(one, note=join_notes(one.note, f"one map for all {samples} samples"))
         return one
 
     def of_sample(self, index: int) -> "AttentionCall":

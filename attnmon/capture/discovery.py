@@ -127,6 +127,8 @@ def _first_fitting(run: Callable[[int | None], Discovery], enc: Any, dec: Any) -
         best = max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
         if best.positions < max(found.positions for found in doubtful):
             raise NotDivisible(ValueError("its maps are smaller then"))
+        if failures and not best.call_infos:
+            raise NotDivisible(failures[0])
         return best
     raise NotDivisible(failures[0]) if is_divided else failures[0]
 

@@ -1,6 +1,7 @@
 """Judges the roles and the numbers of all layers of a capture."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from scanlib.captures import Map
@@ -35,7 +36,8 @@ def wrong_roles(maps: Sequence[Map], returned: Returned) -> Iterator[str]:
         by_name = each.role.endswith("cross") and _is_called_cross(each.module)
         if named and not by_name and not any(each.role in roles for roles, _, _ in named):
             yield f"{each.module}: it is called {each.role}, and the model says {named[0][0]}"
-    for role in {each.role for each in maps}:
+    calls = Counter((each.role, each.module) for each in maps)
+    for role in {role for role, _ in calls if _are_called_once(role, calls)}:
         pairs = sorted(
             (index, each.layer)
             for roles, index, weights in returned.by_role
@@ -45,6 +47,11 @@ def wrong_roles(maps: Sequence[Map], returned: Returned) -> Iterator[str]:
         unique = len({index for index, _ in pairs}) == len(pairs)
         if unique and [layer for _, layer in pairs] != sorted(layer for _, layer in pairs):
             yield f"the model's layers {[i for i, _ in pairs]} are called {[n for _, n in pairs]}"
+
+
+def _are_called_once(role: str, calls: Counter[tuple[str, str]]) -> bool:
+    """Whether no module of this role has several calls, whose order is not that of modules."""
+    return all(count == 1 for (other, _), count in calls.items() if other == role)
 
 
 CROSS = re.compile(r"cross|encoder_attn|encdec|enc_dec", re.IGNORECASE)

@@ -64,8 +64,9 @@ def _independent(together: Sequence[Tensor], single: Sequence[Tensor]) -> bool:
 
 
 def _is_within(one: Tensor, batch: Tensor) -> bool:
+    allowed = 1e-3 * max(1.0, float(one.abs().max()))
     pieces = batch.unfold(0, len(one), 1).movedim(-1, 1)
-    return any(torch.allclose(each, one, rtol=1e-3, atol=1e-3) for each in pieces)
+    return any(torch.allclose(each, one, rtol=0, atol=allowed) for each in pieces)
 
 
 def _distinct(alone: Sequence[Softmax], other: Sequence[Softmax]) -> bool:

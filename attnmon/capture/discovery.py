@@ -4,9 +4,8 @@ It probes the model with one dimension of the inputs after the other, until the 
 of one sample.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
@@ -71,6 +70,12 @@ class Discovery:
         return any(layout.divides[dim] for layout in layouts) if layouts else None
 
 
+class _Run(Protocol):
+    """Runs the model with this batch dimension, on so many samples."""
+
+    def __call__(self, candidate: int | None, count: int = 1, /) -> Discovery: ...
+
+
 class NotDivisible(Exception):
     """A model that can be called with its whole batch only. The message says how it failed."""
 
@@ -96,15 +101,33 @@ def discover(
     """
     listener = _DiscoveryListener()
 
-    def run(candidate: int | None) -> Discovery:
-        return _discover(model, enc, dec, sample, candidate, forward_fn, listener)
+    def run(candidate: int | None, count: int = 1) -> Discovery:
+        return _discover(model, enc, dec, sample, candidate, forward_fn, listener, count)
 
     found = _first_fitting(run, enc, dec) if batch_dim == "auto" else run(batch_dim)
+    if found.batch > 1 and not found.is_whole:
+        found = _without_mixed_samples(found, run)
     listener.raise_error()
     return found
 
 
-def _first_fitting(run: Callable[[int | None], Discovery], enc: Any, dec: Any) -> Discovery:
+def _without_mixed_samples(found: Discovery, run: "_Run") -> Discovery:
+    """Returns the discovery without the calls whose maps are of more than one sample.
+
+    One sample alone cannot show that: the model is run on two.
+    """
+    try:
+        pair = run(found.batch_dim, 2)
+    except Exception:  # it takes one, or all of them
+        return found
+    known = {(name, call_index) for name, call_index, _ in found.refusals}
+    refusals = [r for r in pair.refusals if r[1] is not None and r[:2] not in known]
+    refused = {(name, call_index) for name, call_index, _ in refusals}
+    infos = tuple(i for i in found.call_infos if (i.name, i.call_index) not in refused)
+    return replace(found, call_infos=infos, refusals=(*found.refusals, *refusals))
+
+
+def _first_fitting(run: "_Run", enc: Any, dec: Any) -> Discovery:
     """Returns the discovery with the first batch dimension that fits, else the likeliest."""
     failures: list[Exception] = []
     is_divided = False
@@ -127,13 +150,13 @@ def _first_fitting(run: Callable[[int | None], Discovery], enc: Any, dec: Any) -
         best = max(doubtful, key=lambda found: found.is_one_sample)  # of equals, the first
         if best.positions < max(found.positions for found in doubtful):
             raise NotDivisible(ValueError("its maps are smaller then"))
-        if failures and not best.call_infos:
+        if failures and best.refusals and not best.call_infos:
             raise NotDivisible(failures[0])
         return best
     raise NotDivisible(failures[0]) if is_divided else failures[0]
 
 
-def _is_confirmed(run: Callable[[int | None], Discovery]) -> bool:
+def _is_confirmed(run: "_Run") -> bool:
     """Returns whether a forward of all samples has them in the second dimension of its inputs."""
     try:
         return run(None).divides(1) is not False
@@ -149,11 +172,13 @@ def _discover(
     batch_dim: int | None,
     forward_fn: ForwardFunction | None,
     listener: "_DiscoveryListener",
+    count: int,
 ) -> Discovery:
     arranged: dict[str, Any] = {"sample": sample, "batch_dim": batch_dim, "forward_fn": forward_fn}
-    listener.begin(model_call(unwrap(model), enc, dec, **arranged).samples_given)
+    given = model_call(unwrap(model), enc, dec, **arranged).samples_given
+    listener.begin(count if given == 1 else given)
     with CompiledRegions() as regions:
-        call = probe(model, enc, dec, listener, **arranged)
+        call = probe(model, enc, dec, listener, **arranged, count=count)
     compiled = regions.found or any("_orig_mod" in module._modules for module in model.modules())
     refused = {(name, call_index) for name, call_index, _ in listener.refusals}
     infos = [i for i in listener.call_infos if (i.name, i.call_index) not in refused]

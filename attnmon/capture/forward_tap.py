@@ -68,6 +68,9 @@ class ForwardTap:
 
     @contextmanager
     def _forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Iterator[None]:
+        if torch._C._current_graph_task_id() != -1:  # in backward: checkpointing computes it again
+            yield
+            return
         self.calls[torch.is_grad_enabled()] += 1
         # Without gradients it is a validation between two steps.
         if not torch.is_grad_enabled() or not self._running.acquire(blocking=False):

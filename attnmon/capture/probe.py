@@ -29,18 +29,22 @@ def probe(
     forward_fn: ForwardFunction | None = None,
     handwritten: bool = True,
     layouts: LayoutSource | None = None,
+    count: int = 1,
 ) -> ModelCall:
     """Runs the model on one sample under the tap. Returns the call, which says what sample it was.
 
     batch_dim: as `discover` found it: the dimension that holds the samples; None for no batch.
     handwritten: as in `Tap`; `Discovery.handwritten` says whether it is needed.
     layouts: tells a layout by module name and call index; None follows the tensors to find it.
+    count: number of samples to run it on, neighbours of that one.
 
     Raises `InputError`, what the model's forward raises, and `ForwardStopped` where it would have
     changed something. The model's state is restored in each case (`preserve_state`, `sandboxed`).
     """
     inner = unwrap(model)
-    call = model_call(inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn)
+    call = model_call(
+        inner, enc, dec, sample=sample, batch_dim=batch_dim, forward_fn=forward_fn, count=count
+    )
     names, held = module_names(inner), (call.function, call.args, call.kwargs)
     with preserve_state(inner), sandboxed(inner, names, held) as sandbox:
         own_call = call.on_copies()

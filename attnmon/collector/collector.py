@@ -88,7 +88,8 @@ class Collector:
             self._add_manual(builder)
         if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
             self.registry.find_silent_modules()
-            self._guard.failed("nothing", _nothing_found(model, self.registry.unsupported))
+            watched = model or self.registry.model
+            self._guard.failed("nothing", _nothing_found(watched, self.registry.unsupported))
         return builder
 
     def _new_builder(self, model: nn.Module | None, *, retained: bool) -> CaptureBuilder:

@@ -236,8 +236,12 @@ class LayerRegistry:
         self.selected = self._selection.select(self.call_infos, self._numbering)
         shown = seen_in_forward(self.selected, self.call_infos)
         self._forward_layers = len(shown)
-        scattered = self._attends_elsewhere
-        self._attending = frozenset() if scattered else attending_modules(shown, self.call_infos)
+        attending = attending_modules(shown, self.call_infos)
+        not_called = set(self._order.with_siblings(attending)) - {
+            name for name, _ in self.call_infos
+        }
+        attending |= not_called  # another forward may call them
+        self._attending = frozenset() if self._attends_elsewhere else attending
 
 
 def _no_model() -> None:

@@ -24,15 +24,17 @@ class LayoutRegistry:
         """Kinds of forwards that were followed: True for those of one sample."""
         self._found: dict[tuple[int, str, int], Layout | str | None] = {}
         self._times_stale = 0
+        self._is_reordered = False
 
     def has_to_follow(self, samples: int) -> bool:
         """Return whether a forward of so many samples is to be followed: none like it was.
 
-        A model whose layouts keep changing, as with windows of another number for each length, is
-        followed each time.
+        A model whose layouts keep changing, as with windows of another number for each length or
+        samples that are shuffled, is followed each time.
         """
         is_known = False in self._followed or (samples == 1) in self._followed
-        return not is_known or self._times_stale >= MOST_TIMES_STALE
+        keeps_changing = self._is_reordered or self._times_stale >= MOST_TIMES_STALE
+        return not is_known or keeps_changing
 
     def add(self, call_infos: Iterable[CallInfo], samples: int) -> None:
         """Add what a followed forward of so many samples has shown."""
@@ -41,6 +43,7 @@ class LayoutRegistry:
         for info in call_infos:
             if info.layout is not None:
                 self._layouts(samples)[info.name, info.call_index] = info.layout
+                self._is_reordered = self._is_reordered or info.layout.is_reordered
 
     def refuse(self, key: LayerKey, reason: str) -> None:
         """Note that this call makes no map of one sample's positions."""

@@ -270,3 +270,23 @@ class WholeBatchOnly(nn.Module):
 def test_a_model_that_takes_its_whole_batch_only_is_not_cut() -> None:
     with pytest.raises(NotDivisible, match="cannot be called with one sample"):
         discover(WholeBatchOnly(), torch.randn(3, 5, WIDTH), None)
+
+
+class Mixing(nn.Module):
+    """Each sample attends to its neighbour in the batch: one alone attends to itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key = self.project(x)[:, None], self.project(x.roll(1, 0))[:, None]
+        return F.scaled_dot_product_attention(query, key, key)
+
+
+def test_samples_that_attend_to_each_other_are_found_by_running_two() -> None:
+    found = discover(Mixing(), torch.randn(3, 5, WIDTH), None)
+    assert found.call_infos == ()
+    assert [reason for _, _, reason in found.refusals] == [
+        "its queries attend to keys of other samples: it is no map of one sample"
+    ]

@@ -123,6 +123,7 @@ def scored(query: Factor, key: Factor, output: str) -> Labels:
         second=arranged(mine.second, query.subscripts, output),
         last=arranged(mine.last, query.subscripts, output),
         feature=arranged(mine.feature, query.subscripts, output, may_mix=True),
+        is_reordered=mine.is_reordered or theirs.is_reordered,
         scores=origin,
     )
 

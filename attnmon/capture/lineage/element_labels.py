@@ -55,6 +55,8 @@ class Labels:
     """Numbers of the attention calls that its rows went through."""
     scores: ScoreOrigin | None = None
     """For scores and weights only."""
+    is_reordered: bool = False
+    """Whether indices that are data have moved places of the input: another time, otherwise."""
 
     def mapped(self, shape: Sequence[int], function: Callable[[Tensor], Label]) -> "Labels":
         """Return the labels of a result of this shape, each label passed through `function`."""

@@ -66,6 +66,8 @@ class Layout:
     """Dimension of the model's inputs that holds the samples; None if there is none."""
     divides: tuple[bool, bool] = (False, False)
     """Whether maps of different places in the inputs' first, second dimension are separate ones."""
+    is_reordered: bool = False
+    """Whether data decided the order of the samples, so that it may be another next time."""
     has_earlier_keys: bool = False
     """Whether the first keys stand before the queries' own: a prefix, or a cache."""
     note: str = ""
@@ -190,6 +192,7 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
         row_splits=tuple(splits),
         batch_dim=dim,
         divides=(_divides(labels, 0), _divides(labels, 1)),
+        is_reordered=labels.is_reordered,
         has_earlier_keys=labels.scores is not None and labels.scores.has_earlier_keys,
         note=join_notes(_windows_note(layout), _variables_note(labels), note),
     )

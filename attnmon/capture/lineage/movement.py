@@ -1,13 +1,14 @@
 """Labels of a result that holds the elements of its operands at other places."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, compact, reshaped
-from attnmon.capture.lineage.function_calls import words
+from attnmon.capture.lineage.function_calls import tensors_among, words
 
 RESHAPES = words("view reshape flatten unflatten unsqueeze squeeze view_as reshape_as ravel")
 REPLAYED = words(
@@ -39,7 +40,17 @@ def replayed_labels(
 
         return move
 
-    return [labels.mapped(part.shape, part_of(index)) for index, part in enumerate(results)]
+    moved = [labels.mapped(part.shape, part_of(index)) for index, part in enumerate(results)]
+    if tensors_among((args[1:], kwargs)):  # by indices
+        moved = [replace(each, is_reordered=_is_other(labels.first, each.first)) for each in moved]
+    return moved
+
+
+def _is_other(before: Label, after: Label) -> bool:
+    """Return whether a label changes in another order than before."""
+    if before is None or after is None:
+        return False
+    return not torch.equal(before.flatten(), after.flatten())
 
 
 def padded_labels(labels: Labels, pad: Sequence[int], shape: Sequence[int]) -> Labels:
@@ -97,6 +108,7 @@ def joined_labels(
         first.stream,
         frozenset().union(*(labels.passed for labels in labelled)),
         first.scores,
+        any(labels.is_reordered for labels in labelled),
     )
 
 

@@ -70,13 +70,15 @@ def model_call(
     sample: int = 0,
     batch_dim: int | None = 0,
     forward_fn: ForwardFunction | None = None,
+    count: int = 1,
 ) -> ModelCall:
     """Returns the call of `model` on one sample of (enc, dec).
 
     enc, dec: a tensor, a tuple of positional or a mapping of named inputs; dec may be None.
     batch_dim: dimension that holds the samples, 0 or 1; None for inputs without a batch. Tensors
     without this dimension are shared by all samples. Inputs out of which no sample can be cut, such
-    as a batch of graphs or a list of images of different sizes, are given whole.
+    as a batch of graphs or a list of images of different sizes, are given whole. count: number of
+    neighbouring samples to give, that one among them.
 
     Raises `InputError` if there is no such dimension or the batch is empty.
     """
@@ -86,7 +88,9 @@ def model_call(
     sample = min(sample, batch - 1) if batch else sample
     is_whole = batch_dim is not None and not can_be_cut((enc, dec), batch_dim, batch)
     if batch_dim is not None and not is_whole:
-        select = _SampleSelector(batch_dim, batch, sample, _folded_heads(model))
+        count = min(count, batch) or 1
+        first = min(sample, max(batch - count, 0))
+        select = _SampleSelector(batch_dim, batch, first, count, _folded_heads(model))
         names = _parameter_names(model, args) if forward_fn is None else ()
         args = tuple(
             with_leaves(value, select, names[index] if index < len(names) else "")
@@ -152,13 +156,15 @@ def same_batch(enc: Any, dec: Any, batch_dim: int | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _SampleSelector:
-    """Selects one sample of a tensor or array. The batch dimension stays, with size 1."""
+    """Selects samples of a tensor or array. The batch dimension stays."""
 
     batch_dim: int
     batch: int
     """Number of samples."""
-    sample: int
-    """Index of the sample."""
+    first: int
+    """Index of the first sample."""
+    count: int
+    """Number of samples to select."""
     heads: frozenset[int]
     """Numbers of heads that may be folded into the first dimension of a mask."""
 
@@ -168,11 +174,12 @@ class _SampleSelector:
                 return leaf
             if leaf.ndim == 3 and self._heads_folded_in(leaf):
                 heads = leaf.shape[0] // self.batch
-                return leaf[self.sample * heads : (self.sample + 1) * heads]
+                return leaf[self.first * heads : (self.first + self.count) * heads]
         dims = (0,) if "padding" in name else (self.batch_dim, 0)
         for dim in dims:
             if dim < leaf.ndim and leaf.shape[dim] == self.batch:
-                return leaf[(slice(None),) * dim + (slice(self.sample, self.sample + 1),)]
+                chosen = slice(self.first, self.first + self.count)
+                return leaf[(slice(None),) * dim + (chosen,)]
         return leaf
 
     def _heads_folded_in(self, mask: Leaf) -> bool:

@@ -7,7 +7,12 @@ globals that they name, so that a hook's counter is found too. It stays out of w
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from io import BytesIO, StringIO
+from queue import Queue, SimpleQueue
+from threading import local
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +57,8 @@ class HeldObjects:
         self, model: nn.Module, inputs: object, own: OwnMemory, stop: Callable[[str], None]
     ) -> None:
         """own: the memory that the forward may write to. stop: ends the forward; it raises."""
-        self.too_large = ""
-        """What holds more than can be copied; empty if nothing does."""
+        self.irreversible = ""
+        """What is held that cannot be put back; empty if there is nothing."""
         self._own = own
         self._stop = stop
         self._held: list[Held] = []
@@ -65,7 +70,7 @@ class HeldObjects:
         self._names = names
         self._queue: deque[tuple[object, int]] = deque([(model, 0)])
         self._queue += [(root, 1) for root in (*roots, inputs)]
-        while self._queue and not self.too_large:
+        while self._queue and not self.irreversible:
             self._visit(*self._queue.popleft())
 
     def put_back(self) -> str:
@@ -97,7 +102,7 @@ class HeldObjects:
         except Exception:  # an object of the user's that cannot be looked at
             children = ()
         if len(self._seen) > MOST_OBJECTS:
-            self.too_large = f"more than {MOST_OBJECTS:,} objects"
+            self.irreversible = f"more than {MOST_OBJECTS:,} objects"
         if depth < DEEPEST:
             self._queue += [(child, depth + 1) for child in children if type(child) not in LEAVES]
 
@@ -106,7 +111,7 @@ class HeldObjects:
         if isinstance(value, Tensor):
             return self._hold_tensor(value)
         if (items := _number_of_items(value)) > MOST_ITEMS:
-            self.too_large = f"a {type(value).__name__} of {items:,} items"
+            self.irreversible = f"a {type(value).__name__} of {items:,} items"
             return ()
         if isinstance(value, dict):
             return [*self._hold_dict(value), *self._hold_attributes(value)]
@@ -133,6 +138,8 @@ class HeldObjects:
             return children
         if isinstance(value, nn.Module) or is_plain_object(value):
             return [*self._hold_attributes(value), type(value)]
+        if isinstance(value, _NOT_RESTORABLE):
+            self.irreversible = f"a {type(value).__module__}.{type(value).__qualname__}"
         return ()
 
     def _hold_dict(self, value: dict[Any, Any]) -> list[object]:
@@ -159,7 +166,7 @@ class HeldObjects:
 
     def _hold_array(self, array: Any) -> Iterable[object]:
         if array.nbytes > MOST_ARRAY_BYTES:
-            self.too_large = f"a NumPy array of {array.nbytes >> 20} MiB"
+            self.irreversible = f"a NumPy array of {array.nbytes >> 20} MiB"
         else:
             self._held.append(HeldArray(array))
         return list(array.flat) if array.dtype.hasobject else ()
@@ -177,10 +184,18 @@ class HeldObjects:
         return found
 
 
+_NOT_RESTORABLE = (
+    Queue, SimpleQueue, StringIO, BytesIO, WeakKeyDictionary, WeakValueDictionary, local,
+    ContextVar,
+)  # fmt: skip
+"""Kinds of objects of Python's that hold state which cannot be put back."""
+
+
 def _number_of_items(value: object) -> int:
     return len(value) if isinstance(value, (dict, set, list, deque)) else 0
 
 
 def _is_iterator(value: object) -> bool:
     """Whether this is a generator or an iterator that cannot be put back."""
-    return hasattr(type(value), "__next__") and package_of(type(value)) in ("builtins", "itertools")
+    packages = ("builtins", "itertools", "torch")  # of torch: those of a DataLoader
+    return hasattr(type(value), "__next__") and package_of(type(value)) in packages

@@ -79,8 +79,8 @@ def sandboxed(
     _refuse_uninitialized(model)
     sandbox = Sandbox(model, names)
     held = HeldObjects(model, inputs, sandbox.own, sandbox.stop)
-    if held.too_large:
-        raise ForwardStopped(f"could not be undone: {held.too_large} is held", "")
+    if held.irreversible:
+        raise ForwardStopped(f"could not be undone: {held.irreversible} is held", "")
     try:
         with no_communication(sandbox.stop), sandbox.raw_access, sandbox.guard:
             yield sandbox

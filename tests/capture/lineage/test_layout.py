@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from support.tapping import TapLog
 from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, Inputs, Tap, module_names
+from attnmon.capture import AttentionCall, CallInfo, Tap, module_names
 from attnmon.capture.calls.kernel_shapes import KernelShapes, assumption_note
 from attnmon.capture.calls.verification import attention_weights
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
 from attnmon.capture.lineage.layout import Layout
+from attnmon.layers.layout_registry import LayoutRegistry
 
 BATCH, LENGTH, HEADS, EACH, WIDTH = 3, 6, 4, 5, 10
 Fold = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -332,3 +333,16 @@ def test_a_softmax_that_is_no_attention_does_not_mislead_the_next_layer() -> Non
 
     log = followed(Folded(merged_first), torch.randn(BATCH, LENGTH, WIDTH))
     assert [(call.queries, call.keys, call.heads) for call in log.calls[-1:]] == [(4, 4, HEADS)]
+
+
+def test_an_order_that_data_decides_is_not_taken_for_the_next_forward() -> None:
+    torch.manual_seed(0)
+
+    def shuffled(model: Folded, x: Tensor) -> Tensor:
+        return fused(FOLDS["heads after the batch"])(model, x[torch.tensor([2, 0, 1])].roll(-1, 0))
+
+    (call,) = followed(Folded(shuffled), torch.randn(BATCH, LENGTH, WIDTH)).calls
+    assert call.layout is not None
+    known = LayoutRegistry()
+    known.add([CallInfo.of(call.of_sample(0))], BATCH)
+    assert known.has_to_follow(BATCH)

@@ -237,10 +237,8 @@ class LayerRegistry:
         shown = seen_in_forward(self.selected, self.call_infos)
         self._forward_layers = len(shown)
         attending = attending_modules(shown, self.call_infos)
-        not_called = set(self._order.with_siblings(attending)) - {
-            name for name, _ in self.call_infos
-        }
-        attending |= not_called  # another forward may call them
+        called = {name for name, _ in self.call_infos}
+        attending |= set(self._order.with_siblings(attending)) - called  # the next may call them
         self._attending = frozenset() if self._attends_elsewhere else attending
 
 

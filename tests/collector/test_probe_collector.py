@@ -97,9 +97,7 @@ def test_an_error_of_ours_does_not_reach_the_models_forward(settings: Settings) 
     model.head.register_forward_hook(completed)
     with pytest.raises(RingFull, match="behind"):
         parts.collect(model, batch())
-    assert completed.call_count == 3, (
-        "the discovery, of one and of two, and the probe came to an end"
-    )
+    assert completed.call_count == 3, "two discoveries and the probe came to an end"
 
 
 def test_an_error_of_the_model_is_raised(settings: Settings) -> None:

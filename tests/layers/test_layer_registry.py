@@ -132,7 +132,7 @@ def test_what_the_user_gives_is_added_and_no_forward_shows_it() -> None:
     known.add_calls([(("mine", 0), info("mine", source="recorded"))])
     assert [layer.name for layer in known.selected.values()] == [LAYERS[0], "mine"]
     watched = watched_modules(known, model)
-    assert watched[1:3] == [[LAYERS[0]]] * 2
+    assert watched[1:3] == [list(LAYERS)] * 2, "the next forward may call those like the first"
 
 
 def watched_modules(known: LayerRegistry, model: nn.Module, forwards: int = 3) -> list[list[str]]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from support.tapping import TapLog
 from torch import Tensor, nn
 
-from attnmon.capture import AttentionCall, CallInfo, Tap, module_names
+from attnmon.capture import AttentionCall, CallInfo, Inputs, Tap, module_names
 from attnmon.capture.calls.kernel_shapes import KernelShapes, assumption_note
 from attnmon.capture.calls.verification import attention_weights
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts

@@ -106,7 +106,8 @@ class Lineage:
         labels: Labels,
     ) -> Labels | None:  # fmt: skip
         if name in _ATTENTION:
-            return self._attended(labels, result)
+            query = kwargs.get("query", args[0] if args else None)
+            return self._attended(self.of(query) or _of_learned_query(labels, query), result)
         if name in SOFTMAXES and labels.scores is not None:
             return replace(labels, scores=replace(labels.scores, is_weights=True))
         if name == "embedding":

@@ -346,3 +346,25 @@ def test_an_order_that_data_decides_is_not_taken_for_the_next_forward() -> None:
     known = LayoutRegistry()
     known.add([CallInfo.of(call.of_sample(0))], BATCH)
     assert known.has_to_follow(BATCH)
+
+
+class LearnedQueries(nn.Module):
+    """A decoder whose queries begin as parameters, and attend to an input in two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = nn.Parameter(torch.randn(1, 4, WIDTH))
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.zeros(len(x), 4, WIDTH) + self.asked
+        for number, layer in enumerate(self.layers):
+            keys = layer(x if number % 2 else hidden)[:, None]
+            query = layer(hidden)[:, None]
+            hidden = hidden + F.scaled_dot_product_attention(query, keys, keys)[:, 0]
+        return hidden
+
+
+def test_queries_that_began_as_parameters_are_a_stack_of_their_own() -> None:
+    calls = followed(LearnedQueries(), torch.randn(BATCH, LENGTH, WIDTH)).calls
+    assert [call.is_cross for call in calls] == [None, True, False, True]

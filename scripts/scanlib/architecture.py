@@ -1,6 +1,7 @@
 """An architecture to be tried: how it is built, tiny and random, and what it is given."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,8 @@ SAMPLE = 1
 GAIN = 1.5
 """Of the random weights: with the usual small ones every map is nearly uniform, and so alike."""
 MOST_PARAMETERS = 30_000_000
+MOST_SECONDS = 1.0
+"""Processor time of one forward: a trial makes some thirty, half of them with a backward."""
 
 
 class CannotBuild(Exception):
@@ -99,7 +102,7 @@ def prepared(model: nn.Module, inputs: Any, alone: Callable[[int], Any] | None =
     """Returns the model with random weights, in evaluation, once it has been called.
 
     Keeps its usual weights where the output would not be finite with others. Raises what the
-    model's forward raises, and `CannotBuild` if it returns no finite numbers.
+    model's forward raises, and `CannotBuild` if it returns no finite numbers, or takes too long.
     """
     model.eval()
     with torch.no_grad():
@@ -107,6 +110,10 @@ def prepared(model: nn.Module, inputs: Any, alone: Callable[[int], Any] | None =
             raise CannotBuild("its output has no finite numbers")
         usual = {name: value.clone() for name, value in model.state_dict().items()}
         randomize(model)
-        if not is_finite(call(model, inputs)):
+        started = time.process_time()
+        finite = is_finite(call(model, inputs))
+        if (seconds := time.process_time() - started) > MOST_SECONDS:
+            raise CannotBuild(f"one forward takes {seconds:.1f} s: it is too large to be tried")
+        if not finite:
             model.load_state_dict(usual)
     return Built(model, inputs, alone or partial(one_sample, inputs))

@@ -7,12 +7,9 @@ globals that they name, so that a hook's counter is found too. It stays out of w
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from io import BytesIO, StringIO
 from queue import Queue, SimpleQueue
-from threading import local
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -184,10 +181,7 @@ class HeldObjects:
         return found
 
 
-_NOT_RESTORABLE = (
-    Queue, SimpleQueue, StringIO, BytesIO, WeakKeyDictionary, WeakValueDictionary, local,
-    ContextVar,
-)  # fmt: skip
+_NOT_RESTORABLE = (Queue, SimpleQueue, StringIO, BytesIO)
 """Kinds of objects of Python's that hold state which cannot be put back."""
 
 

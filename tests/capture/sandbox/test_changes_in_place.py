@@ -2,7 +2,9 @@
 
 import ctypes
 import functools
+import io
 import itertools
+import queue
 import random
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -760,15 +762,17 @@ def test_what_a_model_does_not_use_does_not_stop_it(kind: str) -> None:
     assert model.held is held
 
 
-LARGE: dict[str, Callable[[], Any]] = {
+IRREVERSIBLE: dict[str, Callable[[], Any]] = {
     "a NumPy array of 512 MiB": lambda: np.empty(1 << 26),
     "a list of 2,000,001 items": lambda: [0] * 2_000_001,
+    "a queue.Queue": queue.Queue,
+    "a _io.StringIO": io.StringIO,
 }
 
 
-@pytest.mark.parametrize("why", LARGE)
-def test_what_is_too_large_to_be_copied_is_left_to_the_own_forward(why: str) -> None:
+@pytest.mark.parametrize("why", IRREVERSIBLE)
+def test_what_cannot_be_put_back_is_left_to_the_own_forward(why: str) -> None:
     model = Changing(lambda model, x: x)
-    model.held = LARGE[why]()
+    model.held = IRREVERSIBLE[why]()
     with pytest.raises(ForwardStopped, match=why):
         probe(model, torch.randn(3, 5, WIDTH), None, TapLog(), batch_dim=0)

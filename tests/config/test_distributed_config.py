@@ -120,7 +120,7 @@ def test_each_of_several_processes_writes_into_its_own_folder(
     ranks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launch(monkeypatch, TORCHRUN)
-    accounts = watch(LightweightAttentionMonitor(tmp_path, 1, ranks=ranks))
+    accounts = watch(LightweightAttentionMonitor(tmp_path, 1, ranks=ranks, capture="probe"))
     folder = tmp_path / "rank_00003"
     assert accounts["save_dir"] == str(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["rank_00003"]
@@ -133,12 +133,12 @@ def test_the_first_process_writes_where_it_always_did_and_says_which_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launch(monkeypatch, TORCHRUN)
-    watch(LightweightAttentionMonitor(tmp_path, 1, rank=0))
+    watch(LightweightAttentionMonitor(tmp_path, 1, rank=0, capture="probe"))
     assert history(tmp_path)[0]["metadata"]["rank"] == 0
     assert (summary(tmp_path)["rank"], summary(tmp_path)["world_size"]) == (0, 8)
 
 
 def test_a_training_of_one_process_says_nothing_of_ranks(tmp_path: Path) -> None:
-    watch(LightweightAttentionMonitor(tmp_path, 1))
+    watch(LightweightAttentionMonitor(tmp_path, 1, capture="probe"))
     assert "rank" not in summary(tmp_path)
     assert "rank" not in history(tmp_path)[0]["metadata"]

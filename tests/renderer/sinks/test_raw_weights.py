@@ -89,6 +89,7 @@ def test_the_metadata_says_what_the_tensors_are(tmp_path: Path) -> None:
             "decoder_layer0_self_attn.source": "test",
             "decoder_layer0_self_attn.heads": "4,5",
             "decoder_layer0_self_attn.causal": "true",
+            "decoder_layer0_self_attn.earlier": "0",
             "decoder_layer0_self_attn.note": "window left out",
         }
 

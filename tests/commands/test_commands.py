@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import pty
+import re
 import select
 import shutil
 import signal
@@ -298,7 +299,7 @@ def test_the_renderer_shows_live_lines_on_a_terminal(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         os.close(controller)
-    assert "1: captured 0, rendered 0, dropped 0, failed 0" in said
+    assert re.search(r"1: captured \d+, rendered \d+, dropped 0, failed 0", said)
     assert "\x1b[1A\x1b[J" in said
 
 

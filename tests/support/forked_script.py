@@ -25,8 +25,8 @@ sys.path.insert(0, {str(TESTS)!r})
 from support.script_server import serve
 exec(serve({{descriptor}}), vars(sys.modules["__main__"]))
 """
-_READ_AT_THE_START = ("PYTHON", "LD_", "OMP_", "MKL_", "TORCH_", "CUDA_")
-"""How the names of variables begin that Python, the system and torch read when they start."""
+_READ_AT_THE_START = ("PYTHON", "LD_", "OMP_", "MKL_")
+"""How the names of variables begin that are read at the start. Torch itself sets some of CUDA's."""
 _requests: list[socket.socket] = []
 """Leads to the server, while there is one."""
 _variables_at_its_start: dict[str, str] = {}

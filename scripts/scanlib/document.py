@@ -58,7 +58,7 @@ def _right(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             partly = each["probe"]["word"] != "right"
             names[library].append(f"{family}*" if partly else family)
     for library, families in names.items():
-        yield f"**{library}, right** ({len(families)}): {', '.join(families)}.\n"
+        yield f"**{library}, right** ({len(families)}): {'; '.join(families)}.\n"
     yield "\\* in its own forward; the extra one was refused.\n"
 
 

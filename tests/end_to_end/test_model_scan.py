@@ -40,7 +40,7 @@ def test_a_sample_of_thirty_architectures_is_right(tmp_path: Path) -> None:
         assert "hung" not in result, (name, result)
         assert result["changed"] == [], (name, result)
         assert result["forward"]["wrong"] == result["probe"]["wrong"] == [], (name, result)
-        assert result["forward"]["word"] == "right", (name, result)
+        assert result["forward"]["word"] == result["probe"]["word"] == "right", (name, result)
         assert result["forward"]["right"] >= result["attending"] > 0, (name, result)
 
 

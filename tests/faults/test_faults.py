@@ -227,7 +227,7 @@ INTERRUPTED = """
             self.model = LanguageModel()
         def forward(self, tokens):
             called()
-            if called.call_count == 4:
+            if called.call_count == 5:
                 signal.raise_signal(signal.SIGINT)
             return self.model(tokens)
 """

@@ -82,7 +82,7 @@ class ForkedScript:
         cwd: Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        assert can_fork_with(variables or {}), "only a new interpreter reads these variables"
+        assert not _read_at_the_start(variables or {}), "only a new interpreter reads these"
         self.returncode: int | None = None
         request = {
             "source": source,

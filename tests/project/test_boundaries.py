@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.project import PROJECT
 
+import attnmon_renderer
 from attnmon import TrainingAttentionMonitor
 
 DRAWING = {"matplotlib", "PIL", "tensorboardX", "attnmon_renderer"}
@@ -128,7 +128,7 @@ OPENING = re.compile(
 
 
 def test_only_one_module_opens_what_a_run_s_directory_holds() -> None:
-    package = PROJECT / "renderer" / "attnmon_renderer"
+    package = Path(attnmon_renderer.__file__).parent
     found = {
         str(path.relative_to(package))
         for path in package.rglob("*.py")

@@ -10,10 +10,8 @@ from resampling the rounds. Nothing is pictured, all layers and heads are taken.
 
 import argparse
 import json
-import os
 import platform
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from benchlib.one_thread import run_on_one_thread
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor
@@ -190,10 +189,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a quarter of the rounds")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     options = parser.parse_args()
-    if os.environ.get("OMP_NUM_THREADS") != "1":  # read when torch is loaded
-        os.execve(
-            sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "1"}
-        )
+    run_on_one_thread()
     random.seed(0)
     print(f"one thread, torch {torch.__version__}; processor time of the training process")
     print(f"{'model':8}{'step':18}{'median':>12}{'of plain':>11}   95 %")

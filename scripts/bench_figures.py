@@ -10,8 +10,6 @@ every label in the same place.
 import argparse
 import io
 import json
-import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 from benchlib.figure_cases import Case, cases
+from benchlib.one_thread import run_on_one_thread
 from PIL import Image
 
-from attnmon.link.thread_limits import SINGLE_THREAD
 from attnmon_renderer.drawing import Page, Png, render_png
 from attnmon_renderer.drawing.backends.matplotlib_reference import matplotlib_figure
 from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
@@ -80,8 +78,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer sizes, fewer times")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there as well")
     options = parser.parse_args()
-    if not os.environ.items() >= SINGLE_THREAD.items():  # they were read when numpy was loaded
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SINGLE_THREAD)
+    run_on_one_thread()
     print(f"{'picture':32} {'pixels':>11} {'matplotlib':>11} {'here':>9}  ratio    bytes  differ")
     rows = []
     for case in cases(options.quick):

@@ -9,10 +9,8 @@ medians, with 95 % intervals from resampling the rounds.
 
 import argparse
 import json
-import os
 import platform
 import random
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench_capture import SIZES
+from benchlib.one_thread import run_on_one_thread
 from torch import Tensor, nn
 
 from attnmon.capture import CallListener, Tap, module_names, probe
@@ -82,10 +81,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few rounds")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     options = parser.parse_args()
-    if os.environ.get("OMP_NUM_THREADS") != "1":  # read when torch is loaded
-        os.execve(
-            sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "1"}
-        )
+    run_on_one_thread()
     random.seed(0)
     rows = [row for name in SIZES for row in measure(name, 10 if options.quick else 100)]
     for row in rows:

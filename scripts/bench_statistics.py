@@ -9,9 +9,7 @@ too large to hold, the error is measured on 64 of the queries.
 
 import argparse
 import json
-import os
 import platform
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from benchlib.one_thread import run_on_one_thread
 
 from attnmon.link.messages import ArrayBlock, Attention
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
@@ -32,7 +31,6 @@ QUICK_LENGTHS = (512, 1024, 2048)
 LENGTHS = (*QUICK_LENGTHS, 4096, 8192, 16_384, 32_768)
 LARGEST_WHOLE = 4096
 """Longest sequence of which the whole is computed; longer ones need too much memory."""
-THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def whole(query: Array, key: Array, scale: float, rows: Array, causal: bool) -> dict[str, Array]:
@@ -187,10 +185,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="up to 2,048 queries, few times")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     options = parser.parse_args()
-    if any(os.environ.get(name) != "1" for name in THREADS):  # read when numpy is loaded
-        os.execve(
-            sys.executable, [sys.executable, *sys.argv], os.environ | dict.fromkeys(THREADS, "1")
-        )
+    run_on_one_thread()
     print(f"{HEADS} heads of width {WIDTH}, one thread, numpy {np.__version__}")
     print(COLUMNS)
     rows = []

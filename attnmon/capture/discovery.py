@@ -174,11 +174,12 @@ def _discover(
     listener: "_DiscoveryListener",
     count: int,
 ) -> Discovery:
-    arranged: dict[str, Any] = {"sample": sample, "batch_dim": batch_dim, "forward_fn": forward_fn}
-    given = model_call(unwrap(model), enc, dec, **arranged).samples_given
-    listener.begin(count if given == 1 else given)
+    arranged: dict[str, Any] = {
+        "sample": sample, "batch_dim": batch_dim, "forward_fn": forward_fn, "count": count,
+    }  # fmt: skip
+    listener.begin(model_call(unwrap(model), enc, dec, **arranged).samples_given)
     with CompiledRegions() as regions:
-        call = probe(model, enc, dec, listener, **arranged, count=count)
+        call = probe(model, enc, dec, listener, **arranged)
     compiled = regions.found or any("_orig_mod" in module._modules for module in model.modules())
     refused = {(name, call_index) for name, call_index, _ in listener.refusals}
     infos = [i for i in listener.call_infos if (i.name, i.call_index) not in refused]

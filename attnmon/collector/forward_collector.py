@@ -156,11 +156,11 @@ class ForwardCollector(TapListener):
         sample = held.sample_in(call.batch)
         samples = held.batch if call.layout is None else call.batch
         if self._is_followed or key not in self._registry.call_infos:
-            call_info = CallInfo.of(call.of_model_sample(sample, samples))
-            self._infos[key] = replace(call_info, batch=call.batch, layout=call.layout)
-        if not self._registry.call_infos:  # which layers are selected is known at its end
-            self._clones[key] = _cloned(call.of_model_sample(sample, samples))
-            return
+            one = call.of_model_sample(sample, samples)
+            self._infos[key] = replace(CallInfo.of(one), batch=call.batch)
+            if not self._registry.call_infos:  # which layers are selected is known at its end
+                self._clones[key] = _cloned(one)
+                return
         if key not in self._registry.call_infos:
             self._registry.add_calls([(key, self._infos[key])])
         layer = self._registry.selected.get(key)

@@ -109,7 +109,8 @@ class LayerRegistry:
             self.set_unsupported(name, reason, call_index)
         self.layouts.add(found.call_infos, found.samples)
         self.set_calls({(info.name, info.call_index): info for info in found.call_infos})
-        self.find_silent_modules()
+        if not found.call_infos:
+            self.find_silent_modules()
 
     def set_calls(self, call_infos: Mapping[LayerKey, CallInfo]) -> None:
         """Replace the calls; an empty mapping has them found anew. Logs the table of layers."""

@@ -1,6 +1,6 @@
 """Makes an `AttentionCall` of the product in which hand-written attention sums its values."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from attnmon.capture.calls.kernel_shapes import assumption_note
 from attnmon.capture.calls.shapes import ShapeError, key_to_4d, to_4d
 from attnmon.capture.handwritten.einsum import EinsumTerms
 from attnmon.capture.lineage.element_labels import Labels
-from attnmon.capture.lineage.layout import join_notes
+from attnmon.capture.lineage.layout import Layout, join_notes
 
 HANDWRITTEN = "softmax"
 """`AttentionCall.source` of hand-written attention."""
@@ -49,21 +49,22 @@ class ValueProduct:
         if tensors is None:
             return None
         if site.layout is None:
-            call = _by_shape(site, tensors, self.had_dropout, bool(self.equation))
-            return replace(call, note=join_notes(call.note, self._note))
-        weights = site.layout.arrange(tensors.weights)
-        is_split = bool(site.layout.row_splits)
-        value = None if is_split else _broadcast(tensors.value, tensors.weights)
-        output = None if is_split or self.had_dropout else tensors.output
+            weights, value, output = _by_shape(tensors, site.heads, bool(self.equation))
+            note = assumption_note(tensors.weights, site.heads)
+        else:
+            weights, value, output = _by_layout(tensors, site.layout)
+            note = site.layout.note
+        if self.had_dropout:
+            output = None
         return AttentionCall(
             name=site.name,
             call_index=site.call_index,
             source=HANDWRITTEN,
             heads=weights.shape[1],
             weights=weights.detach(),
-            value=None if value is None else site.layout.arrange(value).detach(),
-            output=None if output is None else site.layout.arrange(output).detach(),
-            note=join_notes(site.layout.note, self._note),
+            value=None if value is None else value.detach(),
+            output=None if output is None else output.detach(),
+            note=join_notes(note, self._note),
             layout=site.layout,
             is_cross=site.is_cross,
         )
@@ -126,34 +127,29 @@ class ProductTensors:
     """[*leading, queries, width]"""
 
 
-def _broadcast(value: Tensor, weights: Tensor) -> Tensor | None:
-    """Returns the value with the leading dimensions of the weights; None if it has other ones."""
+_Arranged = tuple[Tensor, Tensor | None, Tensor | None]
+"""Weights, value and output as in `AttentionCall`; None where they are not known."""
+
+
+def _by_layout(tensors: ProductTensors, layout: Layout) -> _Arranged:
+    weights = layout.arrange(tensors.weights)
+    if layout.row_splits:  # of value and output it is not known how they follow the rows
+        return weights, None, None
     try:
-        return value.expand(*weights.shape[:-2], *value.shape[-2:])
-    except RuntimeError:
-        return None
+        value = tensors.value.expand(*tensors.weights.shape[:-2], *tensors.value.shape[-2:])
+    except RuntimeError:  # it has other leading dimensions
+        return weights, None, layout.arrange(tensors.output)
+    return weights, layout.arrange(value), layout.arrange(tensors.output)
 
 
-def _by_shape(
-    site: CallSite, tensors: ProductTensors, had_dropout: bool, is_einsum: bool
-) -> AttentionCall:
-    """Returns the call in an order that its shapes suggest, with a note of what was assumed."""
+def _by_shape(tensors: ProductTensors, heads: int | None, is_einsum: bool) -> _Arranged:
+    """Returns the tensors in an order that their shapes suggest."""
     weights, output = tensors.weights, tensors.output
     if is_einsum and weights.dim() > 4:  # its equation tells the batch from the groups of heads
         weights, output = weights.flatten(1, -3), output.flatten(1, -3)
-    weights, output = to_4d(weights, site.heads), to_4d(output, site.heads)
+    weights, output = to_4d(weights, heads), to_4d(output, heads)
     try:
         value = key_to_4d(tensors.value, tensors.weights.shape, weights)
     except (ShapeError, RuntimeError):
-        value = None
-    return AttentionCall(
-        name=site.name,
-        call_index=site.call_index,
-        source=HANDWRITTEN,
-        heads=weights.shape[1],
-        weights=weights.detach(),
-        value=None if value is None else value.detach(),
-        output=None if had_dropout else output.detach(),
-        note=assumption_note(tensors.weights, site.heads),
-        is_cross=site.is_cross,
-    )
+        return weights, None, output
+    return weights, value, output

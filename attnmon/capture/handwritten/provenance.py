@@ -120,8 +120,8 @@ class Provenance:
                 self._set_origin(result, _Sum(origin.softmax_index))
                 return self._value_product(origin, factors, index, result, equation)
         if not any(self._is_parameter(factor) for factor in factors):
-            again = origins[0].softmax_index if isinstance(origins[0], _Sum) else None
-            sums = frozenset() if again is None else frozenset([again])
+            left = origins[0]
+            sums = frozenset([left.softmax_index] if isinstance(left, _Sum) else [])
             self.combined |= sums
             self._set_origin(result, _Scores(sums))
         return None

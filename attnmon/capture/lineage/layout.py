@@ -5,7 +5,7 @@ makes the same calls.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -72,17 +72,18 @@ class Layout:
     """Whether the first keys stand before the queries' own: a prefix, or a cache."""
     note: str = ""
     """What was assumed, or left out; empty if nothing."""
+    is_plain: bool = field(init=False)
+    """Whether the leading dimensions are [samples, heads] as they are, or merged."""
 
     @property
     def heads(self) -> int:
         """Number of heads."""
         return len(self.places)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the leading dimensions are [samples, heads] as they are, or merged."""
+    def __post_init__(self) -> None:
         in_order = self.places == tuple((0, head) for head in range(self.inner))
-        return in_order and self.outer == 1 and not self.row_splits
+        is_plain = in_order and self.outer == 1 and not self.row_splits
+        object.__setattr__(self, "is_plain", is_plain)  # asked at each call of each layer
 
     def arrange(self, tensor: Tensor) -> Tensor:
         """Return [samples, heads, positions, any] of a tensor [*leading, positions, any].

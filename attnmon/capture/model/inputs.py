@@ -34,6 +34,8 @@ class ModelCall:
     """Number of samples in the batch; 0 where the inputs do not tell."""
     is_whole: bool = False
     """Whether it is called with all samples, because one cannot be cut out of its inputs."""
+    count: int = 1
+    """Number of samples that were cut out of its inputs."""
 
     def __call__(self) -> object:
         return self.function(*self.args, **self.kwargs)
@@ -41,7 +43,7 @@ class ModelCall:
     @property
     def samples_given(self) -> int:
         """The number of samples that it is called with; 0 where the inputs do not tell."""
-        return self.batch if self.is_whole else 1
+        return self.batch if self.is_whole else self.count
 
     @property
     def index_given(self) -> int:
@@ -87,8 +89,8 @@ def model_call(
     batch = 1 if batch_dim is None else _checked_batch_size((enc, dec), batch_dim)
     sample = min(sample, batch - 1) if batch else sample
     is_whole = batch_dim is not None and not can_be_cut((enc, dec), batch_dim, batch)
+    count = min(count, batch) or 1
     if batch_dim is not None and not is_whole:
-        count = min(count, batch) or 1
         first = min(sample, max(batch - count, 0))
         select = _SampleSelector(batch_dim, batch, first, count, _folded_heads(model))
         names = _parameter_names(model, args) if forward_fn is None else ()
@@ -97,7 +99,7 @@ def model_call(
             for index, value in enumerate(args)
         )
         kwargs = {name: with_leaves(value, select, name) for name, value in kwargs.items()}
-    return ModelCall(function, args, kwargs, sample, batch, is_whole)
+    return ModelCall(function, args, kwargs, sample, batch, is_whole, count)
 
 
 def _arguments(model: nn.Module, enc: Any, dec: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 SAMPLES = 3
 SAMPLE = 1
 """The sample whose attention is looked at: neither the first nor the last."""
+RING = "16 MB"
+"""Memory of a monitor's ring: enough for what is tiny, and a quarter of the usual."""
 GAIN = 1.5
 """Of the random weights: with the usual small ones every map is nearly uniform, and so alike."""
 MOST_PARAMETERS = 30_000_000

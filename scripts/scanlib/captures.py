@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from attnmon import TrainingAttentionMonitor
-from scanlib.architecture import SAMPLE, call
+from scanlib.architecture import RING, SAMPLE, call
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ def captured(model: nn.Module, inputs: Any, place: str, folder: Path, renderer: 
             heads_to_visualize="all", batch_idx_to_visualize=SAMPLE, max_workers=1,
             save_raw_weights=True, use_tensorboard=False, capture=place,  # type: ignore[arg-type]
             max_overhead=None, on_full="wait", renderer=str(renderer), close_timeout=60.0,
+            ring_bytes=RING,
         )  # fmt: skip
         for step in range(2):
             if place == "forward":
@@ -95,9 +95,3 @@ def messages_into(messages: list[str]) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = before
-
-
-def plain_output(model: nn.Module, inputs: Any) -> Any:
-    """Returns what the model returns of these inputs, without gradients."""
-    with torch.no_grad():
-        return call(model, inputs)

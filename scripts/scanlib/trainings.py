@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from attnmon import TrainingAttentionMonitor
-from scanlib.architecture import SAMPLE, call, float_tensors
+from scanlib.architecture import RING, SAMPLE, call, float_tensors
 
 STEPS = 3
 
@@ -26,7 +26,7 @@ def differences(
     monitor = TrainingAttentionMonitor(
         folder, 1, visualization_types=["statistics"], layers_to_visualize="all",
         batch_idx_to_visualize=SAMPLE, max_workers=1, use_tensorboard=False, max_overhead=None,
-        renderer=str(renderer), close_timeout=10.0,
+        renderer=str(renderer), close_timeout=10.0, ring_bytes=RING,
     )  # fmt: skip
     try:
         watched = trained(copy.deepcopy(model), inputs, monitor)

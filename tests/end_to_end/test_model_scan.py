@@ -15,10 +15,10 @@ from support.support_matrix import ROWS, NanoGPT
 
 RIGHT = (
     "matrix/nn.Transformer", "matrix/by hand", "matrix/einsum", "matrix/timm Swin, not fused",
-    "timm/vision_transformer", "timm/cait", "timm/twins", "transformers/albert",
+    "timm/vision_transformer", "timm/cait", "timm/deit", "transformers/albert",
     "transformers/bart", "transformers/bert", "transformers/big_bird", "transformers/blip",
     "transformers/bloom", "transformers/clip", "transformers/deberta-v2",
-    "transformers/deepseek_v4", "transformers/dinov2", "transformers/distilbert",
+    "transformers/qwen3", "transformers/dinov2", "transformers/distilbert",
     "transformers/falcon", "transformers/gemma3", "transformers/gpt_neo", "transformers/gpt_oss",
     "transformers/llama4_text", "transformers/mixtral", "transformers/segformer",
     "transformers/t5", "transformers/vit", "transformers/wav2vec2", "transformers/whisper",

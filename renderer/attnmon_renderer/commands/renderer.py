@@ -7,6 +7,7 @@ one ends it at once.
 
 import argparse
 import os
+import select
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ from attnmon_renderer.terminal import harmless
 
 NOT_FOR_DRAWING = ("MPLBACKEND", "MATPLOTLIBRC")
 """Variables of the environment that would change how matplotlib draws."""
+
+LONGEST_LINE = 1000
+"""Characters of a log line: at most 4 bytes each; a ready pipe takes 4,096 without waiting."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,38 +60,49 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class TerminalLog:
-    """Prints log lines; on a terminal also, below them, a live line for each training."""
+    """Prints log lines; on a terminal also, below them, a live line for each training.
+
+    Never waits for a reader: lines that a full pipe or a stopped terminal does not take are left
+    out, and said once it takes them again.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._is_terminal = stream.isatty()
         self._live_lines: list[str] = []
+        self._left_out = 0
 
     def log(self, text: str) -> None:
         """Print one line with the time, above the live lines."""
-        line = f"[{time.strftime('%H:%M:%S')}] {harmless(text)}"
-        self._write(
-            "".join(f"{line}\n" for line in [self._erase_live_lines() + line, *self._live_lines])
-        )
+        lines = [f"[{time.strftime('%H:%M:%S')}] {harmless(text)[:LONGEST_LINE]}"]
+        if self._left_out:
+            lines.insert(0, f"({self._left_out} lines left out: nobody read them)")
+        shown = "".join(f"{line}\n" for line in [*lines, *self._live_lines])
+        written = self._write(self._erase_live_lines() + shown)
+        self._left_out = 0 if written else self._left_out + 1
 
     def show(self, clients: list[ClientSession]) -> None:
         """Redraw the live lines, one for each client, if they have changed."""
         width = _terminal_width()
         lines = [live_line(client)[:width] for client in clients]
         if self._is_terminal and lines != self._live_lines:
-            self._write(self._erase_live_lines() + "".join(f"{line}\n" for line in lines))
-            self._live_lines = lines
+            shown = "".join(f"{line}\n" for line in lines)
+            if self._write(self._erase_live_lines() + shown):
+                self._live_lines = lines
 
     def _erase_live_lines(self) -> str:
         """Returns the control characters that move the cursor up and erase the live lines."""
         return f"\x1b[{len(self._live_lines)}A\x1b[J" if self._live_lines else ""
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str) -> bool:
         try:
+            if not select.select([], [self._stream], [], 0)[1]:
+                return False  # full: a write would wait, and every training's drawing with it
             self._stream.write(text)
             self._stream.flush()
         except OSError:
             pass  # the terminal is gone, or the log's disk is full: drawing goes on
+        return True
 
 
 def live_line(client: ClientSession) -> str:

@@ -79,10 +79,10 @@ class Collector:
             self._review_missed(model)
         builder = held.builder if held else self._new_builder(model, retained=retained)
         with _discarded_on_error(builder):
-            can_see = True
+            was_empty, can_see = self._forward.pop_was_empty(), True
             if held is None and model is not None and not retained:
-                can_see = self._may_probe(model)
-                if can_see:
+                can_see = self._can_see(model, was_empty=was_empty)
+                if can_see and not self._probe.refusal(model):
                     self._probe.collect(model, enc, dec, builder)
             self._warn_of_smaller_batch(builder.sample)
             self._add_manual(builder)
@@ -133,13 +133,13 @@ class Collector:
         if why and model is None and not self.manual:
             raise NotSeen
 
-    def _may_probe(self, model: nn.Module) -> bool:
-        """Return whether an extra forward may be made; False if there is no other way either.
+    def _can_see(self, model: nn.Module, *, was_empty: bool) -> bool:
+        """Return whether this model's attention can be looked for now; False if it never can.
 
-        Raises `NotSeen` where the model's next forward will show its attention.
+        `was_empty`: its own forward has shown none. Raises `NotSeen` where its next one may.
         """
         refusal = self._probe.refusal(model)
-        if not refusal:
+        if not refusal or was_empty:
             return True
         why = self._why_not_watched(model, modules_in(model))
         if not why:

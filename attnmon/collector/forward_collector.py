@@ -53,6 +53,7 @@ class ForwardCollector(TapListener):
         self._is_followed = False
         """Whether this forward's tensors are followed from the inputs on."""
         self._compilations = 0
+        self._was_empty = False
 
     # As the tap's listener
 
@@ -124,6 +125,11 @@ class ForwardCollector(TapListener):
             raise error
         return held
 
+    def pop_was_empty(self) -> bool:
+        """Return, once, whether the latest forward was seen to its end without any attention."""
+        was_empty, self._was_empty = self._was_empty, False
+        return was_empty
+
     def discard(self) -> None:
         """Free what is held, and forget the forward and its error."""
         if self._held is not None:
@@ -132,6 +138,7 @@ class ForwardCollector(TapListener):
         self._clones = {}
         self._infos = {}
         self._refused = set()
+        self._was_empty = False
 
     def _complete(self, held: HeldForward) -> None:
         """Take over what the forward has shown for the first time."""
@@ -139,9 +146,11 @@ class ForwardCollector(TapListener):
             self._registry.set_followed(self._infos.values(), held.batch)
         if self._clones:
             self._write_clones(held)
-        if not held.builder.attentions:
+        layers = len(held.builder.attentions)
+        if not layers:
             self.discard()
-        self._registry.notice_layers(len(held.builder.attentions))
+            self._was_empty = not self._registry.call_infos
+        self._registry.notice_layers(layers)
 
     def _capture(self, call: AttentionCall, held: HeldForward) -> None:
         key = (call.name, call.call_index)

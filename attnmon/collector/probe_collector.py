@@ -65,7 +65,7 @@ class ProbeCollector:
         def receive(call: AttentionCall) -> None:
             nonlocal has_unknown_calls
             key = (call.name, call.call_index)
-            has_unknown_calls = has_unknown_calls or key not in registry.call_infos
+            has_unknown_calls = has_unknown_calls or not registry.knows(key)
             if key not in registry.selected:
                 return
             if not given.batch:  # only the attention tells how many samples there are

@@ -144,6 +144,10 @@ class LayerRegistry:
         """Forget why modules cannot be captured, but for calls that make no map."""
         self.unseen.forget_refused(self.layouts.has_refused)
 
+    def knows(self, key: LayerKey) -> bool:
+        """Return whether this call was seen before, captured or refused."""
+        return key in self.call_infos or self.layouts.is_refused(key)
+
     def find_silent_modules(self) -> None:
         """Note the modules that look like attention; those of which something is told are not."""
         self.unseen.find_silent(self._model())
@@ -222,11 +226,13 @@ class LayerRegistry:
             self._select()
 
     def notice_layers(self, layers: int) -> None:
-        """Notice how many layers a forward has shown.
+        """Notice how many layers a forward has shown, at its end.
 
         Where the attending modules alone were watched and showed too few, that is not done again:
         this model attends elsewhere too, or not always alike.
         """
+        if not self.call_infos:
+            self.find_silent_modules()
         if self._only_attending and self._attending and layers < self._forward_layers:
             self._attends_elsewhere, self._attending = True, frozenset()
 

@@ -318,6 +318,25 @@ class Mixed(nn.Module):
         return self.attention(self.seen(x, x, x, need_weights=False)[0])
 
 
+@pytest.mark.parametrize("attached", [True, False])
+def test_an_own_forward_that_shows_no_attention_is_said_and_has_rows(
+    attached: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = nn.ModuleDict({"attention": Additive(), "rest": nn.Linear(8, 8)})
+    model.forward = lambda x: model["rest"](model["attention"](x))  # type: ignore[method-assign]
+    with LightweightAttentionMonitor(tmp_path, 1, capture="forward") as monitor:
+        for step in range(2):
+            x = torch.randn(2, 5, 8)
+            if attached:
+                monitor.attach(model)
+            model(x).sum().backward()
+            monitor.log_attention(*(() if attached else (model, x)), step=step)
+        assert [row.name for row in monitor.coverage()] == ["attention"]
+    (said,) = caplog.messages
+    assert "no attention was seen in ModuleDict" in said
+    assert summary(tmp_path)["captured"] == 0
+
+
 def test_a_module_that_looks_like_attention_and_told_nothing_has_a_row(
     no_loggers: None, tmp_path: Path
 ) -> None:

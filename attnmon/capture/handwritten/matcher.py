@@ -15,6 +15,8 @@ from attnmon.capture.lineage.layout import Layout, join_notes
 HANDWRITTEN = "softmax"
 """`AttentionCall.source` of hand-written attention."""
 
+_ASSUMED = "what is done to query · key before the softmax could not be followed"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueProduct:
@@ -42,6 +44,8 @@ class ValueProduct:
     """Number of keys that took part in the softmax, and are not among these weights."""
     is_changed: bool = False
     """Whether something was computed with the weights after the softmax."""
+    is_assumed: bool = False
+    """Whether the softmax is taken to be one over query · key by its shape and place alone."""
 
     def to_call(self, site: CallSite) -> AttentionCall | None:
         """Returns the call; None if the product sums over another dimension than the softmax."""
@@ -76,6 +80,7 @@ class ValueProduct:
         return join_notes(
             f"without {missing} more keys that its softmax is over" if missing > 1 else "",
             "changed after the softmax: rows need not sum to 1" if self.is_changed else "",
+            _ASSUMED if self.is_assumed else "",
         )
 
     def tensors(self) -> "ProductTensors | None":

@@ -39,6 +39,8 @@ class _Weights:
     """Whether dropout was applied."""
     is_changed: bool = False
     """Whether something was computed with the weights after the softmax."""
+    is_assumed: bool = False
+    """Whether the softmax is only taken to be one over scores, which were lost sight of."""
     labels: Labels | None = None
     """Labels of the original."""
 
@@ -77,6 +79,8 @@ class Provenance:
         self.combined: set[int] = set()
         """Softmaxes that are no map by themselves: only their combination with others is one."""
         self._in_parts: set[int] = set()
+        self._unused_scores: torch.Size | None = None
+        """Shape of the latest scores, while no softmax and no product has used them."""
 
     def before_dropout(self, function: Function, args: Any, kwargs: Any) -> None:
         """Copies the weights if this dropout will overwrite them. Call it before each dropout."""
@@ -112,6 +116,8 @@ class Provenance:
             return None
         equation = kwargs.get("equation", args[0]) if name == "einsum" else ""
         origins = [self._origin(factor) for factor in factors]
+        if any(isinstance(origin, _Scores) for origin in origins):
+            self._unused_scores = None
         if all(isinstance(origin, _Weights) for origin in origins):
             self._combine(origins)
             return None
@@ -124,6 +130,7 @@ class Provenance:
             sums = frozenset([left.softmax_index] if isinstance(left, _Sum) else [])
             self.combined |= sums
             self._set_origin(result, _Scores(sums))
+            self._unused_scores = result.shape
         return None
 
     def _value_product(
@@ -147,6 +154,7 @@ class Provenance:
             self._labels_of(factor) if origin.original is None else origin.labels,
             origin.keys - weights.shape[origin.keys_dim],
             origin.is_changed,
+            origin.is_assumed,
         )
 
     def _combine(self, origins: Iterable[_Origin | None]) -> None:
@@ -156,10 +164,15 @@ class Provenance:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         scores = tensors_among((*args, *kwargs.values()))
         origin = self._origin(scores[0]) if scores else None
+        is_assumed = origin is None and result.shape == self._unused_scores
+        if is_assumed:  # what is scripted, or in a kernel, hides what became of them
+            origin = _Scores()
         if isinstance(origin, _Scores) and isinstance(dim, int):
+            self._unused_scores = None
             self.combined -= origin.sums
             keys_dim = dim if dim < 0 else dim - result.dim()
-            weights = _Weights(self.softmax_count, keys_dim, result.shape[keys_dim])
+            keys = result.shape[keys_dim]
+            weights = _Weights(self.softmax_count, keys_dim, keys, is_assumed=is_assumed)
             self._set_origin(result, weights)
             self.softmax_count += 1
 

@@ -11,16 +11,16 @@ from attnmon.capture.model.module_names import module_names, unwrap
 _CLASS = re.compile(r"(attention|attn|mha)(layer|block)?(v?\d+)?$", re.I)
 _NAME = re.compile(r"(^|_)(attention|attn|mha)(_?\d+)?$", re.I)
 _PROJECTIONS = (
-    {"q", "k", "v"}, {"query", "key", "value"}, {"q_proj", "k_proj", "v_proj"}, {"wq", "wk", "wv"},
-    {"to_q", "to_k", "to_v"}, {"w_q", "w_k", "w_v"}, {"q_lin", "k_lin", "v_lin"},
-    {"q_linear", "k_linear", "v_linear"}, {"linear_q", "linear_k", "linear_v"},
+    {"q", "k", "v"}, {"query", "key", "value"}, {"queries", "keys", "values"}, {"q", "kv"},
+    {"qk", "v"}, {"qkv"}, {"query_key_value"}, {"c_attn"}, {"query", "key_value"},
 )  # fmt: skip
-"""What submodules for query, key and value are called, in small letters."""
+"""What submodules or weights for query, key and value are called, without the words around it."""
+_AROUND = re.compile(r"(^|_)(to|w|fc|lin|linear|in|proj|projection|layer|dense|conv|weight)(?=_|$)")
 
 NOTHING_TOLD = (
-    "its attention was not seen: it did not run, or it does not attend by "
-    "scaled_dot_product_attention, nn.MultiheadAttention or softmax(query · key) · value; give its "
-    "weights to record()"
+    "its attention was not seen: it did not run, does not attend by scaled_dot_product_attention, "
+    "nn.MultiheadAttention or softmax(query · key) · value, or does so where that cannot be "
+    "followed (scripted code, a kernel, another softmax); give its weights to record()"
 )
 _SCRIPT = (
     "a TorchScript program (torch.jit.script or torch.jit.trace), which runs where it cannot be "
@@ -85,12 +85,18 @@ def _looks_like_attention(module: nn.Module, name: str) -> bool:
         return True
     if type(module).__module__.startswith("torch.nn.") or not any(True for _ in _weights(module)):
         return False
-    children = {child.lower() for child in module._modules}
+    children = {_bare(name) for name in (*module._modules, *module._parameters)}
     return (
         any(children >= projections for projections in _PROJECTIONS)
         or _CLASS.search(type(module).__name__) is not None
         or _NAME.search(name.rpartition(".")[2]) is not None
     )
+
+
+def _bare(name: str) -> str:
+    """Returns "q" for "q_proj", "to_q", "W_q" and "Wq"."""
+    bare = _AROUND.sub("", name.lower()).strip("_")
+    return bare[1:] if bare in ("wq", "wk", "wv", "wkv", "wqkv") else bare
 
 
 def _weights(module: nn.Module) -> Iterator[torch.Tensor]:

@@ -296,6 +296,41 @@ def test_attention_that_is_not_seen(way: Callable[[], object]) -> None:
     assert tapped_calls(nn.Module(), way) == []
 
 
+def soft_cap(scores: Tensor) -> Tensor:
+    return torch.tanh(scores / 5.0) * 5.0
+
+
+LOST: dict[str, Callable[[Tensor], Tensor]] = {
+    "a soft cap in TorchScript": lambda scores: torch.jit.script(soft_cap)(scores),
+    "the size alone": torch.abs,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("way", LOST)
+def test_scores_that_are_lost_sight_of_are_taken_for_the_latest_and_a_note_says_so(
+    way: str,
+) -> None:
+    change = LOST[way]
+    (call,) = tapped_calls(nn.Module(), lambda: change(Q @ K.mT).softmax(-1) @ V)
+    torch.testing.assert_close(call.weights, change(Q @ K.mT).softmax(-1))
+    assert "before the softmax could not be followed" in call.note
+    capped = tapped_calls(nn.Module(), lambda: soft_cap(Q @ K.mT).softmax(-1) @ V)
+    assert [call.note for call in capped] == [""], "a cap that is seen is no news"
+
+
+def test_a_softmax_of_something_else_is_not_taken_for_one_of_the_latest_scores() -> None:
+    other = torch.randn(BATCH, HEADS, QUERIES, KEYS)
+    for before in (
+        lambda: (Q @ K.mT).softmax(-1) @ V,
+        lambda: (Q @ K.mT) @ V,
+        lambda: Q @ K.mT[..., 1:],
+    ):
+        seen = len(tapped_calls(nn.Module(), before))
+        both = tapped_calls(nn.Module(), lambda run=before: (run(), other.softmax(-1) @ V))
+        assert len(both) == seen
+
+
 class Talking(nn.Module):
     """Heads mixed by a parameter after the softmax, as in CaiT: not followed."""
 

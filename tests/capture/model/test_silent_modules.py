@@ -54,6 +54,25 @@ def test_they_are_known_by_class_name_projections_and_the_innermost_counts() -> 
     assert names(Model()) == ["gate", "mixer", "self_attn.0", "torch_s"]
 
 
+@pytest.mark.parametrize(
+    "projections",
+    [
+        "q_proj k_proj v_proj", "to_q to_kv", "Wqkv", "in_proj_qkv", "query_key_value", "wq wk wv",
+        "c_attn", "linear_q linear_k linear_v", "w_q w_k w_v", "queries keys values",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("as_module", [True, False])
+def test_projections_are_known_by_many_names(projections: str, as_module: bool) -> None:
+    class Mixer(nn.Module):
+        """Attends, and is called nothing of the kind."""
+
+    mixer = Mixer()
+    for name in projections.split():
+        linear = nn.Linear(4, 4)
+        setattr(mixer, name, linear if as_module else linear.weight)
+    assert names(nn.ModuleDict({"mixer": mixer, "ff": nn.Linear(4, 4)})) == ["mixer"]
+
+
 def test_those_of_which_something_is_known_are_not_named() -> None:
     told = ("gate", "self_attn.0.core", "torch_s")
     assert names(Model(), told) == ["mixer"]

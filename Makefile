@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_LOGS := demo_logs
-CODE := attnmon renderer scripts tests
+CODE := attnmon renderer scripts tests docs/conf.py
+SITE := build/site
 CONSTRAINED := --constraint constraints.txt
 NEWEST := build/newest
 OLDEST := build/oldest
@@ -25,7 +26,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
-	check constraints option-docs bench scan clean
+	check docs constraints option-docs bench scan clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,11 +46,12 @@ test-source: $(VENV)/.installed-dev ## run the tests on the source
 # the source: a plain path in a .pth file is searched, while the .pth files below it are not read.
 test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the source out of the way
 	rm -rf $(WHEEL)
-	$(BIN)/python -m build --wheel --no-isolation --outdir $(WHEEL)/dist .
+	$(BIN)/python -m build --no-isolation --outdir $(WHEEL)/dist .
+	$(BIN)/python -m twine check --strict $(WHEEL)/dist/*
 	$(BIN)/python -m venv --without-pip $(WHEEL)/venv
 	$(BIN)/python $(PURELIB) > "$$($(WHEEL)/venv/bin/python $(PURELIB))/dependencies.pth"
 	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --no-deps --no-index $(WHEEL)/dist/*.whl
-	cp -r tests scripts docs pyproject.toml README.md CHANGELOG.md $(WHEEL)
+	cp -r tests scripts docs pyproject.toml README.md CHANGELOG.md SECURITY.md $(WHEEL)
 	cd $(WHEEL) && ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(SIDE_BY_SIDE) $(WHEEL_TESTS)
 
 # Not for CI: what others release would decide whether it passes. TESTS="tests/link ..." runs
@@ -69,6 +71,10 @@ check: $(VENV)/.installed-dev ## lint, formatting and types
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/mypy --allow-untyped-calls scripts  # torch leaves Tensor.backward untyped
+
+# What is not there when it is built is a warning: a page, a heading, a picture, a module.
+docs: $(VENV)/.installed-dev ## build the site, build/site/index.html, and check its links
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet --builder html docs $(SITE)
 
 constraints: newest ## renew constraints.txt: the newest releases, but torch's
 	$(NEWEST)/bin/python -m pip list --format freeze --exclude-editable > build/newest.txt
@@ -100,7 +106,7 @@ define install
 	$(1)/bin/python -m pip install --quiet $(2) --no-build-isolation --editable .
 endef
 define install-dev
-	$(1)/bin/python -m pip install --quiet $(2) --group dev --group models
+	$(1)/bin/python -m pip install --quiet $(2) --group dev --group docs --group models
 	$(1)/bin/python -m pip install --quiet $(2) --no-deps --group models-without-dependencies
 endef
 

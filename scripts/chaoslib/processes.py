@@ -25,7 +25,8 @@ class Process:
 def marked(mark: str) -> list[Process]:
     """Returns the running processes with this mark, whatever their parent is now."""
     parents = {pid: parent for pid in _pids() if _has(pid, mark) and (parent := _parent(pid))}
-    renderer = {pid for pid in parents if b"attnmon_renderer" in _read(pid, "cmdline")}
+    names = (b"attnmon_renderer", b"attnmon: ")  # at its start, and then
+    renderer = {pid for pid in parents if any(name in _read(pid, "cmdline") for name in names)}
     processes = []
     for pid, parent in parents.items():
         if pid not in renderer:

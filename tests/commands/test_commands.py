@@ -275,6 +275,40 @@ def test_the_renderer_s_wrong_usage_is_2(
     assert "usage: attnmon-renderer" in capsys.readouterr().err
 
 
+def test_processors_that_are_not_there_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert renderer_command.main(["--cpus", "0,4095"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "attnmon-renderer: --cpus 4095: there are only the processors "
+        f"0 … {(os.cpu_count() or 1) - 1}\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["report", "render", "renderer"])
+def test_no_command_makes_a_folder_at_the_root_of_the_file_system(
+    command: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("/attnmon-no-such-folder")
+    sockets = str(tmp_path / "sockets")
+    code = {
+        "report": lambda: main(["report", str(run), "-o", str(folder / "deep" / "report.html")]),
+        "render": lambda: main(["render", str(run), "--out", str(folder)]),
+        "renderer": lambda: renderer_command.main(
+            ["--save-dir", str(folder / "runs"), "--socket-dir", sockets]
+        ),
+    }[command]()
+    assert code == (1 if command == "renderer" else 2)
+    assert str(folder) in capsys.readouterr().err
+    assert not folder.exists()
+
+
+def test_python_s_option_m_is_the_command(run: Path) -> None:
+    command = [sys.executable, "-m", "attnmon", "status", "--json", str(run)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0
+    assert json.loads(ran.stdout)["state"] == "closed"
+
+
 def test_the_renderer_shows_live_lines_on_a_terminal(tmp_path: Path) -> None:
     """In a pseudo-terminal: a line for the training, redrawn in place, and the log above it."""
     controller, terminal = pty.openpty()

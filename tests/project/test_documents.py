@@ -4,7 +4,10 @@ import ast
 import inspect
 import json
 import re
+import shlex
+import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,12 @@ from support.project import PROJECT
 
 from attnmon import LightweightAttentionMonitor
 from attnmon.config.option_table import OPTIONS
+from attnmon_renderer import commands
+from attnmon_renderer.commands import SUBCOMMANDS, renderer
 
-DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs").glob("*.md")]
+ON_TOP = [PROJECT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
+DOCUMENTS = [*ON_TOP, *(PROJECT / "docs").rglob("*.md")]
+COMMAND = re.compile(r"^(?:ATTNMON_\w+=\S+ )?(attnmon(?:-renderer)?(?: .*?)?)(?:  +#.*)?$", re.M)
 
 
 def parameters(monitor: type[Any]) -> dict[str, Any]:
@@ -33,7 +40,7 @@ def documented() -> dict[str, str]:
     """Returns the default of each setting as the guide's tables have it."""
     guide = (PROJECT / "docs" / "guide.md").read_text()
     section = guide.partition("## Settings")[2].partition("\n## ")[0]
-    return dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section, re.MULTILINE))
+    return dict(re.findall(r"^\| `([a-z]\w*)` \| ([^|]+) \|", section, re.MULTILINE))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -45,6 +52,36 @@ def test_links_lead_somewhere(document: Path) -> None:
         if not target.startswith("http") and not (document.parent / target).exists()
     ]
     assert missing == []
+
+
+def shell_lines(document: Path) -> list[str]:
+    """Returns the lines of a document's shell blocks that call our commands."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.M | re.S)
+    return [line for block in blocks for line in COMMAND.findall(block)]
+
+
+def test_every_command_in_a_shell_block_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [line for document in DOCUMENTS for line in shell_lines(document)]
+    assert lines
+    for module in map(import_module, (f"{commands.__name__}.{name}" for name in SUBCOMMANDS)):
+        monkeypatch.setattr(module, "run", lambda arguments: 0)
+    for line in lines:
+        command, *arguments = shlex.split(line)
+        if command == "attnmon":
+            assert commands.main(arguments) == 0, line
+        else:
+            renderer.parsed(arguments)
+
+
+def test_every_extra_that_a_document_names_can_be_installed() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    named = {
+        name.strip()
+        for path in (*DOCUMENTS, *(PROJECT / "attnmon").rglob("*.py"))
+        for names in re.findall(r"attnmon\[([\w, -]+)\]", path.read_text())
+        for name in names.split(",")
+    }
+    assert named == project["optional-dependencies"].keys()
 
 
 @pytest.mark.parametrize("page", ["how-it-works.md", "contributing.md"])
@@ -77,6 +114,14 @@ def test_every_test_that_the_page_on_reliability_names_is_there() -> None:
 def test_the_guide_lists_every_setting() -> None:
     assert list(documented()) == list(OPTIONS)
     assert set(parameters(LightweightAttentionMonitor)) < OPTIONS.keys()
+
+
+def test_the_guide_lists_every_variable_of_the_environment() -> None:
+    guide = (PROJECT / "docs" / "guide.md").read_text()
+    folders = (PROJECT / "attnmon", PROJECT / "renderer")
+    sources = [path.read_text() for folder in folders for path in folder.rglob("*.py")]
+    used = {name for text in sources for name in re.findall(r'"(ATTNMON_[A-Z]+)"', text)}
+    assert used == set(re.findall(r"^\| `(ATTNMON_[A-Z]+)` \|", guide, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", OPTIONS)

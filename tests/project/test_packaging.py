@@ -61,6 +61,23 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else() -> None:
 
 
 @wheel_only
+def test_what_the_package_index_shows_leads_to_the_repository() -> None:
+    """The index has neither our pictures nor our pages, so each link must be a whole address."""
+    about = metadata.metadata("attnmon")
+    [home] = [url.split(", ")[1] for url in about.get_all("Project-URL") if "Homepage" in url]
+    raw = home.replace("github.com", "raw.githubusercontent.com")
+    text = str(about.get_payload())
+    assert text.startswith((PROJECT / "README.md").read_text()[:200])
+    links = re.findall(r"(!?)\[[^]]*\]\(([^)\s]+)", text)
+    assert len(links) > 5
+    for is_picture, target in links:
+        assert target.startswith(("https:", "#"))
+        below = raw if is_picture else home
+        if path := re.fullmatch(rf"{below}/(?:blob/)?main/([^#]*)(?:#.*)?", target):
+            assert (PROJECT / path[1]).exists(), target
+
+
+@wheel_only
 def test_the_wheel_brings_its_licence() -> None:
     names = {file.name for file in metadata.files("attnmon") or []}
     assert "LICENSE" in names

@@ -15,6 +15,7 @@ BOTH = pytest.mark.parametrize("package", [TRAINING, RENDERER], ids=lambda packa
 # Each package's rooms in the order of the data flow: a room imports only from rooms below it.
 # What is at the end of a list is used by all above it.
 TRAINING_ROOMS = (
+    "__main__",
     "integrations",
     "",
     "monitor",
@@ -56,6 +57,7 @@ RENDERER_ROOMS = (
     "drawing/text",
     "drawing/spec",
     "process_messages",
+    "process_title",
     "storage",
     "terminal",
     "",

@@ -51,9 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     directory = regular_files.resolved(arguments.directory)
     request = _request(arguments, directory)
     try:
+        regular_files.refuse_to_make_top_folder(request.out)
         jobs = list(plan_jobs(directory, request, arguments.steps))
         results = list(run_jobs(jobs, arguments.jobs or _usable_cores()))
-    except (NotStored, NothingSelected) as error:
+    except (NotStored, NothingSelected, FileNotFoundError) as error:
         print(f"attnmon render: {harmless(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

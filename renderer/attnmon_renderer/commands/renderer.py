@@ -20,6 +20,7 @@ from attnmon.link.thread_limits import SINGLE_THREAD
 from attnmon_renderer.server.client import ClientSession
 from attnmon_renderer.server.listener import Listener
 from attnmon_renderer.server.server import RendererServer
+from attnmon_renderer.storage import regular_files
 from attnmon_renderer.supervision import priority
 from attnmon_renderer.terminal import harmless
 
@@ -35,11 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 after an orderly end, 1 if it cannot start or could not finish, 2 for a wrong option.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = parsed(argv)
+    count = os.cpu_count() or 1
+    if arguments.cpus and max(arguments.cpus) >= count:
+        problem = f"--cpus {max(arguments.cpus)}: there are only the processors 0 … {count - 1}"
+        print(f"attnmon-renderer: {problem}", file=sys.stderr)
+        return 2
     allowed_root = None if arguments.save_dir is None else arguments.save_dir.absolute()
     folder = (arguments.socket_dir or rendezvous.folders()[0]).absolute()
     try:
         if allowed_root is not None:
+            regular_files.refuse_to_make_top_folder(allowed_root)
             allowed_root.mkdir(mode=0o700, parents=True, exist_ok=True)
             allowed_root = allowed_root.resolve()
         if arguments.cpus:
@@ -129,7 +136,8 @@ def _prepare_environment() -> None:
     os.chdir("/")  # this directory may hold a matplotlibrc, or want to be unmounted
 
 
-def _parser() -> argparse.ArgumentParser:
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; a wrong option ends the process with 2."""
     parser = argparse.ArgumentParser(
         prog="attnmon-renderer",
         description=__doc__,
@@ -150,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         "--grace", metavar="SECONDS", type=float, default=60.0,
         help="at the end, time to finish what was announced (default: 60)",
     )  # fmt: skip
-    return parser
+    return parser.parse_args(argv)
 
 
 def cpu_list(text: str) -> set[int]:

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         document = render_report(data, title).encode()
         target = arguments.out or directory / "report.html"
         place = regular_files.resolved(target.parent)
+        regular_files.refuse_to_make_top_folder(place)
         atomic_files.remove_orphans(place)
         atomic_files.replace(place / target.name, document)
     except (NoRun, OSError) as error:

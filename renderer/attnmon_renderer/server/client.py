@@ -19,6 +19,7 @@ from attnmon.link.messages import Accounts, Refusal, Setup
 from attnmon.link.schema import MessageError
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import RunStatus, TrainerRefused, TrainerServed
+from attnmon_renderer.process_title import set_title
 from attnmon_renderer.supervision import child_process, priority
 from attnmon_renderer.supervision.receiver import receive_setup
 from attnmon_renderer.supervision.supervisor import Supervisor, report_to_server
@@ -121,6 +122,7 @@ def serve_client(descriptor: int, server: Channel, allowed_root: Path | None) ->
         channel.send(messages.encode(Refusal(reason)))
         return
     report_to_server(server, TrainerServed(setup.trainer_pid, setup.save_dir))
+    set_title("renderer", setup.save_dir)
     Supervisor(channel, setup, ring, write_lock, server).run()
 
 

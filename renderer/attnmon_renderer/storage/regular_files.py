@@ -5,6 +5,7 @@ was put there is neither read nor written. So no part of a path is followed here
 follows, once, the links by which a user names a directory.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -38,6 +39,20 @@ class LargeFile(OSError):
 def resolved(folder: str | os.PathLike[str]) -> Path:
     """Return a directory's path without the links that its user has chosen."""
     return Path(os.path.realpath(folder))
+
+
+def refuse_to_make_top_folder(folder: Path) -> None:
+    """Raise FileNotFoundError where a folder at the root of the file system would have to be made.
+
+    A command that runs as root could, and a path with a slash too many would litter the machine.
+    """
+    top = Path(*folder.absolute().parts[:2])
+    if not top.exists():
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "no folder is made at the root of the file system; make it first",
+            str(top),
+        )
 
 
 @contextmanager

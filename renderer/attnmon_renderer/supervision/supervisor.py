@@ -16,6 +16,7 @@ from attnmon.link.messages import Setup
 from attnmon.link.ring import map_read_only
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import ProcessMessage, RunStatus
+from attnmon_renderer.process_title import set_title
 from attnmon_renderer.supervision import priority
 from attnmon_renderer.supervision.drawing_stage import DrawingStage
 from attnmon_renderer.supervision.receiver import Receiver, receive_setup
@@ -40,6 +41,7 @@ def serve(descriptor: int) -> None:
     except ChannelClosed:
         return
     priority.set_affinity(setup.cpus)
+    set_title("renderer", setup.save_dir)
     Supervisor(channel, setup, ring, write_lock).run()
 
 
@@ -72,11 +74,13 @@ class Supervisor:
         def work(own: Channel) -> None:
             from attnmon_renderer.worker import run_worker
 
+            set_title("worker", setup.save_dir)
             run_worker(own, self._drawing.setup, map_read_only(ring, setup.ring_bytes))
 
         def record(own: Channel) -> None:
             from attnmon_renderer.recorder import run_recorder
 
+            set_title("recorder", setup.save_dir)
             run_recorder(own, setup, lambda: map_read_only(ring, setup.ring_bytes))
 
         def new_pool(role: str, size: int, run: Callable[[Channel], None]) -> NewPool:

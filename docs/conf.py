@@ -1,0 +1,30 @@
+"""Sphinx settings of the site: `make docs` builds it, without network."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "renderer")]
+
+from attnmon import __version__  # noqa: E402 - it is found by the line above
+
+project = "attnmon"
+author = "attnmon contributors"
+copyright = author
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["images"]
+nitpicky = False  # types of torch have no page here
+myst_heading_anchors = 4  # as GitHub makes them, so that one link serves both
+
+smartquotes = False  # "./attention_logs" is code in docstrings
+default_role = "literal"  # docstrings are Markdown: `name` is code
+autodoc_typehints = "none"  # the docstrings say each type
+autodoc_member_order = "bysource"
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = f"attnmon {version}"
+html_show_sphinx = False
+html_theme_options = {"top_of_page_buttons": []}

@@ -72,6 +72,12 @@ def test_sandbox(tmp_path: Path) -> None:
     assert all(0 < row["low"] <= row["ms"] <= row["high"] for row in rows)
 
 
+def test_due_step(tmp_path: Path) -> None:
+    rows = run("bench_due_step.py", tmp_path)["rows"]
+    assert [row["model"] for row in rows] == ["nn.Transformer", "own decoder"]
+    assert all(row["captured"] and row["accounted"] > 0 and row["due call"] > 0 for row in rows)
+
+
 @pytest.mark.parametrize("script", ["bench_statistics.py", "bench_figures.py"])
 def test_statistics_and_figures(script: str, tmp_path: Path) -> None:
     assert run(script, tmp_path)

@@ -36,10 +36,14 @@ def parameters(monitor: type[Any]) -> dict[str, Any]:
     }
 
 
-def documented() -> dict[str, str]:
-    """Returns the default of each setting as the guide's tables have it."""
-    guide = (PROJECT / "docs" / "guide.md").read_text()
-    section = guide.partition("## Settings")[2].partition("\n## ")[0]
+GUIDES = {"guide.md": "## Settings", "zh/guide.md": "## 全部设置"}
+GUIDE = pytest.mark.parametrize("guide", GUIDES)
+
+
+def documented(guide: str) -> dict[str, str]:
+    """Returns the default of each setting as a guide's tables have it."""
+    text = (PROJECT / "docs" / guide).read_text()
+    section = text.partition(GUIDES[guide])[2].partition("\n## ")[0]
     return dict(re.findall(r"^\| `([a-z]\w*)` \| ([^|]+) \|", section, re.MULTILINE))
 
 
@@ -111,26 +115,38 @@ def test_every_test_that_the_page_on_reliability_names_is_there() -> None:
         assert re.search(rf"^(def {name}\(|{name} = )", source, re.MULTILINE), f"{file}::{name}"
 
 
-def test_the_guide_lists_every_setting() -> None:
-    assert list(documented()) == list(OPTIONS)
+@GUIDE
+def test_the_guide_lists_every_setting(guide: str) -> None:
+    assert list(documented(guide)) == list(OPTIONS)
     assert set(parameters(LightweightAttentionMonitor)) < OPTIONS.keys()
 
 
-def test_the_guide_lists_every_variable_of_the_environment() -> None:
-    guide = (PROJECT / "docs" / "guide.md").read_text()
+@GUIDE
+def test_the_guide_lists_every_variable_of_the_environment(guide: str) -> None:
+    text = (PROJECT / "docs" / guide).read_text()
     folders = (PROJECT / "attnmon", PROJECT / "renderer")
     sources = [path.read_text() for folder in folders for path in folder.rglob("*.py")]
     used = {name for text in sources for name in re.findall(r'"(ATTNMON_[A-Z]+)"', text)}
-    assert used == set(re.findall(r"^\| `(ATTNMON_[A-Z]+)` \|", guide, re.MULTILINE))
+    assert used == set(re.findall(r"^\| `(ATTNMON_[A-Z]+)` \|", text, re.MULTILINE))
 
 
+@GUIDE
 @pytest.mark.parametrize("name", OPTIONS)
-def test_the_guide_gives_the_true_default(name: str) -> None:
-    stated = re.fullmatch(r"`([^`]+)`(?: \(lightweight: `([^`]+)`\))?", documented()[name])
+def test_the_guide_gives_the_true_default(name: str, guide: str) -> None:
+    lighter = r"(?: \(lightweight: `([^`]+)`\)|（轻量版 `([^`]+)`）)?"
+    stated = re.fullmatch(rf"`([^`]+)`{lighter}", documented(guide)[name])
     assert stated is not None
     assert ast.literal_eval(stated[1]) == OPTIONS[name].default
     lightweight = parameters(LightweightAttentionMonitor).get(name, OPTIONS[name].default)
-    assert ast.literal_eval(stated[2] or stated[1]) == lightweight
+    assert ast.literal_eval(stated[2] or stated[3] or stated[1]) == lightweight
+
+
+def test_the_chinese_guide_has_every_kind_of_picture_and_every_number_of_a_head() -> None:
+    pages = [(PROJECT / "docs" / guide).read_text() for guide in GUIDES]
+    tables = r'^\| `("?[a-z_0-9]+"?)` \|'
+    english, chinese = (set(re.findall(tables, page, re.MULTILINE)) for page in pages)
+    assert {'"heatmap"', '"rollout"', "entropy", "max_logit"} <= english
+    assert english - chinese == set()
 
 
 def test_the_readme_s_integration_runs_as_written(

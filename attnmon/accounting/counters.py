@@ -7,6 +7,9 @@ from typing import Any
 
 from attnmon.link.messages import Accounts
 
+WEIGHT_OF_THE_LATEST = 0.3
+"""In the running mean of what drawing a capture takes."""
+
 
 @dataclass(slots=True)
 class Counters(Accounts):
@@ -19,6 +22,14 @@ class Counters(Accounts):
     """Captures that the renderer has drawn."""
     failed_in_renderer: int = 0
     """Captures that failed after they were announced."""
+    drawing_each: float = 0.0
+    """Seconds that drawing a capture takes from the training at present; 0 where a core is free."""
+
+    def add_competed(self, seconds: float) -> None:
+        """Count what drawing one more capture has taken from the training."""
+        self.competed_seconds += seconds
+        weight = WEIGHT_OF_THE_LATEST if self.drawing_each else 1.0
+        self.drawing_each += weight * (seconds - self.drawing_each)
 
     def timed(self) -> "_Timed":
         """Return a context that counts its duration as time taken from the training, once."""

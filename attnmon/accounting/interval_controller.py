@@ -27,8 +27,10 @@ class IntervalController:
         """Adapt the interval after a due capture. Warn at the first time it becomes longer."""
         counters, schedule = self._counters, self._schedule
         spent = counters.hook_seconds - counters.retained_seconds
-        changed = self._budget.review(spent, counters.dropped)
-        counters.overhead = self._budget.overhead(spent)
+        changed = self._budget.review(
+            spent, counters.dropped, counters.captured, counters.drawing_each
+        )
+        counters.overhead = self._budget.overhead(spent, counters.competed_seconds)
         if not changed:
             return
         before = schedule.interval
@@ -44,6 +46,15 @@ class IntervalController:
             f"a capture every {before} steps took {counters.overhead:.2%} of training time, with "
             f"{counters.dropped} dropped; max_overhead allows {self._limit:.2%} and no drops, "
             f"so captures are now made every {counters.interval} steps, and more often again when "
-            "there is room. summary.json tells the interval; max_overhead=None keeps it as it was "
-            "asked for."
+            f"there is room. {self._remedy()}summary.json tells the interval; max_overhead=None "
+            "keeps it as it was asked for."
+        )
+
+    def _remedy(self) -> str:
+        if not self._counters.competed_seconds:
+            return ""
+        return (
+            "Training keeps every core busy, so what is drawn takes its time: leave a core free "
+            "(torch.set_num_threads with one thread less), draw fewer pictures, or allow a larger "
+            "max_overhead. "
         )

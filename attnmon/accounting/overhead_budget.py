@@ -2,8 +2,11 @@
 
 The first capture, which finds the layers, happens once: time is counted from its end. A span is
 judged when `SPAN_SECONDS` of training have passed, or `SPENT_SECONDS` were spent in it, so that
-neither a short run nor a single slow moment leads to fewer captures. Depends neither on steps nor
-on torch.
+neither a short run nor a single slow moment leads to fewer captures. Where drawing competes with
+training, each capture is counted with what drawing one takes at present, whenever it will be drawn;
+and the span is judged sooner, or what is captured meanwhile would wait until it is old.
+
+Depends neither on steps nor on torch.
 """
 
 import math
@@ -13,6 +16,8 @@ from dataclasses import dataclass
 
 SPAN_SECONDS = 30.0
 SPENT_SECONDS = 3.0
+COMPETING_SECONDS = 5.0
+"""After so long a span is over if drawing its captures takes all that a whole span may cost."""
 MAX_GROWTH = 10
 """The factor by which the interval grows at most at once: one span may have been an exception."""
 CALM_SPANS = 10
@@ -23,11 +28,13 @@ RELAX_FRACTION = 0.8
 
 @dataclass(frozen=True, slots=True)
 class SpanStart:
-    """The clock and the counters when a span began: seconds, seconds spent, captures dropped."""
+    """The clock and the counters when a span began."""
 
     time: float
     spent: float
+    """All seconds that the monitor has taken in the training process."""
     dropped: int
+    captured: int
 
 
 class OverheadBudget:
@@ -45,25 +52,34 @@ class OverheadBudget:
         self._span: SpanStart | None = None
         self._calm = CALM_SPANS
 
-    def overhead(self, spent: float) -> float:
-        """Return the share of time spent since the first capture; 0 before there was one."""
-        return 0.0 if self._first is None else _share(self._first, self._clock(), spent)
+    def overhead(self, spent: float, competed: float = 0.0) -> float:
+        """Return the share of time taken since the first capture; 0 before there was one.
 
-    def review(self, spent: float, dropped: int) -> bool:
+        `competed`: the seconds that drawing took, where no core was free.
+        """
+        if self._first is None:
+            return 0.0
+        return _share(self._first, self._clock(), spent + competed)
+
+    def review(
+        self, spent: float, dropped: int, captured: int = 0, drawing_each: float = 0.0
+    ) -> bool:
         """Judge the span after a capture, if it is over. True if `stretch` has changed.
 
-        spent: all seconds that the monitor has taken; dropped: all captures that found no room.
+        The arguments are totals: see `SpanStart`. `drawing_each`: the seconds of training that
+        drawing a capture takes at present.
         """
-        now = SpanStart(self._clock(), spent, dropped)
+        now = SpanStart(self._clock(), spent, dropped, captured)
         if self._first is None or self._span is None:
             self._first = self._span = now
             return False
         span = self._span
-        over = now.time - span.time >= SPAN_SECONDS or spent - span.spent >= SPENT_SECONDS
-        if self._limit is None or not over:
+        drawing = (captured - span.captured) * drawing_each
+        if self._limit is None or not _is_over(span, now, drawing, self._limit):
             return False
         before, self._span = self.stretch, now
-        self._judge(_share(span, now.time, spent), self._limit, dropped > span.dropped)
+        share = _share(span, now.time, spent + drawing)
+        self._judge(share, self._limit, dropped > span.dropped)
         return self.stretch != before
 
     def _judge(self, share: float, limit: float, dropped: bool) -> None:
@@ -76,6 +92,13 @@ class OverheadBudget:
             self.stretch = min(math.ceil(needed), MAX_GROWTH * self.stretch)
         elif self._calm >= CALM_SPANS:
             self.stretch = min(self.stretch, max(1, math.ceil(needed / RELAX_FRACTION)))
+
+
+def _is_over(span: SpanStart, now: SpanStart, drawing: float, limit: float) -> bool:
+    passed = now.time - span.time
+    if passed >= SPAN_SECONDS or now.spent - span.spent >= SPENT_SECONDS:
+        return True
+    return passed >= COMPETING_SECONDS and drawing >= limit * SPAN_SECONDS
 
 
 def _share(since: SpanStart, now: float, spent: float) -> float:

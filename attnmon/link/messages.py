@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
 
-VERSION = 3
+VERSION = 4
 
 LONGEST_SIDE = 1 << 22
 """The largest dimension of an array: the renderer holds a few rows of so many keys at once."""
@@ -172,6 +172,8 @@ class Accounts:
     """Captures announced before and not drawn yet."""
     retained_seconds: float = 0.0
     """The part of `hook_seconds` that `keep_last` took."""
+    competed_seconds: float = 0.0
+    """Processor time that the renderer has taken from the training, where no core was free."""
 
     def __post_init__(self) -> None:
         require(len(self.error) <= LONGEST_ERROR, "error", self.error)
@@ -188,6 +190,7 @@ class Accounts:
             "dropped": self.dropped,
             "failed": self.failed + failed_in_renderer,
             "hook_seconds": self.hook_seconds,
+            "competed_seconds": self.competed_seconds,
             "overhead": self.overhead,
             "interval": self.interval,
             "stretched": self.stretched,
@@ -382,6 +385,8 @@ class Acknowledgement:
     """What failed; empty when everything was drawn."""
     notices: tuple[tuple[str, str], ...] = ()
     """(kind, text): what the user should be told, once for each kind."""
+    competed: float = 0.0
+    """Seconds of processor time that it has taken from the training, where no core was free."""
 
 
 @dataclass(frozen=True, slots=True)

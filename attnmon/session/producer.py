@@ -250,6 +250,7 @@ class Producer:
             self._count(message)
 
     def _count(self, acknowledgement: Acknowledgement) -> None:
+        self._counters.add_competed(acknowledgement.competed)
         if acknowledgement.error:
             self._counters.failed_in_renderer += 1
             failure = f"a capture could not be drawn: {acknowledgement.error}"

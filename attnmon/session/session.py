@@ -11,7 +11,7 @@ from typing import Any
 from attnmon.accounting import dump_triggers
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
-from attnmon.accounting.off_summary import amend_summary, write_off_summary
+from attnmon.accounting.stand_in_summary import amend_summary, write_summary
 from attnmon.config.settings import Settings
 from attnmon.link import descriptors
 from attnmon.link.messages import Remarks, SeenIn
@@ -60,7 +60,7 @@ class Session:
         except NotOpened as reason:
             self.guard.switch_off(str(reason))
             if reason.folder is not None:
-                write_off_summary(reason.folder, "off", self.accounts())
+                write_summary(reason.folder, "off", self.accounts())
             return
         self._settings = self._connection.settings
         self._publisher = Publisher(

@@ -12,8 +12,10 @@ import torch
 from attnmon._version import __version__
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
+from attnmon.accounting.stand_in_summary import write_summary
 from attnmon.config.settings import Settings
 from attnmon.link.channel import ChannelClosed
+from attnmon.link.directory_lock import FIRST
 from attnmon.link.messages import RenderOptions, Setup
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
@@ -83,6 +85,8 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
+            if directory.number == FIRST:  # else another renderer still writes there
+                _make_visible(folder, counters, guard, renderer)
             _send_setup(producer, _setup(settings, ring, started, directory), directory, renderer)
         except (LaunchError, OSError) as error:
             raise NotOpened(str(error), folder) from error
@@ -95,6 +99,17 @@ def describe_loss(renderer: RendererProcess | AttachedRenderer) -> str:
     """Return why there is no renderer any more, with the last line that it wrote."""
     words = renderer.last_words()
     return "the renderer has gone" + (f" ({words})" if words else "")
+
+
+def _make_visible(
+    folder: Path,
+    counters: Counters,
+    guard: ErrorGuard,
+    renderer: RendererProcess | AttachedRenderer,
+) -> None:
+    """Have a run in the directory at once, whenever the renderer will get to writing there."""
+    accounts = {**counters.all_figures(), **guard.remarks.figures()}
+    write_summary(folder, "running", accounts, renderer.pids)
 
 
 def _send_setup(

@@ -2,6 +2,7 @@
 
 supervisor → worker      the training process's Capture, byte for byte as it came
 worker     → supervisor  Drawn           with a descriptor of the results (see `results`)
+probe      → supervisor  LeftOver
 supervisor → recorder    WriteResults    with that descriptor, or with one of the Capture
 recorder   → supervisor  ResultsWritten
 
@@ -33,6 +34,16 @@ class Drawn:
     sequence: int
     error: str = ""
     notices: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
+    """Processor time that the worker has used since its last answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """A probe at idle priority has tried how much processor time is left over."""
+
+    share: float
+    """Of a core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,12 @@ class RunStatus:
     """The latest, oldest first."""
     remarks: Remarks = NO_REMARKS
     """What the training process has told its user."""
+    starved: bool = False
+    """Whether no core is free, so that drawing competes with the training."""
+    lag: float = 0.0
+    """Seconds from the latest capture that is drawn to its being drawn."""
+    newest_picture: float | None = None
+    """When the newest picture was drawn, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +112,8 @@ class ResultsWritten:
     disk_is_full: bool = False
     """Whether the disk budget has no room for pictures, so that no more are to be drawn."""
     notices: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
+    """Processor time that the recorder has used since its last answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +131,13 @@ class TrainerRefused:
     reason: str
 
 
-ProcessMessage = Drawn | WriteResults | ResultsWritten | RunStatus | TrainerServed | TrainerRefused
+ProcessMessage = (
+    Drawn | LeftOver | WriteResults | ResultsWritten | RunStatus | TrainerServed | TrainerRefused
+)
 
 _SCHEMA: Schema[ProcessMessage] = Schema(
-    1, (Drawn, WriteResults, ResultsWritten, RunStatus, TrainerServed, TrainerRefused)
+    2,
+    (Drawn, WriteResults, ResultsWritten, RunStatus, TrainerServed, TrainerRefused, LeftOver),
 )
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode

@@ -40,6 +40,7 @@ def run_recorder(channel: Channel, setup: Setup, open_ring: Callable[[], memoryv
         open_ring: maps the ring. Called only for a capture that no worker survived.
     """
     recorder = Recorder(setup)
+    before = time.process_time()
     try:
         while True:
             select.select([channel], [], [])
@@ -57,10 +58,11 @@ def run_recorder(channel: Channel, setup: Setup, open_ring: Callable[[], memoryv
                 )
                 error = recorder.write(task, results)
             if task.sequence is not None:
+                used = time.process_time()
                 full, notices = recorder.disk_is_full, recorder.take_notices()
-                channel.send(
-                    process_messages.encode(ResultsWritten(task.sequence, error, full, notices))
-                )
+                written = ResultsWritten(task.sequence, error, full, notices, used - before)
+                channel.send(process_messages.encode(written))
+                before = used
     except ChannelClosed:
         recorder.close()
 

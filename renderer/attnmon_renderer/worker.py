@@ -6,6 +6,7 @@ the capture to another worker, which writes the same files again.
 
 import os
 import select
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,6 +33,7 @@ from attnmon_renderer.storage import atomic_files, paths, regular_files, step_fo
 
 def run_worker(channel: Channel, setup: Setup, ring: memoryview) -> None:
     """Draw one capture after another, until the supervisor closes the channel."""
+    before = 0.0
     try:
         while True:
             select.select([channel], [], [])
@@ -39,7 +41,10 @@ def run_worker(channel: Channel, setup: Setup, ring: memoryview) -> None:
             if packet is not None:
                 capture = messages.decode(packet.data)
                 assert isinstance(capture, Capture)
-                _send_results(channel, *process_capture(capture, setup, ring))
+                drawn, results = process_capture(capture, setup, ring)
+                used = time.process_time()
+                _send_results(channel, replace(drawn, seconds=used - before), results)
+                before = used
     except ChannelClosed:
         return
 

@@ -18,7 +18,7 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import ArrayBlock, Attention, Capture
 from attnmon.link.ring import make_ring
 from attnmon.session.producer import Producer
-from attnmon_renderer.supervision.priority import yield_to_training
+from attnmon_renderer.supervision.scheduling.priority import yield_to_training
 
 LAYERS = 12
 WARM_UP = 5

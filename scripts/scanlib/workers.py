@@ -28,8 +28,9 @@ RENDERER = """
 import sys
 import numpy, matplotlib, attnmon_renderer.recorder, attnmon_renderer.worker
 from attnmon_renderer.commands.renderer import main
-from attnmon_renderer.supervision import priority
-priority.yield_to_training = lambda: "normal"
+from attnmon_renderer.supervision.scheduling import priority
+priority.yield_to_training = lambda pid=0: "normal"
+priority.lower_to_bursts = lambda pid: None
 sys.exit(main())
 """
 """One renderer for all: loaded once, and of the scan's own priority, since it is waited for."""

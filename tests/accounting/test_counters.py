@@ -49,3 +49,17 @@ def test_nested_blocks_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None
     with counters.timed():
         pass
     assert counters.hook_seconds == 7.0
+
+
+def test_what_drawing_takes_at_present_is_a_running_mean_and_ends_with_the_competition() -> None:
+    counters = Counters()
+    counters.add_competed(0.0)
+    assert counters.drawing_each == 0.0
+    counters.add_competed(0.2)
+    assert counters.drawing_each == 0.2, "the first one is not mixed with none"
+    counters.add_competed(0.4)
+    assert 0.2 < counters.drawing_each < 0.3
+    for _ in range(20):
+        counters.add_competed(0.0)
+    assert counters.drawing_each < 0.001
+    assert counters.competed_seconds == pytest.approx(0.6)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from attnmon.accounting import overhead_budget
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.accounting.interval_controller import IntervalController
@@ -38,6 +39,20 @@ def test_what_retained_steps_took_makes_no_due_step_rarer() -> None:
     counters.hook_seconds = counters.retained_seconds = SPENT_SECONDS
     interval.review()
     assert (schedule.interval, counters.stretched, counters.overhead) == (5, 0, 0)
+
+
+def test_where_drawing_competes_it_is_said_what_would_help(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overhead_budget, "COMPETING_SECONDS", 0.0)
+    interval, schedule, counters = controller(0.005)
+    counters.captured += 1
+    counters.add_competed(0.5)
+    interval.review()
+    assert schedule.interval == 5 * MAX_GROWTH
+    [record] = caplog.records
+    for words in ("keeps every core busy", "torch.set_num_threads", "fewer pictures", "larger"):
+        assert words in record.getMessage()
 
 
 def test_without_a_limit_the_interval_stays_and_the_overhead_is_still_reported() -> None:

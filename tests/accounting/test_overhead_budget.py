@@ -11,6 +11,7 @@ from attnmon import LightweightAttentionMonitor
 from attnmon.accounting import overhead_budget
 from attnmon.accounting.overhead_budget import (
     CALM_SPANS,
+    COMPETING_SECONDS,
     MAX_GROWTH,
     SPAN_SECONDS,
     SPENT_SECONDS,
@@ -90,6 +91,32 @@ def test_one_slow_moment_is_forgotten_when_the_next_span_was_well() -> None:
     assert training.budget.stretch == MAX_GROWTH
     training.run(2 * SPAN_SECONDS)
     assert training.budget.stretch == 1
+
+
+@pytest.mark.parametrize(("every", "stretch"), [(1, 20), (4, 5), (30, 1)])
+def test_where_drawing_competes_captures_soon_become_as_rare_as_it_can_be_paid(
+    every: int, stretch: int
+) -> None:
+    """Each is counted once, with the step that made it, however late it is drawn."""
+    now, captured = 0.0, 0
+    budget = OverheadBudget(0.005, lambda: now)
+    budget.review(0.0, 0, captured, 0.0)
+    until_rarer = None
+    while now < 600:
+        now += every * budget.stretch
+        captured += 1
+        if budget.review(0.0, 0, captured, drawing_each=0.1) and until_rarer is None:
+            until_rarer = now
+    assert budget.stretch == stretch
+    assert until_rarer is None or until_rarer <= 3 * COMPETING_SECONDS
+
+
+def test_drawing_counts_in_the_overhead_once_it_is_done() -> None:
+    now = 0.0
+    budget = OverheadBudget(0.005, lambda: now)
+    budget.review(0.0, 0)
+    now = 10.0
+    assert budget.overhead(0.25, competed=0.5) == pytest.approx(0.075)
 
 
 def test_drops_halve_the_pace_until_there_has_long_been_none() -> None:

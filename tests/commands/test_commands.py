@@ -69,8 +69,6 @@ def test_status_tells_of_a_run_that_goes_on(
     """While it runs its processes are alive; once they are gone, that is said, and code 1."""
     with LightweightAttentionMonitor(tmp_path, 1) as monitor:
         monitor.log_attention(LanguageModel(), batch(), step=0)
-        while not (tmp_path / "summary.json").exists():
-            select.select([], [], [], 0.02)
         assert main(["status", str(tmp_path), "--json"]) == 0
         running = strict_json(capsys.readouterr().out)
     assert (running["state"], running["trouble"]) == ("running", [])
@@ -81,6 +79,38 @@ def test_status_tells_of_a_run_that_goes_on(
     changed(tmp_path, state="running", pids=[gone.pid])
     assert main(["status", str(tmp_path)]) == 1
     assert "none of the renderer's processes is alive" in capsys.readouterr().out
+
+
+def test_a_run_is_seen_from_its_construction_whenever_the_renderer_gets_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LightweightAttentionMonitor(tmp_path, 1) as monitor:
+        renderer = monitor._session._connection.renderer  # type: ignore[union-attr]
+        os.kill(renderer.pids[0], signal.SIGSTOP)
+        try:
+            assert main(["status", str(tmp_path), "--json"]) == 0
+        finally:
+            os.kill(renderer.pids[0], signal.SIGCONT)
+    running = strict_json(capsys.readouterr().out)
+    assert (running["state"], running["captured"], running["trouble"]) == ("running", 0, [])
+    assert running["alive"] == {str(renderer.pids[0]): True}
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"newest_picture": None}, "no picture yet"),
+        ({"newest_picture": 1e9, "lag": 2.25}, "days old, drawn 2.2 s after its step"),
+        ({"starved": True, "competed_seconds": 1.5}, "keeps every core busy"),
+        ({"starved": True, "competed_seconds": 1.5}, "1.500 s taken by drawing"),
+    ],
+)
+def test_status_tells_how_old_the_newest_picture_is_and_what_slows_drawing_down(
+    figures: dict[str, Any], words: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed(run, **figures)
+    assert main(["status", str(run)]) == 0
+    assert words in capsys.readouterr().out
 
 
 def test_a_run_that_ended_before_a_step_was_due_is_no_trouble(run: Path) -> None:

@@ -44,6 +44,7 @@ RENDERER_ROOMS = (
     "redraw",
     "server",
     "supervision",
+    "supervision/scheduling",
     "recorder",
     "worker",
     "sinks",
@@ -144,7 +145,6 @@ TESTED_THROUGH = {
         "attnmon_renderer.server.listener",
         "attnmon_renderer.server.server",
         "attnmon_renderer.server.stop_signals",
-        "attnmon_renderer.supervision.priority",
     ),
     "renderer/storage/test_quota.py": ("attnmon_renderer.storage.inventory",),
     "renderer/supervision/test_supervisor.py": (

@@ -21,7 +21,6 @@ from attnmon_renderer.server.client import ClientSession
 from attnmon_renderer.server.listener import Listener
 from attnmon_renderer.server.server import RendererServer
 from attnmon_renderer.storage import regular_files
-from attnmon_renderer.supervision import priority
 from attnmon_renderer.terminal import harmless
 
 NOT_FOR_DRAWING = ("MPLBACKEND", "MATPLOTLIBRC")
@@ -55,10 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, AttributeError) as error:
         print(f"attnmon-renderer: {harmless(error)}", file=sys.stderr)
         return 1
-    level = priority.yield_to_training()
     _prepare_environment()
     log = TerminalLog(sys.stdout)
-    log.log(f"attnmon-renderer {__version__} listens at {listener.path}, priority {level}")
+    log.log(f"attnmon-renderer {__version__} listens at {listener.path}")
     try:
         return 0 if RendererServer(listener, log, allowed_root, arguments.grace).run() else 1
     finally:

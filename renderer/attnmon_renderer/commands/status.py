@@ -80,6 +80,7 @@ def _summary_rows(recorded: Run) -> dict[str, str]:
         rows["disk"] = _describe_disk(summary["disk"])
     rows["training"] = _describe_training(summary)
     rows["last capture"] = _describe_last_capture(recorded)
+    rows["freshness"] = _describe_freshness(summary, now)
     if recorded.dumps:
         rows["kept and drawn"] = "; ".join(map(_describe_dump, recorded.dumps))
     rows["processes"] = _describe_processes(recorded)
@@ -92,6 +93,8 @@ def _describe_training(summary: dict[str, Any]) -> str:
     text = f"process {summary.get('trainer_pid')}, {summary.get('steps')} steps logged"
     if "hook_seconds" in summary:
         text += f", {summary['hook_seconds']:.3f} s in attnmon's calls"
+    if summary.get("competed_seconds"):
+        text += f", {summary['competed_seconds']:.3f} s taken by drawing"
     return text
 
 
@@ -111,6 +114,16 @@ def _describe_last_capture(recorded: Run) -> str:
     return ", ".join(
         f"{key} {_format(value)}" for key, value in values.items() if value is not None
     )
+
+
+def _describe_freshness(summary: dict[str, Any], now: float) -> str:
+    """Returns the age of the newest picture, how long drawing took, and what slows it down."""
+    newest, lag = summary.get("newest_picture"), summary.get("lag") or 0.0
+    text = "no picture yet" if newest is None else f"newest picture {ago(now - newest)} old"
+    text += f", drawn {lag:.1f} s after its step" if lag else ""
+    if summary.get("starved"):
+        text += "; training keeps every core busy, so drawing takes its time, in short bursts"
+    return text
 
 
 def _format(value: Any) -> str:

@@ -54,7 +54,7 @@ def _memory_limit() -> str:
 
 
 def check_priority(topic: str) -> Iterator[Finding]:
-    module = "attnmon_renderer.supervision.priority"
+    module = "attnmon_renderer.supervision.scheduling.priority"
     level = run_python(f"from {module} import yield_to_training; print(yield_to_training())")
     if level == "idle":
         yield Finding(topic, "pass", "SCHED_IDLE", "drawing gets only what nobody else wants")

@@ -20,8 +20,9 @@ from attnmon.link.schema import MessageError
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import RunStatus, TrainerRefused, TrainerServed
 from attnmon_renderer.process_title import set_title
-from attnmon_renderer.supervision import child_process, priority
+from attnmon_renderer.supervision import child_process
 from attnmon_renderer.supervision.receiver import receive_setup
+from attnmon_renderer.supervision.scheduling import priority
 from attnmon_renderer.supervision.supervisor import Supervisor, report_to_server
 
 SETUP_SECONDS = 30.0

@@ -35,6 +35,7 @@ class Summary:
             "state": status.state,
             **trainer.figures(status.rendered, status.failed),
             **status.remarks.figures(),
+            **_freshness(status),
             **_kept(status, self._setup),
             "host": platform.node(),
             "pids": list(status.pids),
@@ -46,6 +47,17 @@ class Summary:
             "errors": [*status.errors, *([trainer.error] if trainer.error else [])],
             "versions": self._versions,
         }
+
+
+def _freshness(status: RunStatus) -> dict[str, Any]:
+    """Return how soon captures are seen, and whether drawing competes with the training."""
+    newest = status.newest_picture
+    return {
+        "starved": status.starved,
+        "lag": status.lag,
+        "newest_picture": newest,
+        "newest_picture_age": None if newest is None else max(0.0, time.time() - newest),
+    }
 
 
 def _kept(status: RunStatus, setup: Setup) -> dict[str, Any]:

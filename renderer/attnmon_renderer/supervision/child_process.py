@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from attnmon.link import descriptors
 from attnmon.link.channel import Channel
@@ -30,6 +31,12 @@ MOST_GROWTH = 256 << 20
 a large capture's working memory, which is less than this for all but the longest sequences."""
 _WAITING_STATES = ("R", "D")
 """Waiting for the processor, and for the disk."""
+LATE_SECONDS = 4.0
+LEAST_SHARE = 0.1
+"""A child is starved that got less than this share of a core in the first so many seconds."""
+
+Level = Literal["normal", "bursts", "idle"]
+"""The priority of a child; one of them cannot be raised again."""
 
 
 class Child:
@@ -39,6 +46,7 @@ class Child:
         self.role = role
         self.pid = pid
         self.channel = channel
+        self.level: Level = "normal"
         self.task: int | None = None
         """Number of the capture that it works on; None when it is free."""
         self.completed = 0
@@ -51,14 +59,14 @@ class Child:
         self._cpu_at_start = 0.0
         self._cpu_limit = CPU_LIMIT_SECONDS
         self._last_cpu = 0.0
-        self._last_progress = time.monotonic()
+        self._last_progress = self._assigned = time.monotonic()
 
     def assign(self, task: int, weight_count: int = 0) -> None:
         """Note that it works on a task, of so many attention weights, from now on."""
         self.task = task
         self._cpu_limit = CPU_LIMIT_SECONDS + weight_count * CPU_LIMIT_PER_WEIGHT
         self._cpu_at_start = self._last_cpu = cpu_seconds(self.pid)
-        self._last_progress = time.monotonic()
+        self._last_progress = self._assigned = time.monotonic()
 
     def finish(self) -> None:
         """Note that its task is finished."""
@@ -88,6 +96,20 @@ class Child:
         if cpu - self._cpu_at_start > self._cpu_limit:
             return True
         return time.monotonic() - self._last_progress > IDLE_LIMIT_SECONDS
+
+    def is_starved(self) -> bool:
+        """Return whether it has a task and hardly gets any processor time, which it waits for.
+
+        The system's figure of how long it waited would not do: that is added up when it runs next.
+        """
+        waited = time.monotonic() - self._assigned
+        if self.task is None or waited < LATE_SECONDS or not _stat_fields(self.pid):
+            return False
+        return process_state(self.pid) == "R" and self.task_seconds() < LEAST_SHARE * waited
+
+    def task_seconds(self) -> float:
+        """Return the processor time that its task has taken so far; 0 if it has none."""
+        return 0.0 if self.task is None else cpu_seconds(self.pid) - self._cpu_at_start
 
     def kill(self) -> None:
         """Send SIGKILL."""

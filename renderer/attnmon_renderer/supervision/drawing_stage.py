@@ -12,29 +12,34 @@ from attnmon_renderer.supervision.child_process import Child
 from attnmon_renderer.supervision.ledger import Entry
 from attnmon_renderer.supervision.run_state import RunState
 from attnmon_renderer.supervision.worker_pool import NewPool
+from attnmon_renderer.supervision.worker_priorities import WorkerPriorities
 
 
 class DrawingStage:
     """The workers, and the captures that wait for them."""
 
-    def __init__(self, run: RunState, setup: Setup, new_pool: NewPool) -> None:
+    def __init__(
+        self, run: RunState, setup: Setup, new_workers: NewPool, new_probes: NewPool
+    ) -> None:
         self.setup = setup
         """What new workers are to do."""
-        self.pool = new_pool(self._drawn, self._worker_lost)
+        self.pool = new_workers(self._drawn, self._worker_lost)
+        self.priorities = WorkerPriorities(run, self.pool, new_probes)
         self._run = run
         run.pools.append(self.pool)
 
     def hand_out(self) -> None:
-        """Give a waiting capture to each worker that is free."""
-        while (entry := self._run.ledger.next_to_draw()) is not None:
+        """Give a waiting capture to each worker that is free and may run now."""
+        ledger = self._run.ledger
+        while self.priorities.may_start and (entry := ledger.next_to_draw()) is not None:
             worker = self.pool.get_idle()
             if worker is not None:
-                self._run.ledger.start_drawing(entry)
+                ledger.start_drawing(entry)
                 worker.assign(entry.sequence, entry.weight_count)
                 self.pool.send(worker, entry.packed)
             elif self.pool.exhausted:
                 error = "the workers die again and again; drawing has stopped"
-                self._run.ledger.fail(entry, error)
+                ledger.fail(entry, error)
             else:
                 return
 
@@ -46,8 +51,16 @@ class DrawingStage:
             self.setup = replace(self.setup, options=numbers_only)
             self.pool.replace_all()
 
+    def review_priorities(self) -> None:
+        """Have other workers draw what those at idle priority hardly get on with."""
+        for worker in self.priorities.review():
+            if worker.task is not None:
+                self._run.ledger.take_back(self._run.ledger[worker.task])
+            self.pool.recall(worker)
+
     def close(self) -> None:
         """Kill the workers, which have nothing left to draw."""
+        self.priorities.close()
         for worker in list(self.pool.children):
             self.pool.dismiss(worker)
 
@@ -60,7 +73,12 @@ class DrawingStage:
         if not entry.error and entry.descriptor < 0:
             entry.error = "the results were lost on the way: no descriptor was left for them"
         entry.transition("drawn")
+        if not drawn.error:
+            self._run.add_drawn(entry, has_pictures=bool(self.setup.options.pictures))
+        if worker.completed:  # the first capture of a worker is part of its start
+            entry.seconds += drawn.seconds
         worker.finish()
+        self.priorities.adjust(worker)
 
     def _worker_lost(self, worker: Child | None, how: str) -> None:
         self._run.has_changed = True

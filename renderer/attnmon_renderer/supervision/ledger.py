@@ -1,6 +1,6 @@
 """The state of every capture in the renderer: tables only, no process and no I/O.
 
-            worker lost                 recorder lost
+      worker lost or starved            recorder lost
            ┌────────────┐              ┌────────────┐
            ▼            │              ▼            │
     ──▶ WAITING ─────▶ DRAWING ─────▶ DRAWN ─────▶ RECORDING ─────▶ acknowledged
@@ -49,6 +49,10 @@ class Entry:
     state: State = State.WAITING
     weight_count: int = 0
     """Attention weights in it, which the work is proportional to."""
+    timestamp: float = 0.0
+    """When it was captured, in seconds since 1970."""
+    seconds: float = 0.0
+    """Processor time that it has taken so far, beyond what the start of a process takes."""
     draw_tries: int = 0
     record_tries: int = 0
     error: str = ""
@@ -83,11 +87,15 @@ class Ledger:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
-    def add(self, sequence: int, packed: bytes, weight_count: int = 0) -> Entry:
+    def add(
+        self, sequence: int, packed: bytes, weight_count: int = 0, timestamp: float = 0.0
+    ) -> Entry:
         """Add an announced capture. Raises ValueError if its sequence number is there already."""
         if sequence in self._entries:
             raise ValueError(f"capture {sequence} was announced twice")
-        entry = self._entries[sequence] = Entry(sequence, packed, weight_count=weight_count)
+        entry = self._entries[sequence] = Entry(
+            sequence, packed, weight_count=weight_count, timestamp=timestamp
+        )
         return entry
 
     def __getitem__(self, sequence: int) -> Entry:
@@ -113,6 +121,11 @@ class Ledger:
     def start_recording(self, entry: Entry) -> None:
         entry.transition("record")
         entry.record_tries += 1
+
+    def take_back(self, entry: Entry) -> None:
+        """Have another worker draw a capture; this was no try."""
+        entry.transition("retry")
+        entry.draw_tries -= 1
 
     def retry_or_fail(self, entry: Entry, reason: str) -> None:
         """Have a capture drawn again whose worker is lost, or give it up after `MOST_TRIES`."""

@@ -137,7 +137,9 @@ class Receiver:
 
     def _enqueue(self, capture: Capture, packed: bytes) -> None:
         """Add a capture to the ledger; as failed, when it does not fit the ring."""
-        entry = self._run.ledger.add(capture.sequence, packed, capture.weight_count)
+        entry = self._run.ledger.add(
+            capture.sequence, packed, capture.weight_count, capture.timestamp
+        )
         self._run.accounts = capture.accounts
         try:
             capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
@@ -161,4 +163,4 @@ class Receiver:
             else:
                 wanted = messages.decode(packed)
                 assert isinstance(wanted, Capture)
-                self._run.ledger.add(sequence, packed, wanted.weight_count)
+                self._run.ledger.add(sequence, packed, wanted.weight_count, wanted.timestamp)

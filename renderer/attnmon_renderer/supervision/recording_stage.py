@@ -93,6 +93,7 @@ class RecordingStage:
         recorder.finish()
         entry = self._run.ledger[recorded.sequence]
         entry.notices += recorded.notices
+        entry.seconds += recorded.seconds
         self._settle(entry, recorded.error)
         if recorded.disk_is_full:
             self._on_disk_full()
@@ -113,7 +114,8 @@ class RecordingStage:
             os.close(entry.descriptor)
         if entry.error:
             self._run.add_error(describe_failure(entry))
-        self._acknowledge(Acknowledgement(entry.sequence, entry.error, entry.notices))
+        competed = self._run.pop_competed_seconds(entry)
+        self._acknowledge(Acknowledgement(entry.sequence, entry.error, entry.notices, competed))
 
 
 def _wait_until_closed(channel: Channel) -> None:

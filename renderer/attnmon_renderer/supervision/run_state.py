@@ -1,6 +1,7 @@
 """What the supervisor knows of its run, shared by its stages: no process and no I/O."""
 
 import os
+import time
 from collections import deque
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from attnmon.link.messages import NO_REMARKS, Accounts
 from attnmon_renderer.process_messages import LONGEST_ERROR, RunStatus
 from attnmon_renderer.supervision.ledger import Entry, Ledger
 from attnmon_renderer.supervision.retained_captures import RetainedCaptures
+from attnmon_renderer.supervision.scheduling.competition import Competition
 from attnmon_renderer.supervision.worker_pool import WorkerPool
 
 MOST_ERRORS = 10
@@ -32,6 +34,12 @@ class RunState:
         """Whether the summary is out of date, beyond what each capture brings with it."""
         self.pools: list[WorkerPool] = []
         """The child processes, for the list of process ids."""
+        self.competition = Competition()
+        self.lag = 0.0
+        """Seconds from the latest capture that is drawn to its being drawn."""
+        self.newest_picture: float | None = None
+        """When the newest picture was drawn, in seconds since 1970."""
+        self._own_seconds = time.process_time()
 
     @property
     def is_settled(self) -> bool:
@@ -42,6 +50,22 @@ class RunState:
         """Add a line to the summary's errors, and have it written."""
         self.errors.append(text)
         self.has_changed = True
+
+    def add_drawn(self, entry: Entry, *, has_pictures: bool) -> None:
+        """Note that a capture is drawn now."""
+        now = time.time()
+        self.lag = max(0.0, now - entry.timestamp)
+        if has_pictures:
+            self.newest_picture = now
+
+    def pop_competed_seconds(self, entry: Entry) -> float:
+        """Return what a settled capture has taken from the training; 0 where a core was free.
+
+        That is the processor time of all processes, this one's since the last capture included.
+        """
+        before, self._own_seconds = self._own_seconds, time.process_time()
+        own = self._own_seconds - before
+        return entry.seconds + own if self.competition.is_starved else 0.0
 
     def status(self) -> RunStatus:
         """Return how the run stands now."""
@@ -55,6 +79,9 @@ class RunState:
             retained=len(self.retained),
             dumps=tuple(self.retained.dumps),
             remarks=self.remarks,
+            starved=self.competition.is_starved,
+            lag=self.lag,
+            newest_picture=self.newest_picture,
         )
 
     def status_after(self, entry: Entry) -> RunStatus:

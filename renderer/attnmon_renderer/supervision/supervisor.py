@@ -17,12 +17,13 @@ from attnmon.link.ring import map_read_only
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import ProcessMessage, RunStatus
 from attnmon_renderer.process_title import set_title
-from attnmon_renderer.supervision import priority
 from attnmon_renderer.supervision.drawing_stage import DrawingStage
 from attnmon_renderer.supervision.receiver import Receiver, receive_setup
 from attnmon_renderer.supervision.recording_stage import RecordingStage
 from attnmon_renderer.supervision.run_state import RunState
+from attnmon_renderer.supervision.scheduling import priority, spare_core
 from attnmon_renderer.supervision.worker_pool import NewPool, WorkerPool
+from attnmon_renderer.supervision.worker_priorities import PROBE_SECONDS
 from attnmon_renderer.supervision.write_lock import WriteLock
 
 TICK_SECONDS = 2.0
@@ -34,7 +35,6 @@ RESEND_SECONDS = 0.1
 def serve(descriptor: int) -> None:
     """Run the renderer of the training process at the other end of this socket, to its end."""
     priority.ignore_signals()
-    priority.yield_to_training()
     channel = Channel.from_descriptor(descriptor)
     try:
         setup, ring, write_lock = receive_setup(channel)
@@ -87,7 +87,12 @@ class Supervisor:
             keep_open = {ring, *write_lock.descriptors}
             return partial(WorkerPool, role, size, run, keep_open, self._selector)
 
-        self._drawing = DrawingStage(self._run, setup, new_pool("worker", setup.workers, work))
+        self._drawing = DrawingStage(
+            self._run,
+            setup,
+            new_pool("worker", setup.workers, work),
+            new_pool("probe", 1, spare_core.run_probe),
+        )
         self._recording = RecordingStage(
             self._run,
             new_pool("recorder", 1, record),
@@ -114,11 +119,12 @@ class Supervisor:
         return bool(self._run.end_state) and is_settled and self._write_lock.try_acquire()
 
     def wait(self, seconds: float | None) -> None:
-        """Wait for messages, at most so long; handle them, and kill the children that hang."""
+        """Wait for messages, at most so long; handle them, and look after the children."""
         for key, _ in self._selector.select(seconds):
             key.data()
         self._drawing.pool.kill_hung()
         self._recording.pool.kill_hung()
+        self._drawing.review_priorities()
 
     def close(self) -> None:
         """Write how the run ended, end all children and release the write lock."""
@@ -130,6 +136,8 @@ class Supervisor:
     def _timeout(self) -> float | None:
         if self._receiver.has_unsent:
             return RESEND_SECONDS
+        if self._drawing.priorities.is_probing:
+            return PROBE_SECONDS
         is_idle = self._run.is_settled and self._write_lock.try_acquire()
         return None if is_idle else TICK_SECONDS
 

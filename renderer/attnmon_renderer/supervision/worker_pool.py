@@ -90,6 +90,11 @@ class WorkerPool:
         self.children.remove(child)
         return child.reap()
 
+    def recall(self, child: Child) -> None:
+        """End a child whose task another is to do, or that has none; no fault of its own."""
+        self.lost_pids.append(child.pid)
+        self.dismiss(child)
+
     def kill_hung(self) -> None:
         """Kill the children that do not get on with their task; their end is noticed later."""
         for child in self.children:

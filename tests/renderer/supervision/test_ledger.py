@@ -32,6 +32,14 @@ class Work(RuleBasedStateMachine):
             self.ledger.start_drawing(entry)
 
     @precondition(lambda self: self.entries(State.DRAWING))
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        entry = data.draw(st.sampled_from(self.entries(State.DRAWING)))
+        tries = entry.draw_tries
+        self.ledger.take_back(entry)
+        assert (entry.state, entry.draw_tries) == (State.WAITING, tries - 1)
+
+    @precondition(lambda self: self.entries(State.DRAWING))
     @rule(data=st.data(), dies=st.booleans())
     def end_of_drawing(self, data: st.DataObject, dies: bool) -> None:
         entry = data.draw(st.sampled_from(self.entries(State.DRAWING)))

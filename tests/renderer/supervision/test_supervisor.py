@@ -1,125 +1,25 @@
 """The order in which captures are handed out, retried, recorded and acknowledged, and the end."""
 
-import os
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from support.fake_children import FakeChild, FakeChildren
-from support.messages import CAPTURE, SETUP
+from support.supervised_run import SupervisedRun
 
 from attnmon.link import messages
-from attnmon.link.channel import Channel
-from attnmon.link.messages import Accounts, Acknowledgement, Capture, Goodbye, Message, Refusal
-from attnmon_renderer import process_messages
-from attnmon_renderer.process_messages import Drawn, ResultsWritten, RunStatus, WriteResults
-from attnmon_renderer.supervision.supervisor import Supervisor
+from attnmon.link.messages import Acknowledgement, Capture, Refusal
+from attnmon_renderer.process_messages import Drawn, ResultsWritten
 from attnmon_renderer.supervision.worker_pool import MOST_DEATHS_IN_A_ROW
-from attnmon_renderer.supervision.write_lock import WriteLock
-
-NO_RING = -1
-
-
-class FakeLock(WriteLock):
-    """A write lock that the test gives."""
-
-    def __init__(self) -> None:
-        super().__init__(-1)
-        self.is_free = True
-        self.was_released = False
-
-    def try_acquire(self) -> bool:
-        return self.is_free
-
-    def release(self) -> None:
-        self.was_released = True
-
-
-class Renderer:
-    """A supervisor of two workers, whose neighbours are all the test's."""
-
-    def __init__(self, children: FakeChildren) -> None:
-        self.children = children
-        self.trainer, self._theirs = Channel.pair()
-        self.server, self._above = Channel.pair()
-        self.lock = FakeLock()
-        self.supervisor = Supervisor(self._theirs, SETUP, NO_RING, self.lock, self._above)
-        self.is_done = False
-        self.turn()
-
-    def turn(self) -> None:
-        """Let it do all that it can do now."""
-        for _ in range(3):
-            self.supervisor.wait(0)
-            self.is_done = self.supervisor.advance()
-
-    def announce(self, *sequences: int) -> None:
-        for sequence in sequences:
-            accounts = Accounts(captured=sequence + 1)
-            capture = replace(CAPTURE, sequence=sequence, step=sequence, accounts=accounts)
-            self.trainer.send(messages.encode(capture))
-        self.turn()
-
-    def say_goodbye(self, captured: int) -> None:
-        self.trainer.send(messages.encode(Goodbye(Accounts(captured=captured))))
-        self.turn()
-
-    @property
-    def workers(self) -> list[FakeChild]:
-        return self.children.of("worker")
-
-    @property
-    def recorder(self) -> FakeChild:
-        return self.children.of("recorder")[-1]
-
-    def task(self) -> tuple[WriteResults, bytes]:
-        """The recorder's next capture, past what is only a status."""
-        while (found := self.recorder.received_task()) is not None:
-            if found[0].sequence is not None:
-                return found
-        raise AssertionError("nothing to record")
-
-    def record(self, error: str = "", disk_is_full: bool = False) -> WriteResults:
-        """Answer the recorder's next capture."""
-        task, _ = self.task()
-        assert task.sequence is not None
-        self.recorder.send(ResultsWritten(task.sequence, error, disk_is_full, (("b", "text"),)))
-        self.turn()
-        return task
-
-    def answers(self) -> list[Message]:
-        found = []
-        while (packet := self.trainer.receive()) is not None:
-            found.append(messages.decode(packet.data))
-        return found
-
-    def reported(self) -> list[RunStatus]:
-        """What the standalone renderer was told."""
-        found = []
-        while (packet := self.server.receive()) is not None:
-            status = process_messages.decode(packet.data)
-            assert isinstance(status, RunStatus)
-            found.append(status)
-        return found
-
-    def close(self) -> None:
-        for channel in (self.trainer, self._theirs, self.server, self._above):
-            channel.close()
-        self.supervisor._selector.close()
-        self.children.close()
-        for entry in self.supervisor._run.ledger:
-            if entry.descriptor >= 0:
-                os.close(entry.descriptor)
 
 
 @pytest.fixture
-def renderer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Renderer]:
-    made = Renderer(FakeChildren(monkeypatch))
+def renderer(monkeypatch: pytest.MonkeyPatch) -> Iterator[SupervisedRun]:
+    made = SupervisedRun(FakeChildren(monkeypatch))
     yield made
     made.close()
 
 
-def test_captures_go_to_free_workers_in_order_and_one_at_a_time(renderer: Renderer) -> None:
+def test_captures_go_to_free_workers_in_order_and_one_at_a_time(renderer: SupervisedRun) -> None:
     renderer.announce(0, 1, 2)
     first, second = renderer.workers
     assert (first.received_capture(), second.draw()) != (None, 0)
@@ -130,7 +30,7 @@ def test_captures_go_to_free_workers_in_order_and_one_at_a_time(renderer: Render
     assert first.received_capture() is None, "it has one already"
 
 
-def test_captures_are_recorded_in_order_whatever_is_drawn_first(renderer: Renderer) -> None:
+def test_captures_are_recorded_in_order_whatever_is_drawn_first(renderer: SupervisedRun) -> None:
     renderer.announce(0, 1)
     first, second = renderer.workers
     assert second.draw() == 1
@@ -142,7 +42,7 @@ def test_captures_are_recorded_in_order_whatever_is_drawn_first(renderer: Render
     assert [renderer.record().sequence, renderer.record().sequence] == [0, 1]
 
 
-def test_a_capture_is_acknowledged_once_it_is_recorded(renderer: Renderer) -> None:
+def test_a_capture_is_acknowledged_once_it_is_recorded(renderer: SupervisedRun) -> None:
     renderer.announce(0)
     assert renderer.workers[0].received_capture() is not None
     renderer.workers[0].send(Drawn(0, notices=(("a", "text"),)), b"results")
@@ -155,7 +55,9 @@ def test_a_capture_is_acknowledged_once_it_is_recorded(renderer: Renderer) -> No
     assert renderer.answers() == [Acknowledgement(0, notices=(("a", "text"), ("b", "text")))]
 
 
-def test_each_capture_is_counted_in_the_status_that_is_recorded_with_it(renderer: Renderer) -> None:
+def test_each_capture_is_counted_in_the_status_that_is_recorded_with_it(
+    renderer: SupervisedRun,
+) -> None:
     renderer.announce(0, 1, 2)
     errors = ("", "no font", "")
     for sequence, error in enumerate(errors):
@@ -170,7 +72,7 @@ def test_each_capture_is_counted_in_the_status_that_is_recorded_with_it(renderer
     assert (renderer.reported()[-1].rendered, renderer.supervisor._run.ledger.failed) == (1, 2)
 
 
-def test_a_capture_is_tried_twice_and_then_saved_as_it_came(renderer: Renderer) -> None:
+def test_a_capture_is_tried_twice_and_then_saved_as_it_came(renderer: SupervisedRun) -> None:
     renderer.announce(0)
     for worker in range(2):
         assert renderer.workers[worker].received_capture() is not None
@@ -187,7 +89,7 @@ def test_a_capture_is_tried_twice_and_then_saved_as_it_came(renderer: Renderer) 
 
 
 def test_results_are_recorded_twice_at_most_when_the_recorder_dies(
-    renderer: Renderer,
+    renderer: SupervisedRun,
 ) -> None:
     renderer.announce(0)
     renderer.workers[0].draw()
@@ -201,7 +103,7 @@ def test_results_are_recorded_twice_at_most_when_the_recorder_dies(
 
 
 def test_when_workers_die_again_and_again_what_waits_fails_and_is_accounted_for(
-    renderer: Renderer,
+    renderer: SupervisedRun,
 ) -> None:
     sequences = range(MOST_DEATHS_IN_A_ROW)
     renderer.announce(*sequences)
@@ -216,7 +118,7 @@ def test_when_workers_die_again_and_again_what_waits_fails_and_is_accounted_for(
 
 
 def test_when_recorders_die_again_and_again_captures_are_still_settled(
-    renderer: Renderer,
+    renderer: SupervisedRun,
 ) -> None:
     renderer.announce(*range(MOST_DEATHS_IN_A_ROW))
     while (recorder := renderer.recorder).exit_code is None:
@@ -235,7 +137,7 @@ def test_when_recorders_die_again_and_again_captures_are_still_settled(
     assert answers[-1].error == "the recorder dies again and again; nothing is written"
 
 
-def test_a_failed_fork_is_an_error_of_the_run(renderer: Renderer) -> None:
+def test_a_failed_fork_is_an_error_of_the_run(renderer: SupervisedRun) -> None:
     renderer.children.fork_fails = True
     renderer.announce(0)
     renderer.children.fork_fails = False
@@ -246,7 +148,7 @@ def test_a_failed_fork_is_an_error_of_the_run(renderer: Renderer) -> None:
     assert renderer.record().error == "", "it is tried again"
 
 
-def test_a_full_disk_leaves_later_captures_without_pictures(renderer: Renderer) -> None:
+def test_a_full_disk_leaves_later_captures_without_pictures(renderer: SupervisedRun) -> None:
     renderer.announce(0)
     renderer.workers[0].draw()
     renderer.turn()
@@ -257,7 +159,7 @@ def test_a_full_disk_leaves_later_captures_without_pictures(renderer: Renderer) 
     assert renderer.workers[-1].draw() == 1
 
 
-def test_nothing_is_handed_out_before_the_lock_is_held(renderer: Renderer) -> None:
+def test_nothing_is_handed_out_before_the_lock_is_held(renderer: SupervisedRun) -> None:
     renderer.lock.is_free = False
     renderer.announce(0)
     renderer.say_goodbye(1)
@@ -267,7 +169,7 @@ def test_nothing_is_handed_out_before_the_lock_is_held(renderer: Renderer) -> No
     assert renderer.workers[0].draw() == 0
 
 
-def test_the_run_ends_when_all_is_settled_with_a_last_summary(renderer: Renderer) -> None:
+def test_the_run_ends_when_all_is_settled_with_a_last_summary(renderer: SupervisedRun) -> None:
     renderer.announce(0)
     renderer.say_goodbye(captured=1)
     assert not renderer.is_done
@@ -285,7 +187,7 @@ def test_the_run_ends_when_all_is_settled_with_a_last_summary(renderer: Renderer
 
 
 def test_the_last_summary_is_written_by_another_recorder_if_one_dies_with_it(
-    renderer: Renderer,
+    renderer: SupervisedRun,
 ) -> None:
     renderer.say_goodbye(captured=0)
     renderer.recorder.will_exit_with = 1
@@ -304,7 +206,7 @@ def test_the_last_summary_is_written_by_another_recorder_if_one_dies_with_it(
 
 
 def test_a_stopped_renderer_refuses_what_follows_and_finishes_what_it_has(
-    renderer: Renderer,
+    renderer: SupervisedRun,
 ) -> None:
     renderer.announce(0)
     renderer.server.end_sending()
@@ -319,7 +221,7 @@ def test_a_stopped_renderer_refuses_what_follows_and_finishes_what_it_has(
     assert renderer.reported()[-1].state == "renderer stopped"
 
 
-def test_the_standalone_renderer_is_told_each_status_once(renderer: Renderer) -> None:
+def test_the_standalone_renderer_is_told_each_status_once(renderer: SupervisedRun) -> None:
     assert [status.state for status in renderer.reported()] == ["running"]
     renderer.turn()
     assert renderer.reported() == []

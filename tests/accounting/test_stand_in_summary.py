@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from attnmon.accounting.off_summary import amend_summary, write_off_summary
+from attnmon.accounting.stand_in_summary import amend_summary, write_summary
 
 ACCOUNTS = {"captured": 2, "failed": 2, "off": "no room"}
 
@@ -17,7 +17,7 @@ def read(folder: Path) -> dict[str, object]:
 
 def test_it_says_why_and_replaces_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text('{"state": "closed", "dropped": 1}')
-    write_off_summary(tmp_path, "off", ACCOUNTS)
+    write_summary(tmp_path, "off", ACCOUNTS)
     assert read(tmp_path).items() >= {**ACCOUNTS, "state": "off"}.items()
     assert "dropped" not in read(tmp_path)
     assert stat.S_IMODE((tmp_path / "summary.json").stat().st_mode) == 0o600
@@ -45,5 +45,5 @@ def test_no_link_is_followed_and_a_folder_that_is_gone_is_no_error(tmp_path: Pat
     amend_summary(folder, "off", ACCOUNTS)
     assert mine.read_text() == '{"dropped": 7}'
     assert "dropped" not in read(folder)
-    write_off_summary(tmp_path / "gone", "off", ACCOUNTS)
+    write_summary(tmp_path / "gone", "off", ACCOUNTS)
     assert not (tmp_path / "gone").exists()

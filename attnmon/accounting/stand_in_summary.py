@@ -1,4 +1,4 @@
-"""Writes `summary.json` where there is no renderer to do it: it says why the monitor is off."""
+"""Writes `summary.json` as long as no renderer does it: at the start, or where there is none."""
 
 import contextlib
 import json
@@ -7,6 +7,7 @@ import platform
 import secrets
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,18 @@ MOST_BYTES = 1 << 24
 _NAME = "summary.json"
 
 
-def write_off_summary(folder: Path, state: str, accounts: dict[str, Any]) -> None:
-    """Replace the folder's summary by these accounts; does nothing where that cannot be."""
+def write_summary(
+    folder: Path, state: str, accounts: dict[str, Any], pids: Sequence[int] = ()
+) -> None:
+    """Replace the folder's summary by these accounts; does nothing where that cannot be.
+
+    `pids`: of the renderer's processes.
+    """
     content = {
         "state": state,
         **accounts,
         "host": platform.node(),
-        "pids": [],
+        "pids": list(pids),
         "trainer_pid": os.getpid(),
         "written": time.time(),
     }
@@ -38,7 +44,7 @@ def amend_summary(folder: Path, state: str, accounts: dict[str, Any]) -> None:
     """Write these accounts over those that a renderer has left, unless it said itself it is off."""
     left = _read(folder / _NAME)
     if not left.get("off"):
-        write_off_summary(folder, state, {**left, **accounts, "state": state})
+        write_summary(folder, state, {**left, **accounts, "state": state})
 
 
 def _read(path: Path) -> dict[str, Any]:

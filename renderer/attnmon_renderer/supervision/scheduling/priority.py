@@ -1,7 +1,7 @@
-"""What keeps the renderer out of the training's way: idle scheduling and ignored signals.
+"""What keeps the renderer out of the training's way: low priorities and ignored signals.
 
-On a machine whose cores the training keeps busy, the renderer's processor time is what the
-monitor costs. Under SCHED_IDLE it gets only what nobody else wants.
+A process without privileges can only lower its priority. So every process starts at the normal
+one, and a worker is lowered after its first capture.
 """
 
 import contextlib
@@ -9,21 +9,30 @@ import os
 import signal
 from collections.abc import Collection
 
+BURST_NICE = 10
+"""On a busy core it draws a picture within seconds, mostly in the training's own short pauses."""
 _IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE")
 
 
-def yield_to_training() -> str:
-    """Take the lowest priority that the system grants, and return its name.
+def yield_to_training(pid: int = 0) -> str:
+    """Give a process the lowest priority that the system grants, and return that one's name.
 
-    "idle", "nice 19" or "normal".
+    "idle", "nice 19" or "normal". 0 is this process.
     """
     with contextlib.suppress(AttributeError, OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
         return "idle"
     with contextlib.suppress(OSError):
-        os.nice(19)
+        os.setpriority(os.PRIO_PROCESS, pid, 19)
         return "nice 19"
     return "normal"
+
+
+def lower_to_bursts(pid: int) -> None:
+    """Give a process the priority of short bursts, where the system allows it."""
+    with contextlib.suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, pid) < BURST_NICE:
+            os.setpriority(os.PRIO_PROCESS, pid, BURST_NICE)
 
 
 def set_affinity(cpus: Collection[int]) -> None:

@@ -88,13 +88,18 @@ def environment(pid: int) -> bytes:
 
 # Descriptors, memory and files
 
+FONTS = (".ttf", ".ttc", ".otf", ".otc")
+"""matplotlib keeps the fonts open that it has drawn with."""
+
 
 def descriptors() -> Iterator[str]:
     for number in os.listdir("/proc/self/fd"):
         try:
-            yield f"file descriptor {number}: {os.readlink(f'/proc/self/fd/{number}')}"
+            target = os.readlink(f"/proc/self/fd/{number}")
         except FileNotFoundError:  # the one that made the listing
-            pass
+            continue
+        if not target.endswith(FONTS):
+            yield f"file descriptor {number}: {target}"
 
 
 def shared_memory() -> Iterator[str]:

@@ -24,8 +24,9 @@ from attnmon_renderer.drawing.spec.page import (
     Text,
 )
 from attnmon_renderer.drawing.spec.palettes import Palette
-from attnmon_renderer.drawing.text.fonts import drawable, font_properties
-from attnmon_renderer.drawing.text.glyphs import POINTS_PER_INCH
+from attnmon_renderer.drawing.text.emoji import BELOW_BASELINE, picture, picture_width
+from attnmon_renderer.drawing.text.fonts import TextRun, font_properties
+from attnmon_renderer.drawing.text.glyphs import POINTS_PER_INCH, placed_runs
 
 _INK = str(palettes.INK / 255)
 
@@ -131,15 +132,41 @@ def _add_block(drawn: Figure, page: Page, block: ColorBlock) -> None:
 
 
 def _add_text(drawn: Figure, page: Page, text: Text) -> None:
-    drawn.text(
-        text.x / page.width,
-        1 - text.y / page.height,
-        drawable(text.string),
-        fontproperties=font_properties(text.font),
-        color=_INK,
-        rotation=90 if text.upright else 0,
-        rotation_mode="anchor",
-        ha="left",
-        va="baseline",
-        parse_math=False,
-    )
+    for offset, run in placed_runs(text):
+        x, y = (text.x, text.y - offset) if text.upright else (text.x + offset, text.y)
+        if run.picture is not None:
+            _add_picture(drawn, page, text, (x, y), run)
+            continue
+        drawn.text(
+            x / page.width,
+            1 - y / page.height,
+            run.string,
+            fontproperties=font_properties(text.font, run.families),
+            color=_INK,
+            rotation=90 if text.upright else 0,
+            rotation_mode="anchor",
+            ha="left",
+            va="baseline",
+            parse_math=False,
+        )
+
+
+def _add_picture(
+    drawn: Figure, page: Page, text: Text, at: tuple[float, float], run: TextRun
+) -> None:
+    """Add an emoji as a picture, sharper than the font is large."""
+    assert run.picture is not None
+    pixels = picture(run.string, run.picture)
+    if pixels is None:
+        return
+    size, (x, y) = text.font.size, at
+    width = picture_width(run.string, run.picture, size)
+    below = round(BELOW_BASELINE * size)
+    if text.upright:
+        place = _rectangle(page, round(x) + below - size, round(y) - width, size, width)
+        pixels = np.rot90(pixels)
+    else:
+        place = _rectangle(page, round(x), round(y) + below - size, width, size)
+    axes = drawn.add_axes(place)
+    axes.imshow(pixels, aspect="auto", interpolation="antialiased")
+    axes.set_axis_off()

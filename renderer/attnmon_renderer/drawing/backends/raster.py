@@ -21,7 +21,7 @@ def rasterize(page: Page) -> Indices:
     for block in page.blocks:
         canvas[block.y : block.y + block.height, block.x : block.x + block.width] = block.index
     for text in page.texts:
-        draw_text(canvas, text)
+        draw_text(canvas, text, page.palette)
     return canvas
 
 

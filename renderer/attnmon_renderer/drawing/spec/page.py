@@ -25,6 +25,8 @@ class Font(NamedTuple):
     size: int
     """Pixels."""
     bold: bool = False
+    language: str = ""
+    """Whose form the Chinese characters have: "SC", "TC", "JP" or "KR"; empty for "SC"."""
 
 
 @dataclass(frozen=True, slots=True)

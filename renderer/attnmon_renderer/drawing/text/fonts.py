@@ -1,41 +1,40 @@
-"""The installed fonts, and which characters they can draw."""
+"""A line of text in runs, each with the fonts that draw it, as matplotlib wants them."""
 
+import re
 import unicodedata
-from functools import cache, lru_cache
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
 
-from matplotlib import font_manager
-from matplotlib.font_manager import FontProperties, fontManager
+from matplotlib.font_manager import FontProperties
 
 from attnmon_renderer.drawing.spec.page import Font
-
-_FAMILIES = (
-    "DejaVu Sans",
-    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
-    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB"),
-    *("Microsoft YaHei", "SimHei", "Noto Sans CJK JP", "Noto Sans CJK KR"),
-    *("Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai"),
-    *("Noto Emoji", "Symbola", "Noto Sans Symbols", "Noto Sans Symbols 2", "Segoe UI Symbol"),
-    *("Arial Unicode MS", "Unifont"),
-)
-"""Font families in order of preference. Colour emoji fonts are left out: matplotlib cannot draw
-them."""
+from attnmon_renderer.drawing.text.clusters import clusters, reads_leftwards, visible
+from attnmon_renderer.drawing.text.font_choice import choose
+from attnmon_renderer.drawing.text.font_files import FontFile
 
 BOX = "\N{WHITE SQUARE}"
+DEJAVU = ("DejaVu Sans",)
+_PLAIN = re.compile("[ -~\u00a0-\u00ac\u00ae-\u017f−…√→]*")
+"""Text that DejaVu Sans has, and that reads from left to right letter by letter."""
 _SHOWN_AS = {"\n": "↵", "\t": "⇥"}
 
 
-@cache
-def font_families() -> list[str]:
-    """Return the installed font families in order of preference."""
-    installed = {entry.name for entry in fontManager.ttflist}
-    return [name for name in _FAMILIES if name in installed]
+class TextRun(NamedTuple):
+    """A part of a line that is drawn at once: text, or one emoji as a picture."""
+
+    string: str
+    families: tuple[str, ...] = DEJAVU
+    """For each character, the first of these that has it draws it."""
+    picture: FontFile | None = None
+    """The font of the emoji; None for text."""
 
 
-@lru_cache(maxsize=64)
-def font_properties(font: Font) -> FontProperties:
+@lru_cache(maxsize=256)
+def font_properties(font: Font, families: tuple[str, ...] = DEJAVU) -> FontProperties:
     """Return the font for matplotlib, with every property set, so that no user setting applies."""
     return FontProperties(
-        family=font_families(),
+        family=list(families),
         style="normal",
         variant="normal",
         weight="bold" if font.bold else "normal",
@@ -44,30 +43,48 @@ def font_properties(font: Font) -> FontProperties:
     )
 
 
-@cache
-def _paths() -> tuple[str, ...]:
-    return tuple(
-        str(fontManager.findfont(FontProperties(family=[name]))) for name in font_families()
-    )
+def runs(string: str, font: Font) -> list[TextRun]:
+    """Return the line in runs, from left to right; what no font has is a box.
 
-
-@lru_cache(maxsize=8192)
-def _drawable_character(character: str) -> str:
-    """Return the character, a sign for one without a shape, or a box if no font has it."""
-    if character in _SHOWN_AS:
-        return _SHOWN_AS[character]
-    if unicodedata.category(character) in {"Cf", "Mn"} and ord(character) >= 0xFE00:
-        return ""  # selectors and joiners of emoji, which only colour fonts follow
-    if unicodedata.category(character).startswith("C"):
-        return BOX
-    if any(font_manager.get_font(path).get_char_index(ord(character)) for path in _paths()):
-        return character
-    return BOX
-
-
-def drawable(string: str) -> str:
-    """Return the string as it can be drawn on one line.
-
-    Characters that cannot be drawn are replaced, so that matplotlib does not warn of them.
+    Within a run matplotlib joins letters, and puts them in the order in which they are read.
     """
-    return "".join(map(_drawable_character, string))
+    if _PLAIN.fullmatch(string):
+        return [TextRun(string)]
+    done: list[TextRun] = []
+    for cluster in clusters(string):
+        run = _run(cluster, font)
+        if done and run.picture is None and done[-1].picture is None:
+            families = dict.fromkeys(done[-1].families + run.families)
+            done[-1] = TextRun(done[-1].string + run.string, tuple(families))
+        else:
+            done.append(run)
+    return done[::-1] if reads_leftwards(string) else done
+
+
+def _run(cluster: str, font: Font) -> TextRun:
+    cluster = _SHOWN_AS.get(cluster, cluster)
+    characters = visible(cluster)
+    if not characters:
+        return TextRun("")  # a joiner or a selector alone
+    if any(unicodedata.category(character).startswith("C") for character in characters):
+        return TextRun(BOX)
+    choice = choose(cluster, font)
+    if choice is None:
+        return TextRun(BOX)
+    if choice.picture is not None:
+        return TextRun(cluster, (), choice.picture)
+    shaped = cluster.replace("\ufe0e", "").replace("\ufe0f", "")
+    return TextRun(shaped, tuple(dict.fromkeys((*DEJAVU, choice.family))))
+
+
+def missing_characters(strings: Iterable[str], font: Font) -> list[str]:
+    """Return the characters that no font on this machine can draw, in the order of the strings."""
+    parts = (cluster for string in strings for cluster in clusters(string))
+    return [
+        cluster
+        for cluster in dict.fromkeys(parts)
+        if not cluster.isascii()
+        and not any(unicodedata.category(c).startswith("C") for c in visible(cluster))
+        and visible(cluster)
+        and choose(cluster, font) is None
+    ]

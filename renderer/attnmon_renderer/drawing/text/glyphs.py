@@ -7,16 +7,20 @@ such as a number at a tick, is one piece.
 """
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
 
 from attnmon_renderer.drawing.spec.page import Font, Text
-from attnmon_renderer.drawing.spec.palettes import INK, WHITE, Indices
-from attnmon_renderer.drawing.text.fonts import drawable, font_properties
+from attnmon_renderer.drawing.spec.palettes import INK, WHITE, Indices, Palette
+from attnmon_renderer.drawing.text.clusters import clusters
+from attnmon_renderer.drawing.text.emoji import BELOW_BASELINE, picture_width, resized
+from attnmon_renderer.drawing.text.fonts import DEJAVU, TextRun, font_properties, runs
 from attnmon_renderer.drawing.text.rc_defaults import text_defaults
 
 POINTS_PER_INCH = 72
@@ -29,6 +33,10 @@ _SHORT = 4
 """The most characters of a line that is one piece."""
 _GRID = 64
 """FreeType places outlines on a grid of 1/64 pixel."""
+_JOINED = re.compile("[\u0590-\u1cff\u2de0-\u2dff\ua800-\uabff\ufb1d-\ufdff\ufe70-\ufeff]")
+"""Letters whose shape or place depends on their neighbours, so that no line is cut at them."""
+_LUMINANCE = np.array([3.0, 4.0, 2.0])
+"""Weights of red, green and blue in the distance of two colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,43 +56,59 @@ def _ruler() -> Any:
     return _AGG(1, 1, POINTS_PER_INCH)
 
 
-def _measure(string: str, font: Font) -> float:
+def _measure(string: str, properties: FontProperties) -> float:
     with text_defaults():
-        extent = _ruler().get_text_width_height_descent(string, font_properties(font), False)
+        extent = _ruler().get_text_width_height_descent(string, properties, False)
     return float(extent[0])
 
 
 @lru_cache(maxsize=4096)
-def _advance(piece: str, font: Font) -> float:
+def _advance(piece: TextRun, font: Font) -> float:
     """Return the pixels from the start of a piece to the start of the next piece."""
-    return _measure(f"0{piece}0", font) - _measure("00", font)
+    if piece.picture is not None:
+        return picture_width(piece.string, piece.picture, font.size) + font.size // 8
+    properties = font_properties(font, piece.families)
+    return _measure(f"0{piece.string}0", properties) - _measure("00", properties)
 
 
-@lru_cache(maxsize=256)
 def text_width(string: str, font: Font) -> int:
     """Return the width of the string in one line, in whole pixels."""
-    return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(drawable(string)))))
+    return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(string, font))))
 
 
-def _pieces(string: str) -> list[str]:
-    return [string] if len(string) <= _SHORT else _PIECE.findall(string)
+def _pieces(string: str, font: Font) -> Iterator[TextRun]:
+    for run in runs(string, font):
+        if len(run.string) > _SHORT and run.families == DEJAVU and not _JOINED.search(run.string):
+            yield from (TextRun(piece) for piece in _PIECE.findall(run.string))
+        else:
+            yield run
+
+
+def placed_runs(text: Text) -> Iterator[tuple[float, TextRun]]:
+    """Yield the runs of a line, each with its distance in pixels from the start of the line."""
+    pen = 0.0
+    for run in runs(text.string, text.font):
+        yield pen, run
+        pen += _advance(run, text.font)
 
 
 @lru_cache(maxsize=2048)
-def _draw_piece(piece: str, font: Font, upright: bool, sixty_fourths: int) -> Glyphs | None:
-    """Draw a piece, shifted right by 1/64 pixels; None if it has no ink."""
+def _draw_piece(piece: TextRun, font: Font, upright: bool, sixty_fourths: int) -> Glyphs | None:
+    """Draw a piece of text, shifted by 1/64 pixels along the line; None if it has no ink."""
+    properties = font_properties(font, piece.families)
     room = 2 * font.size
-    length = int(_measure(piece, font)) + 2 * room
+    length = int(_measure(piece.string, properties)) + 2 * room
     columns, rows = (2 * room, length) if upright else (length, 2 * room)
-    x, y = room + sixty_fourths / _GRID, rows - room
+    shift = sixty_fourths / _GRID
+    x, y = room + (0 if upright else shift), rows - room - (shift if upright else 0)
     with text_defaults():
         renderer = _AGG(columns, rows, POINTS_PER_INCH)
         image = np.asarray(renderer.buffer_rgba())
         image[:] = WHITE
         context = renderer.new_gc()
         context.set_foreground((INK / WHITE, INK / WHITE, INK / WHITE, 1.0), isRGBA=True)
-        renderer.draw_text(context, x, y, piece, font_properties(font), 90 if upright else 0)
-    return _crop(image[:, :, 0], room, y)
+        renderer.draw_text(context, x, y, piece.string, properties, 90 if upright else 0)
+    return _crop(image[:, :, 0], room, rows - room)
 
 
 def _crop(image: Indices, x: int, y: int) -> Glyphs | None:
@@ -98,39 +122,63 @@ def _crop(image: Indices, x: int, y: int) -> Glyphs | None:
     return Glyphs(letters, first_column - x, first_row - y)
 
 
-def draw_text(canvas: Indices, text: Text) -> None:
+@lru_cache(maxsize=256)
+def _draw_picture(piece: TextRun, font: Font, upright: bool, palette: Palette) -> Glyphs | None:
+    """Draw an emoji in the colours of the palette that come nearest to its own."""
+    assert piece.picture is not None
+    picture = resized(piece.string, piece.picture, font.size)
+    if picture is None:
+        return None
+    opacity = picture[:, :, 3:] / 255.0
+    on_white = picture[:, :, :3] * opacity + 255 * (1 - opacity)
+    distances = ((on_white[:, :, None] - palette.colours) ** 2) @ _LUMINANCE
+    indices = np.where(opacity[:, :, 0] < 0.1, WHITE, distances.argmin(axis=2)).astype(np.uint8)
+    below = round(BELOW_BASELINE * font.size)
+    if upright:
+        return Glyphs(np.rot90(indices), below - font.size, -indices.shape[1])
+    return Glyphs(indices, 0, below - font.size)
+
+
+def draw_text(canvas: Indices, text: Text, palette: Palette) -> None:
     """Draw one line of text on the [rows, columns] canvas; parts beyond its edges are cut off."""
-    string = drawable(text.string)
-    if text.upright:
-        _stamp(canvas, _draw_piece(string, text.font, True, 0), text.x, text.y)
-        return
     pen = 0.0
-    for piece in _pieces(string):
+    for piece in runs(text.string, text.font) if text.upright else _pieces(text.string, text.font):
         whole, sixty_fourths = divmod(round(pen * _GRID), _GRID)
-        glyphs = _draw_piece(piece, text.font, False, sixty_fourths)
-        _stamp(canvas, glyphs, text.x + whole, text.y)
+        x, y = (text.x, text.y - whole) if text.upright else (text.x + whole, text.y)
+        if piece.picture is None:
+            glyphs = _draw_piece(piece, text.font, text.upright, sixty_fourths)
+            _stamp(canvas, glyphs, x, y, np.minimum)
+        else:
+            _stamp(canvas, _draw_picture(piece, text.font, text.upright, palette), x, y, _cover)
         pen += _advance(piece, text.font)
 
 
-def _stamp(canvas: Indices, glyphs: Glyphs | None, x: int, y: int) -> None:
+def _stamp(
+    canvas: Indices, glyphs: Glyphs | None, x: int, y: int, combine: Callable[..., Any]
+) -> None:
     if glyphs is None:
         return
     x, y = x + glyphs.right, y + glyphs.down
     letters = glyphs.image[max(0, -y) :, max(0, -x) :]
     area = canvas[max(0, y) :, max(0, x) :][: letters.shape[0], : letters.shape[1]]
-    np.minimum(area, letters[: area.shape[0], : area.shape[1]], out=area)
+    combine(area, letters[: area.shape[0], : area.shape[1]], out=area)
+
+
+def _cover(area: Indices, picture: Indices, out: Indices) -> None:
+    np.copyto(out, picture, where=picture != WHITE)
 
 
 def shorten(string: str, font: Font, max_width: int) -> str:
     """Return the string, or a beginning with an ellipsis that fits into `max_width` pixels."""
     if text_width(string, font) <= max_width:
         return string
-    low, high = 0, len(string)
+    parts = clusters(string)
+    low, high = 0, len(parts)
     while high - low > 1:
         middle = (low + high) // 2
-        fits = text_width(string[:middle].rstrip() + "…", font) <= max_width
+        fits = text_width("".join(parts[:middle]).rstrip() + "…", font) <= max_width
         low, high = (middle, high) if fits else (low, middle)
-    return string[:low].rstrip() + "…"
+    return "".join(parts[:low]).rstrip() + "…"
 
 
 def wrap(string: str, font: Font, max_width: int, lines: int = 2) -> list[str]:

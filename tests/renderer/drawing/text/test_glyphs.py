@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from attnmon_renderer.drawing.spec.page import Font, Text
-from attnmon_renderer.drawing.spec.palettes import INK, WHITE
+from attnmon_renderer.drawing.spec.palettes import INK, WEIGHT_PALETTE, WHITE
 from attnmon_renderer.drawing.text.fonts import font_properties
 from attnmon_renderer.drawing.text.glyphs import draw_text, shorten, text_width, wrap
 from attnmon_renderer.drawing.text.rc_defaults import matplotlib_defaults
@@ -38,7 +38,7 @@ def by_matplotlib(string: str, font: Font) -> np.ndarray:
 @pytest.mark.parametrize("line", LINES)
 def test_pieces_make_the_line_that_matplotlib_draws(line: str, font: Font) -> None:
     canvas = np.full((HEIGHT, WIDTH), WHITE, np.uint8)
-    draw_text(canvas, Text(20, HEIGHT // 2, line, font))
+    draw_text(canvas, Text(20, HEIGHT // 2, line, font), WEIGHT_PALETTE)
     assert (canvas < WHITE).any()
     assert np.array_equal(canvas, by_matplotlib(line, font))
 
@@ -46,7 +46,7 @@ def test_pieces_make_the_line_that_matplotlib_draws(line: str, font: Font) -> No
 @pytest.mark.parametrize("line", LINES)
 def test_ink_ends_where_the_width_says(line: str) -> None:
     canvas = np.full((HEIGHT, WIDTH), WHITE, np.uint8)
-    draw_text(canvas, Text(20, HEIGHT // 2, line, Font(26)))
+    draw_text(canvas, Text(20, HEIGHT // 2, line, Font(26)), WEIGHT_PALETTE)
     last = int(np.flatnonzero((canvas < WHITE).any(axis=0))[-1])
     assert 0 <= 20 + text_width(line, Font(26)) - last <= 5
 
@@ -54,10 +54,10 @@ def test_ink_ends_where_the_width_says(line: str) -> None:
 def test_text_beyond_the_edge_is_cut_off() -> None:
     """On all four sides, the part on the canvas is as it would be on a larger one."""
     large = np.full((100, 300), WHITE, np.uint8)
-    draw_text(large, Text(50, 50, "cut off", Font(30)))
+    draw_text(large, Text(50, 50, "cut off", Font(30)), WEIGHT_PALETTE)
     for top, left in ((40, 80), (-10, -10), (35, 0), (0, 100)):
         small = np.full((30, 60), WHITE, np.uint8)
-        draw_text(small, Text(50 - left, 50 - top, "cut off", Font(30)))
+        draw_text(small, Text(50 - left, 50 - top, "cut off", Font(30)), WEIGHT_PALETTE)
         rows, columns = slice(max(0, top), top + 30), slice(max(0, left), left + 60)
         shift = small[max(0, -top) :, max(0, -left) :]
         assert np.array_equal(shift, large[rows, columns])

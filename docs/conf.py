@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "renderer")]
@@ -14,7 +15,6 @@ copyright = author
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["images"]
 nitpicky = False  # types of torch have no page here
 myst_heading_anchors = 4  # as GitHub makes them, so that one link serves both
 
@@ -28,3 +28,15 @@ html_theme = "furo"
 html_title = f"attnmon {version}"
 html_show_sphinx = False
 html_theme_options = {"top_of_page_buttons": []}
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+
+
+def say_language(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Name a Chinese page's language, by which browsers choose the shapes of its characters."""
+    if page.startswith("zh/"):
+        context["language"] = "zh-CN"
+
+
+def setup(app: Any) -> None:
+    app.connect("html-page-context", say_language)

@@ -74,18 +74,20 @@ class Supervisor:
         def work(own: Channel) -> None:
             from attnmon_renderer.worker import run_worker
 
-            set_title("worker", setup.save_dir)
             run_worker(own, self._drawing.setup, map_read_only(ring, setup.ring_bytes))
 
         def record(own: Channel) -> None:
             from attnmon_renderer.recorder import run_recorder
 
-            set_title("recorder", setup.save_dir)
             run_recorder(own, setup, lambda: map_read_only(ring, setup.ring_bytes))
 
         def new_pool(role: str, size: int, run: Callable[[Channel], None]) -> NewPool:
+            def run_titled(own: Channel) -> None:
+                set_title(role, setup.save_dir)
+                run(own)
+
             keep_open = {ring, *write_lock.descriptors}
-            return partial(WorkerPool, role, size, run, keep_open, self._selector)
+            return partial(WorkerPool, role, size, run_titled, keep_open, self._selector)
 
         self._drawing = DrawingStage(
             self._run,

@@ -114,17 +114,31 @@ def discover(
 def _without_mixed_samples(found: Discovery, run: "_Run") -> Discovery:
     """Returns the discovery without the calls whose maps are of more than one sample.
 
-    One sample alone cannot show that: the model is run on two.
+    One sample alone cannot show that: the model is run on two. Raises `NotDivisible` where what was
+    taken for samples are positions, as the nodes of graphs are.
     """
     try:
         pair = run(found.batch_dim, 2)
     except Exception:  # it takes one, or all of them
         return found
+    if _has_grown(found, pair):
+        raise NotDivisible(ValueError("its maps grow with the number of samples"))
     known = {(name, call_index) for name, call_index, _ in found.refusals}
     refusals = [r for r in pair.refusals if r[1] is not None and r[:2] not in known]
     refused = {(name, call_index) for name, call_index, _ in refusals}
     infos = tuple(i for i in found.call_infos if (i.name, i.call_index) not in refused)
     return replace(found, call_infos=infos, refusals=(*found.refusals, *refusals))
+
+
+def _has_grown(one: Discovery, pair: Discovery) -> bool:
+    """Returns whether two samples have no more maps than one, but larger ones."""
+    sizes = {(i.name, i.call_index): (i.queries, i.keys) for i in one.call_infos}
+    return any(
+        info.layout is None
+        and info.batch == 1
+        and sizes.get((info.name, info.call_index), (0, 0)) < (info.queries, info.keys)
+        for info in pair.call_infos
+    )
 
 
 def _first_fitting(run: "_Run", enc: Any, dec: Any) -> Discovery:

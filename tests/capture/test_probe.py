@@ -290,3 +290,25 @@ def test_samples_that_attend_to_each_other_are_found_by_running_two() -> None:
     assert [reason for _, _, reason in found.refusals] == [
         "its queries attend to keys of other samples: it is no map of one sample"
     ]
+
+
+class Graphs(nn.Module):
+    """The nodes of several graphs as one tensor, and the graph of each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        self.asked = nn.Parameter(torch.randn(1, 3, WIDTH))
+
+    def forward(self, nodes: Tensor, graph: Tensor) -> Tensor:
+        count = int(graph.max()) + 1
+        dense = torch.zeros(count, int(graph.bincount().max()), WIDTH)
+        place = torch.cat([torch.arange(int(size)) for size in graph.bincount()])
+        dense[graph, place] = nodes
+        return self.attention(self.asked.expand(count, -1, -1), dense, dense)[0]  # type: ignore[no-any-return]
+
+
+def test_nodes_of_graphs_are_not_taken_for_samples() -> None:
+    graph = torch.tensor([0, 0, 1, 1, 1, 2, 2])
+    with pytest.raises(NotDivisible, match="grow with the number of samples"):
+        discover(Graphs(), (torch.randn(7, WIDTH), graph), None, sample=0)

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, ScoreOrigin
 from attnmon.capture.lineage.function_calls import words
@@ -101,8 +101,46 @@ def projected(one: Factor, others: Sequence[Factor], output: str, base: int) -> 
     )
 
 
-def scored(query: Factor, key: Factor, output: str) -> Labels:
-    """Return the labels of a product of two labelled factors: the scores of queries and keys."""
+def with_learned_queries(factors: Sequence[Factor], output: str) -> tuple[Factor, Factor] | None:
+    """Return two factors of which one comes from no input, as queries that a decoder begins with.
+
+    It gets the other's samples and heads. None if it is a parameter, or if the product is not that
+    of one position of each, within each of some leading dimensions.
+    """
+    if len(factors) != 2 or _is_parameter(min(factors, key=_is_labelled).tensor):
+        return None
+    learned, other = sorted(factors, key=_is_labelled)
+    shared = set(learned.subscripts) & set(other.subscripts) & set(output)
+    own = set(output) - shared
+    if not shared or len(own) != 2 or own <= set(learned.subscripts) or other.labels is None:
+        return None
+    labels = learned_labels(other, learned.subscripts, learned.tensor.shape)
+    asked = replace(learned, labels=labels)
+    return (asked, other) if factors[0] is learned else (other, asked)
+
+
+def learned_labels(beside: Factor, subscripts: str, shape: Sequence[int]) -> Labels:
+    """Return labels for a factor without: the sample and head of the factor beside it."""
+    assert beside.labels is not None
+    moved = beside.labels.mapped(
+        shape, lambda label: arranged(label, beside.subscripts, subscripts)
+    )
+    return replace(moved, stream=None, passed=frozenset(), scores=None)
+
+
+def _is_labelled(factor: Factor) -> bool:
+    return factor.labels is not None
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    return isinstance(tensor if tensor._base is None else tensor._base, nn.Parameter)
+
+
+def scored(query: Factor, key: Factor, output: str, is_known: bool = True) -> Labels:
+    """Return the labels of a product of two labelled factors: the scores of queries and keys.
+
+    is_known: whether it is known where both come from.
+    """
     mine, theirs = query.labels, key.labels
     assert mine is not None
     assert theirs is not None
@@ -112,7 +150,7 @@ def scored(query: Factor, key: Factor, output: str) -> Labels:
             _is_of_one_sample(query, mine.second, key, theirs.second, output),
         ),
         _is_over_channels(query, key, output),
-        None if _is_one_learned(query, output) else _is_cross(mine, theirs),
+        _is_cross(mine, theirs) if is_known and not _is_one_learned(query, output) else None,
         is_weights=False,
         has_earlier_keys=_has_earlier_keys(query, key, output),
     )

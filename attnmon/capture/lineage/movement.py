@@ -17,6 +17,12 @@ REPLAYED = words(
     "hsplit vsplit dsplit unsafe_split unsafe_chunk unfold repeat repeat_interleave tile roll "
     "flip fliplr flipud rot90 diagonal pixel_shuffle pixel_unshuffle masked_select"
 )
+SCATTERS = words("index_add index_copy scatter scatter_add")
+"""Functions that put the elements of a source at places that indices tell."""
+REORDERS = words(
+    "index_put index_reduce scatter_reduce masked_scatter put take msort argsort diag_embed"
+)
+"""Functions of which it is not known where the elements of their result come from."""
 JOINS = {"cat": False, "concat": False, "concatenate": False, "stack": True}
 """Functions that join tensors, and whether along a new dimension."""
 
@@ -44,6 +50,29 @@ def replayed_labels(
     if tensors_among((args[1:], kwargs)):  # by indices
         moved = [replace(each, is_reordered=_is_other(labels.first, each.first)) for each in moved]
     return moved
+
+
+def scattered_labels(
+    labels: Labels, source: Tensor, dim: int, index: Tensor, shape: Sequence[int]
+) -> Labels:
+    """Return the labels of a result of this shape, filled along `dim` with a labelled source.
+
+    index: of one dimension, for whole slices, or of as many as the source, for single elements.
+    """
+    place, dim = index.cpu(), dim % len(shape)
+    if place.dim() < len(shape):
+        place = place.view(*(-1 if other == dim else 1 for other in range(len(shape))))
+        place = place.expand(source.shape)
+    part = tuple(map(slice, place.shape))
+
+    def moved(label: Tensor) -> Label:
+        given = label.expand(source.shape)[part]
+        result = label.new_full(tuple(shape), UNKNOWN).scatter(dim, place, given)
+        is_one_each = torch.equal(result.gather(dim, place), given)
+        return compact(result) if is_one_each else None
+
+    found = labels.mapped(shape, moved)
+    return replace(found, is_reordered=True)
 
 
 def _is_other(before: Label, after: Label) -> bool:

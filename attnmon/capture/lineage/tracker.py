@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -14,7 +15,14 @@ from attnmon.capture.lineage.element_labels import Label, Labels, fitted, input_
 from attnmon.capture.lineage.function_calls import SOFTMAXES, base_name, tensors_among, words
 
 _REDUCTIONS = words("mean sum amax amin prod norm std var logsumexp any all nanmean nansum")
+_WITH_INDICES = words("max min median nanmedian mode")
+"""Reductions that return the places of what they found beside it."""
 _CONVOLUTIONS = words("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
+_FACTORIES = words(
+    "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros "
+    "new_ones new_empty new_full new_tensor"
+)
+"""Functions that take nothing from a tensor but its shape, dtype or device."""
 _RECURRENT = words("gru lstm rnn_tanh rnn_relu")
 _ATTENTION = words("scaled_dot_product_attention flex_attention")
 
@@ -28,7 +36,8 @@ class Lineage:
     def __init__(self, inputs: Sequence[Any]) -> None:
         """`inputs`: what the model is called with: its tensors; others have no labels."""
         inputs = [value for value in inputs if isinstance(value, Tensor)]
-        self._labels: dict[int, tuple[weakref.ref[Tensor], Labels]] = {}
+        self._labels: dict[int, tuple[weakref.ref[Tensor], Labels | None]] = {}
+        """None for what comes from an input through a function that is not understood."""
         self._features = 0
         self._attentions = 0
         is_shared = [any(t.shape[d] > 1 for t in inputs if t.dim() > d) for d in (0, 1)]
@@ -51,30 +60,50 @@ class Lineage:
         mine, theirs = self.of(query), self.of(key)
         if theirs is None or query.dim() != key.dim():
             return None
+        is_known = not self._is_derived(query)
         mine = mine or _of_learned_query(theirs, query)
         lead = "ABCDEFGH"[: query.dim() - 2]
         if query.dim() > 3 and query.shape[-3] != key.shape[-3]:  # grouped: of the first head
             key, theirs = key[..., :1, :, :], _of_first_head(theirs)
         return contraction.scored(
-            Factor(query, lead + "id", mine), Factor(key, lead + "jd", theirs), lead + "ij"
+            Factor(query, lead + "id", mine),
+            Factor(key, lead + "jd", theirs),
+            lead + "ij",
+            is_known,
         )
 
     def after(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
         """Label the result of a torch function that was called with these arguments."""
         is_tensor = isinstance(result, Tensor)
+        if result is None and base_name(function) == "setitem":
+            self._after_assignment(args[0], args[-1])
         if not is_tensor and not isinstance(result, (tuple, list)):
             return
-        operands = [t for t in tensors_among((*args, *kwargs.values())) if self.of(t) is not None]
-        if not operands:
+        given = tensors_among((*args, *kwargs.values()))
+        operands = [tensor for tensor in given if self.of(tensor) is not None]
+        if base_name(function) in _FACTORIES or not (operands or any(map(self._is_derived, given))):
             return
-        try:
-            found = self._found(base_name(function), function, args, kwargs, result, operands)
-        except (ValueError, IndexError, KeyError, RuntimeError, TypeError, NotImplementedError):
-            found = []  # a function, or a way to call it, that is not understood
+        found: Sequence[Labels | None] = []
+        if operands:
+            try:
+                found = self._found(base_name(function), function, args, kwargs, result, operands)
+            except (ValueError, IndexError, KeyError, RuntimeError, TypeError, NotImplementedError):
+                pass  # a function, or a way to call it, that is not understood
         results = [result] if is_tensor else [r for r in result if isinstance(r, Tensor)]
-        for tensor, labels in zip(results, found, strict=False):
-            if labels is not None and labels.shape == tensor.shape and tensor.numel():
-                self._set(tensor, labels)
+        for tensor, labels in zip_longest(results, found[: len(results)]):
+            is_fitting = labels is not None and labels.shape == tensor.shape and tensor.numel()
+            self._set(tensor, labels if is_fitting else None)
+
+    def _after_assignment(self, target: Tensor, value: object) -> None:
+        """Note that a tensor that came from no input is overwritten in part with what does."""
+        is_of_input = isinstance(value, Tensor) and (self.of(value) or self._is_derived(value))
+        if is_of_input and self.of(target) is None:
+            self._set(target, None)
+
+    def _is_derived(self, tensor: Tensor) -> bool:
+        """Return whether it comes from an input through a function that is not understood."""
+        reference, labels = self._labels.get(id(tensor), (None, None))
+        return reference is not None and reference() is tensor and labels is None
 
     def _found(
         self,
@@ -92,6 +121,8 @@ class Lineage:
                 return []
             return movement.replayed_labels(labels, function, args, kwargs, result)
         if not isinstance(result, Tensor):
+            if name in _WITH_INDICES:
+                return [_reduced(labels, args, kwargs, result[0])]
             return [_like_same_rank(labels, result[0].shape)] if name in _RECURRENT else []
         if name in movement.RESHAPES:
             return [movement.reshaped_labels(labels, result.shape)]
@@ -121,6 +152,10 @@ class Lineage:
             is_constant = mode in ((), "constant", ("constant",))
             sides = pad[0] if isinstance(pad, tuple) and isinstance(pad[0], (tuple, list)) else pad
             return movement.padded_labels(labels, sides, result.shape) if is_constant else None
+        if name in movement.REORDERS:
+            return None
+        if name in movement.SCATTERS:
+            return self._scattered(args, kwargs, result)
         if name == "view_as_complex":
             return labels.mapped(result.shape, lambda label: label[..., 0])
         if name == "view_as_real":
@@ -136,6 +171,9 @@ class Lineage:
             self._attentions += 1
             return contraction.summed(weights[0], output, result.shape, self._attentions)
         if len(known) == 1:
+            if asked := contraction.with_learned_queries(factors, output):
+                is_known = not any(self._is_derived(tensor) for tensor, _ in given)
+                return contraction.scored(*asked, output, is_known)
             others = [factor for factor in factors if factor.labels is None]
             base, self._features = self._features, self._features + result.numel()
             return contraction.projected(known[0], others, output, base)
@@ -146,6 +184,14 @@ class Lineage:
         dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else 0))
         parts = [(tensor, self.of(tensor)) for tensor in tensors]
         return movement.joined_labels(parts, dim % result.dim(), result.shape, is_new)
+
+    def _scattered(self, args: Any, kwargs: Any, result: Tensor) -> Labels | None:
+        source = kwargs.get("source", kwargs.get("src", args[-1]))
+        dim, index = kwargs.get("dim", args[1]), kwargs.get("index", args[-2])
+        labels = self.of(source)
+        if labels is None or self.of(args[0]) is not None:
+            return None
+        return movement.scattered_labels(labels, source, dim, index, result.shape)
 
     def _attended(self, query: Labels, result: Tensor) -> Labels:
         self._attentions += 1
@@ -192,7 +238,7 @@ class Lineage:
         passed = frozenset().union(*(labels.passed for labels in known))
         return replace(moved, passed=passed)
 
-    def _set(self, tensor: Tensor, labels: Labels) -> None:
+    def _set(self, tensor: Tensor, labels: Labels | None) -> None:
         key, known = id(tensor), self._labels
         known[key] = (weakref.ref(tensor, lambda _: known.pop(key, None)), labels)
 

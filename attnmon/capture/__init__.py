@@ -22,6 +22,7 @@ from attnmon.capture.model.inputs import (
     InputError,
     Inputs,
     ModelCall,
+    holds_nested,
     inputs_in,
     model_call,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "compilations",
     "discover",
     "has_fast_path",
+    "holds_nested",
     "inputs_in",
     "is_causal",
     "is_sharded",

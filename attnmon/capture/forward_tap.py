@@ -3,11 +3,13 @@
 The model is watched only while its next forward is wanted (`watched_calls`).
 """
 
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -34,7 +36,7 @@ class TapScope(NamedTuple):
 
 
 class ForwardTap:
-    """Taps each forward of a model that is made with gradients, until `remove`.
+    """Taps each forward of a model that is made with gradients or checkpointed, until `remove`.
 
     scope_of: asked at each forward, of the module and its inputs, what to tap.
 
@@ -55,7 +57,7 @@ class ForwardTap:
         self._scope_of = scope_of
         self._handwritten = handwritten
         self.calls: Counter[bool] = Counter()
-        """The model's calls, by whether gradients were enabled; whoever reads it clears it."""
+        """The model's calls, by whether they were to be trained; whoever reads it clears it."""
         self._running = Lock()
         """Held by the forward that is tapped: neither a nested nor a parallel one is."""
         watch_calls(root, self._forward)
@@ -71,9 +73,10 @@ class ForwardTap:
         if torch._C._current_graph_task_id() != -1:  # in backward: checkpointing computes it again
             yield
             return
-        self.calls[torch.is_grad_enabled()] += 1
         # Without gradients it is a validation between two steps.
-        if not torch.is_grad_enabled() or not self._running.acquire(blocking=False):
+        is_training = torch.is_grad_enabled() or (module.training and _is_checkpointed())
+        self.calls[is_training] += 1
+        if not is_training or not self._running.acquire(blocking=False):
             yield
             return
         tapping, completed = ExitStack(), False
@@ -109,3 +112,14 @@ class ForwardTap:
                     self._listener.on_forward_end(completed)
         except Exception as error:
             self._listener.on_error(error)
+
+
+def _is_checkpointed() -> bool:
+    """Returns whether this is called by reentrant checkpointing, torch's or one made like it.
+
+    That runs the forward without gradients, and once more during backward.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_qualname != "CheckpointFunction.forward":
+        frame = frame.f_back
+    return frame is not None

@@ -4,6 +4,7 @@ It is used where the model's own forward cannot be tapped: with compiled models,
 is logged without a forward before it.
 """
 
+from contextvars import copy_context
 from typing import Any
 
 from torch import nn
@@ -54,5 +55,5 @@ def probe(
             else KnownLayouts(layouts)
         )
         with Tap(names, SandboxedListener(listener, sandbox), handwritten, known):
-            own_call()
+            copy_context().run(own_call)  # what it sets of context variables stays there
     return call

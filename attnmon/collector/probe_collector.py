@@ -12,6 +12,7 @@ from attnmon.capture import (
     ModelCall,
     NotDivisible,
     discover,
+    holds_nested,
     model_call,
     probe,
     unwrap,
@@ -43,6 +44,8 @@ class ProbeCollector:
         would have done harm: it is never made again.
         """
         try:
+            if holds_nested((enc, dec)):
+                raise NotDivisible(TypeError("it is given nested tensors"))
             self._collect(model, enc, dec, builder)
         except ForwardStopped as stopped:
             self._permission.forbid(model, str(stopped))
@@ -127,6 +130,6 @@ def _stopped(model: str, stopped: ForwardStopped) -> str:
 
 def _whole(model: str, reason: NotDivisible) -> str:
     return (
-        f"no extra forward is made of {model}: it {reason}. Its attention is seen in its own "
-        "forward, from the next step on."
+        f"no extra forward is made of {model}: it {reason}. Its own forward is looked at "
+        "instead, from the next step on."
     )

@@ -136,6 +136,23 @@ class Checkpointed(LanguageModel):
         return logits
 
 
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_whole_model_that_is_checkpointed_is_seen(attached: bool, tmp_path: Path) -> None:
+    """Reentrant: its forward runs without gradients, as a validation does, which is not seen."""
+    model = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+    with TrainingAttentionMonitor(tmp_path, 1, capture="forward") as monitor:
+        if attached:
+            monitor.attach(model)
+        for step in range(3):
+            x = torch.randn(3, 5, 8, requires_grad=True)
+            checkpoint(model, x, use_reentrant=True).sum().backward()
+            with torch.no_grad():
+                model(x[:2, :3])
+            monitor.log_attention(*(() if attached else (model, x)), step=step)
+    shapes = [line["encoder"][0]["shape"] for line in history(tmp_path)]
+    assert shapes == [[2, 5, 5]] * (3 if attached else 2)
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_activation_checkpointing_is_looked_at_once(reentrant: bool, tmp_path: Path) -> None:
     model = Checkpointed(reentrant)

@@ -318,6 +318,41 @@ class Mixed(nn.Module):
         return self.attention(self.seen(x, x, x, need_weights=False)[0])
 
 
+class Ragged(nn.Module):
+    """Attends to nested tensors, as they are or padded."""
+
+    def __init__(self, pads: bool) -> None:
+        super().__init__()
+        self.pads, self.inputs, self.num_heads = pads, nn.Linear(16, 48), 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to_padded_tensor(0.0) if self.pads else x
+        query, key, value = (
+            part.contiguous().unflatten(-1, [2, 8]).transpose(1, 2)
+            for part in self.inputs(x).chunk(3, -1)
+        )
+        return nn.functional.scaled_dot_product_attention(query, key, value)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("pads", [True, False])
+@pytest.mark.parametrize("capture", ["auto", "forward"])
+def test_nested_tensors_are_refused_by_name_and_what_pads_them_is_seen(
+    pads: bool, capture: Any, tmp_path: Path
+) -> None:
+    model, parts = Ragged(pads), [torch.randn(3, 16), torch.randn(5, 16)]
+    with LightweightAttentionMonitor(tmp_path, 1, capture=capture, max_overhead=None) as monitor:
+        for step in range(3):
+            x = torch.nested.nested_tensor(parts, layout=torch.jagged)
+            model(x)
+            monitor.log_attention(model, x, step=step)
+        ((captured, why),) = [(row.captured, row.why) for row in monitor.coverage()]
+    accounts = monitor.close()
+    assert (captured, accounts["failed"]) == (pads, 0)
+    assert ("nested tensors: pass padded ones" in why) != pads
+    assert accounts["rendered"] == (2 if pads else 0), "the first step has no forward to look at"
+
+
 @pytest.mark.parametrize("attached", [True, False])
 def test_an_own_forward_that_shows_no_attention_is_said_and_has_rows(
     attached: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture

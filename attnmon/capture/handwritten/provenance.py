@@ -98,7 +98,7 @@ class Provenance:
 
         Returns the product of weights and value, if this call computed one.
         """
-        if not isinstance(result, Tensor):
+        if not isinstance(result, Tensor) or result.is_nested:  # its sizes are no numbers
             return None
         if operation is Operation.PRODUCT:
             return self._product(base_name(function), args, kwargs, result)

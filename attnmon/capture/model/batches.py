@@ -32,7 +32,7 @@ def can_be_cut(inputs: Any, batch_dim: int, batch: int) -> bool:
     Not where the tensors of a list or an object hold different numbers of samples, nor where a list
     may be one of samples.
     """
-    if not batch or any(isinstance(leaf, Tensor) and leaf.is_nested for leaf in leaves_of(inputs)):
+    if not batch or any(map(is_nested, leaves_of(inputs))):
         return False
     return all(
         _sizes(group, batch_dim) <= {batch}
@@ -40,6 +40,11 @@ def can_be_cut(inputs: Any, batch_dim: int, batch: int) -> bool:
         and not isinstance(group, PackedSequence)
         for group in _groups(inputs)
     )
+
+
+def is_nested(leaf: Leaf) -> bool:
+    """Returns whether this is a nested tensor, whose samples have different sizes."""
+    return isinstance(leaf, Tensor) and leaf.is_nested
 
 
 def _sizes(group: Any, batch_dim: int) -> set[int]:

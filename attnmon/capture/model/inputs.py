@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from attnmon.capture.model.batches import batch_size, can_be_cut, direct_leaves
+from attnmon.capture.model.batches import batch_size, can_be_cut, direct_leaves, is_nested
 from attnmon.capture.model.input_parts import Leaf, copy_of, leaves_of, with_leaves
 
 ForwardFunction = Callable[[nn.Module, Any, Any], object]
@@ -209,6 +209,14 @@ def _parameter_names(model: nn.Module, args: tuple[Any, ...]) -> tuple[str, ...]
     return tuple(p.name for p in parameters if p.kind in positional)[: len(args)]
 
 
+def holds_nested(value: Any) -> bool:
+    """Returns whether there is a nested tensor in an input."""
+    return any(map(is_nested, leaves_of(value)))
+
+
 def inputs_in(value: Any) -> Inputs:
-    """Returns all tensors and NumPy arrays in an input, whatever holds them."""
-    return tuple(leaves_of(value))
+    """Returns all tensors and NumPy arrays in an input, whatever holds them.
+
+    A nested tensor, whose samples have different sizes, is not among them.
+    """
+    return tuple(leaf for leaf in leaves_of(value) if not is_nested(leaf))

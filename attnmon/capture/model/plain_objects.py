@@ -2,12 +2,13 @@
 
 import sys
 from functools import lru_cache
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 _OPAQUE = frozenset(
     {"torch", "numpy", "attnmon", "attnmon_renderer", "lightning", "pytorch_lightning",
-     "lightning_fabric", "accelerate", "deepspeed", "datasets", "pandas", "wandb", "tqdm"}
+     "lightning_fabric", "accelerate", "deepspeed", "datasets", "pandas", "wandb", "tqdm",
+     "einops"}
     | sys.stdlib_module_names
 )  # fmt: skip
 """Packages whose objects are more than what they hold."""
@@ -32,15 +33,16 @@ def is_plain_object(value: object) -> bool:
     return not any(package_of(type(held)) in _RESOURCES for held in values)
 
 
-def is_opaque(value: type | FunctionType) -> bool:
-    """Returns whether a class or function is torch's, NumPy's, Python's or attnmon's own."""
+def is_opaque(value: type | FunctionType | ModuleType) -> bool:
+    """Returns whether a class, function or module is torch's, NumPy's, Python's, or attnmon's."""
     package = package_of(value)
     return package in _OPAQUE and package not in _TRANSPARENT
 
 
-def package_of(value: type | FunctionType) -> str:
-    """Returns the outermost package that a class or function is defined in."""
-    return str(value.__module__).partition(".")[0]
+def package_of(value: type | FunctionType | ModuleType) -> str:
+    """Returns the outermost package that a class or function is defined in, or a module is of."""
+    module = value.__name__ if isinstance(value, ModuleType) else value.__module__
+    return str(module).partition(".")[0]
 
 
 def slots_of(kind: type) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """What functions and classes hold besides their code, as it was, and how it is put back."""
 
+import threading
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from functools import _lru_cache_wrapper, partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -8,11 +10,22 @@ from typing import Any
 from torch import Tensor
 
 from attnmon.capture.model.plain_objects import is_opaque, is_plain_object
-from attnmon.capture.sandbox.held_containers import SEQUENCES, Held, HeldNames
+from attnmon.capture.sandbox.held_containers import (
+    SEQUENCES,
+    WEAK,
+    Held,
+    HeldNames,
+    is_iterator,
+)
 from attnmon.capture.sandbox.held_values import LEAVES, held_generator, is_writable_array
 
-CODE = (FunctionType, MethodType, partial, CellType, staticmethod, classmethod, _lru_cache_wrapper)
+CODE = (
+    FunctionType, MethodType, partial, CellType, staticmethod, classmethod, property,
+    _lru_cache_wrapper,
+)  # fmt: skip
 """Kinds of what can be called, and the cells in which functions enclose variables."""
+
+_DEFAULTS = ("__defaults__", "__kwdefaults__")
 
 _NAMELESS = (type, ModuleType, FunctionType, staticmethod, classmethod)
 
@@ -44,6 +57,8 @@ def hold_code(value: Any) -> Found:
         return [], (value.func, value.args, value.keywords)
     if isinstance(value, (staticmethod, classmethod)):
         return [], (value.__func__,)
+    if isinstance(value, property):
+        return [], (value.fget, value.fset)
     if isinstance(value, CellType):
         return _hold_cell(value)
     if is_opaque(value):
@@ -51,7 +66,9 @@ def hold_code(value: Any) -> Found:
     if isinstance(value, _lru_cache_wrapper):
         return [HeldCache(value)], (value.__wrapped__,)
     held, named = _hold_globals(value)
-    return held, (*named, *(value.__closure__ or ()), value.__defaults__, value.__dict__)
+    defaults = HeldNames(_DEFAULTS, partial(getattr, value), partial(setattr, value))
+    enclosed = value.__closure__ or ()
+    return [*held, defaults], (*named, *enclosed, *defaults.values(), value.__dict__)
 
 
 def hold_class(kind: type) -> Found:
@@ -76,21 +93,33 @@ def _hold_cell(cell: CellType) -> Found:
 
 
 def _hold_globals(function: FunctionType) -> Found:
-    space = function.__globals__
-    there = {name for name in _names_in(function.__code__) if name in space}
-    names = [name for name in there if _is_state(space[name])]
-    caches = [space[name] for name in there if isinstance(space[name], _lru_cache_wrapper)]
-    held: list[Held] = [HeldNames(names, space.get, space.__setitem__)] if names else []
-    return held, (*(space[name] for name in names), *caches)
+    """Holds what the function's code names: globals, and what is in modules that it names."""
+    mentioned = frozenset(_names_in(function.__code__))
+    spaces, held, found = [function.__globals__], list[Held](), list[object]()
+    for space in spaces:  # it grows
+        there = {name: space[name] for name in mentioned if name in space}
+        states = [name for name, value in there.items() if _is_state(value)]
+        if states:
+            held.append(HeldNames(states, space.get, space.__setitem__))
+        found += [there[name] for name in states]
+        for value in there.values():
+            if isinstance(value, ModuleType):
+                if not is_opaque(value) and all(vars(value) is not other for other in spaces):
+                    spaces.append(vars(value))
+            elif isinstance(value, (type, *CODE)):
+                found.append(value)
+    return held, found
 
 
 def _is_state(value: object) -> bool:
     """Whether what a global or a class's attribute refers to may be a model's state."""
     return not isinstance(value, _NAMELESS) and (
         type(value) in LEAVES
-        or isinstance(value, (Tensor, dict, set, tuple, *SEQUENCES))
+        or isinstance(value, (Tensor, dict, set, tuple, ContextVar, *SEQUENCES, *WEAK))
+        or is_iterator(value)
         or is_writable_array(value)
         or held_generator(value) is not None
+        or isinstance(value, threading.local)
         or is_plain_object(value)
     )
 

@@ -5,8 +5,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, MutableSequence
 from operator import is_
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
-from attnmon.capture.model.plain_objects import slots_of
+from torch.utils.weak import WeakIdKeyDictionary
+
+from attnmon.capture.model.plain_objects import is_opaque, package_of, slots_of
 
 _ABSENT = object()
 
@@ -57,6 +60,16 @@ class HeldNames:
             if self._read(name) is not value:
                 self._write(name, value)
 
+    def stop_iterators(self, stop: Callable[[str], None]) -> None:
+        """Puts what ends the forward, when it is used, in the place of each iterator."""
+        for name, value in self._before:
+            if (stopped := stopping(value, stop)) is not value:
+                self._write(name, stopped)
+
+    def values(self) -> list[Any]:
+        """Returns what these names refer to."""
+        return [value for _, value in self._before]
+
 
 class HeldSequence:
     """The items of a list, a deque, a bytearray or an array."""
@@ -95,6 +108,36 @@ class HeldSet:
             set.update(self._held, self._before)
 
 
+class HeldWeak:
+    """The live items of a weak dictionary or set. Nothing in it dies before it is put back."""
+
+    def __init__(self, held: Any) -> None:
+        self._held = held
+        self._before = _items(held)
+
+    def put_back(self) -> None:
+        held, before, now = self._held, self._before, _items(self._held)
+        if len(now) == len(before) and all(
+            key is key_before and value is value_before
+            for (key, value), (key_before, value_before) in zip(now, before, strict=True)
+        ):
+            return
+        held.clear()
+        for key, value in before:
+            held.add(key) if isinstance(held, WeakSet) else held.__setitem__(key, value)
+
+    def values(self) -> list[Any]:
+        """Returns the keys and the values."""
+        return [part for item in self._before for part in item]
+
+
+WEAK = (WeakKeyDictionary, WeakValueDictionary, WeakIdKeyDictionary, WeakSet)
+
+
+def _items(held: Any) -> list[tuple[Any, Any]]:
+    return [(key, None) for key in held] if isinstance(held, WeakSet) else [*held.items()]
+
+
 class HeldSlots:
     """The attributes of an object that has no dict."""
 
@@ -106,6 +149,12 @@ class HeldSlots:
         for slot, value in self._before:
             if _get(slot, self._held) is not value:
                 slot.__delete__(self._held) if value is _ABSENT else slot.__set__(self._held, value)
+
+    def stop_iterators(self, stop: Callable[[str], None]) -> None:
+        """Puts what ends the forward, when it is used, in the place of each iterator."""
+        for slot, value in self._before:
+            if (stopped := stopping(value, stop)) is not value:
+                slot.__set__(self._held, stopped)
 
     def values(self) -> list[Any]:
         """Returns the values of the attributes that are there."""
@@ -127,6 +176,25 @@ class StoppedIterator:
 
     def __getattr__(self, name: str) -> None:
         self._stop(f"would have used the attribute {name} of an iterator")
+
+
+def is_iterator(value: object) -> bool:
+    """Returns whether this is a generator or an iterator, which cannot be put back.
+
+    One of the user's own classes is an object like any other; a file is a resource.
+    """
+    kind = type(value)
+    return hasattr(kind, "__next__") and is_opaque(kind) and package_of(kind) not in ("_io", "io")
+
+
+def stopping(value: Any, stop: Callable[[str], None]) -> Any:
+    """Returns what stands for an iterator, or for a tuple that holds one; all else as it is."""
+    if is_iterator(value):
+        return StoppedIterator(stop)
+    if type(value) is not tuple:
+        return value
+    parts = tuple(stopping(part, stop) for part in value)
+    return value if all(map(is_, parts, value)) else parts
 
 
 def _get(slot: Any, held: object) -> Any:

@@ -1,12 +1,15 @@
 """Finds what the modules of a model hold, and puts back what a forward has changed of it.
 
-It follows attributes, containers and plain objects; functions by what they enclose and by the
-globals that they name, so that a hook's counter is found too. It stays out of what is a resource
-(files, locks, threads) and out of the objects of torch and of attnmon.
+It follows attributes, containers and plain objects; functions by what they enclose, by their
+defaults, and by the globals that they name, so that what a hook or a helper counts is found too. It
+stays out of what is a resource (files, locks, threads) and out of the objects of torch and attnmon.
 """
 
+import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from io import BytesIO, StringIO
 from queue import Queue, SimpleQueue
 from typing import Any
@@ -14,16 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnmon.capture.model.plain_objects import is_plain_object, package_of, slots_of
+from attnmon.capture.model.plain_objects import is_plain_object, slots_of
 from attnmon.capture.sandbox.held_code import CODE, hold_class, hold_code
 from attnmon.capture.sandbox.held_containers import (
     SEQUENCES,
+    WEAK,
     Held,
     HeldDict,
+    HeldNames,
     HeldSequence,
     HeldSet,
     HeldSlots,
-    StoppedIterator,
+    HeldWeak,
+    stopping,
 )
 from attnmon.capture.sandbox.held_values import (
     LEAVES,
@@ -124,6 +130,15 @@ class HeldObjects:
             return ()
         if is_writable_array(value):
             return self._hold_array(value)
+        if isinstance(value, WEAK):
+            self._held.append(weak := HeldWeak(value))
+            return weak.values()
+        if isinstance(value, ContextVar):  # the forward has a context of its own
+            return [value.get(None)]
+        if isinstance(value, threading.local):
+            return self._hold_dict(value.__dict__)
+        if isinstance(value, weakref.ref):
+            return [value()]
         if is_shared_value(value):
             self._held.append(HeldBytes(value))
             return ()
@@ -132,6 +147,9 @@ class HeldObjects:
         if isinstance(value, (type, *CODE)):
             held, children = hold_class(value) if isinstance(value, type) else hold_code(value)
             self._held += held
+            for names in held:
+                if isinstance(names, HeldNames):
+                    names.stop_iterators(self._stop)
             return children
         if isinstance(value, nn.Module) or is_plain_object(value):
             return [*self._hold_attributes(value), type(value)]
@@ -143,16 +161,16 @@ class HeldObjects:
         items = [*dict.items(value)]
         self._held.append(HeldDict(value))
         for key, item in items:
-            if _is_iterator(item):
-                dict.__setitem__(value, key, StoppedIterator(self._stop))
+            if (stopped := stopping(item, self._stop)) is not item:
+                dict.__setitem__(value, key, stopped)
         return [item for _, item in items]
 
     def _hold_sequence(self, value: Any) -> list[object]:
         items = [*value]
         self._held.append(HeldSequence(value))
         for index, item in enumerate(items):
-            if _is_iterator(item):
-                value[index] = StoppedIterator(self._stop)
+            if (stopped := stopping(item, self._stop)) is not item:
+                value[index] = stopped
         return items
 
     def _hold_tensor(self, tensor: Tensor) -> Iterable[object]:
@@ -177,6 +195,7 @@ class HeldObjects:
         if slots_of(type(value)):
             slots = HeldSlots(value)
             self._held.append(slots)
+            slots.stop_iterators(self._stop)
             found += slots.values()
         return found
 
@@ -187,9 +206,3 @@ _NOT_RESTORABLE = (Queue, SimpleQueue, StringIO, BytesIO)
 
 def _number_of_items(value: object) -> int:
     return len(value) if isinstance(value, (dict, set, list, deque)) else 0
-
-
-def _is_iterator(value: object) -> bool:
-    """Whether this is a generator or an iterator that cannot be put back."""
-    packages = ("builtins", "itertools", "torch")  # of torch: those of a DataLoader
-    return hasattr(type(value), "__next__") and package_of(type(value)) in packages

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 from attnmon_renderer.drawing.spec.palettes import LEVELS, WEIGHT_PALETTE
@@ -108,12 +109,10 @@ def _panel_elements(panel: ChartPanel, steps: list[int], top: int) -> Iterator[s
     for value, y in ((panel.high, top + 11), (panel.low, foot)):
         yield f'<text class="tick" x="{LEFT - 7}" y="{y}" text-anchor="end">{value:.3g}</text>'
     colours = _colours(len(panel.curves))
-    for (name, curve), colour in zip(panel.curves.items(), colours, strict=True):
-        yield (
-            f'<path class="curve" stroke="{colour}" d="{_path(panel, curve, steps, top)}">'
-            f"<title>{escape(name)}</title></path>"
-        )
+    for curve, colour in zip(panel.curves.values(), colours, strict=True):
+        yield f'<path class="curve" stroke="{colour}" d="{_path(panel, curve, steps, top)}"/>'
     yield from _legend(panel, colours, top)
+    yield from _columns(panel, steps, top)
 
 
 def _path(panel: ChartPanel, curve: Curve, steps: list[int], top: int) -> str:
@@ -133,14 +132,33 @@ def _path(panel: ChartPanel, curve: Curve, steps: list[int], top: int) -> str:
 def _legend(panel: ChartPanel, colours: list[str], top: int) -> Iterator[str]:
     """Yields the name and last value of each curve; of many, every second, third … one."""
     items = list(zip(panel.curves.items(), colours, strict=True))
-    every = math.ceil(len(items) / (HEIGHT // 16))
     x = WIDTH - RIGHT + 14
-    for index, ((name, curve), colour) in enumerate(items[::every]):
+    for index, ((name, curve), colour) in enumerate(items[:: _curves_a_name(panel)]):
         last = next((value for value in reversed(curve) if value is not None), None)
         number = "" if last is None else f" · {last:.3g}"
         y = top + 11 + 16 * index
         yield f'<rect x="{x}" y="{y - 9}" width="12" height="9" fill="{colour}"/>'
         yield f'<text class="tick" x="{x + 19}" y="{y}">{escape(name)}{number}</text>'
+
+
+def _curves_a_name(panel: ChartPanel) -> int:
+    """Returns of how many curves one is named, so that there is room for all names."""
+    return math.ceil(len(panel.curves) / (HEIGHT // 16))
+
+
+def _columns(panel: ChartPanel, steps: list[int], top: int) -> Iterator[str]:
+    """Yields for each capture what the mouse rests on, to read the step and its values."""
+    named = list(panel.curves.items())[:: _curves_a_name(panel)]
+    xs = [_x(step, steps[0], steps[-1]) for step in steps]
+    edges = [LEFT, *((one + next_one) / 2 for one, next_one in pairwise(xs)), WIDTH - RIGHT]
+    for index, (step, (left, right)) in enumerate(zip(steps, pairwise(edges), strict=True)):
+        values = [(name, curve[index]) for name, curve in named]
+        words = [f"{name} · {value:.4g}" for name, value in values if value is not None]
+        title = escape("\n".join([f"step {step:,}", *words]))
+        yield (
+            f'<rect class="column" x="{left:.1f}" y="{top}" width="{max(right - left, 0):.1f}" '
+            f'height="{HEIGHT}"><title>{title}</title></rect>'
+        )
 
 
 def _step_labels(steps: list[int], foot: int) -> Iterator[str]:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,24 @@ def test_curves_stand_where_their_numbers_say() -> None:
 
 def points(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", path)]
+
+
+def test_the_mouse_reads_the_values_of_the_nearest_step() -> None:
+    drawn = charts.svg_chart(lines([2.0, None, 1.0], [1.0, 0.5, 0.25]))
+    columns = [
+        (float(x), float(x) + float(width), title)
+        for x, width, title in re.findall(
+            r'class="column" x="([\d.]+)"[^>]* width="([\d.]+)"[^>]*><title>([^<]*)', drawn
+        )
+    ]
+    left, right = charts.LEFT, charts.WIDTH - charts.RIGHT
+    quarter = (right - left) / 4
+    ends = [left, left + quarter, right - quarter, right]
+    assert [(first, last) for first, last, _ in columns] == 2 * [*pairwise(ends)]
+    assert [title for _, _, title in columns] == [
+        "step 0\nloss · 2", "step 10", "step 20\nloss · 1",
+        "step 0\nlayer 0 · 1", "step 10\nlayer 0 · 0.5", "step 20\nlayer 0 · 0.25",
+    ]  # fmt: skip
 
 
 def test_what_is_missing_leaves_a_gap_and_one_point_is_a_dot() -> None:

@@ -95,7 +95,9 @@ class AttentionMonitor:
             Nothing of its own. An exception of a signal handler, such as Ctrl-C, passes through.
         """
         counters = self._counters
-        if step is None:
+        if step is None and type(dec) is int:
+            step, dec = self._step_in_place_of_dec(dec), None
+        elif step is None:
             step = counters.steps
         counters.steps += 1
         if type(step) is int and step in self._idle_steps and epoch is self._idle_epoch:
@@ -320,6 +322,14 @@ class AttentionMonitor:
             if reason := dump_triggers.error_reason(error):
                 self._session.dump(reason)
         self.close()
+
+    def _step_in_place_of_dec(self, given: int) -> int:
+        self._guard.warn_once(
+            "dec",
+            f"log_attention was given {given} for dec, the model's second input, and no step: it "
+            f"is taken for the step. Say log_attention(model, x, step={given})",
+        )
+        return given
 
     def _warn_if_closed(self) -> None:
         if self._guard.off == CLOSED:

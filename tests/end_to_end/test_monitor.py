@@ -348,6 +348,17 @@ def test_a_forgotten_decoder_input_is_pointed_out(
     assert "must be the model" in second
 
 
+def test_a_step_in_the_place_of_the_decoder_s_input_is_taken_for_the_step_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with LightweightAttentionMonitor(tmp_path, 2) as monitor:
+        for step in (4, 5, 6):
+            monitor.log_attention(LanguageModel(), batch(), step)
+    assert [line["metadata"]["step"] for line in history(tmp_path)] == [4, 6]
+    [said] = (record.getMessage() for record in caplog.records)
+    assert "taken for the step. Say log_attention(model, x, step=4)" in said
+
+
 def test_recorded_weights_alone_are_enough(tmp_path: Path) -> None:
     with TrainingAttentionMonitor(tmp_path) as monitor:
         monitor.record("encoder.0", weights=torch.softmax(torch.randn(4, 7, 7), -1))

@@ -18,6 +18,7 @@ RING = "16 MB"
 GAIN = 1.5
 """Of the random weights: with the usual small ones every map is nearly uniform, and so alike."""
 MOST_PARAMETERS = 30_000_000
+TOO_LARGE = "it is too large to be tried"
 MOST_SECONDS = 1.0
 """Processor time of one forward: a trial makes some thirty, half of them with a backward."""
 
@@ -115,7 +116,7 @@ def prepared(model: nn.Module, inputs: Any, alone: Callable[[int], Any] | None =
         started = time.process_time()
         finite = is_finite(call(model, inputs))
         if (seconds := time.process_time() - started) > MOST_SECONDS:
-            raise CannotBuild(f"one forward takes {seconds:.1f} s: it is too large to be tried")
+            raise CannotBuild(f"one forward takes {seconds:.1f} s: {TOO_LARGE}")
         if not finite:
             model.load_state_dict(usual)
     return Built(model, inputs, alone or partial(one_sample, inputs))

@@ -12,6 +12,20 @@ from scanlib.truth import TOLERANCE, Truth
 
 def mistake(seen: Map, oracles: Truth) -> str:
     """Returns what is wrong with a map, or nothing; or why it cannot be judged."""
+    reason = _difference_from_oracles(seen, oracles)
+    if not reason and not seen.note and not _gives_the_output(seen, oracles):
+        return "its weights times the values are not what the layer computes"
+    return reason
+
+
+def _gives_the_output(seen: Map, oracles: Truth) -> bool:
+    """Whether weights · values are the output of a product in its module; true if none fits."""
+    near = (each for each in oracles.alone if related(each.module, seen.module))
+    fitting = [p for each in near for p in each.products if p.weights.shape == seen.weights.shape]
+    return not fitting or any(each.is_of(seen.weights, TOLERANCE) for each in fitting)
+
+
+def _difference_from_oracles(seen: Map, oracles: Truth) -> str:
     if not torch.isfinite(seen.weights).all():
         return "it has weights that are not finite"
     if not seen.note and not _are_weights(seen.weights):

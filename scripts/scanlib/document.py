@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from scanlib.architecture import TOO_LARGE
 from scanlib.report import UNBUILT, counts, why, word
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
@@ -42,6 +43,7 @@ def lines(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         "built here and are not counted.\n"
     )
     yield from _right(results)
+    yield from _unbuilt(results)
     yield "| architecture | own forward | extra forward | why |\n|---|---|---|---|"
     for name, each in sorted(results.items()):
         if word(each) not in ("right", UNBUILT, "nothing to see"):
@@ -60,6 +62,17 @@ def _right(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for library, families in names.items():
         yield f"**{library}, right** ({len(families)}): {'; '.join(families)}.\n"
     yield "\\* in its own forward; the extra one was refused.\n"
+
+
+def _unbuilt(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yields the names of those that could not be tried, for whatever reason, in two paragraphs."""
+    unbuilt = {name: each["why"] for name, each in sorted(results.items()) if not each["built"]}
+    large = [name for name, reason in unbuilt.items() if TOO_LARGE in reason]
+    others = [name for name in unbuilt if name not in large]
+    if large:
+        yield f"**Too large to be tried here** ({len(large)}): {'; '.join(large)}.\n"
+    if others:
+        yield f"**Could not be built here** ({len(others)}): {'; '.join(others)}.\n"
 
 
 def versions() -> Iterator[str]:

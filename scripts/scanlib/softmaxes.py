@@ -26,6 +26,28 @@ FUSED = {ATEN._scaled_dot_product_flash_attention_for_cpu.default}
 PRODUCTS = {ATEN.bmm.default, ATEN.mm.default, ATEN.addmm.default, ATEN.baddbmm.default}
 
 
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A product of weights and values, as it was computed, each [maps, …, …]."""
+
+    weights: Tensor
+    values: Tensor
+    output: Tensor
+
+    @classmethod
+    def of(cls, factors: list[Tensor], output: Tensor, index: int) -> "Product":
+        """index: which of the factors is the weights; the second is taken turned over."""
+        weights, values = factors if index == 0 else (factors[1].mT, factors[0].mT)
+        parts = (weights, values, output if index == 0 else output.mT)
+        return cls(*(part.reshape(-1, *part.shape[-2:]).double() for part in parts))
+
+    def is_of(self, weights: Tensor, tolerance: float) -> bool:
+        """Whether these weights [maps, queries, keys] times the values are the output."""
+        expected = weights.double() @ self.values
+        size = max(1.0, float(self.values.abs().max()))
+        return bool(torch.allclose(expected, self.output, rtol=0, atol=tolerance * size))
+
+
 @dataclass(eq=False)
 class Softmax:
     """One softmax of a forward."""
@@ -39,6 +61,7 @@ class Softmax:
     """Whether its logits come from a product of two activations."""
     factors: list[Tensor] = field(default_factory=list)
     """Its weights as they stand in each product they are a factor of."""
+    products: list[Product] = field(default_factory=list)
 
     @property
     def is_token_attention(self) -> bool:
@@ -50,6 +73,8 @@ class Softmax:
         """Yields its maps [maps, queries, keys], as computed and as used."""
         for tensor in (self.weights, *self.factors):
             yield tensor.reshape(-1, *tensor.shape[-2:])
+        for product in self.products:  # those that are turned over, as they are meant
+            yield product.weights
 
 
 class SoftmaxLog(TorchDispatchMode):
@@ -74,7 +99,7 @@ class SoftmaxLog(TorchDispatchMode):
         if func in SOFTMAXES:
             self._note_softmax(inputs[0], outputs[0], args[1])
         elif func in FUSED:
-            self._note_fused(*args[:5], **(kwargs or {}))
+            self._note_fused(*args[:5], output=outputs[0], **(kwargs or {}))
         elif func in PRODUCTS:
             self._note_product(inputs[-2:], outputs[0])
         else:
@@ -89,24 +114,26 @@ class SoftmaxLog(TorchDispatchMode):
 
     def _note_fused(
         self, query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0, causal: bool = False,
-        *, attn_mask: Tensor | None = None, scale: float | None = None,
+        *, output: Tensor, attn_mask: Tensor | None = None, scale: float | None = None,
     ) -> None:  # fmt: skip
         logits = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
         if causal:
             later = torch.ones(logits.shape[-2:], dtype=torch.bool).triu(1)
             logits = logits.masked_fill(later, -torch.inf)
         weights = (logits if attn_mask is None else logits + attn_mask).softmax(-1)
-        self.found.append(Softmax(self._running[-1], weights, True, True, [weights]))
+        product = Product.of([weights, value], output, 0)
+        self.found.append(Softmax(self._running[-1], weights, True, True, [weights], [product]))
 
     def _note_product(self, factors: list[Tensor], output: Tensor) -> None:
         learned = [_storage(factor) in self._parameters for factor in factors]
-        for factor in factors:
+        for index, factor in enumerate(factors):
             if (softmax := self._weights.get(_storage(factor))) is None:
                 continue
             if any(learned):  # the heads are mixed: it may be a factor later
                 self._weights.setdefault(_storage(output), softmax)
             else:
                 softmax.factors.append(factor)
+                softmax.products.append(Product.of(factors, output, index))
         if not any(learned):
             self._products.add(_storage(output))
 

@@ -18,11 +18,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from scanlib.architecture import Architecture
+from scanlib.architecture import TOO_LARGE, Architecture
 from scanlib.trial import ALONE, BUILD, Trial, tried
 
-SECONDS = 60.0
-"""For each part of a trial. The slowest takes a tenth on a quiet machine."""
+SECONDS = 120.0
+"""For each part of a trial. The slowest takes a twentieth on a quiet machine."""
 WHERE = "where"
 RENDERER = """
 import sys
@@ -107,7 +107,8 @@ class Running:
     def gone(self, why: str) -> dict[str, Any]:
         """Returns the result of a trial that has no other."""
         if self.part in (BUILD, ALONE):
-            return {"built": False, "why": f"{why} in the {self.part}"}
+            large = f" ({TOO_LARGE})" if self.is_late else ""
+            return {"built": False, "why": f"{why} in the {self.part}{large}"}
         return {"built": True, "hung": f"{why} in the {self.part}"}
 
     def end(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from support.project import SCRIPTS
 from support.support_matrix import ROWS, NanoGPT
+from torch import Tensor, nn
 
 RIGHT = (
     "matrix/nn.Transformer", "matrix/by hand", "matrix/einsum", "matrix/timm Swin, not fused",
@@ -110,6 +111,40 @@ def test_what_is_wrong_is_found(scanlib: None, change: Any, why: str) -> None:
     assert why in found.wrong[0]
 
 
+class Halved(nn.Module):
+    """Attends with half of its weights; as the second factor, if they are turned over."""
+
+    def __init__(self, turned: bool) -> None:
+        super().__init__()
+        self.turned = turned
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = (x @ x.mT).softmax(-1) * 0.5
+        return (x.mT @ weights.mT).mT if self.turned else weights @ x
+
+
+@pytest.mark.parametrize("turned", [True, False])
+@pytest.mark.parametrize(
+    ("factor", "note", "word"),
+    [(0.5, "", "right"), (1.0, "", "wrong"), (1.0, "before it was halved", "right")],
+)
+def test_weights_times_values_are_to_be_the_output(
+    scanlib: None, turned: bool, factor: float, note: str, word: str
+) -> None:
+    from scanlib.architecture import Built, one_sample
+    from scanlib.captures import Capture, Map
+    from scanlib.judging import verdict
+    from scanlib.truth import truth
+
+    x = torch.randn(3, 5, 8)
+    oracles = truth(Built(Halved(turned), x, lambda sample: one_sample(x, sample)))
+    weights = (x[1] @ x[1].mT).softmax(-1)[None] * factor
+    found = verdict(Capture([Map("", "encoder_self", 0, weights, note)]), oracles)
+    assert (found.word, [reason[-36:] for reason in found.wrong]) == (
+        word, ["values are not what the layer computes"[-36:]] * (word == "wrong")
+    )  # fmt: skip
+
+
 def test_a_part_with_a_note_is_right_and_counted_as_noted(scanlib: None) -> None:
     note = "only the first of 2"
     found = judged(lambda maps: replaced(maps, weights=maps[0].weights[:2], note=note))
@@ -178,4 +213,4 @@ def test_a_hang_and_a_crash_are_results() -> None:
     assert hung.endswith("in the forward")
     assert crashed == "crashes: its process died in the forward"
     assert unbuilt.startswith("hangs at once: no end within 2 s, at sleep")
-    assert unbuilt.endswith("in the build")
+    assert unbuilt.endswith("in the build (it is too large to be tried)")

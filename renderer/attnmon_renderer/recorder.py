@@ -43,9 +43,10 @@ def run_recorder(channel: Channel, setup: Setup, open_ring: Callable[[], memoryv
     before = time.process_time()
     try:
         while True:
-            select.select([channel], [], [])
+            select.select([channel], [], [], recorder.seconds_left)
             packet = channel.receive()
             if packet is None:
+                recorder.catch_up()
                 continue
             task = process_messages.decode(packet.data)
             assert isinstance(task, WriteResults)
@@ -90,11 +91,9 @@ class Recorder:
         if setup.disk_budget is not None:
             draws = bool(setup.options.pictures or setup.options.raw_weights)
             self._quota = DiskQuota(save_dir, setup.disk_budget, draws)
-        self._animated: dict[str, Animations | Timeline] = {}
-        if "animation" in setup.options.pictures:
-            self._animated["animations"] = Animations(save_dir / "animations")
-        if "timeline" in setup.options.pictures:
-            self._animated["timeline"] = Timeline(save_dir)
+        pictures = setup.options.pictures
+        self._animations = Animations(save_dir / "animations") if "animation" in pictures else None
+        self._timeline = Timeline(save_dir) if "timeline" in pictures else None
 
     def write(self, task: WriteResults, results: Results | None) -> str:
         """Write a capture's results, if there are any, and the status; return the errors."""
@@ -131,6 +130,18 @@ class Recorder:
         """Whether the disk budget has no room for any more pictures."""
         return self._quota is not None and self._quota.full
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Time until there is something to catch up with; None if there is nothing."""
+        if self._timeline is None or self.disk_is_full:
+            return None
+        return self._timeline.seconds_left
+
+    def catch_up(self) -> None:
+        """Draw what was put off because captures follow each other quickly."""
+        if self.seconds_left is not None and self._timeline is not None:
+            _attempt([], "timeline", self._timeline.draw)
+
     def take_notices(self) -> tuple[tuple[str, str], ...]:
         """Return, once, (kind, text) of what the user should be told."""
         notices, self._notices = self._notices, []
@@ -155,9 +166,10 @@ class Recorder:
         if self._tensorboard is not None:
             events = self._tensorboard_of_dumps if results.retained else self._tensorboard
             _attempt(errors, "TensorBoard", events.write, results)
-        if not self.disk_is_full:
-            for name, pictures in self._animated.items():
-                _attempt(errors, name, pictures.write, results)
+        if self._animations is not None and not self.disk_is_full:
+            _attempt(errors, "animations", self._animations.write, results)
+        if self._timeline is not None and not self.disk_is_full:
+            _attempt(errors, "timeline", self._timeline.write, results)
         if self._quota is not None:
             _attempt(errors, "disk_budget", self._quota.add, results.folder)
             if self._quota.full:
@@ -168,6 +180,7 @@ class Recorder:
 
         If the last status does not say how the run ended, the supervisor has died.
         """
+        self.catch_up()
         last = self._status
         if last is not None and last.state in ("running", "finishing"):
             last, self._summary_is_current = _status_without_supervisor(last), False

@@ -18,6 +18,7 @@ from attnmon_renderer.drawing import (
     DifferenceData,
     HeadGridData,
     HeadMatrixData,
+    HeadRange,
     HeatmapData,
     LayerComparisonData,
     Page,
@@ -96,7 +97,10 @@ def falling_entropies(layers: int, captures: int) -> TimelineData:
     random, steps = np.random.default_rng(0), np.arange(captures) * 100
     falling = np.exp(-steps / steps.max() * 3)
     entropies = [
-        (f"decoder {layer}", 0.4 + falling[:, None] * random.random((captures, 8)) / 2)
+        (
+            f"decoder {layer}",
+            HeadRange.of_heads(0.4 + falling[:, None] * random.random((captures, 8)) / 2),
+        )
         for layer in range(layers)
     ]
     losses = (3 * falling + random.random(captures) / 9).tolist()
@@ -145,9 +149,9 @@ def naive_maps(page: Page, tokens: tuple[str, ...] = (), marked: bool = False) -
 def naive_timeline(data: TimelineData, page: Page) -> bytes:
     figure = figure_of(page)
     axes = figure.subplots(len(data.layers) + 1, 1, sharex=True)
-    for ax, (name, numbers) in zip(axes, data.layers, strict=False):
-        ax.fill_between(data.steps, numbers.min(axis=1), numbers.max(axis=1), color="0.8")
-        ax.plot(data.steps, numbers.mean(axis=1))
+    for ax, (name, heads) in zip(axes, data.layers, strict=False):
+        ax.fill_between(data.steps, heads.low, heads.high, color="0.8")
+        ax.plot(data.steps, heads.mean)
         ax.set_ylabel(name)
         ax.set_ylim(0, 1)
     axes[-1].plot(data.steps, data.losses)

@@ -15,7 +15,7 @@ from attnmon_renderer.commands import main
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.statistics_json import document
-from attnmon_renderer.storage.records import read_history
+from attnmon_renderer.storage.history_reader import HistoryFile
 
 LOSS = "train/loss"
 ENTROPY = "attention/decoder_layer0_self_entropy"
@@ -92,6 +92,11 @@ def test_the_report_and_the_timeline_show_the_latest_of_each_step(run: Path) -> 
     assert (run / "timeline.png").exists()
 
 
+def captures(path: Path) -> list[dict[str, Any]]:
+    with HistoryFile(path, []) as file:
+        return list(file.captures(most=1000))
+
+
 def test_a_line_and_events_that_a_crash_cut_short(run: Path) -> None:
     """The torn line is ended and skipped; the torn events lose nothing but themselves."""
     path = run / "history.jsonl"
@@ -101,7 +106,7 @@ def test_a_line_and_events_that_a_crash_cut_short(run: Path) -> None:
     events.write_bytes(events.read_bytes()[:-40])
     train(run, range(4, 7), 2.0)
     assert path.read_bytes().startswith(torn + b"\n{")
-    assert [line["metadata"]["step"] for line in read_history(path).lines] == [0, 1, 2, 3, 4, 5, 6]
+    assert [line["metadata"]["step"] for line in captures(path)] == [0, 1, 2, 3, 4, 5, 6]
     assert len(path.read_bytes().splitlines()) == 8, "the torn line is one, by itself"
     for tag in (LOSS, ENTROPY):
         assert [event.step for event in tensorboard(run).Scalars(tag)] == list(range(7))
@@ -116,9 +121,9 @@ def test_a_history_that_ends_in_nonsense_is_gone_on_with(tail: bytes, tmp_path: 
     """A file system may give back zeros for what had not reached the disk."""
     path = tmp_path / "history.jsonl"
     path.write_bytes(tail)
-    captures = [Results(f"step_{step}", step, timestamp=1.0) for step in range(2)]
-    for results in captures:
+    made = [Results(f"step_{step}", step, timestamp=1.0) for step in range(2)]
+    for results in made:
         History(path).append(results)
         History(path).append(results)  # given again to the next recorder
     assert path.read_bytes().startswith(tail)
-    assert read_history(path).lines == [document(results) for results in captures]
+    assert captures(path) == [document(results) for results in made]

@@ -17,8 +17,7 @@ from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.process_messages import ResultsWritten, RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder, run_recorder
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
-from attnmon_renderer.sinks import animation_and_timeline
-from attnmon_renderer.sinks.animation_and_timeline import TimelineEntries, TimelineEntry
+from attnmon_renderer.sinks.animation_and_timeline import REDRAW_SECONDS
 from attnmon_renderer.sinks.summary import Summary
 
 STATISTICS = LayerStatistics(
@@ -202,13 +201,22 @@ def test_a_capture_costs_the_same_however_many_there_are(
     writer.close()
 
 
-def test_a_timeline_of_very_many_steps_has_every_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(animation_and_timeline, "MOST_ENTRIES", 10)
-    entries = TimelineEntries()
-    for step in range(100):
-        entries.add(TimelineEntry(step, float(step), {"encoder 0 self": [0.5]}))
-    entries.add(TimelineEntry(99, -1.0, {}))
-    picture = entries.picture()
-    assert len(picture.steps) <= 10
-    assert (picture.steps[0], picture.steps[-1], picture.losses[-1]) == (0, 99, -1.0)
-    assert picture.caption.run == "100 captures to step 99"
+def test_a_timeline_that_was_drawn_just_now_is_drawn_later(tmp_path: Path) -> None:
+    options = RenderOptions(("timeline",))
+    writer = Recorder(replace(setup(tmp_path), options=options))
+    assert writer.seconds_left is None
+    writer.write(WriteResults(STATUS, 4), results(10))
+    first = (tmp_path / "timeline.png").read_bytes()
+    assert writer.seconds_left is None
+    writer.write(WriteResults(STATUS, 5), results(20))
+    assert (tmp_path / "timeline.png").read_bytes() == first
+    left = writer.seconds_left
+    assert left is not None
+    assert 0 <= left <= REDRAW_SECONDS
+    writer.catch_up()
+    assert writer.seconds_left is None
+    second = (tmp_path / "timeline.png").read_bytes()
+    assert second != first
+    writer.write(WriteResults(STATUS, 6), results(30))
+    writer.close()
+    assert (tmp_path / "timeline.png").read_bytes() != second

@@ -28,10 +28,9 @@ from attnmon_renderer.figures.pages import heatmap_data
 from attnmon_renderer.redraw.capture_selection import NothingSelected, select
 from attnmon_renderer.redraw.request import JobResult, RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
-from attnmon_renderer.sinks import animation_and_timeline
+from attnmon_renderer.sinks.timeline_entries import TimelineEntries
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.storage import paths as layout
-from attnmon_renderer.storage.records import read_history
 from attnmon_renderer.worker import analyze, collect_results, describe_error, draw_capture
 
 Job = Callable[[], JobResult]
@@ -92,12 +91,13 @@ def selected_stems(path: Path, request: RedrawRequest) -> tuple[str, ...]:
 
 def draw_timeline(run: Path, request: RedrawRequest) -> JobResult:
     """Draw the entropy over the steps, from the run's history: it needs no weights."""
-    captures, damages = read_history(run / "history.jsonl")
-    if not captures:
+    damages: list[str] = []
+    entries = TimelineEntries.of_history(run / "history.jsonl", damages)
+    if not entries:
         none = f"timeline: there is no capture in {run / 'history.jsonl'}"
         return JobResult(errors=(none, *damages))
-    page = drawing.timeline(animation_and_timeline.timeline_picture(captures))
-    return JobResult((_write(page, request.out / "timeline", request),), damages)
+    page = drawing.timeline(entries.data())
+    return JobResult((_write(page, request.out / "timeline", request),), tuple(damages))
 
 
 def draw_difference(first: Path, last: Path, request: RedrawRequest) -> JobResult:

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 from itertools import takewhile
-from typing import Any
 
+from attnmon_renderer.report.capture_facts import LARGE_LOGIT, CaptureFacts
 from attnmon_renderer.report.gather import ReportData
-from attnmon_renderer.report.history_rows import head_values, layer_rows
 
-LARGE_LOGIT = 1000.0
-"""Dehghani et al. 2023 (arXiv 2302.05442) saw training diverge with logits beyond it."""
 MOST_ALERTS = 20
 """More are only counted."""
 
@@ -17,7 +14,7 @@ def find_alerts(data: ReportData) -> list[str]:
     """Returns one line per alert, the most serious first; empty if all is well."""
     found = [
         *_run_alerts(data),
-        *_number_alerts(data.history),
+        *_number_alerts(data.facts),
         *_failure_alerts(data),
         *data.damages,
     ]
@@ -45,41 +42,33 @@ def _run_alerts(data: ReportData) -> Iterator[str]:
         )
 
 
-def _number_alerts(history: list[dict[str, Any]]) -> Iterator[str]:
-    broken = [line for line in history if any(row.get("non_finite") for row in layer_rows(line))]
+def _number_alerts(captures: list[CaptureFacts]) -> Iterator[str]:
+    broken = [capture.step for capture in captures if capture.is_broken]
     if broken:
         yield (
-            f"Attention is NaN or infinite in {len(broken)} captures, first at step "
-            f"{broken[0]['metadata']['step']:,}."
+            f"Attention is NaN or infinite in {len(broken)} captures, first at step {broken[0]:,}."
         )
-    step = _first_step_without_loss(history)
+    step = _first_step_without_loss(captures)
     if step is not None:
         yield f"From step {step:,} on there is no loss: it was NaN or infinite, or not given."
-    large = [line for line in history if _max_logit(line) > LARGE_LOGIT]
+    large = [capture.step for capture in captures if capture.has_large_logit]
     if large:
         yield (
             f"Logits exceed {LARGE_LOGIT:,.0f} in {len(large)} captures, first at step "
-            f"{large[0]['metadata']['step']:,}."
+            f"{large[0]:,}."
         )
 
 
-def _first_step_without_loss(history: list[dict[str, Any]]) -> int | None:
+def _first_step_without_loss(captures: list[CaptureFacts]) -> int | None:
     """Returns the step from which on no capture has a loss; None unless one had a loss before."""
-    newest_first = (line["metadata"] for line in reversed(history))
-    without_loss = list(takewhile(lambda metadata: metadata.get("loss") is None, newest_first))
-    some = 0 < len(without_loss) < len(history)
-    return without_loss[-1]["step"] if some else None
+    without_loss = list(takewhile(lambda capture: not capture.has_loss, reversed(captures)))
+    some = 0 < len(without_loss) < len(captures)
+    return without_loss[-1].step if some else None
 
 
 def _failure_alerts(data: ReportData) -> Iterator[str]:
     latest = [str(error) for error in data.run.summary.get("errors", [])]
     yield from latest
-    for line in data.history:
-        if line.get("error") and not any(line["error"] in error for error in latest):
-            yield f"Step {line['metadata']['step']:,}: {line['error']}"
-
-
-def _max_logit(line: dict[str, Any]) -> float:
-    """Returns the largest logit of any layer and head; 0 if none is known."""
-    values = (value for row in layer_rows(line) for value in head_values(row, "max_logit"))
-    return max(values, default=0.0)
+    for capture in data.facts:
+        if capture.error and not any(capture.error in error for error in latest):
+            yield f"Step {capture.step:,}: {capture.error}"

@@ -1,12 +1,19 @@
 """Gathers from a run's directory what its report shows."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from attnmon_renderer.report.stored_pictures import StoredPicture, pictures_by_step
-from attnmon_renderer.storage.records import read_history
+from attnmon_renderer.report.capture_facts import CaptureFacts, scan_history
+from attnmon_renderer.report.stored_pictures import PicturedSteps, StepKey, StoredPicture
+from attnmon_renderer.storage.history_reader import HistoryFile
 from attnmon_renderer.storage.run_reader import Run, read_run
+
+MOST_POINTS = 600
+"""Captures that are read, and drawn as curves."""
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,9 @@ class ReportData:
 
     run: Run
     history: list[dict[str, Any]]
-    """One line a capture, in step order; of a step that was captured again, the last."""
+    """Captures in step order, of very many `MOST_POINTS` that are evenly spaced."""
+    facts: list[CaptureFacts]
+    """Of every capture, in step order; of a step that was captured again, of the last."""
     steps: list[ReportStep]
     """Steps whose pictures are shown, in step order."""
     steps_with_pictures: int
@@ -49,35 +58,46 @@ def gather_report_data(
         NoRun: there is no run in `folder`.
     """
     run = read_run(folder)
-    captures, damages = read_history(folder / "history.jsonl")
-    lines = {capture["metadata"]["step"]: capture for capture in captures}
-    history = [lines[step] for step in sorted(lines)]
-    found, pdfs, damaged_packs = pictures_by_step(pictures)
-    steps = [
-        ReportStep(number, name, found[number, name], lines.get(number, {}).get("metadata", {}))
-        for number, name in sorted(found)
-    ]
-    shown = limit_steps(steps, most_steps, most_bytes)
-    damaged = [*run.damages, *damages, *damaged_packs]
-    return ReportData(run, history, shown, len(steps), pdfs, damaged)
+    damages = [*run.damages]
+    pictured = PicturedSteps(pictures, damages)
+    with HistoryFile(folder / "history.jsonl", damages) as file:
+        facts = scan_history(file)
+        read = [file.read(capture.place) for capture in evenly_spaced(facts, MOST_POINTS)]
+        file.tell_left_out(read.count(None))
+        places = {capture.step: capture.place for capture in facts}
+
+        def load(key: StepKey) -> ReportStep:
+            capture = file.read(places[key[0]]) if key[0] in places else None
+            return ReportStep(*key, pictured.load(*key), (capture or {}).get("metadata", {}))
+
+        shown = load_steps(pictured.steps, load, most_steps, most_bytes)
+    history = [capture for capture in read if capture is not None]
+    return ReportData(run, history, facts, shown, len(pictured.steps), pictured.pdfs, damages)
 
 
-def limit_steps(steps: list[ReportStep], most: int, most_bytes: int) -> list[ReportStep]:
-    """Returns at most `most` evenly spaced steps, fewer if their pictures exceed `most_bytes`."""
-    shown = evenly_spaced(steps, most)
-    while len(shown) > 1 and sum(map(_picture_bytes, shown)) > most_bytes:
-        shown = evenly_spaced(steps, len(shown) * 3 // 4)
-    return shown
+def load_steps(
+    steps: list[StepKey], load: Callable[[StepKey], ReportStep], most: int, most_bytes: int
+) -> list[ReportStep]:
+    """Load at most `most` evenly spaced steps, fewer if their pictures exceed `most_bytes`."""
+    loaded: dict[StepKey, ReportStep] = {}
+    count = min(most, len(steps))
+    while True:
+        chosen = evenly_spaced(steps, count)
+        loaded |= {key: load(key) for key in chosen if key not in loaded}
+        shown = [loaded[key] for key in chosen]
+        if count <= 1 or sum(map(_picture_bytes, shown)) <= most_bytes:
+            return [step for step in shown if step.pictures]
+        count = count * 3 // 4
 
 
-def evenly_spaced(steps: list[ReportStep], most: int) -> list[ReportStep]:
-    """Returns at most `most` steps, with the first and the last; of one, the last."""
-    if len(steps) <= most:
-        return steps
+def evenly_spaced(items: Sequence[_Item], most: int) -> list[_Item]:
+    """Returns at most `most` items, with the first and the last; of one, the last."""
+    if len(items) <= most:
+        return list(items)
     if most == 1:
-        return steps[-1:]
-    last = len(steps) - 1
-    return [steps[round(position * last / (most - 1))] for position in range(most)]
+        return list(items[-1:])
+    last = len(items) - 1
+    return [items[round(position * last / (most - 1))] for position in range(most)]
 
 
 def _picture_bytes(step: ReportStep) -> int:

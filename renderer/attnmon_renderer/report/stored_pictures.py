@@ -1,5 +1,7 @@
 """Finds the pictures that a run has stored, in folders and in zip files."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -11,6 +13,8 @@ MOST_PICTURE_BYTES = 1 << 26
 """A picture of ours has some hundred thousand, a large SVG some million."""
 MOST_STEP_BYTES = 1 << 29
 """Of the pictures of one step, which all go into the report."""
+StepKey = tuple[int, str]
+"""A step, and the name of its folder: one step may have two."""
 MIME_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 """MIME types of the pictures that browsers show, by suffix; a PDF is not shown."""
 
@@ -45,42 +49,66 @@ class StoredPicture:
         return packed_step.read_member(self.path, self.member, MOST_PICTURE_BYTES)
 
 
-def pictures_by_step(
-    folder: Path,
-) -> tuple[dict[tuple[int, str], dict[str, StoredPicture]], int, list[str]]:
-    """Returns the pictures of each step and folder, the number of PDFs, and what is damaged."""
-    found: dict[tuple[int, str], dict[str, StoredPicture]] = {}
-    pdfs, damages = 0, _strangers(folder)
-    packs = {name for name in regular_files.files_in(folder) if name.endswith(layout.PACKED)}
-    for name in (*regular_files.folders_in(folder), *packs):
-        step_name = name.removesuffix(layout.PACKED)
-        number = layout.step_of(step_name)
-        if number is None:
-            continue
-        try:
-            stored = _in_pack(folder / name) if name in packs else _in_folder(folder / name)
-        except (OSError, BadZipFile) as error:
-            damages.append(f"{folder / name} is left out: {error}")
-            continue
-        damages += _strangers(folder / name)
-        pdfs += sum(picture.suffix == ".pdf" for picture in stored)
+class PicturedSteps:
+    """The steps below a folder that have pictures; what they are is looked up when it is needed.
+
+    Args:
+        damages: takes a line for each thing that is left out.
+    """
+
+    def __init__(self, folder: Path, damages: list[str]) -> None:
+        self._folder = folder
+        self._damages = damages
+        self.pdfs = 0
+        """Number of PDF files, which browsers do not show."""
+        self.steps = sorted({key for key, names in self._names() if self._has_pictures(names)})
+        """In step order."""
+
+    def load(self, number: int, name: str) -> dict[str, StoredPicture]:
+        """Return a step's pictures by name; none, and a line on it, where they are too many."""
+        folder, pack = self._folder / name, self._folder / (name + layout.PACKED)
+        stored = _in_folder(folder)
+        if regular_files.exists(pack):
+            with suppress(OSError, BadZipFile):  # told when it was found
+                stored += _in_pack(pack)
         shown = {picture.name: picture for picture in stored if picture.suffix in MIME_TYPES}
-        if sum(picture.size for picture in shown.values()) > MOST_STEP_BYTES:
-            damages.append(f"{folder / name} is left out: it is larger than any step")
-            continue
-        if shown:
-            found.setdefault((number, step_name), {}).update(shown)
-    return found, pdfs, damages
+        if sum(picture.size for picture in shown.values()) <= MOST_STEP_BYTES:
+            return shown
+        self._damages.append(f"{folder} is left out: it is larger than any step")
+        return {}
 
+    def _names(self) -> Iterator[tuple[StepKey, list[str]]]:
+        """Yield each step and the names of its files; tell what is no file of ours."""
+        self._tell_strangers(self._folder, regular_files.strangers_in(self._folder))
+        for name, inside in regular_files.listed_folders(self._folder):
+            if (step := layout.step_of(name)) is not None:
+                self._tell_strangers(self._folder / name, inside.strangers)
+                yield (step, name), inside.files
+        for pack in regular_files.files_in(self._folder):
+            name = pack.removesuffix(layout.PACKED)
+            if name != pack and (step := layout.step_of(name)) is not None:
+                yield (step, name), self._names_in_pack(self._folder / pack)
 
-def _strangers(folder: Path) -> list[str]:
-    """Returns a line for each link, pipe or device in place of a step or a picture."""
-    return [
-        f"{folder / name} is left out: it is neither a file nor a folder"
-        for name in sorted(regular_files.strangers_in(folder))
-        if Path(name).suffix in MIME_TYPES
-        or layout.step_of(name.removesuffix(layout.PACKED)) is not None
-    ]
+    def _names_in_pack(self, pack: Path) -> list[str]:
+        try:
+            return [member.filename for member in packed_step.members(pack)]
+        except (OSError, BadZipFile) as error:
+            self._damages.append(f"{pack} is left out: {error}")
+            return []
+
+    def _tell_strangers(self, folder: Path, names: list[str]) -> None:
+        """Tell of each link, pipe or device in place of a step or a picture."""
+        self._damages += [
+            f"{folder / name} is left out: it is neither a file nor a folder"
+            for name in sorted(names)
+            if Path(name).suffix in MIME_TYPES
+            or layout.step_of(name.removesuffix(layout.PACKED)) is not None
+        ]
+
+    def _has_pictures(self, names: list[str]) -> bool:
+        suffixes = [name[name.rfind(".") :] for name in names if "." in name]
+        self.pdfs += suffixes.count(".pdf")
+        return not MIME_TYPES.keys().isdisjoint(suffixes)
 
 
 def _in_folder(folder: Path) -> list[StoredPicture]:

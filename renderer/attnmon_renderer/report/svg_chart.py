@@ -14,8 +14,6 @@ WIDTH, LEFT, RIGHT = 1000, 64, 170
 HEIGHT, GAP, TOP = 110, 34, 22
 MOST_CURVES = 1000
 """Of one kind of layer."""
-MOST_POINTS = 600
-"""Captures in a curve; of a longer history every second, third … one is drawn."""
 LIGHTEST = 0.85
 """Place of the last layer on the colour map, 0 to 1: lighter lines are invisible on white."""
 LOG_FROM = 20
@@ -47,13 +45,10 @@ class ChartPanel:
 
 def svg_chart(history: list[dict[str, Any]]) -> str:
     """Returns an SVG element with one panel below the other; empty if nothing was captured."""
-    thinned = history[:: math.ceil(len(history) / MOST_POINTS) or 1]
-    if history and thinned[-1] is not history[-1]:
-        thinned.append(history[-1])
-    panels = [*_loss_panels(thinned), *_entropy_panels(thinned)]
+    panels = [*_loss_panels(history), *_entropy_panels(history)]
     if not panels:
         return ""
-    steps = [line["metadata"]["step"] for line in thinned]
+    steps = [line["metadata"]["step"] for line in history]
     height = TOP + len(panels) * (HEIGHT + GAP)
     elements = "".join(
         part

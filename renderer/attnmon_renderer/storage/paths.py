@@ -32,6 +32,7 @@ STEP_FIGURES = {
 RUN_FIGURES = ("animation", "timeline")
 """Kinds of figures that grow with the run and stand outside of the captures' folders."""
 
+_STEP_FOLDER = re.compile(r"(?:epoch_-?\d+_)?step_(-?\d+)")
 _STEM = re.compile(r"(encoder|decoder)_layer(\d+)_(self|cross)_attn")
 _STEP_FIGURE = re.compile(
     "("
@@ -118,6 +119,6 @@ def is_removable(name: str) -> bool:
 
 def step_of(folder_name: str) -> int | None:
     """Return the step of a capture's folder; None for any other folder."""
-    named = re.fullmatch(r"(?:epoch_-?\d+_)?step_(-?\d+)", folder_name)
+    named = _STEP_FOLDER.fullmatch(folder_name)
     step = int(named[1]) if named else None
     return step if step is not None and abs(step) < 1 << 63 else None

@@ -1,11 +1,10 @@
-"""Reads the JSON of a run: `summary.json` and `history.jsonl`, which may be damaged.
+"""Reads the JSON of a run: `summary.json` and a line of `history.jsonl`, which may be damaged.
 
 What is returned has the types that the tables below say. What has not is left out, and told.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from attnmon.link import descriptors
 from attnmon_renderer.storage import regular_files
@@ -28,9 +27,6 @@ from attnmon_renderer.storage.json_fields import (
 )
 
 MOST_SUMMARY_BYTES = 1 << 24
-MOST_HISTORY_BYTES = 1 << 28
-"""Of a longer history the end is read."""
-LONGEST_LINE = 1 << 24
 _TAIL_BYTES = 1 << 20
 _MOST_ROWS = 4096
 
@@ -91,13 +87,6 @@ class RunSummary(NamedTuple):
     damages: tuple[str, ...] = ()
 
 
-class Captures(NamedTuple):
-    """The captures of a history, oldest first, and a line for each thing that was left out."""
-
-    lines: list[dict[str, Any]]
-    damages: tuple[str, ...] = ()
-
-
 def read_summary(path: Path) -> RunSummary:
     """Read a summary. Raises OSError, and ValueError if it is none."""
     content = parse(regular_files.read(path, MOST_SUMMARY_BYTES))
@@ -111,37 +100,6 @@ def read_summary(path: Path) -> RunSummary:
             if name in SUMMARY:
                 damages.append(f"{path}: {name!r} is left out: it is not {misfit}")
     return RunSummary(fields, tuple(damages))
-
-
-def read_history(path: Path) -> Captures:
-    """Read a history; one that is not there, or cannot be read, is empty."""
-    try:
-        file = regular_files.open_to_read(path)
-    except FileNotFoundError:
-        return Captures([])
-    except OSError as error:
-        return Captures([], (f"{path} is left out: {error}",))
-    damages = []
-    with file:
-        if (excess := file.seek(0, 2) - MOST_HISTORY_BYTES) > 0:
-            damages.append(f"{path}: the first {excess:,} bytes are left out: it is too long")
-        file.seek(max(excess, 0))
-        found = [read_capture(line) for line in _lines(file)]
-    whole_lines = [capture for capture in found if capture is not None]
-    if left_out := len(found) - len(whole_lines):
-        damages.append(f"{path}: {left_out} lines are left out: torn, or no captures")
-    return Captures(whole_lines, tuple(damages))
-
-
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines that are not blank; nothing in place of one that is too long."""
-    while line := file.readline(LONGEST_LINE):
-        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-            while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
-                pass
-            yield b""
-        elif line.strip():
-            yield line
 
 
 def read_capture(line: bytes) -> dict[str, Any] | None:

@@ -5,13 +5,14 @@ was put there is neither read nor written. So no part of a path is followed here
 follows, once, the links by which a user names a directory.
 """
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 PRIVATE_FOLDER = 0o700  # attention shows training text: only its owner is to see it
 PRIVATE_FILE = 0o600
@@ -167,6 +168,22 @@ def strangers_in(folder: Path) -> list[str]:
     return _names_in(folder, lambda entry: not _is_file(entry) and not _is_folder(entry))
 
 
+class Listing(NamedTuple):
+    """The names of what is in a folder, but for folders."""
+
+    files: list[str]
+    strangers: list[str]
+    """What is neither file nor folder."""
+
+
+def listed_folders(folder: Path) -> Iterator[tuple[str, Listing]]:
+    """Yield the names of the folders in a folder, with what is in each; no file is looked at."""
+    with contextlib.suppress(OSError), opened_folder(folder) as outer:
+        for name in _listed(outer, _is_folder):
+            with contextlib.suppress(OSError):
+                yield name, _listing(name, outer)
+
+
 def remove(path: Path) -> None:
     """Remove a file. Raises OSError."""
     with opened_folder(path.parent) as folder:
@@ -194,6 +211,21 @@ def _listed(folder: int, is_wanted: _IsWanted) -> list[str]:
             return [entry.name for entry in entries if is_wanted(entry)]
     finally:
         os.close(listable)
+
+
+def _listing(name: str, outer: int) -> Listing:
+    inner = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=outer)
+    found = Listing([], [])
+    try:
+        with os.scandir(inner) as entries:
+            for entry in entries:
+                if _is_file(entry):
+                    found.files.append(entry.name)
+                elif not _is_folder(entry):
+                    found.strangers.append(entry.name)
+    finally:
+        os.close(inner)
+    return found
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:

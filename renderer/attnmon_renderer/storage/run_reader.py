@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnmon_renderer.storage import records, regular_files
+from attnmon_renderer.storage import paths, records, regular_files
 
 ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost", "off")
 """States after which nothing more is written."""
@@ -77,7 +77,8 @@ def read_run(folder: Path) -> Run:
 
 def runs_below(folder: Path) -> list[Path]:
     """Return the runs of other ranks, and of monitors that found the directory in use."""
-    below = (folder / name for name in regular_files.folders_in(folder))
+    names = regular_files.folders_in(folder)
+    below = (folder / name for name in names if paths.step_of(name) is None)
     return sorted(run for run in below if regular_files.exists(run / "summary.json"))
 
 

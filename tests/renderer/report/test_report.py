@@ -18,7 +18,13 @@ from support.stored_run import HOSTILE, STEPS, train_with_raw_weights
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.report import svg_chart as charts
-from attnmon_renderer.report.gather import ReportStep, evenly_spaced, limit_steps
+from attnmon_renderer.report.gather import (
+    MOST_POINTS,
+    ReportStep,
+    evenly_spaced,
+    gather_report_data,
+    load_steps,
+)
 from attnmon_renderer.report.html import inert_json
 from attnmon_renderer.report.stored_pictures import StoredPicture
 
@@ -268,24 +274,26 @@ def test_it_is_written_beside_the_run_for_its_owner_only(run: Path) -> None:
     assert (run / "report.html").stat().st_mode & 0o777 == 0o600
 
 
-def steps_of(folder: Path, sizes: list[int]) -> list[ReportStep]:
-    made = []
-    for number, size in enumerate(sizes):
-        path = folder / f"{number}.png"
-        path.write_bytes(bytes(size))
-        made.append(ReportStep(number, "", {"a": StoredPicture(path, ".png", size)}, {}))
-    return made
-
-
-def test_thinning_keeps_the_ends_and_even_distances(tmp_path: Path) -> None:
-    steps = steps_of(tmp_path, 101 * [10])
-    assert [step.number for step in evenly_spaced(steps, 5)] == [0, 25, 50, 75, 100]
-    assert [step.number for step in evenly_spaced(steps, 1)] == [100]
+def test_thinning_keeps_the_ends_and_even_distances() -> None:
+    steps = list(range(101))
+    assert evenly_spaced(steps, 5) == [0, 25, 50, 75, 100]
+    assert evenly_spaced(steps, 1) == [100]
     assert evenly_spaced(steps, 101) == evenly_spaced(steps, 1000) == steps
-    few = limit_steps(steps, 50, 200)
+
+
+def test_only_steps_that_may_be_shown_are_looked_at() -> None:
+    looked_at = []
+
+    def load(key: tuple[int, str]) -> ReportStep:
+        looked_at.append(key[0])
+        return ReportStep(*key, {"a": StoredPicture(Path("a.png"), ".png", 10)}, {})
+
+    steps = [(number, "") for number in range(10_001)]
+    few = load_steps(steps, load, 50, 200)
     assert len(few) <= 20
-    assert (few[0].number, few[-1].number) == (0, 100)
-    assert len(limit_steps(steps, 50, 1)) == 1
+    assert (few[0].number, few[-1].number) == (0, 10_000)
+    assert len(load_steps(steps, load, 50, 1)) == 1
+    assert len(looked_at) < 500
 
 
 def lines(losses: list[float | None], entropies: list[float | None]) -> list[dict[str, Any]]:
@@ -343,9 +351,14 @@ def test_what_is_missing_leaves_a_gap_and_one_point_is_a_dot() -> None:
     assert charts.svg_chart([]) == ""
 
 
-def test_a_long_history_keeps_its_last_point_and_few_others() -> None:
-    count = 10_007
-    drawn = charts.svg_chart(lines([float(n) for n in range(1, count + 1)], count * [0.5]))
+def test_a_long_history_keeps_its_last_point_and_few_others(tmp_path: Path) -> None:
+    count = 3007
+    history = lines([float(n) for n in range(1, count + 1)], count * [0.5])
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
+    (tmp_path / "summary.json").write_text("{}")
+    data = gather_report_data(tmp_path, tmp_path, 50, 1 << 20)
+    assert len(data.facts) == count
+    drawn = charts.svg_chart(data.history)
     assert f"step {10 * (count - 1):,}" in drawn
     assert "loss (log scale)" in drawn
-    assert drawn.count("L") < 2 * (charts.MOST_POINTS + 5)
+    assert drawn.count("L") < 2 * (MOST_POINTS + 5)

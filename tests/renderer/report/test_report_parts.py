@@ -7,6 +7,7 @@ import pytest
 
 from attnmon_renderer.report import tables
 from attnmon_renderer.report.alerts import MOST_ALERTS, find_alerts
+from attnmon_renderer.report.capture_facts import facts_of
 from attnmon_renderer.report.gather import ReportData, ReportStep
 from attnmon_renderer.report.history_rows import head_values, known, layer_rows, mean
 from attnmon_renderer.storage.run_reader import Run
@@ -23,7 +24,7 @@ def line(step: int, loss: float | None = 1.0, **values: Any) -> dict[str, Any]:
 
 def data_of(*history: dict[str, Any], **summary: Any) -> ReportData:
     run = Run(Path("run"), {"state": "closed", **summary}, None)
-    return ReportData(run, list(history), [], 0, 0)
+    return ReportData(run, list(history), [facts_of(line) for line in history], [], 0, 0)
 
 
 def test_numbers_that_are_missing_are_left_out() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from attnmon_renderer.storage import json_fields, records
+from attnmon_renderer.storage import json_fields, records, regular_files
 from attnmon_renderer.storage.json_fields import Check, Misfit
+from attnmon_renderer.storage.run_reader import runs_below
 
 ROW = {"layer": 0, "type": "self_attention"}
 
@@ -64,36 +65,25 @@ def test_a_summary_is_read_without_what_does_not_belong(tmp_path: Path) -> None:
         records.read_summary(path)
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"metadata": 3}, {"metadata": {}}, {"metadata": {"step": [1]}}, {"encoder": None},
-        {"encoder": [{"layer": 0}]}, {"encoder": [{**ROW, "heads": {"entropy": ["x"]}}]},
-        {"decoder": [{**ROW, "type": "other"}]}, {"metadata": {"step": 1, "loss": "x"}},
-    ],
-)  # fmt: skip
-def test_a_line_of_another_kind_is_left_out(changed: dict[str, Any], tmp_path: Path) -> None:
-    path = tmp_path / "history.jsonl"
-    path.write_text(json.dumps(line(**changed)) + "\n" + json.dumps(line()) + "\n")
-    captures, damages = records.read_history(path)
-    assert captures == [line()]
-    assert "1 lines are left out" in damages[0]
-
-
 def test_the_last_whole_line_is_the_last_capture(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     assert records.last_capture(path) is None
-    assert records.read_history(path) == ([], ())
     path.write_text(json.dumps(line()) + '\n{"metadata": {"st')
     assert records.last_capture(path) == line()
 
 
-def test_a_line_longer_than_any_capture_is_passed_over(
+def test_runs_below_are_not_looked_for_in_the_captures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "LONGEST_LINE", 100)
-    path = tmp_path / "history.jsonl"
-    path.write_text("x" * 1000 + "\n" + json.dumps(line()) + "\n" + "y" * 250)
-    captures, damages = records.read_history(path)
-    assert captures == [line()]
-    assert "2 lines" in damages[0]
+    for name in ("rank_1", "step_5", "epoch_1_step_6", "step_by_step"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text("{}")
+    looked_at = []
+
+    def noted(path: Path) -> bool:
+        looked_at.append(path.parent.name)
+        return True
+
+    monkeypatch.setattr(regular_files, "exists", noted)
+    assert runs_below(tmp_path) == [tmp_path / "rank_1", tmp_path / "step_by_step"]
+    assert sorted(looked_at) == ["rank_1", "step_by_step"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attnmon_renderer.drawing.spec.figure_data import HeadRange
 from attnmon_renderer.drawing.spec.page import Shape
 
 Numbers = NDArray[np.float64]
@@ -80,29 +81,18 @@ def line_shapes(
             yield Shape(points, grey, width)
 
 
-def summarize_heads(
-    steps: Numbers, numbers: Numbers, pixels: int
-) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Return steps, lowest, highest and mean of the heads, with at most one step a pixel.
+def thin_out(steps: Numbers, heads: HeadRange, pixels: int) -> tuple[Numbers, HeadRange]:
+    """Return at most one step a pixel, and the numbers there.
 
-    `numbers` are [captures, heads]. Captures that share a pixel are summarized together, so that
-    no extreme is lost.
+    Captures that share a pixel are summarized together, so that no extreme is lost.
     """
     kept, starts = _thinned(steps, pixels)
-    low = np.fmin.reduceat(np.fmin.reduce(numbers, axis=1), starts)
-    high = np.fmax.reduceat(np.fmax.reduce(numbers, axis=1), starts)
-    means = mean_of_heads(numbers)
-    known = np.isfinite(means)
+    low, high = np.fmin.reduceat(heads.low, starts), np.fmax.reduceat(heads.high, starts)
+    known = np.isfinite(heads.mean)
     counts = np.add.reduceat(known.astype(np.float64), starts)
     with np.errstate(invalid="ignore"):
-        return kept, low, high, np.add.reduceat(np.where(known, means, 0), starts) / counts
-
-
-def mean_of_heads(numbers: Numbers) -> Numbers:
-    """Return [captures] means over the heads that have a number; NaN where none has."""
-    known = np.isfinite(numbers)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, numbers, 0).sum(axis=1) / known.sum(axis=1))
+        mean = np.add.reduceat(np.where(known, heads.mean, 0), starts) / counts
+    return kept, HeadRange(low, high, mean)
 
 
 def value_range(numbers: Numbers) -> tuple[float, float]:

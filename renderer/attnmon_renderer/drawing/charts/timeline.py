@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from attnmon_renderer.drawing.charts.curves import PlotFrame, mean_of_heads, value_range
+from attnmon_renderer.drawing.charts.curves import PlotFrame, value_range
 from attnmon_renderer.drawing.charts.timeline_rows import TimelineRows
 from attnmon_renderer.drawing.layout import labels
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
@@ -60,7 +60,11 @@ class _TimelinePage:
     @cached_property
     def limits(self) -> tuple[float, float]:
         """The numbers at the lower and at the upper edge of each layer's row."""
-        low, high = value_range(np.concatenate([layer.ravel() for _, layer in self.data.layers]))
+        low, high = value_range(
+            np.concatenate(
+                [ends for _, heads in self.data.layers for ends in (heads.low, heads.high)]
+            )
+        )
         return (
             low if self.data.low is None else self.data.low,
             high if self.data.high is None else self.data.high,
@@ -82,8 +86,8 @@ class _TimelinePage:
 
     def _row_texts(self) -> Iterator[Text]:
         """Yield each row's name and last number, and the ends of the loss."""
-        for frame, (name, numbers) in zip(self.rows.layer_frames, self.data.layers, strict=True):
-            yield from _name_and_number(frame, name, mean_of_heads(numbers[-1:])[0])
+        for frame, (name, heads) in zip(self.rows.layer_frames, self.data.layers, strict=True):
+            yield from _name_and_number(frame, name, heads.mean[-1])
         if loss_frame := self.rows.loss_frame:
             yield from _name_and_number(loss_frame, "loss", self.rows.losses[-1])
             yield _left_of(loss_frame, f"{loss_frame.high:.3g}", 0)

@@ -11,10 +11,10 @@ from attnmon_renderer.drawing.charts.curves import (
     PlotFrame,
     band_shapes,
     line_shapes,
-    summarize_heads,
+    thin_out,
     value_range,
 )
-from attnmon_renderer.drawing.spec.figure_data import TimelineData
+from attnmon_renderer.drawing.spec.figure_data import HeadRange, TimelineData
 from attnmon_renderer.drawing.spec.page import Shape
 from attnmon_renderer.drawing.spec.palettes import INK
 
@@ -66,16 +66,16 @@ class TimelineRows:
 
     def shapes(self) -> Iterator[Shape]:
         """Yield the frames' backgrounds, the layers' bands and lines, and the line of the loss."""
-        for frame, (_, numbers) in zip(self.layer_frames, self.data.layers, strict=True):
+        for frame, (_, heads) in zip(self.layer_frames, self.data.layers, strict=True):
             yield frame.background
-            steps, lower, upper, middle = summarize_heads(self._steps, numbers, frame.width)
-            yield from band_shapes(frame, steps, lower, upper)
-            yield from line_shapes(frame, steps, middle, INK, _LINE_WIDTH)
+            steps, shown = thin_out(self._steps, heads, frame.width)
+            yield from band_shapes(frame, steps, shown.low, shown.high)
+            yield from line_shapes(frame, steps, shown.mean, INK, _LINE_WIDTH)
         if loss_frame := self.loss_frame:
             yield loss_frame.background
-            losses = self.losses[:, None]
-            steps, _, _, middle = summarize_heads(self._steps, losses, loss_frame.width)
-            yield from line_shapes(loss_frame, steps, middle, INK, _LINE_WIDTH)
+            losses = HeadRange(self.losses, self.losses, self.losses)
+            steps, shown = thin_out(self._steps, losses, loss_frame.width)
+            yield from line_shapes(loss_frame, steps, shown.mean, INK, _LINE_WIDTH)
 
     @cached_property
     def _steps(self) -> Numbers:

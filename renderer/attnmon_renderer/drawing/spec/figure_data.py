@@ -145,6 +145,31 @@ class RolloutData:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadRange:
+    """The numbers of a layer's heads over the captures: what a timeline shows of them.
+
+    Each is [captures], and NaN where no head has a number.
+    """
+
+    low: NDArray[np.float64]
+    """The lowest."""
+    high: NDArray[np.float64]
+    """The highest."""
+    mean: NDArray[np.float64]
+
+    @classmethod
+    def of_heads(cls, numbers: NDArray[np.float64]) -> "HeadRange":
+        """Return the range of [captures, heads] numbers."""
+        known = np.isfinite(numbers)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(known, numbers, 0).sum(axis=1) / known.sum(axis=1)
+        return cls(np.fmin.reduce(numbers, axis=1), np.fmax.reduce(numbers, axis=1), mean)
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineData:
     """The data of a timeline: one statistic of all heads, and the loss, over the steps of a run.
 
@@ -157,8 +182,8 @@ class TimelineData:
     """Name of the statistic: "entropy (of its maximum)"."""
     steps: Sequence[int]
     """Step of each capture, in rising order."""
-    layers: tuple[tuple[str, NDArray[np.float64]], ...]
-    """(name, [captures, heads] numbers) of each layer, from the first layer to the last"""
+    layers: tuple[tuple[str, HeadRange], ...]
+    """(name, numbers) of each layer, from the first layer to the last"""
     losses: Sequence[float | None] = ()
     """Loss at each capture, or empty."""
     low: float | None = None

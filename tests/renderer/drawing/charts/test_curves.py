@@ -7,10 +7,10 @@ from attnmon_renderer.drawing.charts.curves import (
     PlotFrame,
     band_shapes,
     line_shapes,
-    mean_of_heads,
-    summarize_heads,
+    thin_out,
     value_range,
 )
+from attnmon_renderer.drawing.spec.figure_data import HeadRange
 
 FRAME = PlotFrame(100, 50, 200, 40, first=0, last=10, low=0, high=1)
 NAN = float("nan")
@@ -44,15 +44,15 @@ def test_a_band_encloses_the_area_between_its_curves() -> None:
 def test_captures_on_one_pixel_keep_their_extremes() -> None:
     numbers = np.full((1000, 3), 0.5)
     numbers[321, 1], numbers[322, 2], numbers[323] = 0.0, 1.0, NAN
-    steps, low, high, mean = summarize_heads(np.arange(1000.0), numbers, 10)
-    assert len(steps) == len(low) == len(high) == len(mean) == 10
-    assert (low.min(), high.max()) == (0, 1)
-    assert mean == pytest.approx(0.5, abs=1e-9)
+    steps, heads = thin_out(np.arange(1000.0), HeadRange.of_heads(numbers), 10)
+    assert len(steps) == len(heads.low) == len(heads.high) == len(heads) == 10
+    assert (heads.low.min(), heads.high.max()) == (0, 1)
+    assert heads.mean == pytest.approx(0.5, abs=1e-9)
 
 
 def test_means_are_over_the_heads_that_have_a_number() -> None:
     numbers = np.array([[1.0, 3.0], [NAN, 2.0], [NAN, NAN]])
-    assert mean_of_heads(numbers).tolist() == pytest.approx([2, 2, NAN], nan_ok=True)
+    assert HeadRange.of_heads(numbers).mean.tolist() == pytest.approx([2, 2, NAN], nan_ok=True)
 
 
 @pytest.mark.parametrize(

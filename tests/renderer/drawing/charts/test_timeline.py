@@ -14,7 +14,7 @@ from support.pictures import (
 from attnmon_renderer.drawing import render_png
 from attnmon_renderer.drawing.charts.curves import BACKGROUND, BAND
 from attnmon_renderer.drawing.charts.timeline import timeline
-from attnmon_renderer.drawing.spec.figure_data import TimelineData
+from attnmon_renderer.drawing.spec.figure_data import HeadRange, TimelineData
 from attnmon_renderer.drawing.spec.page import Shape
 
 
@@ -22,7 +22,8 @@ def example(layers: int, captures: int, heads: int = 4) -> TimelineData:
     random = np.random.default_rng(layers)
     steps = np.arange(captures) * 50
     numbers = [
-        (f"decoder {layer} cross", random.random((captures, heads))) for layer in range(layers)
+        (f"decoder {layer} cross", HeadRange.of_heads(random.random((captures, heads))))
+        for layer in range(layers)
     ]
     return TimelineData(
         CAPTION, "entropy", steps.tolist(), tuple(numbers), random.random(captures).tolist(), 0, 1
@@ -43,7 +44,7 @@ def test_timeline_is_matplotlibs_own(shape: tuple[int, int]) -> None:
 
 def test_a_band_reaches_from_the_lowest_head_to_the_highest() -> None:
     numbers = np.array([[0.0, 0.5], [0.25, 1.0]])
-    data = replace(example(1, 2), layers=(("0", numbers),))
+    data = replace(example(1, 2), layers=(("0", HeadRange.of_heads(numbers)),))
     background, band = timeline(data).shapes[:2]
     assert (background.grey, band.grey) == (BACKGROUND, BAND)
     lower, upper = background.points[:, 1].max(), background.points[:, 1].min()
@@ -54,15 +55,16 @@ def test_a_band_reaches_from_the_lowest_head_to_the_highest() -> None:
 def test_missing_numbers_leave_a_gap() -> None:
     numbers = np.linspace(0, 1, 20).reshape(10, 2)
     numbers[4:6] = np.nan
-    whole = replace(example(1, 10), layers=(("0", numbers[:4].repeat(3, axis=0)[:10]),))
+    unbroken = HeadRange.of_heads(numbers[:4].repeat(3, axis=0)[:10])
+    whole = replace(example(1, 10), layers=(("0", unbroken),))
     assert len(bands(whole)) == 1
-    assert len(bands(replace(whole, layers=(("0", numbers),)))) == 2
+    assert len(bands(replace(whole, layers=(("0", HeadRange.of_heads(numbers)),)))) == 2
 
 
 def test_a_spike_is_not_lost_among_thousands_of_captures() -> None:
     numbers = np.full((20_000, 2), 0.5)
     numbers[7777, 1] = 1.0
-    data = replace(example(1, 20_000), layers=(("0", numbers),))
+    data = replace(example(1, 20_000), layers=(("0", HeadRange.of_heads(numbers)),))
     (band,) = bands(data)
     assert len(band.points) < 2000
     background = timeline(data).shapes[0].points[:, 1]
@@ -71,7 +73,9 @@ def test_a_spike_is_not_lost_among_thousands_of_captures() -> None:
 
 def test_rows_end_with_where_the_run_stands() -> None:
     numbers = np.array([[0.1, 0.3], [0.5, 0.7]])
-    data = replace(example(1, 2), layers=(("encoder 0", numbers),), losses=[2.0, 0.125])
+    data = replace(
+        example(1, 2), layers=(("encoder 0", HeadRange.of_heads(numbers)),), losses=[2.0, 0.125]
+    )
     texts = [text.string for text in timeline(data).texts]
     assert {"encoder 0", "0.6", "loss", "0.125", "2"} <= set(texts)
 

@@ -9,12 +9,13 @@ from support.pictures import CAPTION
 
 from attnmon_renderer.drawing.charts.curves import BACKGROUND, BAND
 from attnmon_renderer.drawing.charts.timeline_rows import TimelineRows
-from attnmon_renderer.drawing.spec.figure_data import TimelineData
+from attnmon_renderer.drawing.spec.figure_data import HeadRange, TimelineData
 from attnmon_renderer.drawing.spec.palettes import INK
 
 
 def rows(layers: int, losses: Sequence[float | None] = (2.0, None, 1.0)) -> TimelineRows:
-    numbers = tuple((f"layer {layer}", np.full((3, 2), 0.5)) for layer in range(layers))
+    heads = HeadRange.of_heads(np.full((3, 2), 0.5))
+    numbers = tuple((f"layer {layer}", heads) for layer in range(layers))
     data = TimelineData(CAPTION, "entropy", [0, 50, 100], numbers, losses)
     return TimelineRows(data, left=100, right=900, top=80, limits=(0.0, 1.0))
 

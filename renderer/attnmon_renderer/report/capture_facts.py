@@ -1,0 +1,106 @@
+"""What a report says of every capture, however many there are: found without reading all of each.
+
+A history has a line of some thousand bytes for each capture. To decode and check it takes tens of
+times as long as to look for what is wrong with it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from attnmon_renderer.report.history_rows import head_values, layer_rows
+from attnmon_renderer.storage.history_reader import HistoryFile, HistoryLine
+from attnmon_renderer.storage.records import read_capture
+
+LARGE_LOGIT = 1000.0
+"""Dehghani et al. 2023 (arXiv 2302.05442) saw training diverge with logits beyond it."""
+
+# What follows holds for lines as `sinks.history` writes them. A quote within a text has a backslash
+# before it, so that no text can be taken for one of these names.
+_HEAD = re.compile(rb'\{"metadata": \{"step": (-?\d{1,18}), "epoch": [^,]+, "loss": ([^,]+), ')
+_NON_FINITE, _NONE = b'"non_finite": ', b'"non_finite": 0'
+_LOGITS = b'"max_logit": ['
+_FOUR_DIGITS = re.compile(rb"(?<![\d.])\d{4}|e\+")
+_ERROR = b', "error": "'
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureFacts:
+    """One capture of a run."""
+
+    step: int
+    place: int
+    """Where its line begins in the history."""
+    has_loss: bool
+    is_broken: bool
+    """Whether a weight is NaN or infinite."""
+    has_large_logit: bool
+    """Whether a logit is larger than `LARGE_LOGIT`."""
+    error: str = ""
+    """What failed when it was drawn."""
+
+
+def scan_history(history: HistoryFile) -> list[CaptureFacts]:
+    """Return the facts of each step, in step order; of a step that was captured again, the last."""
+    torn = 0
+    found: dict[int, CaptureFacts] = {}
+    for line in history.lines():
+        if (facts := _facts_of_line(line)) is not None:
+            found[facts.step] = facts
+        else:
+            torn += 1
+    history.tell_left_out(torn)
+    return [found[step] for step in sorted(found)]
+
+
+def facts_of(capture: dict[str, Any], place: int = 0) -> CaptureFacts:
+    """Return the facts of a capture that was read."""
+    rows = layer_rows(capture)
+    logits = [value for row in rows for value in head_values(row, "max_logit")]
+    return CaptureFacts(
+        step=capture["metadata"]["step"],
+        place=place,
+        has_loss=capture["metadata"].get("loss") is not None,
+        is_broken=any(row.get("non_finite") for row in rows),
+        has_large_logit=max(logits, default=0.0) > LARGE_LOGIT,
+        error=capture.get("error") or "",
+    )
+
+
+def _facts_of_line(line: HistoryLine) -> CaptureFacts | None:
+    """Return the facts of a line; None if it is torn, or no capture."""
+    try:
+        facts = _facts_at_a_glance(line)
+    except (ValueError, TypeError):  # nothing that `sinks.history` writes
+        facts = None
+    if facts is None and (capture := read_capture(line.content)) is not None:
+        facts = facts_of(capture, line.place)
+    return facts
+
+
+def _facts_at_a_glance(line: HistoryLine) -> CaptureFacts | None:
+    """Return the facts of a line that is written as usual and tells no error; None of others."""
+    content = line.content
+    head = _HEAD.match(content)
+    if head is None or _ERROR in content or not content.endswith(b"]}\n"):
+        return None
+    return CaptureFacts(
+        step=int(head[1]),
+        place=line.place,
+        has_loss=head[2] != b"null",
+        is_broken=content.count(_NON_FINITE) > content.count(_NONE),
+        has_large_logit=any(value > LARGE_LOGIT for value in _possibly_large(content)),
+    )
+
+
+def _possibly_large(content: bytes) -> Iterator[float]:
+    """Yield the logits of the layers that have one of four digits."""
+    begin = content.find(_LOGITS)
+    while begin >= 0:
+        end = content.find(b"]", begin) + 1
+        logits = content[begin + len(_LOGITS) - 1 : end]
+        if _FOUR_DIGITS.search(logits):
+            yield from (value for value in json.loads(logits) if value is not None)
+        begin = content.find(_LOGITS, end)

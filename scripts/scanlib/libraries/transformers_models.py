@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from scanlib.architecture import MOST_PARAMETERS, Architecture, Built, CannotBuild, prepared
+from scanlib.architecture import (
+    MOST_PARAMETERS,
+    TOO_LARGE,
+    Architecture,
+    Built,
+    CannotBuild,
+    prepared,
+)
 from scanlib.libraries.transformers_configs import shrunk
 from scanlib.libraries.transformers_inputs import candidates, one_of_packed
 
@@ -95,7 +102,7 @@ def _small_model(kind: Any, level: int, implementation: str | None) -> nn.Module
         large = kind._from_config(copy.deepcopy(config), **options)
     count = sum(parameter.numel() for parameter in large.parameters())
     if count > MOST_PARAMETERS:
-        raise CannotBuild(f"{count / 1e6:.0f} million parameters are left")
+        raise CannotBuild(f"{count / 1e6:.0f} million parameters are left: {TOO_LARGE}")
     torch.manual_seed(0)
     model: nn.Module = kind._from_config(config, **options)
     return model.float()

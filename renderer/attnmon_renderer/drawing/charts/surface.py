@@ -12,7 +12,7 @@ from attnmon_renderer.drawing.layout import labels
 from attnmon_renderer.drawing.layout.cell_size import MapSide, merge_cells, merge_extremes
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.panel_scale import shared_scale
-from attnmon_renderer.drawing.layout.ticks import Ticks, place_ticks
+from attnmon_renderer.drawing.layout.ticks import Ticks, position_ticks
 from attnmon_renderer.drawing.spec.figure_data import HeatmapData
 from attnmon_renderer.drawing.spec.page import ColorBar, Mesh, Page, Shape, Text
 from attnmon_renderer.drawing.spec.palettes import INK, LEVELS, NOT_FINITE
@@ -98,11 +98,11 @@ class _SurfacePage:
 
     @cached_property
     def key_ticks(self) -> Ticks:
-        return place_ticks(self.columns, _SIZES.tick, across=True)
+        return position_ticks(self.columns, _SIZES.tick, across=True)
 
     @cached_property
     def query_ticks(self) -> Ticks:
-        return place_ticks(self.rows, _SIZES.tick, across=True)
+        return position_ticks(self.rows, _SIZES.tick, across=True)
 
     def _remarks(self) -> Iterator[str]:
         merged = self.rows.cells_merged, self.columns.cells_merged

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.panel_grid import PanelGrid
 from attnmon_renderer.drawing.layout.ticks import Ticks
+from attnmon_renderer.drawing.layout.token_ticks import downward_parts, line_height, runs_downwards
 from attnmon_renderer.drawing.spec.page import ColorBar, ColorBlock, Font, Text
 from attnmon_renderer.drawing.spec.panel import Axis, Caption
 from attnmon_renderer.drawing.text.glyphs import shorten, text_width, wrap
 
 _CAPITAL = 0.73
 """Height of a capital or a digit in DejaVu Sans, in font sizes."""
+_ABOVE = 0.86
+"""Height of a Chinese character above the baseline, in font sizes."""
 _SMALLEST_LABEL = 15
 """Font size in pixels."""
 _SWATCH, _SWATCH_GAP = 20, 9
@@ -60,11 +63,20 @@ def _label_font(grid: PanelGrid) -> Font:
 def _column_tick_labels(ticks: Ticks, left: int, lower: int, sizes: FontSizes) -> Iterator[Text]:
     y = lower + sizes.tick_length + sizes.tick_gap
     for offset, label in zip(ticks.offsets, ticks.labels, strict=True):
-        if ticks.tokens:
+        if not ticks.tokens:
+            yield centred_text(label, left + offset, y + capital_height(ticks.font), ticks.font)
+        elif runs_downwards(label):
+            yield from _downward_label(label, left + offset, y, ticks.font)
+        else:
             x = left + offset + round(ticks.font.size * _CAPITAL / 2)
             yield Text(x, y + text_width(label, ticks.font), label, ticks.font, upright=True)
-        else:
-            yield centred_text(label, left + offset, y + capital_height(ticks.font), ticks.font)
+
+
+def _downward_label(label: str, x: int, y: int, font: Font) -> Iterator[Text]:
+    """Yield the characters of a label, one under the other."""
+    for line, part in enumerate(downward_parts(label)):
+        baseline = y + line * line_height(font) + round(font.size * _ABOVE)
+        yield centred_text(part, x, baseline, font)
 
 
 def _row_tick_labels(ticks: Ticks, left: int, upper: int, sizes: FontSizes) -> Iterator[Text]:

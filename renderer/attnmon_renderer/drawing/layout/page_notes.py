@@ -31,11 +31,21 @@ def remarks(placed: Sequence[PlacedPanel], scale: Scale) -> Iterator[str]:
     merged = {(rows.cells_merged, columns.cells_merged) for rows, columns in sides} - {(1, 1)}
     for merged_rows, merged_columns in sorted(merged):
         yield f"each cell drawn is the largest of {merged_rows}×{merged_columns}"
+    yield from _describe_labels(placed)
     panels = [place.panel for place in placed]
     if beyond := _count_beyond(panels, scale):
         yield f"{beyond:,} cells are beyond the colour scale"
     if not_finite := _count_not_finite(panels):
         yield f"{not_finite:,} cells are not finite"
+
+
+def _describe_labels(placed: Sequence[PlacedPanel]) -> Iterator[str]:
+    """Yield which tokens are labelled, where not all are."""
+    ticks = (ticks for place in placed for ticks in (place.row_ticks, place.column_ticks))
+    steps = sorted({found.every for found in ticks} - {1})
+    if steps:
+        every = " or ".join(f"{step}{ {2: 'nd', 3: 'rd'}.get(step, 'th') }" for step in steps)
+        yield f"labelled: every {every} token, the strongest, the first and the last"
 
 
 def _count_not_finite(panels: Sequence[Panel]) -> int:

@@ -4,14 +4,20 @@ The grid is what the maps take, with their labels and the gaps between them; `pa
 where the grid stands on the page.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from attnmon_renderer.drawing.layout.cell_size import FittedMap, MapSide, fit_map
+from attnmon_renderer.drawing.layout.cell_size import FittedMap, fit_map
 from attnmon_renderer.drawing.layout.font_sizes import FontSizes
-from attnmon_renderer.drawing.layout.ticks import Ticks, place_ticks
+from attnmon_renderer.drawing.layout.strengths import key_strengths, query_strengths
+from attnmon_renderer.drawing.layout.ticks import Ticks, position_ticks
+from attnmon_renderer.drawing.layout.token_ticks import (
+    MOST_LABELLED,
+    ROOMY_CELL,
+    shows_tokens,
+    token_ticks,
+)
 from attnmon_renderer.drawing.spec.panel import Panel
 
 _SIDE = {1: 640, 2: 420, 3: 320, 4: 256, 5: 230}
@@ -66,13 +72,13 @@ class PanelGrid:
     @cached_property
     def row_ticks_width(self) -> int:
         """Width of ticks and tick labels left of a map."""
-        widest = max(side.widest for side in self._row_ticks)
+        widest = max(ticks.room for ticks in self._row_ticks)
         return self.sizes.tick_length + self.sizes.tick_gap + widest
 
     @cached_property
     def column_ticks_height(self) -> int:
         """Height of ticks and tick labels below a map."""
-        highest = max(t.widest if t.tokens else t.font.size for t in self._column_ticks)
+        highest = max(ticks.room for ticks in self._column_ticks)
         return self.sizes.tick_length + self.sizes.tick_gap + highest
 
     @cached_property
@@ -114,7 +120,11 @@ class PanelGrid:
 
     @cached_property
     def _side(self) -> int:
-        return _SIDE.get(self.columns, _SMALLEST_SIDE)
+        side = _SIDE.get(self.columns, _SMALLEST_SIDE)
+        longest = max(len(axis.tokens) for p in self.panels for axis in (p.queries, p.keys))
+        if len(self.panels) == 1 and longest <= MOST_LABELLED:
+            return max(side, longest * ROOMY_CELL)
+        return side
 
     @cached_property
     def _fitted(self) -> tuple[FittedMap, ...]:
@@ -149,16 +159,24 @@ class PanelGrid:
 
     @cached_property
     def _column_ticks(self) -> tuple[Ticks, ...]:
-        return self._ticks([fit.columns for fit in self._fitted], across=True)
+        return self._ticks_of_all(across=True)
 
     @cached_property
     def _row_ticks(self) -> tuple[Ticks, ...]:
-        return self._ticks([fit.rows for fit in self._fitted], across=False)
+        return self._ticks_of_all(across=False)
 
-    def _ticks(self, sides: Sequence[MapSide], across: bool) -> tuple[Ticks, ...]:
+    def _ticks_of_all(self, across: bool) -> tuple[Ticks, ...]:
         if self._shared:
-            return (place_ticks(sides[0], self.sizes.tick, across),) * len(sides)
-        return tuple(place_ticks(side, self.sizes.tick, across) for side in sides)
+            return (self._ticks(0, across),) * len(self.panels)
+        return tuple(self._ticks(index, across) for index in range(len(self.panels)))
+
+    def _ticks(self, index: int, across: bool) -> Ticks:
+        side = self._fitted[index].columns if across else self._fitted[index].rows
+        if not shows_tokens(side):
+            return position_ticks(side, self.sizes.tick, across)
+        of_panels = self.panels if self._shared else self.panels[index : index + 1]
+        tells = key_strengths if across else query_strengths
+        return token_ticks(side, self.sizes.tick, across, lambda: tells(of_panels))
 
 
 def column_count(panels: int) -> int:

@@ -35,17 +35,20 @@ from attnmon.capture.model.module_index import (
 from attnmon.capture.model.module_names import module_names, unwrap
 from attnmon.capture.model.sharding import is_sharded
 from attnmon.capture.model.silent_modules import is_told, silent_modules
+from attnmon.capture.module_tap import OTHERWISE, CallsByName
 from attnmon.capture.probe import probe
 from attnmon.capture.sandbox.stopped import ForwardStopped
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import CallListener, TapListener
 
 __all__ = [
+    "OTHERWISE",
     "RECORDED",
     "AttentionCall",
     "CallInfo",
     "CallListener",
     "CallSignature",
+    "CallsByName",
     "Discovery",
     "FollowedLayouts",
     "ForwardStopped",

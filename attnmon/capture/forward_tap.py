@@ -19,7 +19,7 @@ from attnmon.capture.layouts import Layouts
 from attnmon.capture.model.inputs import Inputs, inputs_in
 from attnmon.capture.model.module_names import unwrap
 from attnmon.capture.model.watched_calls import unwatch_calls, watch_calls
-from attnmon.capture.module_tap import tapped_modules
+from attnmon.capture.module_tap import CallsByName, tapped_modules
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import TapListener
 
@@ -33,6 +33,8 @@ class TapScope(NamedTuple):
     """The modules to tap; if none, the whole forward."""
     layouts: Layouts
     """Where each layer's tensors hold samples and heads."""
+    calls_by_name: CallsByName | None = None
+    """What is known of how the modules make their calls; None where they are to be followed."""
 
 
 class ForwardTap:
@@ -97,7 +99,8 @@ class ForwardTap:
                 scope = self._scope_of(module, tensors)
                 tap = Tap(scope.names, self._listener, self._handwritten, scope.layouts)
                 modules = scope.modules
-                tapping.enter_context(tapped_modules(tap, modules) if modules else tap)
+                by_name = scope.calls_by_name
+                tapping.enter_context(tapped_modules(tap, modules, by_name) if modules else tap)
                 return tap
         except Exception as error:
             self._listener.on_error(error)

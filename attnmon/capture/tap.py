@@ -5,15 +5,14 @@ nothing at any other time.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, has_torch_function
 
 from attnmon.capture.calls.adapter import Adapter, CallSite, UnsupportedCall
 from attnmon.capture.calls.attention_call import AttentionCall
@@ -66,37 +65,58 @@ class Tap(TorchFunctionMode):
         self._listener = listener
         self._calls: Counter[str] = Counter()
         self._heads: list[int] = []
+        self._was_on: list[bool] = []
         self._handwritten = handwritten
         self._layouts = layouts or KnownLayouts()
         self._provenance = Provenance(self._layouts.labels_of)
         self._follow = self._layouts.after if self._layouts.follows else None
-        self._tapped_module: nn.Module | None = None
+        self.module: nn.Module | None = None
+        """The module that runs, where only modules are tapped; None where the whole forward is."""
+        self.is_on = False
+        """Whether it is on the stack of function modes."""
+        self.reported = 0
+        """Calls reported so far."""
+        self.reported_by_name = 0
+        """Those of functions that were looked up by name (`call_by_name`)."""
         self._softmaxes: list[str] = []
         """For each softmax over scores, the name of its module."""
         self._used_softmaxes: set[int] = set()
         """Those whose weights were in a product with values: each is one map."""
 
     def __enter__(self) -> "Tap":
+        self._was_on.append(self.is_on)
         super().__enter__()  # type: ignore[no-untyped-call]
+        self.is_on = True
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
-        if not self._heads and self._tapped_module is None and exception[0] is None:
+        self.is_on = self._was_on.pop()
+        if not self._heads and self.module is None and exception[0] is None:
             self.finish()
 
-    @contextmanager
-    def within(self, module: nn.Module) -> Iterator[None]:
-        """Taps the part of a forward that this module runs. Call `finish` after the forward."""
-        outer, self._tapped_module = self._tapped_module, module
-        try:
-            if outer is None:
-                with self:
-                    yield
-            else:
-                yield
-        finally:
-            self._tapped_module = outer
+    def name_of(self, module: nn.Module | None) -> str:
+        """Returns the module's name; empty if unknown or the model itself."""
+        return self._names.get(id(module), "")
+
+    def call_by_name(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Makes a call that `NamedCalls` has seen, and reports it as if this mode were on.
+
+        function: `scaled_dot_product_attention` or `multi_head_attention_forward`.
+        """
+        if self.is_on:
+            before = self.reported
+            result = function(*args, **kwargs)
+            self.reported_by_name += self.reported - before
+            return result
+        if torch._C._current_graph_task_id() != -1 or self.module is None:
+            return function(*args, **kwargs)
+        if has_torch_function((*args, *kwargs.values())):
+            with self:
+                return function(*args, **kwargs)
+        if function is multi_head.torchs_own():
+            return self._enter_multi_head(args, kwargs)
+        return self._run_kernel(scaled_dot_product_attention, function, *args, **kwargs)
 
     def finish(self) -> None:
         """Reports the softmaxes that are no map by themselves. Call it after the forward."""
@@ -212,7 +232,7 @@ class Tap(TorchFunctionMode):
         if adapter is scaled_dot_product_attention and is_usual and self._follow is None:
             sdpa = sdpa_call(site, *args, **kwargs)
             if sdpa is not None and self._listener.on_sdpa_call(sdpa):
-                self._calls[site.name] += 1
+                self._count(site.name)
                 return None
         return adapter(site, result, *args, **kwargs)
 
@@ -234,21 +254,25 @@ class Tap(TorchFunctionMode):
             call = describe()
         except (UnsupportedCall, ShapeError, RefusedLayout) as reason:
             self._listener.on_unsupported(site.name, str(reason), site.call_index)
-            self._calls[site.name] += 1
+            self._count(site.name)
         except StaleLayout:
             self._listener.on_stale_layout()
-            self._calls[site.name] += 1
+            self._count(site.name)
         else:
             if call is not None:
                 self._report(call)
 
     def _report(self, call: AttentionCall) -> None:
-        self._calls[call.name] += 1
+        self._count(call.name)
         self._listener.on_call(call)
 
+    def _count(self, name: str) -> None:
+        self._calls[name] += 1
+        self.reported += 1
+
     def _call_site(self) -> CallSite:
-        module = self._tapped_module or calling_module(self._names)
-        name = self._names.get(id(module), "")
+        module = self.module or calling_module(self._names)
+        name = self.name_of(module)
         heads = self._heads[-1] if self._heads else heads_of(module)
         return CallSite(name, self._calls[name], heads)
 

@@ -105,7 +105,9 @@ class Collector:
         Of other tensors than those logged only where no probe could show these.
         """
         held = self._forward.pop_held()
-        if held is None or model is None or self._probe.refusal(model):
+        if held is None or model is None:
+            return held
+        if not held.is_of(logged) and self._probe.refusal(model):
             return held
         is_called_otherwise = self._settings.forward_fn is not None
         if held.is_of(logged) if is_called_otherwise else self._logged.are_of(held, logged):
@@ -124,7 +126,7 @@ class Collector:
         watched = armed()
         if watched is None or (model is not None and model is not watched):
             return
-        if model is not None and not self._probe.refusal(model):
+        if model is not None and not tap.calls[True] and not self._probe.refusal(model):
             return  # an extra forward takes its place
         why = self._missed.review(tap, watched)
         self.registry.unseen.set_missed(why)

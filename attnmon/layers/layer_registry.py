@@ -12,7 +12,9 @@ from torch import nn
 
 from attnmon.accounting.error_guard import ErrorGuard, logger
 from attnmon.capture import (
+    OTHERWISE,
     CallInfo,
+    CallsByName,
     Discovery,
     FollowedLayouts,
     Inputs,
@@ -72,6 +74,10 @@ class LayerRegistry:
         self._module_index = ModuleIndex()
         self._watched = 0
         """Forwards watched since the model's modules changed."""
+        self._calls_by_name: CallsByName = {}
+        """How the modules of the model make their attention calls."""
+        self._relies_on_names = False
+        """Whether in the present forward some modules are tapped without a function mode."""
         self._only_attending = False
         """Whether the present forward is watched in the attending modules alone."""
         self._attends_elsewhere = False
@@ -184,7 +190,9 @@ class LayerRegistry:
         """Return what of this forward is to be tapped."""
         layouts = self.layouts_for(inputs)
         names, modules = self._tapped(model, layouts.follows)
-        return TapScope(names, modules, layouts)
+        calls_by_name = None if layouts.follows else self._calls_by_name
+        self._relies_on_names = any(count > 0 for count in (calls_by_name or {}).values())
+        return TapScope(names, modules, layouts, calls_by_name)
 
     def layouts_for(self, inputs: Inputs) -> FollowedLayouts | KnownLayouts:
         """Return what tells the layouts of a forward of these inputs."""
@@ -200,6 +208,8 @@ class LayerRegistry:
         modules = modules_in(model)
         before, self._module_index = self._module_index, self._module_index.updated(model, modules)
         self._watched = self._watched + 1 if before is self._module_index else 0
+        if not self._watched:
+            self._calls_by_name = {}
         names, positions = self._module_index.names, self._module_index.positions
         self._only_attending = bool(
             not is_whole
@@ -229,11 +239,16 @@ class LayerRegistry:
         """Notice how many layers a forward has shown, at its end.
 
         Where the attending modules alone were watched and showed too few, that is not done again:
-        this model attends elsewhere too, or not always alike.
+        this model attends elsewhere too, or not always alike. First they get the function mode,
+        where some had none.
         """
         if not self.call_infos:
             self.find_silent_modules()
-        if self._only_attending and self._attending and layers < self._forward_layers:
+        if not (self._only_attending and self._attending and layers < self._forward_layers):
+            return
+        if self._relies_on_names:
+            self._calls_by_name = dict.fromkeys(self._calls_by_name, OTHERWISE)
+        else:
             self._attends_elsewhere, self._attending = True, frozenset()
 
     def _select(self) -> None:
@@ -243,6 +258,7 @@ class LayerRegistry:
         self.selected = self._selection.select(self.call_infos, self._numbering)
         shown = seen_in_forward(self.selected, self.call_infos)
         self._forward_layers = len(shown)
+        self._calls_by_name = {}
         attending = attending_modules(shown, self.call_infos)
         called = {name for name, _ in self.call_infos}
         attending |= set(self._order.with_siblings(attending)) - called  # the next may call them

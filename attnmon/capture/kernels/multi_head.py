@@ -27,6 +27,11 @@ _DEFAULT = torch.Tensor.__torch_function__.__func__  # type: ignore[attr-defined
 """What a class of tensors has that does not handle calls itself."""
 
 
+def torchs_own() -> Any:
+    """Returns the function itself; None if a user's own replaced it before this was loaded."""
+    return _FUNCTION if _HAS_CODE else None
+
+
 def can_enter(types: Sequence[type]) -> bool:
     """Whether a call with tensors of these classes can run by `inner_function`."""
     return _HAS_CODE and not handling_classes(types)

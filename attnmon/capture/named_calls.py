@@ -1,0 +1,128 @@
+"""Sees the attention functions that code calls as `F.name(…)`, without a function mode.
+
+Under a function mode each torch call takes microseconds more. Here `torch.nn.functional` is given
+another class for a while, which is asked when a name is looked up in it. It hands out a stand-in
+only where the instruction that looks the name up is the first half of a call: nobody can compare,
+keep or wrap what that one gets. For everybody else, for other threads, and where the function was
+replaced, the name stands for what it stood for before.
+"""
+
+import dis
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from dis import Instruction
+from functools import partial
+from threading import get_ident
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from attnmon.capture.kernels import multi_head
+
+Receiver = Callable[..., Any]
+"""Called with a function and the arguments of its call; makes the call and returns its result."""
+
+_GENUINE = {
+    "scaled_dot_product_attention": torch._C._nn.scaled_dot_product_attention,
+    "multi_head_attention_forward": multi_head.torchs_own(),
+}
+"""torch's own functions by name: what somebody has put in their place is left alone."""
+
+_watching: dict[int, "NamedCalls"] = {}
+"""What watches each thread, by the thread's identifier."""
+
+
+class NamedCalls:
+    """A context in which the calls by name that this thread makes are passed to a receiver.
+
+    It may be entered again while it is. It does nothing where another one watches this thread.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+        self._times_entered = 0
+
+    def __enter__(self) -> bool:
+        """Begin; returns whether it is this one that watches."""
+        is_watching = _watching.setdefault(get_ident(), self) is self
+        self._times_entered += is_watching
+        if is_watching and type(F) is ModuleType:
+            _set_class(F, _WatchedModule)
+        return is_watching
+
+    def __exit__(self, *error: object) -> None:
+        if _watching.get(get_ident()) is not self:
+            return
+        self._times_entered -= 1
+        if not self._times_entered:
+            del _watching[get_ident()]
+        if not _watching and type(F) is _WatchedModule:
+            _set_class(F, ModuleType)
+
+
+class _WatchedModule(ModuleType):
+    """What `torch.nn.functional` is an instance of while calls by name are watched."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = ModuleType.__getattribute__(self, name)
+        if name in _GENUINE and found is _GENUINE[name]:
+            watching = _watching.get(get_ident())
+            if watching is not None and _is_called(sys._getframe(1)):
+                return partial(watching.receiver, found)
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, (self.__name__,)
+
+
+def _set_class(module: Any, kind: type) -> None:
+    module.__class__ = kind
+
+
+_offsets: dict[int, tuple[CodeType, frozenset[int]]] = {}
+"""For each code by its id: itself, and where in it a name is looked up only to be called."""
+
+
+def _is_called(frame: FrameType) -> bool:
+    """Return whether what this frame looks up at present is called, and used in no other way."""
+    code = frame.f_code
+    found = _offsets.get(id(code))
+    if found is None:
+        found = _offsets[id(code)] = code, frozenset(_calls_in(code))
+    return frame.f_lasti in found[1]
+
+
+def _calls_in(code: CodeType) -> Iterator[int]:
+    """Yield the offsets of the instructions that look up one of the names to call it at once."""
+    instructions = [i for i in dis.get_instructions(code) if i.opname not in _WITHOUT_EFFECT]
+    for before, lookup, after in zip(
+        instructions, instructions[1:], instructions[2:], strict=False
+    ):
+        if lookup.argval in _GENUINE and _is_callee(before, lookup, after):
+            yield lookup.offset
+
+
+_WITHOUT_EFFECT = ("EXTENDED_ARG", "CACHE")
+_ARGUMENT = ("LOAD_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME", "PUSH_NULL")
+"""With what the first argument of a call begins; what would use the function does not begin so."""
+
+
+def _is_callee(before: Instruction, lookup: Instruction, after: Instruction) -> bool:
+    """Return whether the lookup is all of ``F.name`` in ``F.name(…)``, as Python compiles it.
+
+    A lookup for a call is one of its own kind, that of a method. Of a module that the file imports
+    it is the usual one; then the place of `self` is left empty, before it or after.
+    """
+    if lookup.opname == "LOAD_METHOD":
+        return True
+    if lookup.opname != "LOAD_ATTR":
+        return False
+    if sys.version_info >= (3, 12) and lookup.arg is not None and lookup.arg & 1:
+        return True
+    if sys.version_info >= (3, 13):
+        return after.opname == "PUSH_NULL"
+    leaves_room = before.opname == "LOAD_GLOBAL" and before.arg is not None and before.arg & 1
+    return bool(leaves_room) and after.opname.startswith(_ARGUMENT)

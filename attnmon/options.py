@@ -58,6 +58,7 @@ class Options(TypedDict, total=False):
     renderer: str
     renderer_cpus: Iterable[int] | None
     close_timeout: float
+    config: Any
 
 
 class CallbackSettings(Options, total=False):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attnmon.config import validation
+from attnmon.config.run_config import config_json
 from attnmon.config.validation import Check, choice_of, optional, switch, whole_number
 from attnmon.options import (
     DEFAULT_EPOCHS,
@@ -213,6 +214,13 @@ class Settings:
         60.0,
         validation.seconds,
         "Seconds that `close()` waits at most; the renderer goes on by itself after that.",
+    )
+    config: str = option(
+        None,
+        config_json,
+        "The training's own configuration, to be kept in `run.json`: a mapping, a dataclass, "
+        "argparse's namespace, or what has a `to_dict()`. Values that look like secrets are left "
+        "out. The callbacks give the trainer's.",
     )
 
     world_size: int

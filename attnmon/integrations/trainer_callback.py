@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from attnmon.accounting.error_guard import logger
 from attnmon.capture import is_uncompiled, modules_in
+from attnmon.config.run_config import config_json
 from attnmon.config.settings import checked_settings
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
 from attnmon.options import CallbackSettings
@@ -40,7 +41,14 @@ class MonitoredTraining:
         """Whether attention is captured in the model's own forward, not in an extra one."""
 
     def start(
-        self, model: nn.Module, folder: Path, rank: int, *, compiled: bool, has_batch: bool
+        self,
+        model: nn.Module,
+        folder: Path,
+        rank: int,
+        *,
+        compiled: bool,
+        has_batch: bool,
+        config: Any,
     ) -> None:
         """Make the monitor and attach it to the model.
 
@@ -52,6 +60,7 @@ class MonitoredTraining:
             rank: Rank of this process.
             compiled: Whether the trainer compiles the model.
             has_batch: Whether the callback is given the inputs that an extra forward needs.
+            config: The trainer's configuration, for `run.json`, if the user gave none.
         """
         self.finish()
         compiled = compiled or not is_uncompiled(modules_in(model))
@@ -60,7 +69,7 @@ class MonitoredTraining:
             if rank == 0:
                 logger.warning("%s", _CANNOT_CAPTURE)
             return
-        options: CallbackSettings = {"rank": rank, **self.options}
+        options: CallbackSettings = {"rank": rank, "config": _usable(config), **self.options}
         options["capture"] = "forward" if self.uses_model_forward else "probe"
         self.monitor = TrainingAttentionMonitor(self.save_dir or folder / DEFAULT_FOLDER, **options)
         self.monitor.attach(model)
@@ -79,6 +88,15 @@ class MonitoredTraining:
         if asked == "auto":
             return not compiled and "forward_fn" not in self.options
         return asked == "forward"
+
+
+def _usable(config: Any) -> Any:
+    """Return a trainer's configuration; None for one that cannot be shown."""
+    try:
+        config_json("config", config)
+    except Exception:
+        return None
+    return config
 
 
 def learning_rate(optimizer: Any) -> float | None:

@@ -13,6 +13,7 @@ wait for the other for ever. Whoever has the lock writes, whatever tickets come 
 go backwards.
 """
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -22,6 +23,8 @@ from typing import Protocol
 
 _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, process
 
+EARLIER_SUMMARY = "earlier_summary.json"
+"""The summary of the run before, until the first capture tells whether it is the same run."""
 FIRST = 1
 """The number of a run that has the lock already: no ticket is lower."""
 
@@ -114,6 +117,16 @@ class DirectoryLocks:
             return _others_hold(self.watching, 0, 1)
         except (AttributeError, OSError):
             return True
+
+
+def keep_summary(folder: Path) -> None:
+    """Rename a run's `summary.json`, unless one is kept already: then that is the earlier one.
+
+    A training shows itself in `summary.json` from its construction on.
+    """
+    with contextlib.suppress(OSError):
+        if not os.path.lexists(folder / EARLIER_SUMMARY):
+            os.rename(folder / "summary.json", folder / EARLIER_SUMMARY)
 
 
 def _share(descriptor: int, place: int) -> None:

@@ -227,6 +227,18 @@ class RenderOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Launch:
+    """How the training was started, for `run.json`."""
+
+    command: tuple[str, ...] = ()
+    """The command line, without secrets."""
+    directory: str = ""
+    """The working directory."""
+    config: str = ""
+    """The user's configuration as JSON, without secrets; empty where none was given."""
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """The first message: describes the run, its ring and its options to the renderer."""
 
@@ -252,6 +264,9 @@ class Setup:
     """When the monitor was created, in seconds since 1970."""
     turn: int = 1
     """With which number the renderer waits for its turn in the directory: see `directory_lock`."""
+    launch: Launch = Launch()
+    may_hold_run: bool = False
+    """Whether the directory may hold an earlier run, which this training goes on with or not."""
 
     def __post_init__(self) -> None:
         require(self.turn >= 1, "turn", self.turn)
@@ -414,6 +429,7 @@ __all__ = [
     "Capture",
     "Dump",
     "Goodbye",
+    "Launch",
     "Message",
     "MessageError",
     "Refusal",

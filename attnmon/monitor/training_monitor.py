@@ -89,6 +89,9 @@ class TrainingAttentionMonitor(AttentionMonitor):
             renderer keeps to (Linux); `None` is all. Default: None.
         close_timeout (float): Seconds that `close()` waits at most; the renderer goes on by itself
             after that. Default: 60.0.
+        config (Any): The training's own configuration, to be kept in `run.json`: a mapping, a
+            dataclass, argparse's namespace, or what has a `to_dict()`. Values that look like
+            secrets are left out. The callbacks give the trainer's. Default: None.
 
     Raises:
         TypeError: An option has a value of the wrong kind, or a keyword is no option.

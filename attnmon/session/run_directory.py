@@ -28,6 +28,12 @@ class RunDirectory:
     number: int = directory_lock.FIRST
     """With which the renderer waits for its turn."""
 
+    @property
+    def may_hold_run(self) -> bool:
+        """Whether an earlier run is there, or is still being finished."""
+        history = self.path / "history.jsonl"
+        return self.number != directory_lock.FIRST or os.path.lexists(history)
+
     def close_writing(self) -> None:
         """Close our copy of the writing lock, once the renderer has its own.
 

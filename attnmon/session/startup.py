@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,10 +14,12 @@ from attnmon._version import __version__
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.accounting.stand_in_summary import write_summary
+from attnmon.config.run_config import command_without_secrets
 from attnmon.config.settings import Settings
+from attnmon.link import directory_lock
 from attnmon.link.channel import ChannelClosed
 from attnmon.link.directory_lock import FIRST
-from attnmon.link.messages import RenderOptions, Setup
+from attnmon.link.messages import Launch, RenderOptions, Setup
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.session import renderer_process
@@ -108,6 +111,7 @@ def _make_visible(
     renderer: RendererProcess | AttachedRenderer,
 ) -> None:
     """Have a run in the directory at once, whenever the renderer will get to writing there."""
+    directory_lock.keep_summary(folder)
     accounts = {**counters.all_figures(), **guard.remarks.figures()}
     write_summary(folder, "running", accounts, renderer.pids)
 
@@ -155,7 +159,17 @@ def _setup(settings: Settings, ring: Ring, started: float, directory: RunDirecto
         cpus=settings.renderer_cpus,
         started=started,
         turn=directory.number,
+        launch=_launch(settings),
+        may_hold_run=directory.may_hold_run,
     )
+
+
+def _launch(settings: Settings) -> Launch:
+    try:
+        directory = os.getcwd()
+    except OSError:  # it was removed
+        directory = ""
+    return Launch(command_without_secrets(sys.orig_argv), directory, settings.config)
 
 
 def _render_options(settings: Settings) -> RenderOptions:

@@ -3,14 +3,16 @@
 supervisor → worker      the training process's Capture, byte for byte as it came
 worker     → supervisor  Drawn           with a descriptor of the results (see `results`)
 probe      → supervisor  LeftOver
-supervisor → recorder    WriteResults    with that descriptor, or with one of the Capture
-recorder   → supervisor  ResultsWritten
+supervisor → recorder    BeginRecords
+                         WriteResults    with that descriptor, or with one of the Capture
+recorder   → supervisor  RecordsBegun, ResultsWritten
 
 supervisor → standalone renderer   TrainerServed  RunStatus …  or TrainerRefused
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from attnmon.link.messages import NO_REMARKS, Accounts, Remarks
 from attnmon.link.schema import Schema
@@ -89,6 +91,24 @@ class RunStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginRecords:
+    """Tells the recorder of which step the first capture is, where an earlier run may be.
+
+    Nothing of the capture is written before the answer. A training that starts anew in a used
+    directory is another run: what is there is moved aside.
+    """
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsBegun:
+    """The directory is ready for this run's captures, or `error` says what could not be moved."""
+
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResults:
     """Asks the recorder to write a capture's results and the status, or the status alone."""
 
@@ -132,12 +152,17 @@ class TrainerRefused:
 
 
 ProcessMessage = (
-    Drawn | LeftOver | WriteResults | ResultsWritten | RunStatus | TrainerServed | TrainerRefused
+    Drawn
+    | LeftOver
+    | BeginRecords
+    | RecordsBegun
+    | WriteResults
+    | ResultsWritten
+    | RunStatus
+    | TrainerServed
+    | TrainerRefused
 )
 
-_SCHEMA: Schema[ProcessMessage] = Schema(
-    2,
-    (Drawn, WriteResults, ResultsWritten, RunStatus, TrainerServed, TrainerRefused, LeftOver),
-)
+_SCHEMA: Schema[ProcessMessage] = Schema(2, get_args(ProcessMessage))
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode

@@ -12,21 +12,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from attnmon.link import messages
+from attnmon.link import directory_lock, messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import process_messages
-from attnmon_renderer.process_messages import ResultsWritten, RunStatus, WriteResults
+from attnmon_renderer.process_messages import (
+    BeginRecords,
+    RecordsBegun,
+    ResultsWritten,
+    RunStatus,
+    WriteResults,
+)
 from attnmon_renderer.results import Results, read_from_descriptor
 from attnmon_renderer.sinks import failed_captures
 from attnmon_renderer.sinks.animation_and_timeline import Animations, Timeline
 from attnmon_renderer.sinks.history import History
+from attnmon_renderer.sinks.run_json import RunDescription
 from attnmon_renderer.sinks.statistics_json import write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
-from attnmon_renderer.storage import atomic_files, paths, quota, regular_files
+from attnmon_renderer.storage import atomic_files, earlier_runs, paths, quota, regular_files
 from attnmon_renderer.storage.quota import DiskQuota
-from attnmon_renderer.storage.records import last_capture
+from attnmon_renderer.storage.records import last_capture, read_summary
 from attnmon_renderer.storage.step_folder import StepFolder
 
 LAST_SUMMARY_TRIES = 20
@@ -49,6 +56,9 @@ def run_recorder(channel: Channel, setup: Setup, open_ring: Callable[[], memoryv
                 recorder.catch_up()
                 continue
             task = process_messages.decode(packet.data)
+            if isinstance(task, BeginRecords):
+                channel.send(process_messages.encode(RecordsBegun(recorder.begin(task.step))))
+                continue
             assert isinstance(task, WriteResults)
             if task.save_capture:
                 capture = _read_capture(packet.descriptors[0])
@@ -72,28 +82,55 @@ class Recorder:
     """The sinks of one run. When one of them fails, the others are written all the same."""
 
     def __init__(self, setup: Setup) -> None:
+        self._setup = setup
         self._save_dir = save_dir = regular_files.resolved(setup.save_dir)
         for folder in (save_dir, save_dir / "animations"):
             atomic_files.remove_orphans(folder)
         self._statistics_files = setup.options.statistics_files and not setup.options.pack
+        self._summary = Summary(save_dir / "summary.json", setup)
+        if setup.may_hold_run and _is_another_s(save_dir / "summary.json", setup):
+            directory_lock.keep_summary(save_dir)
+        self._status: RunStatus | None = None
+        self._summary_is_current = True
+        """Whether the summary holds `_status`."""
+        self._notices: list[tuple[str, str]] = []
+        self._open_sinks()
+
+    def _open_sinks(self) -> None:
+        """Open what goes on from what the directory holds."""
+        setup, save_dir = self._setup, self._save_dir
         history = save_dir / "history.jsonl"
         self._history = History(history)
-        self._summary = Summary(save_dir / "summary.json", setup)
+        self._run_description = RunDescription(save_dir / "run.json", setup)
         self._tensorboard: TensorBoard | None = None
         if setup.options.tensorboard:
             self._tensorboard = TensorBoard(save_dir / "tensorboard", _last_step(history))
         self._tensorboard_of_dumps = TensorBoard(save_dir / "tensorboard" / "kept")
-        self._status: RunStatus | None = None
-        self._summary_is_current = True
-        """Whether the summary holds `_status`."""
         self._quota: DiskQuota | None = None
-        self._notices: list[tuple[str, str]] = []
         if setup.disk_budget is not None:
             draws = bool(setup.options.pictures or setup.options.raw_weights)
             self._quota = DiskQuota(save_dir, setup.disk_budget, draws)
         pictures = setup.options.pictures
         self._animations = Animations(save_dir / "animations") if "animation" in pictures else None
         self._timeline = Timeline(save_dir) if "timeline" in pictures else None
+
+    def begin(self, step: int) -> str:
+        """Prepare the directory for a run whose first capture is of this step; return the errors.
+
+        Nothing is written into it before but the summary.
+        """
+        errors: list[str] = []
+        if earlier_runs.is_new_run(self._save_dir / "history.jsonl", step):
+            _attempt(errors, "an earlier run", self._set_aside)
+        else:
+            earlier_runs.go_on(self._save_dir)
+        return process_messages.join_errors(errors)
+
+    def _set_aside(self) -> None:
+        moved = earlier_runs.set_aside(self._save_dir)
+        text = f"{self._save_dir} held an earlier run. It is another one, and now in {moved.name}"
+        self._notices.append(("earlier run", f"{text} there."))
+        self._open_sinks()
 
     def write(self, task: WriteResults, results: Results | None) -> str:
         """Write a capture's results, if there are any, and the status; return the errors."""
@@ -163,6 +200,7 @@ class Recorder:
             folder = StepFolder(self._save_dir / results.folder)
             _attempt(errors, "statistics.json", write_statistics, folder, results)
         _attempt(errors, "history.jsonl", self._history.append, results, error)
+        _attempt(errors, "run.json", self._run_description.write, results)
         if self._tensorboard is not None:
             events = self._tensorboard_of_dumps if results.retained else self._tensorboard
             _attempt(errors, "TensorBoard", events.write, results)
@@ -204,6 +242,14 @@ def _last_step(history: Path) -> int | None:
     """Return the last step recorded before, by an earlier run or another recorder of this one."""
     before = last_capture(history)
     return None if before is None else int(before["metadata"]["step"])
+
+
+def _is_another_s(summary: Path, setup: Setup) -> bool:
+    """Return whether there is a summary that an earlier training has left."""
+    try:
+        return read_summary(summary).fields.get("trainer_pid") != setup.trainer_pid
+    except (OSError, ValueError):
+        return False
 
 
 def _read_capture(descriptor: int) -> Capture:

@@ -15,6 +15,7 @@ from attnmon_renderer.commands import main
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.statistics_json import document
+from attnmon_renderer.storage import earlier_runs
 from attnmon_renderer.storage.history_reader import HistoryFile
 
 LOSS = "train/loss"
@@ -53,7 +54,7 @@ def test_what_was_written_before_is_not_touched(run: Path) -> None:
     train(run, range(5, 7), 2.0)
     after = hashes(run)
     changed = {name for name, content in before.items() if after.get(name) != content}
-    assert changed == {"history.jsonl", "summary.json"}
+    assert changed == {"history.jsonl", "summary.json", "run.json"}
     assert (run / "history.jsonl").read_bytes().startswith(lines)
     assert [line["metadata"]["step"] for line in history(run)] == list(range(7))
     new = {name.partition("/")[0] for name in after.keys() - before.keys()}
@@ -69,7 +70,7 @@ def test_a_run_from_an_earlier_step_replaces_what_it_does_again(run: Path) -> No
     after = hashes(run)
     changed = {name for name, content in before.items() if after.get(name) != content}
     again = {name for name in before if name.startswith(("step_3/", "step_4/"))}
-    assert changed <= {"history.jsonl", "summary.json"} | again
+    assert changed <= {"history.jsonl", "summary.json", "run.json"} | again
     steps = [line["metadata"]["step"] for line in history(run)]
     assert steps == [0, 1, 2, 3, 4, 3, 4, 5, 6], "the history tells what happened"
     told = json.loads((run / "step_3" / "statistics.json").read_text())
@@ -79,6 +80,40 @@ def test_a_run_from_an_earlier_step_replaces_what_it_does_again(run: Path) -> No
     assert curve == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0), (5, 2.0), (6, 2.0)]
     pictures = events.Images("attention/decoder_layer0_self")
     assert [event.step for event in pictures] == list(range(7))
+
+
+def test_a_training_that_starts_anew_is_another_run(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing that shows it is a splice of both, and the earlier one is kept whole."""
+    before = hashes(run)
+    (run / "checkpoint.pt").write_bytes(b"the user's")
+    train(run, range(3), 2.0, visualization_types=["timeline", "heatmap", "statistics"])
+    (earlier,) = earlier_runs.folders(run)
+    assert hashes(earlier) == before
+    assert [line["metadata"]["loss"] for line in history(run)] == [2.0, 2.0, 2.0]
+    steps = {path.name for path in run.glob("step_*")}
+    assert steps == {"step_0", "step_1", "step_2"}
+    curve = [(event.step, event.value) for event in tensorboard(run).Scalars(LOSS)]
+    assert curve == [(0, 2.0), (1, 2.0), (2, 2.0)]
+    new, old = (json.loads((folder / "run.json").read_text()) for folder in (run, earlier))
+    assert new["id"] != old["id"]
+    assert (run / "checkpoint.pt").read_bytes() == b"the user's"
+    assert f"{run} held an earlier run" in caplog.text
+    assert earlier.name in caplog.text
+    check_outputs(run)
+    check_outputs(earlier)
+    assert main(["report", str(run)]) == 0
+    assert main(["status", str(earlier)]) == 0
+
+
+def test_a_resumed_training_is_the_same_run(run: Path) -> None:
+    before = json.loads((run / "run.json").read_text())
+    train(run, range(5, 7), 2.0)
+    after = json.loads((run / "run.json").read_text())
+    assert after["id"] == before["id"]
+    assert [start["step"] for start in after["resumed"]] == [5]
+    assert not earlier_runs.folders(run)
 
 
 def test_the_report_and_the_timeline_show_the_latest_of_each_step(run: Path) -> None:

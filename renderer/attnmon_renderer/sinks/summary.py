@@ -43,7 +43,7 @@ class Summary:
             **_process(self._setup),
             "started": self._setup.started,
             "written": time.time(),
-            "settings": _settings(self._setup),
+            "settings": settings_shown(self._setup),
             "errors": [*status.errors, *([trainer.error] if trainer.error else [])],
             "versions": self._versions,
         }
@@ -77,7 +77,7 @@ def _process(setup: Setup) -> dict[str, int]:
     return {"rank": setup.rank, "world_size": setup.world_size}
 
 
-def _settings(setup: Setup) -> dict[str, Any]:
+def settings_shown(setup: Setup) -> dict[str, Any]:
     """Return the settings that decide what is drawn and written, by the user's names."""
     options = setup.options
     return {

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from attnmon_renderer.storage import paths, regular_files, step_folder
 
-_RUN_FILES = ("history.jsonl", "summary.json", "timeline.png")
-_RUN_FOLDERS = {
+RUN_FILES = ("history.jsonl", "summary.json", "run.json", "timeline.png")
+"""Files that belong to no single capture."""
+RUN_FOLDERS = {
     "animations": ("", ".png"),
     "tensorboard": ("events.out.tfevents.", ""),
     paths.FAILED_FOLDER: ("", ".safetensors"),
@@ -39,8 +40,8 @@ class CaptureFiles(NamedTuple):
 
 def run_files(save_dir: Path) -> StoredFiles:
     """Measure the files that belong to no single capture."""
-    found = list(regular_files.files_in(save_dir, *_RUN_FILES).values())
-    for folder, (first, last) in _RUN_FOLDERS.items():
+    found = list(regular_files.files_in(save_dir, *RUN_FILES).values())
+    for folder, (first, last) in RUN_FOLDERS.items():
         files = regular_files.files_in(save_dir / folder).items()
         found += [status for name, status in files if name[: len(first)] == first
                   and name.endswith(last)]  # fmt: skip

@@ -1,6 +1,7 @@
-"""Reads the JSON of a run: `summary.json` and a line of `history.jsonl`, which may be damaged.
+"""Reads the JSON of a run: `summary.json`, `run.json` and a line of `history.jsonl`.
 
-What is returned has the types that the tables below say. What has not is left out, and told.
+They may be damaged. What is returned has the types that the tables below say. What has not is left
+out, and told.
 """
 
 from pathlib import Path
@@ -80,6 +81,38 @@ CAPTURE = record(
 )  # fmt: skip
 
 
+def _any_json(value: Any) -> Any:
+    return value
+
+
+_START: dict[str, Check] = {
+    "started": moment,
+    "host": text,
+    "command": listed(text),
+    "directory": text,
+    "git": maybe(record({"commit": text}, {"dirty": scalar})),
+    "versions": named(scalar),
+}
+_LAYER = record(
+    {"role": text, "layer": count},
+    {
+        **dict.fromkeys(("module", "source", "note"), text),
+        **dict.fromkeys(("heads", "queries", "keys"), count),
+    },
+)
+_RUN = record(
+    {"id": text, **_START, "resumed": listed(record(_START, {"step": whole}))},
+    {
+        "format": text,
+        "settings": named(scalars),
+        "config": _any_json,
+        "rank": count,
+        "world_size": count,
+        "layers": listed(_LAYER),
+    },
+)
+
+
 class RunSummary(NamedTuple):
     """What `summary.json` says, and a line for each thing in it that was left out."""
 
@@ -102,6 +135,12 @@ def read_summary(path: Path) -> RunSummary:
     return RunSummary(fields, tuple(damages))
 
 
+def read_run_description(path: Path) -> dict[str, Any]:
+    """Return what `run.json` says. Raises OSError, and ValueError if it is none."""
+    described: dict[str, Any] = _RUN(parse(regular_files.read(path, MOST_SUMMARY_BYTES)))
+    return described
+
+
 def read_capture(line: bytes) -> dict[str, Any] | None:
     """Return the capture in a line of a history; None if it is torn or none."""
     try:
@@ -115,6 +154,16 @@ def read_tail(path: Path) -> bytes:
     """Return the end of a history; its first line may be cut. Raises OSError."""
     with regular_files.open_to_read(path) as file:
         return descriptors.read_tail(file.fileno(), _TAIL_BYTES)
+
+
+def first_capture(path: Path) -> dict[str, Any] | None:
+    """Return the first whole line of a history that begins so; None if there is none."""
+    try:
+        with regular_files.open_to_read(path) as file:
+            lines = file.read(_TAIL_BYTES).splitlines()
+    except OSError:
+        return None
+    return next((found for line in lines if (found := read_capture(line))), None)
 
 
 def last_capture(path: Path) -> dict[str, Any] | None:

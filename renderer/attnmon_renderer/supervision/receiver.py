@@ -141,10 +141,15 @@ class Receiver:
             capture.sequence, packed, capture.weight_count, capture.timestamp
         )
         self._run.accounts = capture.accounts
+        self._note_first(capture)
         try:
             capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
         except MessageError as error:
             self._run.ledger.fail(entry, f"refused: {error}")
+
+    def _note_first(self, capture: Capture) -> None:
+        if self._run.first_step is None:
+            self._run.first_step = capture.step
 
     def _retain(self, capture: Capture) -> None:
         capture.require_inside(self._setup.ring_bytes, self._setup.slot_bytes)
@@ -163,4 +168,5 @@ class Receiver:
             else:
                 wanted = messages.decode(packed)
                 assert isinstance(wanted, Capture)
+                self._note_first(wanted)
                 self._run.ledger.add(sequence, packed, wanted.weight_count, wanted.timestamp)

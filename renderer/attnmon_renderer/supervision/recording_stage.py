@@ -9,12 +9,20 @@ from dataclasses import replace
 from attnmon.link.channel import Channel, ChannelClosed, Packet
 from attnmon.link.messages import Acknowledgement
 from attnmon_renderer import process_messages
-from attnmon_renderer.process_messages import LONGEST_ERROR, ResultsWritten, WriteResults
+from attnmon_renderer.process_messages import (
+    LONGEST_ERROR,
+    BeginRecords,
+    RecordsBegun,
+    ResultsWritten,
+    WriteResults,
+)
 from attnmon_renderer.supervision.child_process import Child
 from attnmon_renderer.supervision.ledger import MOST_TRIES, Entry
 from attnmon_renderer.supervision.run_state import RunState, describe_failure
 from attnmon_renderer.supervision.worker_pool import MOST_DEATHS_IN_A_ROW, NewPool
 
+_BEGINNING = -1
+"""The number of a recorder's task that belongs to no capture: to begin the records."""
 LAST_SUMMARY_SECONDS = 30.0
 """How long a recorder may take to write the last summary and end."""
 
@@ -23,6 +31,7 @@ class RecordingStage:
     """The recorder, and the captures that wait for it.
 
     Args:
+        may_hold_run: whether the directory may hold an earlier run.
         acknowledge: tells the training process that a capture is settled.
         on_disk_full: called when the disk budget has no room for pictures any more.
     """
@@ -31,10 +40,13 @@ class RecordingStage:
         self,
         run: RunState,
         new_pool: NewPool,
+        may_hold_run: bool,
         acknowledge: Callable[[Acknowledgement], None],
         on_disk_full: Callable[[], None],
     ) -> None:
         self.pool = new_pool(self._recorded, self._recorder_lost)
+        self.has_begun = not may_hold_run
+        """Whether the directory is ready for what captures write."""
         self._run = run
         self._acknowledge = acknowledge
         self._on_disk_full = on_disk_full
@@ -45,6 +57,10 @@ class RecordingStage:
         recorder = self.pool.get_idle()
         if recorder is None:
             self._settle_unrecorded()
+        elif not self.has_begun and self._run.first_step is not None:
+            recorder.assign(_BEGINNING)
+            message = BeginRecords(self._run.first_step)
+            self.pool.send(recorder, process_messages.encode(message))
         elif (entry := self._run.ledger.next_to_record()) is not None:
             self._run.ledger.start_recording(entry)
             recorder.assign(entry.sequence)
@@ -84,13 +100,19 @@ class RecordingStage:
         self.pool.send(recorder, process_messages.encode(task), descriptors)
 
     def _settle_unrecorded(self) -> None:
+        self.has_begun |= self.pool.exhausted  # what can be drawn without a recorder, is
         while self.pool.exhausted and (entry := self._run.ledger.next_to_record()) is not None:
             self._settle(entry, "the recorder dies again and again; nothing is written")
 
     def _recorded(self, recorder: Child, packet: Packet) -> None:
         recorded = process_messages.decode(packet.data)
-        assert isinstance(recorded, ResultsWritten)
         recorder.finish()
+        if isinstance(recorded, RecordsBegun):
+            self.has_begun = True
+            if recorded.error:
+                self._run.add_error(recorded.error)
+            return
+        assert isinstance(recorded, ResultsWritten)
         entry = self._run.ledger[recorded.sequence]
         entry.notices += recorded.notices
         entry.seconds += recorded.seconds
@@ -102,7 +124,7 @@ class RecordingStage:
         self._run.has_changed = True
         if recorder is None:
             self._run.add_error(how[:LONGEST_ERROR])
-        elif recorder.task is not None:
+        elif recorder.task is not None and recorder.task != _BEGINNING:
             entry = self._run.ledger[recorder.task]
             entry.transition("retry")
             if entry.record_tries >= MOST_TRIES:

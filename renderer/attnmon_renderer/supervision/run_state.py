@@ -28,6 +28,8 @@ class RunState:
         """What the training process has told its user."""
         self.errors: deque[str] = deque(maxlen=MOST_ERRORS)
         """The latest errors, oldest first."""
+        self.first_step: int | None = None
+        """Of the first capture to be drawn; None while there is none."""
         self.end_state = ""
         """How the run ended: "closed", "trainer lost" or "renderer stopped"; empty before."""
         self.has_changed = True

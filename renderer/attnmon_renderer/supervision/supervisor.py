@@ -98,6 +98,7 @@ class Supervisor:
         self._recording = RecordingStage(
             self._run,
             new_pool("recorder", 1, record),
+            setup.may_hold_run,
             self._receiver.acknowledge,
             self._drawing.draw_no_more_pictures,
         )
@@ -113,8 +114,9 @@ class Supervisor:
     def advance(self) -> bool:
         """Do all that can be done without waiting. True when nothing is left to do."""
         if self._write_lock.try_acquire():
-            self._drawing.hand_out()
             self._recording.hand_out()
+            if self._recording.has_begun:
+                self._drawing.hand_out()
         self._receiver.send_outgoing()
         self._report()
         is_settled = self._run.is_settled and not self._receiver.has_unsent

@@ -1,0 +1,123 @@
+"""Writes `run.json`: what a run is, apart from how it goes: once, and again for another layer."""
+
+import json
+import os
+import platform
+import secrets
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from attnmon.link.messages import Setup
+from attnmon_renderer.results import LayerResult, Results
+from attnmon_renderer.sinks.statistics_json import to_json
+from attnmon_renderer.sinks.summary import settings_shown
+from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.storage.records import read_run_description
+
+FORMAT = "attnmon-run 1"
+GIT_SECONDS = 5.0
+"""How long `git` may take; a large tree on a slow disk is left out."""
+
+
+class RunDescription:
+    """The description of one run, which a resumed training goes on with."""
+
+    def __init__(self, path: Path, setup: Setup) -> None:
+        self._path = path
+        self._setup = setup
+        self._content: dict[str, Any] = {}
+        self._layers: dict[tuple[str, int], dict[str, Any]] = {}
+        self._is_written = False
+        """Whether the file has all that is known."""
+
+    def write(self, results: Results) -> None:
+        """Write the file, if this capture adds anything to it. Raises OSError."""
+        if not self._content:
+            self._begin(results.step)
+        layers = {(_role(row), row.layer): _layer(row) for row in results.layers}
+        if not self._is_written or layers.keys() - self._layers.keys():
+            self._layers = {**layers, **self._layers}
+            table = [self._layers[place] for place in sorted(self._layers)]
+            content = to_json({**self._content, "layers": table}, indent=2) + "\n"
+            atomic_files.replace(self._path, content.encode())
+            self._is_written = True
+
+    def _begin(self, step: int) -> None:
+        try:
+            self._content = read_run_description(self._path)
+        except (OSError, ValueError):
+            self._content = _first_description(self._setup)
+            return
+        self._is_written = True
+        for row in self._content.get("layers", []):
+            self._layers[row["role"], row["layer"]] = row
+        starts = [self._content, *self._content["resumed"]]
+        if starts[-1].get("started") != self._setup.started:
+            self._content["resumed"].append({**_start(self._setup), "step": step})
+            self._is_written = False
+
+
+def _first_description(setup: Setup) -> dict[str, Any]:
+    began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(setup.started))
+    return {
+        "format": FORMAT,
+        "id": f"{began}-{secrets.token_hex(3)}",
+        **_start(setup),
+        "settings": settings_shown(setup),
+        "config": json.loads(setup.launch.config or "null"),
+        "rank": setup.rank,
+        "world_size": setup.world_size,
+        "resumed": [],
+    }
+
+
+def _start(setup: Setup) -> dict[str, Any]:
+    """Return what is known of one start of the training; a resumed run has several."""
+    return {
+        "started": setup.started,
+        "host": platform.node(),
+        "command": list(setup.launch.command),
+        "directory": setup.launch.directory,
+        "git": _git(setup.launch.directory),
+        "versions": dict(setup.versions),
+    }
+
+
+def _git(directory: str) -> dict[str, Any] | None:
+    """Return the commit that is checked out, and whether files differ; None outside of git."""
+    commit = _ask_git(directory, "rev-parse", "HEAD") if directory else None
+    if not commit:
+        return None
+    changes = _ask_git(directory, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def _ask_git(directory: str, *command: str) -> str | None:
+    # A repository's own settings may name programs to run; none is wanted here.
+    no_programs = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+    try:
+        asked = subprocess.run(
+            ["git", *no_programs, "-C", directory, *command],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=GIT_SECONDS,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.strip() if asked.returncode == 0 else None
+
+
+def _layer(row: LayerResult) -> dict[str, Any]:
+    heads, queries, keys = row.shape
+    return {
+        "role": _role(row), "layer": row.layer, "module": row.name, "source": row.source,
+        "heads": heads, "queries": queries, "keys": keys, "note": row.note,
+    }  # fmt: skip
+
+
+def _role(row: LayerResult) -> str:
+    return f"{row.stack}_{row.type.partition('_')[0]}"

@@ -125,7 +125,8 @@ class Tap(TorchFunctionMode):
             for call_index in range(self._calls[name]) or (None,):
                 self._guard(self._listener.on_unsupported, name, _COMBINED, call_index)
         for index, name in enumerate(self._softmaxes):
-            if index not in self._used_softmaxes and name not in combined:
+            told = self._used_softmaxes | self._provenance.assumed
+            if index not in told and name not in combined:
                 self._guard(self._listener.on_unsupported, name, _UNUSED)
         self._softmaxes.clear()
         self._provenance.combined.clear()

@@ -78,6 +78,8 @@ class Provenance:
         """Number of softmaxes over scores so far."""
         self.combined: set[int] = set()
         """Softmaxes that are no map by themselves: only their combination with others is one."""
+        self.assumed: set[int] = set()
+        """Softmaxes that are only taken to be over scores; of them alone nothing is said."""
         self._in_parts: set[int] = set()
         self._unused_scores: torch.Size | None = None
         """Shape of the latest scores, while no softmax and no product has used them."""
@@ -123,6 +125,8 @@ class Provenance:
             return None
         for index, origin in enumerate(origins):
             if isinstance(origin, _Weights):
+                if origin.is_assumed and isinstance(origins[1 - index], _Scores):
+                    return None  # linear attention: a softmax over features, times key · value
                 self._set_origin(result, _Sum(origin.softmax_index))
                 return self._value_product(origin, factors, index, result, equation)
         if not any(self._is_parameter(factor) for factor in factors):
@@ -174,6 +178,8 @@ class Provenance:
             keys = result.shape[keys_dim]
             weights = _Weights(self.softmax_count, keys_dim, keys, is_assumed=is_assumed)
             self._set_origin(result, weights)
+            if is_assumed:
+                self.assumed.add(self.softmax_count)
             self.softmax_count += 1
 
     def _propagate(

@@ -331,6 +331,18 @@ def test_a_softmax_of_something_else_is_not_taken_for_one_of_the_latest_scores()
         assert len(both) == seen
 
 
+def test_a_softmax_over_features_is_not_taken_for_one_of_key_times_value() -> None:
+    """Shen et al. 2018, with as many positions as features."""
+    x = torch.randn(BATCH, HEADS, WIDTH, WIDTH)
+
+    def efficient() -> Tensor:
+        context = x.softmax(-2).mT @ x
+        return x.softmax(-1) @ context
+
+    log = tapped(nn.Module(), efficient)
+    assert (log.calls, log.unsupported) == ([], [])
+
+
 class Talking(nn.Module):
     """Heads mixed by a parameter after the softmax, as in CaiT: not followed."""
 

@@ -7,7 +7,8 @@ statistics stay, and so do the files that grow.
 import contextlib
 from pathlib import Path
 
-from attnmon_renderer.storage import inventory, records, regular_files
+from attnmon.link.directory_lock import EARLIER_SUMMARY
+from attnmon_renderer.storage import earlier_runs, inventory, records, regular_files
 from attnmon_renderer.storage.inventory import StoredFiles
 
 PICTURES_FRACTION = 0.5
@@ -42,12 +43,16 @@ class DiskQuota:
         self._statistics: dict[str, int] = {}
         self._capture_bytes = 0
         """The sum of both. What a capture costs does not depend on how many there are."""
-        counts = _earlier_counts(save_dir / "summary.json")
+        counts = _earlier_counts(save_dir)
         self._removed_before = counts.get("pictures_removed", 0)
         self._removed: set[str] = set()
         self._without_pictures = counts.get("without_pictures", 0)
-        for folder in inventory.capture_names(save_dir):
-            self._measure(folder)
+        runs = earlier_runs.folders(save_dir)
+        self._earlier_bytes = sum(inventory.run_files(run).size for run in runs)
+        """Of earlier runs' histories and events, which neither grow nor go."""
+        for run in (save_dir, *runs):
+            for name in inventory.capture_names(run):
+                self._measure(str((run / name).relative_to(save_dir)))
         oldest_first = sorted(self._pictures.items(), key=lambda held: held[1].written)
         self._pictures = dict(oldest_first)
         self.full = not self._make_room()
@@ -89,7 +94,8 @@ class DiskQuota:
         return used <= self._budget
 
     def _used(self) -> int:
-        return self._capture_bytes + inventory.run_files(self._save_dir).size
+        run_bytes = inventory.run_files(self._save_dir).size
+        return self._capture_bytes + self._earlier_bytes + run_bytes
 
     def _measure(self, folder: str) -> None:
         statistics, may_go = map(
@@ -115,10 +121,10 @@ class DiskQuota:
             self._statistics[folder] += stuck.size  # it cannot be removed
 
 
-def _earlier_counts(summary: Path) -> dict[str, int]:
-    """Return what the last recorder of this directory had counted."""
-    try:
-        counts: dict[str, int] = records.read_summary(summary).fields["disk"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    return counts
+def _earlier_counts(save_dir: Path) -> dict[str, int]:
+    """Return what the last recorder of this run had counted."""
+    for name in (EARLIER_SUMMARY, "summary.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            counts: dict[str, int] = records.read_summary(save_dir / name).fields["disk"]
+            return counts
+    return {}

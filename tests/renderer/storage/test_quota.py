@@ -16,7 +16,7 @@ from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.config.validation import byte_count
 from attnmon.options import PICTURES
 from attnmon_renderer.commands import main
-from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.storage import atomic_files, earlier_runs
 from attnmon_renderer.storage.quota import DiskQuota
 
 
@@ -83,6 +83,23 @@ def test_what_is_there_counts_when_a_run_goes_on(run: Path) -> None:
     train(run, range(10, 12), disk_budget=of_the_pictures(run, 3.5))
     assert steps_with("step_*/*.png", run) == [9, 10, 11]
     assert steps_with("step_*/statistics.json", run) == list(range(12))
+
+
+def test_an_earlier_run_s_pictures_count_and_go_first(run: Path) -> None:
+    budget = of_the_pictures(run, 4)
+    earlier = earlier_runs.set_aside(run)
+    quota = DiskQuota(run, budget, True)
+    assert bytes_in(run) <= budget
+    assert steps_with("step_*/*.png", earlier) == list(range(6, 10))
+    shutil.copytree(earlier / "step_9", run / "step_0")
+    quota.add("step_0")
+    assert bytes_in(run) <= budget
+    kept = steps_with("step_*/*.png", earlier)
+    assert kept == list(range(10 - len(kept), 10))
+    assert 0 < len(kept) < 4
+    assert steps_with("step_*/*.png", run) == [0]
+    assert len(history(earlier)) == 10
+    assert quota.account()["used"] == bytes_in(run)
 
 
 def test_packed_pictures_and_raw_weights_go_too(tmp_path: Path) -> None:

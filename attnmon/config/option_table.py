@@ -187,8 +187,9 @@ class Settings:
         None,
         optional(validation.ring_bytes),
         'Bytes of shared memory for captures on their way, at most, or text such as `"200 MB"`. '
-        "`None` is 64 MiB, and more where one capture, or the window of `keep_last`, takes "
-        "more: an eighth of what is free at most, and 1 GiB. Less is taken where less is free.",
+        "`None` is 64 MiB as captures need it, and more where one capture, or the window of "
+        "`keep_last`, takes more: an eighth of what is free at most, and 1 GiB. Less is taken "
+        "where less is free.",
     )
     keep_last: int = option(
         0,

@@ -262,6 +262,8 @@ class Setup:
     """Processors that the renderer may run on; an empty tuple allows all."""
     started: float = 0.0
     """When the monitor was created, in seconds since 1970."""
+    ring_kind: str = ""
+    """What memory the ring is: "shared memory", "memory file" or "file"."""
     turn: int = 1
     """With which number the renderer waits for its turn in the directory: see `directory_lock`."""
     launch: Launch = Launch()

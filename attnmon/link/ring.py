@@ -5,33 +5,38 @@
     └────────┴────────┴────────┴─────┴────────┘
 
 The training process creates it, writes it and keeps the list of free slots (`slots`); the renderer
-gets the file descriptor and maps it read-only. There is no name, so nothing can be left behind,
-attached to by mistake, or destroyed by another process's resource tracker.
+gets a file descriptor that can only be read. The name is gone before anything else is done, so
+nothing can be left behind, attached to by mistake, or destroyed by a process's resource tracker.
 
 Memory is reserved before slots of it are allocated. Otherwise the system promises more pages than
 it has, and a process that touches one too many dies of SIGBUS, in the middle of training. Addresses
-cost nothing unless they are limited: both sides map as many as the ring may ever need, and it grows
-in place.
+cost nothing unless they are limited: both sides map as many as the ring may ever need, and it
+begins small and grows in place.
 """
 
 import fcntl
 import mmap
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.shared_memory import SharedMemory
 
 from attnmon.link import descriptors
-from attnmon.link.memory import addresses_are_free, available_memory
+from attnmon.link.memory.available import addresses_are_free, available_memory, room_in
+from attnmon.link.memory.shared_memory import open_shared_memory
 
 MEBIBYTE = 1 << 20
 SLOT_BYTES = 64 * 1024
+FIRST_BYTES = 8 * MEBIBYTE
+"""The size with which a ring begins where it can grow: what is reserved takes time."""
 DEFAULT_BYTES = 64 * MEBIBYTE
+"""The size to which it grows for captures that wait."""
 MOST_BYTES = 1024 * MEBIBYTE
-"""The largest size to which a ring grows."""
+"""The size to which it grows for one large capture."""
 SMALLEST_BYTES = MEBIBYTE
+TIMES_OVER = 16
+"""A ring lies in /dev/shm if that has room for it so many times: it is DataLoader workers' as well,
+and a full one kills them."""
 SHARE_OF_AVAILABLE = 8
 """The ring takes at most one part in this many of the available memory, its own included."""
 _BLOCK = 512  # bytes that st_blocks counts, whatever the file system
@@ -54,10 +59,12 @@ class Ring:
     array that outlived the mapping would be a segmentation fault in the user's training.
     """
 
-    def __init__(self, descriptor: int, nbytes: int, backend: str) -> None:
+    def __init__(self, descriptor: int, nbytes: int, usual: int, backend: str) -> None:
         self.descriptor = descriptor
         self.nbytes = nbytes
         """Size of the mapping. Only the first `reserved` bytes may be used."""
+        self.usual = usual
+        """Bytes that it may take without a word."""
         self.reserved = 0
         """Bytes that have memory."""
         self.backend = backend
@@ -78,9 +85,19 @@ class Ring:
 
     def grow(self, wanted: int) -> None:
         """Reserve `wanted` bytes in all, or as many of them as the ring may have."""
-        share = (self.reserved + available_memory()) // SHARE_OF_AVAILABLE
         with suppress(OSError):
+            available = min(available_memory(), room_in(self.descriptor))
+            share = (self.reserved + available) // SHARE_OF_AVAILABLE
             self.reserve(_whole_slots(min(wanted, self.nbytes, share)))
+
+    def open_read_only(self) -> int:
+        """Return another descriptor, by which the ring can be mapped but not changed.
+
+        One by which it can, where the system opens no file a second time. Raises OSError.
+        """
+        with suppress(OSError):
+            return os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.dup(self.descriptor)
 
     def close_descriptor(self) -> None:
         """Close the descriptor. The memory stays; the ring cannot grow any more."""
@@ -92,13 +109,13 @@ class Ring:
 def make_ring(wanted: int = DEFAULT_BYTES, most: int = 0) -> Ring:
     """Return the largest ring up to `wanted` bytes that this machine can spare.
 
-    Tries an anonymous memory file, then POSIX shared memory, then an unlinked ordinary file; first
-    with the whole size, then halved down to one mebibyte. Raises `RingError` when all fail.
+    Tries POSIX shared memory where it has room many times over, then an anonymous memory file,
+    then shared memory as it is, then an unlinked ordinary file; first with the whole size, then
+    halved down to one mebibyte. Raises `RingError` when all fail.
 
     Args:
-        wanted: bytes.
-        most: bytes to which the ring may grow later. Only a memory file grows: the others take
-            memory or disk that other programs rely on.
+        wanted: bytes that it may have in any case; it begins with fewer where it can grow.
+        most: bytes to which it may grow for one large capture. A file does not grow.
     """
     spare = available_memory() // SHARE_OF_AVAILABLE
     size = max(_whole_slots(min(wanted, spare)), SLOT_BYTES)
@@ -126,12 +143,13 @@ def map_read_only(descriptor: int, nbytes: int) -> memoryview:
 
 
 def _make(backend: str, open_descriptor: Callable[[int], int], nbytes: int, most: int) -> Ring:
+    grows = backend != _FILE and addresses_are_free()
+    space = max(nbytes, most) if grows else nbytes
     descriptor = open_descriptor(nbytes)
-    space = max(nbytes, most) if backend == _GROWING else nbytes
     try:
         os.ftruncate(descriptor, space)
-        ring = Ring(descriptor, space, backend)
-        ring.reserve(nbytes)
+        ring = Ring(descriptor, space, nbytes, backend)
+        ring.reserve(min(FIRST_BYTES, nbytes) if grows else nbytes)
         _seal(descriptor)
     except OSError:
         descriptors.close(descriptor)
@@ -140,23 +158,25 @@ def _make(backend: str, open_descriptor: Callable[[int], int], nbytes: int, most
 
 
 def _open_memory_file(nbytes: int) -> int:
-    # First choice: it has no name from the start, starts no resource tracker process, takes
-    # nothing from the /dev/shm that DataLoader workers live on, and can be sealed.
     if not hasattr(os, "memfd_create"):
         raise OSError("this system has no memfd_create")
     return os.memfd_create("attnmon", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
-def _open_shared_memory(nbytes: int) -> int:
-    if sys.version_info >= (3, 13):
-        segment = SharedMemory(create=True, size=nbytes, track=False)
-    else:
-        segment = SharedMemory(create=True, size=nbytes)
+def _open_roomy_shared_memory(nbytes: int) -> int:
+    descriptor = open_shared_memory()
     try:
-        return os.dup(segment._fd)  # type: ignore[attr-defined]  # there is no public way
-    finally:
-        segment.unlink()
-        segment.close()
+        if (room := room_in(descriptor)) >= TIMES_OVER * nbytes:
+            return descriptor
+    except OSError:
+        descriptors.close(descriptor)
+        raise
+    descriptors.close(descriptor)
+    raise OSError(f"{room >> 20} MiB of room are less than {TIMES_OVER} times as much")
+
+
+def _open_shared_memory(nbytes: int) -> int:
+    return open_shared_memory()
 
 
 def _open_file(nbytes: int) -> int:
@@ -164,11 +184,12 @@ def _open_file(nbytes: int) -> int:
         return os.dup(file.fileno())
 
 
-_GROWING = "memory file"
+_SHARED, _MEMORY_FILE, _FILE = "shared memory", "memory file", "file"
 _BACKENDS = (
-    (_GROWING, _open_memory_file),
-    ("shared memory", _open_shared_memory),
-    ("file", _open_file),
+    (_SHARED, _open_roomy_shared_memory),
+    (_MEMORY_FILE, _open_memory_file),
+    (_SHARED, _open_shared_memory),
+    (_FILE, _open_file),
 )
 
 

@@ -77,9 +77,9 @@ class TrainingAttentionMonitor(AttentionMonitor):
         on_full ("drop" | "wait"): When the renderer is behind: `"drop"` the capture and count it,
             or `"wait"`. Default: "drop".
         ring_bytes (int | str | None): Bytes of shared memory for captures on their way, at most, or
-            text such as `"200 MB"`. `None` is 64 MiB, and more where one capture, or the window of
-            `keep_last`, takes more: an eighth of what is free at most, and 1 GiB. Less is taken
-            where less is free. Default: None.
+            text such as `"200 MB"`. `None` is 64 MiB as captures need it, and more where one
+            capture, or the window of `keep_last`, takes more: an eighth of what is free at most,
+            and 1 GiB. Less is taken where less is free. Default: None.
         keep_last (int): Number of steps that are not due but retained all the same, and drawn when
             training breaks: see "What happened before it broke" in docs/guide.md. Default: 0.
         renderer (str): Process that draws: `"own"` starts one; `"attach"`, or the path of a socket,

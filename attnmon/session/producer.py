@@ -148,7 +148,11 @@ class Producer:
         `directory` is the descriptor by which the run's directory is locked; -1 for none.
         """
         lock = [directory] if directory >= 0 else []
-        self._channel.send(messages.encode(setup), [self.ring.descriptor, *lock])
+        ring = self.ring.open_read_only()
+        try:
+            self._channel.send(messages.encode(setup), [ring, *lock])
+        finally:
+            descriptors.close(ring)
 
     def send_remarks(self, remarks: Remarks) -> bool:
         """Tell the renderer what the user was told. False: there is no room, try again."""

@@ -34,6 +34,17 @@ class SlotAllocator:
         """Return whether `count` slots would be free if all retained captures were released."""
         return bool(len(self.window)) and self.pool.free_count + self.window.slot_count >= count
 
+    def grow_to_usual(self, count: int) -> bool:
+        """Grow the ring for `count` more slots, where it has not its usual size yet.
+
+        Captures that wait are reason enough for that. True if it has grown.
+        """
+        reserved, usual = self._ring.reserved, self._ring.usual
+        if reserved >= usual:
+            return False
+        wanted = min(usual, reserved + max(reserved, count * SLOT_BYTES))
+        return self._grow_to(wanted, "")
+
     def grow(self, count: int) -> bool:
         """Grow the ring for a capture that needs `count` more slots. True if it has grown."""
         reserved = self._ring.reserved
@@ -72,7 +83,8 @@ class SlotAllocator:
         self.window.resize(self._ring.slot_count)
         if self.pool.count == slots:
             return False
-        self.notices.append(("ring", _growing(why, before, self._ring.nbytes)))
+        if self._ring.reserved > self._ring.usual:
+            self.notices.append(("ring", _growing(why, before, self._ring.nbytes)))
         return True
 
 

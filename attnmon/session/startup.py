@@ -158,6 +158,7 @@ def _setup(settings: Settings, ring: Ring, started: float, directory: RunDirecto
         disk_budget=settings.disk_budget,
         cpus=settings.renderer_cpus,
         started=started,
+        ring_kind=ring.backend,
         turn=directory.number,
         launch=_launch(settings),
         may_hold_run=directory.may_hold_run,

@@ -29,11 +29,11 @@ def test_a_smaller_ring_than_usual_is_noted(
     nbytes: int, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = []
-    ring = SimpleNamespace(nbytes=nbytes, backend="file", close_descriptor=lambda: closed.append(1))
+    ring = SimpleNamespace(usual=nbytes, backend="file", close_descriptor=lambda: closed.append(1))
     monkeypatch.setattr(machine, "make_ring", lambda wanted: ring)
     [finding] = machine.check_ring("ring")
     assert (finding.topic, finding.verdict, closed) == ("ring", verdict, [1])
-    assert f"a ring of {nbytes >> 20} MiB as a file" in finding.found
+    assert f"a ring of up to {nbytes >> 20} MiB: file" in finding.found
 
 
 @pytest.mark.parametrize(

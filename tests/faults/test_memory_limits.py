@@ -15,7 +15,7 @@ from support.outputs import check_outputs
 from support.training_process import run_training, wait_for
 
 from attnmon import LightweightAttentionMonitor
-from attnmon.link.ring import MEBIBYTE, make_ring
+from attnmon.link.ring import DEFAULT_BYTES, FIRST_BYTES, MEBIBYTE, make_ring
 from attnmon.session import renderer_process
 
 TRAINER_ERRORS = (
@@ -48,7 +48,8 @@ def test_dev_shm_may_be_small(size: str, memory_files: bool, tmp_path: Path) -> 
     assert ran.stderr == ""
     there = "shared memory" if size == "64m" else "file"
     backend = "memory file" if memory_files else there
-    assert ran.stdout == f"{backend} {64 * MEBIBYTE}\n"
+    reserved = DEFAULT_BYTES if backend == "file" else FIRST_BYTES
+    assert ran.stdout == f"{backend} {reserved}\n"
     check_outputs(tmp_path)
 
 
@@ -68,7 +69,7 @@ def test_dev_shm_may_be_missing(tmp_path: Path) -> None:
         ],
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == f"file {64 * MEBIBYTE}\n"
+    assert ran.stdout == f"file {DEFAULT_BYTES}\n"
     check_outputs(tmp_path)
 
 
@@ -150,7 +151,15 @@ def test_the_nth_call_to_the_system_fails_for_every_n(
         failed.append(faults.failed[0])
         assert nth < 100, f"there is no end of calls: {failed}"
     assert accounts["rendered"] == 3
-    assert {"memfd_create", "mmap", "_fork_exec", "sendmsg", "recvmsg_into"} <= set(failed)
+    assert {
+        "shm_open",
+        "fstatvfs",
+        "memfd_create",
+        "mmap",
+        "_fork_exec",
+        "sendmsg",
+        "recvmsg_into",
+    } <= set(failed)
     wait_for(renderer_process.none_is_finishing, "a renderer does not end")
 
 
@@ -169,6 +178,8 @@ def test_the_ring_is_given_back_at_the_end_without_the_help_of_garbage_collectio
             monitor.record("decoder.0", weights=torch.rand(1, 2, 500, 500))
             monitor.log_attention(step=step)
         assert monitor.close()["failed"] == failures
-        assert "memfd:attnmon" not in Path("/proc/self/maps").read_text()
+        mapped = Path("/proc/self/maps").read_text()
+        assert "memfd:attnmon" not in mapped
+        assert "/dev/shm/psm_" not in mapped
     finally:
         gc.enable()

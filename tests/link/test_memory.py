@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from attnmon.link.memory.available import available_memory
 
-from attnmon.link import memory
-from attnmon.link.memory import available_memory
+from attnmon.link.memory import available
 
 
 @pytest.fixture
@@ -13,8 +13,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """5000 kB are free on it."""
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
-    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(available, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(available, "_GROUPS", tmp_path / "cgroup")
     return tmp_path
 
 

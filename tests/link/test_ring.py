@@ -1,15 +1,27 @@
-"""The ring: reserved, nameless, and read-only for everybody but its maker."""
+"""The ring, in each kind of memory: reserved, nameless, and read-only for all but its maker."""
 
 import errno
 import mmap
 import os
 import subprocess
 import sys
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
 
 import pytest
 
 from attnmon.link import ring as ring_module
-from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, RingError, make_ring, map_read_only
+from attnmon.link.memory.shared_memory import open_shared_memory
+from attnmon.link.ring import (
+    DEFAULT_BYTES,
+    FIRST_BYTES,
+    MEBIBYTE,
+    SLOT_BYTES,
+    TIMES_OVER,
+    RingError,
+    make_ring,
+    map_read_only,
+)
 
 
 def printed(code: str) -> str:
@@ -22,6 +34,18 @@ def printed(code: str) -> str:
 
 def shared_memory_names() -> set[str]:
     return set(os.listdir("/dev/shm"))
+
+
+def use_only(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = tuple(entry for entry in ring_module._BACKENDS if entry[0] == backend)
+    monkeypatch.setattr(ring_module, "_BACKENDS", chosen)
+
+
+@pytest.fixture(params=["shared memory", "memory file"], autouse=True)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What every ring is made of that a test makes in this process."""
+    use_only(request.param, monkeypatch)
+    return str(request.param)
 
 
 def test_what_is_written_is_read_through_the_descriptor() -> None:
@@ -40,55 +64,128 @@ def test_the_renderers_view_cannot_be_written() -> None:
     ring.close_descriptor()
 
 
-def test_nobody_can_map_it_writable_or_resize_it_afterwards() -> None:
+def test_by_what_the_renderer_gets_it_can_be_neither_changed_nor_resized() -> None:
+    ring = make_ring(MEBIBYTE)
+    given = ring.open_read_only()
+    with pytest.raises(PermissionError):
+        mmap.mmap(given, ring.nbytes)
+    for nbytes in (0, 2 * ring.nbytes):  # a shrunk mapping would be a SIGBUS in training
+        with pytest.raises(OSError, match=r"Invalid argument|not permitted"):
+            os.ftruncate(given, nbytes)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.pwrite(given, b"x", 0)
+    ring.memory[:2] = b"ok"
+    assert bytes(map_read_only(given, ring.nbytes)[:2]) == b"ok"
+    os.close(given)
+    ring.close_descriptor()
+
+
+def test_a_memory_file_cannot_be_mapped_writable_or_resized_even_by_its_maker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    use_only("memory file", monkeypatch)
     ring = make_ring(MEBIBYTE)
     with pytest.raises(PermissionError):
         mmap.mmap(ring.descriptor, ring.nbytes)
-    for nbytes in (0, 2 * ring.nbytes):  # a shrunk mapping would be a SIGBUS in training
+    for nbytes in (0, 2 * ring.nbytes):
         with pytest.raises(PermissionError):
             os.ftruncate(ring.descriptor, nbytes)
     ring.close_descriptor()
 
 
 @pytest.mark.serial  # no other test may make a name in shared memory meanwhile
-def test_it_has_no_name_and_starts_no_tracker_process() -> None:
+def test_it_has_no_name_and_starts_no_tracker_process(backend: str) -> None:
     before = shared_memory_names()
     code = (
-        "import os; from attnmon.link.ring import make_ring; ring = make_ring(1 << 20);"
-        "print(ring.backend, os.listdir('/proc/self/task'), len(open('/proc/self/task/%d/children'"
-        "% os.getpid()).read().split()))"
+        "import os; from attnmon.link import ring\n"
+        f"ring._BACKENDS = tuple(b for b in ring._BACKENDS if b[0] == {backend!r})\n"
+        "made = ring.make_ring(1 << 20)\n"
+        "children = open(f'/proc/self/task/{os.getpid()}/children').read().split()\n"
+        "print(made.backend, len(os.listdir('/proc/self/task')), len(children))"
     )
-    out = printed(code)
-    assert out.startswith("memory file")
-    assert out.rstrip().endswith(" 0")
+    assert printed(code) == f"{backend} 1 0\n"
     assert shared_memory_names() == before
 
 
 @pytest.mark.serial
-@pytest.mark.parametrize("backend", ["memory file", "file"])
-def test_each_backend_gives_a_ring_and_leaves_no_name(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_gives_a_ring_and_leaves_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    use_only("file", monkeypatch)
     before = shared_memory_names()
-    chosen = tuple(entry for entry in ring_module._BACKENDS if entry[0] == backend)
-    monkeypatch.setattr(ring_module, "_BACKENDS", chosen)
-    ring = make_ring(MEBIBYTE)
-    assert (ring.backend, ring.nbytes) == (backend, MEBIBYTE)
+    ring = make_ring(16 * MEBIBYTE, 64 * MEBIBYTE)
+    assert (ring.backend, ring.nbytes, ring.reserved) == ("file", 16 * MEBIBYTE, 16 * MEBIBYTE)
     ring.memory[-1:] = b"x"
     assert shared_memory_names() == before
     ring.close_descriptor()
 
 
-@pytest.mark.serial
-def test_posix_shared_memory_serves_where_there_are_no_memory_files() -> None:
-    before = shared_memory_names()
-    code = (
-        "import os; del os.memfd_create\n"
-        "from attnmon.link.ring import make_ring\n"
-        "ring = make_ring(1 << 20); ring.memory[:2] = b'ok'; print(ring.backend, ring.nbytes)"
-    )
-    assert printed(code).split() == ["shared", "memory", str(MEBIBYTE)]
-    assert shared_memory_names() == before
+@pytest.mark.parametrize(
+    ("room", "chosen"),
+    [
+        (TIMES_OVER * MEBIBYTE, "shared memory"),
+        (TIMES_OVER * MEBIBYTE - 1, "memory file"),  # 64 MB of a container are for its workers
+    ],
+)
+def test_shared_memory_is_taken_where_it_has_room_many_times_over(
+    room: int, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(ring_module, "room_in", lambda descriptor: room)
+    ring = make_ring(MEBIBYTE)
+    assert ring.backend == chosen
+    ring.close_descriptor()
+
+
+@pytest.mark.parametrize("lacking", ["shm_open", "memfd_create"])
+def test_where_one_kind_is_missing_the_other_serves(
+    lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object, **named: object) -> int:
+        raise OSError(errno.ENOSYS, "not on this system")
+
+    monkeypatch.undo()
+    if lacking == "memfd_create":
+        monkeypatch.setattr(os, "memfd_create", refuse)
+    else:
+        monkeypatch.setattr(ring_module, "open_shared_memory", refuse)
+    monkeypatch.setattr(ring_module, "room_in", lambda descriptor: 2 * TIMES_OVER * MEBIBYTE)
+    ring = make_ring(MEBIBYTE, 64 * MEBIBYTE)
+    assert ring.backend == ("shared memory" if lacking == "memfd_create" else "memory file")
+    ring.close_descriptor()
+
+
+def test_other_threads_tell_the_tracker_of_their_shared_memory_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = []
+    monkeypatch.setattr(resource_tracker, "register", lambda name, kind: told.append(name))
+    monkeypatch.setattr(resource_tracker, "unregister", lambda name, kind: told.remove(name))
+    os.close(open_shared_memory())
+    assert told == []
+    theirs = SharedMemory(create=True, size=1)
+    assert len(told) == 1
+    theirs.close()
+    theirs.unlink()
+    assert told == []
+
+
+def test_it_begins_small_and_has_its_usual_size_when_it_is_wanted() -> None:
+    ring = make_ring()
+    assert (ring.reserved, ring.usual) == (FIRST_BYTES, DEFAULT_BYTES)
+    ring.grow(2 * FIRST_BYTES)
+    assert ring.reserved == 2 * FIRST_BYTES
+    ring.close_descriptor()
+
+
+def test_it_takes_no_more_than_its_share_of_the_room_that_others_live_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ring_module, "room_in", lambda descriptor: 31 * MEBIBYTE)
+    ring = make_ring(MEBIBYTE, 64 * MEBIBYTE)
+    ring.grow(64 * MEBIBYTE)
+    assert ring.reserved == 4 * MEBIBYTE
+    ring.close_descriptor()
 
 
 def test_a_smaller_ring_when_there_is_not_enough_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,16 +202,14 @@ def test_a_smaller_ring_when_there_is_not_enough_room(monkeypatch: pytest.Monkey
 
 
 def test_no_room_at_all_is_an_error_that_says_what_was_tried(
-    monkeypatch: pytest.MonkeyPatch,
+    backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, begin: int, end: int) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(ring_module, "_reserve", refuse)
-    backends = tuple(b for b in ring_module._BACKENDS if b[0] != "shared memory")
-    monkeypatch.setattr(ring_module, "_BACKENDS", backends)
-    with pytest.raises(RingError, match=r"memory file of 1024 KiB: .*no space left"):
+    with pytest.raises(RingError, match=rf"{backend} of 1024 KiB: .*no space left"):
         make_ring(4 * MEBIBYTE)
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -191,7 +286,6 @@ def test_memory_that_is_refused_leaves_it_as_it_was(monkeypatch: pytest.MonkeyPa
     [
         "resource.setrlimit(resource.RLIMIT_AS, (4096 * MEBIBYTE, 4096 * MEBIBYTE))",
         "ctypes.CDLL(None).mlockall(1)",  # MCL_CURRENT
-        "del os.memfd_create",  # what the others grow into is somebody else's as well
     ],
 )
 def test_where_addresses_are_rationed_it_takes_no_more_than_it_uses(rationed: str) -> None:

@@ -35,6 +35,7 @@ TRAINING_ROOMS = (
     "options",
     "schedule",
     "link",
+    "link/memory",
     "_version",
 )
 RENDERER_ROOMS = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from attnmon.link.messages import Slots
-from attnmon.link.ring import SLOT_BYTES, Ring, make_ring
+from attnmon.link.ring import FIRST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.capture_builder import NoRoomToRetain, RingFull, TooLarge
 from attnmon.session.eviction import reclaim
 from attnmon.session.slot_allocator import SlotAllocator
@@ -129,6 +129,18 @@ def test_a_ring_that_a_capture_has_to_itself_grows(monkeypatch: pytest.MonkeyPat
     assert reclaim(holders, 2 * SLOTS, retained=False).count == 2 * SLOTS
     assert ring.slot_count > SLOTS
     assert holders.log == ["poll"]
+    ring.close_descriptor()
+    ring.memory.close()
+
+
+def test_a_ring_below_its_usual_size_grows_before_anything_is_given_up() -> None:
+    ring = make_ring(2 * FIRST_BYTES)
+    holders, half = Holders(ring), FIRST_BYTES // SLOT_BYTES
+    holders.retain(0, 1)
+    holders.announce(half - 1)
+    assert reclaim(holders, 2, retained=False).count == 2
+    assert ring.reserved == ring.usual
+    assert holders.log == ["poll"], "the retained capture is still there"
     ring.close_descriptor()
     ring.memory.close()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attnmon.link.messages import Slots
-from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, Ring, make_ring
+from attnmon.link.ring import FIRST_BYTES, MEBIBYTE, SLOT_BYTES, Ring, make_ring
 from attnmon.session.slot_allocator import SlotAllocator
 
 PER_MEBIBYTE = MEBIBYTE // SLOT_BYTES
@@ -30,6 +30,23 @@ def test_for_a_capture_it_doubles_or_takes_what_the_layer_needs(ring: Ring) -> N
     assert allocator.pool.count == 16 * PER_MEBIBYTE, "that is all"
     assert not allocator.grow(1)
     assert "does not fit the ring of 16.0 MiB" in allocator.explain_too_large(17 * PER_MEBIBYTE)
+
+
+def test_for_captures_that_wait_it_grows_to_its_usual_size_without_a_word() -> None:
+    ring = make_ring(4 * FIRST_BYTES, 32 * FIRST_BYTES)
+    allocator = SlotAllocator(ring, keep_last=0)
+    first = FIRST_BYTES // SLOT_BYTES
+    assert allocator.pool.count == first
+    assert allocator.grow_to_usual(1)
+    assert allocator.pool.count == 2 * first
+    assert allocator.grow_to_usual(2 * first)
+    assert allocator.pool.count == 4 * first
+    assert not allocator.grow_to_usual(1)
+    assert allocator.notices == []
+    assert allocator.grow(1)
+    assert [kind for kind, _ in allocator.notices] == ["ring"]
+    ring.close_descriptor()
+    ring.memory.close()
 
 
 def test_what_came_before_an_interrupt_counts_the_next_time(

@@ -146,7 +146,9 @@ class FailSyscallsOfAttnmon:
 _TRAINER_CALLS = {
     "os": (
         "memfd_create", "ftruncate", "posix_fallocate", "dup", "pipe", "read", "close", "waitpid",
+        "fstatvfs",
     ),
+    "_posixshmem": ("shm_open",),
     "mmap": ("mmap",),
     "fcntl": ("fcntl",),
     "socket": ("socketpair",),

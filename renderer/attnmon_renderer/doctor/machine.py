@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attnmon.link import rendezvous
 from attnmon.link.channel import Channel
-from attnmon.link.ring import DEFAULT_BYTES, MEBIBYTE, make_ring
+from attnmon.link.ring import DEFAULT_BYTES, MEBIBYTE, TIMES_OVER, make_ring
 from attnmon_renderer.doctor.finding import Finding, run_python
 
 
@@ -23,14 +23,14 @@ def check_system(topic: str) -> Iterator[Finding]:
 
 def check_ring(topic: str) -> Iterator[Finding]:
     ring = make_ring(DEFAULT_BYTES)
-    size, backend = ring.nbytes, ring.backend
+    size, backend = ring.usual, ring.backend
     ring.close_descriptor()
-    found = f"a ring of {size / MEBIBYTE:g} MiB as a {backend}"
+    found = f"a ring of up to {size / MEBIBYTE:g} MiB: {backend}"
     if size < DEFAULT_BYTES:
         then = f"there was no room for {DEFAULT_BYTES / MEBIBYTE:g} MiB; long sequences may not fit"
         yield Finding(topic, "note", found, then)
     else:
-        yield Finding(topic, "pass", found, "captures go through it; it is reserved when made")
+        yield Finding(topic, "pass", found, "captures go through it; what is used is reserved")
 
 
 def check_memory(topic: str) -> Iterator[Finding]:
@@ -38,7 +38,8 @@ def check_memory(topic: str) -> Iterator[Finding]:
     if shm.is_dir():
         disk = shutil.disk_usage(shm)
         free = f"/dev/shm: {disk.free >> 20} of {disk.total >> 20} MiB free"
-        yield Finding(topic, "pass", free, "left to DataLoader workers wherever memory files work")
+        then = f"used if a ring has room {TIMES_OVER} times over, else left to DataLoader workers"
+        yield Finding(topic, "pass", free, then)
     limit = _memory_limit()
     yield Finding(topic, "pass", f"memory limit of this control group: {limit}")
 

@@ -43,6 +43,7 @@ class Summary:
             **_process(self._setup),
             "started": self._setup.started,
             "written": time.time(),
+            "ring": self._setup.ring_kind,
             "settings": settings_shown(self._setup),
             "errors": [*status.errors, *([trainer.error] if trainer.error else [])],
             "versions": self._versions,

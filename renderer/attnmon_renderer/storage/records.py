@@ -41,6 +41,7 @@ SUMMARY: dict[str, Check] = {
     "last_step": maybe(whole),
     "dumps": listed(record({}, {"count": count, "step": whole, "reason": text})),
     "host": text,
+    "ring": text,
     "pids": listed(whole),
     "trainer_pid": whole,
     "started": moment,

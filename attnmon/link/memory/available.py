@@ -1,5 +1,6 @@
 """How much memory is available, and whether addresses without memory cost anything."""
 
+import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,15 @@ def available_memory() -> int:
     free = _figure("meminfo", "MemAvailable:")
     figures = [*_left_to_groups(), *([] if free is None else [free])]
     return min(figures, default=sys.maxsize)
+
+
+def room_in(descriptor: int) -> int:
+    """Return the bytes that the file system of an open file can spare. Raises OSError.
+
+    That of memory files has no bound of its own.
+    """
+    found = os.fstatvfs(descriptor)
+    return found.f_bavail * found.f_frsize if found.f_blocks else sys.maxsize
 
 
 def _figure(file: str, name: str) -> int | None:

@@ -14,11 +14,6 @@ class AttachedRenderer:
 
     channel: Channel
 
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """Return the process ids that are known here: none."""
-        return ()
-
     def last_words(self) -> str:
         """Return where to look for the reason of its end."""
         return "the log of attnmon-renderer may say why"

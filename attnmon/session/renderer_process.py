@@ -53,11 +53,6 @@ class RendererProcess:
     complaints: IO[bytes]
     """Its standard error: a file without a name, never the user's terminal."""
 
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """Return the process ids that are known here: its supervisor's."""
-        return (self.process.pid,)
-
     def last_words(self) -> str:
         """Return the last line that it wrote to its standard error; empty if there is none."""
         return "" if self.complaints.closed else descriptors.last_line(self.complaints.fileno())

@@ -88,7 +88,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
-            if directory.number == FIRST:  # else another renderer still writes there
+            if isinstance(renderer, RendererProcess) and directory.number == FIRST:
                 _make_visible(folder, counters, guard, renderer)
             _send_setup(producer, _setup(settings, ring, started, directory), directory, renderer)
         except (LaunchError, OSError) as error:
@@ -105,15 +105,16 @@ def describe_loss(renderer: RendererProcess | AttachedRenderer) -> str:
 
 
 def _make_visible(
-    folder: Path,
-    counters: Counters,
-    guard: ErrorGuard,
-    renderer: RendererProcess | AttachedRenderer,
+    folder: Path, counters: Counters, guard: ErrorGuard, renderer: RendererProcess
 ) -> None:
-    """Have a run in the directory at once, whenever the renderer will get to writing there."""
+    """Have a run in the directory at once, whenever the renderer will get to writing there.
+
+    Only where it is sure to write: one that was joined may refuse, and one whose turn it is not yet
+    leaves the directory to the other that still writes.
+    """
     directory_lock.keep_summary(folder)
     accounts = {**counters.all_figures(), **guard.remarks.figures()}
-    write_summary(folder, "running", accounts, renderer.pids)
+    write_summary(folder, "running", accounts, [renderer.process.pid])
 
 
 def _send_setup(

@@ -85,15 +85,15 @@ def test_a_run_is_seen_from_its_construction_whenever_the_renderer_gets_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with LightweightAttentionMonitor(tmp_path, 1) as monitor:
-        renderer = monitor._session._connection.renderer  # type: ignore[union-attr]
-        os.kill(renderer.pids[0], signal.SIGSTOP)
+        pid = monitor._session._connection.renderer.process.pid  # type: ignore[union-attr]
+        os.kill(pid, signal.SIGSTOP)
         try:
             assert main(["status", str(tmp_path), "--json"]) == 0
         finally:
-            os.kill(renderer.pids[0], signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
     running = strict_json(capsys.readouterr().out)
     assert (running["state"], running["captured"], running["trouble"]) == ("running", 0, [])
-    assert running["alive"] == {str(renderer.pids[0]): True}
+    assert running["alive"] == {str(pid): True}
 
 
 @pytest.mark.parametrize(

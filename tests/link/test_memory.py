@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from attnmon.link.memory.available import available_memory
 
 from attnmon.link.memory import available
+from attnmon.link.memory.available import available_memory
 
 
 @pytest.fixture

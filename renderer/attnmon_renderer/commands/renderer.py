@@ -56,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     _prepare_environment()
     log = TerminalLog(sys.stdout)
-    log.log(f"attnmon-renderer {__version__} listens at {listener.path}")
     try:
         return 0 if RendererServer(listener, log, allowed_root, arguments.grace).run() else 1
     finally:

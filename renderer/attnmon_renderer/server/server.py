@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from attnmon._version import __version__
 from attnmon.link.rendezvous import RendezvousError
 from attnmon_renderer.server.client import ClientSession
 from attnmon_renderer.server.listener import BACKLOG, Listener
@@ -55,6 +56,8 @@ class RendererServer:
         """Serve until a signal; return whether everything that was announced is finished."""
         with StopSignals() as signals:
             self._selector.register(signals, selectors.EVENT_READ, lambda: self._stop(signals))
+            # Not before: whoever reads it may send a signal at once.
+            self._display.log(f"attnmon-renderer {__version__} listens at {self._listener.path}")
             while not self._stop_count:
                 self._wait(None)
             finished = self._finish()

@@ -18,7 +18,6 @@ from attnmon.config.run_config import command_without_secrets
 from attnmon.config.settings import Settings
 from attnmon.link import directory_lock
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.directory_lock import FIRST
 from attnmon.link.messages import Launch, RenderOptions, Setup
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
@@ -88,7 +87,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
-            if isinstance(renderer, RendererProcess) and directory.number == FIRST:
+            if isinstance(renderer, RendererProcess) and directory.number == directory_lock.FIRST:
                 _make_visible(folder, counters, guard, renderer)
             _send_setup(producer, _setup(settings, ring, started, directory), directory, renderer)
         except (LaunchError, OSError) as error:

@@ -25,6 +25,7 @@ from attnmon_renderer.figures.figure_plan import (
     plan_figures,
 )
 from attnmon_renderer.figures.figure_source import Analyses
+from attnmon_renderer.figures.missing_fonts import missing_font_notices
 from attnmon_renderer.process_messages import Drawn
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
 from attnmon_renderer.sinks import raw_weights, statistics_json, tensorboard
@@ -89,6 +90,10 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
             errors.append(f"{raw_weights.NAME}: {describe_error(error)}")
     notices = statistics_json.notices(capture, analyses)
     notices += missing_figure_notices(options, capture, analyses)
+    try:
+        notices += missing_font_notices(options, capture)
+    except Exception as error:
+        errors.append(f"fonts: {describe_error(error)}")
     return Drawn(capture.sequence, process_messages.join_errors(errors), notices), results
 
 

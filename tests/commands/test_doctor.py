@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
+from support.no_fonts import no_fonts, only
 
 from attnmon.link.ring import DEFAULT_BYTES
 from attnmon_renderer import doctor
@@ -78,3 +79,17 @@ def test_a_check_that_raises_is_a_failure_and_the_next_one_runs(
     first, second = doctor.examine()
     assert first == Finding("broken", "fail", "OSError: refused")
     assert (second.topic, second.verdict) == ("system", "pass")
+
+
+def test_scripts_without_a_font_are_named_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only(monkeypatch, "apt-get")
+    no_fonts(monkeypatch)
+    found, lacking = software.check_fonts("fonts")
+    assert (found.verdict, lacking.verdict) == ("pass", "note")
+    assert "Latin" in found.found
+    assert "Arabic" in found.found  # DejaVu Sans has it
+    assert lacking.found == "no font for Chinese, Japanese, Korean, Hindi, Thai, emoji"
+    packages = "fonts-noto-cjk fonts-noto-core fonts-noto-color-emoji"
+    assert lacking.then.startswith(f"apt-get install {packages}, or without root ")

@@ -89,6 +89,8 @@ def _report_results(results: Sequence["JobResult"], request: "RedrawRequest") ->
         print(f"  error  {harmless(error)}")
     if len(errors) > SHOWN_ERRORS:
         print(f"  and {len(errors) - SHOWN_ERRORS} more")
+    for notice in dict.fromkeys(notice for result in results for notice in result.notices):
+        print(f"! {harmless(notice)}")
     for kind in _kinds_not_drawn(request.kinds, pictures):
         print(f"! no picture of {kind!r} applies to these layers: {REQUIREMENTS[kind]}")
         errors.append(kind)

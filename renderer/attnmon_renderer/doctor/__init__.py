@@ -17,6 +17,7 @@ CHECKS: dict[str, Callable[[str], Iterator[Finding]]] = {
     "sockets": machine.check_sockets,
     "forks": software.check_forks,
     "attention": software.check_torch,
+    "fonts": software.check_fonts,
     "renderer": software.check_trial_capture,
 }
 """By topic; a check receives its topic, which its findings carry."""

@@ -67,5 +67,25 @@ def check_torch(topic: str) -> Iterator[Finding]:
     yield Finding(topic, "pass", found, then)
 
 
+_SCRIPTS = {
+    "Chinese": "中", "Japanese": "か", "Korean": "한", "Arabic": "ع", "Hebrew": "ש", "Hindi": "ह",
+    "Thai": "ท", "emoji": "\N{ROBOT FACE}",
+}  # fmt: skip
+"""A character of each."""
+
+
+def check_fonts(topic: str) -> Iterator[Finding]:
+    from attnmon_renderer.drawing.spec.page import Font
+    from attnmon_renderer.drawing.text.font_advice import advise
+    from attnmon_renderer.drawing.text.fonts import missing_characters
+
+    missing = missing_characters(_SCRIPTS.values(), Font(20))
+    able = [name for name, character in _SCRIPTS.items() if character not in missing]
+    yield Finding(topic, "pass", f"labels of pictures can be in {', '.join(['Latin', *able])}")
+    if missing:
+        unable = [name for name in _SCRIPTS if name not in able]
+        yield Finding(topic, "note", f"no font for {', '.join(unable)}", advise(missing))
+
+
 def check_trial_capture(topic: str) -> Iterator[Finding]:
     yield Finding(topic, "pass", f"one capture drawn and recorded in {draw_trial_capture():.1f} s")

@@ -24,6 +24,7 @@ from attnmon_renderer.drawing import (
 from attnmon_renderer.figures.figure_output import animation_frames
 from attnmon_renderer.figures.figure_plan import plan_figures
 from attnmon_renderer.figures.figure_source import FigureSource
+from attnmon_renderer.figures.missing_fonts import missing_font_notices
 from attnmon_renderer.figures.pages import heatmap_data
 from attnmon_renderer.redraw.capture_selection import NothingSelected, select
 from attnmon_renderer.redraw.request import JobResult, RedrawRequest
@@ -62,7 +63,8 @@ def draw_step(path: Path, request: RedrawRequest) -> JobResult:
     errors = draw_capture(capture, request.options, analyses, results, folder)
     failed = {error.partition(":")[0] for error in errors}
     written = (folder / f"{name}.{request.image_format}" for name in sorted(planned - failed))
-    return JobResult(tuple(written), tuple(f"{folder.name}: {error}" for error in errors))
+    notices = tuple(text for _, text in missing_font_notices(request.options, capture))
+    return JobResult(tuple(written), tuple(f"{folder.name}: {error}" for error in errors), notices)
 
 
 def draw_animation(paths: Sequence[Path], stem: str, request: RedrawRequest) -> JobResult:

@@ -44,3 +44,5 @@ class JobResult:
     """Files written."""
     errors: tuple[str, ...] = ()
     """One line for each failure."""
+    notices: tuple[str, ...] = ()
+    """What the user should be told of the pictures."""

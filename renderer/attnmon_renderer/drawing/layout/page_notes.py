@@ -9,6 +9,8 @@ from attnmon_renderer.drawing.spec import palettes
 from attnmon_renderer.drawing.spec.panel import Panel
 from attnmon_renderer.drawing.spec.scales import Scale
 
+_ORDINALS = {2: "nd", 3: "rd"}
+
 Meaning = tuple[str, int]
 """(text, palette index) of a colour that is not on the colour bar"""
 
@@ -41,11 +43,21 @@ def remarks(placed: Sequence[PlacedPanel], scale: Scale) -> Iterator[str]:
 
 def _describe_labels(placed: Sequence[PlacedPanel]) -> Iterator[str]:
     """Yield which tokens are labelled, where not all are."""
-    ticks = (ticks for place in placed for ticks in (place.row_ticks, place.column_ticks))
-    steps = sorted({found.every for found in ticks} - {1})
-    if steps:
-        every = " or ".join(f"{step}{ {2: 'nd', 3: 'rd'}.get(step, 'th') }" for step in steps)
-        yield f"labelled: every {every} token, the strongest, the first and the last"
+    sides = [
+        side
+        for place in placed
+        for side in (
+            (place.row_ticks, place.panel.queries),
+            (place.column_ticks, place.panel.keys),
+        )
+        if side[0].every > 1
+    ]
+    if sides:
+        steps = sorted({ticks.every for ticks, _ in sides})
+        every = " or ".join(f"{step}{_ORDINALS.get(step, 'th')}" for step in steps)
+        pooled = any(axis.positions_per_cell > 1 for _, axis in sides)
+        strongest = "" if pooled else "the strongest, "
+        yield f"labelled: every {every} token, {strongest}the first and the last"
 
 
 def _count_not_finite(panels: Sequence[Panel]) -> int:

@@ -175,8 +175,8 @@ class PanelGrid:
         if not shows_tokens(side):
             return position_ticks(side, self.sizes.tick, across)
         of_panels = self.panels if self._shared else self.panels[index : index + 1]
-        tells = key_strengths if across else query_strengths
-        return token_ticks(side, self.sizes.tick, across, lambda: tells(of_panels))
+        tell = key_strengths if across else query_strengths
+        return token_ticks(side, self.sizes.tick, across, lambda: tell(of_panels))
 
 
 def column_count(panels: int) -> int:

@@ -46,17 +46,17 @@ _DOWNWARDS = str.maketrans(
 """Signs that have another form in a line which runs downwards."""
 
 Strengths = Callable[[], NDArray[np.float64]]
-"""Returns a number for each position: the larger, the more it tells."""
+"""Returns a number for each position: the larger, the more it tells; of pooled ones nothing."""
 
 
 def shows_tokens(side: MapSide) -> bool:
-    """Whether the side's ticks are tokens: they are known, and a cell stands for one at a time."""
-    return len(side.axis.tokens) == side.axis.length and side.axis.positions_per_cell == 1
+    """Whether the side's ticks are tokens: there is one for each position."""
+    return len(side.axis.tokens) == side.axis.length
 
 
 def token_ticks(side: MapSide, font: Font, across: bool, strengths: Strengths) -> Ticks:
     """Return the ticks of a side whose tokens are known."""
-    pitch = side.cell_pixels / side.cells_merged
+    pitch = side.cell_pixels / side.positions_per_cell
     labels = readable(side.axis.tokens)
     every, shown = 1, list(range(len(labels)))
     if pitch < _READABLE:
@@ -95,9 +95,11 @@ def _round_numbers() -> Iterator[int]:
 
 
 def runs_downwards(label: str) -> bool:
-    """Whether the label stands upright below a map: at least half of its letters do so."""
-    upright = [stands_upright(part) for part in clusters(label) if part != "␣"]
-    return sum(upright) * 2 >= max(1, len(upright)) and not reads_leftwards(label)
+    """Whether the label stands upright below a map: a single letter, or half of them do so."""
+    parts = clusters(label)
+    upright = [stands_upright(part) for part in parts if part != "␣"]
+    mostly = sum(upright) * 2 >= max(1, len(upright)) and not reads_leftwards(label)
+    return mostly or len(parts) == 1
 
 
 def downward_parts(label: str) -> tuple[str, ...]:

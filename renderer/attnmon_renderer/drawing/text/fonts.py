@@ -66,8 +66,8 @@ def _run(cluster: str, font: Font) -> TextRun:
     characters = visible(cluster)
     if not characters:
         return TextRun("")  # a joiner or a selector alone
-    if any(unicodedata.category(character).startswith("C") for character in characters):
-        return TextRun(BOX)
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in characters):
+        return TextRun(BOX)  # no font is asked: matplotlib takes no half of a surrogate pair
     choice = choose(cluster, font)
     if choice is None:
         return TextRun(BOX)

@@ -45,9 +45,17 @@ def test_where_not_all_have_room_the_telling_ones_stand_apart(cell: int, merged:
     assert len(ticks.labels) >= 101 * cell / merged / 18 / 2
 
 
-def test_unknown_or_pooled_tokens_are_not_shown() -> None:
+def test_tokens_that_are_not_known_are_not_shown() -> None:
     assert not shows_tokens(MapSide(Axis(4), 1, 40))
-    assert not shows_tokens(MapSide(Axis(4, 2, tokens=("a", "b", "c", "d")), 1, 40))
+
+
+def test_tokens_of_pooled_cells_stand_at_their_positions() -> None:
+    side = MapSide(Axis(100, 2, tokens=tuple(map(str, range(100)))), 1, 10)
+    ticks = token_ticks(side, FONT, True, lambda: np.empty(0))
+    assert ticks.every == 4
+    assert ticks.labels[:3] == ("0", "4", "8")
+    assert ticks.labels[-1] == "99"
+    assert ticks.offsets[:2] == (3, 23)
 
 
 def test_the_strongest_come_before_every_kth() -> None:
@@ -70,9 +78,11 @@ def test_the_room_is_that_of_all_tokens_so_that_pages_of_a_film_are_of_one_size(
 
 
 def test_chinese_runs_downwards_and_other_scripts_are_turned() -> None:
-    assert all(map(runs_downwards, ("注意力", "データ", "토큰", "␣我们", "😀", "A股", "你①")))
+    assert all(
+        map(runs_downwards, ("注意力", "データ", "토큰", "␣我们", "😀", "A股", "你①", "a", "↵"))
+    )
     assert not any(
-        map(runs_downwards, ("cat", "مرحبا", "हिन्दी", "ไทย", "مرحبا😀", "GPT模型", "␣", "1"))
+        map(runs_downwards, ("cat", "مرحبا", "हिन्दी", "ไทย", "مرحبا😀", "GPT模型", "␣a", "12"))
     )
     assert downward_parts("データ、か") == ("デ", "︱", "タ", "︑", "か")
     assert label_height("注意力", FONT) == 3 * line_height(FONT)

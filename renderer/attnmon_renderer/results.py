@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it loads matplotlib, which the recorder can do without unti
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """A picture as a PNG file, for TensorBoard."""
+    """A picture as a small PNG file, for TensorBoard."""
 
     tag: str
     width: int

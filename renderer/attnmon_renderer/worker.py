@@ -18,7 +18,11 @@ from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
-from attnmon_renderer.figures.figure_output import animation_frames, write_figure
+from attnmon_renderer.figures.figure_output import (
+    animation_frames,
+    tensorboard_card,
+    write_figure,
+)
 from attnmon_renderer.figures.figure_plan import (
     map_sizes,
     missing_figure_notices,
@@ -151,7 +155,7 @@ def draw_capture(
     results: Results,
     folder: Path,
 ) -> list[str]:
-    """Write a capture's pictures and add them to its results; return the errors.
+    """Write a capture's pictures, add their cards to its results, and return the errors.
 
     A packed step takes the statistics too: the recorder, which otherwise writes them, comes only
     when the file is complete.
@@ -160,7 +164,9 @@ def draw_capture(
     errors = []
     for figure in plan_figures(capture, options, analyses):
         try:
-            results.images.append(write_figure(figure, output, options.image_format))
+            page = write_figure(figure, output, options.image_format)
+            if options.tensorboard:
+                results.images.append(tensorboard_card(figure, page))
         except Exception as error:
             errors.append(f"{figure.name}: {describe_error(error)}")
     try:

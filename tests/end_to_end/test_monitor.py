@@ -125,9 +125,10 @@ def test_tensorboards_own_reader_finds_scalars_and_images(tmp_path: Path) -> Non
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(recorded)
     for event in events.Images("attention/decoder_layer1_cross"):
         on_disk = tmp_path / f"step_{event.step}" / "decoder_layer1_cross_attn.png"
-        assert event.encoded_image_string == on_disk.read_bytes(), "drawn once, used twice"
+        assert len(event.encoded_image_string) < on_disk.stat().st_size / 2
         with Image.open(io.BytesIO(event.encoded_image_string)) as image:
             assert image.size == (event.width, event.height)
+            assert max(image.size) < 400
 
 
 def test_without_tensorboard_there_is_none(tmp_path: Path) -> None:

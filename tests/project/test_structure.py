@@ -114,7 +114,6 @@ TESTED_THROUGH = {
         "attnmon.monitor.step_capture",
         "attnmon.monitor.training_monitor",
         "attnmon.serialize.token_labels",
-        "attnmon_renderer.sinks.tensorboard",
     ),
     "end_to_end/test_never_silent.py": (
         "attnmon.collector.logged_inputs",

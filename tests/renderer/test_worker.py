@@ -89,9 +89,13 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def page() -> Page:
         raise AssertionError("nothing is drawn here")
 
-    def write(figure: Figure, *_: object) -> RenderedImage:
+    def write(figure: Figure, *_: object) -> str:
         if figure.name == "bad":
             raise ValueError("no such colour")
+        return "page of " + figure.name
+
+    def card(figure: Figure, page: str) -> RenderedImage:
+        assert page == "page of " + figure.name
         return RenderedImage(figure.name, 1, 1, b"png")
 
     def plan(*_: object) -> list[Figure]:
@@ -99,6 +103,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(worker, "plan_figures", plan)
     monkeypatch.setattr(worker, "write_figure", write)
+    monkeypatch.setattr(worker, "tensorboard_card", card)
     return names
 
 
@@ -106,7 +111,7 @@ def test_a_picture_that_fails_is_named_and_the_others_are_drawn(
     figures: list[str], tmp_path: Path
 ) -> None:
     figures += ["first", "bad", "last"]
-    drawn, results = processed(CAPTURE, setup(tmp_path))
+    drawn, results = processed(CAPTURE, setup(tmp_path, tensorboard=True))
     assert [image.tag for image in results.images] == ["first", "last"]
     assert drawn.error.startswith("bad: ValueError: no such colour (test_worker.py:")
     assert results.layers, "the statistics are as good as ever"

@@ -19,6 +19,7 @@ from attnmon_renderer.drawing.charts.heatmaps import (
 from attnmon_renderer.drawing.charts.rollout import rollout
 from attnmon_renderer.drawing.charts.surface import surface
 from attnmon_renderer.drawing.charts.timeline import timeline
+from attnmon_renderer.drawing.layout.card import card
 from attnmon_renderer.drawing.spec.figure_data import (
     DifferenceData,
     HeadGridData,
@@ -48,6 +49,7 @@ __all__ = [
     "TimelineData",
     "alignment",
     "append_frame",
+    "card",
     "difference",
     "head_grid",
     "head_matrix",

@@ -1,6 +1,6 @@
 """From a planned figure to its file, and from a capture to the next frames of its animations."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from attnmon.link.messages import Capture, RenderOptions
 from attnmon_renderer.figures.figure_plan import Figure
@@ -9,20 +9,29 @@ from attnmon_renderer.results import AnimationFrame, RenderedImage
 from attnmon_renderer.storage import paths
 from attnmon_renderer.storage.step_folder import StepOutput
 
+if TYPE_CHECKING:  # it loads matplotlib, which statistics alone do without
+    from attnmon_renderer.drawing import Page
+
 
 def write_figure(
     figure: Figure, output: StepOutput, image_format: Literal["png", "svg", "pdf"]
-) -> RenderedImage:
-    """Write the figure in the image format, and return it as a PNG for TensorBoard.
-
-    Raises OSError.
-    """
+) -> "Page":
+    """Write the figure in the image format, and return its page. Raises OSError."""
     from attnmon_renderer.drawing import render_png, render_vector
 
     page = figure.make_page()
-    png = render_png(page)
-    content = png.data if image_format == "png" else render_vector(page, image_format)
-    output.put(f"{figure.name}.{image_format}", content)
+    output.put(
+        f"{figure.name}.{image_format}",
+        render_png(page).data if image_format == "png" else render_vector(page, image_format),
+    )
+    return page
+
+
+def tensorboard_card(figure: Figure, page: "Page") -> RenderedImage:
+    """Draw a figure's page as a card of TensorBoard, which shows many side by side."""
+    from attnmon_renderer.drawing import card, render_png
+
+    png = render_png(card(page))
     return RenderedImage(figure.tag, png.width, png.height, png.data)
 
 

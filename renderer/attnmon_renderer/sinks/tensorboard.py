@@ -16,6 +16,7 @@ from typing import IO, Any
 from attnmon.link.messages import Attention, Capture
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.results import RenderedImage, Results
+from attnmon_renderer.sinks.tensorboard_layout import layout_event
 from attnmon_renderer.storage import paths, regular_files
 
 _KEPT_OUT = ("torch", "boto3", "google.cloud.storage", "comet_ml")
@@ -80,6 +81,7 @@ class TensorBoard:
             if self._last_step is not None and step <= self._last_step:
                 self._writer.write(_restart(step).SerializeToString())
             self._last_step = None
+            self._writer.write(layout_event(first.wall_time).SerializeToString())
         return self._writer
 
 

@@ -73,6 +73,7 @@ def _cell_map(placed: PlacedPanel, geometry: PageGeometry) -> CellMap:
         placed.column_ticks.offsets,
         placed.row_ticks.offsets,
         geometry.scale,
+        placed.panel.label,
     )
 
 

@@ -60,6 +60,8 @@ class CellMap:
     row_ticks: tuple[int, ...]
     """Pixels from the upper edge to the centre of each tick left of the map."""
     scale: Scale
+    label: str = ""
+    """What tells it from the other maps of its page, which the page's texts say as well."""
 
     @property
     def width(self) -> int:

@@ -4,6 +4,7 @@ Looked for are processes (also those whose parent has gone), file descriptors an
 memory with and without a name, and temporary files. What is about to end by itself gets a grace.
 """
 
+import contextlib
 import gc
 import os
 import signal
@@ -14,6 +15,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
+from support.forked_renderer import renderer_server
 from support.forked_script import script_server
 from support.leftovers import MARK, TEST_RUN, end_processes, everything, everything_since
 
@@ -46,8 +48,14 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv(MARK, "1")
         resource_tracker.ensure_running()  # it stays to the end, whichever test starts it
-        with script_server():
+        with script_server(), renderers_as_here():
             yield
+
+
+def renderers_as_here() -> contextlib.AbstractContextManager[None]:
+    """Renderers are forked, but on the built wheel, which is there to show how they start."""
+    on_the_wheel = "ATTNMON_INSTALLED_BELOW" in os.environ
+    return contextlib.nullcontext() if on_the_wheel else renderer_server()
 
 
 @pytest.hookimpl(wrapper=True)

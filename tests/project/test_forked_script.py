@@ -1,4 +1,4 @@
-"""A fork of the server of scripts does what the script does in an interpreter of its own."""
+"""A fork of a server does what its script, or a renderer, does in an interpreter of its own."""
 
 import os
 import signal
@@ -8,7 +8,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from support.forked_script import PipedScript, can_fork_with
+from support.forked_renderer import new_interpreters
+from support.forked_script import ForkedProcess, PipedScript, can_fork_with
+from support.renderer_boot import run_before_serving
+
+from attnmon.session import renderer_process
 
 SCRIPTS = {
     "what it sees": """
@@ -84,3 +88,43 @@ def test_a_variable_that_only_a_new_interpreter_reads_is_known() -> None:
     assert can_fork_with({"HOME": "/"})
     assert not can_fork_with({"PYTHONWARNINGS": "error"})
     assert not can_fork_with({"OMP_NUM_THREADS": "2"})
+
+
+WHAT_A_RENDERER_SEES = """
+    import json, os, signal
+    seen = [__name__, sys.argv, sys.path, str(sys.flags), os.getcwd(), sorted(os.environ.items())]
+    seen += [str(signal.getsignal(each)) for each in sorted(signal.valid_signals())]
+    seen += [os.getpid() == os.getpgid(0), os.getppid(), os.sched_getscheduler(0)]
+    seen += [os.readlink(f"/proc/self/fd/{each}").split(":")[0] for each in range(3)]
+    seen.append(sorted(os.listdir("/proc/self/fd")))
+    with open("FILE", "w") as file:
+        json.dump(seen, file)
+"""
+
+
+def test_a_forked_renderer_sees_what_one_of_a_new_interpreter_sees(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run_before_serving(monkeypatch, WHAT_A_RENDERER_SEES.replace("FILE", str(tmp_path / "seen")))
+
+    assert is_next_renderer_forked()
+    forked = (tmp_path / "seen").read_text()
+    with new_interpreters():
+        assert not is_next_renderer_forked()
+    assert forked == (tmp_path / "seen").read_text()
+
+
+def test_a_renderer_that_would_start_otherwise_is_not_forked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert not is_next_renderer_forked()
+
+
+def is_next_renderer_forked() -> bool:
+    """Starts one and waits for its end."""
+    renderer = renderer_process.start()
+    renderer.channel.close()
+    assert renderer.process.wait(60) == 0
+    renderer.complaints.close()
+    return isinstance(renderer.process, ForkedProcess)

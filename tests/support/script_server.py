@@ -1,10 +1,10 @@
-"""Runs in a process of its own: loads torch once, and forks a child for each Python script.
+"""Runs in a process of its own: loads libraries once, and forks a child for each Python script.
 
 A child returns from `serve` with its script. So it ends as every interpreter does: by its own
 exit functions, threads, exceptions and signals. `support.forked_script` starts all this.
 """
 
-import contextlib
+import fcntl
 import gc
 import json
 import os
@@ -13,70 +13,79 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 from types import ModuleType
 from typing import Any
 
 LONGEST_REQUEST = 1 << 17
+MOST_DESCRIPTORS = 16
 NUMBER = struct.Struct("i")
-"""Two of them answer a request: the script's process id and, when it has ended, its status."""
+"""Answers a request: the script's process id."""
+_OUT_OF_THE_WAY = 1000
+"""No descriptor that a script wants has a number as high."""
 
 
-def serve(descriptor: int) -> str:
-    """Answers requests until nobody can make one. Returns, in a child, the script that it is."""
+def serve(descriptor: int, libraries: str) -> str:
+    """Answers requests until nobody can make one. Returns, in a child, the script that it is.
+
+    libraries: the code that loads them, which runs when the first request comes.
+    """
     requests = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, whose end ends this
-    signal.signal(signal.SIGCHLD, _reap)
-    search_path = sys.path[1:]
+    del sys.path[0]  # where this module was found
     while True:
-        request, descriptors, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 4)
+        request, descriptors, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, MOST_DESCRIPTORS)
         if not request:
             os._exit(0)
-        import torch  # noqa: F401 - not before, since most test sessions are short
-
+        exec(libraries, {})  # not before, since most test sessions are short
+        libraries = ""
         gc.freeze()  # a child that looks through all of it would copy its memory
-        if os.fork() == 0:
+        between = os.fork()
+        if between == 0 and _is_orphan(descriptors[0]):
             requests.close()
-            *streams, answers = descriptors
-            _keep(streams, answers)
-            return _become(json.loads(request), search_path, streams)
+            return _become(json.loads(request), descriptors)
+        os.waitpid(between, 0)
         for received in descriptors:
-            os.close(received)
+            os.close(received)  # the answer's too: it is complete when nobody has it any more
 
 
-def _reap(*_: object) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _keep(streams: list[int], answers: int) -> None:
-    """Forks once more, and returns in the child only: its parent tells how it ends."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+def _is_orphan(answer: int) -> bool:
+    """Forks once more, and returns in the child only, when it has lost its parent."""
+    parent = os.getpid()
     child = os.fork()
     if child:
-        for stream in streams:
-            os.close(stream)
-        os.write(answers, NUMBER.pack(child))
-        os.write(answers, NUMBER.pack(os.waitpid(child, 0)[1]))
+        os.write(answer, NUMBER.pack(child))
         os._exit(0)
-    os.close(answers)
+    while os.getppid() == parent:
+        time.sleep(0.001)
+    return True
 
 
-def _become(request: dict[str, Any], search_path: list[str], streams: list[int]) -> str:
+def _become(request: dict[str, Any], descriptors: list[int]) -> str:
     """Makes of this process the interpreter that was asked for. Returns its script."""
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
+    os.close(descriptors[0])
+    _put(descriptors[1:], [0, 1, 2, *request["descriptors"]])
+    if request["own_group"]:
+        os.setpgid(0, 0)
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tempfile.tempdir = None  # it follows from the environment
-    sys.path[:] = search_path
     sys.argv[1:] = request["arguments"]
     _renew_main()
     source: str = request["source"]
     return source
+
+
+def _put(descriptors: list[int], numbers: list[int]) -> None:
+    """Gives these descriptors these numbers."""
+    away = [fcntl.fcntl(each, fcntl.F_DUPFD, _OUT_OF_THE_WAY) for each in descriptors]
+    for each in descriptors:
+        os.close(each)
+    for each, number in zip(away, numbers, strict=True):
+        os.dup2(each, number)
+        os.close(each)
 
 
 def _renew_main() -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -31,11 +31,23 @@ class CompiledRegions(TorchFunctionMode):
     """A mode that notes whether a torch function is called from a compiled function or module.
 
     Push it where compiled code runs eagerly (`torch.compiler.set_stance("force_eager")`), so that
-    the mode sees each call. It walks the Python stack at every call: for discovery only.
+    the mode sees each call. It walks the Python stack at every call, up to where it was pushed: for
+    discovery only.
     """
 
     found = False
     """Whether a call from compiled code was seen."""
+    _pushed_in: FrameType | None = None
+
+    def __enter__(self) -> Self:
+        self._pushed_in = sys._getframe(1)
+        self.found = _within_compiled(self._pushed_in, None)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._pushed_in = None  # which holds this mode
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self,
@@ -45,12 +57,12 @@ class CompiledRegions(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if not self.found:
-            self.found = _within_compiled(sys._getframe(1))
+            self.found = _within_compiled(sys._getframe(1), self._pushed_in)
         return func(*args, **(kwargs or {}))
 
 
-def _within_compiled(frame: FrameType | None) -> bool:
-    while frame is not None:
+def _within_compiled(frame: FrameType | None, outermost: FrameType | None) -> bool:
+    while frame is not outermost and frame is not None:
         if frame.f_code.co_qualname.startswith(_WRAPPER):
             return True
         frame = frame.f_back

@@ -13,8 +13,7 @@ OLDEST := build/oldest
 TORCH_OLDEST ?= $(shell sed -n 's/^torch==//p' constraints.in)
 WHEEL := build/wheel
 WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_packaging \
-	commands/test_commands faults/test_environment end_to_end/test_monitor \
-	renderer/redraw/test_redraw renderer/report/test_report renderer/server/test_server)
+	commands/test_commands faults/test_environment end_to_end/test_monitor)
 # Many tests wait for other processes: three side by side keep two processors busy.
 SIDE_BY_SIDE := -n 3 --dist worksteal
 # Only in these files: to import the others takes longer than some of their tests.
@@ -40,8 +39,9 @@ test-source: $(VENV)/.installed-dev ## run the tests on the source
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial"
 	$(BIN)/python -m pytest -m serial $(SERIAL_TESTS)
 
-# What a wheel can get wrong is what is in it, and how one process finds the other: these tests start
-# processes and commands, or ask what is loaded. The others would run the same code a second time.
+# What a wheel can get wrong is what is in it, and how one process finds the other: one test compares
+# it with the source, and these start processes and commands, or ask what is loaded. The others would
+# run the same code a second time.
 # The second environment sees the dependencies of the first, but neither its editable install nor
 # the source: a plain path in a .pth file is searched, while the .pth files below it are not read.
 test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the source out of the way
@@ -52,7 +52,7 @@ test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the
 	$(BIN)/python $(PURELIB) > "$$($(WHEEL)/venv/bin/python $(PURELIB))/dependencies.pth"
 	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --no-deps --no-index $(WHEEL)/dist/*.whl
 	cp -r tests scripts docs pyproject.toml README.md CHANGELOG.md SECURITY.md $(WHEEL)
-	cd $(WHEEL) && ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(SIDE_BY_SIDE) $(WHEEL_TESTS)
+	cd $(WHEEL) && ATTNMON_SOURCE="$(CURDIR)" ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(SIDE_BY_SIDE) $(WHEEL_TESTS)
 
 # Not for CI: what others release would decide whether it passes. TESTS="tests/link ..." runs
 # these alone, TORCH_OLDEST=2.4 takes that torch, PYTHON=python3.11 one that old wheels were built for.

@@ -4,7 +4,6 @@ Looked for are processes (also those whose parent has gone), file descriptors an
 memory with and without a name, and temporary files. What is about to end by itself gets a grace.
 """
 
-import contextlib
 import gc
 import os
 import signal
@@ -19,12 +18,14 @@ from support.forked_renderer import renderer_server
 from support.forked_script import script_server
 from support.leftovers import MARK, TEST_RUN, end_processes, everything, everything_since
 
+from attnmon.link.thread_limits import SINGLE_THREAD
+
 GRACE_SECONDS = 20.0
 """A renderer ends when nobody else wants the processors; the tests beside may want them all."""
 FAILED = pytest.StashKey[bool]()
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-"""torch's threads, here and in every process started from here: tests run side by side."""
+for name, one in SINGLE_THREAD.items():
+    os.environ.setdefault(name, one)  # here and in every process from here: tests run side by side
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault(TEST_RUN, str(os.getppid()))
 
@@ -48,14 +49,8 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv(MARK, "1")
         resource_tracker.ensure_running()  # it stays to the end, whichever test starts it
-        with script_server(), renderers_as_here():
+        with script_server(), renderer_server():
             yield
-
-
-def renderers_as_here() -> contextlib.AbstractContextManager[None]:
-    """Renderers are forked, but on the built wheel, which is there to show how they start."""
-    on_the_wheel = "ATTNMON_INSTALLED_BELOW" in os.environ
-    return contextlib.nullcontext() if on_the_wheel else renderer_server()
 
 
 @pytest.hookimpl(wrapper=True)

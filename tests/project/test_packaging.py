@@ -61,6 +61,25 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else() -> None:
 
 
 @wheel_only
+def test_the_wheel_holds_the_source_byte_for_byte() -> None:
+    """So the tests that passed on the source need not run on the wheel again."""
+    source = Path(os.environ["ATTNMON_SOURCE"])
+    for package, folder in zip(PACKAGES, (source, source / "renderer"), strict=True):
+        installed = Path(str(resources.files(package)))
+        assert contents(installed) == contents(folder / package)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Returns each file below, but what Python has compiled, by its relative path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if "__pycache__" not in path.parts
+    }
+
+
+@wheel_only
 def test_what_the_package_index_shows_leads_to_the_repository() -> None:
     """The index has neither our pictures nor our pages, so each link must be a whole address."""
     about = metadata.metadata("attnmon")

@@ -162,7 +162,7 @@ class ForkedScript(ForkedProcess):
         cwd: Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        assert can_fork_with(variables or {}), "only a new interpreter reads these"
+        assert not _read_at_the_start(variables or {}), "only a new interpreter reads these"
         request = {
             "source": source,
             "arguments": arguments,

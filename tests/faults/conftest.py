@@ -6,7 +6,7 @@ import pytest
 from support.forked_renderer import new_interpreters
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def renderers_are_new_interpreters() -> Iterator[None]:
     with new_interpreters():
         yield

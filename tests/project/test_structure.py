@@ -139,7 +139,6 @@ TESTED_THROUGH = {
     "renderer/figures/test_figure_plan.py": ("attnmon_renderer.figures.pages",),
     "renderer/report/test_report.py": ("attnmon_renderer.report.embed",),
     "renderer/server/test_server.py": (
-        "attnmon.link.thread_limits",
         "attnmon.session.attached_renderer",
         "attnmon_renderer.server.client",
         "attnmon_renderer.server.listener",

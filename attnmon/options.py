@@ -19,6 +19,16 @@ VISUALIZATION_TYPES = (*PICTURES, "statistics")
 DEFAULT_EPOCHS = (1, 5, 10)
 
 
+class AccessMode(int):
+    """Who may enter a folder: a number that is shown in octal."""
+
+    def __repr__(self) -> str:
+        return f"{self:#o}"
+
+
+PRIVATE_FOLDER = AccessMode(0o700)
+
+
 Heads = Literal["average", "all"] | int | Iterable[int]
 Layers = str | int | Iterable[int | str] | None
 Ranks = Literal["zero", "all"] | int | Iterable[int]
@@ -59,6 +69,7 @@ class Options(TypedDict, total=False):
     renderer_cpus: Iterable[int] | None
     close_timeout: float
     config: Any
+    mode: int
 
 
 class CallbackSettings(Options, total=False):

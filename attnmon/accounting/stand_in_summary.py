@@ -11,17 +11,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PRIVATE_FILE = 0o600
+from attnmon.options import PRIVATE_FOLDER
+
 MOST_BYTES = 1 << 24
 _NAME = "summary.json"
 
 
 def write_summary(
-    folder: Path, state: str, accounts: dict[str, Any], pids: Sequence[int] = ()
+    folder: Path,
+    state: str,
+    accounts: dict[str, Any],
+    pids: Sequence[int] = (),
+    mode: int = PRIVATE_FOLDER,
 ) -> None:
     """Replace the folder's summary by these accounts; does nothing where that cannot be.
 
-    `pids`: of the renderer's processes.
+    `pids`: of the renderer's processes; `mode`: of folders, which its file gets as far as it goes.
     """
     content = {
         "state": state,
@@ -35,16 +40,19 @@ def write_summary(
     with contextlib.suppress(OSError, ValueError):
         text = json.dumps(content, indent=2)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(temporary, flags, PRIVATE_FILE), "w", encoding="utf-8") as file:
+        with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
+            os.fchmod(file.fileno(), mode & 0o666)
         os.replace(temporary, folder / _NAME)
 
 
-def amend_summary(folder: Path, state: str, accounts: dict[str, Any]) -> None:
+def amend_summary(
+    folder: Path, state: str, accounts: dict[str, Any], mode: int = PRIVATE_FOLDER
+) -> None:
     """Write these accounts over those that a renderer has left, unless it said itself it is off."""
     left = _read(folder / _NAME)
     if not left.get("off"):
-        write_summary(folder, state, {**left, **accounts, "state": state})
+        write_summary(folder, state, {**left, **accounts, "state": state}, mode=mode)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from attnmon.config.validation import Check, choice_of, optional, switch, whole_
 from attnmon.options import (
     DEFAULT_EPOCHS,
     MOST_KEPT,
+    PRIVATE_FOLDER,
     CaptureMode,
     ColorScale,
     ImageFormat,
@@ -222,6 +223,14 @@ class Settings:
         "The training's own configuration, to be kept in `run.json`: a mapping, a dataclass, "
         "argparse's namespace, or what has a `to_dict()`. Values that look like secrets are left "
         "out. The callbacks give the trainer's.",
+    )
+    mode: int = option(
+        PRIVATE_FOLDER,
+        validation.access_mode,
+        "Who may enter the folders that are made, as for `chmod`; files get the same, less the "
+        "right to execute. The default, `0o700`, lets in their owner only; `0o750` the group, "
+        "too, and `0o2770` shares all with the group of the folder above. A directory that is "
+        "there keeps its own.",
     )
 
     world_size: int

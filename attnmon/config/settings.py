@@ -5,6 +5,7 @@ training starts. What only shows in training is warned about and counted there.
 """
 
 import difflib
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from attnmon.config.distributed import find_process_rank
 from attnmon.config.option_table import OPTIONS, Settings
-from attnmon.options import Options
+from attnmon.options import PRIVATE_FOLDER, Options
 
 __all__ = ["Settings", "checked_settings", "make_writable_directory", "prepare_run"]
 
@@ -62,13 +63,18 @@ def prepare_run(settings: Settings) -> None:
     if settings.rank_is_selected:
         if ranks != "zero" and settings.save_dir.is_symlink():
             raise NotADirectoryError(f"save_dir: {settings.save_dir} is a link; remove it")
-        make_writable_directory(settings.save_dir)
+        make_writable_directory(settings.save_dir, settings.mode)
 
 
-def make_writable_directory(path: Path) -> None:
-    """Make the directory if need be. Raises `OSError` that names it if it cannot be written to."""
+def make_writable_directory(path: Path, mode: int = PRIVATE_FOLDER) -> None:
+    """Make the directory if need be, with this mode; one that is there keeps its own.
+
+    Raises `OSError` that names it if it cannot be written to.
+    """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+            path.chmod(mode | path.stat().st_mode & stat.S_ISGID)  # which the folder above gave it
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:

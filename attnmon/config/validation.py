@@ -68,6 +68,17 @@ def whole_numbers(
     return numbers
 
 
+def access_mode(name: str, given: Any) -> int:
+    """Return the mode of folders: all rights for their owner, and none to write for everybody."""
+    mode = whole_number(name, given)
+    if mode & 0o700 != 0o700 or mode & ~0o2775:
+        raise ValueError(
+            f"{name}={mode:#o}: give the owner all rights, and do not let everybody write; such as "
+            "0o750, in octal, for the group to read, or 0o2770 for a folder that a group shares"
+        )
+    return mode
+
+
 def fraction(name: str, given: Any) -> float:
     """Return a number above 0 and at most 1."""
     if isinstance(given, bool) or not isinstance(given, int | float):

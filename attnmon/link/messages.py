@@ -269,9 +269,12 @@ class Setup:
     launch: Launch = Launch()
     may_hold_run: bool = False
     """Whether the directory may hold an earlier run, which this training goes on with or not."""
+    mode: int = 0o700
+    """Of the folders that the renderer makes; of files, without the right to execute."""
 
     def __post_init__(self) -> None:
         require(self.turn >= 1, "turn", self.turn)
+        require(self.mode & ~0o2075 == 0o700, "mode", self.mode)
         require(self.disk_budget is None or self.disk_budget > 0, "disk_budget", self.disk_budget)
         require(self.workers >= 1, "workers", self.workers)
         require(all(0 <= cpu < MOST_CPUS for cpu in self.cpus), "cpus", self.cpus)

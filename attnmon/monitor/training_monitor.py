@@ -92,6 +92,10 @@ class TrainingAttentionMonitor(AttentionMonitor):
         config (Any): The training's own configuration, to be kept in `run.json`: a mapping, a
             dataclass, argparse's namespace, or what has a `to_dict()`. Values that look like
             secrets are left out. The callbacks give the trainer's. Default: None.
+        mode (int): Who may enter the folders that are made, as for `chmod`; files get the same,
+            less the right to execute. The default, `0o700`, lets in their owner only; `0o750` the
+            group, too, and `0o2770` shares all with the group of the folder above. A directory that
+            is there keeps its own. Default: 0o700.
 
     Raises:
         TypeError: An option has a value of the wrong kind, or a keyword is no option.

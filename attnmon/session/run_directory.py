@@ -14,6 +14,7 @@ from pathlib import Path
 from attnmon.config.settings import make_writable_directory
 from attnmon.link import descriptors, directory_lock
 from attnmon.link.directory_lock import DirectoryLocks
+from attnmon.options import PRIVATE_FOLDER
 
 
 @dataclass
@@ -47,21 +48,21 @@ class RunDirectory:
         self.watching = _closed(self.watching)
 
 
-def claim_directory(save_dir: Path, started: float) -> RunDirectory:
+def claim_directory(save_dir: Path, started: float, mode: int = PRIVATE_FOLDER) -> RunDirectory:
     """Claim the directory, or the first one below it that is free. Raises OSError.
 
     `started`: when this run was started, in seconds since 1970; of several runs that wait for one
-    directory, the first one started gets it first.
+    directory, the first one started gets it first. `mode`: of a folder that has to be made.
     """
     below = (save_dir / f"monitor_{number}" for number in count(2))
     no_links = (folder for folder in below if not folder.is_symlink())
-    claims = (_claim(folder, started) for folder in chain([save_dir], no_links))
+    claims = (_claim(folder, started, mode) for folder in chain([save_dir], no_links))
     return next(claim for claim in claims if claim is not None)
 
 
-def _claim(folder: Path, started: float) -> RunDirectory | None:
+def _claim(folder: Path, started: float, mode: int) -> RunDirectory | None:
     """Claim this directory; None when another monitor is open there."""
-    make_writable_directory(folder)
+    make_writable_directory(folder, mode)
     claim = RunDirectory(folder)
     try:
         place = folder.resolve()

@@ -60,7 +60,7 @@ class Session:
         except NotOpened as reason:
             self.guard.switch_off(str(reason))
             if reason.folder is not None:
-                write_summary(reason.folder, "off", self.accounts())
+                write_summary(reason.folder, "off", self.accounts(), mode=self._settings.mode)
             return
         self._settings = self._connection.settings
         self._publisher = Publisher(
@@ -216,7 +216,8 @@ class Session:
         self._connection.renderer.wait(deadline - time.monotonic())
         is_lost = self._connection.producer.lost and not self._connection.producer.refusal
         if is_lost and self.guard.off:
-            amend_summary(self._settings.save_dir, "renderer lost", self.accounts())
+            settings = self._settings
+            amend_summary(settings.save_dir, "renderer lost", self.accounts(), settings.mode)
         logger.info("%s", summary_line(self.accounts(), self._settings.save_dir))
 
     def _disconnect(self) -> None:

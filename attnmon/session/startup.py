@@ -71,7 +71,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
     with ExitStack() as on_failure:
         try:
             started = time.time()
-            directory = claim_directory(chosen.save_dir, started)
+            directory = claim_directory(chosen.save_dir, started, chosen.mode)
             on_failure.callback(directory.close)
             if directory.path != chosen.save_dir:
                 guard.warn_once("directory", _in_use(chosen, directory))
@@ -88,7 +88,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
             if isinstance(renderer, RendererProcess) and directory.number == directory_lock.FIRST:
-                _make_visible(folder, counters, guard, renderer)
+                _make_visible(settings, counters, guard, renderer)
             _send_setup(producer, _setup(settings, ring, started, directory), directory, renderer)
         except (LaunchError, OSError) as error:
             raise NotOpened(str(error), folder) from error
@@ -104,16 +104,16 @@ def describe_loss(renderer: RendererProcess | AttachedRenderer) -> str:
 
 
 def _make_visible(
-    folder: Path, counters: Counters, guard: ErrorGuard, renderer: RendererProcess
+    settings: Settings, counters: Counters, guard: ErrorGuard, renderer: RendererProcess
 ) -> None:
     """Have a run in the directory at once, whenever the renderer will get to writing there.
 
     Only where it is sure to write: one that was joined may refuse, and one whose turn it is not yet
     leaves the directory to the other that still writes.
     """
-    directory_lock.keep_summary(folder)
+    directory_lock.keep_summary(settings.save_dir)
     accounts = {**counters.all_figures(), **guard.remarks.figures()}
-    write_summary(folder, "running", accounts, [renderer.process.pid])
+    write_summary(settings.save_dir, "running", accounts, [renderer.process.pid], settings.mode)
 
 
 def _send_setup(
@@ -162,6 +162,7 @@ def _setup(settings: Settings, ring: Ring, started: float, directory: RunDirecto
         turn=directory.number,
         launch=_launch(settings),
         may_hold_run=directory.may_hold_run,
+        mode=settings.mode,
     )
 
 

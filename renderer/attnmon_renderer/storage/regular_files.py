@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 PRIVATE_FOLDER = 0o700  # attention shows training text: only its owner is to see it
-PRIVATE_FILE = 0o600
 MOST_BYTES = 1 << 28
 """The largest file that is read at once."""
 
@@ -27,6 +26,21 @@ _KINDS = {
     stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
     stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
 }  # fmt: skip
+
+
+_folder_mode = PRIVATE_FOLDER
+
+
+def set_mode(mode: int) -> None:
+    """Make folders with this mode in this process from now on, and files as far as it goes."""
+    global _folder_mode
+    _folder_mode = mode
+    os.umask(0o777 & ~mode)
+
+
+def file_mode() -> int:
+    """Return the mode of the files that are made: that of folders, without executing."""
+    return _folder_mode & 0o666
 
 
 class NotRegular(OSError):
@@ -85,7 +99,7 @@ def _enter(part: str, outer: int, path: Path, create: bool) -> int:
             raise
         raise _not_regular(path, found, part) from error
     try:
-        os.mkdir(part, PRIVATE_FOLDER, dir_fd=outer)
+        os.mkdir(part, _folder_mode & 0o777, dir_fd=outer)
     except FileExistsError:
         pass  # another process has made it meanwhile
     return os.open(part, _TO_PASS, dir_fd=outer)
@@ -95,7 +109,7 @@ def open_file(path: Path, flags: int) -> int:
     """Return the descriptor of a regular file, opened or created. Raises OSError, `NotRegular`."""
     with opened_folder(path.parent) as folder:
         require_regular(path, folder)  # first: opening a device can do something
-        descriptor = os.open(path.name, flags | _CAREFULLY, PRIVATE_FILE, dir_fd=folder)
+        descriptor = os.open(path.name, flags | _CAREFULLY, file_mode(), dir_fd=folder)
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
@@ -112,7 +126,7 @@ def create(path: Path) -> IO[bytes]:
 def create_in(folder: int, name: str) -> IO[bytes]:
     """Create a file to write in the folder of this descriptor. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CAREFULLY
-    return open(os.open(name, flags, PRIVATE_FILE, dir_fd=folder), "wb")
+    return open(os.open(name, flags, file_mode(), dir_fd=folder), "wb")
 
 
 def require_regular(path: Path, folder: int) -> None:

@@ -64,7 +64,7 @@ class StepZip:
 
     def put(self, name: str, content: bytes) -> None:
         about = zipfile.ZipInfo(name, _EPOCH)
-        about.external_attr = regular_files.PRIVATE_FILE << 16
+        about.external_attr = regular_files.file_mode() << 16
         self._zip.writestr(about, content)
 
     def finish(self) -> None:

@@ -17,6 +17,7 @@ from attnmon.link.ring import map_read_only
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import ProcessMessage, RunStatus
 from attnmon_renderer.process_title import set_title
+from attnmon_renderer.storage import regular_files
 from attnmon_renderer.supervision.drawing_stage import DrawingStage
 from attnmon_renderer.supervision.receiver import Receiver, receive_setup
 from attnmon_renderer.supervision.recording_stage import RecordingStage
@@ -84,6 +85,7 @@ class Supervisor:
         def new_pool(role: str, size: int, run: Callable[[Channel], None]) -> NewPool:
             def run_titled(own: Channel) -> None:
                 set_title(role, setup.save_dir)
+                regular_files.set_mode(setup.mode)
                 run(own)
 
             keep_open = {ring, *write_lock.descriptors}

@@ -14,6 +14,7 @@ TORCH_OLDEST ?= $(shell sed -n 's/^torch==//p' constraints.in)
 WHEEL := build/wheel
 WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_packaging \
 	commands/test_commands faults/test_environment end_to_end/test_monitor)
+FONTS := fonts-noto-cjk fonts-noto-color-emoji fonts-noto-core
 # Many tests wait for other processes: three side by side keep two processors busy.
 SIDE_BY_SIDE := -n 3 --dist worksteal
 # Only in these files: to import the others takes longer than some of their tests.
@@ -24,7 +25,7 @@ PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
+.PHONY: fonts help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
 	check docs constraints option-docs bench scan clean
 
 help: ## list the targets
@@ -35,7 +36,14 @@ demo: $(VENV)/.installed ## train the example for a minute and show where its pi
 
 test: test-source test-wheel ## run the tests, on the source and on the built wheel
 
-test-source: $(VENV)/.installed-dev ## run the tests on the source
+# Tests of labels skip themselves by name where a font lacks.
+fonts: ## in CI: install the fonts that tests of labels need, as root on Debian
+	@[ -z "$$CI" ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null \
+	|| dpkg --status $(FONTS) > /dev/null 2>&1 \
+	|| { apt-get update -qq && apt-get install -qq --yes $(FONTS); } \
+	|| echo "no fonts were installed"
+
+test-source: $(VENV)/.installed-dev fonts ## run the tests on the source
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial"
 	$(BIN)/python -m pytest -m serial $(SERIAL_TESTS)
 

@@ -50,16 +50,16 @@ def is_four_heads_of_three_layers(folder: Path) -> None:
     ]
 
 
-def has_a_file_a_capture_and_three(folder: Path) -> None:
+def has_a_file_a_capture_and_four(folder: Path) -> None:
     logs = folder / "attn_logs"
     found = sorted(path.name for path in logs.rglob("*") if path.is_file())
-    assert len(found) == 1 + 3
-    assert {"history.jsonl", "step_0.zip", "summary.json"} < set(found)
+    assert len(found) == 1 + 4
+    assert {"history.jsonl", "run.json", "step_0.zip", "summary.json"} < set(found)
 
 
 def is_numbers_for_its_owner_only(folder: Path) -> None:
     files = [path for path in (folder / "attn_logs").rglob("*") if path.is_file()]
-    assert {path.name for path in files} == {"history.jsonl", "summary.json"}
+    assert {path.name for path in files} == {"history.jsonl", "run.json", "summary.json"}
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
@@ -73,7 +73,7 @@ def has_rollout_and_a_class_token(folder: Path) -> None:
 CHECKS = {
     "Eight GPUs and seven billion parameters": is_four_heads_of_three_layers,
     "A vision model": has_rollout_and_a_class_token,
-    "A shared cluster with a limit on files": has_a_file_a_capture_and_three,
+    "A shared cluster with a limit on files": has_a_file_a_capture_and_four,
     "Text that must not leave the machine": is_numbers_for_its_owner_only,
 }
 

@@ -1,12 +1,13 @@
 """The layouts of a forward's layers: established by following its tensors, or known from before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from attnmon.capture.calls.adapter import CallSite
+from attnmon.capture.lineage.call_parts import CallParts
 from attnmon.capture.lineage.element_labels import Labels
 from attnmon.capture.lineage.layout import Layout, RefusedLayout, establish, join_notes
 from attnmon.capture.lineage.tracker import Lineage
@@ -33,6 +34,10 @@ class Layouts(Protocol):
 
     def after(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
         """See a torch function that was called."""
+
+    @property
+    def divided(self) -> Collection[str]:
+        """The modules whose calls were each for another part of the inputs, so far."""
 
 
 class KnownLayouts:
@@ -62,6 +67,11 @@ class KnownLayouts:
     def after(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
         """Do nothing."""
 
+    @property
+    def divided(self) -> Collection[str]:
+        """None: what is known leaves them out."""
+        return ()
+
 
 _NO_BATCH = "the inputs are taken for one sample without a batch"
 
@@ -71,11 +81,16 @@ class FollowedLayouts:
 
     follows = True
 
-    def __init__(self, inputs: Inputs, batch_dim: int | None) -> None:
-        """`batch_dim`: dimension of the inputs that is believed to hold the samples."""
+    def __init__(self, inputs: Inputs, batch_dim: int | None, has_batch: bool = True) -> None:
+        """`batch_dim`: dimension of the inputs that is believed to hold the samples.
+
+        has_batch: whether it is known that a dimension of each input holds them, or none.
+        """
         self._inputs = inputs
-        self._lineage = Lineage(inputs)
+        self._lineage = Lineage(inputs, has_batch)
         self._batch_dim = batch_dim
+        self._parts = CallParts()
+        self.divided = self._parts.divided
         self.labels_of = self._lineage.of
         self.after = self._lineage.after
 
@@ -83,16 +98,13 @@ class FollowedLayouts:
         """Return the call site with its layout. Raises `RefusedLayout`."""
         if labels is None:
             return site
+        self._parts.add(site.name, labels)
         layout = establish(labels, self._batch_dim, site.heads)
         self._require_all_samples(layout)
-        if layout is not None and self._batch_dim is None and self._may_have_a_batch:
+        if layout is not None and self._batch_dim is None and layout.samples:
             layout = replace(layout, note=join_notes(layout.note, _NO_BATCH))
         is_cross = None if labels.scores is None else labels.scores.is_cross
         return site._replace(layout=layout, is_cross=is_cross)
-
-    @property
-    def _may_have_a_batch(self) -> bool:
-        return max((tensor.ndim for tensor in self._inputs), default=0) > 2
 
     def _require_all_samples(self, layout: Layout | None) -> None:
         dim = None if layout is None else layout.batch_dim

@@ -50,7 +50,7 @@ def probe(
     with preserve_state(inner), sandboxed(inner, names, held) as sandbox:
         own_call = call.on_copies()
         known = (
-            FollowedLayouts(own_call.batched, batch_dim)
+            FollowedLayouts(own_call.followed, batch_dim, bool(own_call.batch))
             if layouts is None
             else KnownLayouts(layouts)
         )

@@ -5,7 +5,7 @@ nothing at any other time.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,10 @@ _UNUSED = (
 _COMBINED = (
     "several softmaxes, or parts of one, are combined into its attention: none of them is a map by "
     "itself. Give the weights that you mean to record()"
+)
+_DIVIDED = (
+    "it is called several times, each time for another part of the inputs, as for one sample or "
+    "chunk after the other: its calls are no layers. Give the weights that you mean to record()"
 )
 _PLAIN_TENSORS = torch._C.DisableTorchFunctionSubclass
 """Around our own code: what a class of tensors does at a call is for the user's calls alone."""
@@ -121,15 +125,20 @@ class Tap(TorchFunctionMode):
     def finish(self) -> None:
         """Reports the softmaxes that are no map by themselves. Call it after the forward."""
         combined = {self._softmaxes[index] for index in self._provenance.combined}
-        for name in combined:
-            for call_index in range(self._calls[name]) or (None,):
-                self._guard(self._listener.on_unsupported, name, _COMBINED, call_index)
+        self._refuse_calls(combined, _COMBINED)
+        self._refuse_calls(self._layouts.divided, _DIVIDED)
         for index, name in enumerate(self._softmaxes):
             told = self._used_softmaxes | self._provenance.assumed
             if index not in told and name not in combined:
                 self._guard(self._listener.on_unsupported, name, _UNUSED)
         self._softmaxes.clear()
         self._provenance.combined.clear()
+
+    def _refuse_calls(self, names: Iterable[str], reason: str) -> None:
+        """Reports all calls of these modules as no maps."""
+        for name in names:
+            for call_index in range(self._calls[name]) or (None,):
+                self._guard(self._listener.on_unsupported, name, reason, call_index)
 
     def __torch_function__(
         self,

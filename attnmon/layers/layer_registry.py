@@ -227,7 +227,8 @@ class LayerRegistry:
         """Take over what a followed forward of so many samples has shown of its layers' order."""
         infos = {(info.name, info.call_index): info for info in call_infos}
         self.layouts.add(infos.values(), samples)
-        dims = {info.layout.batch_dim for info in infos.values() if info.layout is not None}
+        layouts = (info.layout for info in infos.values() if info.layout is not None)
+        dims = {layout.batch_dim for layout in layouts if layout.batch_dim is not None}
         if len(dims) == 1 and self.batch_dim is not None:
             (self.batch_dim,) = dims
         known = {key: info for key, info in infos.items() if key in self.call_infos}

@@ -96,6 +96,7 @@ def projected(one: Factor, others: Sequence[Factor], output: str, base: int) -> 
         first=arranged(labels.first, one.subscripts, output),
         second=arranged(labels.second, one.subscripts, output),
         last=arranged(labels.last, one.subscripts, output),
+        source=arranged(labels.source, one.subscripts, output),
         feature=feature,
         scores=labels.scores if one.subscripts[-1] in output else None,  # heads may be mixed
     )
@@ -149,6 +150,7 @@ def scored(query: Factor, key: Factor, output: str, is_known: bool = True) -> La
             _is_of_one_sample(query, mine.first, key, theirs.first, output),
             _is_of_one_sample(query, mine.second, key, theirs.second, output),
         ),
+        _is_of_one_sample(query, mine.source, key, theirs.source, output),
         _is_over_channels(query, key, output),
         _is_cross(mine, theirs) if is_known and not _is_one_learned(query, output) else None,
         is_weights=False,
@@ -160,6 +162,7 @@ def scored(query: Factor, key: Factor, output: str, is_known: bool = True) -> La
         first=arranged(mine.first, query.subscripts, output),
         second=arranged(mine.second, query.subscripts, output),
         last=arranged(mine.last, query.subscripts, output),
+        source=arranged(mine.source, query.subscripts, output),
         feature=arranged(mine.feature, query.subscripts, output, may_mix=True),
         is_reordered=mine.is_reordered or theirs.is_reordered,
         scores=origin,
@@ -176,6 +179,7 @@ def summed(weights: Factor, output: str, shape: Sequence[int], call: int) -> Lab
         first=arranged(labels.first, weights.subscripts, output),
         second=arranged(labels.second, weights.subscripts, output),
         last=arranged(labels.last, weights.subscripts, output),
+        source=arranged(labels.source, weights.subscripts, output),
         feature=arranged(labels.feature, weights.subscripts, output),
         stream=-call if labels.stream is None else labels.stream,
         passed=labels.passed | {call},

@@ -25,6 +25,8 @@ class ScoreOrigin:
     is_of_one_sample: tuple[bool | None, bool | None]
     """For the inputs' first and second dimension: whether each query meets only keys of its own
     place in it. None if unknown."""
+    is_of_one_input: bool | None
+    """Whether each query meets only keys that come from the same input; None if unknown."""
     is_over_channels: bool
     """Whether its rows are features of one position, and not positions."""
     is_cross: bool | None
@@ -47,6 +49,8 @@ class Labels:
     """Index along the second dimension of the model's input."""
     last: Label = None
     """Index along the last dimension of a model's input of three dimensions: of a variable."""
+    source: Label = None
+    """Number of the model's input."""
     feature: Label = None
     """Number of the output feature of the latest projection."""
     stream: int | None = None
@@ -70,17 +74,22 @@ class Labels:
             first=each(self.first),
             second=each(self.second),
             last=each(self.last),
+            source=each(self.source),
             feature=each(self.feature),
         )
 
 
-def input_labels(tensor: Tensor, stream: int, is_shared: Sequence[bool]) -> Labels:
+def input_labels(tensor: Tensor, stream: int, is_shared: Sequence[bool] | None) -> Labels:
     """Return the labels of one of the model's inputs.
 
     is_shared: for the first and second dimension, whether an input of size 1 there is shared by the
-    places of another input, so that its own place means nothing.
+    places of another input, so that its own place means nothing. None: nothing is known of the
+    dimensions.
     """
     shape = tuple(tensor.shape)
+    source = torch.full((1,) * len(shape), stream, dtype=torch.int32)
+    if is_shared is None:
+        return Labels(shape, source=source, stream=stream)
 
     def index(dim: int) -> Label:
         if len(shape) <= dim or (shape[dim] == 1 and dim < 2 and is_shared[dim]):
@@ -88,7 +97,8 @@ def input_labels(tensor: Tensor, stream: int, is_shared: Sequence[bool]) -> Labe
         numbers = torch.arange(shape[dim], dtype=torch.int32)
         return numbers.view(*(-1 if other == dim else 1 for other in range(len(shape))))
 
-    return Labels(shape, index(0), index(1), index(2) if len(shape) == 3 else None, stream=stream)
+    last = index(2) if len(shape) == 3 else None
+    return Labels(shape, index(0), index(1), last, source, stream=stream)
 
 
 def compact(label: Tensor) -> Tensor:

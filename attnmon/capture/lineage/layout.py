@@ -15,6 +15,11 @@ from torch import Tensor
 from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels
 
 _OF_OTHERS = "its queries attend to keys of other samples: it is no map of one sample"
+_IN_ONE_MAP = (
+    "one map holds several places of the inputs' dimension {}: of samples that are packed or "
+    "attend to each other, or of one sample without a batch. Which are of one is not known"
+)
+_SEPARATE_INPUTS = "its samples are separate inputs of the model"
 
 
 class RefusedLayout(Exception):
@@ -138,7 +143,9 @@ def establish(labels: Labels, batch_dim: int | None, heads: int | None) -> Layou
         return None
     if scores.is_over_channels:
         raise RefusedLayout("its rows are channels and not positions: it is no map of tokens")
-    dim = None if batch_dim is None else _batch_dim(scores.is_of_one_sample, batch_dim)
+    if _are_inputs_apart(labels, batch_dim):
+        return _by_inputs(labels, heads)
+    dim = None if batch_dim is None else _batch_dim(labels, batch_dim)
     if dim is None and batch_dim is not None:
         return None
     if dim != 0 and _mixes_slices(labels):
@@ -152,14 +159,36 @@ def establish(labels: Labels, batch_dim: int | None, heads: int | None) -> Layou
     return _laid_out(labels, sample, dim, heads)
 
 
-def _batch_dim(is_of_one_sample: tuple[bool | None, bool | None], believed: int) -> int | None:
-    other = 1 - believed
+def _are_inputs_apart(labels: Labels, batch_dim: int | None) -> bool:
+    """Return whether the leading dimensions tell inputs apart, and no dimension tells samples."""
+    scores, source = labels.scores, labels.source
+    if scores is None or source is None or not scores.is_of_one_input:
+        return False
+    is_of_samples = batch_dim is not None and any(scores.is_of_one_sample)
+    return not is_of_samples and source.numel() > 1 and source.shape[-2:] == (1, 1)
+
+
+def _by_inputs(labels: Labels, heads: int | None) -> Layout | None:
+    """Return the layout of scores whose samples are separate inputs; None if unknown."""
+    assert labels.source is not None
+    numbers = torch.unique(labels.source, return_inverse=True)[1].int()
+    found = None if (labels.source == UNKNOWN).any() else _laid_out(labels, numbers, None, heads)
+    if found is None:
+        return None
+    return replace(found, samples=0, note=join_notes(found.note, _SEPARATE_INPUTS))
+
+
+def _batch_dim(labels: Labels, believed: int) -> int | None:
+    assert labels.scores is not None
+    is_of_one_sample, other = labels.scores.is_of_one_sample, 1 - believed
     if is_of_one_sample[believed]:
         return believed
     if is_of_one_sample[other]:
         return other
     if is_of_one_sample[believed] is False:
-        raise RefusedLayout(_OF_OTHERS)
+        places = (labels.first, labels.second)[believed]
+        is_in_one_map = places is not None and places.shape[-2] > 1
+        raise RefusedLayout(_IN_ONE_MAP.format(believed) if is_in_one_map else _OF_OTHERS)
     return None
 
 

@@ -133,6 +133,7 @@ def joined_labels(
         join(lambda labels: labels.first),
         join(lambda labels: labels.second),
         join(lambda labels: labels.last),
+        join(lambda labels: labels.source),
         join(lambda labels: labels.feature),
         first.stream,
         frozenset().union(*(labels.passed for labels in labelled)),

@@ -33,8 +33,11 @@ class Lineage:
     A function that is not understood gives a result without labels; nothing is guessed.
     """
 
-    def __init__(self, inputs: Sequence[Any]) -> None:
-        """`inputs`: what the model is called with: its tensors; others have no labels."""
+    def __init__(self, inputs: Sequence[Any], has_batch: bool = True) -> None:
+        """`inputs`: what the model is called with: its tensors; others have no labels.
+
+        has_batch: whether one of their first two dimensions may hold the samples.
+        """
         inputs = [value for value in inputs if isinstance(value, Tensor)]
         self._labels: dict[int, tuple[weakref.ref[Tensor], Labels | None]] = {}
         """None for what comes from an input through a function that is not understood."""
@@ -43,7 +46,8 @@ class Lineage:
         is_shared = [any(t.shape[d] > 1 for t in inputs if t.dim() > d) for d in (0, 1)]
         for stream, tensor in enumerate(inputs):
             if tensor.dim() and tensor.numel():
-                self._set(tensor, input_labels(tensor, stream, is_shared))
+                labels = input_labels(tensor, stream, is_shared if has_batch else None)
+                self._set(tensor, labels)
 
     def of(self, tensor: object) -> Labels | None:
         """Return the labels of a tensor; None if it comes from no input or is not understood."""

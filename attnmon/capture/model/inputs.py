@@ -51,12 +51,10 @@ class ModelCall:
         return self.sample if self.is_whole else 0
 
     @property
-    def batched(self) -> Inputs:
-        """The inputs of which it is known where they hold the samples."""
+    def followed(self) -> Inputs:
+        """The inputs of which it is known where they hold the samples; all if it is of none."""
         given = (self.args, self.kwargs)
-        if not self.is_whole:
-            return inputs_in(given)
-        return tuple(direct_leaves(given)) if self.batch else ()
+        return tuple(direct_leaves(given)) if self.is_whole and self.batch else inputs_in(given)
 
     def on_copies(self) -> "ModelCall":
         """Returns the same call with copies of its tensors, which the forward may write to."""

@@ -116,4 +116,4 @@ def test_rows_that_were_scattered_are_followed_to_where_they_are() -> None:
     (call,) = followed(Sorted(0), x).calls
     assert call.layout is not None
     assert (call.layout.samples, call.is_cross) == (BATCH, False)
-    assert "keys of other samples" in followed(Sorted(1), x).reasons[0]
+    assert "one map holds several places" in followed(Sorted(1), x).reasons[0]

@@ -6,8 +6,9 @@ from attnmon._version import __version__
 
 if TYPE_CHECKING:
     from attnmon.monitor import LightweightAttentionMonitor, TrainingAttentionMonitor
+    from attnmon_renderer.report.notebook import ShownRun
 
-__all__ = ["LightweightAttentionMonitor", "TrainingAttentionMonitor", "__version__"]
+__all__ = ["LightweightAttentionMonitor", "ShownRun", "TrainingAttentionMonitor", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,6 +17,10 @@ def __getattr__(name: str) -> Any:
         from attnmon import monitor
 
         return getattr(monitor, name)
+    if name == "ShownRun":
+        from attnmon_renderer.report.notebook import ShownRun  # reads files, without torch
+
+        return ShownRun
     raise AttributeError(f"module 'attnmon' has no attribute {name!r}; it has {__all__}")
 
 

@@ -49,7 +49,7 @@ class ErrorGuard:
             return
         self.set_off(reason)
         text = f"attnmon is off from now on; training goes on. {reason}"
-        heard = standard_error.receives_warnings_of(logger)
+        heard = standard_error.receives(logger, logging.WARNING)
         self._log(text)
         if not heard:
             standard_error.write(f"{text}\n")
@@ -71,7 +71,7 @@ class ErrorGuard:
 
     def _log(self, text: str) -> None:
         try:
-            logger.warning("%s", text)
+            logger.warning("%s", text if _is_named(text) else f"attnmon: {text}")
         except Exception as error:  # a handler of the user's that raises: not because of us
             if comes_from_signal_handler(error.__traceback__):
                 raise
@@ -101,6 +101,11 @@ class ErrorGuard:
         self.failed(location_of(error), describe(error))
         drop_frames(error)
         return True
+
+
+def _is_named(text: str) -> bool:
+    """Return whether a line says whose it is: by itself, or by the format that a user set up."""
+    return text.startswith("attnmon") or bool(standard_error.handlers_of(logger))
 
 
 def drop_frames(error: BaseException) -> None:

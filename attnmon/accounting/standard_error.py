@@ -1,15 +1,31 @@
 """Standard error: what is said there although, or because, nobody has set up logging."""
 
 import contextlib
+import io
 import logging
+import select
 import sys
 
 
 def write(text: str) -> None:
-    """Write to standard error; does nothing where there is none, or where it is closed."""
+    """Write to standard error; does nothing where there is none, or where it takes nothing now."""
     with contextlib.suppress(Exception):  # a user may have put anything there
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        if _takes_text_now():
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def announce(logger: logging.Logger, text: str) -> None:
+    """Say a line that is no warning, in the log, and where somebody watches: see `is_watched`."""
+    heard = receives(logger, logging.INFO)
+    logger.info("%s", text)
+    if is_watched() and not heard:
+        write(f"{text}\n")
+
+
+def is_watched() -> bool:
+    """Return whether standard error is a terminal, or the output of a notebook's cell."""
+    return is_terminal() or type(sys.stderr).__module__.partition(".")[0] == "ipykernel"
 
 
 def is_terminal() -> bool:
@@ -20,17 +36,17 @@ def is_terminal() -> bool:
         return False
 
 
-def receives_warnings_of(logger: logging.Logger) -> bool:
-    """Return whether this logger's warnings come out on standard error, as far as can be told."""
-    if not logger.isEnabledFor(logging.WARNING):
+def receives(logger: logging.Logger, level: int) -> bool:
+    """Return whether this logger's lines of a level come out there, as far as can be told."""
+    if not logger.isEnabledFor(level):
         return False
-    handlers = _handlers_of(logger)
-    if not handlers:
-        return logging.lastResort is not None
-    return any(_writes_warnings_there(handler) for handler in handlers)
+    last_resort = [logging.lastResort] if logging.lastResort is not None else []
+    handlers = handlers_of(logger) or last_resort
+    return any(level >= handler.level and _writes_there(handler) for handler in handlers)
 
 
-def _handlers_of(logger: logging.Logger) -> list[logging.Handler]:
+def handlers_of(logger: logging.Logger) -> list[logging.Handler]:
+    """Return the handlers that get a logger's lines: its own and those above it."""
     handlers: list[logging.Handler] = []
     one: logging.Logger | None = logger
     while one is not None:
@@ -39,7 +55,14 @@ def _handlers_of(logger: logging.Logger) -> list[logging.Handler]:
     return handlers
 
 
-def _writes_warnings_there(handler: logging.Handler) -> bool:
+def _writes_there(handler: logging.Handler) -> bool:
     stream = getattr(handler, "stream", None)
-    there = stream is not None and stream in (sys.stderr, sys.__stderr__)
-    return there and handler.level <= logging.WARNING
+    return stream is not None and stream in (sys.stderr, sys.__stderr__)
+
+
+def _takes_text_now() -> bool:
+    """Return whether a write would not wait for a reader; True for what is no file."""
+    try:
+        return bool(select.select([], [sys.stderr.fileno()], [], 0)[1])
+    except (io.UnsupportedOperation, AttributeError):
+        return True

@@ -6,6 +6,7 @@ nothing, and none of attnmon's own errors leaves it.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
@@ -300,6 +301,14 @@ class AttentionMonitor:
         self._enabled, self._idle_steps = False, NO_STEPS
         self.detach()
         return self._session.close(timeout)
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook: how it stands, and its latest pictures. Never raises."""
+        shown = [f"<p>{type(self).__name__}: it cannot be shown; the log says why.</p>"]
+        with self._guard:
+            notebook = import_module("attnmon_renderer.report.notebook")  # only when one looks
+            shown.append(notebook.run_html(self._session.save_dir))
+        return shown[-1]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return the same monitor, for a copy of a model that has it as an attribute."""

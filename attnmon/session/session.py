@@ -3,12 +3,14 @@
 import atexit
 import logging
 import os
+import shlex
 import time
 import weakref
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from attnmon.accounting import dump_triggers
+from attnmon.accounting import dump_triggers, standard_error
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
 from attnmon.accounting.stand_in_summary import amend_summary, write_summary
@@ -26,6 +28,7 @@ from attnmon.session.startup import Connection, NotOpened, describe_loss, open_c
 
 logger = logging.getLogger("attnmon")
 
+_WRITES_TO = "attnmon: writes to {folder}; to follow it: attnmon status --watch {folder}"
 CLOSED = "it is closed"
 """Why a monitor is off that was on until it was closed."""
 
@@ -73,11 +76,18 @@ class Session:
             keeps_last=self._settings.keep_last > 0,
         )
         _open_sessions.add(self)
+        folder = shlex.quote(str(self._settings.save_dir))
+        standard_error.announce(logger, _WRITES_TO.format(folder=folder))
         descriptors.abandon_after_fork(self)
 
     @property
     def _producer(self) -> Producer | None:
         return None if self._connection is None else self._connection.producer
+
+    @property
+    def save_dir(self) -> Path:
+        """The directory that is really written to."""
+        return self._settings.save_dir
 
     # While training
 
@@ -218,7 +228,7 @@ class Session:
         if is_lost and self.guard.off:
             settings = self._settings
             amend_summary(settings.save_dir, "renderer lost", self.accounts(), settings.mode)
-        logger.info("%s", summary_line(self.accounts(), self._settings.save_dir))
+        standard_error.announce(logger, summary_line(self.accounts(), self._settings.save_dir))
 
     def _disconnect(self) -> None:
         """Close the connection; the counters stay."""

@@ -1,8 +1,9 @@
 """Shuts a session down: says goodbye, and waits for the last drawings as long as the user allows.
 
-On a terminal, a line shows how many are left.
+Whoever waits is told how many are left: by a line on a terminal, now and then in the log.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import Any
 from attnmon.accounting import standard_error
 from attnmon.session.producer import Producer
 
+logger = logging.getLogger("attnmon")
+
 PROGRESS_AFTER_SECONDS = 1.0
 """How long the user waits before the line is shown."""
+LOG_EVERY_SECONDS = 10.0
+"""How often the log says it, where no line is kept up to date."""
 POLL_SECONDS = 0.2
 """The longest wait for one message, after which the line is updated."""
 
@@ -37,19 +42,23 @@ def shut_down(producer: Producer, poll: Callable[[], None], deadline: float) -> 
 class DrawingProgress:
     """A line that says how many of `total` drawings are left.
 
-    Goes to standard error, and only where that is a terminal.
+    A terminal shows it, and its numbers change; elsewhere the log gets one now and then.
     """
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._shown = False
+        self._logged = -LOG_EVERY_SECONDS
 
     def show(self, left: int) -> None:
         """Write the line, over the one before it."""
+        text = f"attnmon: drawing the last captures, {left} of {self._total} left"
         if standard_error.is_terminal():
-            text = f"attnmon: drawing the last captures, {left} of {self._total} left"
             standard_error.write(f"\r{text}\033[K")
             self._shown = True
+        elif time.monotonic() - self._logged >= LOG_EVERY_SECONDS:
+            self._logged = time.monotonic()
+            standard_error.announce(logger, text)
 
     def clear(self) -> None:
         """Remove the line, if there is one."""

@@ -17,6 +17,16 @@ def ago(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 step", "1,200 steps"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def were(count: int) -> str:
+    """Return "was" for one, "were" for any other number."""
+    return "was" if count == 1 else "were"
+
+
 def table(rows: dict[str, str]) -> str:
     """Return names and values in lines, the values aligned."""
     width = max(map(len, rows), default=0)

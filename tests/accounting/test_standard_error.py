@@ -1,7 +1,9 @@
 """Whether a warning comes out on standard error, in each way that people set up logging."""
 
+import contextlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -42,7 +44,7 @@ def test_it_is_known_whether_a_warning_is_written_there(
 ) -> None:
     set_up, expected = WAYS[way]
     set_up(logger)
-    assert standard_error.receives_warnings_of(logger) == expected
+    assert standard_error.receives(logger, logging.WARNING) == expected
     if not logger.disabled and logger.isEnabledFor(logging.WARNING):
         logger.warning("it is off")
     assert ("it is off" in capfd.readouterr().err) == expected
@@ -56,4 +58,51 @@ def test_a_standard_error_that_takes_no_text_is_no_trouble(
     standard_error.write("nobody reads this")
     assert not standard_error.is_terminal()
     logger.addHandler(logging.NullHandler())
-    assert not standard_error.receives_warnings_of(logger)
+    assert not standard_error.receives(logger, logging.WARNING)
+
+
+class Notebook(io.StringIO):
+    """Has the name of what a notebook puts in the place of standard error."""
+
+
+Notebook.__module__ = "ipykernel.iostream"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_shown"), [(Terminal(), True), (Notebook(), True), (io.StringIO(), False)]
+)
+def test_a_line_is_announced_where_somebody_watches(
+    stream: io.StringIO, is_shown: bool, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    standard_error.announce(logger, "writes to here")
+    assert stream.getvalue() == ("writes to here\n" if is_shown else "")
+
+
+def test_what_the_log_shows_on_the_terminal_is_not_said_there_again(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    to(stream)(logger)
+    standard_error.announce(logger, "once")
+    assert stream.getvalue() == "once\n"
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"." * 4096)
+    os.set_blocking(writing, True)
+    with open(reading, "rb", buffering=0) as reader, open(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        standard_error.write("lost\n")
+        reader.read(1 << 20)
+        standard_error.write("heard\n")
+        assert reader.read(1 << 20) == b"heard\n"

@@ -87,3 +87,13 @@ def test_the_accounts_are_one_line() -> None:
         "0.250 s in the training process; see out"
     )
     assert "still" not in summary_line({**accounts, "pending": 0}, Path("out"))
+
+
+def test_who_waits_where_no_line_is_kept_up_to_date_reads_it_in_the_log_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(shutdown, "PROGRESS_AFTER_SECONDS", 0.0)
+    with caplog.at_level("INFO", "attnmon"):
+        end(Producer(3))
+    assert caplog.messages == ["attnmon: drawing the last captures, 2 of 3 left"]

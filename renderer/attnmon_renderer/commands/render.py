@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from attnmon.link.thread_limits import SINGLE_THREAD
 from attnmon_renderer.storage import paths, regular_files
-from attnmon_renderer.terminal import harmless
+from attnmon_renderer.terminal import counted, harmless
 
 if TYPE_CHECKING:
     from attnmon_renderer.redraw.request import JobResult, RedrawRequest
@@ -84,7 +84,7 @@ def _report_results(results: Sequence["JobResult"], request: "RedrawRequest") ->
     """Print what was drawn and what was not; returns the exit code."""
     pictures = [picture for result in results for picture in result.pictures]
     errors = [error for result in results for error in result.errors]
-    print(f"{len(pictures)} pictures in {harmless(request.out)}")
+    print(f"{counted(len(pictures), 'picture')} in {harmless(request.out)}")
     for error in errors[:SHOWN_ERRORS]:
         print(f"  error  {harmless(error)}")
     if len(errors) > SHOWN_ERRORS:

@@ -13,7 +13,7 @@ from typing import Any
 
 from attnmon_renderer.storage import regular_files
 from attnmon_renderer.storage.run_reader import NoRun, Run, read_run
-from attnmon_renderer.terminal import ago, harmless, table
+from attnmon_renderer.terminal import ago, counted, harmless, table
 
 SHOWN_ERRORS = 5
 SHOWN_TEXTS = {"errors": "error", "warnings": "warning", "not_seen": "not seen"}
@@ -57,15 +57,16 @@ def find_troubles(recorded: Run) -> list[str]:
         troubles.append(
             f"the state is {recorded.state!r}, but none of the renderer's processes is alive"
         )
-    if _count(recorded, "failed"):
-        troubles.append(f"{_count(recorded, 'failed')} captures failed")
+    if failed := _count(recorded, "failed"):
+        troubles.append(f"{counted(failed, 'capture')} failed")
     steps = _count(recorded, "steps")
     if (
         recorded.has_ended
         and not _count(recorded, "captured")
         and steps > _count(recorded, "interval") > 0
     ):
-        troubles.append(f"{steps} steps were logged and none was captured; the warnings say why")
+        logged = f"{counted(steps, 'step')} were logged"
+        troubles.append(f"{logged} and none was captured; the warnings say why")
     return troubles
 
 
@@ -90,7 +91,8 @@ def _summary_rows(recorded: Run) -> dict[str, str]:
 
 
 def _describe_training(summary: dict[str, Any]) -> str:
-    text = f"process {summary.get('trainer_pid')}, {summary.get('steps')} steps logged"
+    steps = counted(summary.get("steps", 0), "step")
+    text = f"process {summary.get('trainer_pid')}, {steps} logged"
     if "hook_seconds" in summary:
         text += f", {summary['hook_seconds']:.3f} s in attnmon's calls"
     if summary.get("competed_seconds"):
@@ -131,7 +133,8 @@ def _format(value: Any) -> str:
 
 
 def _describe_dump(dump: dict[str, Any]) -> str:
-    return f"{dump.get('count')} steps to step {dump.get('step')} ({dump.get('reason')})"
+    steps = counted(dump.get("count", 0), "step")
+    return f"{steps} to step {dump.get('step')} ({dump.get('reason')})"
 
 
 def _describe_processes(recorded: Run) -> str:

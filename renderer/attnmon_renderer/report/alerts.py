@@ -5,6 +5,7 @@ from itertools import takewhile
 
 from attnmon_renderer.report.capture_facts import LARGE_LOGIT, CaptureFacts
 from attnmon_renderer.report.gather import ReportData
+from attnmon_renderer.terminal import counted, were
 
 MOST_ALERTS = 20
 """More are only counted."""
@@ -27,14 +28,16 @@ def _run_alerts(data: ReportData) -> Iterator[str]:
     if run.state == "trainer lost":
         yield "The training process ended without closing the monitor."
     for dump in run.dumps:
-        count, step = dump.get("count"), dump.get("step")
-        yield f"{count} steps to step {step} were kept and drawn: {dump.get('reason')}."
+        count, step = dump.get("count", 0), dump.get("step")
+        kept = f"{counted(count, 'step')} to step {step} {were(count)} kept and drawn"
+        yield f"{kept}: {dump.get('reason')}."
     if not run.has_ended:
         yield f"The run had not ended when this report was made: its state is {run.state!r}."
     if summary.get("failed"):
-        yield f"{summary['failed']} of {summary.get('captured')} captures failed."
+        yield f"{summary['failed']} of {counted(summary.get('captured', 0), 'capture')} failed."
     if summary.get("dropped"):
-        yield f"{summary['dropped']} captures were dropped: the renderer was behind."
+        dropped = summary["dropped"]
+        yield f"{counted(dropped, 'capture')} {were(dropped)} dropped: the renderer was behind."
     if summary.get("stretched"):
         yield (
             "The budget made captures rarer: one every "
@@ -46,7 +49,8 @@ def _number_alerts(captures: list[CaptureFacts]) -> Iterator[str]:
     broken = [capture.step for capture in captures if capture.is_broken]
     if broken:
         yield (
-            f"Attention is NaN or infinite in {len(broken)} captures, first at step {broken[0]:,}."
+            f"Attention is NaN or infinite in {counted(len(broken), 'capture')}, first at step "
+            f"{broken[0]:,}."
         )
     step = _first_step_without_loss(captures)
     if step is not None:
@@ -54,7 +58,7 @@ def _number_alerts(captures: list[CaptureFacts]) -> Iterator[str]:
     large = [capture.step for capture in captures if capture.has_large_logit]
     if large:
         yield (
-            f"Logits exceed {LARGE_LOGIT:,.0f} in {len(large)} captures, first at step "
+            f"Logits exceed {LARGE_LOGIT:,.0f} in {counted(len(large), 'capture')}, first at step "
             f"{large[0]:,}."
         )
 

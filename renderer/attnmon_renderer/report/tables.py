@@ -6,7 +6,7 @@ from typing import Any
 
 from attnmon_renderer.report.gather import ReportData, ReportStep
 from attnmon_renderer.report.history_rows import head_values, known, layer_rows, mean
-from attnmon_renderer.terminal import ago
+from attnmon_renderer.terminal import ago, counted
 
 COUNTS = ("captured", "rendered", "dropped", "failed")
 HEADING = ("layer", "module", "heads, queries, keys", "mean", "std", "min", "max", "entropy",
@@ -16,13 +16,13 @@ HEADING = ("layer", "module", "heads, queries, keys", "mean", "std", "min", "max
 def headline(data: ReportData) -> str:
     """Returns one line on the run: steps, loss, captures and state."""
     summary = data.run.summary
-    parts = [f"{_format_count(summary.get('steps'))} steps"]
+    parts = [_counted(summary.get("steps"), "step")]
     losses = [line["metadata"].get("loss") for line in data.history]
     values = known(losses)
     if values:
         then = ", then none" if losses[-1] is None else ""
         parts.append(f"loss {values[0]:.4g} → {values[-1]:.4g}{then}")
-    parts.append(f"{_format_count(summary.get('captured'))} captures")
+    parts.append(_counted(summary.get("captured"), "capture"))
     parts.append(data.run.state)
     return " · ".join(parts)
 
@@ -94,6 +94,10 @@ def run_facts(data: ReportData) -> dict[str, str]:
 
 def _format_count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
+
+
+def _counted(value: int | None, noun: str) -> str:
+    return f"? {noun}s" if value is None else counted(value, noun)
 
 
 def _format_number(value: float | None) -> str:

@@ -60,7 +60,7 @@ def _create_folder(parent: int, began: float) -> str:
     names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
     for name in names:
         try:
-            os.mkdir(name, regular_files.PRIVATE_FOLDER, dir_fd=parent)
+            regular_files.create_folder_in(parent, name)
         except FileExistsError:
             continue
         return name

@@ -129,6 +129,11 @@ def create_in(folder: int, name: str) -> IO[bytes]:
     return open(os.open(name, flags, file_mode(), dir_fd=folder), "wb")
 
 
+def create_folder_in(folder: int, name: str) -> None:
+    """Create a folder in the folder of this descriptor. Raises OSError, also if it is there."""
+    os.mkdir(name, PRIVATE_FOLDER, dir_fd=folder)
+
+
 def require_regular(path: Path, folder: int) -> None:
     """Raise `NotRegular` if there is anything but a regular file in this place of a folder."""
     try:

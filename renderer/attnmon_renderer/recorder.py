@@ -28,7 +28,7 @@ from attnmon_renderer.sinks import failed_captures
 from attnmon_renderer.sinks.animation_and_timeline import Animations, Timeline
 from attnmon_renderer.sinks.history import History
 from attnmon_renderer.sinks.run_json import RunDescription
-from attnmon_renderer.sinks.statistics_json import write_statistics
+from attnmon_renderer.sinks.statistics_json import StatisticsText, write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
 from attnmon_renderer.storage import atomic_files, earlier_runs, paths, quota, regular_files
@@ -36,6 +36,8 @@ from attnmon_renderer.storage.quota import DiskQuota
 from attnmon_renderer.storage.records import last_capture, read_summary
 from attnmon_renderer.storage.step_folder import StepFolder
 
+SUMMARY_SECONDS = 0.5
+"""The least time from one summary to the next, where captures follow each other quickly."""
 LAST_SUMMARY_TRIES = 20
 RETRY_SECONDS = 0.25
 
@@ -93,6 +95,7 @@ class Recorder:
         self._status: RunStatus | None = None
         self._summary_is_current = True
         """Whether the summary holds `_status`."""
+        self._summary_tried = -SUMMARY_SECONDS
         self._notices: list[tuple[str, str]] = []
         self._open_sinks()
 
@@ -137,10 +140,9 @@ class Recorder:
         errors: list[str] = []
         if results is not None:
             self._write_results(self._within_budget(results), task.error, errors)
-        self._status = task.status
-        before = len(errors)
-        _attempt(errors, "summary.json", self._write_summary, task.status)
-        self._summary_is_current = len(errors) == before
+        self._status, self._summary_is_current = task.status, False
+        if results is None or self._seconds_to_summary == 0:
+            self._try_summary(errors)
         _attempt(
             errors, "orphans", atomic_files.remove_orphans_of, task.dead_writers, self._save_dir
         )
@@ -170,13 +172,36 @@ class Recorder:
     @property
     def seconds_left(self) -> float | None:
         """Time until there is something to catch up with; None if there is nothing."""
+        waits = self._seconds_to_summary, self._seconds_to_timeline
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def catch_up(self) -> None:
+        """Write what was put off because captures follow each other quickly, and is due now."""
+        if self._seconds_to_summary == 0:
+            self._try_summary([])
+        if self._seconds_to_timeline == 0:
+            self._draw_timeline()
+
+    @property
+    def _seconds_to_summary(self) -> float | None:
+        if self._summary_is_current:
+            return None
+        return max(0.0, self._summary_tried + SUMMARY_SECONDS - time.monotonic())
+
+    @property
+    def _seconds_to_timeline(self) -> float | None:
         if self._timeline is None or self.disk_is_full:
             return None
         return self._timeline.seconds_left
 
-    def catch_up(self) -> None:
-        """Draw what was put off because captures follow each other quickly."""
-        if self.seconds_left is not None and self._timeline is not None:
+    def _try_summary(self, errors: list[str]) -> None:
+        before = len(errors)
+        self._summary_tried = time.monotonic()
+        _attempt(errors, "summary.json", self._write_summary, self._status)
+        self._summary_is_current = len(errors) == before
+
+    def _draw_timeline(self) -> None:
+        if self._timeline is not None:
             _attempt([], "timeline", self._timeline.draw)
 
     def take_notices(self) -> tuple[tuple[str, str], ...]:
@@ -196,10 +221,11 @@ class Recorder:
         self._summary.write(status, None if self._quota is None else self._quota.account())
 
     def _write_results(self, results: Results, error: str, errors: list[str]) -> None:
+        text = StatisticsText(results)
         if self._statistics_files:
             folder = StepFolder(self._save_dir / results.folder)
-            _attempt(errors, "statistics.json", write_statistics, folder, results)
-        _attempt(errors, "history.jsonl", self._history.append, results, error)
+            _attempt(errors, "statistics.json", write_statistics, folder, text)
+        _attempt(errors, "history.jsonl", self._history.append, results, text, error)
         _attempt(errors, "run.json", self._run_description.write, results)
         if self._tensorboard is not None:
             events = self._tensorboard_of_dumps if results.retained else self._tensorboard
@@ -218,7 +244,8 @@ class Recorder:
 
         If the last status does not say how the run ended, the supervisor has died.
         """
-        self.catch_up()
+        if self._seconds_to_timeline is not None:
+            self._draw_timeline()
         last = self._status
         if last is not None and last.state in ("running", "finishing"):
             last, self._summary_is_current = _status_without_supervisor(last), False

@@ -5,7 +5,7 @@ outlives the worker that wrote it.
 """
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -130,8 +130,20 @@ def write_to_descriptor(results: Results) -> int:
 
     Raises OSError when there is no memory or no descriptor for them.
     """
-    content = asdict(results)
+    content = {
+        **_fields(results),
+        "layers": [
+            {**_fields(layer), "statistics": _fields(layer.statistics)} for layer in results.layers
+        ],
+        "images": [_fields(image) for image in results.images],
+        "frames": [_fields(frame) for frame in results.frames],
+    }
     return descriptors.make_nameless_file(lambda file: msgpack.pack(content, file))
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """Return a record's fields by name; `asdict` would copy all that is in them."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def read_from_descriptor(descriptor: int) -> Results:

@@ -171,7 +171,7 @@ def draw_capture(
             errors.append(f"{figure.name}: {describe_error(error)}")
     try:
         if options.pack and options.statistics_files:
-            statistics_json.write_statistics(output, results)
+            statistics_json.write_statistics(output, statistics_json.StatisticsText(results))
         output.finish()
     except OSError as error:
         errors.append(describe_error(error))

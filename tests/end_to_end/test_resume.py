@@ -14,7 +14,7 @@ from attnmon import TrainingAttentionMonitor
 from attnmon_renderer.commands import main
 from attnmon_renderer.results import Results
 from attnmon_renderer.sinks.history import History
-from attnmon_renderer.sinks.statistics_json import document
+from attnmon_renderer.sinks.statistics_json import StatisticsText, document
 from attnmon_renderer.storage import earlier_runs
 from attnmon_renderer.storage.history_reader import HistoryFile
 
@@ -158,7 +158,7 @@ def test_a_history_that_ends_in_nonsense_is_gone_on_with(tail: bytes, tmp_path: 
     path.write_bytes(tail)
     made = [Results(f"step_{step}", step, timestamp=1.0) for step in range(2)]
     for results in made:
-        History(path).append(results)
-        History(path).append(results)  # given again to the next recorder
+        History(path).append(results, StatisticsText(results))
+        History(path).append(results, StatisticsText(results))  # given again to the next recorder
     assert path.read_bytes().startswith(tail)
     assert captures(path) == [document(results) for results in made]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from attnmon.link.messages import Accounts, RenderOptions, Setup
 from attnmon_renderer import process_messages, recorder
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.process_messages import ResultsWritten, RunStatus, WriteResults
-from attnmon_renderer.recorder import Recorder, run_recorder
+from attnmon_renderer.recorder import SUMMARY_SECONDS, Recorder, run_recorder
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
 from attnmon_renderer.sinks.animation_and_timeline import REDRAW_SECONDS
 from attnmon_renderer.sinks.summary import Summary
@@ -201,18 +202,43 @@ def test_a_capture_costs_the_same_however_many_there_are(
     writer.close()
 
 
-def test_a_timeline_that_was_drawn_just_now_is_drawn_later(tmp_path: Path) -> None:
+def test_a_summary_that_was_written_just_now_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    writer = Recorder(setup(tmp_path))
+    for rendered, expected in ((1, 1), (2, 1), (3, 1)):
+        writer.write(WriteResults(replace(STATUS, rendered=rendered), 4), results(10 * rendered))
+        assert summary(tmp_path)["rendered"] == expected
+    assert writer.seconds_left == SUMMARY_SECONDS
+    now += SUMMARY_SECONDS
+    writer.catch_up()
+    assert summary(tmp_path)["rendered"] == 3
+    assert writer.seconds_left is None
+    writer.write(WriteResults(replace(STATUS, rendered=4), 4), results(40))
+    writer.write(WriteResults(replace(STATUS, rendered=4, state="finishing")), None)
+    assert summary(tmp_path)["state"] == "finishing"
+    writer.close()
+
+
+def test_a_timeline_that_was_drawn_just_now_is_drawn_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = RenderOptions(("timeline",))
     writer = Recorder(replace(setup(tmp_path), options=options))
     assert writer.seconds_left is None
     writer.write(WriteResults(STATUS, 4), results(10))
     first = (tmp_path / "timeline.png").read_bytes()
     assert writer.seconds_left is None
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     writer.write(WriteResults(STATUS, 5), results(20))
     assert (tmp_path / "timeline.png").read_bytes() == first
-    left = writer.seconds_left
-    assert left is not None
-    assert 0 <= left <= REDRAW_SECONDS
+    writer.catch_up()
+    assert (tmp_path / "timeline.png").read_bytes() == first
+    now += REDRAW_SECONDS
+    assert writer.seconds_left == 0
     writer.catch_up()
     assert writer.seconds_left is None
     second = (tmp_path / "timeline.png").read_bytes()

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from attnmon_renderer.results import Results
-from attnmon_renderer.sinks.statistics_json import document, to_json
+from attnmon_renderer.sinks.statistics_json import StatisticsText
 from attnmon_renderer.storage import atomic_files, records
 
 
@@ -20,16 +20,14 @@ class History:
         self._path = path
         self._fresh = True
 
-    def append(self, results: Results, error: str = "") -> None:
-        """Write one capture's line. Raises OSError."""
+    def append(self, results: Results, text: StatisticsText, error: str = "") -> None:
+        """Write one capture's line, which is its text. Raises OSError."""
         if self._fresh and self._is_last_line(results):
             return
-        failure = {"error": error} if error else {}
-        line = to_json({**document(results), **failure}) + "\n"
         descriptor = atomic_files.open_to_append(self._path)
         try:
             line_end = b"\n" if self._fresh and self._ends_torn() else b""
-            self._write(descriptor, line_end + line.encode())
+            self._write(descriptor, line_end + text.line(error).encode())
         finally:
             os.close(descriptor)
         self._fresh = False

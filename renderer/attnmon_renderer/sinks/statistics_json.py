@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from attnmon.link.messages import Attention, Capture
@@ -12,6 +11,7 @@ from attnmon_renderer.results import LayerResult, Results
 from attnmon_renderer.storage import paths
 from attnmon_renderer.storage.step_folder import StepOutput
 
+_STACKS = ("encoder", "decoder")
 LONGEST_NAME = 200
 """The most characters of a layer's name in a warning, which must fit a message."""
 MOST_ROW_SUM_ERROR = 1e-2
@@ -24,6 +24,30 @@ def document(results: Results) -> dict[str, Any]:
     for layer in results.layers:
         rows[layer.stack].append(_row(layer))
     return {"metadata": _metadata(results), **rows}
+
+
+class StatisticsText:
+    """A capture's document as JSON, encoded once for the file and for the line of the history."""
+
+    def __init__(self, results: Results) -> None:
+        content = document(results)
+        self._metadata = to_json(content["metadata"])
+        self._rows = {stack: list(map(to_json, content[stack])) for stack in _STACKS}
+
+    def line(self, error: str = "") -> str:
+        """Return the document in one line, with what failed, if anything did."""
+        rows = "".join(f', "{stack}": [{", ".join(self._rows[stack])}]' for stack in _STACKS)
+        told = f', "error": {to_json(error)}' if error else ""
+        return f'{{"metadata": {self._metadata}{rows}{told}}}\n'
+
+    def file(self) -> str:
+        """Return the document with a line for each layer."""
+        rows = "".join(f',\n  "{stack}": {_in_lines(self._rows[stack])}' for stack in _STACKS)
+        return f'{{\n  "metadata": {self._metadata}{rows}\n}}\n'
+
+
+def _in_lines(rows: list[str]) -> str:
+    return "[\n    " + ",\n    ".join(rows) + "\n  ]" if rows else "[]"
 
 
 def notices(
@@ -61,15 +85,17 @@ def _named(attentions: list[Attention]) -> str:
     return first if len(attentions) == 1 else f"{first} and {len(attentions) - 1} more"
 
 
-def write_statistics(output: StepOutput, results: Results) -> None:
+def write_statistics(output: StepOutput, text: StatisticsText) -> None:
     """Write `statistics.json` beside the step's other files. Raises OSError."""
-    content = to_json(document(results), indent=2) + "\n"
-    output.put(paths.STATISTICS, content.encode())
+    output.put(paths.STATISTICS, text.file().encode())
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
     """Return strict JSON, without NaN and infinity, that can be encoded as UTF-8."""
-    text = json.dumps(strict(content), allow_nan=False, ensure_ascii=False, indent=indent)
+    try:
+        text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=indent)
+    except ValueError:  # there is a NaN, which is rare, and to look for it takes as long again
+        text = json.dumps(strict(content), allow_nan=False, ensure_ascii=False, indent=indent)
     # Lone surrogates, as in a path that is no UTF-8, in the spelling of JSON: \udcff
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -95,7 +121,7 @@ def _row(layer: LayerResult) -> dict[str, Any]:
     return {
         "layer": layer.layer,
         "type": layer.type,
-        **asdict(layer.statistics),
+        **vars(layer.statistics),
         "shape": layer.shape,
         "name": layer.name,
         "source": layer.source,

@@ -15,23 +15,24 @@ from attnmon_renderer.drawing.text.rc_defaults import text_defaults
 _AGG: Any = RendererAgg  # has no type annotations
 
 
-def rasterize_shapes(page: Page) -> Indices:
-    """Return a white canvas, [rows, columns] palette indices, with the page's shapes and mesh.
+def rasterize_shapes(page: Page, canvas: Indices) -> None:
+    """Fill a canvas, [rows, columns] palette indices, with white and the page's shapes and mesh.
 
     The palette index of a grey is its value. The mesh is drawn in greys that are its indices, and
     without anti-aliasing, which would make other greys.
     """
     if not page.shapes and page.mesh is None:
-        return np.full((page.height, page.width), WHITE, np.uint8)
+        canvas[:] = WHITE
+        return
     with text_defaults():
         renderer = _AGG(page.width, page.height, POINTS_PER_INCH)
-        canvas = np.asarray(renderer.buffer_rgba())
-        canvas[:] = WHITE
+        colours = np.asarray(renderer.buffer_rgba())
+        colours[:] = WHITE
         for shape in page.shapes:
             _draw(renderer, shape, page.height)
         if page.mesh is not None:
             _draw_mesh(renderer, page.mesh, page.height)
-    return canvas[:, :, 0].copy()
+    canvas[:] = colours[:, :, 0]
 
 
 def page_transform(height: int) -> Affine2D:

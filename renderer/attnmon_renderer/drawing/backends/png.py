@@ -37,18 +37,48 @@ class Png:
     """Pixels."""
 
 
+class ScanlineMemory:
+    """Memory for the rows of one picture at a time, each behind the byte of its filter.
+
+    New memory for each picture costs more than most of what is drawn on it.
+    """
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def scanlines(self, rows: int, columns: int) -> Indices:
+        """Return [rows, 1 + columns]; it overwrites what was returned before."""
+        size = rows * (columns + 1)
+        if size > self._memory.size:
+            self._memory = np.empty(size, np.uint8)
+        found = self._memory[:size].reshape(rows, columns + 1)
+        found[:, 0] = _NO_FILTER
+        return found
+
+
+_memory = ScanlineMemory()
+
+
 def render_png(page: Page) -> Png:
-    """Draw the page as a PNG."""
-    return encode(rasterize(page), page.palette.colours)
+    """Draw the page as a PNG. Not for several threads at a time."""
+    scanlines = _memory.scanlines(page.height, page.width)
+    rasterize(page, scanlines[:, 1:])
+    return _png(scanlines, page.palette.colours)
 
 
 def encode(canvas: Indices, palette: NDArray[np.uint8]) -> Png:
     """Return a PNG of [rows, columns] palette indices; the palette is [256, 3] RGB."""
-    rows, columns = canvas.shape
+    scanlines = ScanlineMemory().scanlines(*canvas.shape)
+    scanlines[:, 1:] = canvas
+    return _png(scanlines, palette)
+
+
+def _png(scanlines: Indices, palette: NDArray[np.uint8]) -> Png:
+    rows, columns = scanlines.shape[0], scanlines.shape[1] - 1
     chunks = (
         header(columns, rows),
         chunk(b"PLTE", palette.tobytes()),
-        chunk(b"IDAT", deflate(canvas)),
+        chunk(b"IDAT", zlib.compress(scanlines.data, _LEVEL)),
         chunk(b"IEND", b""),
     )
     return Png(b"".join((SIGNATURE, *chunks)), columns, rows)
@@ -72,8 +102,6 @@ def checksum(kind: bytes, data: bytes) -> int:
 
 def deflate(canvas: Indices) -> bytes:
     """Return the rows of a canvas compressed, as the data chunks hold them."""
-    rows, columns = canvas.shape
-    scanlines = np.empty((rows, columns + 1), np.uint8)
-    scanlines[:, 0] = _NO_FILTER
+    scanlines = ScanlineMemory().scanlines(*canvas.shape)
     scanlines[:, 1:] = canvas
     return zlib.compress(scanlines.data, _LEVEL)

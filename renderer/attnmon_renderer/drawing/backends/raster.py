@@ -9,9 +9,11 @@ from attnmon_renderer.drawing.spec.palettes import Indices
 from attnmon_renderer.drawing.text.glyphs import draw_text
 
 
-def rasterize(page: Page) -> Indices:
-    """Return the page as [rows, columns] palette indices."""
-    canvas = rasterize_shapes(page)
+def rasterize(page: Page, canvas: Indices | None = None) -> Indices:
+    """Return the page as [rows, columns] palette indices, on this canvas if one is given."""
+    if canvas is None:
+        canvas = np.empty((page.height, page.width), np.uint8)
+    rasterize_shapes(page, canvas)
     for area in page.maps:
         _paste_map(canvas, area)
         _draw_map_ticks(canvas, area, page.tick_length)

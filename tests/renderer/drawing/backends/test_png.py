@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from support.pictures import attention, heatmap_data
 
+from attnmon_renderer.drawing import card, heatmap
 from attnmon_renderer.drawing.backends import png
-from attnmon_renderer.drawing.backends.png import encode
+from attnmon_renderer.drawing.backends.png import encode, render_png
+from attnmon_renderer.drawing.backends.raster import rasterize
 
 PALETTE = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
 
@@ -42,3 +45,13 @@ def test_where_there_is_no_isal_zlib_writes_the_same_pixels(
     for written in (fast, plain):
         with Image.open(io.BytesIO(written.data)) as image:
             assert np.array_equal(np.asarray(image.convert("RGB")), PALETTE[canvas])
+
+
+def test_pictures_that_share_memory_are_not_mixed() -> None:
+    """A smaller picture after a larger one, and the larger one again."""
+    large = heatmap(heatmap_data(attention(1, 40, 40)[0]))
+    pages = [large, card(large), large]
+    for png_file, page in zip(map(render_png, pages), pages, strict=True):
+        with Image.open(io.BytesIO(png_file.data)) as image:
+            found = np.asarray(image.convert("RGB"))
+        assert np.array_equal(found, page.palette.colours[rasterize(page)])

@@ -15,12 +15,12 @@ Tokens = (
 Labels = tuple[tuple[str, ...], tuple[str, ...]]
 """The labels (encoder, decoder); empty where there are none."""
 
-LONGEST = 512
-"""The most labels of an axis: more cannot be read in any picture, and none are sent then."""
+LONGEST = 4096
+"""The most labels of an axis, of which pictures show some; of a longer one none are sent."""
 LONGEST_TOKEN = 24
 """Characters of a label that are sent."""
-MOST_BYTES = 16 * 1024
-"""Bytes of one stack's labels at most: a message has no room for more, and none are sent then."""
+MOST_BYTES = 128 * 1024
+"""Bytes of one stack's labels at most: more take too long to send, and none are sent then."""
 
 
 def read_tokens(given: Tokens, attentions: Sequence[Attention]) -> Labels:

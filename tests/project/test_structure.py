@@ -113,7 +113,6 @@ TESTED_THROUGH = {
         "attnmon.monitor.lightweight_monitor",
         "attnmon.monitor.step_capture",
         "attnmon.monitor.training_monitor",
-        "attnmon.serialize.token_labels",
     ),
     "end_to_end/test_never_silent.py": (
         "attnmon.collector.logged_inputs",

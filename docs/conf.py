@@ -1,5 +1,6 @@
 """Sphinx settings of the site: `make docs` builds it, without network."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 nitpicky = False  # types of torch have no page here
 myst_heading_anchors = 4  # as GitHub makes them, so that one link serves both
 
-smartquotes = False  # "./attention_logs" is code in docstrings
+smartquotes_action = "De"  # dashes and dots: "./attention_logs" is code
 default_role = "literal"  # docstrings are Markdown: `name` is code
 autodoc_typehints = "none"  # the docstrings say each type
 autodoc_member_order = "bysource"
@@ -38,5 +39,13 @@ def say_language(app: Any, page: str, template: str, context: dict[str, Any], tr
         context["language"] = "zh-CN"
 
 
+def link_to_guide(
+    app: Any, what: str, name: str, thing: Any, options: Any, text: list[str]
+) -> None:
+    """Turn the guide's file name, in a docstring, into a link to its page."""
+    text[:] = [re.sub("`?docs/guide.md`?", ":doc:`the guide <guide>`", line) for line in text]
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", link_to_guide)
     app.connect("html-page-context", say_language)

@@ -18,12 +18,14 @@ from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.analysis.layer_batch import layer_statistics
 from attnmon_renderer.figures.figure_output import (
     animation_frames,
     tensorboard_card,
     write_figure,
 )
 from attnmon_renderer.figures.figure_plan import (
+    NO_MAPS,
     map_sizes,
     missing_figure_notices,
     plan_figures,
@@ -83,7 +85,7 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     options = setup.options
     folder = regular_files.resolved(setup.save_dir) / paths.folder(capture)
     atomic_files.remove_orphans(folder)  # a worker before may have died at this capture
-    analyses = {attention: analyze(layer, options) for attention, layer in layers.items()}
+    analyses = analyze_all(layers, options)
     results = collect_results(capture, analyses, setup.rank if setup.world_size > 1 else None)
     errors = draw_capture(capture, options, analyses, results, folder)
     results.frames.extend(animation_frames(capture, options, analyses))
@@ -99,6 +101,19 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     except Exception as error:
         errors.append(f"fonts: {describe_error(error)}")
     return Drawn(capture.sequence, process_messages.join_errors(errors), notices), results
+
+
+def analyze_all(
+    layers: Mapping[Attention, LayerAttention], options: RenderOptions
+) -> dict[Attention, LayerAnalysis]:
+    """Analyze all layers, together where no picture needs a map of them."""
+    if map_sizes(options) != NO_MAPS:
+        return {attention: analyze(layer, options) for attention, layer in layers.items()}
+    found = layer_statistics(list(layers.values()), options.statistics_queries or "all")
+    return {
+        attention: LayerAnalysis(statistics, None, None)
+        for attention, statistics in zip(layers, found, strict=True)
+    }
 
 
 def analyze(layer: LayerAttention, options: RenderOptions) -> LayerAnalysis:

@@ -80,14 +80,15 @@ def analyze_layer(
         for grid in (average, per_head)
         if grid is not None
     }
-    rows = None if poolings else _evenly_spaced(layer.shape[1], statistics_queries)
+    rows = None if poolings else evenly_spaced(layer.shape[1], statistics_queries)
     accumulator = StatisticsAccumulator(layer)
     for tile in layer.tiles(rows):
         accumulator.add(tile)
         for cell_pooling in poolings.values():
             cell_pooling.add(tile)
+    (statistics,) = accumulator.statistics(None if rows is None else len(rows))
     return LayerAnalysis(
-        accumulator.statistics(None if rows is None else len(rows)),
+        statistics,
         None
         if average is None
         else _pooled_map(poolings[average], poolings[average].average, pooling),
@@ -105,7 +106,7 @@ def _checked_heads(heads: Sequence[int] | None, sent: int) -> Sequence[int]:
     return heads
 
 
-def _evenly_spaced(queries: int, wanted: int | Literal["all"]) -> Integers | None:
+def evenly_spaced(queries: int, wanted: int | Literal["all"]) -> Integers | None:
     """Returns `wanted` indices from the first query to the last; None if all are used."""
     if wanted == "all" or queries <= wanted:
         return None

@@ -1,8 +1,10 @@
 """The statistics of a layer, accumulated tile by tile."""
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from attnmon_renderer.analysis.arrays import Booleans, Doubles, Floats, Rows
 from attnmon_renderer.analysis.head_statistics import HEAD_STATISTICS, RowValues, TileRows
@@ -14,19 +16,26 @@ NARROW = 128
 """With at most this many keys, squares are taken in float64 of the difference to the mean weight.
 That weight is then so large that float32 would show in the fifth decimal of the standard
 deviation."""
+_NAMES = (*HEAD_STATISTICS, "max_logit")
 
 
 class StatisticsAccumulator:
-    """Sums over the tiles of a layer, in any order, from which its statistics are computed."""
+    """Sums over the tiles of a layer, in any order, from which its statistics are computed.
 
-    def __init__(self, layer: LayerAttention) -> None:
+    Args:
+        joined: how many layers there are in `layer`, with equally many heads each. Of more than
+            one, each tile has all heads.
+    """
+
+    def __init__(self, layer: LayerAttention, joined: int = 1) -> None:
         heads, _, keys = layer.shape
-        self._layer = layer
+        self._layer, self._joined = layer, joined
         self._entries = 0
-        self._sum = self._squares = self._row_sum_error = 0.0
+        """Of each of the joined layers; what follows is an array of them."""
+        self._sum, self._squares, self._row_sum_error = np.zeros((3, joined))
         self._center = 1 / keys if 0 < keys <= NARROW else 0.0
-        self._min, self._max = math.inf, -math.inf
-        self._non_finite = 0
+        self._min, self._max = np.full(joined, math.inf), np.full(joined, -math.inf)
+        self._non_finite = np.zeros(joined, np.intp)
         self._row_counts = np.zeros((len(HEAD_STATISTICS), heads))
         self._row_sums = np.zeros((len(HEAD_STATISTICS), heads))
         self._max_logit = np.full(heads, -math.inf)
@@ -69,30 +78,38 @@ class StatisticsAccumulator:
 
     def _add_entries(self, tile: SoftmaxTile, sums: RowValues) -> None:
         keys = self._layer.shape[2]
-        self._entries += sums.size * keys
-        self._sum += float(sums.sum(dtype=np.float64))
-        self._squares += self._sum_of_squares(tile)
-        keys_are_missing = tile.numerators.shape[2] < keys
-        smallest = 0.0 if keys_are_missing else (tile.factors * tile.numerators.min(axis=2)).min()
-        self._min = np.minimum(self._min, smallest)
-        self._max = np.maximum(self._max, (tile.factors * tile.largest_numerators).max())
+        self._entries += sums.size * keys // self._joined
+        self._sum += self._by_layer(sums).sum(axis=1, dtype=np.float64)
+        self._squares += self._sums_of_squares(tile)
+        if tile.numerators.shape[2] < keys:
+            self._min = np.minimum(self._min, 0.0)
+        else:
+            smallest = tile.factors * tile.numerators.min(axis=2)
+            self._min = np.minimum(self._min, self._by_layer(smallest).min(axis=1))
+        largest = tile.factors * tile.largest_numerators
+        self._max = np.maximum(self._max, self._by_layer(largest).max(axis=1))
 
-    def _sum_of_squares(self, tile: SoftmaxTile) -> float:
-        """Returns the sum of the squared differences to `self._center`."""
+    def _by_layer(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return values [heads, …] as [joined layers, values of each]."""
+        return values.reshape(self._joined, -1)
+
+    def _sums_of_squares(self, tile: SoftmaxTile) -> Doubles:
+        """Returns each layer's sum of the squared differences to `self._center`."""
         if not self._center:
             squares = np.einsum("hrk,hrk->hr", tile.numerators, tile.numerators)
-            return float((tile.factors**2 * squares).sum(dtype=np.float64))
+            squares *= tile.factors**2
+            return np.asarray(self._by_layer(squares).sum(axis=1, dtype=np.float64))
         differences = tile.weights(self._layer.shape[2]).astype(np.float64) - self._center
-        return float(np.vdot(differences, differences))
+        return np.array([np.vdot(each, each) for each in self._by_layer(differences)])
 
     def _add_row_sum_errors(self, tile: SoftmaxTile, sums: RowValues, attends: Booleans) -> None:
         expected = 1 if tile.sink_shares is None else 1 - tile.sink_shares
         finite = np.isfinite(sums)
         errors = np.where(attends & finite, abs(sums - expected), 0)
-        self._row_sum_error = max(self._row_sum_error, float(errors.max()))
+        self._row_sum_error = np.maximum(self._row_sum_error, self._by_layer(errors).max(axis=1))
         if not finite.all():
-            weights = tile.weights(tile.numerators.shape[2])
-            self._non_finite += int(weights.size - np.isfinite(weights).sum())
+            weights = self._by_layer(tile.weights(tile.numerators.shape[2]))
+            self._non_finite += weights.shape[1] - np.isfinite(weights).sum(axis=1)
 
     def _add_head_statistics(self, rows: TileRows) -> None:
         heads = rows.tile.heads
@@ -103,25 +120,28 @@ class StatisticsAccumulator:
             self._row_counts[index, heads] += counted.sum(axis=1)
 
     @np.errstate(all="ignore")
-    def statistics(self, queries_used: int | None = None) -> LayerStatistics:
-        """Returns the statistics of all tiles added so far; NaN if there was none."""
-        means = (self._row_sums / self._row_counts).tolist()
-        known = ~np.isneginf(self._max_logit)
-        max_logit = np.where(known, self._max_logit, np.nan).tolist()
+    def statistics(self, queries_used: int | None = None) -> list[LayerStatistics]:
+        """Returns the statistics of each layer of all tiles added so far; NaN if there was none."""
+        means = self._row_sums / self._row_counts
+        max_logit = np.where(np.isneginf(self._max_logit), np.nan, self._max_logit)
+        numbers = np.vstack([means, max_logit]).reshape(len(_NAMES), self._joined, -1)
         entries = np.float64(self._entries)
         mean = self._sum / entries
         variance = np.maximum(self._squares / entries - (mean - self._center) ** 2, 0)
-        empty = not self._entries
-        return LayerStatistics(
-            mean=float(mean),
-            std=float(np.sqrt(variance)),
-            min=math.nan if empty else float(self._min),
-            max=math.nan if empty else float(self._max),
-            heads=dict(zip(HEAD_STATISTICS, means, strict=True)) | {"max_logit": max_logit},
-            row_sum_error=self._row_sum_error,
-            non_finite=self._non_finite,
-            queries_used=queries_used,
-        )
+        std, empty = np.sqrt(variance), not self._entries
+        return [
+            LayerStatistics(
+                mean=float(mean[index]),
+                std=float(std[index]),
+                min=math.nan if empty else float(self._min[index]),
+                max=math.nan if empty else float(self._max[index]),
+                heads=dict(zip(_NAMES, numbers[:, index].tolist(), strict=True)),
+                row_sum_error=float(self._row_sum_error[index]),
+                non_finite=int(self._non_finite[index]),
+                queries_used=queries_used,
+            )
+            for index in range(self._joined)
+        ]
 
 
 def _entropies(tile: SoftmaxTile, sums: RowValues) -> RowValues:

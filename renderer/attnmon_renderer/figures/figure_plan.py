@@ -24,6 +24,9 @@ class MapSizes:
     """Of the map of each head; None if no figure shows it."""
 
 
+NO_MAPS = MapSizes(None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A figure that is planned and not drawn yet."""

@@ -40,6 +40,7 @@ TRAINING_ROOMS = (
 )
 RENDERER_ROOMS = (
     "commands",
+    "overview",
     "doctor",
     "report",
     "redraw",

@@ -1,4 +1,4 @@
-"""Say what a run is doing now, from the files it writes.
+"""Say what a run is doing now, or many, from the files they write.
 
 The exit code is 0 when all is well, 1 when the training process or the renderer was lost, a
 capture failed or none was made, 2 when there is no run in the directory.
@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from attnmon_renderer.overview.run_lines import overview_lines
+from attnmon_renderer.overview.troubles import find_troubles
+from attnmon_renderer.overview.watching import watch
 from attnmon_renderer.storage import regular_files
-from attnmon_renderer.storage.run_reader import NoRun, Run, read_run
+from attnmon_renderer.storage.run_reader import NoRun, Run, find_runs, read_run
 from attnmon_renderer.terminal import ago, counted, harmless, table
 
 SHOWN_ERRORS = 5
@@ -22,52 +25,58 @@ COUNTS = ("captured", "rendered", "dropped", "failed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", type=Path, help="the monitor's save_dir")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "directory", metavar="DIR", type=Path, nargs="+",
+        help="a monitor's save_dir, or a directory above those of many",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object, or a list of them for many"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="show a line a run, kept up to date, until Ctrl-C"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    folders = [regular_files.resolved(folder) for folder in arguments.directory]
+    if arguments.watch:
+        return watch(folders, sys.stdout)
     try:
-        recorded = read_run(regular_files.resolved(arguments.directory))
+        runs = [read_run(folder) for folder in _runs_in(folders)]
     except NoRun as error:
         print(f"attnmon status: {harmless(error)}", file=sys.stderr)
         return 2
-    troubles = find_troubles(recorded)
+    troubles = [find_troubles(recorded) for recorded in runs]
     if arguments.json:
-        print(json.dumps(_as_json(recorded, troubles), indent=2))
+        shown = [_as_json(*each) for each in zip(runs, troubles, strict=True)]
+        print(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
+    elif len(runs) == 1:
+        _print_run(runs[0], troubles[0])
     else:
-        print(table({key: harmless(value) for key, value in _summary_rows(recorded).items()}))
-        for name, kind in SHOWN_TEXTS.items():
-            for text in _texts(recorded, name):
-                print(f"  {kind:8}  {harmless(text)}")
-        for trouble in troubles:
-            print(f"! {harmless(trouble)}")
-    return 1 if troubles else 0
+        print("\n".join(overview_lines(runs, folders)))
+    return 1 if any(troubles) else 0
 
 
-def find_troubles(recorded: Run) -> list[str]:
-    """Returns a sentence for each thing that is wrong; empty if all is well."""
-    troubles = [*recorded.damages]
-    if recorded.state == "trainer lost":
-        troubles.append("the training process ended without closing the monitor")
-    if off := recorded.summary.get("off"):
-        troubles.append(f"the monitor is off: {harmless(off)}")
-    alive = recorded.processes().values()
-    if not recorded.has_ended and not any(each is not False for each in alive):
-        troubles.append(
-            f"the state is {recorded.state!r}, but none of the renderer's processes is alive"
-        )
-    if failed := _count(recorded, "failed"):
-        troubles.append(f"{counted(failed, 'capture')} failed")
-    steps = _count(recorded, "steps")
-    if (
-        recorded.has_ended
-        and not _count(recorded, "captured")
-        and steps > _count(recorded, "interval") > 0
-    ):
-        logged = f"{counted(steps, 'step')} were logged"
-        troubles.append(f"{logged} and none was captured; the warnings say why")
-    return troubles
+def _runs_in(folders: list[Path]) -> list[Path]:
+    """Return the runs that are meant: a directory that is a run is that one alone.
+
+    Raises `NoRun` for a directory with none in it.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        is_run = regular_files.exists(folder / "summary.json")
+        below = [folder] if is_run else find_runs(folder)
+        found += below or [folder]  # which will say why it is none
+    return list(dict.fromkeys(found))
+
+
+def _print_run(recorded: Run, troubles: list[str]) -> None:
+    print(table({key: harmless(value) for key, value in _summary_rows(recorded).items()}))
+    for name, kind in SHOWN_TEXTS.items():
+        for text in _texts(recorded, name):
+            print(f"  {kind:8}  {harmless(text)}")
+    for trouble in troubles:
+        print(f"! {harmless(trouble)}")
 
 
 def _summary_rows(recorded: Run) -> dict[str, str]:
@@ -76,7 +85,7 @@ def _summary_rows(recorded: Run) -> dict[str, str]:
     rows = {"run": str(recorded.folder), "state": recorded.state}
     if "written" in summary:
         rows["written"] = f"{ago(now - summary['written'])} ago"
-    rows["accounts"] = ", ".join(f"{_count(recorded, name)} {name}" for name in COUNTS)
+    rows["accounts"] = ", ".join(f"{recorded.count(name)} {name}" for name in COUNTS)
     if "disk" in summary:
         rows["disk"] = _describe_disk(summary["disk"])
     rows["training"] = _describe_training(summary)
@@ -141,12 +150,6 @@ def _describe_processes(recorded: Run) -> str:
     states = {True: "alive", False: "gone", None: f"on {recorded.summary.get('host')}"}
     each = (f"{pid} {states[alive]}" for pid, alive in recorded.processes().items())
     return ", ".join(each) or "none"
-
-
-def _count(recorded: Run, name: str) -> int:
-    """Returns a number of the summary; 0 if it is missing."""
-    count: int = recorded.summary.get(name, 0)
-    return count
 
 
 def _texts(recorded: Run, name: str) -> list[Any]:

@@ -12,6 +12,12 @@ ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost", "off")
 """States after which nothing more is written."""
 
 
+DEEPEST_RUN = 4
+"""How many levels below a directory runs are looked for."""
+MOST_FOLDERS = 10_000
+"""How many folders are looked into for that: somebody may give a home directory."""
+
+
 class NoRun(Exception):
     """A directory holds no run that can be read; says why, and what to give instead."""
 
@@ -39,6 +45,11 @@ class Run:
     def is_on_this_machine(self) -> bool:
         """Whether the run's process ids are of this machine."""
         return self.summary.get("host") == platform.node()
+
+    def count(self, name: str) -> int:
+        """Return a number of the summary; 0 if it is missing."""
+        number: int = self.summary.get(name, 0)
+        return number
 
     @property
     def dumps(self) -> list[dict[str, Any]]:
@@ -80,6 +91,25 @@ def runs_below(folder: Path) -> list[Path]:
     names = regular_files.folders_in(folder)
     below = (folder / name for name in names if paths.step_of(name) is None)
     return sorted(run for run in below if regular_files.exists(run / "summary.json"))
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Return a directory, if it is a run's, and all runs below it, in the order of their names.
+
+    It looks a few levels deep, and into a bounded number of folders.
+    """
+    found, level = [], [folder]
+    looked_into = 0
+    for _ in range(DEEPEST_RUN + 1):
+        found += [run for run in level if regular_files.exists(run / "summary.json")]
+        level = [
+            above / name
+            for above in level[: max(0, MOST_FOLDERS - looked_into)]
+            for name in regular_files.folders_in(above)
+            if paths.step_of(name) is None and not name.startswith(".")
+        ]
+        looked_into += len(level)
+    return sorted(found)
 
 
 def is_alive(pid: int) -> bool:

@@ -23,6 +23,6 @@ def set_title(role: str, save_dir: str) -> None:
         memory = os.open("/proc/self/mem", os.O_RDWR)
         try:
             # A zero at the end, or the kernel shows the environment behind it, too.
-            os.pwrite(memory, title[: room - 1].ljust(room, b"\0"), start)
+            os.pwrite(memory, title[: max(room - 1, 0)].ljust(room, b"\0"), start)
         finally:
             os.close(memory)

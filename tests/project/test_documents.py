@@ -77,6 +77,13 @@ def test_every_command_in_a_shell_block_is_understood(monkeypatch: pytest.Monkey
             renderer.parsed(arguments)
 
 
+@pytest.mark.parametrize("page", ["quick-reference.md", "zh/quick-reference.md"])
+def test_the_line_for_completion_knows_every_command(page: str) -> None:
+    text = (PROJECT / "docs" / page).read_text()
+    [words] = re.findall(r'^complete -o default -W "([\w ]+)" attnmon$', text, re.MULTILINE)
+    assert tuple(words.split()) == SUBCOMMANDS
+
+
 def test_every_extra_that_a_document_names_can_be_installed() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     named = {

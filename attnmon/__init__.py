@@ -1,5 +1,8 @@
 """Monitors a transformer's attention while it trains."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attnmon._version import __version__
@@ -14,7 +17,8 @@ __all__ = ["LightweightAttentionMonitor", "ShownRun", "TrainingAttentionMonitor"
 def __getattr__(name: str) -> Any:
     # Lazy, because the renderer imports `attnmon.link` and must not load torch with it.
     if name in {"LightweightAttentionMonitor", "TrainingAttentionMonitor"}:
-        from attnmon import monitor
+        with _without_collections():
+            from attnmon import monitor
 
         return getattr(monitor, name)
     if name == "ShownRun":
@@ -22,6 +26,18 @@ def __getattr__(name: str) -> Any:
 
         return ShownRun
     raise AttributeError(f"module 'attnmon' has no attribute {name!r}; it has {__all__}")
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Collect no garbage in this block: that of an import is none, and torch's objects are many."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def __dir__() -> list[str]:

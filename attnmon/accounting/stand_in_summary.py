@@ -55,6 +55,15 @@ def amend_summary(
         write_summary(folder, state, {**left, **accounts, "state": state}, mode=mode)
 
 
+def finish_summary(folder: Path, accounts: dict[str, Any], mode: int = PRIVATE_FOLDER) -> None:
+    """Write these accounts over those of a renderer that was ended; remove what it was writing."""
+    with contextlib.suppress(OSError):
+        for unfinished in folder.glob(f".{_NAME}.attnmon-*.tmp"):
+            unfinished.unlink()
+    left = _read(folder / _NAME)
+    write_summary(folder, "closed", {**left, **accounts, "state": "closed"}, mode=mode)
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Return what the file holds; nothing unless it is a regular file with a JSON object."""
     with contextlib.suppress(OSError, ValueError, RecursionError):

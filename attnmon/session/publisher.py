@@ -65,6 +65,11 @@ class Publisher:
         return self._producer.pending + in_flight
 
     @property
+    def has_published_nothing(self) -> bool:
+        """Whether the renderer has never been told of a capture."""
+        return not self._sequence and not self._in_flight
+
+    @property
     def has_pending_copies(self) -> bool:
         """Whether there is something to be announced at a later call, due or not."""
         return bool(self._in_flight)

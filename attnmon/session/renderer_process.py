@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,14 @@ class RendererProcess:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def end_at_once(self) -> None:
+        """Kill it with the processes that it has started, and wait for its end."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
 
     def abandon(self) -> None:
         """Close the channel, and let it finish by itself."""

@@ -13,7 +13,7 @@ from typing import Any
 from attnmon.accounting import dump_triggers, standard_error
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
-from attnmon.accounting.stand_in_summary import amend_summary, write_summary
+from attnmon.accounting.stand_in_summary import amend_summary, finish_summary, write_summary
 from attnmon.config.settings import Settings
 from attnmon.link import descriptors
 from attnmon.link.messages import Remarks, SeenIn
@@ -219,7 +219,9 @@ class Session:
         if self._connection is None or self._publisher is None:
             return
         self._publisher.announce_completed(wait=True)
-        if not self._connection.producer.lost:
+        if self._publisher.has_published_nothing and self._connection.end_unused():
+            finish_summary(self._settings.save_dir, self.accounts(), self._settings.mode)
+        elif not self._connection.producer.lost:
             self.report()
             shut_down(self._connection.producer, self.poll, deadline)
             self._heed_refusal()

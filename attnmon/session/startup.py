@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,6 +49,18 @@ class Connection:
     producer: Producer
     serializer: CaptureSerializer
 
+    def end_unused(self) -> bool:
+        """End a renderer that was never given anything, without waiting until it has started.
+
+        False where it cannot be: it is also others', it is lost already, or it is still to learn
+        that the directory is its own.
+        """
+        is_sole = self.directory.number == directory_lock.FIRST
+        if self.producer.lost or not is_sole or not isinstance(self.renderer, RendererProcess):
+            return False
+        self.renderer.end_at_once()
+        return True
+
     def abandon(self) -> None:
         """Close the descriptors, and leave the renderer alone; in a forked child, or at the end."""
         self.renderer.abandon()
@@ -87,9 +100,11 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
+            setup = _setup(settings, ring, started, directory)
             if isinstance(renderer, RendererProcess) and directory.number == directory_lock.FIRST:
-                _make_visible(settings, counters, guard, renderer)
-            _send_setup(producer, _setup(settings, ring, started, directory), directory, renderer)
+                accounts = {**counters.all_figures(), **guard.remarks.figures()}
+                _make_visible(setup, settings, accounts, renderer)
+            _send_setup(producer, setup, directory, renderer)
         except (LaunchError, OSError) as error:
             raise NotOpened(str(error), folder) from error
         on_failure.pop_all()
@@ -104,7 +119,7 @@ def describe_loss(renderer: RendererProcess | AttachedRenderer) -> str:
 
 
 def _make_visible(
-    settings: Settings, counters: Counters, guard: ErrorGuard, renderer: RendererProcess
+    setup: Setup, settings: Settings, accounts: dict[str, Any], renderer: RendererProcess
 ) -> None:
     """Have a run in the directory at once, whenever the renderer will get to writing there.
 
@@ -112,8 +127,9 @@ def _make_visible(
     leaves the directory to the other that still writes.
     """
     directory_lock.keep_summary(settings.save_dir)
-    accounts = {**counters.all_figures(), **guard.remarks.figures()}
-    write_summary(settings.save_dir, "running", accounts, [renderer.process.pid], settings.mode)
+    about = {"started": setup.started, "ring": setup.ring_kind, "versions": dict(setup.versions)}
+    pids = [renderer.process.pid]
+    write_summary(settings.save_dir, "running", accounts | about, pids, settings.mode)
 
 
 def _send_setup(

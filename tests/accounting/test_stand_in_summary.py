@@ -5,7 +5,11 @@ import os
 import stat
 from pathlib import Path
 
-from attnmon.accounting.stand_in_summary import amend_summary, write_summary
+from attnmon.accounting.stand_in_summary import (
+    amend_summary,
+    finish_summary,
+    write_summary,
+)
 
 ACCOUNTS = {"captured": 2, "failed": 2, "off": "no room"}
 
@@ -47,3 +51,15 @@ def test_no_link_is_followed_and_a_folder_that_is_gone_is_no_error(tmp_path: Pat
     assert "dropped" not in read(folder)
     write_summary(tmp_path / "gone", "off", ACCOUNTS)
     assert not (tmp_path / "gone").exists()
+
+
+def test_what_an_ended_renderer_was_writing_goes_and_what_it_had_written_stays(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "summary.json").write_text('{"state": "running", "off": "so", "ring": "file"}')
+    (tmp_path / ".summary.json.attnmon-7-ab.tmp").write_text('{"sta')
+    (tmp_path / ".summary.json.mine").write_text("kept")
+    finish_summary(tmp_path, {"captured": 0, "off": "so"})
+    wanted = {"state": "closed", "ring": "file", "captured": 0, "pids": [], "off": "so"}
+    assert read(tmp_path).items() >= wanted.items()
+    assert sorted(os.listdir(tmp_path)) == [".summary.json.mine", "summary.json"]

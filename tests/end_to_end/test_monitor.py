@@ -3,6 +3,8 @@
 import io
 import logging
 import math
+import os
+import signal
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -423,6 +425,19 @@ def test_a_step_that_is_logged_after_the_end_is_pointed_out_once(
         pass
     monitor.log_attention(LanguageModel(), batch(), step=0)
     assert len(caplog.records) == 1, "who has it switched off wants to hear nothing"
+
+
+def test_a_renderer_that_was_never_given_anything_is_not_waited_for(tmp_path: Path) -> None:
+    monitor = TrainingAttentionMonitor(tmp_path, 1, use_tensorboard=False)
+    pid = monitor._session._connection.renderer.process.pid  # type: ignore[union-attr]
+    os.kill(pid, signal.SIGSTOP)  # it would never end
+    accounts = monitor.close()
+    assert not Path(f"/proc/{pid}").exists()
+    assert (accounts["captured"], accounts["off"]) == (0, None)
+    left = summary(tmp_path)
+    assert (left["state"], left["captured"], left["pids"]) == ("closed", 0, [])
+    assert left["versions"]["torch"] == torch.__version__
+    assert os.listdir(tmp_path) == ["summary.json"]
 
 
 def test_the_summary_is_kept_while_the_run_goes_on(tmp_path: Path) -> None:

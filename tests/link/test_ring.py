@@ -191,9 +191,10 @@ def test_it_takes_no_more_than_its_share_of_the_room_that_others_live_on(
 def test_a_smaller_ring_when_there_is_not_enough_room(monkeypatch: pytest.MonkeyPatch) -> None:
     room = 3 * MEBIBYTE
 
-    def reserve(descriptor: int, begin: int, end: int) -> None:
+    def reserve(descriptor: int, begin: int, end: int) -> bool:
         if end > room:
             raise OSError(errno.ENOSPC, "no space")
+        return True
 
     monkeypatch.setattr(ring_module, "_reserve", reserve)
     ring = make_ring(16 * MEBIBYTE)
@@ -227,6 +228,15 @@ def test_every_page_is_reserved() -> None:
     ring = make_ring(4 * MEBIBYTE)
     blocks = os.fstat(ring.descriptor).st_blocks
     assert blocks * 512 >= ring.nbytes
+    ring.close_descriptor()
+
+
+def test_where_memory_cannot_be_reserved_otherwise_every_page_is_touched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ring_module, "_reserve", lambda descriptor, begin, end: False)
+    ring = make_ring(4 * MEBIBYTE)
+    assert os.fstat(ring.descriptor).st_blocks * 512 == ring.nbytes
     ring.close_descriptor()
 
 

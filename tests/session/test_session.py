@@ -70,6 +70,9 @@ class Connection:
 
     # Its own
 
+    def end_unused(self) -> bool:
+        return False
+
     def abandon(self) -> None:
         self.log.append("abandon")
 

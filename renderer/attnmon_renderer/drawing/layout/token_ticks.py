@@ -96,6 +96,8 @@ def _round_numbers() -> Iterator[int]:
 
 def runs_downwards(label: str) -> bool:
     """Whether the label stands upright below a map: a single letter, or half of them do so."""
+    if label.isascii():
+        return len(label) == 1
     parts = clusters(label)
     upright = [stands_upright(part) for part in parts if part != "␣"]
     mostly = sum(upright) * 2 >= max(1, len(upright)) and not reads_leftwards(label)

@@ -24,6 +24,8 @@ _UPRIGHT = re.compile(
 
 def clusters(string: str) -> tuple[str, ...]:
     """Return the string's parts: each is one character with all that belongs to it."""
+    if string.isascii():
+        return tuple(string)
     parts: list[str] = []
     for character in string:
         if parts and _continues(parts[-1], character):

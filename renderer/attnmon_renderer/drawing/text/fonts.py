@@ -43,13 +43,20 @@ def font_properties(font: Font, families: tuple[str, ...] = DEJAVU) -> FontPrope
     )
 
 
-def runs(string: str, font: Font) -> list[TextRun]:
+def runs(string: str, font: Font) -> tuple[TextRun, ...]:
     """Return the line in runs, from left to right; what no font has is a box.
 
     Within a run matplotlib joins letters, and puts them in the order in which they are read.
     """
     if _PLAIN.fullmatch(string):
-        return [TextRun(string)]
+        return (TextRun(string),)
+    known = _known_runs(string, font)
+    if any(BOX in run.string for run in known):
+        return _make_runs(string, font)  # a font may have been installed since
+    return known
+
+
+def _make_runs(string: str, font: Font) -> tuple[TextRun, ...]:
     done: list[TextRun] = []
     for cluster in clusters(string):
         run = _run(cluster, font)
@@ -58,7 +65,10 @@ def runs(string: str, font: Font) -> list[TextRun]:
             done[-1] = TextRun(done[-1].string + run.string, tuple(families))
         else:
             done.append(run)
-    return done[::-1] if reads_leftwards(string) else done
+    return tuple(done[::-1] if reads_leftwards(string) else done)
+
+
+_known_runs = lru_cache(maxsize=512)(_make_runs)
 
 
 def _run(cluster: str, font: Font) -> TextRun:

@@ -73,11 +73,16 @@ def _advance(piece: TextRun, font: Font) -> float:
 
 def text_width(string: str, font: Font) -> int:
     """Return the width of the string in one line, in whole pixels."""
-    return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(string, font))))
+    return _width(runs(string, font), font)
 
 
-def _pieces(string: str, font: Font) -> Iterator[TextRun]:
-    for run in runs(string, font):
+@lru_cache(maxsize=256)
+def _width(line: tuple[TextRun, ...], font: Font) -> int:
+    return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(line))))
+
+
+def _pieces(line: tuple[TextRun, ...]) -> Iterator[TextRun]:
+    for run in line:
         if len(run.string) > _SHORT and run.families == DEJAVU and not _JOINED.search(run.string):
             yield from (TextRun(piece) for piece in _PIECE.findall(run.string))
         else:
@@ -142,7 +147,9 @@ def _draw_picture(piece: TextRun, font: Font, upright: bool, palette: Palette) -
 def draw_text(canvas: Indices, text: Text, palette: Palette) -> None:
     """Draw one line of text on the [rows, columns] canvas; parts beyond its edges are cut off."""
     pen = 0.0
-    for piece in runs(text.string, text.font) if text.upright else _pieces(text.string, text.font):
+    for piece in (
+        runs(text.string, text.font) if text.upright else _pieces(runs(text.string, text.font))
+    ):
         whole, sixty_fourths = divmod(round(pen * _GRID), _GRID)
         x, y = (text.x, text.y - whole) if text.upright else (text.x + whole, text.y)
         if piece.picture is None:

@@ -49,7 +49,7 @@ def test_a_font_has_its_size_and_weight_whatever_the_user_has_set() -> None:
 
 
 def test_plain_text_is_one_run_of_dejavu() -> None:
-    assert runs("head 3 · entropy", FONT) == [TextRun("head 3 · entropy", DEJAVU)]
+    assert runs("head 3 · entropy", FONT) == (TextRun("head 3 · entropy", DEJAVU),)
 
 
 @pytest.mark.parametrize("bold", [False, True])

@@ -26,6 +26,9 @@ class Layouts(Protocol):
     def place(self, site: CallSite, labels: Labels | None) -> CallSite:
         """Return the call site with its layout. Raises `RefusedLayout`."""
 
+    def is_usual(self, name: str, call_index: int) -> bool:
+        """Return whether a call is known to hold samples and heads in the usual order."""
+
     def labels_of(self, tensor: Tensor) -> Labels | None:
         """Return the labels of a tensor; None if they are not known."""
 
@@ -55,6 +58,11 @@ class KnownLayouts:
         if isinstance(known, str):
             raise RefusedLayout(known)
         return site if known is None else site._replace(layout=known)
+
+    def is_usual(self, name: str, call_index: int) -> bool:
+        """Return whether the call's layout is the usual one, or nothing is known of it."""
+        known = self._known(name, call_index)
+        return known is None or (isinstance(known, Layout) and known.is_plain)
 
     def labels_of(self, tensor: Tensor) -> Labels | None:
         """Return None: no tensor is followed."""
@@ -105,6 +113,10 @@ class FollowedLayouts:
             layout = replace(layout, note=join_notes(layout.note, _NO_BATCH))
         is_cross = None if labels.scores is None else labels.scores.is_cross
         return site._replace(layout=layout, is_cross=is_cross)
+
+    def is_usual(self, name: str, call_index: int) -> bool:
+        """Return False: it is to be established."""
+        return False
 
     def _require_all_samples(self, layout: Layout | None) -> None:
         dim = None if layout is None else layout.batch_dim

@@ -55,7 +55,8 @@ def scaled_dot_product_attention(
 ) -> AttentionCall:
     """Describes a call of `torch.nn.functional.scaled_dot_product_attention`."""
     require_plain(query, key, value, attn_mask)
-    sdpa = sdpa_call(site, query, key, value, attn_mask, dropout_p, is_causal, scale)
+    caller = site.name, site.call_index
+    sdpa = sdpa_call(*caller, query, key, value, attn_mask, dropout_p, is_causal, scale)
     mask = None if attn_mask is None else plain_mask(attn_mask)
     arrange = KernelShapes.of(query.detach(), site.layout, site.heads)
     return AttentionCall(

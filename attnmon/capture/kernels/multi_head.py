@@ -20,6 +20,9 @@ _HAS_CODE = isinstance(_FUNCTION, FunctionType) and (
 )
 """False if a user's own function replaced it before this module was loaded."""
 
+_NAMES = (*_FUNCTION.__code__.co_names, "__builtins__", "__name__") if _HAS_CODE else ()
+"""What its code refers to, and what Python itself looks for in the scope of a function."""
+
 _NUM_HEADS, _NEED_WEIGHTS = 4, 15
 """Positions of two of its arguments."""
 
@@ -64,7 +67,9 @@ def inner_function(**replacements: Any) -> Callable[..., Any]:
     replacements: by name, functions for it to call in place of others. The copy is made anew each
     time, because the user may have replaced functions in its module.
     """
-    scope = {**_FUNCTION.__globals__, "has_torch_function": lambda tensors: False, **replacements}
+    there = _FUNCTION.__globals__
+    scope = {name: there[name] for name in _NAMES if name in there}
+    scope |= {"has_torch_function": lambda tensors: False, **replacements}
     return FunctionType(_FUNCTION.__code__, scope, _FUNCTION.__name__, _FUNCTION.__defaults__)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attnmon.capture.calls.adapter import CallSite, autocast_rounding
+from attnmon.capture.calls.adapter import autocast_rounding
 from attnmon.capture.calls.attention_call import sample_of
 
 CallSignature = tuple[object, ...]
@@ -45,7 +45,8 @@ class SdpaCall(NamedTuple):
 
 
 def sdpa_call(
-    site: CallSite,
+    name: str,
+    call_index: int,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -66,7 +67,7 @@ def sdpa_call(
     if len(shape) != 4 or len(key_shape) != 4 or shape[0] != key_shape[0]:
         return None
     rounding = autocast_rounding(query)
-    caller = site.name, site.call_index
+    caller = name, call_index
     signature = *caller, shape, key_shape, query.dtype, key.dtype, rounding, is_causal, scale
     return SdpaCall(*caller, signature, query, key, attn_mask, rounding)
 

@@ -58,11 +58,18 @@ class WatchedCalls:
             return module._call_impl(*args, **kwargs)
         # A shallow copy of the module, such as DataParallel makes, has this object as well.
         called: Any = sys._getframe(1).f_locals["self"]
+        contexts = self._contexts(called, module)
+        if len(contexts) == 1:
+            with contexts[0](called, args, kwargs):
+                return called._call_impl(*args, **kwargs)
         with ExitStack() as stack:
-            if (called is module or hasattr(called, "_is_replica")) and not is_traced():
-                for context in self._alive(called):
-                    stack.enter_context(context(called, args, kwargs))
+            for context in contexts:
+                stack.enter_context(context(called, args, kwargs))
             return called._call_impl(*args, **kwargs)
+
+    def _contexts(self, called: nn.Module, module: nn.Module | None) -> list[CallContext]:
+        is_watched = called is module or hasattr(called, "_is_replica")
+        return self._alive(called) if is_watched and not is_traced() else []
 
     def _alive(self, called: nn.Module) -> list[CallContext]:
         """Returns the contexts whose objects live; where none does, nothing is to stay here."""
@@ -84,5 +91,6 @@ def is_traced() -> bool:
     return (
         torch._C._get_tracing_state() is not None
         or _symbolic_trace._is_fx_tracing_flag
-        or any(torch._C._get_dispatch_mode(key) is not None for key in (modes.PROXY, modes.FAKE))
+        or torch._C._get_dispatch_mode(modes.PROXY) is not None
+        or torch._C._get_dispatch_mode(modes.FAKE) is not None
     )

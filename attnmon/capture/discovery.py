@@ -119,7 +119,9 @@ def _without_mixed_samples(found: Discovery, run: "_Run") -> Discovery:
     """
     try:
         pair = run(found.batch_dim, 2)
-    except Exception:  # it takes one, or all of them
+    except Exception as failure:  # it takes one, or all of them
+        if found.batch_dim is not None and not _is_confirmed(run, found.batch_dim):
+            raise NotDivisible(failure) from None
         return found
     if _has_grown(found, pair):
         raise NotDivisible(ValueError("its maps grow with the number of samples"))
@@ -155,7 +157,7 @@ def _first_fitting(run: "_Run", enc: Any, dec: Any) -> Discovery:
         if candidate != 0 and (found.divides(0) or (len(failures) == 2 and found.divides(1))):
             is_divided = True
             continue
-        if candidate == 1 and not _is_confirmed(run):
+        if candidate == 1 and not _is_confirmed(run, 1):
             continue
         if found.is_whole or (found.is_one_sample and same_batch(enc, dec, candidate)):
             return found
@@ -170,12 +172,14 @@ def _first_fitting(run: "_Run", enc: Any, dec: Any) -> Discovery:
     raise NotDivisible(failures[0]) if is_divided else failures[0]
 
 
-def _is_confirmed(run: "_Run") -> bool:
-    """Returns whether a forward of all samples has them in the second dimension of its inputs."""
+def _is_confirmed(run: "_Run", dim: int) -> bool:
+    """Returns whether a forward of all samples may have them in this dimension of its inputs."""
     try:
-        return run(None).divides(1) is not False
+        whole = run(None)
     except Exception:
         return False
+    is_refused = bool(whole.refusals) and not whole.call_infos
+    return whole.divides(dim) is not False and not (is_refused and dim == 0)
 
 
 def _discover(

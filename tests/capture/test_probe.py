@@ -312,3 +312,17 @@ def test_nodes_of_graphs_are_not_taken_for_samples() -> None:
     graph = torch.tensor([0, 0, 1, 1, 1, 2, 2])
     with pytest.raises(NotDivisible, match="grow with the number of samples"):
         discover(Graphs(), (torch.randn(7, WIDTH), graph), None, sample=0)
+
+
+class Placed(nn.Module):
+    """Its places are those of all the patches that it is told of: one row alone is broadcast."""
+
+    def forward(self, rows: Tensor, sizes: Tensor) -> Tensor:
+        hidden = (rows + torch.randn(int(sizes.sum()), WIDTH))[None, None]
+        parts = hidden.split(sizes.tolist(), 2)
+        return torch.cat([F.scaled_dot_product_attention(part, part, part) for part in parts], 2)
+
+
+def test_a_sample_that_fits_only_because_it_is_broadcast_is_none() -> None:
+    with pytest.raises(NotDivisible, match="must match the size"):
+        discover(Placed(), (torch.randn(9, WIDTH), torch.tensor([2, 4, 3])), None, sample=1)

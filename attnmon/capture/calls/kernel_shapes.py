@@ -29,8 +29,6 @@ class KernelShapes:
         if layout is None:
             note = assumption_note(query, heads)
             return cls(query.shape, to_4d(query, heads), None, heads, note)
-        if layout.row_splits:
-            raise ShapeError(f"a fused call with several samples or heads in {tuple(query.shape)}")
         is_usual = layout.is_plain and query.dim() == 4
         arranged = layout.arrange(query)
         return cls(query.shape, arranged, None if is_usual else layout, heads, layout.note)
@@ -39,13 +37,17 @@ class KernelShapes:
         """Return a key or value as [batch, key heads, keys, width]. Raises `ShapeError`."""
         if self.layout is None:
             return key_to_4d(tensor, self.shape, self.query)
-        return self.layout.arrange(self._expanded(tensor))
+        return self.layout.arrange_keys(self._expanded(tensor))
 
     def mask(self, tensor: Tensor) -> Tensor:
         """Return a mask that broadcasts to [batch, heads, queries, keys]."""
         if self.layout is None:
             return mask_to_4d(tensor, self.shape, self.query)
-        return tensor if tensor.dim() <= 2 else self.layout.arrange(self._expanded(tensor))
+        if tensor.dim() <= 2 and not self.layout.row_splits:
+            return tensor
+        rows = tensor if tensor.dim() > 1 else tensor[None]
+        arrange = self.layout.arrange_keys if rows.shape[-2] == 1 else self.layout.arrange
+        return arrange(self._expanded(rows))
 
     def output(self, tensor: Tensor) -> Tensor:
         """Return the call's result as [batch, heads, queries, width]."""

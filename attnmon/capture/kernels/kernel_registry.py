@@ -11,6 +11,7 @@ from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 from attnmon.capture.calls.adapter import (
     Adapter,
     CallSite,
+    UnsupportedCall,
     autocast_rounding,
     plain_mask,
     require_plain,
@@ -59,6 +60,8 @@ def scaled_dot_product_attention(
     sdpa = sdpa_call(*caller, query, key, value, attn_mask, dropout_p, is_causal, scale)
     mask = None if attn_mask is None else plain_mask(attn_mask)
     arrange = KernelShapes.of(query.detach(), site.layout, site.heads)
+    if is_causal and site.layout is not None and site.layout.row_splits:
+        raise UnsupportedCall("causal attention of rows that hold several samples or heads")
     return AttentionCall(
         name=site.name,
         call_index=site.call_index,

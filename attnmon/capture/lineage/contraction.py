@@ -9,10 +9,15 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, ScoreOrigin
+from attnmon.capture.lineage.element_labels import (
+    UNKNOWN,
+    Label,
+    Labels,
+    ScoreOrigin,
+    features_of,
+)
 from attnmon.capture.lineage.function_calls import words
 
 PRODUCTS = words("linear matmul bmm mm linalg_matmul rmatmul addmm baddbmm addbmm einsum")
@@ -76,10 +81,10 @@ def _einsum_factors(args: Sequence[Any], kwargs: Any) -> tuple[list[tuple[Tensor
     return list(zip(tensors, terms, strict=True)), output.replace("...", widest)
 
 
-def projected(one: Factor, others: Sequence[Factor], output: str, base: int) -> Labels:
+def projected(one: Factor, others: Sequence[Factor], output: str, projection: int) -> Labels:
     """Return the labels of a product of one labelled factor with parameters.
 
-    The parameters' own dimensions number the features, from `base` on.
+    The parameters' own dimensions number the features.
     """
     labels = one.labels
     assert labels is not None
@@ -87,8 +92,7 @@ def projected(one: Factor, others: Sequence[Factor], output: str, base: int) -> 
     new = [c for c in output if c not in one.subscripts]
     feature = arranged(labels.feature, one.subscripts, output, may_mix=True)
     if new:
-        numbers = torch.arange(base, base + prod(own[c] for c in new), dtype=torch.int32)
-        numbers = numbers.view([own[c] for c in new])
+        numbers = features_of(projection, prod(own[c] for c in new)).view([own[c] for c in new])
         feature = arranged(numbers, "".join(new), output)
     return replace(
         labels,

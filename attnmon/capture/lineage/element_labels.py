@@ -14,6 +14,8 @@ from torch import Tensor
 UNKNOWN = -1
 """The label of an element that comes from no input, such as a learned prefix."""
 
+_FEATURE_BITS = 32
+
 Label = Tensor | None
 """Integers that broadcast to the tensor; None where the elements of different places are mixed."""
 
@@ -52,7 +54,7 @@ class Labels:
     source: Label = None
     """Number of the model's input."""
     feature: Label = None
-    """Number of the output feature of the latest projection."""
+    """Number of the output feature of the latest projection, as `features_of` numbers them."""
     stream: int | None = None
     """Number of the input, or of the attention, at which its rows began; None if learned."""
     passed: frozenset[int] = frozenset()
@@ -99,6 +101,16 @@ def input_labels(tensor: Tensor, stream: int, is_shared: Sequence[bool] | None) 
 
     last = index(2) if len(shape) == 3 else None
     return Labels(shape, index(0), index(1), last, source, stream=stream)
+
+
+def features_of(projection: int, count: int) -> Tensor:
+    """Return the numbers of a projection's features: no two projections have one in common."""
+    return torch.arange(count) + (projection << _FEATURE_BITS)
+
+
+def projection_of(features: Tensor) -> Tensor:
+    """Return the number of the projection of each feature."""
+    return features >> _FEATURE_BITS
 
 
 def compact(label: Tensor) -> Tensor:

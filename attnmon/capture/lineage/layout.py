@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels
+from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, projection_of
 
 _OF_OTHERS = "its queries attend to keys of other samples: it is no map of one sample"
 _IN_ONE_MAP = (
     "one map holds several places of the inputs' dimension {}: of samples that are packed or "
     "attend to each other, or of one sample without a batch. Which are of one is not known"
 )
+_IN_NO_ORDER = "queries of several samples or heads stand in one map, in no known order"
 _SEPARATE_INPUTS = "its samples are separate inputs of the model"
 
 
@@ -90,6 +91,16 @@ class Layout:
         is_plain = in_order and self.outer == 1 and not self.row_splits
         object.__setattr__(self, "is_plain", is_plain)  # asked at each call of each layer
 
+    def arrange_keys(self, tensor: Tensor) -> Tensor:
+        """Return [samples, heads, keys, any] of keys [*leading, keys, any] beside split rows.
+
+        All samples or heads in the rows of a query attend to the same keys. Raises `StaleLayout`.
+        """
+        for split in self.row_splits:
+            count = self.samples if split.is_sample else split.count
+            tensor = tensor.unsqueeze(-3).expand(*tensor.shape[:-2], count, *tensor.shape[-2:])
+        return self._placed(tensor)
+
     def arrange(self, tensor: Tensor) -> Tensor:
         """Return [samples, heads, positions, any] of a tensor [*leading, positions, any].
 
@@ -97,6 +108,9 @@ class Layout:
         """
         for split in self.row_splits:
             tensor = split.apply(tensor, self.samples)
+        return self._placed(tensor)
+
+    def _placed(self, tensor: Tensor) -> Tensor:
         lead = tensor.shape[:-2]
         samples = self.samples or prod(lead) // (self.outer * self.inner)
         if prod(lead) != self.outer * samples * self.inner:
@@ -200,8 +214,8 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
         label = sample if is_sample else feature
         if label is None or label.shape[-2] == 1:
             continue
-        if not is_sample and _heads_lead(label):
-            feature = label.narrow(-2, 0, 1)
+        if not is_sample and _has_several_projections(label):
+            feature = _leading_heads(label, sample, shape)
             continue
         split = _row_split(label, is_sample)
         splits.append(split)
@@ -259,15 +273,35 @@ def _rows(label: Tensor, shape: Sequence[int]) -> Tensor:
     return label.expand(*label.shape[:-2], rows, label.shape[-1])
 
 
-def _heads_lead(feature: Tensor) -> bool:
-    """Return whether the leading dimensions tell heads apart, in the same way for each row.
+def _has_several_projections(feature: Tensor) -> bool:
+    """Return whether the rows are of several projections, as of image and text side by side."""
+    projections = projection_of(feature)
+    return not bool((projections == projections.narrow(-2, 0, 1)).all())
 
-    Rows of several projections, as of image and text side by side, have other features each.
+
+def _leading_heads(feature: Tensor, sample: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return numbers for the heads that the leading dimensions tell apart, in each row.
+
+    Raises `RefusedLayout` where they do not.
     """
     numbers = feature[..., 0].reshape(-1, feature.shape[-2])
     ranks = numbers.argsort(stable=True, dim=0)
-    is_same = bool((numbers == numbers[:1]).all())
-    return not is_same and bool((ranks == ranks[:, :1]).all())
+    if len(numbers) > 1 and bool((ranks == ranks[:, :1]).all()):
+        return feature.narrow(-2, 0, 1)
+    lead = [1 if of > 1 else size for of, size in zip(sample.shape, shape[:-2], strict=False)]
+    if not _are_apart(feature.expand(*shape[:-1], 1), sample.expand(*shape[:-2], 1, 1), prod(lead)):
+        raise RefusedLayout(_IN_NO_ORDER)
+    return torch.arange(prod(lead)).view(*lead, 1, 1)
+
+
+def _are_apart(feature: Tensor, sample: Tensor, heads: int) -> bool:
+    """Return whether each row of a sample has so many features, all different: of experts."""
+    rows, samples_of = feature.flatten(0, -3)[..., 0], sample.flatten()
+    each = [rows[samples_of == number] for number in set(samples_of.tolist())]
+    return all(
+        len(numbers) == heads > 1 and bool((numbers.sort(0)[0].diff(dim=0) > 0).all())
+        for numbers in each
+    )
 
 
 def _unsplit(split: RowSplit, feature: Tensor, shape: Sequence[int], is_sample: bool) -> Tensor:
@@ -279,13 +313,19 @@ def _unsplit(split: RowSplit, feature: Tensor, shape: Sequence[int], is_sample: 
 
 def _row_split(label: Tensor, is_sample: bool) -> RowSplit:
     """Return how the rows of a label are ordered. Raises `RefusedLayout` if that is not regular."""
-    rows = label.reshape(-1, *label.shape[-2:])[0, :, 0].tolist()
-    distinct = sorted(set(rows))
-    queries = len(rows) // len(distinct)
+    slices = label.reshape(-1, *label.shape[-2:])[..., 0].numpy()
+    count = len(np.unique(slices[0]))
+    queries = slices.shape[1] // count
     for is_outer in (True, False):
-        if rows == (np.repeat if is_outer else np.tile)(distinct, queries).tolist():
-            return RowSplit(len(distinct), is_outer, is_sample)
-    raise RefusedLayout("queries of several samples or heads stand in one map, in no known order")
+        order = (np.repeat if is_outer else np.tile)(np.arange(count), queries)
+        if all(_is_in_order(rows, order) for rows in slices):
+            return RowSplit(count, is_outer, is_sample)
+    raise RefusedLayout(_IN_NO_ORDER)
+
+
+def _is_in_order(rows: np.ndarray, order: np.ndarray) -> bool:
+    distinct = np.unique(rows)
+    return len(distinct) == order.max() + 1 and np.array_equal(rows, distinct[order])
 
 
 def _heads_of(

@@ -6,12 +6,17 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from attnmon.capture.lineage import contraction, movement
 from attnmon.capture.lineage.contraction import Factor
-from attnmon.capture.lineage.element_labels import Label, Labels, fitted, input_labels
+from attnmon.capture.lineage.element_labels import (
+    Label,
+    Labels,
+    features_of,
+    fitted,
+    input_labels,
+)
 from attnmon.capture.lineage.function_calls import SOFTMAXES, base_name, tensors_among, words
 
 _REDUCTIONS = words("mean sum amax amin prod norm std var logsumexp any all nanmean nansum")
@@ -41,7 +46,7 @@ class Lineage:
         inputs = [value for value in inputs if isinstance(value, Tensor)]
         self._labels: dict[int, tuple[weakref.ref[Tensor], Labels | None]] = {}
         """None for what comes from an input through a function that is not understood."""
-        self._features = 0
+        self._projections = 0
         self._attentions = 0
         is_shared = [any(t.shape[d] > 1 for t in inputs if t.dim() > d) for d in (0, 1)]
         for stream, tensor in enumerate(inputs):
@@ -179,8 +184,8 @@ class Lineage:
                 is_known = not any(self._is_derived(tensor) for tensor, _ in given)
                 return contraction.scored(*asked, output, is_known)
             others = [factor for factor in factors if factor.labels is None]
-            base, self._features = self._features, self._features + result.numel()
-            return contraction.projected(known[0], others, output, base)
+            self._projections += 1
+            return contraction.projected(known[0], others, output, self._projections)
         return contraction.scored(known[0], known[1], output) if len(known) == 2 else None
 
     def _joined(self, args: Any, kwargs: Any, result: Tensor, is_new: bool) -> Labels:
@@ -220,11 +225,10 @@ class Lineage:
         return None if kept is None else self._with_features(replace(kept, last=None), result, 1)
 
     def _with_features(self, labels: Labels, result: Tensor, dim: int) -> Labels:
-        count = result.shape[dim]
-        base, self._features = self._features, self._features + count
+        self._projections += 1
         shape = [1] * result.dim()
-        shape[dim] = count
-        feature = torch.arange(base, base + count, dtype=torch.int32).view(shape)
+        shape[dim] = result.shape[dim]
+        feature = features_of(self._projections, result.shape[dim]).view(shape)
         return replace(labels, feature=feature, scores=None)
 
     def _elementwise(self, operands: list[Tensor], result: Tensor) -> Labels | None:

@@ -368,3 +368,84 @@ class LearnedQueries(nn.Module):
 def test_queries_that_began_as_parameters_are_a_stack_of_their_own() -> None:
     calls = followed(LearnedQueries(), torch.randn(BATCH, LENGTH, WIDTH)).calls
     assert [call.is_cross for call in calls] == [None, True, False, True]
+
+
+def rows_of_groups(is_outer: bool, is_fused: bool, mask: Tensor | None) -> Callable[..., Tensor]:
+    """Two heads of queries for each of two heads of keys, folded into the rows."""
+
+    def attend(model: Folded, x: Tensor) -> Tensor:
+        query = model.query(x).unflatten(-1, (2, 2, EACH))
+        key = model.key(x)[..., : 2 * EACH].unflatten(-1, (2, EACH)).transpose(1, 2)
+        query = query.permute(0, 2, 3, 1, 4) if is_outer else query.transpose(1, 2)
+        query = query.flatten(2, 3)
+        if is_fused:
+            return F.scaled_dot_product_attention(query, key, key, attn_mask=mask)
+        scores = query @ key.mT / math.sqrt(EACH)
+        scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
+        return scores.softmax(-1) @ key
+
+    return attend
+
+
+@pytest.mark.parametrize("has_mask", [False, True])
+@pytest.mark.parametrize("is_fused", [False, True])
+@pytest.mark.parametrize("is_outer", [False, True])
+def test_heads_that_are_folded_into_the_rows_are_told_apart(
+    is_outer: bool, is_fused: bool, has_mask: bool
+) -> None:
+    torch.manual_seed(0)
+    allowed = torch.ones(LENGTH, LENGTH).tril().bool()
+    rows = allowed.repeat(2, 1) if is_outer else allowed.repeat_interleave(2, 0)
+    model = Folded(rows_of_groups(is_outer, is_fused, rows if has_mask else None))
+    x = torch.randn(BATCH, LENGTH, WIDTH)
+    (call,) = followed(model, x).calls
+    assert (call.batch, call.heads, call.note) == (BATCH, HEADS, "")
+    query = model.query(x[1]).double().unflatten(-1, (HEADS, EACH))
+    key = model.key(x[1])[:, : 2 * EACH].double().unflatten(-1, (2, EACH))
+    logits = torch.einsum("nhd,mhd->hnm", query, key.repeat_interleave(2, 1)) / math.sqrt(EACH)
+    expected = logits.masked_fill(~allowed, -math.inf) if has_mask else logits
+    torch.testing.assert_close(
+        weights_of(call, 1), expected.softmax(-1).detach(), atol=1e-6, rtol=0
+    )
+
+
+def test_causal_rows_that_hold_several_heads_are_refused() -> None:
+    def attend(model: Folded, x: Tensor) -> Tensor:
+        query, key = model.query(x).reshape(len(x), -1, EACH), model.key(x)[..., :EACH]
+        return F.scaled_dot_product_attention(query, key, key, is_causal=True)
+
+    log = followed(Folded(attend), torch.randn(BATCH, LENGTH, WIDTH))
+    assert log.calls == []
+    assert "rows that hold several samples or heads" in log.reasons[0]
+
+
+class OfExperts(Folded):
+    """Each position has the heads of an expert of its own."""
+
+    def __init__(self, chosen: list[int]) -> None:
+        super().__init__(fused(FOLDS["heads after the batch"]))
+        self.experts = nn.ModuleList(nn.Linear(WIDTH, 2 * EACH) for _ in range(3))
+        self.chosen = chosen
+
+    def forward(self, x: Tensor) -> Tensor:
+        def of_experts(shift: int) -> Tensor:
+            rows = [self.experts[(c + shift) % 3](x[:, i]) for i, c in enumerate(self.chosen)]
+            return torch.stack(rows, 1).unflatten(-1, (2, EACH))
+
+        query = torch.cat([of_experts(0), of_experts(1)], 2).transpose(1, 2)
+        key = FOLDS["heads after the batch"](self.key(x))
+        return F.scaled_dot_product_attention(query, key, key)
+
+
+@pytest.mark.parametrize("chosen", [[0, 2, 1, 1, 0, 2], [0, 0, 0, 2, 2, 2], [0] * LENGTH])
+def test_heads_that_an_expert_makes_for_each_position_stand_in_their_places(
+    chosen: list[int],
+) -> None:
+    torch.manual_seed(0)
+    model, x = OfExperts(chosen), torch.randn(BATCH, LENGTH, WIDTH)
+    (call,) = followed(model, x).calls
+    assert (call.batch, call.heads, call.queries) == (BATCH, HEADS, LENGTH)
+    query = call.of_sample(1).query
+    assert query is not None
+    expected = model.experts[(chosen[3] + 1) % 3](x[1, 3]).unflatten(-1, (2, EACH))
+    torch.testing.assert_close(query[2:, 3], expected.detach())

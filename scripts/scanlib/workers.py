@@ -1,6 +1,7 @@
 """Runs each trial in a process of its own, forked from one that has every library loaded."""
 
 import faulthandler
+import gc
 import json
 import os
 import re
@@ -156,6 +157,7 @@ def start(architecture: Architecture, renderer: Path) -> Running:
     """Forks a process for this trial."""
     reading, writing = os.pipe()
     folder = Path(tempfile.mkdtemp(dir=renderer.parents[1]))
+    gc.freeze()  # what is loaded by now is not looked through, and so not copied, in each process
     pid = os.fork()
     if not pid:
         _run(

@@ -67,6 +67,8 @@ def test_reversing_words_turns_cross_attention_into_an_antidiagonal(
         heads_to_visualize="all",
         save_raw_weights=True,
         use_tensorboard=False,
+        on_full="wait",
+        max_overhead=None,
     )
     model = example.train("reverse", monitor, seconds=0, steps=STEPS)
     words = example.text_pairs("reverse")[:40]

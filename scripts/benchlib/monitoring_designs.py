@@ -40,14 +40,20 @@ class NoMonitor:
         """Returns the seconds that it says it took from training; only attnmon says this."""
         return 0.0
 
+    def captures(self, steps: int) -> int:
+        """Return how many captures were made in so many steps from step 0 on."""
+        return 0
+
     def close(self) -> None:
         pass
 
 
 class Attnmon(NoMonitor):
-    """attnmon without its overhead budget, which would limit what is measured."""
+    """attnmon; usually without its overhead budget, which would limit what is measured."""
 
-    def __init__(self, configuration: Configuration, folder: Path) -> None:
+    def __init__(
+        self, configuration: Configuration, folder: Path, max_overhead: float | None = None
+    ) -> None:
         self._folder = folder
         self._monitor: TrainingAttentionMonitor | LightweightAttentionMonitor
         if configuration.kinds:
@@ -57,11 +63,11 @@ class Attnmon(NoMonitor):
                 visualization_types=configuration.kinds,
                 layers_to_visualize="all" if configuration.everything else (0, -1),
                 heads_to_visualize="all" if configuration.everything else "average",
-                max_overhead=None,
+                max_overhead=max_overhead,
             )
         else:
             self._monitor = LightweightAttentionMonitor(
-                folder, configuration.every, max_overhead=None
+                folder, configuration.every, max_overhead=max_overhead
             )
         self.log = self._monitor.log_attention  # type: ignore[method-assign]
 
@@ -83,6 +89,9 @@ class Attnmon(NoMonitor):
     def hook_seconds(self) -> float:
         return float(self.accounts()["hook_seconds"])
 
+    def captures(self, steps: int) -> int:
+        return int(self.accounts()["captured"])
+
     def renderer_seconds(self) -> float:
         """Returns the processor time of the renderer's processes so far."""
         try:
@@ -101,6 +110,9 @@ class InLoop(NoMonitor):
     def __init__(self, configuration: Configuration, folder: Path) -> None:
         self._configuration = configuration
         self._writer = SummaryWriter(str(folder))
+
+    def captures(self, steps: int) -> int:
+        return -(-steps // self._configuration.every)
 
     def log(self, model: nn.Module, enc: Tensor, dec: Tensor, step: int, loss: float) -> None:
         if step % self._configuration.every:
@@ -130,6 +142,9 @@ class ThreadPool(NoMonitor):
         if step % self._configuration.every == 0:
             weights = model_weights(model, enc, dec)
             self._pending.append(self._pool.submit(self._draw, weights, step))
+
+    def captures(self, steps: int) -> int:
+        return -(-steps // self._configuration.every)
 
     def waiting(self) -> int:
         self._pending = [future for future in self._pending if not future.done()]

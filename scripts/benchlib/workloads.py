@@ -58,12 +58,21 @@ class Translator(nn.Module):
 class Training:
     """A model in training; `step` makes one step, and leaves its inputs in `enc` and `dec`."""
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, batch: int | None = None) -> None:
+        """`batch`: the number of samples; None chooses it."""
         torch.manual_seed(0)
         self.workload = workload
         self.model = Translator(workload)
         self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
-        self._fit_batch()
+        if batch is None:
+            self._fit_batch()
+        else:
+            self._make_batch(batch)
+
+    @property
+    def batch(self) -> int:
+        """Return the number of samples."""
+        return len(self.enc)
 
     def step(self) -> float:
         """Make one step; returns the loss, as scripts need it for their log."""

@@ -55,6 +55,22 @@ def test_overhead_of_an_earlier_run_is_drawn_again(tmp_path: Path) -> None:
         image.load()
 
 
+def test_live(tmp_path: Path) -> None:
+    """Each design draws while the training runs; the newest picture is as old as its step."""
+    found = run("bench_live.py", tmp_path)
+    rows = {row["design"]: row for row in found["rows"]}
+    assert rows.keys() == {"none", "attnmon", "thread_pool", "in_loop"}
+    assert rows["none"]["captures"] == rows["none"]["drawn"] == 0
+    assert rows["none"]["lost"] == 0
+    for live in found["runs"]:
+        assert live["steps"] > 0
+        if live["design"] != "none":
+            assert live["captures"] >= live["drawn"]
+            assert live["drawn"] == 0 or live["first_picture"] > 0
+            assert all(0 < age <= live["worst_age"] for _, age in live["ages"])
+    assert rows["in_loop"]["drawn"] == rows["in_loop"]["captures"] > 0
+
+
 def test_transport(tmp_path: Path) -> None:
     found = run("bench_transport.py", tmp_path)
     assert [row["kib"] for row in found["copies"]] == [64, 1024, 4096]

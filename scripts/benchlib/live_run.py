@@ -1,0 +1,130 @@
+"""One run of a live benchmark: a process that trains for some time while a design draws."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchlib.monitoring_designs import Attnmon, InLoop, NoMonitor, ThreadPool
+from benchlib.plain_drawing import EVERYTHING, Configuration
+from benchlib.workloads import WORKLOADS, Training
+
+CONFIGURATION = Configuration("everything_every_50", 50, EVERYTHING)
+MAX_OVERHEAD = 0.005
+WARM_UP = 20
+"""Steps before the monitor is constructed."""
+_STEP_FOLDER = re.compile(r"step_(\d+)$")
+
+
+class InLoopTimed(InLoop):
+    """It also notes when each figure was added: the file of events does not tell."""
+
+    def __init__(self, configuration: Configuration, folder: Path) -> None:
+        super().__init__(configuration, folder)
+        self.drawn: dict[int, float] = {}
+
+    def log(self, model: nn.Module, enc: Tensor, dec: Tensor, step: int, loss: float) -> None:
+        super().log(model, enc, dec, step, loss)
+        if step % CONFIGURATION.every == 0:
+            self.drawn[step] = time.time()
+
+
+DESIGNS: dict[str, Callable[[Path], NoMonitor]] = {
+    "none": lambda folder: NoMonitor(),
+    "attnmon": lambda folder: Attnmon(CONFIGURATION, folder, MAX_OVERHEAD),
+    "thread_pool": lambda folder: ThreadPool(CONFIGURATION, folder),
+    "in_loop": lambda folder: InLoopTimed(CONFIGURATION, folder),
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run is to do."""
+
+    design: str
+    workload: str
+    batch: int
+    threads: int
+    seconds: float
+
+
+def ordered(script: Path, order: Order) -> dict[str, Any]:
+    """Have a new process carry out an order; returns its figures."""
+    command = [sys.executable, str(script), "--order", json.dumps(astuple(order))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def carry_out(order: Order) -> dict[str, Any]:
+    """Train for the time ordered; returns the figures of the run."""
+    torch.set_num_threads(order.threads)
+    training = Training(WORKLOADS[order.workload], order.batch)
+    for _ in range(WARM_UP):
+        training.step()
+    with tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder:
+        begin = time.time()
+        design = DESIGNS[order.design](Path(folder))
+        logged = list(_train(training, design, begin + order.seconds))
+        end = time.time()
+        drawn = _drawn(design, Path(folder))
+        closing = time.time()
+        design.close()
+        seconds_to_close = time.time() - closing
+    ages = list(_ages(logged, drawn, end))
+    return {
+        "step_ms": 1e3 * (end - begin) / len(logged),
+        "steps": len(logged),
+        "captures": design.captures(len(logged)),
+        "drawn": len(drawn),
+        "first_picture": min(drawn.values()) - logged[0] if drawn else None,
+        "worst_age": max((age for _, age in ages), default=None),
+        "ages": [(moment - begin, age) for moment, age in ages],
+        "close_seconds": seconds_to_close,
+    }
+
+
+def _train(training: Training, design: NoMonitor, until: float) -> Iterator[float]:
+    """Yield when each step was logged."""
+    step = 0
+    while (now := time.time()) < until:
+        loss = training.step()
+        now = time.time()
+        design.log(training.model, training.enc, training.dec, step, loss)
+        step += 1
+        yield now
+
+
+def _drawn(design: NoMonitor, folder: Path) -> dict[int, float]:
+    """Return when the last picture of each step was drawn."""
+    if isinstance(design, InLoopTimed):
+        return design.drawn
+    found = {}
+    for below in folder.glob("step_*"):
+        pictures = [os.stat(path).st_mtime for path in below.glob("*.png")]
+        if pictures and (name := _STEP_FOLDER.search(below.name)):
+            found[int(name[1])] = max(pictures)
+    return found
+
+
+def _ages(
+    logged: list[float], drawn: dict[int, float], end: float
+) -> Iterator[tuple[float, float]]:
+    """Yield the moments before a newer picture is there, and how old the newest is then."""
+    newest = None
+    for step, moment in sorted(drawn.items(), key=lambda pair: pair[1]):
+        if newest is not None and step > newest:
+            yield moment, moment - logged[newest]
+        newest = step if newest is None else max(step, newest)
+    if newest is not None:
+        yield end, end - logged[newest]

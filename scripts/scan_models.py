@@ -11,6 +11,7 @@ downloaded.
 import argparse
 import logging
 import re
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -43,6 +44,7 @@ def main() -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the renderer is ended too
     stored = Results(options.json, resume=options.resume)
     chosen = [each for each in architectures() if re.search(options.only, each.name)]
     wanted = [each for each in chosen if each.name not in stored.found][: options.limit]

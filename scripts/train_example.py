@@ -17,11 +17,14 @@ import argparse
 import logging
 import random
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
+from shutil import which
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +35,7 @@ from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 Monitor = TrainingAttentionMonitor | LightweightAttentionMonitor
 Pair = tuple[str, str]
 
+ATTNMON = (sys.executable, "-m", "attnmon")
 SEED = 1
 BATCH = 64
 HELD_OUT = 64
@@ -47,12 +51,20 @@ VOCABULARY = START + 1 + len(ALPHABET)
 
 
 def full(save_dir: str) -> Monitor:
-    """Everything there is to see, of every layer."""
+    """Everything there is to see, of every layer, often: a minute is to tell the whole story."""
     return TrainingAttentionMonitor(
         save_dir=save_dir,
         save_frequency=20,
-        visualization_types=["heatmap", "multi_head", "layer_comparison", "statistics"],
+        visualization_types=[
+            "heatmap",
+            "multi_head",
+            "layer_comparison",
+            "animation",
+            "statistics",
+        ],
         layers_to_visualize="all",
+        color_scale="fixed",  # pictures of different steps compare by colour
+        max_overhead=None,  # so often is more than a long training should pay for
     )
 
 
@@ -227,10 +239,8 @@ def main() -> None:
     parser.add_argument("--save-dir", default="./attention_logs")
     given = parser.parse_args()
 
-    torch.set_num_threads(1)  # so small a model gains nothing from more, and loses where they wait
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     monitor = MODES[given.mode](given.save_dir)
-    print(f"Training now; what is drawn meanwhile is below {given.save_dir}")
     train(given.task, monitor, given.seconds, given.steps)
     accounts = monitor.close()
 
@@ -241,15 +251,31 @@ def main() -> None:
 
 
 def where_to_look(save_dir: Path) -> None:
-    pictures = sorted(save_dir.glob("*/decoder_layer1_cross_attn.png"), key=step_of)
-    print("\nWhere to look:")
+    pictures = sorted(save_dir.glob("*step_*/decoder_layer1_cross_attn.png"), key=step_of)
+    animation = save_dir / "animations" / "decoder_layer1_cross_attn.png"
+    report = save_dir / "report.html"
+    subprocess.run([*ATTNMON, "report", save_dir], stdout=subprocess.DEVNULL, check=True)
+    print("\nWhere to look, in a browser:")
+    print(f"    the whole run            {report}")
+    if animation.exists():
+        print(f"    the diagonal appearing   {animation}")
     if pictures:
         print(f"    first and last picture   {pictures[0]}\n{'':29}{pictures[-1]}")
-    print(f"    one line a capture       {save_dir / 'history.jsonl'}")
+    print("\nWhat to type next:")
+    print(f"    how the run stands       {command('attnmon')} status {save_dir}")
     if (save_dir / "tensorboard").exists():
-        viewer = "" if find_spec("tensorboard") else "  (pip install tensorboard)"
-        logs = save_dir / "tensorboard"
-        print(f"    curves beside the loss   tensorboard --logdir {logs}{viewer}")
+        how = command("tensorboard") if find_spec("tensorboard") else "tensorboard"
+        missing = "" if find_spec("tensorboard") else "    (pip install tensorboard)"
+        print(f"    curves beside the loss   {how} --logdir {save_dir / 'tensorboard'}{missing}")
+
+
+def command(name: str) -> str:
+    """How to call a program of this Python's environment from where one stands."""
+    if which(name):
+        return name
+    program = Path(sys.executable).parent / name
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
 
 
 def step_of(picture: Path) -> int:

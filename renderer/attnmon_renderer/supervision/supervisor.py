@@ -95,7 +95,7 @@ class Supervisor:
             self._run,
             setup,
             new_pool("worker", setup.workers, work),
-            new_pool("probe", 1, spare_core.run_probe),
+            partial(WorkerPool, "probe", 1, spare_core.run_probe, set(), self._selector),
         )
         self._recording = RecordingStage(
             self._run,

@@ -28,9 +28,9 @@ class WorkerPriorities:
         self._run = run
         self._competition = run.competition
         self._workers = workers
+        # Not among the pools of the run: by the time its process id were read, it would be gone.
         self._probes = new_probes(self._probe_answered, lambda probe, how: None)
         self._probe_started = 0.0
-        run.pools.append(self._probes)
 
     @property
     def is_probing(self) -> bool:

@@ -52,6 +52,7 @@ def test_the_first_capture_is_drawn_alone_and_then_a_free_core_is_looked_for(sta
     assert len(run.workers) == 1
     assert draw(run) == 0
     [probe] = run.children.of("probe")
+    assert probe.pid not in run.supervisor._run.status().pids, "it is gone when that is read"
     assert run.workers[0].received_capture() is None, "what draws would mislead the probe"
     probe.send(LeftOver(0.9))
     run.turn()

@@ -1,11 +1,13 @@
-"""Measure what the records of a run cost when there are many of them already.
+"""Measure what a run's records cost, one and when there are many of them already.
 
-    python scripts/bench_records.py [--quick] [--json FILE]
+    python scripts/bench_records.py [--quick] [--captures N …] [--json FILE]
 
-For 10 to 100,000 captures on disk (a line each in `history.jsonl`, a folder each): what the
-recorder takes to start and to write one capture more, alone, with a timeline and with a disk
-budget; and what `attnmon status` and `attnmon report` take, as commands. Processor time; memory is
-the most that a process had. Every hundredth folder has a picture.
+First, what one capture of six small layers costs in the renderer's processes: its statistics, and
+fifteen pictures; and how long TensorBoard's own reader takes for a hundred of these. Then, for 10
+to 100,000 captures on disk (a line each in `history.jsonl`, a folder each): what the recorder takes
+to start and to write one capture more, alone, with a timeline and with a disk budget; and what
+`attnmon status` and `attnmon report` take, as commands. Processor time; memory is the most that a
+process had. Every hundredth folder has a picture.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from typing import Any
 
 from benchlib import small_capture
 from benchlib.one_thread import run_on_one_thread
+from benchlib.renderer_cost import renderer_cost
 
 from attnmon.link.messages import Accounts
 from attnmon_renderer.process_messages import RunStatus, WriteResults
@@ -153,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="up to 10,000 captures")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there as well")
+    parser.add_argument("--captures", type=int, nargs="+", help="these numbers of captures")
     parser.add_argument("--recorder", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     run_on_one_thread()
@@ -160,14 +164,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         what, folder, captures = options.recorder
         print(json.dumps(recorder_cost(Path(folder), int(captures), SETTINGS[what])))
         return
-    print(COLUMNS)
     rows = []
     with tempfile.TemporaryDirectory(prefix="attnmon-records-") as below:
-        for captures in QUICK_SIZES if options.quick else SIZES:
+        renderer = renderer_cost(Path(below))
+        for name, figure in renderer.items():
+            print(f"{name:24} {figure:10,.2f}")
+        print(COLUMNS)
+        for captures in options.captures or (QUICK_SIZES if options.quick else SIZES):
             rows.append(measure(captures, Path(below)))
             print(line(rows[-1]), flush=True)
     if options.json:
-        options.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+        options.json.write_text(json.dumps({"renderer": renderer, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

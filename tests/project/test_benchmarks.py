@@ -97,3 +97,13 @@ def test_due_step(tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", ["bench_statistics.py", "bench_figures.py"])
 def test_statistics_and_figures(script: str, tmp_path: Path) -> None:
     assert run(script, tmp_path)
+
+
+def test_records(tmp_path: Path) -> None:
+    found = run("bench_records.py", tmp_path, "--captures", "10")
+    assert found["renderer"]["largest_card_bytes"] <= 25_000
+    (row,) = found["rows"]
+    assert row["captures"] == 10
+    for what in ("records", "timeline", "disk budget"):
+        assert 0 < row[what]["capture_ms"] <= row[what]["worst_ms"]
+    assert row["report"]["memory_mb"] < 300

@@ -343,7 +343,7 @@ def test_a_step_that_is_due_by_surprise_and_has_no_room_is_made_up_for_by_the_ne
 def test_the_budget_does_not_pay_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spent: list[float] = []
 
-    def review(self: OverheadBudget, seconds: float, dropped: int) -> bool:
+    def review(self: OverheadBudget, seconds: float, *others: float) -> bool:
         spent.append(seconds)
         return False
 

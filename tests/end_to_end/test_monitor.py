@@ -53,7 +53,7 @@ def test_the_first_snippet_gives_the_contracts_tree(tmp_path: Path) -> None:
     monitor = TrainingAttentionMonitor(save_dir=tmp_path / "attn_logs", save_frequency=100)
     train(monitor, Translator(), 101)
     accounts = monitor.close()
-    expected = {"history.jsonl", "summary.json", "tensorboard/events.out.tfevents"}
+    expected = {"history.jsonl", "run.json", "summary.json", "tensorboard/events.out.tfevents"}
     for step in (0, 100):
         expected |= {f"step_{step}/{stem}.png" for stem in PER_LAYER}
         expected.add(f"step_{step}/statistics.json")
@@ -70,7 +70,7 @@ def test_the_second_snippet_closes_itself_and_draws_every_kind(tmp_path: Path) -
     names |= {f"{stem}_heads.png" for stem in PER_LAYER}
     names |= {"statistics.json", "attention_weights.safetensors"}
     expected = {f"{folder}/{name}" for folder in folders for name in names}
-    expected |= {"history.jsonl", "summary.json", "tensorboard/events.out.tfevents"}
+    expected |= {"history.jsonl", "run.json", "summary.json", "tensorboard/events.out.tfevents"}
     assert files_in(tmp_path) == expected
     check_outputs(tmp_path)
 
@@ -79,7 +79,7 @@ def test_the_third_snippet_writes_numbers_only(tmp_path: Path) -> None:
     with LightweightAttentionMonitor(tmp_path) as monitor:
         train(monitor, Translator(), 51)
     assert files_in(tmp_path) == {
-        "history.jsonl", "summary.json", "tensorboard/events.out.tfevents",
+        "history.jsonl", "run.json", "summary.json", "tensorboard/events.out.tfevents",
     }  # fmt: skip
     assert [line["metadata"]["step"] for line in history(tmp_path)] == [0, 50]
     assert len(history(tmp_path)[0]["decoder"]) == 4, "all layers, not only the first and last"
@@ -99,7 +99,7 @@ def test_every_other_kind_of_picture_is_drawn_when_it_is_asked_for(tmp_path: Pat
     expected = {f"step_{step}/{name}.svg" for step in range(3) for name in names}
     expected |= {f"animations/{stem}.png" for stem in PER_LAYER}
     expected |= {
-        "timeline.png", "history.jsonl", "summary.json", "tensorboard/events.out.tfevents",
+        "timeline.png", "history.jsonl", "run.json", "summary.json", "tensorboard/events.out.tfevents",
     }  # fmt: skip
     assert files_in(tmp_path) == expected
     for stem in PER_LAYER:

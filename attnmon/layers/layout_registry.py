@@ -1,5 +1,6 @@
 """Where each layer's tensors hold samples and heads, as a forward that was followed has shown."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ from attnmon.layers.module_order import pattern_of
 
 MOST_TIMES_STALE = 2
 """Layouts that did not fit, after which each forward is followed."""
+FOLLOWED_FIRST = 3
+"""Forwards of several samples that are followed, to see whether their order stays the same."""
 
 
 class LayoutRegistry:
@@ -20,30 +23,33 @@ class LayoutRegistry:
     def __init__(self) -> None:
         self._of_batch: dict[LayerKey, Layout | str] = {}
         self._of_one: dict[LayerKey, Layout | str] = {}
-        self._followed: set[bool] = set()
-        """Kinds of forwards that were followed: True for those of one sample."""
+        self._followed: Counter[bool] = Counter()
+        """Times that forwards of each kind were followed: True for those of one sample."""
         self._found: dict[tuple[int, str, int], Layout | str | None] = {}
         self._times_stale = 0
         self._is_reordered = False
 
     def has_to_follow(self, samples: int) -> bool:
-        """Return whether a forward of so many samples is to be followed: none like it was.
+        """Return whether a forward of so many samples is to be followed: too few like it were.
 
         A model whose layouts keep changing, as with windows of another number for each length or
         samples that are shuffled, is followed each time.
         """
-        is_known = False in self._followed or (samples == 1) in self._followed
+        is_known = self._followed[False] >= FOLLOWED_FIRST or (samples == 1 and self._is_known)
         keeps_changing = self._is_reordered or self._times_stale >= MOST_TIMES_STALE
         return not is_known or keeps_changing
 
     def add(self, call_infos: Iterable[CallInfo], samples: int) -> None:
         """Add what a followed forward of so many samples has shown."""
-        self._followed.add(samples == 1)
+        self._followed[samples == 1] += 1
         self._found.clear()
+        known = self._layouts(samples)
         for info in call_infos:
             if info.layout is not None:
-                self._layouts(samples)[info.name, info.call_index] = info.layout
-                self._is_reordered = self._is_reordered or info.layout.is_reordered
+                before = known.get((info.name, info.call_index))
+                is_other = isinstance(before, Layout) and not before.is_like(info.layout)
+                known[info.name, info.call_index] = info.layout
+                self._is_reordered |= info.layout.is_reordered or is_other
 
     def refuse(self, key: LayerKey, reason: str) -> None:
         """Note that this call makes no map of one sample's positions."""
@@ -83,6 +89,10 @@ class LayoutRegistry:
             return replace(found, samples=samples)
         return found
 
+    @property
+    def _is_known(self) -> bool:
+        return self._followed.total() > 0
+
     def _layouts(self, samples: int) -> dict[LayerKey, Layout | str]:
-        is_of_one = samples == 1 and False not in self._followed
+        is_of_one = samples == 1 and not self._followed[False]
         return self._of_one if is_of_one else self._of_batch

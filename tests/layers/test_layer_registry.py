@@ -12,6 +12,7 @@ from attnmon.capture import CallInfo, Discovery
 from attnmon.layers.layer_numbering import LayerKey
 from attnmon.layers.layer_registry import WHOLE_FORWARD_EVERY, LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection, attending_modules
+from attnmon.layers.layout_registry import FOLLOWED_FIRST
 
 
 def info(name: str, **other: Any) -> CallInfo:
@@ -47,6 +48,11 @@ def registry(
     roles: dict[str, str] | None = None,
 ) -> LayerRegistry:
     return LayerRegistry(LayerSelection(layers, heads), ErrorGuard(), lambda: roles or {})
+
+
+def be_followed(known: LayerRegistry) -> None:
+    for _ in range(FOLLOWED_FIRST):
+        known.set_followed(known.call_infos.values(), samples=2)
 
 
 def test_the_layers_asked_for_are_selected_by_their_index_in_the_role() -> None:
@@ -128,7 +134,7 @@ def test_what_the_user_gives_is_added_and_no_forward_shows_it() -> None:
     known, model = registry(), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS[:1]))
-    known.set_followed(known.call_infos.values(), samples=2)
+    be_followed(known)
     known.add_calls([(("mine", 0), info("mine", source="recorded"))])
     assert [layer.name for layer in known.selected.values()] == [LAYERS[0], "mine"]
     watched = watched_modules(known, model)
@@ -148,7 +154,7 @@ def test_most_forwards_are_watched_where_the_model_attends_and_some_from_end_to_
     known, model = registry(layers=(0, 2)), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS))
-    known.set_followed(known.call_infos.values(), samples=2)
+    be_followed(known)
     watched = watched_modules(known, model, WHOLE_FORWARD_EVERY + 2)
     assert watched[0] == watched[WHOLE_FORWARD_EVERY] == []
     assert watched[1] == watched[WHOLE_FORWARD_EVERY + 1] == [LAYERS[0], LAYERS[2]]
@@ -158,7 +164,7 @@ def test_a_model_whose_modules_change_is_watched_from_end_to_end() -> None:
     known, model = registry(), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS))
-    known.set_followed(known.call_infos.values(), samples=2)
+    be_followed(known)
     assert watched_modules(known, model, 2)[1] == list(LAYERS)
     model.blocks.append(Block())
     assert watched_modules(known, model, 2) == [[], list(LAYERS)]
@@ -170,7 +176,7 @@ def test_a_model_that_attends_elsewhere_too_is_always_watched_from_end_to_end() 
     known, model = registry(), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS))
-    known.set_followed(known.call_infos.values(), samples=2)
+    be_followed(known)
     watched_modules(known, model, 1)
     known.notice_layers(2)
     assert watched_modules(known, model, 1) == [list(LAYERS)], "all of it was watched: it changed"
@@ -184,7 +190,7 @@ def test_a_block_is_watched_from_end_to_end() -> None:
     known, model = registry(), Model()
     known.set_model(model)
     known.set_calls(calls(*LAYERS))
-    known.set_followed(known.call_infos.values(), samples=2)
+    be_followed(known)
     watched_modules(known, model, 2)
     known.watch_whole_forward()
     known.notice_layers(0)

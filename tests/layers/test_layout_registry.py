@@ -1,7 +1,9 @@
 """When a forward is followed, and what is known of a layer's layout after it."""
 
+from dataclasses import replace
+
 from attnmon.capture import CallInfo, Layout
-from attnmon.layers.layout_registry import LayoutRegistry
+from attnmon.layers.layout_registry import FOLLOWED_FIRST, LayoutRegistry
 
 
 def info(name: str, samples: int, inner: int = 2) -> CallInfo:
@@ -15,8 +17,20 @@ def test_one_sample_does_not_tell_the_order_of_several() -> None:
     known.add([info("blocks.0", 1)], samples=1)
     assert not known.has_to_follow(1)
     assert known.has_to_follow(3)
-    known.add([info("blocks.0", 3)], samples=3)
+    for _ in range(FOLLOWED_FIRST):
+        assert known.has_to_follow(3)
+        known.add([info("blocks.0", 3)], samples=3)
     assert not any(map(known.has_to_follow, (1, 2, 3, 8)))
+
+
+def test_an_order_that_has_changed_is_followed_each_time() -> None:
+    """By Python, from call to call: nothing in the tensors' shapes tells it."""
+    known = LayoutRegistry()
+    heads_first = Layout(3, 2, 1, ((0, 0), (1, 0)))
+    for number in range(FOLLOWED_FIRST):
+        one = info("a", 3)
+        known.add([replace(one, layout=heads_first) if number == 1 else one], samples=3)
+    assert known.has_to_follow(3)
 
 
 def test_a_layout_is_that_of_the_batch_and_of_modules_alike() -> None:
@@ -42,9 +56,11 @@ def test_what_is_refused_stays_refused() -> None:
 def test_layouts_that_keep_changing_are_followed_each_time() -> None:
     known = LayoutRegistry()
     for _ in range(2):
-        known.add([info("a", 3)], samples=3)
+        for _ in range(FOLLOWED_FIRST):
+            known.add([info("a", 3)], samples=3)
         assert not known.has_to_follow(3)
         known.follow_again()
         assert known.has_to_follow(3)
-    known.add([info("a", 3)], samples=3)
+    for _ in range(FOLLOWED_FIRST):
+        known.add([info("a", 3)], samples=3)
     assert known.has_to_follow(3), "as with windows, of which there are as many as the length says"

@@ -65,6 +65,8 @@ class Layout:
     inner: int
     places: tuple[tuple[int, int], ...]
     """For each head, its index in `outer` and in `inner`: of its first window."""
+    order: tuple[tuple[int, ...], ...] = ()
+    """For each sample, the place of each head among all, where that is not regular; else empty."""
     windows: int = 1
     """Number of maps that each head has of one sample; the first is taken."""
     row_splits: tuple[RowSplit, ...] = ()
@@ -88,8 +90,21 @@ class Layout:
 
     def __post_init__(self) -> None:
         in_order = self.places == tuple((0, head) for head in range(self.inner))
-        is_plain = in_order and self.outer == 1 and not self.row_splits
+        is_plain = in_order and self.outer == 1 and not self.row_splits and not self.order
         object.__setattr__(self, "is_plain", is_plain)  # asked at each call of each layer
+
+    def is_like(self, other: "Layout") -> bool:
+        """Return whether the other has its samples and heads in the same order, as far as known.
+
+        Another number of windows is no other order.
+        """
+        if self.windows != other.windows:
+            return True
+        mine, theirs = (
+            (each.outer, each.inner, each.places, each.order, each.row_splits)
+            for each in (self, other)
+        )
+        return mine == theirs
 
     def arrange_keys(self, tensor: Tensor) -> Tensor:
         """Return [samples, heads, keys, any] of keys [*leading, keys, any] beside split rows.
@@ -110,6 +125,16 @@ class Layout:
             tensor = split.apply(tensor, self.samples)
         return self._placed(tensor)
 
+    def _index(self, samples: int) -> np.ndarray:
+        """Return the place of each sample's heads among all of the leading dimensions."""
+        if self.order:
+            if len(self.order) != samples:
+                raise StaleLayout
+            return np.array(self.order)
+        starts = np.array([o * samples * self.inner + i for o, i in self.places])
+        index: np.ndarray = np.arange(samples)[:, None] * self.inner + starts
+        return index
+
     def _placed(self, tensor: Tensor) -> Tensor:
         lead = tensor.shape[:-2]
         samples = self.samples or prod(lead) // (self.outer * self.inner)
@@ -117,8 +142,7 @@ class Layout:
             raise StaleLayout
         if self.is_plain and lead == (samples, self.heads):
             return tensor
-        starts = np.array([o * samples * self.inner + i for o, i in self.places])
-        index = np.arange(samples)[:, None] * self.inner + starts
+        index = self._index(samples)
         return _taken(tensor, np.unravel_index(index, lead) if lead else ())
 
 
@@ -187,7 +211,8 @@ def _by_inputs(labels: Labels, heads: int | None) -> Layout | None:
     assert labels.source is not None
     numbers = torch.unique(labels.source, return_inverse=True)[1].int()
     found = None if (labels.source == UNKNOWN).any() else _laid_out(labels, numbers, None, heads)
-    if found is None:
+    is_unknown = labels.first is None and labels.second is None
+    if found is None or (is_unknown and found.windows > 1):  # each may hold several samples
         return None
     return replace(found, samples=0, note=join_notes(found.note, _SEPARATE_INPUTS))
 
@@ -236,7 +261,7 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
         row_splits=tuple(splits),
         batch_dim=dim,
         divides=(_divides(labels, 0), _divides(labels, 1)),
-        is_reordered=labels.is_reordered,
+        is_reordered=labels.is_reordered or layout.is_reordered,
         has_earlier_keys=labels.scores is not None and labels.scores.has_earlier_keys,
         note=join_notes(_windows_note(layout), _variables_note(labels), note),
     )
@@ -362,10 +387,12 @@ def _in_order(samples_of: np.ndarray, heads_of: np.ndarray) -> Layout:
         raise RefusedLayout("its samples and heads are in an order that is not understood")
     index = np.array([[int(mask.argmax()) for mask in row] for row in members])
     inner = int(index[1, 0] - index[0, 0]) if count > 1 else total
-    regular = np.arange(count)[:, None] * inner + index[0]
-    if inner < 1 or total % (count * inner) or not np.array_equal(index, regular):
-        raise RefusedLayout("its samples and heads are in an order that is not understood")
-    places = [divmod(int(start), count * inner) for start in index[0]]
-    if any(place >= inner for _, place in places):
-        raise RefusedLayout("its samples and heads are in an order that is not understood")
-    return Layout(count, total // (count * inner), inner, tuple(places), windows)
+    if inner > 0 and total % (count * inner) == 0:
+        places = tuple(divmod(int(start), count * inner) for start in index[0])
+        layout = Layout(count, total // (count * inner), inner, places, windows=windows)
+        is_within = all(place < inner for _, place in places)
+        if is_within and np.array_equal(index, layout._index(count)):
+            return layout
+    in_order = tuple((0, head) for head in range(len(heads)))
+    order = tuple(map(tuple, index.tolist()))
+    return Layout(count, 1, total // count, in_order, order, windows, is_reordered=True)

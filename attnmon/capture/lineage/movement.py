@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, compact, reshaped
-from attnmon.capture.lineage.function_calls import tensors_among, words
+from attnmon.capture.lineage.function_calls import base_name, tensors_among, words
 
 RESHAPES = words("view reshape flatten unflatten unsqueeze squeeze view_as reshape_as ravel")
 REPLAYED = words(
@@ -47,8 +47,12 @@ def replayed_labels(
         return move
 
     moved = [labels.mapped(part.shape, part_of(index)) for index, part in enumerate(results)]
-    if tensors_among((args[1:], kwargs)):  # by indices
-        moved = [replace(each, is_reordered=_is_other(labels.first, each.first)) for each in moved]
+    if tensors_among((args[1:], kwargs)):  # by indices, which are data
+        is_of_first = _is_of_first_dimension(base_name(function), rest, named)
+        moved = [
+            replace(each, is_reordered=True) if is_of_first or _is_other(labels, each) else each
+            for each in moved
+        ]
     return moved
 
 
@@ -75,11 +79,18 @@ def scattered_labels(
     return replace(found, is_reordered=True)
 
 
-def _is_other(before: Label, after: Label) -> bool:
-    """Return whether a label changes in another order than before."""
-    if before is None or after is None:
+def _is_of_first_dimension(name: str, rest: Sequence[Any], named: Any) -> bool:
+    """Return whether the places in the first dimension are chosen, be it in the same order now."""
+    if name == "getitem":
+        return isinstance(rest[0][0] if isinstance(rest[0], tuple) else rest[0], Tensor)
+    return bool(named.get("dim", rest[0] if rest else None) == 0)
+
+
+def _is_other(before: Labels, after: Labels) -> bool:
+    """Return whether the samples may stand in another order than before."""
+    if before.first is None or after.first is None:
         return False
-    return not torch.equal(before.flatten(), after.flatten())
+    return not torch.equal(before.first.flatten(), after.first.flatten())
 
 
 def padded_labels(labels: Labels, pad: Sequence[int], shape: Sequence[int]) -> Labels:

@@ -133,3 +133,17 @@ def test_samples_that_stand_behind_each_other_in_one_map_are_refused_with_that_r
     log = followed(Model(in_one_map), torch.randn(BATCH, LENGTH, WIDTH))
     assert log.calls == []
     assert "one map holds several places of the inputs' dimension 0" in log.reasons[0]
+
+
+def test_views_of_a_batch_in_a_list_are_not_taken_for_its_samples() -> None:
+    views = [torch.randn(BATCH, LENGTH, WIDTH) for _ in range(2)]
+    model = Model(lambda attend, views: attend(torch.cat(views)))
+    log = TapLog()
+    unknown = FollowedLayouts(tuple(views), 0, has_batch=False)
+    with Tap(module_names(model), log, layouts=unknown):
+        model(views)
+    (call,) = log.calls
+    assert (call.layout, call.batch) == (None, 2 * BATCH)
+    (known,) = followed(model, views).calls
+    assert known.layout is not None
+    assert (known.layout.samples, known.layout.windows) == (BATCH, 2)

@@ -15,7 +15,7 @@ from attnmon.capture.calls.kernel_shapes import KernelShapes, assumption_note
 from attnmon.capture.calls.verification import attention_weights
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
 from attnmon.capture.lineage.layout import Layout
-from attnmon.layers.layout_registry import LayoutRegistry
+from attnmon.layers.layout_registry import FOLLOWED_FIRST, LayoutRegistry
 
 BATCH, LENGTH, HEADS, EACH, WIDTH = 3, 6, 4, 5, 10
 Fold = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -239,12 +239,6 @@ def of_other_samples(model: Folded, x: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query[:, None], key[:, None], key[:, None])
 
 
-def in_no_order(model: Folded, x: Tensor) -> Tensor:
-    order = torch.tensor([0, 2, 1])
-    query, key = (layer(x)[order][:, None] for layer in (model.query, model.key))
-    return F.scaled_dot_product_attention(query, key, key)
-
-
 def one_after_the_other(model: Folded, x: Tensor) -> Tensor:
     attend = fused(FOLDS["heads after the batch"])
     return torch.cat([attend(model, one) for one in x.split(1)])
@@ -257,7 +251,6 @@ def one_after_the_other(model: Folded, x: Tensor) -> Tensor:
         (over_channels, "channels and not positions"),
         (over_samples, "one map holds several places"),
         (of_other_samples, "keys of other samples"),
-        (in_no_order, "order that is not understood"),
     ],
 )
 def test_what_is_no_map_of_one_sample_is_refused(way: Callable[..., Tensor], reason: str) -> None:
@@ -335,17 +328,29 @@ def test_a_softmax_that_is_no_attention_does_not_mislead_the_next_layer() -> Non
     assert [(call.queries, call.keys, call.heads) for call in log.calls[-1:]] == [(4, 4, HEADS)]
 
 
-def test_an_order_that_data_decides_is_not_taken_for_the_next_forward() -> None:
+@pytest.mark.parametrize("index", [[2, 0, 1], [1, 0, 2], [0, 1, 2]])
+@pytest.mark.parametrize("is_data", [False, True])
+def test_samples_that_were_put_into_another_order_are_told_apart_each_time(
+    index: list[int], is_data: bool
+) -> None:
     torch.manual_seed(0)
 
     def shuffled(model: Folded, x: Tensor) -> Tensor:
-        return fused(FOLDS["heads after the batch"])(model, x[torch.tensor([2, 0, 1])].roll(-1, 0))
+        return fused(FOLDS["folded, heads first"])(
+            model, x[torch.tensor(index) if is_data else index]
+        )
 
-    (call,) = followed(Folded(shuffled), torch.randn(BATCH, LENGTH, WIDTH)).calls
+    model, x = Folded(shuffled), torch.randn(BATCH, LENGTH, WIDTH)
+    (call,) = followed(model, x).calls
+    for sample in range(BATCH):
+        torch.testing.assert_close(
+            weights_of(call, sample), by_hand(model, x[sample]), atol=1e-6, rtol=0
+        )
     assert call.layout is not None
     known = LayoutRegistry()
-    known.add([CallInfo.of(call.of_sample(0))], BATCH)
-    assert known.has_to_follow(BATCH)
+    for _ in range(FOLLOWED_FIRST):
+        known.add([CallInfo.of(call.of_sample(0))], BATCH)
+    assert known.has_to_follow(BATCH) or not (is_data or index != sorted(index))
 
 
 class LearnedQueries(nn.Module):

@@ -99,7 +99,8 @@ def test_every_other_kind_of_picture_is_drawn_when_it_is_asked_for(tmp_path: Pat
     expected = {f"step_{step}/{name}.svg" for step in range(3) for name in names}
     expected |= {f"animations/{stem}.png" for stem in PER_LAYER}
     expected |= {
-        "timeline.png", "history.jsonl", "run.json", "summary.json", "tensorboard/events.out.tfevents",
+        "timeline.png", "history.jsonl", "run.json", "summary.json",
+        "tensorboard/events.out.tfevents",
     }  # fmt: skip
     assert files_in(tmp_path) == expected
     for stem in PER_LAYER:

@@ -127,7 +127,7 @@ class DueSteps:
 
 def measure(name: str, captures: int, clock: Callable[[], float]) -> dict[str, Any]:
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         steps = DueSteps(MODELS[name](), clock, folder)
         steps.run(captures + WARM_UP)
         accounts = steps.monitor.close()

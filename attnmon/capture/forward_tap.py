@@ -4,6 +4,7 @@ The model is watched only while its next forward is wanted (`watched_calls`).
 """
 
 import sys
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,6 +61,8 @@ class ForwardTap:
         self._handwritten = handwritten
         self.calls: Counter[bool] = Counter()
         """The model's calls, by whether they were to be trained; whoever reads it clears it."""
+        self.only_times = False
+        """Whether forwards are timed and not tapped."""
         self._running = Lock()
         """Held by the forward that is tapped: neither a nested nor a parallel one is."""
         watch_calls(root, self._forward)
@@ -81,14 +84,17 @@ class ForwardTap:
         if not is_training or not self._running.acquire(blocking=False):
             yield
             return
-        tapping, completed = ExitStack(), False
-        tap = None
+        tapping, completed, is_tapped = ExitStack(), False, not self.only_times
+        started, tap = time.perf_counter(), None
         try:
-            tap = self._begin(module, (args, kwargs), tapping)
+            tap = self._begin(module, (args, kwargs), tapping) if is_tapped else None
             yield
             completed = True
         finally:
-            self._end(tap, tapping, completed)
+            if is_tapped:
+                self._end(tap, tapping, completed)
+            if completed:
+                self._listener.on_forward_timed(time.perf_counter() - started, watched=is_tapped)
             self._running.release()
 
     def _begin(self, module: nn.Module, inputs: Any, tapping: ExitStack) -> Tap | None:

@@ -38,6 +38,9 @@ class SandboxedListener(TapListener):
     def on_forward_end(self, completed: bool) -> None:
         self._listener.on_forward_end(completed)
 
+    def on_forward_timed(self, seconds: float, *, watched: bool) -> None:
+        self._listener.on_forward_timed(seconds, watched=watched)
+
     @contextmanager
     def timed(self) -> Iterator[None]:
         with self._sandbox.paused(), self._listener.timed():

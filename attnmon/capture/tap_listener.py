@@ -41,6 +41,9 @@ class TapListener(Protocol):
     def on_forward_end(self, completed: bool) -> None:
         """Called by a `ForwardTap` when a forward ends; `completed` is False if it raised."""
 
+    def on_forward_timed(self, seconds: float, *, watched: bool) -> None:
+        """Called by a `ForwardTap` with what a forward took that completed."""
+
     def timed(self) -> AbstractContextManager[None]:
         """Returns a context that measures the time taken from the model's own computation."""
 
@@ -73,6 +76,9 @@ class CallListener(TapListener):
         self._error = self._error or error
 
     def on_forward_end(self, completed: bool) -> None:
+        pass
+
+    def on_forward_timed(self, seconds: float, *, watched: bool) -> None:
         pass
 
     def timed(self) -> AbstractContextManager[None]:

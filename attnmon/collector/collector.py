@@ -123,7 +123,7 @@ class Collector:
         if self._armed is None:
             return
         armed, tap = self._armed
-        watched = armed()
+        watched = None if tap.only_times else armed()
         if watched is None or (model is not None and model is not watched):
             return
         if model is not None and not tap.calls[True] and not self._probe.refusal(model):
@@ -171,6 +171,7 @@ class Collector:
             armed, tap = self._armed
             if model is not None and armed() is model:
                 tap.calls.clear()
+                tap.only_times = False
                 return
             tap.remove()
             self._armed = None
@@ -202,6 +203,15 @@ class Collector:
     def disarm(self) -> None:
         """Watch no forward any more."""
         self.arm(None)
+
+    def rest(self) -> None:
+        """Watch no forward for now; the next one may be timed, to tell what watching costs."""
+        if self._armed is None:
+            return
+        _, tap = self._armed
+        if tap.only_times or not tap.calls[True] or not self._forward.watching_cost.wants_plain:
+            self.disarm()
+        tap.only_times = True
 
     @property
     def armed(self) -> bool:

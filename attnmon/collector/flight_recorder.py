@@ -62,7 +62,7 @@ class FlightRecorder:
         `max_overhead` bounds what due steps cost; `keep_last` is a cost that the user has chosen.
         """
         spent = self._counters.hook_seconds
-        if not due:
+        if self.enabled and not due:
             self._counters.retained_seconds += spent - self._accounted
         self._accounted = spent
 

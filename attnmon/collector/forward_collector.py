@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from attnmon.accounting.watching_cost import WatchingCost
 from attnmon.capture import (
     AttentionCall,
     CallInfo,
@@ -39,6 +40,9 @@ class ForwardCollector(TapListener):
         """`on_compiled`: called when watching the forward has caused a compilation."""
         self.retained = False
         """Whether the next forward is of a step that is not due, to be retained only."""
+        self.watching_cost = WatchingCost()
+        self._spent_before = 0.0
+        """What the counters said when the forward began."""
         self._session = session
         self._registry = registry
         self._on_compiled = on_compiled
@@ -59,6 +63,7 @@ class ForwardCollector(TapListener):
 
     def on_forward_start(self, inputs: Inputs) -> None:
         """Prepare to hold the capture of a forward of these inputs."""
+        self._spent_before = self._session.counters.hook_seconds
         self.discard()
         if is_recording_a_graph():
             return
@@ -98,6 +103,16 @@ class ForwardCollector(TapListener):
     def timed(self) -> AbstractContextManager[None]:
         """Count what happens inside as time that the monitor took from the training."""
         return self._session.counters.timed()
+
+    def on_forward_timed(self, seconds: float, *, watched: bool) -> None:
+        """Count what watching has cost beside the time that is counted already."""
+        if not watched:
+            self.watching_cost.add_plain(seconds)
+            return
+        counters = self._session.counters
+        kind = (self._is_followed, self._registry.way_of_watching)
+        plain = seconds - (counters.hook_seconds - self._spent_before)
+        counters.hook_seconds += self.watching_cost.add_watched(kind, plain)
 
     def on_forward_end(self, completed: bool) -> None:
         """Keep the capture if the forward completed and the layers are those known."""

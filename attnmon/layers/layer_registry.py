@@ -219,6 +219,11 @@ class LayerRegistry:
         attending = self._attending if self._only_attending else ()
         return names, [modules[positions[name]] for name in attending]
 
+    @property
+    def way_of_watching(self) -> tuple[bool, bool]:
+        """How the present forward is watched: forwards watched in one way cost the same."""
+        return self._only_attending, self._relies_on_names
+
     def watch_whole_forward(self) -> None:
         """Note that the next forward is watched from end to end."""
         self._only_attending = False

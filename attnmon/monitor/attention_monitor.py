@@ -6,6 +6,7 @@ nothing, and none of attnmon's own errors leaves it.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
@@ -112,22 +113,31 @@ class AttentionMonitor:
             self._session.report()
             return
         with self._guard:
-            self._session.announce_completed()
-            if type(step) is not int:
-                step = _whole_step(step)
-            if refused := self._models.refuse(model, step):
-                self._collector.registry.set_unsupported(type(model).__name__, refused)
-                return
-            due = self._schedule.register(step, epoch)
-            if due is not None or self._flight_recorder.enabled:
-                _require_model(model)
-                step_info = StepInfo(
-                    step, due == "epoch", epoch, loss, lr, tokens, retained=due is None
-                )
-                self._steps.capture(step_info, model, enc, dec)
-            self._collector.manual.clear()
-            self._steps.prepare_next_forward(model if self._attached is None else self._attached)
-            self._idle_epoch, self._idle_steps = epoch, self._steps.idle_steps()
+            with counters.timed():
+                is_due = self._log(StepInfo(step, False, epoch, loss, lr, tokens), model, enc, dec)
+            self._flight_recorder.account_time(due=is_due)
+
+    def _log(self, given: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> bool:
+        """Capture the step if it is due or to be retained, and prepare for the next.
+
+        Returns whether it was due.
+        """
+        self._session.announce_completed()
+        step, epoch = given.step, given.epoch
+        if type(step) is not int:
+            step = _whole_step(step)
+        if refused := self._models.refuse(model, step):
+            self._collector.registry.set_unsupported(type(model).__name__, refused)
+            return False
+        due = self._schedule.register(step, epoch)
+        if due is not None or self._flight_recorder.enabled:
+            _require_model(model)
+            step_info = replace(given, step=step, by_epoch=due == "epoch", retained=due is None)
+            self._steps.capture(step_info, model, enc, dec)
+        self._collector.manual.clear()
+        self._steps.prepare_next_forward(model if self._attached is None else self._attached)
+        self._idle_epoch, self._idle_steps = epoch, self._steps.idle_steps()
+        return due is not None
 
     def record(
         self,

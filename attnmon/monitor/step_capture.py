@@ -35,7 +35,6 @@ class StepCapture:
             self.flight_recorder.retain(step_info, model, enc, dec)
         else:
             self._capture_due(step_info, model, enc, dec)
-        self.flight_recorder.account_time(due=not step_info.retained)
 
     def _capture_due(
         self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any
@@ -49,12 +48,11 @@ class StepCapture:
     def prepare_next_forward(self, model: nn.Module | None) -> None:
         """Arm the collector for the model's next forward if its step is due or to be retained."""
         if self.schedule.next_is_due():
-            with self._session.counters.timed():
-                self.collector.arm(model)
+            self.collector.arm(model)
         elif self.flight_recorder.enabled:
             self.flight_recorder.arm(model)
         else:
-            self.collector.disarm()
+            self.collector.rest()
 
     def next_is_retained(self) -> bool:
         """Return whether the next step is to be retained, not drawn, as far as is known."""

@@ -19,6 +19,7 @@ from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
 from attnmon.capture.lineage.layout import Layout, join_notes
 from attnmon.capture.model.compiled import compilations, reaches_compiled
 from attnmon.capture.model.inputs import (
+    GivenInputs,
     InputError,
     Inputs,
     ModelCall,
@@ -53,6 +54,7 @@ __all__ = [
     "FollowedLayouts",
     "ForwardStopped",
     "ForwardTap",
+    "GivenInputs",
     "InputError",
     "Inputs",
     "KnownLayouts",

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from attnmon.capture.layouts import Layouts
-from attnmon.capture.model.inputs import Inputs, inputs_in
+from attnmon.capture.model.inputs import GivenInputs, Inputs, inputs_in
 from attnmon.capture.model.module_names import unwrap
 from attnmon.capture.model.watched_calls import unwatch_calls, watch_calls
 from attnmon.capture.module_tap import CallsByName, tapped_modules
@@ -87,7 +87,7 @@ class ForwardTap:
         tapping, completed, is_tapped = ExitStack(), False, not self.only_times
         started, tap = time.perf_counter(), None
         try:
-            tap = self._begin(module, (args, kwargs), tapping) if is_tapped else None
+            tap = self._begin(module, args, kwargs, tapping) if is_tapped else None
             yield
             completed = True
         finally:
@@ -97,11 +97,14 @@ class ForwardTap:
                 self._listener.on_forward_timed(time.perf_counter() - started, watched=is_tapped)
             self._running.release()
 
-    def _begin(self, module: nn.Module, inputs: Any, tapping: ExitStack) -> Tap | None:
+    def _begin(
+        self, module: nn.Module, args: Any, kwargs: dict[str, Any], tapping: ExitStack
+    ) -> Tap | None:
         try:
             with self._listener.timed():
-                tensors = inputs_in(inputs)
-                self._listener.on_forward_start(tensors)
+                tensors = inputs_in((args, kwargs))
+                given = GivenInputs.of_call(module, args, kwargs)
+                self._listener.on_forward_start(tensors, given)
                 scope = self._scope_of(module, tensors)
                 tap = Tap(scope.names, self._listener, self._handwritten, scope.layouts)
                 modules = scope.modules

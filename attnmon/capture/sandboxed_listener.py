@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.kernels.sdpa import SdpaCall
-from attnmon.capture.model.inputs import Inputs
+from attnmon.capture.model.inputs import GivenInputs, Inputs
 from attnmon.capture.sandbox.sandbox import Sandbox
 from attnmon.capture.tap_listener import TapListener
 
@@ -17,8 +17,8 @@ class SandboxedListener(TapListener):
         self._listener = listener
         self._sandbox = sandbox
 
-    def on_forward_start(self, inputs: Inputs) -> None:
-        self._listener.on_forward_start(inputs)
+    def on_forward_start(self, inputs: Inputs, given: GivenInputs | None = None) -> None:
+        self._listener.on_forward_start(inputs, given)
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:
         return self._listener.on_sdpa_call(call)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.kernels.sdpa import SdpaCall
-from attnmon.capture.model.inputs import Inputs
+from attnmon.capture.model.inputs import GivenInputs, Inputs
 
 
 class TapListener(Protocol):
@@ -16,8 +16,11 @@ class TapListener(Protocol):
     exception in any of them goes to `on_error`; one in `on_error` reaches the model's forward.
     """
 
-    def on_forward_start(self, inputs: Inputs) -> None:
-        """Called by a `ForwardTap` when a forward of the model starts."""
+    def on_forward_start(self, inputs: Inputs, given: GivenInputs | None = None) -> None:
+        """Called by a `ForwardTap` when a forward of the model starts.
+
+        inputs: the tensors in what it was given; given: all of that, where it is known.
+        """
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:
         """Handles a call from its arguments alone; False asks for `on_call` with the same call."""
@@ -57,7 +60,7 @@ class CallListener(TapListener):
         self.is_stale = False
         """Whether a call did not fit its known layout."""
 
-    def on_forward_start(self, inputs: Inputs) -> None:
+    def on_forward_start(self, inputs: Inputs, given: GivenInputs | None = None) -> None:
         pass
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:

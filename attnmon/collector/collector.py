@@ -18,6 +18,7 @@ from torch import nn
 
 from attnmon.capture import (
     ForwardTap,
+    GivenInputs,
     Inputs,
     Tap,
     has_fast_path,
@@ -28,6 +29,7 @@ from attnmon.capture import (
 )
 from attnmon.collector.forward_collector import ForwardCollector
 from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.input_tokens import InputTokens
 from attnmon.collector.logged_inputs import LoggedInputs
 from attnmon.collector.manual_attention import ManualAttention
 from attnmon.collector.missed_forward import MissedForward
@@ -55,11 +57,12 @@ class Collector:
             lambda: {**settings.roles, **self.manual.roles},
         )
         self.registry.batch_dim = settings.batch_dim or 0
-        self._probe = ProbeCollector(settings, session, self.registry)
+        tokens = InputTokens(settings.tokenizer, session.guard)
+        self._probe = ProbeCollector(settings, session, self.registry, tokens)
         self._missed = MissedForward(session.guard, settings.capture)
         self._logged = LoggedInputs(session.guard)
         self._forward = ForwardCollector(
-            session, self.registry, self.avoid_forward, self._wanted_sample
+            session, self.registry, self.avoid_forward, self._wanted_sample, tokens
         )
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
 
@@ -86,6 +89,7 @@ class Collector:
                     self._probe.collect(model, enc, dec, builder)
             self._warn_of_smaller_batch(builder.sample)
             self._add_manual(builder)
+            builder.roles = self.registry.roles
         if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
             self.registry.find_silent_modules()
             watched = model or self.registry.model
@@ -219,10 +223,10 @@ class Collector:
         return self._armed is not None
 
     @contextmanager
-    def watch_block(self, inputs: Inputs = (), *, retained: bool = False) -> Iterator[None]:
+    def watch_block(self, batch: Any = None, *, retained: bool = False) -> Iterator[None]:
         """Watch whatever forward is made in this block, of the known model or of any.
 
-        `inputs`: the model's inputs, if the user has given them; they tell the batch size.
+        `batch`: the model's inputs, if the user has given them; they tell the batch size.
         """
         self.disarm()
         self._forward.retained = retained
@@ -233,7 +237,9 @@ class Collector:
         self.registry.watch_whole_forward()
         with forward.timed():
             names = {} if model is None else module_names(unwrap(model))
-            forward.on_forward_start(inputs)
+            inputs = inputs_in(batch)
+            given = None if batch is None else GivenInputs.of_logged(None, batch)
+            forward.on_forward_start(inputs, given)
             layouts = self.registry.layouts_for(inputs)
         completed = False
         try:

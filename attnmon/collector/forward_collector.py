@@ -10,6 +10,7 @@ from attnmon.accounting.watching_cost import WatchingCost
 from attnmon.capture import (
     AttentionCall,
     CallInfo,
+    GivenInputs,
     Inputs,
     SdpaCall,
     TapListener,
@@ -17,6 +18,7 @@ from attnmon.capture import (
     compilations,
 )
 from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.input_tokens import InputTokens
 from attnmon.layers.layer_numbering import LayerKey
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.serialize.device_copy import is_recording_a_graph
@@ -36,6 +38,7 @@ class ForwardCollector(TapListener):
         registry: LayerRegistry,
         on_compiled: Callable[[], None],
         sample: int,
+        tokens: InputTokens,
     ) -> None:
         """`on_compiled`: called when watching the forward has caused a compilation."""
         self.retained = False
@@ -47,6 +50,7 @@ class ForwardCollector(TapListener):
         self._registry = registry
         self._on_compiled = on_compiled
         self._wanted_sample = sample
+        self._tokens = tokens
         self._held: HeldForward | None = None
         self._error: Exception | None = None
         self._clones: dict[LayerKey, AttentionCall] = {}
@@ -61,7 +65,7 @@ class ForwardCollector(TapListener):
 
     # As the tap's listener
 
-    def on_forward_start(self, inputs: Inputs) -> None:
+    def on_forward_start(self, inputs: Inputs, given: GivenInputs | None = None) -> None:
         """Prepare to hold the capture of a forward of these inputs."""
         self._spent_before = self._session.counters.hook_seconds
         self.discard()
@@ -75,6 +79,7 @@ class ForwardCollector(TapListener):
         builder = self._session.new_builder(
             sample=self._wanted_sample, seen_in="forward", retained=self.retained
         )
+        builder.tokens = self._tokens.of(given, self._wanted_sample, self._registry.batch_dim)
         self._held = HeldForward(builder, inputs, samples)
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:

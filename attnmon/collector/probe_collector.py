@@ -9,6 +9,7 @@ from attnmon.capture import (
     AttentionCall,
     CallListener,
     ForwardStopped,
+    GivenInputs,
     ModelCall,
     NotDivisible,
     discover,
@@ -17,6 +18,7 @@ from attnmon.capture import (
     probe,
     unwrap,
 )
+from attnmon.collector.input_tokens import InputTokens
 from attnmon.collector.probe_permission import ProbePermission
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
@@ -27,10 +29,17 @@ from attnmon.session.session import Session
 class ProbeCollector:
     """Makes the extra forward, and writes the selected layers while it runs."""
 
-    def __init__(self, settings: Settings, session: Session, registry: LayerRegistry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        session: Session,
+        registry: LayerRegistry,
+        tokens: InputTokens,
+    ) -> None:
         self._settings = settings
         self._session = session
         self._registry = registry
+        self._tokens = tokens
         self._permission = ProbePermission(settings)
 
     def refusal(self, model: nn.Module) -> str:
@@ -80,6 +89,9 @@ class ProbeCollector:
         listener = CallListener(receive)
         self._probe(model, enc, dec, listener, given.samples_given)
         listener.raise_error()
+        wanted = self._settings.batch_idx_to_visualize
+        inputs = GivenInputs.of_logged(unwrap(model), enc, dec)
+        builder.tokens = self._tokens.of(inputs, wanted, registry.batch_dim)
         if has_unknown_calls or listener.is_stale:
             registry.set_calls({})
 

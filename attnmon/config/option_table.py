@@ -124,6 +124,13 @@ class Settings:
         optional(validation.function),
         "`forward_fn(model, enc, dec)` calls the model; `None` calls `model(enc, dec)`.",
     )
+    tokenizer: Any = option(
+        None,
+        optional(validation.tokenizer),
+        "What labels the axes with the sample's tokens: a tokenizer such as transformers' "
+        "(`convert_ids_to_tokens`), for models that are given `input_ids`; or a function of the "
+        "batch that returns what [`tokens`](#tokens-on-the-axes) may be. The Trainer's is found.",
+    )
     statistics_queries: int | None = option(
         1024,
         validation.query_limit,

@@ -100,6 +100,26 @@ def function(name: str, given: Any) -> Any:
     return given
 
 
+def tokenizer_in(given: Any) -> Any:
+    """Return the tokenizer that this is or has; None for what makes no tokens of ids."""
+    for each in (given, getattr(given, "tokenizer", None)):
+        if callable(getattr(each, "convert_ids_to_tokens", None)):
+            return each
+    return None
+
+
+def tokenizer(name: str, given: Any) -> Any:
+    """Return a tokenizer, a processor's, or a function of the batch."""
+    if (found := tokenizer_in(given)) is not None:
+        return found
+    if not callable(given) or isinstance(given, type):
+        raise TypeError(
+            f"{name}={given!r:.80}: give a tokenizer that has convert_ids_to_tokens, or a function "
+            "of the batch that returns a list of tokens, or a pair for encoder and decoder"
+        )
+    return given
+
+
 def absolute_path(name: str, given: Any) -> Path:
     """Return an absolute path, since a script may change its own directory later."""
     try:

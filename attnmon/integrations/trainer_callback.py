@@ -15,6 +15,7 @@ from attnmon.accounting.error_guard import logger
 from attnmon.capture import is_uncompiled, modules_in
 from attnmon.config.run_config import config_json
 from attnmon.config.settings import checked_settings
+from attnmon.config.validation import tokenizer_in
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
 from attnmon.options import CallbackSettings
 
@@ -49,6 +50,7 @@ class MonitoredTraining:
         compiled: bool,
         has_batch: bool,
         config: Any,
+        tokenizer: Any = None,
     ) -> None:
         """Make the monitor and attach it to the model.
 
@@ -61,6 +63,7 @@ class MonitoredTraining:
             compiled: Whether the trainer compiles the model.
             has_batch: Whether the callback is given the inputs that an extra forward needs.
             config: The trainer's configuration, for `run.json`, if the user gave none.
+            tokenizer: What the trainer prepares inputs with, if the user gave no tokenizer.
         """
         self.finish()
         compiled = compiled or not is_uncompiled(modules_in(model))
@@ -69,7 +72,12 @@ class MonitoredTraining:
             if rank == 0:
                 logger.warning("%s", _CANNOT_CAPTURE)
             return
-        options: CallbackSettings = {"rank": rank, "config": _usable(config), **self.options}
+        found: CallbackSettings = {
+            "rank": rank,
+            "config": _usable(config),
+            "tokenizer": tokenizer_in(tokenizer),
+        }
+        options: CallbackSettings = {**found, **self.options}
         options["capture"] = "forward" if self.uses_model_forward else "probe"
         self.monitor = TrainingAttentionMonitor(self.save_dir or folder / DEFAULT_FOLDER, **options)
         self.monitor.attach(model)

@@ -26,7 +26,7 @@ from attnmon.capture import (
     reaches_compiled,
     unwrap,
 )
-from attnmon.layers.layer_numbering import LayerKey, Numbering, number_layers
+from attnmon.layers.layer_numbering import LayerKey, Numbering, Role, number_layers
 from attnmon.layers.layer_selection import (
     Coverage,
     LayerSelection,
@@ -90,6 +90,11 @@ class LayerRegistry:
     def model(self) -> nn.Module | None:
         """The model that is known, while it is alive."""
         return self._model()
+
+    @property
+    def roles(self) -> Set[Role]:
+        """The roles of the layers that were seen, captured or not."""
+        return self._numbering.totals.keys()
 
     # What is known
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attnmon.accounting import dump_triggers
 from attnmon.accounting.error_guard import words_of
-from attnmon.capture import inputs_in, manual_call
+from attnmon.capture import manual_call
 from attnmon.config.settings import Settings, prepare_run
 from attnmon.config.validation import whole_number
 from attnmon.layers.layer_selection import Coverage
@@ -235,7 +235,7 @@ class AttentionMonitor:
             if due or (self.enabled and self._flight_recorder.enabled):
                 with self._guard:
                     self._flight_recorder.uses_blocks = True
-                    watching = self._collector.watch_block(inputs_in(inputs), retained=not due)
+                    watching = self._collector.watch_block(inputs, retained=not due)
                     block.enter_context(watching)
             yield
 

@@ -52,6 +52,10 @@ class TrainingAttentionMonitor(AttentionMonitor):
             Default: None.
         forward_fn (Callable[..., Any] | None): `forward_fn(model, enc, dec)` calls the model;
             `None` calls `model(enc, dec)`. Default: None.
+        tokenizer (Any): What labels the axes with the sample's tokens: a tokenizer such as
+            transformers' (`convert_ids_to_tokens`), for models that are given `input_ids`; or a
+            function of the batch that returns what "`tokens`" in docs/guide.md may be. The
+            Trainer's is found. Default: None.
         statistics_queries (int | "all"): Queries that statistics without pictures use at most; of a
             longer sequence they are evenly spaced, and `queries_used` says how many. `"all"` uses
             each. Default: 1024.

@@ -8,14 +8,16 @@
 A builder that is not announced frees its slots at the end of the `with`, whatever happened.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Protocol
 
 from torch import Tensor
 
+from attnmon.layers.layer_numbering import Role
 from attnmon.link.messages import ArrayBlock, Attention, SeenIn, Slots
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.serialize.ring_writer import aligned
+from attnmon.serialize.sample_tokens import SampleTokens
 
 
 class NotSeen(Exception):
@@ -67,6 +69,10 @@ class CaptureBuilder:
         """The slots that hold their arrays."""
         self.masks: list[tuple[ArrayBlock, Tensor]] = []
         """Masks that later layers may share: where each lies, and that part of the ring."""
+        self.tokens: SampleTokens | None = None
+        """What labels can be made of, where the inputs are known and the user gave a tokenizer."""
+        self.roles: Set[Role] = frozenset()
+        """The roles of all layers of the model, also of those that are not captured."""
         self._source = source
         self._next = self._end = 0
         """The unused bytes of the run allocated last: offsets in the ring."""
@@ -94,6 +100,7 @@ class CaptureBuilder:
             self._source, sample=self.sample, seen_in=self.seen_in, retained=self.retained
         )
         other.slots, other.attentions, other.masks = self.slots, self.attentions, self.masks
+        other.tokens, other.roles = self.tokens, self.roles
         other._next, other._end = self._next, self._end
         self.slots, self.attentions, self.masks = [], [], []
         return other

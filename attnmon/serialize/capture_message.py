@@ -5,11 +5,11 @@ import time
 
 from torch import Tensor
 
-from attnmon.accounting.error_guard import ErrorGuard
+from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, words_of
 from attnmon.link.messages import Accounts, Capture
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.step_info import StepInfo
-from attnmon.serialize.token_labels import Labels, read_tokens
+from attnmon.serialize.token_labels import Labels, Tokens, read_tokens
 
 
 class MessageFactory:
@@ -42,9 +42,12 @@ class MessageFactory:
 
     def _tokens(self, step_info: StepInfo, builder: CaptureBuilder) -> Labels:
         try:
-            return read_tokens(step_info.tokens, builder.attentions)
-        except (TypeError, ValueError) as error:
-            self._guard.warn_once("tokens", f"{error}. The axes show positions instead.")
+            return read_tokens(_given_tokens(step_info, builder), builder.attentions)
+        except Exception as error:
+            if comes_from_signal_handler(error.__traceback__):
+                raise
+            text = f"{words_of(error)}. The axes show positions instead."
+            self._guard.warn_once("tokens", text if text.startswith("token") else f"tokens: {text}")
             return (), ()
 
     def _loss(self, step_info: StepInfo) -> float | None:
@@ -67,3 +70,11 @@ class MessageFactory:
                 f"{name} is no number", f"{name}: give one number ({error}); it is recorded as null"
             )
             return None
+
+
+def _given_tokens(step_info: StepInfo, builder: CaptureBuilder) -> Tokens:
+    """Return what was logged with the step, or else what the sample's inputs give."""
+    made = builder.tokens
+    if step_info.tokens is not None or made is None or made.sample != builder.sample:
+        return step_info.tokens
+    return made.read(builder.roles)

@@ -88,8 +88,8 @@ class DeviceCopies:
         if destination is not target:
             self._batch.on_complete.append(lambda: target.copy_(destination))
 
-    def copy_scalar(self, source: Tensor) -> Tensor:
-        """Start copying one number, and return the tensor on the host that will hold it."""
+    def copy_to_host(self, source: Tensor) -> Tensor:
+        """Start copying a small tensor, and return the one on the host that will hold it."""
         target = self._buffer(source)
         self._start(source, target)
         return target

@@ -172,8 +172,10 @@ class Publisher:
 
 
 def _detached(step_info: StepInfo, builder: CaptureBuilder, copies: DeviceCopies) -> PendingCapture:
-    """Return the capture and its loss, to be announced when they are copied."""
+    """Return the capture, its loss and its ids, to be announced when they are copied."""
     loss = step_info.loss
     if isinstance(loss, Tensor) and loss.device.type != "cpu":
-        step_info = replace(step_info, loss=copies.copy_scalar(loss.detach()))
+        step_info = replace(step_info, loss=copies.copy_to_host(loss.detach()))
+    if builder.tokens is not None:
+        builder.tokens.copy_to_host(copies.copy_to_host)
     return PendingCapture(copies.end_batch(), step_info, builder.detach())

@@ -9,6 +9,7 @@ from attnmon.capture import CallInfo, SdpaCall
 from attnmon.collector import forward_collector
 from attnmon.collector.forward_collector import ForwardCollector
 from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.input_tokens import InputTokens
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection
 
@@ -24,6 +25,7 @@ class Parts:
             self.registry,
             self.on_compiled,
             sample,
+            InputTokens(None, self.session.guard),
         )
 
     def on_compiled(self) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.collector import probe_permission
+from attnmon.collector.input_tokens import InputTokens
 from attnmon.collector.probe_collector import ProbeCollector
 from attnmon.collector.probe_permission import ProbePermission
 from attnmon.config.option_table import Settings
@@ -37,6 +38,7 @@ class Parts:
             settings,
             self.session,  # type: ignore[arg-type]
             self.registry,
+            InputTokens(None, self.session.guard),
         )
 
     def collect(self, model: nn.Module, enc: Tensor) -> CaptureBuilder:

@@ -17,6 +17,37 @@ Inputs = tuple[Leaf, ...]
 """The tensors and NumPy arrays among the arguments of a forward."""
 
 
+@dataclass(frozen=True, slots=True)
+class GivenInputs:
+    """What a forward was given, as its caller wrote it."""
+
+    model: nn.Module | None
+    """Names its positional arguments; None where they are not those of a model."""
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    batch: Any
+    """All of it, as one value: the named inputs, the only positional one, or a tuple."""
+
+    @classmethod
+    def of_call(
+        cls, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> "GivenInputs":
+        """Returns what this call of a model gives it."""
+        batch = (*args, kwargs) if kwargs else args
+        return cls(model, args, kwargs, batch[0] if len(batch) == 1 else batch)
+
+    @classmethod
+    def of_logged(cls, model: nn.Module | None, enc: Any, dec: Any = None) -> "GivenInputs":
+        """Returns what a model is given that is called with what the user logs."""
+        args, kwargs = _arguments(model, enc, dec)
+        return cls(model, args, kwargs, enc if dec is None else (enc, dec))
+
+    def by_name(self) -> dict[str, Any]:
+        """Returns the inputs whose names are known."""
+        names = () if self.model is None else _parameter_names(self.model, self.args)
+        return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
+
+
 class InputError(ValueError):
     """Inputs with which the model cannot be called. The message says what is expected."""
 
@@ -100,7 +131,9 @@ def model_call(
     return ModelCall(function, args, kwargs, sample, batch, is_whole, count)
 
 
-def _arguments(model: nn.Module, enc: Any, dec: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(
+    model: nn.Module | None, enc: Any, dec: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Returns the arguments of ``model(enc, dec)``.
 
     A tensor `dec` after named inputs is the decoder's input.

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dis import Instruction
 from functools import partial
+from itertools import pairwise
 from threading import get_ident
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -97,12 +98,13 @@ def _is_called(frame: FrameType) -> bool:
 
 def _calls_in(code: CodeType) -> Iterator[int]:
     """Yield the offsets of the instructions that look up one of the names to call it at once."""
-    instructions = [i for i in dis.get_instructions(code) if i.opname not in _WITHOUT_EFFECT]
-    for before, lookup, after in zip(
-        instructions, instructions[1:], instructions[2:], strict=False
-    ):
-        if lookup.argval in _GENUINE and _is_callee(before, lookup, after):
+    first: Instruction | None = None  # of a chain of names, as `torch.nn.functional.name`
+    there = [i for i in dis.get_instructions(code) if i.opname not in _WITHOUT_EFFECT]
+    for lookup, after in pairwise(there):
+        if lookup.argval in _GENUINE and _is_callee(first, lookup, after):
             yield lookup.offset
+        if lookup.opname != "LOAD_ATTR":
+            first = lookup if lookup.opname == "LOAD_GLOBAL" else None
 
 
 _WITHOUT_EFFECT = ("EXTENDED_ARG", "CACHE")
@@ -110,7 +112,7 @@ _ARGUMENT = ("LOAD_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME"
 """With what the first argument of a call begins; what would use the function does not begin so."""
 
 
-def _is_callee(before: Instruction, lookup: Instruction, after: Instruction) -> bool:
+def _is_callee(first: Instruction | None, lookup: Instruction, after: Instruction) -> bool:
     """Return whether the lookup is all of ``F.name`` in ``F.name(…)``, as Python compiles it.
 
     A lookup for a call is one of its own kind, that of a method. Of a module that the file imports
@@ -124,5 +126,5 @@ def _is_callee(before: Instruction, lookup: Instruction, after: Instruction) -> 
         return True
     if sys.version_info >= (3, 13):
         return after.opname == "PUSH_NULL"
-    leaves_room = before.opname == "LOAD_GLOBAL" and before.arg is not None and before.arg & 1
+    leaves_room = first is not None and first.arg is not None and first.arg & 1
     return bool(leaves_room) and after.opname.startswith(_ARGUMENT)

@@ -48,6 +48,7 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv(MARK, "1")
+        gc.freeze()  # the libraries are not searched for cycles after each test
         resource_tracker.ensure_running()  # it stays to the end, whichever test starts it
         with script_server(), renderer_server():
             yield

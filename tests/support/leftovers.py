@@ -9,7 +9,6 @@ import re
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 MARK = f"ATTNMON_TESTED_BY_{os.getpid()}"
 """Environment variable of every process started from here, whoever becomes its parent later."""
@@ -61,7 +60,10 @@ def processes() -> Iterator[str]:
 
 def process_table() -> Table:
     numbers = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    found = {pid: read(f"/proc/{pid}/stat").rpartition(b") ")[2].split() for pid in numbers}
+    found = {
+        pid: read(f"/proc/{pid}/stat").rpartition(b") ")[2].split(maxsplit=START_TIME + 1)
+        for pid in numbers
+    }
     return {pid: fields for pid, fields in found.items() if fields}
 
 
@@ -110,11 +112,11 @@ def shared_memory() -> Iterator[str]:
 
 def mappings() -> Iterator[str]:
     """Shared memory that this process has mapped, whether it still has a name or not."""
-    for line in read("/proc/self/maps").decode().splitlines():
-        _, _, _, _, inode, *path = line.split(maxsplit=5)
-        shared = bool(path) and path[0].startswith(("/dev/shm/", "/memfd:"))
-        if shared and not path[0].startswith(SEMAPHORE):
-            yield f"mapping of {path[0]}, inode {inode}"
+    for line in read("/proc/self/maps").splitlines():
+        if b" /dev/shm/" in line or b" /memfd:" in line:
+            _, _, _, _, inode, path = line.decode().split(maxsplit=5)
+            if not path.startswith(SEMAPHORE):
+                yield f"mapping of {path}, inode {inode}"
 
 
 def temporary_files() -> Iterator[str]:
@@ -173,6 +175,7 @@ def is_of_another(pid: int, table: Table) -> bool:
 def read(path: str) -> bytes:
     """Returns the file's content; nothing when its process has ended or is another user's."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
     except OSError:
         return b""

@@ -53,6 +53,7 @@ class Options(TypedDict, total=False):
     roles: Mapping[str, str]
     batch_dim: int | None
     forward_fn: Callable[..., Any] | None
+    probe: Any
     tokenizer: Any
     statistics_queries: int | Literal["all"]
     image_format: ImageFormat

@@ -18,6 +18,7 @@ from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
 from attnmon.capture.lineage.layout import Layout, join_notes
 from attnmon.capture.model.compiled import compilations, reaches_compiled
+from attnmon.capture.model.input_parts import copy_of, with_leaves
 from attnmon.capture.model.inputs import (
     GivenInputs,
     InputError,
@@ -69,6 +70,7 @@ __all__ = [
     "UnknownOrder",
     "approximation_note",
     "compilations",
+    "copy_of",
     "discover",
     "has_fast_path",
     "holds_nested",
@@ -88,4 +90,5 @@ __all__ = [
     "silent_modules",
     "unwrap",
     "with_evident_mask",
+    "with_leaves",
 ]

@@ -33,6 +33,7 @@ from attnmon.collector.input_tokens import InputTokens
 from attnmon.collector.logged_inputs import LoggedInputs
 from attnmon.collector.manual_attention import ManualAttention
 from attnmon.collector.missed_forward import MissedForward
+from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.collector.probe_collector import ProbeCollector
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
@@ -44,7 +45,9 @@ from attnmon.session.session import Session
 class Collector:
     """Copies the attention that the user wants to see from a model into the ring."""
 
-    def __init__(self, settings: Settings, session: Session) -> None:
+    def __init__(
+        self, settings: Settings, session: Session, probe_batch: ProbeBatch | None = None
+    ) -> None:
         self._settings = settings
         self._session = session
         self._guard = session.guard
@@ -59,6 +62,7 @@ class Collector:
         self.registry.batch_dim = settings.batch_dim or 0
         tokens = InputTokens(settings.tokenizer, session.guard)
         self._probe = ProbeCollector(settings, session, self.registry, tokens)
+        self._probe_batch = probe_batch
         self._missed = MissedForward(session.guard, settings.capture)
         self._logged = LoggedInputs(session.guard)
         self._forward = ForwardCollector(
@@ -77,8 +81,14 @@ class Collector:
 
         Raises what the model raises, `RingFull`, and `NotSeen` when it cannot be seen now.
         """
+        if self._probe_batch is not None and not retained:
+            model = model or self.registry.model
+        probe_inputs = None if retained else self._probe_inputs(model)
+        if probe_inputs is not None:
+            enc, dec = probe_inputs
+            self._forward.discard()
         held = self._held_for(model, inputs_in((enc, dec)))
-        if not retained:
+        if not retained and probe_inputs is None:
             self._review_missed(model)
         builder = held.builder if held else self._new_builder(model, retained=retained)
         with _discarded_on_error(builder):
@@ -90,11 +100,22 @@ class Collector:
             self._warn_of_smaller_batch(builder.sample)
             self._add_manual(builder)
             builder.roles = self.registry.roles
+            builder.shows_probe = probe_inputs is not None
         if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
             self.registry.find_silent_modules()
             watched = model or self.registry.model
             self._guard.failed("nothing", _nothing_found(watched, self.registry.unsupported))
         return builder
+
+    def _probe_inputs(self, model: nn.Module | None) -> tuple[Any, Any] | None:
+        """Return the user's own batch as (enc, dec); say once why it may not be looked at."""
+        if self._probe_batch is None:
+            return None
+        why = "no model was given" if model is None else self._probe.refusal(model)
+        if model is None or why:
+            self._guard.warn_once("probe batch", _not_the_probe(why))
+            return None
+        return self._probe_batch.inputs_for(model)
 
     def _new_builder(self, model: nn.Module | None, *, retained: bool) -> CaptureBuilder:
         return self._session.new_builder(
@@ -171,6 +192,9 @@ class Collector:
         `retained`: the next one is of a step that is not due.
         """
         self._forward.retained = retained
+        if model is not None and self._is_probed(model, retained=retained):
+            self.registry.set_model(model)
+            model = None
         if self._armed is not None:
             armed, tap = self._armed
             if model is not None and armed() is model:
@@ -179,7 +203,7 @@ class Collector:
                 return
             tap.remove()
             self._armed = None
-        if model is None or self._is_probed(model):
+        if model is None:
             return
         self.registry.set_model(model)
         modules = modules_in(model)
@@ -189,9 +213,14 @@ class Collector:
         tap = ForwardTap(model, self._forward, registry.scope_of, registry.handwritten)
         self._armed = (weakref.ref(model), tap)
 
-    def _is_probed(self, model: nn.Module) -> bool:
-        """Return whether an extra forward is wanted of this model, and may be made."""
-        return self._settings.capture == "probe" and not self._probe.refusal(model)
+    def _is_probed(self, model: nn.Module, *, retained: bool) -> bool:
+        """Return whether an extra forward is wanted of this model, and may be made.
+
+        `retained`: of a step that is not due, for which the user's batch is not looked at.
+        """
+        shows_probe = self._probe_batch is not None and not retained
+        is_wanted = shows_probe or self._settings.capture == "probe"
+        return is_wanted and not self._probe.refusal(model)
 
     def _why_not_watched(self, model: nn.Module, modules: Sequence[nn.Module]) -> str:
         """Return why the own forward of this model may not be watched; empty if it may."""
@@ -230,10 +259,14 @@ class Collector:
         """
         self.disarm()
         self._forward.retained = retained
-        if self.registry.compiled:
+        model, forward = self.registry.model, self._forward
+        if self.registry.compiled or (
+            self._probe_batch is not None
+            and model is not None
+            and self._is_probed(model, retained=retained)
+        ):
             yield
             return
-        model, forward = self.registry.model, self._forward
         self.registry.watch_whole_forward()
         with forward.timed():
             names = {} if model is None else module_names(unwrap(model))
@@ -293,6 +326,13 @@ _COMPILED = (
     "at. It will not be again: from now on an extra forward of one sample takes its place, where "
     "one may be made."
 )
+
+
+def _not_the_probe(why: str) -> str:
+    return (
+        f"probe= is not looked at: {why}. The model's own forward is shown instead, so that maps "
+        "of different steps show different samples."
+    )
 
 
 def _never_seen(why: str, refusal: str) -> str:

@@ -124,6 +124,13 @@ class Settings:
         optional(validation.function),
         "`forward_fn(model, enc, dec)` calls the model; `None` calls `model(enc, dec)`.",
     )
+    probe: Any = option(
+        None,
+        validation.anything,
+        "A batch of yours that is looked at at every due step, in an extra forward, in place of "
+        "the training's: so maps of different steps and runs show the same text. What `enc` may "
+        "be, or a pair (`enc`, `dec`); see [The same text every time](#the-same-text-every-time).",
+    )
     tokenizer: Any = option(
         None,
         optional(validation.tokenizer),

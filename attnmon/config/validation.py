@@ -42,6 +42,10 @@ def switch(name: str, given: Any) -> bool:
     return bool(given)
 
 
+def anything(name: str, given: Any) -> Any:
+    return given
+
+
 def whole_number(
     name: str, given: Any, *, at_least: int | None = None, at_most: int | None = None
 ) -> int:

@@ -40,11 +40,11 @@ class LightningAttentionCallback:
             save_on_epochs=(1, 5, 10), visualization_types=("heatmap", "statistics"),
             layers_to_visualize=(0, -1), heads_to_visualize="average", max_workers=2,
             batch_idx_to_visualize=0, save_raw_weights=False, use_tensorboard=True, capture="auto",
-            roles={}, batch_dim=None, forward_fn=None, tokenizer=None, statistics_queries=1024,
-            image_format="png", pooling="mass", pack=False, color_scale="auto", ranks="zero",
-            rank=None, max_overhead=0.005, disk_budget=None, on_full="drop", ring_bytes=None,
-            keep_last=0, renderer="own", renderer_cpus=None, close_timeout=60.0, config=None,
-            mode=0o700.
+            roles={}, batch_dim=None, forward_fn=None, probe=None, tokenizer=None,
+            statistics_queries=1024, image_format="png", pooling="mass", pack=False,
+            color_scale="auto", ranks="zero", rank=None, max_overhead=0.005, disk_budget=None,
+            on_full="drop", ring_bytes=None, keep_last=0, renderer="own", renderer_cpus=None,
+            close_timeout=60.0, config=None, mode=0o700.
 
     Raises:
         TypeError: An option has a value of the wrong kind, or a keyword is no option.

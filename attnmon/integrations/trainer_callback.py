@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from attnmon.accounting.error_guard import logger
 from attnmon.capture import is_uncompiled, modules_in
+from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.config.run_config import config_json
 from attnmon.config.settings import checked_settings
 from attnmon.config.validation import tokenizer_in
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
-from attnmon.options import CallbackSettings
+from attnmon.options import CallbackSettings, CaptureMode
 
 DEFAULT_FOLDER = "attention_logs"
 """Name of the directory that is written to, if the user gives none."""
@@ -32,7 +33,7 @@ class MonitoredTraining:
     def __init__(self, save_dir: str | PathLike[str] | None, options: CallbackSettings) -> None:
         given = inspect.signature(TrainingAttentionMonitor).bind(save_dir or "", **options)
         given.apply_defaults()
-        checked_settings(**given.arguments)
+        ProbeBatch.of(checked_settings(**given.arguments).probe)
         self.save_dir = save_dir
         self.options = options
         self.monitor: AttentionMonitor | None = None
@@ -68,7 +69,10 @@ class MonitoredTraining:
         self.finish()
         compiled = compiled or not is_uncompiled(modules_in(model))
         self.uses_model_forward = self._may_use_model_forward(compiled)
-        if not (self.uses_model_forward or has_batch or "forward_fn" in self.options):
+        asked = self.options.get("capture", "auto")
+        has_probe = self.options.get("probe") is not None
+        has_batch = has_batch or has_probe or "forward_fn" in self.options
+        if not (self.uses_model_forward or has_batch):
             if rank == 0:
                 logger.warning("%s", _CANNOT_CAPTURE)
             return
@@ -78,7 +82,8 @@ class MonitoredTraining:
             "tokenizer": tokenizer_in(tokenizer),
         }
         options: CallbackSettings = {**found, **self.options}
-        options["capture"] = "forward" if self.uses_model_forward else "probe"
+        own: CaptureMode = "forward" if self.uses_model_forward else "probe"
+        options["capture"] = asked if has_probe else own
         self.monitor = TrainingAttentionMonitor(self.save_dir or folder / DEFAULT_FOLDER, **options)
         self.monitor.attach(model)
         self.monitor.capture_next()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from attnmon.accounting import dump_triggers
 from attnmon.accounting.error_guard import words_of
 from attnmon.capture import manual_call
+from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.config.settings import Settings, prepare_run
 from attnmon.config.validation import whole_number
 from attnmon.layers.layer_selection import Coverage
@@ -35,12 +36,13 @@ class AttentionMonitor:
     """
 
     def __init__(self, settings: Settings) -> None:
+        probe_batch = ProbeBatch.of(settings.probe)
         prepare_run(settings)
         self._settings = settings
         self._session = Session(settings)
         self._guard = self._session.guard
         self._counters = self._session.counters
-        self._steps = StepCapture(settings, self._session)
+        self._steps = StepCapture(settings, self._session, probe_batch)
         self._schedule = self._steps.schedule
         self._collector = self._steps.collector
         self._flight_recorder = self._steps.flight_recorder

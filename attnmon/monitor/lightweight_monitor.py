@@ -34,11 +34,11 @@ class LightweightAttentionMonitor(AttentionMonitor):
         use_tensorboard (bool): Whether scalars and pictures are written for TensorBoard, too.
             Default: True.
         **options: The keyword options that `TrainingAttentionMonitor` describes: capture="auto",
-            roles={}, batch_dim=None, forward_fn=None, tokenizer=None, statistics_queries=1024,
-            image_format="png", pooling="mass", pack=False, color_scale="auto", ranks="zero",
-            rank=None, max_overhead=0.005, disk_budget=None, on_full="drop", ring_bytes=None,
-            keep_last=0, renderer="own", renderer_cpus=None, close_timeout=60.0, config=None,
-            mode=0o700.
+            roles={}, batch_dim=None, forward_fn=None, probe=None, tokenizer=None,
+            statistics_queries=1024, image_format="png", pooling="mass", pack=False,
+            color_scale="auto", ranks="zero", rank=None, max_overhead=0.005, disk_budget=None,
+            on_full="drop", ring_bytes=None, keep_last=0, renderer="own", renderer_cpus=None,
+            close_timeout=60.0, config=None, mode=0o700.
 
     Raises:
         TypeError: An option has a value of the wrong kind, or a keyword is no option.

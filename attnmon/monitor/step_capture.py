@@ -11,6 +11,7 @@ from torch import nn
 from attnmon.accounting.interval_controller import IntervalController
 from attnmon.collector.collector import Collector
 from attnmon.collector.flight_recorder import FlightRecorder
+from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.config.settings import Settings
 from attnmon.schedule import NO_STEPS, Schedule
 from attnmon.serialize.step_info import StepInfo
@@ -20,9 +21,11 @@ from attnmon.session.session import Session
 class StepCapture:
     """The parts that work on one step: schedule, collector, flight recorder and interval."""
 
-    def __init__(self, settings: Settings, session: Session) -> None:
+    def __init__(
+        self, settings: Settings, session: Session, probe_batch: ProbeBatch | None
+    ) -> None:
         self.schedule = Schedule(settings.save_frequency, settings.save_on_epochs)
-        self.collector = Collector(settings, session)
+        self.collector = Collector(settings, session, probe_batch)
         self.flight_recorder = FlightRecorder(settings, session, self.collector)
         self._session = session
         self._interval = IntervalController(

@@ -52,6 +52,10 @@ class TrainingAttentionMonitor(AttentionMonitor):
             Default: None.
         forward_fn (Callable[..., Any] | None): `forward_fn(model, enc, dec)` calls the model;
             `None` calls `model(enc, dec)`. Default: None.
+        probe (Any): A batch of yours that is looked at at every due step, in an extra forward, in
+            place of the training's: so maps of different steps and runs show the same text. What
+            `enc` may be, or a pair (`enc`, `dec`); see "The same text every time" in docs/guide.md.
+            Default: None.
         tokenizer (Any): What labels the axes with the sample's tokens: a tokenizer such as
             transformers' (`convert_ids_to_tokens`), for models that are given `input_ids`; or a
             function of the batch that returns what "`tokens`" in docs/guide.md may be. The

@@ -71,6 +71,8 @@ class CaptureBuilder:
         """Masks that later layers may share: where each lies, and that part of the ring."""
         self.tokens: SampleTokens | None = None
         """What labels can be made of, where the inputs are known and the user gave a tokenizer."""
+        self.shows_probe = False
+        """Whether it is of the user's own batch (`probe`), and not of what was logged."""
         self.roles: Set[Role] = frozenset()
         """The roles of all layers of the model, also of those that are not captured."""
         self._source = source
@@ -101,6 +103,7 @@ class CaptureBuilder:
         )
         other.slots, other.attentions, other.masks = self.slots, self.attentions, self.masks
         other.tokens, other.roles = self.tokens, self.roles
+        other.shows_probe = self.shows_probe
         other._next, other._end = self._next, self._end
         self.slots, self.attentions, self.masks = [], [], []
         return other

@@ -73,8 +73,11 @@ class MessageFactory:
 
 
 def _given_tokens(step_info: StepInfo, builder: CaptureBuilder) -> Tokens:
-    """Return what was logged with the step, or else what the sample's inputs give."""
-    made = builder.tokens
-    if step_info.tokens is not None or made is None or made.sample != builder.sample:
-        return step_info.tokens
+    """Return what was logged with the step, or else what the sample's inputs give.
+
+    What was logged is not of the user's own batch, where that is shown.
+    """
+    logged, made = None if builder.shows_probe else step_info.tokens, builder.tokens
+    if logged is not None or made is None or made.sample != builder.sample:
+        return logged
     return made.read(builder.roles)

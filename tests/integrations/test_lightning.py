@@ -176,7 +176,8 @@ def test_a_copy_has_the_settings_and_no_monitor(tree: Any, tmp_path: Path) -> No
         assert isinstance(other, tree.Callback)
         assert other.monitor is None
     fit(tree, tmp_path, others[1], max_steps=3)
-    assert steps_in(tmp_path / "logs") == [0, 2] * 2
+    (earlier,) = (tmp_path / "logs").glob("run_*")
+    assert steps_in(tmp_path / "logs") == steps_in(earlier) == [0, 2]
 
 
 @pytest.mark.usefixtures("tree")

@@ -84,6 +84,11 @@ class Lineage:
     def after(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
         """Label the result of a torch function that was called with these arguments."""
         is_tensor = isinstance(result, Tensor)
+        if (
+            is_tensor and args and result is args[0] and result._base is not None
+        ):  # a view, in place
+            for value in args[1:]:
+                self._after_assignment(result._base, value)
         if result is None and base_name(function) == "setitem":
             self._after_assignment(args[0], args[-1])
         if not is_tensor and not isinstance(result, (tuple, list)):

@@ -49,7 +49,8 @@ class Block(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
-        return x + self.narrow(F.gelu(self.wide(x)))
+        wide: Tensor = self.narrow(F.gelu(self.wide(x)))
+        return x + wide
 
 
 class Decoder(nn.Module):

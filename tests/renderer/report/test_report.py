@@ -198,7 +198,7 @@ def test_a_run_without_trouble_says_so_and_one_with_it_says_what(run: Path) -> N
         "2 of 9 captures failed",
         "4 captures were dropped",
         "NaN or infinite in 1 capture, first at step 2.",
-        "Logits exceed 1,000 in 1 captures, first at step 4.",
+        "Logits exceed 1,000 in 1 capture, first at step 4.",
         f"From step {history(run)[-2]['metadata']['step']} on there is no loss",
         ", then none",
         "disk full",

@@ -77,9 +77,9 @@ def test_alerts_name_the_first_step_of_each_trouble() -> None:
     large = {"max_logit": [None, 1001.0]}
     history = line(0), line(10, heads=large, non_finite=2), line(20, None), line(30, None)
     broken, end, logits = find_alerts(data_of(*history))
-    assert "NaN or infinite in 1 captures, first at step 10" in broken
+    assert "NaN or infinite in 1 capture, first at step 10" in broken
     assert "From step 20 on there is no loss" in end
-    assert "exceed 1,000 in 1 captures, first at step 10" in logits
+    assert "exceed 1,000 in 1 capture, first at step 10" in logits
 
 
 def test_many_alerts_are_counted() -> None:

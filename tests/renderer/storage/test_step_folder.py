@@ -56,6 +56,7 @@ def test_beside_it_are_only_the_weights_and_what_grows(packed: Path) -> None:
         "epoch_1_step_1.zip",
         "epoch_1_step_1/attention_weights.safetensors",
         "history.jsonl",
+        "run.json",
         "summary.json",
         "tensorboard/events.out.tfevents",
     }

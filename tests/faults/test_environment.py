@@ -211,7 +211,10 @@ def test_a_monitor_may_be_made_and_closed_at_any_time(tmp_path: Path) -> None:
         sys.late = Late()
         """
     )
-    after_the_end = "attnmon: a step was logged after close(): nothing is captured.\n"  # twice
+    # By the one that is closed twice.
+    after_the_end = "attnmon: a step was logged after close(): nothing is captured.\n"
+    assert (ran.returncode, ran.stderr) == (0, after_the_end)
+    names = {"thread", "other thread", "twice", "atexit", "end"}
     assert {folder.name for folder in tmp_path.iterdir()} == names
     for name in names:
         wait_until_closed(tmp_path / name)

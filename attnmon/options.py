@@ -11,6 +11,8 @@ PICTURES = (
     "head_matrix",
     "rollout",
     "surface3d",
+    "image_overlay",
+    "rollout_overlay",
     "animation",
     "timeline",
 )
@@ -55,6 +57,7 @@ class Options(TypedDict, total=False):
     forward_fn: Callable[..., Any] | None
     probe: Any
     tokenizer: Any
+    patch_grid: tuple[int, int] | None
     statistics_queries: int | Literal["all"]
     image_format: ImageFormat
     pooling: Pooling

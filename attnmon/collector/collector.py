@@ -29,6 +29,7 @@ from attnmon.capture import (
 )
 from attnmon.collector.forward_collector import ForwardCollector
 from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.image_collector import ImageCollector
 from attnmon.collector.input_tokens import InputTokens
 from attnmon.collector.logged_inputs import LoggedInputs
 from attnmon.collector.manual_attention import ManualAttention
@@ -39,6 +40,7 @@ from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection
 from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen
+from attnmon.serialize.small_image import Image
 from attnmon.session.session import Session
 
 
@@ -60,24 +62,32 @@ class Collector:
             lambda: {**settings.roles, **self.manual.roles},
         )
         self.registry.batch_dim = settings.batch_dim or 0
+        self._images = ImageCollector(settings, session, self.registry)
         tokens = InputTokens(settings.tokenizer, session.guard)
         self._probe = ProbeCollector(settings, session, self.registry, tokens)
         self._probe_batch = probe_batch
         self._missed = MissedForward(session.guard, settings.capture)
         self._logged = LoggedInputs(session.guard)
         self._forward = ForwardCollector(
-            session, self.registry, self.avoid_forward, self._wanted_sample, tokens
+            session, self.registry, self.avoid_forward, self._wanted_sample, tokens, self._images
         )
         self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
 
     # At a step
 
     def collect(
-        self, model: nn.Module | None, enc: Any, dec: Any, *, retained: bool = False
+        self,
+        model: nn.Module | None,
+        enc: Any,
+        dec: Any,
+        *,
+        image: Image = None,
+        retained: bool = False,
     ) -> CaptureBuilder:
         """Return a capture of one sample with every selected layer, copied.
 
-        `retained`: the step is not due, so that no extra forward is made for it.
+        `image`: what the user gave in place of that among the inputs. `retained`: the step is not
+        due, so that no extra forward is made for it.
 
         Raises what the model raises, `RingFull`, and `NotSeen` when it cannot be seen now.
         """
@@ -87,7 +97,8 @@ class Collector:
         if probe_inputs is not None:
             enc, dec = probe_inputs
             self._forward.discard()
-        held = self._held_for(model, inputs_in((enc, dec)))
+        logged = inputs_in((enc, dec))
+        held = self._held_for(model, logged)
         if not retained and probe_inputs is None:
             self._review_missed(model)
         builder = held.builder if held else self._new_builder(model, retained=retained)
@@ -97,10 +108,14 @@ class Collector:
                 can_see = self._can_see(model, was_empty=was_empty)
                 if can_see and not self._probe.refusal(model):
                     self._probe.collect(model, enc, dec, builder)
+                    self._images.look_at(logged, builder)
             self._warn_of_smaller_batch(builder.sample)
             self._add_manual(builder)
             builder.roles = self.registry.roles
             builder.shows_probe = probe_inputs is not None
+            if probe_inputs is not None or (held is not None and not held.is_of(logged)):
+                image = None  # it is of what was logged, and something else was looked at
+            self._images.write(builder, image)
         if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
             self.registry.find_silent_modules()
             watched = model or self.registry.model

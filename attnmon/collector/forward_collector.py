@@ -18,6 +18,7 @@ from attnmon.capture import (
     compilations,
 )
 from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.image_collector import ImageCollector
 from attnmon.collector.input_tokens import InputTokens
 from attnmon.layers.layer_numbering import LayerKey
 from attnmon.layers.layer_registry import LayerRegistry
@@ -39,6 +40,7 @@ class ForwardCollector(TapListener):
         on_compiled: Callable[[], None],
         sample: int,
         tokens: InputTokens,
+        images: ImageCollector,
     ) -> None:
         """`on_compiled`: called when watching the forward has caused a compilation."""
         self.retained = False
@@ -51,6 +53,7 @@ class ForwardCollector(TapListener):
         self._on_compiled = on_compiled
         self._wanted_sample = sample
         self._tokens = tokens
+        self._images = images
         self._held: HeldForward | None = None
         self._error: Exception | None = None
         self._clones: dict[LayerKey, AttentionCall] = {}
@@ -80,6 +83,7 @@ class ForwardCollector(TapListener):
             sample=self._wanted_sample, seen_in="forward", retained=self.retained
         )
         builder.tokens = self._tokens.of(given, self._wanted_sample, self._registry.batch_dim)
+        self._images.look_at(inputs, builder)
         self._held = HeldForward(builder, inputs, samples)
 
     def on_sdpa_call(self, call: SdpaCall) -> bool:

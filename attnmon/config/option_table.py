@@ -66,9 +66,9 @@ class Settings:
         ("heatmap", "statistics"),
         validation.visualization_types,
         'What is made: pictures of the kinds `"heatmap"`, `"multi_head"`, `"layer_comparison"`, '
-        '`"alignment"`, `"head_matrix"`, `"rollout"`, `"surface3d"`, `"animation"` and '
-        '`"timeline"` (see [Kinds of pictures](#kinds-of-pictures)), and `"statistics"` for '
-        "`statistics.json`.",
+        '`"alignment"`, `"head_matrix"`, `"rollout"`, `"surface3d"`, `"image_overlay"`, '
+        '`"rollout_overlay"`, `"animation"` and `"timeline"` (see [Kinds of '
+        'pictures](#kinds-of-pictures)), and `"statistics"` for `statistics.json`.',
     )
     layers_to_visualize: tuple[int | str, ...] | None = option(
         (0, -1),
@@ -137,6 +137,13 @@ class Settings:
         "What labels the axes with the sample's tokens: a tokenizer such as transformers' "
         "(`convert_ids_to_tokens`), for models that are given `input_ids`; or a function of the "
         "batch that returns what [`tokens`](#tokens-on-the-axes) may be. The Trainer's is found.",
+    )
+    patch_grid: tuple[int, int] | None = option(
+        None,
+        optional(validation.grid),
+        "Rows and columns of patches that a vision model cuts its image into, such as `(14, 14)`; "
+        "tokens beside them are taken to come first. `None` finds it out: see [Attention over the "
+        "image](#attention-over-the-image).",
     )
     statistics_queries: int | None = option(
         1024,

@@ -204,6 +204,15 @@ def query_limit(name: str, given: Any) -> int | None:
     return None if given == "all" else whole_number(name, given, at_least=1)
 
 
+def grid(name: str, given: Any) -> tuple[int, int]:
+    """Return (rows, columns), both 1 or more."""
+    sides = given if isinstance(given, tuple | list) else ()
+    if len(sides) != 2:
+        raise TypeError(f"{name}={given!r}: give (rows, columns), such as (14, 14)")
+    rows, columns = (whole_number(name, side, at_least=1) for side in sides)
+    return rows, columns
+
+
 def ring_bytes(name: str, given: Any) -> int:
     return whole_number(name, byte_count(name, given), at_least=SLOT_BYTES)
 

@@ -37,7 +37,7 @@ class TrainerAttentionCallback(TrainerCallback):
             save_on_epochs=(1, 5, 10), visualization_types=("heatmap", "statistics"),
             layers_to_visualize=(0, -1), heads_to_visualize="average", max_workers=2,
             batch_idx_to_visualize=0, save_raw_weights=False, use_tensorboard=True, capture="auto",
-            roles={}, batch_dim=None, forward_fn=None, probe=None, tokenizer=None,
+            roles={}, batch_dim=None, forward_fn=None, probe=None, tokenizer=None, patch_grid=None,
             statistics_queries=1024, image_format="png", pooling="mass", pack=False,
             color_scale="auto", ranks="zero", rank=None, max_overhead=0.005, disk_budget=None,
             on_full="drop", ring_bytes=None, keep_last=0, renderer="own", renderer_cpus=None,

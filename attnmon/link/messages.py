@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
 
-VERSION = 4
+VERSION = 5
 
 LONGEST_SIDE = 1 << 22
 """The largest dimension of an array: the renderer holds a few rows of so many keys at once."""
@@ -23,6 +23,8 @@ LONGEST_ERROR = 500
 MOST_REMARKS = 20
 """The most warnings in `Remarks`, and the most lines about what is not seen."""
 MOST_CPUS = 1 << 16
+LONGEST_IMAGE_SIDE = 256
+"""The most pixels a side of a sample's image."""
 
 Stack = Literal["encoder", "decoder"]
 AttentionType = Literal["self_attention", "cross_attention"]
@@ -140,6 +142,51 @@ class Attention:
         """All arrays that were sent."""
         given = (self.weights, self.query, self.key, self.bias, self.sinks)
         return tuple(block for block in given if block is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedLayer:
+    """A layer whose positions are the patches of the sample's image, row by row."""
+
+    stack: Stack
+    layer: int
+    type: AttentionType
+    rows: int
+    columns: int
+    earlier: int = 0
+    """Positions before the first patch: those of the class token and of registers."""
+    has_class: bool = False
+    """Whether the first of these is the class token's."""
+    remark: str = ""
+    """What of this is assumed; empty where the model tells it."""
+
+    def __post_init__(self) -> None:
+        require(self.layer >= 0, "layer", self.layer)
+        require(0 < self.rows <= LONGEST_SIDE, "rows", self.rows)
+        require(0 < self.columns <= LONGEST_SIDE, "columns", self.columns)
+        require(int(self.has_class) <= self.earlier <= LONGEST_SIDE, "earlier", self.earlier)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleImage:
+    """What a vision model saw of the captured sample, made small, and how it is cut."""
+
+    pixels: ArrayBlock
+    """uint8 [rows, columns, 3] Red, green and blue."""
+    is_stretched: bool
+    """Whether the values were no colours, but were stretched from the smallest to the largest."""
+    layers: tuple[PatchedLayer, ...]
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        require(len(shape) == 3 and shape[2] == 3 and 0 not in shape, "pixels", shape)
+        require(self.pixels.dtype == "uint8", "pixels", self.pixels.dtype)
+        require(max(shape) <= LONGEST_IMAGE_SIDE, "pixels", shape)
+
+    def patches_of(self, attention: Attention) -> PatchedLayer | None:
+        """Return how a layer sees the image; None if its positions are no patches of it."""
+        named = (attention.stack, attention.layer, attention.type)
+        return next((p for p in self.layers if (p.stack, p.layer, p.type) == named), None)
 
 
 @dataclass(slots=True)
@@ -315,6 +362,8 @@ class Capture:
     sequence number on; those before are released."""
     dump_reason: str = ""
     """Why a retained capture is drawn after all; empty for one that was due."""
+    image: SampleImage | None = None
+    """What the model saw, where that was asked for and is an image."""
 
     def __post_init__(self) -> None:
         require(self.sequence >= 0, "sequence", self.sequence)
@@ -336,11 +385,16 @@ class Capture:
             (run.first * slot_bytes, (run.first + run.count) * slot_bytes) for run in self.slots
         ]
         require(all(end <= ring_bytes for _, end in spans), "slots", self.slots)
-        for attention in self.attentions:
-            for block in attention.blocks:
-                end = block.offset + block.nbytes
-                inside = any(low <= block.offset and end <= high for low, high in spans)
-                require(inside, "block", (block.offset, block.nbytes))
+        for block in self.blocks:
+            end = block.offset + block.nbytes
+            inside = any(low <= block.offset and end <= high for low, high in spans)
+            require(inside, "block", (block.offset, block.nbytes))
+
+    @property
+    def blocks(self) -> tuple[ArrayBlock, ...]:
+        """All arrays that were sent."""
+        image = () if self.image is None else (self.image.pixels,)
+        return (*(block for layer in self.attentions for block in layer.blocks), *image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,10 +491,12 @@ __all__ = [
     "Launch",
     "Message",
     "MessageError",
+    "PatchedLayer",
     "Refusal",
     "Release",
     "Remarks",
     "RenderOptions",
+    "SampleImage",
     "SeenIn",
     "Setup",
     "Slots",

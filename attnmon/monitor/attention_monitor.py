@@ -23,6 +23,7 @@ from attnmon.layers.layer_selection import Coverage
 from attnmon.monitor.logged_models import LoggedModels
 from attnmon.monitor.step_capture import StepCapture
 from attnmon.schedule import NO_STEPS
+from attnmon.serialize.small_image import Image
 from attnmon.serialize.step_info import StepInfo
 from attnmon.serialize.token_labels import Tokens
 from attnmon.session.session import CLOSED, Session
@@ -64,6 +65,7 @@ class AttentionMonitor:
         epoch: int | None = None,
         lr: float | None = None,
         tokens: Tokens = None,
+        image: Image = None,
     ) -> None:
         """Capture the attention of one sample of this batch, if the step is due.
 
@@ -94,6 +96,12 @@ class AttentionMonitor:
                 for the axes of the pictures, one for each position of the sample: a list, a pair
                 (the encoder's, the decoder's), or a function that returns either and is called
                 only when the step is captured. Default: None.
+            image (Tensor | ArrayLike | Callable | None): What the model saw, for the pictures that
+                lay attention over it: a batch of images, the image of the sample that is shown,
+                or a function that returns either and is called only when the step is due. Values
+                of uint8 are colours; others are stretched from the smallest to the largest. None
+                takes the only image among the model's inputs, such as `pixel_values`. Default:
+                None.
 
         Raises:
             Nothing of its own. An exception of a signal handler, such as Ctrl-C, passes through.
@@ -116,7 +124,8 @@ class AttentionMonitor:
             return
         with self._guard:
             with counters.timed():
-                is_due = self._log(StepInfo(step, False, epoch, loss, lr, tokens), model, enc, dec)
+                given = StepInfo(step, False, epoch, loss, lr, tokens, image)
+                is_due = self._log(given, model, enc, dec)
             self._flight_recorder.account_time(due=is_due)
 
     def _log(self, given: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> bool:

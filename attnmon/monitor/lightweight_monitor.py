@@ -34,7 +34,7 @@ class LightweightAttentionMonitor(AttentionMonitor):
         use_tensorboard (bool): Whether scalars and pictures are written for TensorBoard, too.
             Default: True.
         **options: The keyword options that `TrainingAttentionMonitor` describes: capture="auto",
-            roles={}, batch_dim=None, forward_fn=None, probe=None, tokenizer=None,
+            roles={}, batch_dim=None, forward_fn=None, probe=None, tokenizer=None, patch_grid=None,
             statistics_queries=1024, image_format="png", pooling="mass", pack=False,
             color_scale="auto", ranks="zero", rank=None, max_overhead=0.005, disk_budget=None,
             on_full="drop", ring_bytes=None, keep_last=0, renderer="own", renderer_cpus=None,

@@ -26,9 +26,9 @@ class TrainingAttentionMonitor(AttentionMonitor):
             `epoch=` in `log_attention`. `None` is no epoch. Default: (1, 5, 10).
         visualization_types (Iterable[str]): What is made: pictures of the kinds `"heatmap"`,
             `"multi_head"`, `"layer_comparison"`, `"alignment"`, `"head_matrix"`, `"rollout"`,
-            `"surface3d"`, `"animation"` and `"timeline"` (see "Kinds of pictures" in
-            docs/guide.md), and `"statistics"` for `statistics.json`. Default: ("heatmap",
-            "statistics").
+            `"surface3d"`, `"image_overlay"`, `"rollout_overlay"`, `"animation"` and `"timeline"`
+            (see "Kinds of pictures" in docs/guide.md), and `"statistics"` for `statistics.json`.
+            Default: ("heatmap", "statistics").
         layers_to_visualize (str | int | Iterable[int | str] | None): Layers that are captured:
             indices within each kind of layer, negative from the end; names or patterns of modules
             (`"decoder.layers.*"`); `None` or `"all"`. Default: (0, -1).
@@ -60,6 +60,9 @@ class TrainingAttentionMonitor(AttentionMonitor):
             transformers' (`convert_ids_to_tokens`), for models that are given `input_ids`; or a
             function of the batch that returns what "`tokens`" in docs/guide.md may be. The
             Trainer's is found. Default: None.
+        patch_grid (tuple[int, int] | None): Rows and columns of patches that a vision model cuts
+            its image into, such as `(14, 14)`; tokens beside them are taken to come first. `None`
+            finds it out: see "Attention over the image" in docs/guide.md. Default: None.
         statistics_queries (int | "all"): Queries that statistics without pictures use at most; of a
             longer sequence they are evenly spaced, and `queries_used` says how many. `"all"` uses
             each. Default: 1024.

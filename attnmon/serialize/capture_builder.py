@@ -14,10 +14,11 @@ from typing import Protocol
 from torch import Tensor
 
 from attnmon.layers.layer_numbering import Role
-from attnmon.link.messages import ArrayBlock, Attention, SeenIn, Slots
+from attnmon.link.messages import ArrayBlock, Attention, SampleImage, SeenIn, Slots
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.serialize.ring_writer import aligned
 from attnmon.serialize.sample_tokens import SampleTokens
+from attnmon.serialize.small_image import SmallImage
 
 
 class NotSeen(Exception):
@@ -75,6 +76,10 @@ class CaptureBuilder:
         """Whether it is of the user's own batch (`probe`), and not of what was logged."""
         self.roles: Set[Role] = frozenset()
         """The roles of all layers of the model, also of those that are not captured."""
+        self.seen_image: SmallImage | None = None
+        """The image among the inputs of the forward, where one is to be shown."""
+        self.image: SampleImage | None = None
+        """The record of the image that was written."""
         self._source = source
         self._next = self._end = 0
         """The unused bytes of the run allocated last: offsets in the ring."""
@@ -104,6 +109,7 @@ class CaptureBuilder:
         other.slots, other.attentions, other.masks = self.slots, self.attentions, self.masks
         other.tokens, other.roles = self.tokens, self.roles
         other.shows_probe = self.shows_probe
+        other.image = self.image
         other._next, other._end = self._next, self._end
         self.slots, self.attentions, self.masks = [], [], []
         return other

@@ -38,6 +38,7 @@ class MessageFactory:
             accounts=accounts,
             encoder_tokens=encoder_tokens,
             decoder_tokens=decoder_tokens,
+            image=builder.image,
         )
 
     def _tokens(self, step_info: StepInfo, builder: CaptureBuilder) -> Labels:

@@ -51,6 +51,13 @@ class RingWriter:
             offset += size
         return blocks
 
+    def write_bytes(self, array: Tensor, reserver: "_Reserver") -> ArrayBlock:
+        """Copy an array of uint8, and return where it lies. Raises what `reserve` raises."""
+        offset = reserver.reserve(array.nbytes)
+        part = self._bytes[offset : offset + array.nbytes]
+        self.copy(part.view(array.shape), array)
+        return ArrayBlock(offset, "uint8", tuple(array.shape))
+
     def view(self, block: ArrayBlock) -> Tensor:
         """Return this part of the ring as a tensor."""
         dtype = _DTYPES[block.dtype]

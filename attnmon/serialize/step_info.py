@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from attnmon.serialize.small_image import Image
 from attnmon.serialize.token_labels import Tokens
 
 
@@ -20,5 +21,7 @@ class StepInfo:
     lr: float | None
     tokens: Tokens = None
     """Labels for the positions of the sample."""
+    image: Image = None
+    """The image that the model saw, as the user gave it."""
     retained: bool = False
     """Whether the step is not due: its capture is retained for a while, and does not count."""

@@ -16,9 +16,11 @@ from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
 from attnmon_renderer import process_messages
+from attnmon_renderer.analysis.arrays import Pixels, read_array
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_batch import layer_statistics
+from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.figures.figure_output import (
     animation_frames,
     tensorboard_card,
@@ -85,17 +87,18 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     options = setup.options
     folder = regular_files.resolved(setup.save_dir) / paths.folder(capture)
     atomic_files.remove_orphans(folder)  # a worker before may have died at this capture
-    analyses = analyze_all(layers, options)
+    analyses = with_patch_rows(analyze_all(layers, options), layers, capture.image)
+    pixels = None if capture.image is None else read_array(capture.image.pixels, ring)
     results = collect_results(capture, analyses, setup.rank if setup.world_size > 1 else None)
-    errors = draw_capture(capture, options, analyses, results, folder)
+    errors = draw_capture(capture, options, analyses, results, folder, pixels)
     results.frames.extend(animation_frames(capture, options, analyses))
     if options.raw_weights:
         try:
-            raw_weights.write_raw(folder, capture, layers)
+            raw_weights.write_raw(folder, capture, layers, pixels)
         except Exception as error:
             errors.append(f"{raw_weights.NAME}: {describe_error(error)}")
     notices = statistics_json.notices(capture, analyses)
-    notices += missing_figure_notices(options, capture, analyses)
+    notices += missing_figure_notices(options, capture, analyses, pixels)
     try:
         notices += missing_font_notices(options, capture)
     except Exception as error:
@@ -169,15 +172,18 @@ def draw_capture(
     analyses: Analyses,
     results: Results,
     folder: Path,
+    pixels: Pixels | None = None,
 ) -> list[str]:
     """Write a capture's pictures, add their cards to its results, and return the errors.
+
+    `pixels`: the sample's image, where it was sent.
 
     A packed step takes the statistics too: the recorder, which otherwise writes them, comes only
     when the file is complete.
     """
     output = step_folder.step_output(folder, options.pack)
     errors = []
-    for figure in plan_figures(capture, options, analyses):
+    for figure in plan_figures(capture, options, analyses, pixels):
         try:
             page = write_figure(figure, output, options.image_format)
             if options.tensorboard:

@@ -9,7 +9,9 @@ from attnmon.capture import CallInfo, SdpaCall
 from attnmon.collector import forward_collector
 from attnmon.collector.forward_collector import ForwardCollector
 from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.image_collector import ImageCollector
 from attnmon.collector.input_tokens import InputTokens
+from attnmon.config.settings import checked_settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection
 
@@ -26,6 +28,11 @@ class Parts:
             self.on_compiled,
             sample,
             InputTokens(None, self.session.guard),
+            ImageCollector(
+                checked_settings(options={}, save_dir="."),
+                self.session,  # type: ignore[arg-type]
+                self.registry,
+            ),
         )
 
     def on_compiled(self) -> None:

@@ -1,5 +1,7 @@
 """One message of every kind of the protocol."""
 
+from dataclasses import replace
+
 from attnmon.link.messages import (
     Accounts,
     Acknowledgement,
@@ -8,10 +10,12 @@ from attnmon.link.messages import (
     Capture,
     Dump,
     Goodbye,
+    PatchedLayer,
     Refusal,
     Release,
     Remarks,
     RenderOptions,
+    SampleImage,
     Setup,
     Slots,
 )
@@ -25,11 +29,20 @@ LAYER = Attention(
 CAPTURE = Capture(
     3, 100, True, 1, 0.5, None, 1.5, 0, (Slots(0, 2),), (LAYER,), Accounts(captured=4)
 )
+PICTURED = replace(
+    CAPTURE,
+    image=SampleImage(
+        ArrayBlock(8192, "uint8", (14, 7, 3)),
+        True,
+        (PatchedLayer("decoder", 0, "self_attention", 3, 2, 1, True, "assumed"),),
+    ),
+)
 OPTIONS = RenderOptions(("heatmap",), "average", True, False, True, 1024, "mass", "png")
 SETUP = Setup("/tmp/x", OPTIONS, 1 << 20, 1 << 16, 12, 2, 3, 4, (("torch", "2"),))
 EVERY_KIND = [
     SETUP,
     CAPTURE,
+    PICTURED,
     Goodbye(Accounts()),
     Acknowledgement(7, "disk full", (("a", "b"),)),
     Refusal("stopped"),

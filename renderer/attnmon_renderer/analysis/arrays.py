@@ -13,6 +13,8 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
 Booleans = npt.NDArray[np.bool_]
+Pixels = npt.NDArray[np.uint8]
+"""[rows, columns, 3] Red, green and blue."""
 Memory = memoryview | bytes | npt.NDArray[np.uint8]
 
 

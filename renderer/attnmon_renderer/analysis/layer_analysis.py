@@ -47,6 +47,9 @@ class LayerAnalysis:
     """Mean over all heads that were sent; "max" pools this mean. None if not requested."""
     per_head: PooledMap | None
     """The requested heads, in the order of the request. None if not requested."""
+    patch_rows: Floats | None = None
+    """[heads, keys] What the sample's image gets of a vision model's attention. None if the layer
+    sees none."""
 
 
 def analyze_layer(

@@ -16,7 +16,8 @@ from attnmon_renderer.drawing.charts.heatmaps import (
     heatmap,
     layer_comparison,
 )
-from attnmon_renderer.drawing.charts.rollout import rollout
+from attnmon_renderer.drawing.charts.image_overlay import image_overlay
+from attnmon_renderer.drawing.charts.rollout import attention_flow, rollout
 from attnmon_renderer.drawing.charts.surface import surface
 from attnmon_renderer.drawing.charts.timeline import timeline
 from attnmon_renderer.drawing.layout.card import card
@@ -26,6 +27,7 @@ from attnmon_renderer.drawing.spec.figure_data import (
     HeadMatrixData,
     HeadRange,
     HeatmapData,
+    ImageOverlayData,
     LayerComparisonData,
     RolloutData,
     TimelineData,
@@ -41,6 +43,7 @@ __all__ = [
     "HeadMatrixData",
     "HeadRange",
     "HeatmapData",
+    "ImageOverlayData",
     "LayerComparisonData",
     "Page",
     "Panel",
@@ -49,11 +52,13 @@ __all__ = [
     "TimelineData",
     "alignment",
     "append_frame",
+    "attention_flow",
     "card",
     "difference",
     "head_grid",
     "head_matrix",
     "heatmap",
+    "image_overlay",
     "layer_comparison",
     "render_png",
     "render_vector",

@@ -2,7 +2,10 @@
 
 import math
 
-from attnmon.link.messages import Attention, Capture
+import numpy as np
+
+from attnmon.link.messages import Attention, Capture, PatchedLayer
+from attnmon_renderer.analysis.arrays import Doubles
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.drawing import Axis, Caption
 from attnmon_renderer.storage import paths
@@ -25,6 +28,40 @@ def group_caption(capture: Capture, attention: Attention, content: str, note: st
     """Return the caption of a figure of the group of layers that `attention` belongs to."""
     title = f"{attention.stack} {paths.SHORT_TYPE[attention.type]}-attention · {content}"
     return Caption(title, run_line(capture), note)
+
+
+def overlay_caption(capture: Capture, title: str, note: str) -> Caption:
+    """Return the caption of a figure that lays attention over the sample's image."""
+    image = capture.image
+    assert image is not None
+    stretched = "image: its smallest value black, its largest white" if image.is_stretched else ""
+    notes = filter(None, (note, stretched))
+    return Caption(f"{title} · over the image", run_line(capture), " · ".join(notes))
+
+
+def overlay_note(
+    patches: PatchedLayer, attention: Attention, weights: Doubles, content: str
+) -> str:
+    """Return whose attention it is, how much of it goes to patches, and what was assumed.
+
+    `weights`: [keys]; `content`: which heads or layers.
+    """
+    first = patches.earlier
+    on_patches = float(np.nansum(weights[first : first + patches.rows * patches.columns]))
+    others = f"{on_patches:.0%} on patches"
+    if first > 1 or (first and not patches.has_class):
+        others += f", {1 - on_patches:.0%} on {first} other tokens"
+    elif first:
+        others += f", {1 - on_patches:.0%} on the class token"
+    return " · ".join(
+        filter(None, (_whose(patches, attention), content, others, patches.remark, attention.note))
+    )
+
+
+def _whose(patches: PatchedLayer, attention: Attention) -> str:
+    if attention.shape[1] == 1:
+        return "the only query"
+    return "class token" if patches.has_class else "mean over all patches"
 
 
 def run_line(capture: Capture) -> str:

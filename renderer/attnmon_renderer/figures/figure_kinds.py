@@ -37,6 +37,8 @@ class FigureKind:
     """Whether the figure can be drawn for these layers."""
     notice: str = ""
     """Tells the user why none was drawn, when it applies to no layers of a capture."""
+    concerns: Callable[[FigureSource, Layers], bool] = _always
+    """Whether the notice is about these layers; where it is about none, it is not said."""
 
     def make_page(self, source: FigureSource, layers: Layers) -> "Page":
         """Lay out the figure of these layers."""
@@ -51,14 +53,26 @@ def _is_cross_attention(source: FigureSource, layers: Layers) -> bool:
 
 
 def _can_roll_out(source: FigureSource, layers: Layers) -> bool:
-    """Whether flow can be followed: self-attention of every layer from the first, not pooled."""
+    """Whether flow can be followed: self-attention of every layer from the first, not pooled.
+
+    Each of them from all positions to all: a query that pools them is no layer of a flow.
+    """
     maps = [source.analyses[attention].average for attention in layers]
     return (
         [attention.layer for attention in layers] == list(range(len(layers)))
         and layers[0].type == "self_attention"
-        and len({attention.shape[1:] for attention in layers}) == 1
+        and {attention.shape[1:] for attention in layers} == {(layers[0].shape[2],) * 2}
         and all(pooled is not None and pooled.query_step == 1 for pooled in maps)
     )
+
+
+def _sees_image(source: FigureSource, layers: Layers) -> bool:
+    return source.patches_of(layers[0]) is not None
+
+
+def _can_roll_out_over_image(source: FigureSource, layers: Layers) -> bool:
+    grids = [source.patches_of(attention) for attention in layers]
+    return None not in grids and _can_roll_out(source, layers)
 
 
 FIGURE_KINDS: dict[str, FigureKind] = {
@@ -84,5 +98,16 @@ FIGURE_KINDS: dict[str, FigureKind] = {
         "one stack has none; of an encoder-decoder, choose other layers_to_visualize.",
     ),
     "surface3d": FigureKind("layer", "surface", average_side=LARGE_SIDE),
+    "image_overlay": FigureKind("layer", "image_overlay", applies=_sees_image),
+    "rollout_overlay": FigureKind(
+        "group",
+        "rollout_overlay",
+        average_side=LARGE_SIDE,
+        applies=_can_roll_out_over_image,
+        notice="no rollout is laid over the image: it follows self-attention through all layers of "
+        "a stack, from the first, and some were not captured, do not see the same patches or are "
+        "too long. Set layers_to_visualize='all'.",
+        concerns=_sees_image,
+    ),
 }
 """By the name in `visualization_types`."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from attnmon.link.messages import Capture, RenderOptions
+from attnmon_renderer.analysis.arrays import Pixels
 from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS, FigureKind
 from attnmon_renderer.figures.figure_source import Analyses, FigureSource, Layers
 from attnmon_renderer.storage import paths
@@ -48,9 +49,14 @@ def map_sizes(options: RenderOptions) -> MapSizes:
     return MapSizes(average or None, head or None)
 
 
-def plan_figures(capture: Capture, options: RenderOptions, analyses: Analyses) -> Iterator[Figure]:
-    """Yield the figures of a capture: layer by layer, then those over the layers of a group."""
-    source = FigureSource(capture, analyses, options.color_top)
+def plan_figures(
+    capture: Capture, options: RenderOptions, analyses: Analyses, pixels: Pixels | None = None
+) -> Iterator[Figure]:
+    """Yield the figures of a capture: layer by layer, then those over the layers of a group.
+
+    `pixels`: the sample's image, where it was sent.
+    """
+    source = FigureSource(capture, analyses, options.color_top, pixels)
     for scope in ("layer", "group"):
         for layers in source.layers_of(scope):
             for name, kind in _requested(options):
@@ -59,16 +65,21 @@ def plan_figures(capture: Capture, options: RenderOptions, analyses: Analyses) -
 
 
 def missing_figure_notices(
-    options: RenderOptions, capture: Capture, analyses: Analyses
+    options: RenderOptions, capture: Capture, analyses: Analyses, pixels: Pixels | None = None
 ) -> tuple[tuple[str, str], ...]:
     """Return (kind, text) for each requested kind of figure that applies to none of the layers."""
-    source = FigureSource(capture, analyses)
+    source = FigureSource(capture, analyses, pixels=pixels)
     return tuple(
         (name, kind.notice)
         for name, kind in _requested(options)
-        if kind.notice
-        and not any(kind.applies(source, layers) for layers in source.layers_of(kind.scope))
+        if kind.notice and _is_missing(kind, source)
     )
+
+
+def _is_missing(kind: FigureKind, source: FigureSource) -> bool:
+    layers = source.layers_of(kind.scope)
+    concerned = any(kind.concerns(source, each) for each in layers)
+    return concerned and not any(kind.applies(source, each) for each in layers)
 
 
 def _requested(options: RenderOptions) -> Iterator[tuple[str, FigureKind]]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import Attention, Capture, PatchedLayer
+from attnmon_renderer.analysis.arrays import Pixels
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.storage import paths
 
@@ -22,6 +23,8 @@ class FigureSource:
     top: float | None = None
     """The weight at which the colour scale of weights ends; None chooses a round number for each
     figure."""
+    pixels: Pixels | None = None
+    """The sample's image, where it was sent."""
 
     def layers_of(self, scope: Scope) -> list[Layers]:
         """Return the layers that one figure each shows: single layers, or groups of layers.
@@ -34,6 +37,11 @@ class FigureSource:
         for attention in self.analyses:
             groups.setdefault(paths.layer_group(attention), []).append(attention)
         return [sorted(layers, key=lambda layer: layer.layer) for layers in groups.values()]
+
+    def patches_of(self, attention: Attention) -> PatchedLayer | None:
+        """Return how a layer sees the sample's image; None where it does not, or there is none."""
+        image = self.capture.image
+        return None if image is None or self.pixels is None else image.patches_of(attention)
 
     def average_map(self, attention: Attention) -> PooledMap:
         """Return the layer's map averaged over heads, which `map_sizes` has requested."""

@@ -1,11 +1,17 @@
 """The page of each kind of figure: its data from a capture's analyses, laid out by its chart."""
 
-from attnmon.link.messages import Attention
+import numpy as np
+
+from attnmon.link.messages import Attention, PatchedLayer
 from attnmon_renderer import drawing
+from attnmon_renderer.analysis.arrays import Doubles
+from attnmon_renderer.analysis.patch_rows import patch_row
 from attnmon_renderer.drawing import (
+    Caption,
     HeadGridData,
     HeadMatrixData,
     HeatmapData,
+    ImageOverlayData,
     LayerComparisonData,
     Page,
     Panel,
@@ -13,6 +19,7 @@ from attnmon_renderer.drawing import (
 )
 from attnmon_renderer.figures import captions
 from attnmon_renderer.figures.figure_source import FigureSource, Layers
+from attnmon_renderer.storage import paths
 
 
 def heatmap_data(source: FigureSource, attention: Attention) -> HeatmapData:
@@ -90,3 +97,37 @@ def rollout(source: FigureSource, layers: Layers) -> Page:
     positions, _ = captions.axes(source.capture, layers[0], maps[0])
     values = tuple(pooled.values for pooled in maps)
     return drawing.rollout(RolloutData(caption, values, positions, source.top))
+
+
+def image_overlay(source: FigureSource, layers: Layers) -> Page:
+    """Lay out what the patches of the sample's image get of one layer's attention."""
+    attention = layers[0]
+    patches, rows = source.patches_of(attention), source.analyses[attention].patch_rows
+    assert patches is not None
+    assert rows is not None
+    weights = rows.mean(axis=0, dtype=np.float64)
+    note = captions.overlay_note(patches, attention, weights, captions.describe_average(attention))
+    caption = captions.overlay_caption(source.capture, paths.layer_title(attention), note)
+    return _overlay(source, caption, patches, weights)
+
+
+def rollout_overlay(source: FigureSource, layers: Layers) -> Page:
+    """Lay out what reaches the last layer of each patch of the sample's image."""
+    patches = source.patches_of(layers[-1])
+    assert patches is not None
+    flow = drawing.attention_flow([source.average_map(each).values for each in layers])
+    weights = patch_row(flow, patches).astype(np.float64)
+    note = captions.overlay_note(
+        patches, layers[-1], weights, f"layers 0 to {layers[-1].layer}, heads averaged"
+    )
+    title = f"{paths.layer_title(layers[-1]).partition(' ')[0]} · attention rolled out"
+    return _overlay(source, captions.overlay_caption(source.capture, title, note), patches, weights)
+
+
+def _overlay(
+    source: FigureSource, caption: Caption, patches: PatchedLayer, weights: Doubles
+) -> Page:
+    assert source.pixels is not None
+    of_patches = weights[patches.earlier :][: patches.rows * patches.columns]
+    values = of_patches.reshape(patches.rows, patches.columns).astype(np.float32)
+    return drawing.image_overlay(ImageOverlayData(caption, values, source.pixels, source.top))

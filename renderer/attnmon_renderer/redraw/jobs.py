@@ -12,6 +12,8 @@ import numpy as np
 
 from attnmon.link.messages import Capture
 from attnmon_renderer import drawing
+from attnmon_renderer.analysis.arrays import read_array
+from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.drawing import (
     Caption,
     DifferenceData,
@@ -58,9 +60,10 @@ def draw_step(path: Path, request: RedrawRequest) -> JobResult:
     step = _analyzed(path, request)
     capture, analyses = step.capture, step.analyses
     folder = request.out / layout.folder(capture)
-    planned = {figure.name for figure in plan_figures(capture, request.options, analyses)}
+    figures = plan_figures(capture, request.options, analyses, step.pixels)
+    planned = {figure.name for figure in figures}
     results = collect_results(capture, analyses)
-    errors = draw_capture(capture, request.options, analyses, results, folder)
+    errors = draw_capture(capture, request.options, analyses, results, folder, step.pixels)
     failed = {error.partition(":")[0] for error in errors}
     written = (folder / f"{name}.{request.image_format}" for name in sorted(planned - failed))
     notices = tuple(text for _, text in missing_font_notices(request.options, capture))
@@ -145,13 +148,16 @@ def _change_caption(first: Capture, last: Capture) -> str:
 
 def _analyzed(path: Path, request: RedrawRequest, stem: str | None = None) -> FigureSource:
     """Read a capture and analyze its selected layers, or only the one with this file stem."""
-    capture, layers = select(read_capture(path), request.layers, request.heads)
+    stored = read_capture(path)
+    capture, layers = select(stored, request.layers, request.heads)
     analyses = {
         attention: analyze(layer, request.options)
         for attention, layer in layers.items()
         if stem in (None, layout.stem(attention))
     }
-    return FigureSource(capture, analyses)
+    image = capture.image
+    pixels = None if image is None else read_array(image.pixels, stored.memory)
+    return FigureSource(capture, with_patch_rows(analyses, layers, image), pixels=pixels)
 
 
 def _write(page: Page, target: Path, request: RedrawRequest) -> Path:

@@ -11,10 +11,19 @@ from typing import cast
 
 import numpy as np
 
-from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, SeenIn, Slots
+from attnmon.link.messages import (
+    Accounts,
+    ArrayBlock,
+    Attention,
+    Capture,
+    PatchedLayer,
+    SampleImage,
+    SeenIn,
+    Slots,
+)
 from attnmon_renderer.analysis.arrays import Memory
 from attnmon_renderer.sinks import safetensors
-from attnmon_renderer.sinks.raw_weights import ALLOWED, NAME
+from attnmon_renderer.sinks.raw_weights import ALLOWED, IMAGE, NAME
 from attnmon_renderer.storage import paths, regular_files
 
 
@@ -49,7 +58,7 @@ def read_capture(path: Path) -> StoredCapture:
         with regular_files.open_to_read(path) as file:
             memory = np.memmap(file, np.uint8, "r")
         capture = _capture(*safetensors.read_index(memory))
-        ends = [block.offset + block.nbytes for a in capture.attentions for block in a.blocks]
+        ends = [block.offset + block.nbytes for block in capture.blocks]
         if max(ends) > memory.size:
             raise ValueError(f"it ends after {memory.size:,} of {max(ends):,} bytes")
         return StoredCapture(capture, memory)
@@ -73,7 +82,16 @@ def _capture(about: Mapping[str, str], blocks: Mapping[str, ArrayBlock]) -> Capt
         seen_in=cast(SeenIn, about["seen_in"]),
         encoder_tokens=tuple(json.loads(about.get("encoder_tokens", "[]"))),
         decoder_tokens=tuple(json.loads(about.get("decoder_tokens", "[]"))),
+        image=_image(about, blocks),
     )
+
+
+def _image(about: Mapping[str, str], blocks: Mapping[str, ArrayBlock]) -> SampleImage | None:
+    if IMAGE not in about:
+        return None
+    known = json.loads(about[IMAGE])
+    layers = tuple(PatchedLayer(**layer) for layer in known["layers"])
+    return SampleImage(blocks[IMAGE], known["is_stretched"], layers)
 
 
 def _attentions(about: Mapping[str, str], blocks: Mapping[str, ArrayBlock]) -> Iterator[Attention]:

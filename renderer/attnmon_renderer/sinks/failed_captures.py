@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import ArrayBlock, Attention, Capture
 from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.safetensors import Tensor
 from attnmon_renderer.storage import atomic_files, paths, regular_files
@@ -32,6 +32,8 @@ def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> P
     if len(regular_files.files_in(path.parent)) >= MOST_FAILED_CAPTURES:
         return None
     tensors = [tensor for layer in capture.attentions for tensor in _tensors(layer, ring)]
+    if capture.image is not None:
+        tensors.append(_tensor("image", capture.image.pixels, ring))
     with atomic_files.replacing(path) as file:
         safetensors.write(file, tensors, {"capture": json.dumps(asdict(capture))})
     return path
@@ -39,12 +41,16 @@ def save_failed_capture(save_dir: Path, capture: Capture, ring: memoryview) -> P
 
 def array_bytes(capture: Capture) -> int:
     """Return the size of all arrays of a capture in bytes."""
-    return sum(block.nbytes for layer in capture.attentions for block in layer.blocks)
+    return sum(block.nbytes for block in capture.blocks)
 
 
 def _tensors(layer: Attention, ring: memoryview) -> Iterator[Tensor]:
     for part in _PARTS:
         block = getattr(layer, part)
         if block is not None:
-            data = ring[block.offset : block.offset + block.nbytes]
-            yield Tensor(f"{paths.stem(layer)}.{part}", block.dtype, block.shape, iter((data,)))
+            yield _tensor(f"{paths.stem(layer)}.{part}", block, ring)
+
+
+def _tensor(name: str, block: ArrayBlock, ring: memoryview) -> Tensor:
+    data = ring[block.offset : block.offset + block.nbytes]
+    return Tensor(name, block.dtype, block.shape, iter((data,)))

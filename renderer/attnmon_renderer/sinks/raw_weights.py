@@ -5,10 +5,12 @@ They are computed a tile at a time. `redraw.stored_capture` reads the file.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
 from attnmon.link.messages import Attention, Capture
+from attnmon_renderer.analysis.arrays import Pixels
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.safetensors import Tensor
@@ -17,17 +19,27 @@ from attnmon_renderer.storage import atomic_files, paths
 NAME = paths.RAW_WEIGHTS
 ALLOWED = ".allowed"
 """Suffix of the name of a mask, which stands beside its layer's weights."""
+IMAGE = "image"
+"""Name of the sample's image, and of what is known of it in the metadata."""
 
 
-def write_raw(folder: Path, capture: Capture, layers: Mapping[Attention, LayerAttention]) -> None:
-    """Write the weights of a capture into its folder. Raises OSError."""
+def write_raw(
+    folder: Path,
+    capture: Capture,
+    layers: Mapping[Attention, LayerAttention],
+    image: Pixels | None = None,
+) -> None:
+    """Write the weights of a capture, and its image, into its folder. Raises OSError."""
     named = {paths.stem(attention): layer for attention, layer in layers.items()}
     with atomic_files.replacing(folder / NAME) as file:
-        write_safetensors(file, named, _metadata(capture))
+        write_safetensors(file, named, _metadata(capture), image)
 
 
 def write_safetensors(
-    file: IO[bytes], layers: Mapping[str, LayerAttention], metadata: Mapping[str, str]
+    file: IO[bytes],
+    layers: Mapping[str, LayerAttention],
+    metadata: Mapping[str, str],
+    image: Pixels | None = None,
 ) -> None:
     """Write each layer's weights [heads, queries, keys] under its name. Raises OSError.
 
@@ -38,6 +50,8 @@ def write_safetensors(
         *(_weights(name, layer) for name, layer in layers.items()),
         *(mask for name, layer in layers.items() if (mask := _mask(name, layer)) is not None),
     ]
+    if image is not None:
+        tensors.append(Tensor(IMAGE, "uint8", image.shape, iter((image.tobytes(),))))
     safetensors.write(file, tensors, metadata)
 
 
@@ -74,6 +88,7 @@ def _metadata(capture: Capture) -> dict[str, str]:
         "due": "epoch" if capture.by_epoch else "step",
         "encoder_tokens": _tokens(capture.encoder_tokens),
         "decoder_tokens": _tokens(capture.decoder_tokens),
+        IMAGE: None if capture.image is None else json.dumps(asdict(capture.image)),
     }
     about = {key: str(value) for key, value in run.items() if value is not None}
     for attention in capture.attentions:

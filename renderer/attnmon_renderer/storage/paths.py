@@ -27,6 +27,8 @@ STEP_FIGURES = {
     "head_matrix": "{group}_head_matrix",
     "rollout": "{group}_rollout",
     "surface3d": "{layer}_3d",
+    "image_overlay": "{layer}_overlay",
+    "rollout_overlay": "{group}_rollout_overlay",
 }
 """File names, without suffix, of the figures in a capture's folder, by kind of figure."""
 RUN_FIGURES = ("animation", "timeline")

@@ -93,7 +93,15 @@ def _add_map(drawn: Figure, page: Page, area: CellMap) -> None:
         bad=_colour(scale.palette, scale.palette.masked_index)
     )
     axes.imshow(shown, norm=scale.norm(), cmap=colour_map, aspect="auto", interpolation="nearest")
-    if not finite.all():
+    if area.pixels is not None:
+        rows, columns = area.values.shape
+        axes.imshow(
+            area.drawn_pixels(),
+            extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+            aspect="auto",
+            interpolation="nearest",
+        )
+    elif not finite.all():
         axes.imshow(_overlay(finite), aspect="auto", interpolation="nearest")
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -16,12 +16,13 @@ except ImportError:  # not made for every kind of processor
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.backends.raster import rasterize
+from attnmon_renderer.drawing.backends.raster import colours, rasterize
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.palettes import Indices
+from attnmon_renderer.drawing.spec.panel import Pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BITS, _INDEXED = 8, 3
+_BITS, _RGB, _INDEXED = 8, 2, 3
 _NO_FILTER = 0
 _LEVEL = 1
 
@@ -61,6 +62,8 @@ _memory = ScanlineMemory()
 
 def render_png(page: Page) -> Png:
     """Draw the page as a PNG. Not for several threads at a time."""
+    if any(area.pixels is not None for area in page.maps):
+        return _true_colour(colours(page, rasterize(page)))
     scanlines = _memory.scanlines(page.height, page.width)
     rasterize(page, scanlines[:, 1:])
     return _png(scanlines, page.palette.colours)
@@ -71,6 +74,19 @@ def encode(canvas: Indices, palette: NDArray[np.uint8]) -> Png:
     scanlines = ScanlineMemory().scanlines(*canvas.shape)
     scanlines[:, 1:] = canvas
     return _png(scanlines, palette)
+
+
+def _true_colour(pixels: Pixels) -> Png:
+    """Return a PNG of three bytes a pixel, for what no palette holds."""
+    rows, columns, _ = pixels.shape
+    scanlines = ScanlineMemory().scanlines(rows, 3 * columns)
+    scanlines[:, 1:] = pixels.reshape(rows, -1)
+    chunks = (
+        header(columns, rows, _RGB),
+        chunk(b"IDAT", zlib.compress(scanlines.data, _LEVEL)),
+        chunk(b"IEND", b""),
+    )
+    return Png(b"".join((SIGNATURE, *chunks)), columns, rows)
 
 
 def _png(scanlines: Indices, palette: NDArray[np.uint8]) -> Png:
@@ -84,9 +100,9 @@ def _png(scanlines: Indices, palette: NDArray[np.uint8]) -> Png:
     return Png(b"".join((SIGNATURE, *chunks)), columns, rows)
 
 
-def header(width: int, height: int) -> bytes:
+def header(width: int, height: int, colour_type: int = _INDEXED) -> bytes:
     """Return the first chunk, IHDR."""
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, _BITS, _INDEXED, 0, 0, 0))
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, _BITS, colour_type, 0, 0, 0))
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -6,6 +6,7 @@ from attnmon_renderer.drawing.backends.antialiased import rasterize_shapes
 from attnmon_renderer.drawing.spec import palettes
 from attnmon_renderer.drawing.spec.page import TICK_WIDTH, CellMap, ColorBar, Page
 from attnmon_renderer.drawing.spec.palettes import Indices
+from attnmon_renderer.drawing.spec.panel import Pixels
 from attnmon_renderer.drawing.text.glyphs import draw_text
 
 
@@ -25,6 +26,16 @@ def rasterize(page: Page, canvas: Indices | None = None) -> Indices:
     for text in page.texts:
         draw_text(canvas, text, page.palette)
     return canvas
+
+
+def colours(page: Page, canvas: Indices) -> Pixels:
+    """Return [rows, columns, 3] colours of a rasterized page, with the images in its maps."""
+    shown = page.palette.colours[canvas]
+    for area in page.maps:
+        if area.pixels is not None:
+            target = shown[area.y : area.y + area.height, area.x : area.x + area.width]
+            target[:] = area.drawn_pixels()
+    return shown
 
 
 def _paste_map(canvas: Indices, area: CellMap) -> None:

@@ -61,7 +61,7 @@ def _fitted(area: CellMap, side: int, most: int) -> CellMap:
     height, width = (max(pixels, least // cells) for cells in values.shape)
     masked = merge_cells(area.masked, merged, merged, np.logical_and)
     return CellMap(
-        area.x, area.y, width, height, values, masked, (), (), area.scale, label=area.label
+        area.x, area.y, width, height, values, masked, (), (), area.scale, area.label, area.pixels
     )
 
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon_renderer.drawing.spec.panel import Axis, Caption, MaskArray, Panel, Values
+from attnmon_renderer.drawing.spec.panel import (
+    Axis,
+    Caption,
+    MaskArray,
+    Panel,
+    Pixels,
+    Values,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,26 @@ class RolloutData:
                 f"{self.positions.positions_per_cell} a cell: "
                 "rollout takes square maps of the same positions, and pooled ones do not multiply"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOverlayData:
+    """The data of an overlay: what the patches of an image get of attention, and the image.
+
+    Raises ValueError if the image has no colours.
+    """
+
+    caption: Caption
+    values: Values
+    """[rows, columns] attention weight of each patch"""
+    pixels: Pixels
+    """[rows, columns, 3] The image, which the patches cover from edge to edge."""
+    top: float | None = None
+    """The weight at which the colour scale ends; None as in `HeatmapData`."""
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or not self.pixels.size:
+            raise ValueError(f"an image of {self.pixels.shape}: give [rows, columns, 3]")
 
 
 @dataclass(frozen=True, slots=True)

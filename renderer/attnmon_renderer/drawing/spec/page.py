@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.spec.palettes import Indices, Palette
-from attnmon_renderer.drawing.spec.panel import MaskArray, Values
+from attnmon_renderer.drawing.spec.panel import MaskArray, Pixels, Values
 from attnmon_renderer.drawing.spec.scales import Scale
 
 
@@ -62,6 +62,8 @@ class CellMap:
     scale: Scale
     label: str = ""
     """What tells it from the other maps of its page, which the page's texts say as well."""
+    pixels: Pixels | None = None
+    """[rows, columns, 3] An image that stands in place of the cells, stretched over all of them."""
 
     @property
     def width(self) -> int:
@@ -70,6 +72,15 @@ class CellMap:
     @property
     def height(self) -> int:
         return self.cell_height * int(self.values.shape[0])
+
+    def drawn_pixels(self) -> Pixels:
+        """Return the image as it is drawn, [height, width, 3]: each of its pixels a rectangle."""
+        assert self.pixels is not None
+        rows, columns, _ = self.pixels.shape
+        row = np.arange(self.height) * rows // self.height
+        column = np.arange(self.width) * columns // self.width
+        drawn: Pixels = self.pixels[row[:, None], column]
+        return drawn
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float32]
 MaskArray = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]
+"""[rows, columns, 3] Red, green and blue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class ErrorGuard:
         self.set_off(reason)
         text = f"attnmon is off from now on; training goes on. {reason}"
         heard = standard_error.receives(logger, logging.WARNING)
-        self._log(text)
+        _warn(text)
         if not heard:
             standard_error.write(f"{text}\n")
 
@@ -61,20 +61,13 @@ class ErrorGuard:
         self._warned.add(kind)
         warnings = (*self.remarks.warnings, text[:LONGEST_ERROR])[:MOST_REMARKS]
         self.remarks = replace(self.remarks, warnings=warnings)
-        self._log(text)
+        _warn(text)
 
     def set_not_seen(self, rows: Iterable[str]) -> None:
         """Replace the list of what is not seen, one line for each module."""
         not_seen = tuple(row[:LONGEST_ERROR] for row in rows)[:MOST_REMARKS]
         if not_seen != self.remarks.not_seen:
             self.remarks = replace(self.remarks, not_seen=not_seen)
-
-    def _log(self, text: str) -> None:
-        try:
-            logger.warning("%s", text if _is_named(text) else f"attnmon: {text}")
-        except Exception as error:  # a handler of the user's that raises: not because of us
-            if comes_from_signal_handler(error.__traceback__):
-                raise
 
     def failed(self, kind: str, text: str) -> None:
         """Count a capture that failed: warn once for each kind, switch off after three in a row."""
@@ -101,6 +94,26 @@ class ErrorGuard:
         self.failed(location_of(error), describe(error))
         drop_frames(error)
         return True
+
+
+def announce(text: str) -> None:
+    """Say a line that is no warning, in the log, and where somebody watches."""
+    heard = standard_error.receives(logger, logging.INFO)
+    _log(logging.INFO, text)
+    if standard_error.is_watched() and not heard:
+        standard_error.write(f"{text}\n")
+
+
+def _warn(text: str) -> None:
+    _log(logging.WARNING, text if _is_named(text) else f"attnmon: {text}")
+
+
+def _log(level: int, text: str) -> None:
+    try:
+        logger.log(level, "%s", text)
+    except Exception as error:  # a handler of the user's that raises: not because of us
+        if comes_from_signal_handler(error.__traceback__):
+            raise
 
 
 def _is_named(text: str) -> bool:

@@ -15,14 +15,6 @@ def write(text: str) -> None:
             sys.stderr.flush()
 
 
-def announce(logger: logging.Logger, text: str) -> None:
-    """Say a line that is no warning, in the log, and where somebody watches: see `is_watched`."""
-    heard = receives(logger, logging.INFO)
-    logger.info("%s", text)
-    if is_watched() and not heard:
-        write(f"{text}\n")
-
-
 def is_watched() -> bool:
     """Return whether standard error is a terminal, or the output of a notebook's cell."""
     return is_terminal() or type(sys.stderr).__module__.partition(".")[0] == "ipykernel"

@@ -1,7 +1,6 @@
 """The life of a monitor's renderer, seen from the training process: start, loss, shutdown."""
 
 import atexit
-import logging
 import os
 import shlex
 import time
@@ -10,9 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from attnmon.accounting import dump_triggers, standard_error
+from attnmon.accounting import dump_triggers
 from attnmon.accounting.counters import Counters
-from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
+from attnmon.accounting.error_guard import (
+    ErrorGuard,
+    announce,
+    comes_from_signal_handler,
+    describe,
+)
 from attnmon.accounting.stand_in_summary import amend_summary, finish_summary, write_summary
 from attnmon.config.settings import Settings
 from attnmon.link import descriptors
@@ -25,8 +29,6 @@ from attnmon.session.producer import Producer
 from attnmon.session.publisher import Collect, Publisher
 from attnmon.session.shutdown import shut_down, summary_line
 from attnmon.session.startup import Connection, NotOpened, describe_loss, open_connection
-
-logger = logging.getLogger("attnmon")
 
 _WRITES_TO = "attnmon: writes to {folder}; to follow it: attnmon status --watch {folder}"
 CLOSED = "it is closed"
@@ -77,7 +79,7 @@ class Session:
         )
         _open_sessions.add(self)
         folder = shlex.quote(str(self._settings.save_dir))
-        standard_error.announce(logger, _WRITES_TO.format(folder=folder))
+        announce(_WRITES_TO.format(folder=folder))
         descriptors.abandon_after_fork(self)
 
     @property
@@ -230,7 +232,7 @@ class Session:
         if is_lost and self.guard.off:
             settings = self._settings
             amend_summary(settings.save_dir, "renderer lost", self.accounts(), settings.mode)
-        standard_error.announce(logger, summary_line(self.accounts(), self._settings.save_dir))
+        announce(summary_line(self.accounts(), self._settings.save_dir))
 
     def _disconnect(self) -> None:
         """Close the connection; the counters stay."""

@@ -3,16 +3,14 @@
 Whoever waits is told how many are left: by a line on a terminal, now and then in the log.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from attnmon.accounting import standard_error
+from attnmon.accounting.error_guard import announce
 from attnmon.session.producer import Producer
-
-logger = logging.getLogger("attnmon")
 
 PROGRESS_AFTER_SECONDS = 1.0
 """How long the user waits before the line is shown."""
@@ -58,7 +56,7 @@ class DrawingProgress:
             self._shown = True
         elif time.monotonic() - self._logged >= LOG_EVERY_SECONDS:
             self._logged = time.monotonic()
-            standard_error.announce(logger, text)
+            announce(text)
 
     def clear(self) -> None:
         """Remove the line, if there is one."""

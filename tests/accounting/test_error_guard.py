@@ -1,11 +1,13 @@
 """The guard: no error of ours gets out, every error of the user's does."""
 
+import io
 import logging
 import signal
 import sys
 
 import pytest
 
+from attnmon.accounting import error_guard
 from attnmon.accounting.error_guard import ErrorGuard
 
 
@@ -91,3 +93,57 @@ def test_it_is_said_on_standard_error_once_if_logging_does_so_already(
     ErrorGuard().switch_off("no room")
     logger.removeHandler(handler)
     assert capsys.readouterr().err.count("no room") == 1
+
+
+@pytest.fixture
+def logger(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
+    """In the place of attnmon's, one that hears of no handler but its own."""
+    made = logging.Logger("of a test")
+    monkeypatch.setattr(error_guard, "logger", made)
+    return made
+
+
+class Notebook(io.StringIO):
+    """Has the name of what a notebook puts in the place of standard error."""
+
+
+Notebook.__module__ = "ipykernel.iostream"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_shown"), [(Terminal(), True), (Notebook(), True), (io.StringIO(), False)]
+)
+def test_a_line_is_announced_where_somebody_watches(
+    stream: io.StringIO, is_shown: bool, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    error_guard.announce("writes to here")
+    assert stream.getvalue() == ("writes to here\n" if is_shown else "")
+
+
+def test_what_the_log_shows_on_the_terminal_is_not_said_there_again(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    logger.addHandler(logging.StreamHandler(stream))
+    error_guard.announce("once")
+    assert stream.getvalue() == "once\n"
+
+
+def test_a_handler_that_raises_keeps_nobody_from_being_told(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Raises(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            raise RuntimeError("the log server is away")
+
+    logger.addHandler(Raises())
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    error_guard.announce("writes to here")
+    assert stream.getvalue() == "writes to here\n"
+    ErrorGuard().warn_once("kind", "and goes on")

@@ -61,38 +61,6 @@ def test_a_standard_error_that_takes_no_text_is_no_trouble(
     assert not standard_error.receives(logger, logging.WARNING)
 
 
-class Notebook(io.StringIO):
-    """Has the name of what a notebook puts in the place of standard error."""
-
-
-Notebook.__module__ = "ipykernel.iostream"
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(
-    ("stream", "is_shown"), [(Terminal(), True), (Notebook(), True), (io.StringIO(), False)]
-)
-def test_a_line_is_announced_where_somebody_watches(
-    stream: io.StringIO, is_shown: bool, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", stream)
-    standard_error.announce(logger, "writes to here")
-    assert stream.getvalue() == ("writes to here\n" if is_shown else "")
-
-
-def test_what_the_log_shows_on_the_terminal_is_not_said_there_again(
-    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", stream := Terminal())
-    to(stream)(logger)
-    standard_error.announce(logger, "once")
-    assert stream.getvalue() == "once\n"
-
-
 def test_a_pipe_that_nobody_reads_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -34,6 +34,8 @@ serve(int(sys.argv[2]))
 """
 _PYTHON = re.compile("python|pypy|graalpy|hython|mayapy", re.I)
 """What the names of programs that take Python's arguments have in them."""
+END_SECONDS = 5.0
+"""How long to wait for a renderer that was killed."""
 _NOT_FOR_THE_RENDERER = (
     "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONPROFILEIMPORTTIME", "PYTHONWARNINGS", "PYTHONPATH",
     "PYTHONSAFEPATH", "CUDA_INJECTION64_PATH", "LD_PRELOAD", "MPLBACKEND", "MATPLOTLIBRC",
@@ -67,12 +69,15 @@ class RendererProcess:
         return True
 
     def end_at_once(self) -> None:
-        """Kill it with the processes that it has started, and wait for its end."""
+        """Kill it with the processes that it has started, and wait for its end, but not for ever.
+
+        One that hangs in a file system's call ends when that does.
+        """
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
-            self.process.wait()
+            self.wait(END_SECONDS)
 
     def abandon(self) -> None:
         """Close the channel, and let it finish by itself."""

@@ -91,11 +91,13 @@ class ForwardTap:
             yield
             completed = True
         finally:
-            if is_tapped:
-                self._end(tap, tapping, completed)
-            if completed:
-                self._listener.on_forward_timed(time.perf_counter() - started, watched=is_tapped)
-            self._running.release()
+            try:
+                if is_tapped:
+                    self._end(tap, tapping, completed)
+                if completed:
+                    self._tell_time(time.perf_counter() - started, watched=is_tapped)
+            finally:  # also where a signal handler has raised
+                self._running.release()
 
     def _begin(
         self, module: nn.Module, args: Any, kwargs: dict[str, Any], tapping: ExitStack
@@ -122,6 +124,12 @@ class ForwardTap:
                 if tap is not None:
                     tap.finish()
                     self._listener.on_forward_end(completed)
+        except Exception as error:
+            self._listener.on_error(error)
+
+    def _tell_time(self, seconds: float, *, watched: bool) -> None:
+        try:
+            self._listener.on_forward_timed(seconds, watched=watched)
         except Exception as error:
             self._listener.on_error(error)
 

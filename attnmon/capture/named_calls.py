@@ -101,12 +101,14 @@ def _calls_in(code: CodeType) -> Iterator[int]:
     first: Instruction | None = None  # of a chain of names, as `torch.nn.functional.name`
     there = [i for i in dis.get_instructions(code) if i.opname not in _WITHOUT_EFFECT]
     for lookup, after in pairwise(there):
-        if lookup.argval in _GENUINE and _is_callee(first, lookup, after):
+        is_lookup = lookup.opname in _LOOKUPS  # the constants of others may be anything
+        if is_lookup and lookup.argval in _GENUINE and _is_callee(first, lookup, after):
             yield lookup.offset
         if lookup.opname != "LOAD_ATTR":
             first = lookup if lookup.opname == "LOAD_GLOBAL" else None
 
 
+_LOOKUPS = ("LOAD_ATTR", "LOAD_METHOD")
 _WITHOUT_EFFECT = ("EXTENDED_ARG", "CACHE")
 _ARGUMENT = ("LOAD_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME", "PUSH_NULL")
 """With what the first argument of a call begins; what would use the function does not begin so."""
@@ -120,8 +122,6 @@ def _is_callee(first: Instruction | None, lookup: Instruction, after: Instructio
     """
     if lookup.opname == "LOAD_METHOD":
         return True
-    if lookup.opname != "LOAD_ATTR":
-        return False
     if sys.version_info >= (3, 12) and lookup.arg is not None and lookup.arg & 1:
         return True
     if sys.version_info >= (3, 13):

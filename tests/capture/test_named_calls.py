@@ -232,3 +232,18 @@ def test_two_that_look_at_once_see_the_same() -> None:
     assert one.calls[0].query is not None
     assert other.calls[0].query is not None
     assert torch.equal(one.calls[0].query, other.calls[0].query)
+
+
+def test_code_whose_constants_are_of_any_kind_is_called_as_ever() -> None:
+    """Programs that make code put whatever they like among its constants."""
+
+    def made() -> object:
+        F.scaled_dot_product_attention(X, X, X)
+        return "a list"
+
+    constants = tuple([] if each == "a list" else each for each in made.__code__.co_consts)
+    made.__code__ = made.__code__.replace(co_consts=constants)
+    log = Log()
+    with NamedCalls(log.receive):
+        assert made() == []
+    assert log.calls == 1

@@ -86,19 +86,15 @@ def _shown(value: Any, depth: int) -> Any:
         return _without_secrets(value[:LONGEST_VALUE])
     if depth < DEEPEST and isinstance(value, Mapping):
         items = [(str(key), value[key]) for key in list(value)[:MOST_VALUES]]
-        return {
-            key: HIDDEN
-            if _is_secret(key) and isinstance(of_key, str)
-            else _shown(of_key, depth + 1)
-            for key, of_key in items
-        }
+        return {key: _shown_item(key, of_key, depth + 1) for key, of_key in items}
     if depth < DEEPEST and isinstance(value, list | tuple | set | frozenset):
         return [_shown(item, depth + 1) for item in list(value)[:MOST_VALUES]]
     return _described(value)
 
 
 def _shown_item(name: str, value: Any, depth: int) -> Any:
-    return HIDDEN if isinstance(value, str) and _is_secret(name) else _shown(value, depth)
+    is_number = value is None or isinstance(value, bool | int | float)  # of tokens, and the like
+    return HIDDEN if not is_number and _is_secret(name) else _shown(value, depth)
 
 
 def _described(value: Any) -> str:

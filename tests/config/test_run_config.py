@@ -73,6 +73,8 @@ def test_values_that_cannot_be_shown_do_not_fail() -> None:
 def test_secrets_are_left_out_by_their_names(name: str) -> None:
     assert shown({name: "abc"}) == {name: HIDDEN}
     assert shown({"inner": {name: "abc"}}) == {"inner": {name: HIDDEN}}
+    assert shown({name: {"first": "abc"}}) == {name: HIDDEN}
+    assert shown({name: ["abc", b"def"]}) == {name: HIDDEN}
     assert command_without_secrets([f"--{name}", "abc", f"--{name}=abc"]) == (
         f"--{name}", HIDDEN, f"--{name}={HIDDEN}",
     )  # fmt: skip

@@ -131,7 +131,7 @@ def create_in(folder: int, name: str) -> IO[bytes]:
 
 def create_folder_in(folder: int, name: str) -> None:
     """Create a folder in the folder of this descriptor. Raises OSError, also if it is there."""
-    os.mkdir(name, PRIVATE_FOLDER, dir_fd=folder)
+    os.mkdir(name, _folder_mode & 0o777, dir_fd=folder)
 
 
 def require_regular(path: Path, folder: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from attnmon.link import directory_lock
-from attnmon_renderer.storage import earlier_runs
+from attnmon_renderer.storage import earlier_runs, regular_files
 
 
 def line(step: int, timestamp: float = 1_000_000_000.0) -> str:
@@ -98,3 +98,10 @@ def test_the_first_summary_that_is_kept_stays(run: Path) -> None:
     assert not (run / directory_lock.EARLIER_SUMMARY).exists()
     earlier_runs.go_on(run)
     assert (run / "summary.json").read_text() == "the new run's"
+
+
+def test_its_folder_is_for_those_whom_the_user_lets_in(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regular_files, "_folder_mode", 0o750)
+    assert earlier_runs.set_aside(run).stat().st_mode & 0o777 == 0o750

@@ -126,7 +126,8 @@ def _make_visible(
     Only where it is sure to write: one that was joined may refuse, and one whose turn it is not yet
     leaves the directory to the other that still writes.
     """
-    directory_lock.keep_summary(settings.save_dir)
+    if setup.may_hold_run:
+        directory_lock.keep_summary(settings.save_dir)
     about = {"started": setup.started, "ring": setup.ring_kind, "versions": dict(setup.versions)}
     pids = [renderer.process.pid]
     write_summary(settings.save_dir, "running", accounts | about, pids, settings.mode)

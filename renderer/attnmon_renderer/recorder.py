@@ -90,7 +90,9 @@ class Recorder:
             atomic_files.remove_orphans(folder)
         self._statistics_files = setup.options.statistics_files and not setup.options.pack
         self._summary = Summary(save_dir / "summary.json", setup)
-        if setup.may_hold_run and _is_another_s(save_dir / "summary.json", setup):
+        if not setup.may_hold_run:
+            earlier_runs.go_on(save_dir)  # what is kept there is of a run that has no history
+        elif _is_another_s(save_dir / "summary.json", setup):
             directory_lock.keep_summary(save_dir)
         self._status: RunStatus | None = None
         self._summary_is_current = True

@@ -11,6 +11,7 @@ import pytest
 import support.pictures  # noqa: F401  # opens matplotlib's fonts before the leak check of a test
 from support.outputs import history, summary
 
+from attnmon.link import directory_lock
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Accounts, RenderOptions, Setup
 from attnmon_renderer import process_messages, recorder
@@ -20,6 +21,7 @@ from attnmon_renderer.recorder import SUMMARY_SECONDS, Recorder, run_recorder
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
 from attnmon_renderer.sinks.animation_and_timeline import REDRAW_SECONDS
 from attnmon_renderer.sinks.summary import Summary
+from attnmon_renderer.sinks.timeline_entries import TimelineEntries
 
 STATISTICS = LayerStatistics(
     0.5, 0.25, 0.0, 1.0, {"entropy": [0.5, float("nan")], "max_logit": [1.0, 2.0]}, 0.0, 0, None
@@ -246,3 +248,27 @@ def test_a_timeline_that_was_drawn_just_now_is_drawn_later(
     writer.write(WriteResults(STATUS, 6), results(30))
     writer.close()
     assert (tmp_path / "timeline.png").read_bytes() != second
+
+
+def test_a_timeline_that_cannot_be_drawn_is_tried_with_the_next_capture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: TimelineEntries) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(TimelineEntries, "data", fail)
+    writer = Recorder(replace(setup(tmp_path), options=RenderOptions(("timeline",))))
+    assert "timeline" in writer.write(WriteResults(STATUS, 4), results(10))
+    assert writer.seconds_left is None
+    writer.close()
+
+
+def test_a_summary_that_belongs_to_no_history_is_not_kept(tmp_path: Path) -> None:
+    """It would be taken for that of the run that is recorded next."""
+    kept = tmp_path / directory_lock.EARLIER_SUMMARY
+    kept.write_text("{}")
+    Recorder(setup(tmp_path)).close()
+    assert not kept.exists()
+    kept.write_text("{}")
+    Recorder(replace(setup(tmp_path), may_hold_run=True)).close()
+    assert kept.exists()

@@ -65,6 +65,6 @@ class Timeline:
         """Draw the timeline of all captures. Raises OSError."""
         from attnmon_renderer import drawing
 
+        self._drawn, self._is_current = time.monotonic(), True  # also one that cannot be drawn
         page = drawing.timeline(self._entries.data())
-        self._drawn, self._is_current = time.monotonic(), True
         atomic_files.replace(self._path, drawing.render_png(page).data)

@@ -25,7 +25,9 @@ from attnmon.link.messages import (
     Capture,
     Goodbye,
     Message,
+    PatchedLayer,
     Refusal,
+    SampleImage,
     Slots,
     encode,
 )
@@ -176,6 +178,9 @@ OUTSIDE: dict[str, bytes] = {
     "block_beyond_its_slots": layer(query=ArrayBlock(2 * SLOT_BYTES, "float32", (4, 7, 8))),
     "block_across_two_runs": layer(query=ArrayBlock(SLOT_BYTES - 16, "float32", (4, 7, 8))),
     "block_at_an_offset_of_64_bits": layer(query=ArrayBlock((1 << 64) - 1, "float32", (4, 7, 8))),
+    "image_beyond_the_ring": encode(
+        replace(CAPTURE, image=SampleImage(ArrayBlock(RING_BYTES, "uint8", (4, 4, 3)), False, ()))
+    ),
     "block_larger_than_the_ring": layer(
         query=ArrayBlock(0, "float32", (4, 7, 1 << 22)),
         key=ArrayBlock(0, "float32", (4, 7, 1 << 22)),
@@ -203,6 +208,16 @@ ALLOWED: dict[str, bytes] = {
     "scale_infinite": layer(scale=math.inf, softcap=-1.0),
     "softcap_tiny": layer(softcap=5e-324),
     "block_that_two_arrays_share": layer(key=ArrayBlock(0, "float32", (4, 7, 8))),
+    "image_of_patches_that_no_layer_has": encode(
+        replace(
+            CAPTURE,
+            image=SampleImage(
+                ArrayBlock(0, "uint8", (4, 4, 3)),
+                False,
+                (PatchedLayer("encoder", 0, "self_attention", 1 << 22, 1 << 22, 1 << 22),),
+            ),
+        )
+    ),
     "block_not_aligned": layer(query=ArrayBlock(1, "float32", (4, 7, 8))),
     "shape_of_no_queries": layer(query=ArrayBlock(0, "float32", (4, 0, 8)), bias=None),
     "shape_of_no_heads": layer(

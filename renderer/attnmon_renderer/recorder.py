@@ -133,8 +133,8 @@ class Recorder:
 
     def _set_aside(self) -> None:
         moved = earlier_runs.set_aside(self._save_dir)
-        text = f"{self._save_dir} held an earlier run. It is another one, and now in {moved.name}"
-        self._notices.append(("earlier run", f"{text} there."))
+        text = f"{self._save_dir} held an earlier run, which is now in {moved.name} below it."
+        self._notices.append(("earlier run", text))
         self._open_sinks()
 
     def write(self, task: WriteResults, results: Results | None) -> str:

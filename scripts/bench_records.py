@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="attnmon-records-") as below:
         renderer = renderer_cost(Path(below))
         for name, figure in renderer.items():
-            print(f"{name:24} {figure:10,.2f}")
+            print(f"{name:24} " + ("not installed" if figure is None else f"{figure:10,.2f}"))
         print(COLUMNS)
         for captures in options.captures or (QUICK_SIZES if options.quick else SIZES):
             rows.append(measure(captures, Path(below)))

@@ -1,6 +1,5 @@
 """Measures what one small capture costs in the renderer, process by process, and in TensorBoard."""
 
-import math
 import os
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ TIMES, WARM_UP = 60, 5
 EVENTS = 100
 
 
-def renderer_cost(folder: Path) -> dict[str, float]:
+def renderer_cost(folder: Path) -> dict[str, float | None]:
     """Return milliseconds of processor time, by what is done, and the seconds of reading events."""
     statistics = small_capture.setup(str(folder / "statistics"), statistics_files=False)
     pictures = small_capture.setup(str(folder / "pictures"), pictures=small_capture.PICTURES)
@@ -98,17 +97,17 @@ def recorder(setup: Setup) -> float:
     return cpu_milliseconds(task, write)
 
 
-def events_read(folder: Path, results: Results) -> float:
+def events_read(folder: Path, results: Results) -> float | None:
     """Return the processor seconds that TensorBoard's own reader takes for `EVENTS` captures.
 
-    NaN where TensorBoard is not installed.
+    None where TensorBoard is not installed.
     """
     try:
         from tensorboard.backend.event_processing import (  # type: ignore[import-untyped]
             event_accumulator,
         )
     except ImportError:
-        return math.nan
+        return None
     events = TensorBoard(folder)
     for step in range(EVENTS):
         events.write(replace(results, step=step, timestamp=1.7e9 + step))

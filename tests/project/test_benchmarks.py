@@ -102,6 +102,7 @@ def test_statistics_and_figures(script: str, tmp_path: Path) -> None:
 def test_records(tmp_path: Path) -> None:
     found = run("bench_records.py", tmp_path, "--captures", "10")
     assert found["renderer"]["largest_card_bytes"] <= 25_000
+    assert found["renderer"]["events_read_s"] > 0
     (row,) = found["rows"]
     assert row["captures"] == 10
     for what in ("records", "timeline", "disk budget"):

@@ -31,7 +31,7 @@ def tensorboard_card(figure: Figure, page: "Page") -> RenderedImage:
     """Draw a figure's page as a card of TensorBoard, which shows many side by side."""
     from attnmon_renderer.drawing import card, render_png
 
-    png = render_png(card(page))
+    png = render_png(card(page), differences=False)
     return RenderedImage(figure.tag, png.width, png.height, png.data)
 
 

@@ -43,12 +43,17 @@ def font_properties(font: Font, families: tuple[str, ...] = DEJAVU) -> FontPrope
     )
 
 
+def is_plain(string: str) -> bool:
+    """Return whether DejaVu Sans draws the line, whatever other fonts there are."""
+    return _PLAIN.fullmatch(string) is not None
+
+
 def runs(string: str, font: Font) -> tuple[TextRun, ...]:
     """Return the line in runs, from left to right; what no font has is a box.
 
     Within a run matplotlib joins letters, and puts them in the order in which they are read.
     """
-    if _PLAIN.fullmatch(string):
+    if is_plain(string):
         return (TextRun(string),)
     known = _known_runs(string, font)
     if any(BOX in run.string for run in known):

@@ -3,7 +3,8 @@
 A line is put together from pieces: each digit is one, and so is each run of other characters.
 Captions of successive steps differ only in their digits, so almost every line consists of pieces
 that were drawn before. The result is what matplotlib would draw for the whole line. A short line,
-such as a number at a tick, is one piece.
+such as a number at a tick, is one piece. The lines drawn last are kept as well: the pages of one
+capture share most of theirs.
 """
 
 import re
@@ -20,7 +21,7 @@ from attnmon_renderer.drawing.spec.page import Font, Text
 from attnmon_renderer.drawing.spec.palettes import INK, WHITE, Indices, Palette
 from attnmon_renderer.drawing.text.clusters import clusters
 from attnmon_renderer.drawing.text.emoji import BELOW_BASELINE, picture_width, resized
-from attnmon_renderer.drawing.text.fonts import DEJAVU, TextRun, font_properties, runs
+from attnmon_renderer.drawing.text.fonts import DEJAVU, TextRun, font_properties, is_plain, runs
 from attnmon_renderer.drawing.text.rc_defaults import text_defaults
 
 POINTS_PER_INCH = 72
@@ -31,6 +32,8 @@ _AGG: Any = RendererAgg  # has no type annotations
 _PIECE = re.compile(r"\d|\D+")
 _SHORT = 4
 """The most characters of a line that is one piece."""
+_LONGEST_LABEL = 20
+"""The most characters of a line that is kept as a label is: ticks, tokens, heads."""
 _GRID = 64
 """FreeType places outlines on a grid of 1/64 pixel."""
 _JOINED = re.compile("[\u0590-\u1cff\u2de0-\u2dff\ua800-\uabff\ufb1d-\ufdff\ufe70-\ufeff]")
@@ -146,18 +149,53 @@ def _draw_picture(piece: TextRun, font: Font, upright: bool, palette: Palette) -
 
 def draw_text(canvas: Indices, text: Text, palette: Palette) -> None:
     """Draw one line of text on the [rows, columns] canvas; parts beyond its edges are cut off."""
-    pen = 0.0
-    for piece in (
-        runs(text.string, text.font) if text.upright else _pieces(runs(text.string, text.font))
-    ):
-        whole, sixty_fourths = divmod(round(pen * _GRID), _GRID)
-        x, y = (text.x, text.y - whole) if text.upright else (text.x + whole, text.y)
+    if is_plain(text.string):
+        draw_line = _draw_label if len(text.string) <= _LONGEST_LABEL else _draw_caption
+        glyphs = draw_line(text.string, text.font, text.upright)
+        _stamp(canvas, glyphs, text.x, text.y, np.minimum)
+        return
+    for right, down, piece, sixty_fourths in _placed_pieces(text.string, text.font, text.upright):
+        x, y = text.x + right, text.y + down
         if piece.picture is None:
             glyphs = _draw_piece(piece, text.font, text.upright, sixty_fourths)
             _stamp(canvas, glyphs, x, y, np.minimum)
         else:
             _stamp(canvas, _draw_picture(piece, text.font, text.upright, palette), x, y, _cover)
-        pen += _advance(piece, text.font)
+
+
+def _draw_plain_line(string: str, font: Font, upright: bool) -> Glyphs | None:
+    """Draw a line whose look depends on no font that may yet be installed; None without ink."""
+    pieces = [
+        Glyphs(drawn.image, drawn.right + right, drawn.down + down)
+        for right, down, piece, sixty_fourths in _placed_pieces(string, font, upright)
+        if (drawn := _draw_piece(piece, font, upright, sixty_fourths)) is not None
+    ]
+    if len(pieces) < 2:
+        return pieces[0] if pieces else None
+    left, top = min(piece.right for piece in pieces), min(piece.down for piece in pieces)
+    width = max(piece.right + piece.image.shape[1] for piece in pieces) - left
+    height = max(piece.down + piece.image.shape[0] for piece in pieces) - top
+    line = np.full((height, width), WHITE, np.uint8)
+    for piece in pieces:
+        _stamp(line, piece, -left, -top, np.minimum)
+    return Glyphs(line, left, top)
+
+
+_draw_label = lru_cache(maxsize=512)(_draw_plain_line)
+_draw_caption = lru_cache(maxsize=64)(_draw_plain_line)
+"""Long lines: they take more memory, and most change from capture to capture."""
+
+
+def _placed_pieces(
+    string: str, font: Font, upright: bool
+) -> Iterator[tuple[int, int, TextRun, int]]:
+    """Yield whole pixels right and down from the line's start, the piece, and 1/64 pixels more."""
+    pen = 0.0
+    line = runs(string, font)
+    for piece in line if upright else _pieces(line):
+        whole, sixty_fourths = divmod(round(pen * _GRID), _GRID)
+        yield *((0, -whole) if upright else (whole, 0)), piece, sixty_fourths
+        pen += _advance(piece, font)
 
 
 def _stamp(
@@ -165,9 +203,11 @@ def _stamp(
 ) -> None:
     if glyphs is None:
         return
-    x, y = x + glyphs.right, y + glyphs.down
-    letters = glyphs.image[max(0, -y) :, max(0, -x) :]
-    area = canvas[max(0, y) :, max(0, x) :][: letters.shape[0], : letters.shape[1]]
+    x, y, letters = x + glyphs.right, y + glyphs.down, glyphs.image
+    if x < 0 or y < 0:
+        letters, x, y = letters[max(0, -y) :, max(0, -x) :], max(0, x), max(0, y)
+    rows, columns = letters.shape
+    area = canvas[y : y + rows, x : x + columns]
     combine(area, letters[: area.shape[0], : area.shape[1]], out=area)
 
 

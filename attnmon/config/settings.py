@@ -61,8 +61,10 @@ def prepare_run(settings: Settings) -> None:
         last = settings.world_size - 1
         raise ValueError(f"ranks={list(ranks)}: there are only the ranks 0 … {last}")
     if settings.rank_is_selected:
-        if ranks != "zero" and settings.save_dir.is_symlink():
-            raise NotADirectoryError(f"save_dir: {settings.save_dir} is a link; remove it")
+        if ranks != "zero":  # in a folder of its own below the user's, which is made likewise
+            make_writable_directory(settings.save_dir.parent, settings.mode)
+            if settings.save_dir.is_symlink():
+                raise NotADirectoryError(f"save_dir: {settings.save_dir} is a link; remove it")
         make_writable_directory(settings.save_dir, settings.mode)
 
 

@@ -129,6 +129,15 @@ def test_each_of_several_processes_writes_into_its_own_folder(
     check_outputs(folder)
 
 
+def test_the_folder_above_theirs_is_for_its_owner_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch(monkeypatch, TORCHRUN)
+    LightweightAttentionMonitor(tmp_path / "run", ranks="all", mode=0o750).close()
+    made = (tmp_path / "run", tmp_path / "run" / "rank_00003")
+    assert [folder.stat().st_mode & 0o777 for folder in made] == [0o750, 0o750]
+
+
 def test_the_first_process_writes_where_it_always_did_and_says_which_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

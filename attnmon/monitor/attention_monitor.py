@@ -14,7 +14,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from attnmon.accounting import dump_triggers
-from attnmon.accounting.error_guard import words_of
+from attnmon.accounting.error_guard import comes_from_signal_handler, words_of
 from attnmon.capture import manual_call
 from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.config.settings import Settings, prepare_run
@@ -325,11 +325,15 @@ class AttentionMonitor:
 
     def _repr_html_(self) -> str:
         """Show the run in a notebook: how it stands, and its latest pictures. Never raises."""
-        shown = [f"<p>{type(self).__name__}: it cannot be shown; the log says why.</p>"]
-        with self._guard:
+        try:
             notebook = import_module("attnmon_renderer.report.notebook")  # only when one looks
-            shown.append(notebook.run_html(self._session.save_dir))
-        return shown[-1]
+            html: str = notebook.run_html(self._session.save_dir)
+        except Exception as error:  # no failed capture: to be looked at costs the monitor nothing
+            if comes_from_signal_handler(error.__traceback__):
+                raise
+            self._guard.warn_once("notebook", f"the run cannot be shown: {words_of(error)}")
+            return f"<p>{type(self).__name__}: it cannot be shown; the log says why.</p>"
+        return html
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return the same monitor, for a copy of a model that has it as an attribute."""

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from support.models import LanguageModel, batch
 
-from attnmon import ShownRun, TrainingAttentionMonitor
+from attnmon import LightweightAttentionMonitor, ShownRun, TrainingAttentionMonitor
+from attnmon.accounting.error_guard import FAILURES_BEFORE_OFF
+from attnmon_renderer.report import notebook
 from attnmon_renderer.report.notebook import MOST_PICTURES, run_html
 
 IMAGE = re.compile(r'src="data:image/png;base64,([^"]+)"')
@@ -57,3 +59,18 @@ def test_pictures_that_are_damaged_are_passed_over(tmp_path: Path) -> None:
 def test_a_directory_without_a_run_says_so(tmp_path: Path) -> None:
     assert "no run in" in run_html(tmp_path)
     assert "there is no directory" in run_html(tmp_path / "<none>")
+
+
+def test_a_run_that_cannot_be_shown_leaves_the_monitor_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> str:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(notebook, "run_html", fail)
+    with LightweightAttentionMonitor(tmp_path, 1) as monitor:
+        for _ in range(FAILURES_BEFORE_OFF):
+            assert "the log says why" in monitor._repr_html_()
+        accounts = monitor.close()
+    assert (accounts["off"], accounts["failed"]) == (None, 0)
+    assert accounts["warnings"] == ["the run cannot be shown: no"]

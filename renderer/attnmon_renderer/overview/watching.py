@@ -10,6 +10,7 @@ from typing import TextIO
 from attnmon_renderer.overview.run_lines import overview_lines
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.storage.run_reader import NoRun, Run, find_runs, read_run
+from attnmon_renderer.terminal import harmless
 
 WATCH_SECONDS = 2.0
 """How often the files are read again."""
@@ -65,7 +66,7 @@ def _read_all(folders: Sequence[Path]) -> list[Run]:
 def _page(runs: Sequence[Run], folders: Sequence[Path], rates: StepRates) -> list[str]:
     moment = time.strftime("%H:%M:%S")
     if not runs:
-        return [f"{moment}  no run yet in {', '.join(map(str, folders))}"]
+        return [f"{moment}  no run yet in {harmless(', '.join(map(str, folders)))}"]
     return [f"{moment}  Ctrl-C ends this", "", *overview_lines(runs, folders, rates.now)]
 
 

@@ -2,7 +2,7 @@
 
                   ┌──────── a probe found a core ◀───────┐
                   ▼                                      │
-    UNKNOWN ──▶ SPARE ── a worker hardly runs ──▶ STARVED ──┐ the next probe, later each time
+    UNKNOWN ──▶ SPARE ── a worker hardly runs ──▶ STARVED ──┐ the next probe
        └──────── a probe found none ────────────▶    ▲──────┘
 
 SPARE: workers run at idle priority and take what nobody else wants. STARVED: there nothing would

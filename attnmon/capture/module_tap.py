@@ -49,75 +49,62 @@ class _TappedCalls:
 
     def __init__(self, tap: Tap, calls_by_name: CallsByName | None) -> None:
         self._tap = tap
-        self._calls_by_name = calls_by_name
-        self._named_calls = NamedCalls(tap.call_by_name)
+        self._known = {} if calls_by_name is None else calls_by_name
+        self._named_calls = None if calls_by_name is None else NamedCalls(tap.call_by_name)
         self._thread = get_ident()
 
     def context(self, module: nn.Module, *_: Any) -> AbstractContextManager[None]:
         if get_ident() != self._thread:
             return nullcontext()
-        if self._calls_by_name is None:
-            return _ModuleCall(self._tap, module)
-        return _NamedModuleCall(self._tap, module, self._calls_by_name, self._named_calls)
+        return _ModuleCall(self._tap, module, self._known, self._named_calls)
 
 
 class _ModuleCall:
-    """The context of one call of a module: the tap knows of it, and is on as a function mode."""
+    """The context of one call of a module, of which the tap knows.
 
-    def __init__(self, tap: Tap, module: nn.Module) -> None:
+    The tap is on as a function mode, unless it is known that the module calls by name.
+    """
+
+    __slots__ = (
+        "_by_name", "_is_watching", "_known", "_module", "_name", "_named_calls",
+        "_outer", "_puts_on", "_reported", "_tap",
+    )  # fmt: skip
+
+    def __init__(
+        self, tap: Tap, module: nn.Module, known: CallsByName, named_calls: NamedCalls | None
+    ) -> None:
         self._tap = tap
         self._module = module
-        self._puts_on = False
+        self._known = known
+        self._named_calls = named_calls
 
     def __enter__(self) -> None:
-        tap = self._tap
+        tap, named_calls = self._tap, self._named_calls
+        self._name = tap.name_of(self._module)
+        self._reported, self._by_name = tap.reported, tap.reported_by_name
+        self._is_watching = named_calls is not None and named_calls.__enter__()
         self._outer, tap.module = tap.module, self._module
-        self._puts_on = not tap.is_on and self._needs_mode()
+        is_known = self._is_watching and self._known.get(self._name, 0) > 0
+        self._puts_on = not (is_known or tap.is_on)
         if self._puts_on:
             tap.__enter__()
 
     def __exit__(self, *error: Any) -> None:
+        tap = self._tap
         if self._puts_on:
-            self._tap.__exit__(*error)
-        self._tap.module = self._outer
-
-    def _needs_mode(self) -> bool:
-        return True
-
-
-class _NamedModuleCall(_ModuleCall):
-    """The same without the function mode, once it is known that the module calls by name."""
-
-    def __init__(
-        self, tap: Tap, module: nn.Module, calls_by_name: CallsByName, named_calls: NamedCalls
-    ) -> None:
-        super().__init__(tap, module)
-        self._calls_by_name = calls_by_name
-        self._named_calls = named_calls
-        self._name = tap.name_of(module)
-        self._reported = tap.reported
-        self._by_name = tap.reported_by_name
-
-    def __enter__(self) -> None:
-        self._is_watching = self._named_calls.__enter__()
-        super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        if self._is_watching:
+            tap.__exit__(*error)
+        tap.module = self._outer
+        if self._is_watching and self._named_calls is not None:
             self._named_calls.__exit__()
-            if error[0] is None:
-                self._learn()
+            reported = tap.reported - self._reported
+            known = self._known.get(self._name, 0)
+            if error[0] is None and reported != known:
+                self._learn(reported, known)
 
-    def _needs_mode(self) -> bool:
-        return not self._is_watching or self._calls_by_name.get(self._name, 0) <= 0
-
-    def _learn(self) -> None:
+    def _learn(self, reported: int, known: int) -> None:
         """Note how the module has made its calls; fewer than before are not all there were."""
-        tap, known = self._tap, self._calls_by_name.get(self._name, 0)
-        reported = tap.reported - self._reported
-        if self._puts_on and not known and reported:
-            is_by_name = tap.reported_by_name - self._by_name == reported
-            self._calls_by_name[self._name] = reported if is_by_name else OTHERWISE
-        elif known > 0 and reported != known:
-            self._calls_by_name[self._name] = OTHERWISE
+        if known > 0:
+            self._known[self._name] = OTHERWISE
+        elif self._puts_on and not known:
+            is_by_name = self._tap.reported_by_name - self._by_name == reported
+            self._known[self._name] = reported if is_by_name else OTHERWISE

@@ -1,10 +1,10 @@
 """Sees the attention functions that code calls as `F.name(…)`, without a function mode.
 
 Under a function mode each torch call takes microseconds more. Here `torch.nn.functional` is given
-another class for a while, which is asked when a name is looked up in it. It hands out a stand-in
-only where the instruction that looks the name up is the first half of a call: nobody can compare,
-keep or wrap what that one gets. For everybody else, for other threads, and where the function was
-replaced, the name stands for what it stood for before.
+another class for a while, which is asked when one of these names is looked up in it. It hands out a
+stand-in only where the instruction that looks the name up is the first half of a call: nobody can
+compare, keep or wrap what that one gets. For everybody else, for other threads, and where the
+function was replaced, the name stands for what it stood for before.
 """
 
 import dis
@@ -51,36 +51,55 @@ class NamedCalls:
         is_watching = _watching.setdefault(get_ident(), self) is self
         self._times_entered += is_watching
         if is_watching and type(F) is ModuleType:
-            _set_class(F, _WatchedModule)
+            _functional.__class__ = _WatchedModule
         return is_watching
 
     def __exit__(self, *error: object) -> None:
-        if _watching.get(get_ident()) is not self:
+        thread = get_ident()
+        if _watching.get(thread) is not self:
             return
         self._times_entered -= 1
         if not self._times_entered:
-            del _watching[get_ident()]
+            del _watching[thread]
         if not _watching and type(F) is _WatchedModule:
-            _set_class(F, ModuleType)
+            _functional.__class__ = ModuleType
 
 
 class _WatchedModule(ModuleType):
     """What `torch.nn.functional` is an instance of while calls by name are watched."""
 
-    def __getattribute__(self, name: str) -> Any:
-        found = ModuleType.__getattribute__(self, name)
-        if name in _GENUINE and found is _GENUINE[name]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, (self.__name__,)
+
+
+class _WatchedName:
+    """One name in it. Since it has a setter, Python asks it before it looks into the module."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, module: ModuleType, kind: type | None = None) -> Any:
+        found = vars(module).get(self._name, _MISSING)
+        if found is _MISSING:
+            raise AttributeError(self._name, name=self._name, obj=module)
+        if found is _GENUINE[self._name]:
             watching = _watching.get(get_ident())
             if watching is not None and _is_called(sys._getframe(1)):
                 return partial(watching.receiver, found)
         return found
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return importlib.import_module, (self.__name__,)
+    def __set__(self, module: ModuleType, value: Any) -> None:
+        vars(module)[self._name] = value
+
+    def __delete__(self, module: ModuleType) -> None:
+        if vars(module).pop(self._name, _MISSING) is _MISSING:
+            raise AttributeError(self._name, name=self._name, obj=module)
 
 
-def _set_class(module: Any, kind: type) -> None:
-    module.__class__ = kind
+_MISSING = object()
+for _name in _GENUINE:
+    setattr(_WatchedModule, _name, _WatchedName(_name))
+_functional: Any = F
 
 
 _offsets: dict[int, tuple[CodeType, frozenset[int]]] = {}

@@ -40,6 +40,7 @@ _DIVIDED = (
     "it is called several times, each time for another part of the inputs, as for one sample or "
     "chunk after the other: its calls are no layers. Give the weights that you mean to record()"
 )
+_MULTI_HEAD = multi_head.torchs_own()
 _PLAIN_TENSORS = torch._C.DisableTorchFunctionSubclass
 """Around our own code: what a class of tensors does at a call is for the user's calls alone."""
 
@@ -117,7 +118,7 @@ class Tap(TorchFunctionMode):
         if has_torch_function((*args, *kwargs.values())):
             with self:
                 return function(*args, **kwargs)
-        if function is multi_head.torchs_own():
+        if function is _MULTI_HEAD:
             return self._enter_multi_head(args, kwargs)
         return self._run_kernel(scaled_dot_product_attention, function, *args, **kwargs)
 
@@ -230,23 +231,27 @@ class Tap(TorchFunctionMode):
         return result
 
     def _report_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
-        module = self._calling_module()
+        module = self.module or calling_module(self._names)
         if adapter is scaled_dot_product_attention and self._is_alike(module, args, kwargs):
             return
         site = self._call_site(module)
         self._describe(site, lambda: self._kernel_call(adapter, site, result, args, kwargs))
 
     def _is_alike(self, module: nn.Module | None, args: Any, kwargs: Any) -> bool:
-        """Reports the call by its arguments alone, if that is enough for the listener."""
-        name = self.name_of(module)
-        call_index = self._calls[name]
+        """Reports the call by its arguments alone, if that is enough for the listener.
+
+        It stands around every layer of a capture, and calls no more functions than it has to.
+        """
+        name = self._names.get(id(module), "")
+        call_index = self._calls.get(name, 0)
         if not self._layouts.is_usual(name, call_index):
             return False
         sdpa = sdpa_call(name, call_index, *args, **kwargs)
-        is_handled = sdpa is not None and self._listener.on_sdpa_call(sdpa)
-        if is_handled:
-            self._count(name)
-        return is_handled
+        if sdpa is None or not self._listener.on_sdpa_call(sdpa):
+            return False
+        self._calls[name] = call_index + 1
+        self.reported += 1
+        return True
 
     def _kernel_call(
         self, adapter: Adapter, site: CallSite, result: Any, args: Any, kwargs: Any
@@ -255,7 +260,7 @@ class Tap(TorchFunctionMode):
         return adapter(site, result, *args, **kwargs)
 
     def _report_handwritten(self, product: ValueProduct | None) -> None:
-        site = self._call_site(self._calling_module())
+        site = self._call_site(self.module or calling_module(self._names))
         if len(self._softmaxes) < self._provenance.softmax_count:
             self._softmaxes.append(site.name)
         is_new = product is not None and product.softmax_index not in self._used_softmaxes
@@ -287,9 +292,6 @@ class Tap(TorchFunctionMode):
     def _count(self, name: str) -> None:
         self._calls[name] += 1
         self.reported += 1
-
-    def _calling_module(self) -> nn.Module | None:
-        return self.module or calling_module(self._names)
 
     def _call_site(self, module: nn.Module | None) -> CallSite:
         name = self.name_of(module)

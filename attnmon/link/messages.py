@@ -473,7 +473,9 @@ class Refusal:
 Message = Setup | Capture | Goodbye | Acknowledgement | Refusal | Release | Dump | Remarks
 
 _SCHEMA: Schema[Message] = Schema(
-    VERSION, (Setup, Capture, Goodbye, Acknowledgement, Refusal, Release, Dump, Remarks)
+    VERSION,
+    (Setup, Capture, Goodbye, Acknowledgement, Refusal, Release, Dump, Remarks),
+    kept="attentions",
 )
 encode = _SCHEMA.encode
 decode = _SCHEMA.decode

@@ -18,6 +18,8 @@ M = TypeVar("M")
 LIMIT = 1 << 20
 """The most bytes of one message. Arrays travel in slots; a message only names them, some 130 bytes
 for each layer."""
+MOST_KEPT = 8
+"""Captures that wait lie elsewhere in the ring, and have other records."""
 
 
 class MessageError(ValueError):
@@ -40,19 +42,47 @@ def _shown(given: object) -> str:
 class Schema(Generic[M]):
     """The record types that one side may send to the other, and their encoding."""
 
-    def __init__(self, version: int, kinds: tuple[type[Any], ...]) -> None:
+    def __init__(self, version: int, kinds: tuple[type[Any], ...], kept: str = "") -> None:
+        """`kept`: name of a field with a tuple of records that are sent again and again."""
         self.version = version
         self._kinds = kinds
+        self._kept_at = {
+            kind: place
+            for kind in kinds
+            for place, field in enumerate(fields(kind))
+            if field.name == kept
+        }
+        self._kept: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
+        """Such tuples and their bytes, by the records' ids."""
 
     def encode(self, message: M) -> bytes:
         """Return a message in bytes. Raises `MessageError` when they are more than `LIMIT`."""
-        kind = self._kinds.index(type(message))
-        packed: bytes = msgpack.packb(
-            (self.version, kind, *_values(message)), default=_values, unicode_errors=_ANY_TEXT
-        )
+        kind, values = type(message), _values(message)
+        place = self._kept_at.get(kind, len(values))
+        packer = msgpack.Packer(default=_values, unicode_errors=_ANY_TEXT, autoreset=False)
+        packer.pack_array_header(2 + len(values))
+        for value in (self.version, self._kinds.index(kind), *values[:place]):
+            packer.pack(value)
+        packed: bytes = packer.bytes()
+        if place < len(values):
+            packer.reset()
+            for value in values[place + 1 :]:
+                packer.pack(value)
+            packed += self._packed_once(values[place]) + packer.bytes()
         if len(packed) > LIMIT:
             raise MessageError(f"a message of {len(packed)} bytes; {LIMIT} is the most there is")
         return packed
+
+    def _packed_once(self, records: tuple[Any, ...]) -> bytes:
+        """Return the records in bytes: those of last time where they are the very same."""
+        key = tuple(map(id, records))
+        found = self._kept.get(key)
+        if found is None:
+            packed = msgpack.packb(records, default=_values, unicode_errors=_ANY_TEXT)
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            found = self._kept[key] = records, packed  # which holds them: no id is used again
+        return found[1]
 
     def decode(self, packed: bytes) -> M:
         """Return the message in these bytes.

@@ -85,13 +85,13 @@ class CaptureSerializer:
         False, and nothing done, where it has to be described first: `write` is for these.
         """
         written = self._written.get(call.signature)
-        next_is_checked = not (self._layers_written + 1) % CHECK_EVERY
-        if written is None or written.layer is not layer:
+        if written is None or written.layer is not layer or call.batch != samples:
             return False
-        if call.batch != samples or next_is_checked:
+        if not (self._layers_written + 1) % CHECK_EVERY:
             return False
         self._layers_written += 1
-        query, key, bias = call.query[sample], call.key[sample], call.mask_of(sample)
+        query, key = call.query[sample], call.key[sample]
+        bias = None if call.mask is None else call.mask_of(sample)
         builder.attentions.append(self._copy(written, query, key, bias, builder))
         return True
 
@@ -106,7 +106,7 @@ class CaptureSerializer:
         bias: Tensor | None,
         builder: CaptureBuilder,
     ) -> Attention:
-        mask = self._write_mask(written.layer, bias, builder)
+        mask = None if bias is None else self._write_mask(written.layer, bias, builder)
         offset = builder.reserve(written.nbytes)
         query_memory, key_memory, attention = written.at(offset, mask, self.ring_writer)
         self.ring_writer.copy(query_memory, query)

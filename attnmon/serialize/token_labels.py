@@ -48,6 +48,8 @@ def _read(
 
 def require_fitting(tokens: Labels, attentions: Sequence[Attention]) -> None:
     """Raise ValueError for labels that fit no axis of any layer."""
+    if not any(tokens):
+        return
     lengths = {length for attention in attentions for length in attention.shape[1:]}
     for labels in tokens:
         if labels and len(labels) not in lengths:

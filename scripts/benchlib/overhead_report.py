@@ -17,7 +17,8 @@ GOALS = {
 }
 """Goals for `accounted`, with a spare core."""
 HEADING = (
-    "configuration          workload regime       step ms │ accounted stepwise │ A/B "
+    "configuration          workload regime       step ms │ accounted stepwise │ "
+    "µs a capture: accounted  real │ A/B "
     "                        │ trainer CPU │ thread pool  in loop │ worst step ms: none  ours  pool"
     " │ renderer ms │ captured rendered dropped"
 )
@@ -39,6 +40,7 @@ def line(row: dict[str, Any]) -> str:
     return (
         f"{row['configuration']:22} {row['workload']:8} {row['regime']:10} {row['step_ms']:9.1f} │ "
         f"{row['accounted']:9.5f} {row['stepwise']:8.5f} │ "
+        f"{row['accounted_us']:23.0f} {row['real_us']:5.0f} │ "
         f"{row['ab']:7.4f} [{row['ab_low']:7.4f}, {row['ab_high']:7.4f}] │ "
         f"{row['trainer_cpu']:11.4f} │ {row['thread_pool_ab']:11.4f} {row['in_loop_ab']:8.4f} │ "
         f"{worst['none']:19.0f} {worst['attnmon']:5.0f} {worst['thread_pool']:5.0f} │ "

@@ -62,8 +62,7 @@ class Row:
 
     def accounted(self) -> float:
         """Returns 1 + the time inside attnmon's calls over the time of the steps they belong to."""
-        spent = sum(block.hook_seconds for block in self.arms["attnmon"].blocks)
-        each = spent / self.captures / self.configuration.every + self._idle_seconds()
+        each = self.accounted_seconds() / self.configuration.every + self._idle_seconds()
         return 1 + each / self.step_seconds
 
     def _idle_seconds(self) -> float:
@@ -76,13 +75,23 @@ class Row:
 
     def stepwise(self) -> float:
         """Returns the same as `accounted`, from how much longer due steps are than others."""
+        return 1 + self.real_seconds() / self.configuration.every / self.step_seconds
+
+    def accounted_seconds(self) -> float:
+        """Returns what the monitor says that a capture costs the training."""
+        spent = sum(block.hook_seconds for block in self.arms["attnmon"].blocks)
+        return spent / self.captures
+
+    def real_seconds(self) -> float:
+        """Returns how much longer the steps of a capture are than others: the due one and that
+        before it."""
         longer = []
         for block in self.arms["attnmon"].blocks:
             touched = {index - before for index in block.due for before in (0, 1)}
             others = [s for index, s in enumerate(block.steps) if index not in touched]
             usual = median(others or [self.step_seconds])
             longer.append(sum(block.steps[i] - usual for i in touched if i >= 0) / len(block.due))
-        return 1 + median(longer) / self.configuration.every / self.step_seconds
+        return median(longer)
 
     def ratios(self, name: str) -> list[float]:
         """Returns for each block its time over that without a monitor, at the configured rate."""
@@ -119,6 +128,8 @@ class Row:
             "thread_pool_ab": geometric_mean(self.ratios("thread_pool")),
             "in_loop_ab": geometric_mean(self.ratios("in_loop")),
             "stepwise": self.stepwise(),
+            "accounted_us": 1e6 * self.accounted_seconds(),
+            "real_us": 1e6 * self.real_seconds(),
             "trainer_cpu": self.cpu_ratio(),
             "step_ms": 1e3 * self.step_seconds,
             "worst_step_ms": {name: 1e3 * self.worst_step(name) for name in self.arms},

@@ -97,6 +97,21 @@ def test_other_threads_and_functions_put_in_its_place_are_left_alone(
     assert log.calls == CALLS
 
 
+def test_a_name_can_be_taken_away_and_set_while_it_is_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with NamedCalls(Log().receive):
+        monkeypatch.delattr(F, "scaled_dot_product_attention")
+        assert "scaled_dot_product_attention" not in vars(F)
+        assert not hasattr(F, "scaled_dot_product_attention")
+        with pytest.raises(AttributeError, match="scaled_dot_product_attention"):
+            called(True)
+        with pytest.raises(AttributeError):
+            del F.scaled_dot_product_attention
+    monkeypatch.undo()
+    assert vars(F)["scaled_dot_product_attention"] is ORIGINAL
+
+
 def test_the_first_that_watches_a_thread_is_the_only_one_until_it_ends() -> None:
     one, other = Log(), Log()
     first, second = NamedCalls(one.receive), NamedCalls(other.receive)

@@ -1,7 +1,7 @@
 """The messages: what is encoded is decoded, and nothing else is accepted."""
 
 import math
-from dataclasses import fields, replace
+from dataclasses import astuple, fields, replace
 
 import msgpack
 import pytest
@@ -27,6 +27,16 @@ from attnmon.link.schema import LIMIT
 @pytest.mark.parametrize("message", EVERY_KIND, ids=lambda message: type(message).__name__)
 def test_what_is_encoded_is_decoded(message: Setup | Capture | Goodbye | Acknowledgement) -> None:
     assert decode(encode(message)) == message
+
+
+def test_layers_that_are_sent_again_are_in_the_message_as_if_they_were_the_first() -> None:
+    other = replace(LAYER, name="another")
+    for step in range(3):
+        for layers in ((LAYER,), (other,), (other, LAYER), (LAYER, LAYER), (replace(LAYER),)):
+            capture = replace(CAPTURE, step=step, attentions=layers)
+            plain = msgpack.packb([VERSION, 1, *astuple(capture)])
+            assert encode(capture) == plain
+            assert decode(plain) == capture
 
 
 def test_a_loss_that_is_nan_arrives_as_nan() -> None:

@@ -59,9 +59,11 @@ def sdpa_call(
     """Returns the call; None if describing it takes more than its shapes, dtypes and flags."""
     if type(query) is not Tensor or type(key) is not Tensor or query.is_nested or key.is_nested:
         return None
-    if not (attn_mask is None or type(attn_mask) is Tensor) or _is_inside_functorch():
+    if not (attn_mask is None or type(attn_mask) is Tensor):
         return None
     if isinstance(scale, Tensor):  # its value may differ at the next call
+        return None
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap or grad may wrap tensors
         return None
     shape, key_shape = query.shape, key.shape
     if len(shape) != 4 or len(key_shape) != 4 or shape[0] != key_shape[0]:
@@ -70,8 +72,3 @@ def sdpa_call(
     caller = name, call_index
     signature = *caller, shape, key_shape, query.dtype, key.dtype, rounding, is_causal, scale
     return SdpaCall(*caller, signature, query, key, attn_mask, rounding)
-
-
-def _is_inside_functorch() -> bool:
-    """Whether vmap or grad of torch.func may have wrapped tensors here."""
-    return torch._C._functorch.peek_interpreter_stack() is not None

@@ -38,20 +38,25 @@ def modules_in(model: nn.Module) -> list[nn.Module]:
     """Returns the model and every module in it, each once."""
     found, seen = [model], {id(model)}
     for module in found:
+        if not module._modules:
+            continue
         for child in module._modules.values():
-            if child is not None and id(child) not in seen:
-                seen.add(id(child))
+            key = id(child)
+            if child is not None and key not in seen:
+                seen.add(key)
                 found.append(child)
     return found
 
 
 def is_uncompiled(modules: Sequence[nn.Module]) -> bool:
     """Returns whether none of these modules is compiled or holds a compiled one."""
-    return not any(
-        "_orig_mod" in module._modules
-        or not isinstance(module._compiled_call_impl, (type(None), WatchedCalls))
-        for module in modules
-    )
+    for module in modules:  # no generator: it would take longer than all else here
+        compiled = module._compiled_call_impl
+        if compiled is not None and not isinstance(compiled, WatchedCalls):
+            return False
+        if "_orig_mod" in module._modules:
+            return False
+    return True
 
 
 def has_fast_path(modules: Sequence[nn.Module]) -> bool:
@@ -60,7 +65,8 @@ def has_fast_path(modules: Sequence[nn.Module]) -> bool:
     For example a frozen `nn.TransformerEncoder` in a model that trains: under the tap, its results
     would differ in the last bits.
     """
-    return any(not module.training and isinstance(module, _FAST) for module in modules)
+    idle = [module for module in modules if not module.training]
+    return any(isinstance(module, _FAST) for module in idle)
 
 
 _FAST = (nn.MultiheadAttention, nn.TransformerEncoderLayer)

@@ -33,14 +33,19 @@ def watch_calls(module: nn.Module, context: CallContext) -> None:
     if watched is None:
         watched = vars(module)[_ATTRIBUTE] = WatchedCalls(module)
     if isinstance(watched, WatchedCalls):
-        watched.contexts.append(weakref.WeakMethod(context))
+        owner: Any = context
+        watched.contexts.append((weakref.ref(owner.__self__), owner.__func__))
 
 
 def unwatch_calls(module: nn.Module, context: CallContext) -> None:
     """Undoes `watch_calls`."""
     watched = vars(module).get(_ATTRIBUTE)
     if isinstance(watched, WatchedCalls):
-        watched.contexts = [other for other in watched.contexts if other() not in (None, context)]
+        watched.contexts = [
+            (owner, function)
+            for owner, function in watched.contexts
+            if (there := owner()) is not None and function.__get__(there) != context
+        ]
         if not watched.contexts:
             del vars(module)[_ATTRIBUTE]
 
@@ -49,7 +54,9 @@ class WatchedCalls:
     """What torch calls in place of a module that is watched."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.contexts: list[weakref.WeakMethod[CallContext]] = []
+        self.contexts: list[tuple[weakref.ref[Any], Callable[..., AbstractContextManager[object]]]]
+        self.contexts = []
+        """The object and the function of each bound method."""
         self._module = weakref.ref(module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -58,22 +65,26 @@ class WatchedCalls:
             return module._call_impl(*args, **kwargs)
         # A shallow copy of the module, such as DataParallel makes, has this object as well.
         called: Any = sys._getframe(1).f_locals["self"]
-        contexts = self._contexts(called, module)
-        if len(contexts) == 1:
-            with contexts[0](called, args, kwargs):
-                return called._call_impl(*args, **kwargs)
+        if not (called is module or hasattr(called, "_is_replica")) or is_traced():
+            return called._call_impl(*args, **kwargs)
+        if len(self.contexts) == 1:
+            ((reference, function),) = self.contexts
+            owner = reference()
+            if owner is not None:
+                with function(owner, called, args, kwargs):
+                    return called._call_impl(*args, **kwargs)
         with ExitStack() as stack:
-            for context in contexts:
+            for context in self._alive(called):
                 stack.enter_context(context(called, args, kwargs))
             return called._call_impl(*args, **kwargs)
 
-    def _contexts(self, called: nn.Module, module: nn.Module | None) -> list[CallContext]:
-        is_watched = called is module or hasattr(called, "_is_replica")
-        return self._alive(called) if is_watched and not is_traced() else []
-
     def _alive(self, called: nn.Module) -> list[CallContext]:
         """Returns the contexts whose objects live; where none does, nothing is to stay here."""
-        alive = [context for reference in self.contexts if (context := reference()) is not None]
+        alive: list[CallContext] = [
+            function.__get__(owner)
+            for reference, function in self.contexts
+            if (owner := reference()) is not None
+        ]
         if not alive:
             vars(called).pop(_ATTRIBUTE, None)
         return alive

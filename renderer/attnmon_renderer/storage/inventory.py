@@ -4,7 +4,7 @@ A file is recognized by its name alone, as `paths` gives it. Links and other nam
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,24 +50,43 @@ def run_files(save_dir: Path) -> StoredFiles:
 
 def capture_names(save_dir: Path) -> set[str]:
     """Return the names of all captures' folders, packed ones without their suffix."""
-    packed = [name for name in regular_files.files_in(save_dir) if name.endswith(paths.PACKED)]
-    names = {*regular_files.folders_in(save_dir), *(n.removesuffix(paths.PACKED) for n in packed)}
+    names = {*regular_files.folders_in(save_dir), *_packed(save_dir)}
     return {name for name in names if paths.step_of(name) is not None}
+
+
+def all_capture_files(save_dir: Path) -> Iterator[tuple[str, CaptureFiles]]:
+    """Yield the name of each capture's folder, packed ones without their suffix, and its files."""
+    packed = _packed(save_dir)
+    for name, inside in regular_files.measured_folders(save_dir):
+        if paths.step_of(name) is not None and name not in packed:
+            yield name, _sorted_files(save_dir / name, inside)
+    for name in packed:
+        if paths.step_of(name) is not None:
+            yield name, capture_files(save_dir / name)
+
+
+def _packed(save_dir: Path) -> set[str]:
+    files = regular_files.files_in(save_dir)
+    return {name.removesuffix(paths.PACKED) for name in files if name.endswith(paths.PACKED)}
 
 
 def capture_files(folder: Path) -> CaptureFiles:
     """Return a capture's statistics, and its files that may be removed."""
-    inside = {folder / name: status for name, status in regular_files.files_in(folder).items()}
-    found = CaptureFiles({}, {})
-    for path, status in inside.items():
-        if path.name == paths.STATISTICS:
-            found.statistics[path] = status
-        elif paths.is_removable(path.name):
-            found.may_go[path] = status
+    found = _sorted_files(folder, regular_files.files_in(folder))
     pack = folder.with_name(folder.name + paths.PACKED)
     for status in regular_files.files_in(pack.parent, pack.name).values():
         if step_folder.is_step_zip(pack):
             found.may_go[pack] = status
+    return found
+
+
+def _sorted_files(folder: Path, inside: dict[str, os.stat_result]) -> CaptureFiles:
+    found = CaptureFiles({}, {})
+    for name, status in inside.items():
+        if name == paths.STATISTICS:
+            found.statistics[folder / name] = status
+        elif paths.is_removable(name):
+            found.may_go[folder / name] = status
     return found
 
 

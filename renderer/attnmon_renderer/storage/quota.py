@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attnmon.link.directory_lock import EARLIER_SUMMARY
 from attnmon_renderer.storage import earlier_runs, inventory, records, regular_files
-from attnmon_renderer.storage.inventory import StoredFiles
+from attnmon_renderer.storage.inventory import CaptureFiles, StoredFiles
 
 PICTURES_FRACTION = 0.5
 """Part of the budget for pictures: TensorBoard's events never shrink, and must not displace all."""
@@ -51,8 +51,8 @@ class DiskQuota:
         self._earlier_bytes = sum(inventory.run_files(run).size for run in runs)
         """Of earlier runs' histories and events, which neither grow nor go."""
         for run in (save_dir, *runs):
-            for name in inventory.capture_names(run):
-                self._measure(str((run / name).relative_to(save_dir)))
+            for name, files in inventory.all_capture_files(run):
+                self._count(str(run.relative_to(save_dir) / name), files)
         oldest_first = sorted(self._pictures.items(), key=lambda held: held[1].written)
         self._pictures = dict(oldest_first)
         self.full = not self._make_room()
@@ -98,10 +98,10 @@ class DiskQuota:
         return self._capture_bytes + self._earlier_bytes + run_bytes
 
     def _measure(self, folder: str) -> None:
-        statistics, may_go = map(
-            inventory.measure,
-            (files.values() for files in inventory.capture_files(self._save_dir / folder)),
-        )
+        self._count(folder, inventory.capture_files(self._save_dir / folder))
+
+    def _count(self, folder: str, files: CaptureFiles) -> None:
+        statistics, may_go = (inventory.measure(kind.values()) for kind in files)
         before = self._pictures.pop(folder, StoredFiles(0, 0.0)).size
         self._capture_bytes -= before + self._statistics.get(folder, 0)
         self._statistics[folder] = statistics.size

@@ -203,6 +203,17 @@ def listed_folders(folder: Path) -> Iterator[tuple[str, Listing]]:
                 yield name, _listing(name, outer)
 
 
+def measured_folders(folder: Path) -> Iterator[tuple[str, dict[str, os.stat_result]]]:
+    """Yield the names of the folders in a folder, with the regular files in each.
+
+    As `files_in` for each of them, without following the path from the root every time.
+    """
+    with contextlib.suppress(OSError), opened_folder(folder) as outer:
+        for name in _listed(outer, _is_folder):
+            with contextlib.suppress(OSError):
+                yield name, _measured(name, outer)
+
+
 def remove(path: Path) -> None:
     """Remove a file. Raises OSError."""
     with opened_folder(path.parent) as folder:
@@ -242,6 +253,19 @@ def _listing(name: str, outer: int) -> Listing:
                     found.files.append(entry.name)
                 elif not _is_folder(entry):
                     found.strangers.append(entry.name)
+    finally:
+        os.close(inner)
+    return found
+
+
+def _measured(name: str, outer: int) -> dict[str, os.stat_result]:
+    inner = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=outer)
+    found = {}
+    try:
+        with os.scandir(inner) as entries:
+            for entry in filter(_is_file, entries):
+                with contextlib.suppress(OSError):  # it was removed a moment ago
+                    found[entry.name] = entry.stat(follow_symlinks=False)
     finally:
         os.close(inner)
     return found

@@ -252,3 +252,21 @@ def test_a_folder_that_goes_while_it_is_written_to_is_made_again(
     atomic_files.replace(folder / "a.png", b"picture")
     assert (folder / "a.png").read_bytes() == b"picture"
     assert not removals
+
+
+def test_a_run_that_is_there_is_measured_and_no_link_is_followed(run: Path, tmp_path: Path) -> None:
+    """Folders and a packed step count; links, to files or to folders, do not."""
+    own = bytes_in(run)
+    packed = run / "step_90.zip"
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr(zipfile.ZipInfo("encoder_layer0_self_attn.png", (1980, 1, 1, 0, 0, 0)), "12")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "encoder_layer0_self_attn.png").write_bytes(bytes(10_000))
+    (run / "step_91").symlink_to(outside)
+    (run / "step_92").mkdir()
+    (run / "step_92/encoder_layer0_self_attn.png").symlink_to(
+        outside / "encoder_layer0_self_attn.png"
+    )
+    quota = DiskQuota(run, 10**9, wants_pictures=True)
+    assert quota.account()["used"] == own + packed.stat().st_size

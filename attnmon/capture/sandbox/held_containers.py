@@ -2,8 +2,9 @@
 
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from operator import is_
+from threading import get_ident
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
@@ -162,20 +163,29 @@ class HeldSlots:
 
 
 class StoppedIterator:
-    """Takes the place of an iterator, which cannot be put back once it has been advanced."""
+    """Takes the place of an iterator, which cannot be put back once it has been advanced.
 
-    def __init__(self, stop: Callable[[str], None]) -> None:
+    For other threads, which are not to know of the forward, it is that iterator.
+    """
+
+    def __init__(self, held: Iterator[Any], stop: Callable[[str], None]) -> None:
         """stop: ends the forward; it raises."""
+        self._held = held
         self._stop = stop
+        self._thread = get_ident()
 
     def __iter__(self) -> "StoppedIterator":
         return self
 
-    def __next__(self) -> None:
-        self._stop("would have advanced an iterator")
+    def __next__(self) -> Any:
+        if get_ident() == self._thread:
+            self._stop("would have advanced an iterator")
+        return next(self._held)
 
-    def __getattr__(self, name: str) -> None:
-        self._stop(f"would have used the attribute {name} of an iterator")
+    def __getattr__(self, name: str) -> Any:
+        if get_ident() == self._thread:
+            self._stop(f"would have used the attribute {name} of an iterator")
+        return getattr(self._held, name)
 
 
 def is_iterator(value: object) -> bool:
@@ -190,7 +200,7 @@ def is_iterator(value: object) -> bool:
 def stopping(value: Any, stop: Callable[[str], None]) -> Any:
     """Returns what stands for an iterator, or for a tuple that holds one; all else as it is."""
     if is_iterator(value):
-        return StoppedIterator(stop)
+        return StoppedIterator(value, stop)
     if type(value) is not tuple:
         return value
     parts = tuple(stopping(part, stop) for part in value)

@@ -201,3 +201,30 @@ def test_only_iterators_stop_it(way: str) -> None:
     else:
         probe(model, x, None, log, batch_dim=0)
         assert len(log.calls) == 1
+
+
+SHARED = itertools.count()
+
+
+def test_for_other_threads_an_iterator_stays_one() -> None:
+    """Data may be prepared by a thread that takes its numbers from the same iterator."""
+    begun, ended = threading.Event(), threading.Event()
+    taken: list[int] = []
+
+    def prepare_data() -> None:
+        begun.wait(60)
+        try:
+            taken.append(next(SHARED))
+        finally:
+            ended.set()
+
+    def names_it_too() -> float:
+        begun.set()
+        return 1.0 if ended.wait(60) else next(SHARED)
+
+    thread = threading.Thread(target=prepare_data)
+    thread.start()
+    probe(Counting(names_it_too), torch.randn(3, 5, WIDTH), None, TapLog(), batch_dim=0)
+    thread.join()
+    assert taken == [0]
+    assert next(SHARED) == 1

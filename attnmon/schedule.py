@@ -11,6 +11,7 @@ NO_STEPS = range(0)
 class Schedule:
     """The due steps: every `frequency` steps from 0, and the first logged step of some epochs.
 
+    The first step of all that is logged is due whatever its number, so that one sees that it works.
     It predicts coming steps from the stride between the last two. An epoch cannot be predicted.
     """
 
@@ -19,7 +20,7 @@ class Schedule:
         """Steps from one due step to the next, at present."""
         self._frequency = frequency
         self._epochs_to_come = set(epochs)
-        self._forced: DueReason | None = None
+        self._forced: DueReason | None = "step"
         """Why the next step is due whatever its number; None if it is not."""
         self._last_step: int | None = None
         self._stride = 0
@@ -34,11 +35,11 @@ class Schedule:
         if self._last_step is not None:
             self._stride = step - self._last_step
         self._last_step = step
+        forced, self._forced = self._forced, None
         if epoch in self._epochs_to_come and epoch is not None:
             self._epochs_to_come.discard(epoch)
             return "epoch"
-        if self._forced is not None:
-            forced, self._forced = self._forced, None
+        if forced is not None:
             return forced
         return None if step % self.interval else "step"
 

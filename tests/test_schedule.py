@@ -12,6 +12,21 @@ def test_every_so_many_steps_and_step_0() -> None:
     assert [step for step in range(301) if schedule.register(step, None)] == [0, 100, 200, 300]
 
 
+@pytest.mark.parametrize("first", [1, 7, 5001])
+def test_the_first_step_that_is_logged_is_due_whatever_its_number(first: int) -> None:
+    schedule = Schedule(100, ())
+    assert schedule.is_due(first)
+    assert schedule.next_is_due()
+    assert schedule.register(first, None) == "step"
+    assert schedule.register(first + 1, None) is None
+    assert not schedule.next_is_due()
+
+
+def test_the_first_step_is_due_once_where_it_begins_an_epoch() -> None:
+    schedule = Schedule(100, [1])
+    assert [schedule.register(step, 1) for step in (1, 2, 3)] == ["epoch", None, None]
+
+
 def test_the_first_logged_step_of_a_chosen_epoch() -> None:
     schedule = Schedule(100, [1, 3])
     due = {
@@ -19,7 +34,7 @@ def test_the_first_logged_step_of_a_chosen_epoch() -> None:
         for step in range(1, 400)
         if (reason := schedule.register(step, epoch=step // 90)) is not None
     }
-    assert due == {90: "epoch", 100: "step", 200: "step", 270: "epoch", 300: "step"}
+    assert due == {1: "step", 90: "epoch", 100: "step", 200: "step", 270: "epoch", 300: "step"}
 
 
 def test_a_step_that_is_due_for_both_is_the_epochs() -> None:

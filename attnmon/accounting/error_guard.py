@@ -9,7 +9,8 @@ What it says goes to the log, and is kept: scripts disable loggers, some without
 import inspect
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from types import CodeType, FrameType, TracebackType
@@ -79,6 +80,17 @@ class ErrorGuard:
     def succeeded(self) -> None:
         """Count a capture that went well: failures are no longer in a row."""
         self.failures_in_a_row = 0
+
+    @contextmanager
+    def tolerant(self) -> Iterator[None]:
+        """Let no error of ours out, and warn once of it; it is no capture that failed."""
+        try:
+            yield
+        except Exception as error:
+            if comes_from_signal_handler(error.__traceback__):
+                raise
+            self.warn_once(location_of(error), describe(error))
+            drop_frames(error)
 
     def __enter__(self) -> None:
         pass

@@ -16,7 +16,14 @@ from typing import Any
 
 from torch import nn
 
+from attnmon.accounting.error_guard import (
+    comes_from_signal_handler,
+    describe,
+    drop_frames,
+    location_of,
+)
 from attnmon.capture import (
+    AttentionCall,
     ForwardTap,
     GivenInputs,
     Inputs,
@@ -38,8 +45,9 @@ from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.collector.probe_collector import ProbeCollector
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
-from attnmon.layers.layer_selection import LayerSelection
-from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen
+from attnmon.layers.layer_selection import LayerSelection, SelectedLayer
+from attnmon.link.channel import ChannelClosed
+from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen, RingFull, TooLarge
 from attnmon.serialize.small_image import Image
 from attnmon.session.session import Session
 
@@ -193,7 +201,24 @@ class Collector:
         self.registry.add_calls(self.manual.call_infos())
         for key, call in self.manual.samples():
             if key in self.registry.selected:
-                self._session.serializer.write(self.registry.selected[key], call, builder)
+                self._write_manual(self.registry.selected[key], call, builder)
+
+    def _write_manual(
+        self, layer: SelectedLayer, call: AttentionCall, builder: CaptureBuilder
+    ) -> None:
+        """Write a layer that was recorded; what is wrong with it costs it alone."""
+        try:
+            if max(layer.heads) >= call.heads:
+                raise ValueError(f"{call.heads} heads, where this layer has more")
+            self._session.serializer.write(layer, call, builder)
+        except (RingFull, TooLarge, ChannelClosed):
+            raise
+        except Exception as error:
+            if comes_from_signal_handler(error.__traceback__):
+                raise
+            text = f"record({call.name!r:.80}) is left out: {describe(error)}"
+            self._guard.warn_once(f"record {location_of(error)}", text)
+            drop_frames(error)
 
     def _warn_of_smaller_batch(self, sample: int) -> None:
         if sample != self._wanted_sample:

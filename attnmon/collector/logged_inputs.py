@@ -68,5 +68,6 @@ _OTHERS = (
     "the tensors given to log_attention are not those of the model's latest forward: the next "
     "batch, perhaps, or another part of the batch. So each capture costs an extra forward, and "
     "shows what was logged, not what the step was trained on. Log the tensors that the model was "
-    "called with, before the next batch is fetched."
+    "called with, before the next batch is fetched; or none: monitor.attach(model) once, and "
+    "log_attention(step=step, loss=loss)."
 )

@@ -54,7 +54,8 @@ class Settings:
     save_frequency: int = option(
         100,
         partial(whole_number, at_least=1),
-        "Steps from one capture to the next: a step is due when `step % save_frequency == 0`.",
+        "Steps from one capture to the next: a step is due when `step % save_frequency == 0`, "
+        "and the first one that is logged.",
     )
     save_on_epochs: frozenset[int] = option(
         DEFAULT_EPOCHS,

@@ -5,6 +5,7 @@ training starts. What only shows in training is warned about and counted there.
 """
 
 import difflib
+import os
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from attnmon.config.distributed import find_process_rank
 from attnmon.config.option_table import OPTIONS, Settings
 from attnmon.options import PRIVATE_FOLDER, Options
 
-__all__ = ["Settings", "checked_settings", "make_writable_directory", "prepare_run"]
+__all__ = ["Settings", "checked_settings", "is_disabled", "make_writable_directory", "prepare_run"]
 
 
 def checked_settings(*, options: Mapping[str, Any], **parameters: Any) -> Settings:
@@ -56,6 +57,8 @@ def prepare_run(settings: Settings) -> None:
 
     Raises `ValueError` for ranks that do not exist, `OSError` where nothing can be written.
     """
+    if is_disabled():
+        return
     ranks = settings.ranks
     if isinstance(ranks, tuple) and min(ranks) >= settings.world_size:
         last = settings.world_size - 1
@@ -66,6 +69,11 @@ def prepare_run(settings: Settings) -> None:
             if settings.save_dir.is_symlink():
                 raise NotADirectoryError(f"save_dir: {settings.save_dir} is a link; remove it")
         make_writable_directory(settings.save_dir, settings.mode)
+
+
+def is_disabled() -> bool:
+    """Return whether the environment switches every monitor off: nothing is made or checked."""
+    return os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0")
 
 
 def make_writable_directory(path: Path, mode: int = PRIVATE_FOLDER) -> None:

@@ -55,8 +55,6 @@ class MonitoredTraining:
     ) -> None:
         """Make the monitor and attach it to the model.
 
-        The first step is due whatever its number, so that a user sees at once that it works.
-
         Args:
             model: The model that is trained.
             folder: Directory that gets `attention_logs`, if the user named no directory.
@@ -86,7 +84,6 @@ class MonitoredTraining:
         options["capture"] = asked if has_probe else own
         self.monitor = TrainingAttentionMonitor(self.save_dir or folder / DEFAULT_FOLDER, **options)
         self.monitor.attach(model)
-        self.monitor.capture_next()
 
     def finish(self, error: BaseException | None = None) -> None:
         """Close the monitor; after an error, have the retained steps drawn first.

@@ -18,10 +18,10 @@ from attnmon.accounting.error_guard import comes_from_signal_handler, words_of
 from attnmon.capture import manual_call
 from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.config.settings import Settings, prepare_run
-from attnmon.config.validation import whole_number
 from attnmon.layers.layer_selection import Coverage
 from attnmon.monitor.logged_models import LoggedModels
 from attnmon.monitor.step_capture import StepCapture
+from attnmon.monitor.step_numbers import StepNumbers
 from attnmon.schedule import NO_STEPS
 from attnmon.serialize.small_image import Image
 from attnmon.serialize.step_info import StepInfo
@@ -48,6 +48,7 @@ class AttentionMonitor:
         self._collector = self._steps.collector
         self._flight_recorder = self._steps.flight_recorder
         self._models = LoggedModels(self._guard)
+        self._numbers = StepNumbers(self._guard)
         self._attached: nn.Module | None = None
         self._enabled = True
         self._idle_steps = NO_STEPS
@@ -134,20 +135,23 @@ class AttentionMonitor:
         Returns whether it was due.
         """
         self._session.announce_completed()
-        step, epoch = given.step, given.epoch
-        if type(step) is not int:
-            step = _whole_step(step)
+        step, epoch = self._numbers.step(given.step), self._numbers.epoch(given.epoch)
+        if step is None:
+            self._count_as_failed("a step without a number")
+            return False
         if refused := self._models.refuse(model, step):
             self._collector.registry.set_unsupported(type(model).__name__, refused)
             return False
         due = self._schedule.register(step, epoch)
         if due is not None or self._flight_recorder.enabled:
             _require_model(model)
-            step_info = replace(given, step=step, by_epoch=due == "epoch", retained=due is None)
+            step_info = replace(
+                given, step=step, epoch=epoch, by_epoch=due == "epoch", retained=due is None
+            )
             self._steps.capture(step_info, model, enc, dec)
         self._collector.manual.clear()
         self._steps.prepare_next_forward(model if self._attached is None else self._attached)
-        self._idle_epoch, self._idle_steps = epoch, self._steps.idle_steps()
+        self._idle_epoch, self._idle_steps = given.epoch, self._steps.idle_steps()
         return due is not None
 
     def record(
@@ -181,11 +185,11 @@ class AttentionMonitor:
             role (str | None): "encoder_self", "decoder_self" or "decoder_cross". Default: None.
 
         Raises:
-            Nothing. Tensors or a role that cannot be are warned about, and count as failed.
+            Nothing. What cannot be attention is warned about once, and left out.
         """
         if not self._enabled or self._guard.off:
             return
-        with self._guard:
+        with self._guard.tolerant():
             seen = manual_call(
                 name, weights=weights, query=query, key=key, mask=mask, scale=scale, causal=causal
             )
@@ -241,7 +245,8 @@ class AttentionMonitor:
         self._idle_steps = NO_STEPS
         due = False
         with self._guard:
-            due = self.enabled and self._schedule.is_due(step, epoch)
+            number, epoch = self._numbers.step(step), self._numbers.epoch(epoch)
+            due = self.enabled and number is not None and self._schedule.is_due(number, epoch)
         with ExitStack() as block:
             if due or (self.enabled and self._flight_recorder.enabled):
                 with self._guard:
@@ -357,6 +362,12 @@ class AttentionMonitor:
                 self._session.dump(reason)
         self.close()
 
+    def _count_as_failed(self, why: str) -> None:
+        self._collector.manual.clear()
+        self._counters.captured += 1
+        self._counters.failed += 1
+        self._counters.error = why
+
     def _step_in_place_of_dec(self, given: int) -> int:
         self._guard.warn_once(
             "dec",
@@ -368,16 +379,6 @@ class AttentionMonitor:
     def _warn_if_closed(self) -> None:
         if self._guard.off == CLOSED:
             self._guard.warn_once("closed", "a step was logged after close(): nothing is captured.")
-
-
-def _whole_step(given: Any) -> int:
-    try:
-        return whole_number("step", given)
-    except TypeError:
-        raise TypeError(
-            f"step={given!r:.80} is no whole number. The call is log_attention(model, enc, dec, "
-            "step, loss); for a model of one input, log_attention(model, x, step=step, loss=loss)"
-        ) from None
 
 
 def _require_model(model: Any) -> None:

@@ -23,7 +23,7 @@ class LightweightAttentionMonitor(AttentionMonitor):
             be, readable by its owner only, since attention shows training text. Default:
             "./attention_logs".
         save_frequency (int): Steps from one capture to the next: a step is due when `step %
-            save_frequency == 0`. Default: 50.
+            save_frequency == 0`, and the first one that is logged. Default: 50.
         save_on_epochs (Iterable[int] | None): Epochs whose first logged step is due, too; needs
             `epoch=` in `log_attention`. `None` is no epoch. Default: (1, 5, 10).
         layers_to_visualize (str | int | Iterable[int | str] | None): Layers that are captured:

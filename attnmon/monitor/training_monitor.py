@@ -21,7 +21,7 @@ class TrainingAttentionMonitor(AttentionMonitor):
             be, readable by its owner only, since attention shows training text. Default:
             "./attention_logs".
         save_frequency (int): Steps from one capture to the next: a step is due when `step %
-            save_frequency == 0`. Default: 100.
+            save_frequency == 0`, and the first one that is logged. Default: 100.
         save_on_epochs (Iterable[int] | None): Epochs whose first logged step is due, too; needs
             `epoch=` in `log_attention`. `None` is no epoch. Default: (1, 5, 10).
         visualization_types (Iterable[str]): What is made: pictures of the kinds `"heatmap"`,

@@ -27,7 +27,7 @@ class MessageFactory:
             sequence=sequence,
             step=step_info.step,
             by_epoch=step_info.by_epoch,
-            epoch=None if step_info.epoch is None else int(step_info.epoch),
+            epoch=step_info.epoch,
             loss=self._loss(step_info),
             lr=self._number("lr", step_info.lr),
             timestamp=time.time(),

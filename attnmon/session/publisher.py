@@ -77,10 +77,10 @@ class Publisher:
     def publish(self, step_info: StepInfo, collect: Collect) -> bool:
         """Announce what `collect` returns, and count what becomes of it.
 
-        False when it could not be seen now, and should be at the next step. Raises ValueError for
-        a step of more than 64 bits, and no other error of ours.
+        False when it could not be seen now, and should be at the next step. Raises no error of
+        ours.
         """
-        self._register(step_info.step)
+        self._counters.last_step = step_info.step
         self._counters.captured += 1
         try:
             with self._counted(step_info), collect() as builder:
@@ -99,7 +99,7 @@ class Publisher:
 
         True if something was seen, whether or not there was room for it. Raises as `publish`.
         """
-        self._register(step_info.step)
+        self._counters.last_step = step_info.step
         seen = True
         with self._errors.uncounted(step_info), collect() as builder:
             self._poll()
@@ -133,11 +133,6 @@ class Publisher:
                 self._announce(first.step_info, builder)
             if first.dump_reason:
                 self._producer.dump(first.dump_reason)
-
-    def _register(self, step: int) -> None:
-        if abs(step) >= 1 << 63:
-            raise ValueError(f"step={step}: no step of a training, 64 bits are the most")
-        self._counters.last_step = step
 
     def _counted(self, step_info: StepInfo) -> AbstractContextManager[None]:
         sequence = self._sequence

@@ -18,7 +18,7 @@ from attnmon.accounting.error_guard import (
     describe,
 )
 from attnmon.accounting.stand_in_summary import amend_summary, finish_summary, write_summary
-from attnmon.config.settings import Settings
+from attnmon.config.settings import Settings, is_disabled
 from attnmon.link import descriptors
 from attnmon.link.messages import Remarks, SeenIn
 from attnmon.serialize.capture_builder import CaptureBuilder
@@ -52,7 +52,7 @@ class Session:
         self._connection: Connection | None = None
         self._publisher: Publisher | None = None
         self._reported = self.guard.remarks
-        if os.environ.get("ATTNMON_DISABLE", "0") not in ("", "0"):
+        if is_disabled():
             self.guard.set_off("ATTNMON_DISABLE is set")
         elif not settings.rank_is_selected:
             self.guard.set_off(f"rank {settings.rank} is not among ranks={settings.ranks!r}")

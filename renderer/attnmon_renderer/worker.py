@@ -18,7 +18,7 @@ from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.analysis.arrays import Pixels, read_array
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
-from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.analysis.layer_attention import LayerAttention, share_padding
 from attnmon_renderer.analysis.layer_batch import layer_statistics
 from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.figures.figure_output import (
@@ -84,6 +84,7 @@ def process_capture(
 
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
+    share_padding(layers.values())
     options = setup.options
     folder = regular_files.resolved(setup.save_dir) / paths.folder(capture)
     atomic_files.remove_orphans(folder)  # a worker before may have died at this capture

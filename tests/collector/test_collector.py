@@ -17,7 +17,7 @@ from attnmon.collector.collector import Collector
 from attnmon.collector.held_forward import HeldForward
 from attnmon.config.option_table import Settings
 from attnmon.config.settings import checked_settings
-from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen, RingFull
+from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen, RingFull, TooLarge
 
 
 class Probe:
@@ -137,8 +137,8 @@ def test_an_error_frees_the_slots(parts: Parts) -> None:
         parts.collector.collect(parts.model, parts.tokens, None)
     parts.hold(parts.tokens)
     parts.collector.manual.add(any_call("decoder.extra"), None)
-    parts.session.error = ValueError("odd")
-    with pytest.raises(ValueError, match="odd"):
+    parts.session.error = TooLarge("odd")
+    with pytest.raises(TooLarge, match="odd"):
         parts.collector.collect(parts.model, parts.tokens, None)
     assert parts.session.slots_in_use == 0
 

@@ -692,3 +692,36 @@ def test_a_picture_that_cannot_be_drawn_of_these_layers_is_said_once(
     assert not list(tmp_path.rglob("*.png"))
     assert caplog.text.count("no rollout is drawn") == 1
     assert caplog.text.count("no alignment is drawn") == 1
+
+
+@pytest.mark.parametrize("variables", [{"ATTNMON_DISABLE": "1"}, {"RANK": "1", "WORLD_SIZE": "2"}])
+def test_a_monitor_that_does_nothing_makes_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "above" / "logs"
+    with TrainingAttentionMonitor(folder, save_frequency=1) as monitor:
+        monitor.log_attention(LanguageModel(), batch(), step=0)
+    assert not folder.parent.exists()
+    assert monitor.close()["off"]
+
+
+def test_a_step_that_has_statistics_has_all_its_pictures_and_so_have_those_before(
+    tmp_path: Path,
+) -> None:
+    """Looked at again and again while the renderer works."""
+    expected = {"decoder_layer0_self_attn.png", "decoder_layer1_self_attn.png"}
+    looks = 0
+    with TrainingAttentionMonitor(tmp_path, save_frequency=1, use_tensorboard=False) as monitor:
+        model = LanguageModel()
+        for step in range(1, 7):
+            monitor.log_attention(model, batch(), step=step)
+        while monitor._session.accounts()["pending"]:
+            complete = sorted(path.parent.name for path in tmp_path.glob("*/statistics.json"))
+            assert complete == [f"step_{step}" for step in range(1, len(complete) + 1)]
+            for name in complete:
+                assert expected <= {path.name for path in (tmp_path / name).iterdir()}
+            looks += 1
+            monitor._session._producer.wait_for_message(0.01)  # type: ignore[union-attr]
+    assert looks

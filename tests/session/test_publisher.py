@@ -204,12 +204,6 @@ def test_a_window_without_room_is_warned_of(parts: Parts, caplog: pytest.LogCapt
     assert "raise ring_bytes" in caplog.text
 
 
-def test_a_step_that_fits_no_message_is_an_error(parts: Parts) -> None:
-    with pytest.raises(ValueError, match="64 bits"):
-        parts.publisher.publish(step(1 << 63), parts.collect)
-    assert (parts.counters.captured, parts.counters.last_step) == (0, None)
-
-
 def test_captures_wait_for_their_copies_in_the_order_of_the_steps(parts: Parts) -> None:
     parts.copies.has_copies = True
     for number in range(3):

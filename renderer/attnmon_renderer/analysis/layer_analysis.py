@@ -30,7 +30,8 @@ class PooledMap:
     values: Floats
     """[cells of queries, cells of keys], or [heads, cells of queries, cells of keys]"""
     masked: Booleans
-    """[cells of queries, cells of keys] True where no query may attend to any key of the cell."""
+    """[cells of queries, cells of keys] True where no query may attend to any key of the cell, and
+    where all its queries are padding."""
     query_step: int
     """Queries per cell."""
     key_step: int
@@ -83,21 +84,22 @@ def analyze_layer(
         for grid in (average, per_head)
         if grid is not None
     }
-    rows = None if poolings else evenly_spaced(layer.shape[1], statistics_queries)
+    rows, used = (None, None) if poolings else queries_to_use(layer, statistics_queries)
     accumulator = StatisticsAccumulator(layer)
     for tile in layer.tiles(rows):
-        accumulator.add(tile)
+        if (counted := tile.without(layer.padding)) is not None:
+            accumulator.add(counted)
         for cell_pooling in poolings.values():
             cell_pooling.add(tile)
-    (statistics,) = accumulator.statistics(None if rows is None else len(rows))
+    (statistics,) = accumulator.statistics(used)
     return LayerAnalysis(
         statistics,
         None
         if average is None
-        else _pooled_map(poolings[average], poolings[average].average, pooling),
+        else _pooled_map(layer, poolings[average], poolings[average].average, pooling),
         None
         if per_head is None
-        else _pooled_map(poolings[per_head], poolings[per_head].per_head, pooling),
+        else _pooled_map(layer, poolings[per_head], poolings[per_head].per_head, pooling),
     )
 
 
@@ -107,6 +109,21 @@ def _checked_heads(heads: Sequence[int] | None, sent: int) -> Sequence[int]:
     if any(not 0 <= head < sent for head in heads):
         raise ValueError(f"heads {tuple(heads)}: positions among the {sent} that were sent, from 0")
     return heads
+
+
+def queries_to_use(
+    layer: LayerAttention, wanted: int | Literal["all"]
+) -> tuple[Integers | None, int | None]:
+    """Returns the queries for statistics, None for all, and how many, None if none is left out.
+
+    Padding is left out in any case, and does not count.
+    """
+    if layer.padding is None:
+        rows = evenly_spaced(layer.shape[1], wanted)
+        return rows, None if rows is None else len(rows)
+    (real,) = np.nonzero(~layer.padding)
+    chosen = evenly_spaced(len(real), wanted)
+    return (real, None) if chosen is None else (real[chosen], len(chosen))
 
 
 def evenly_spaced(queries: int, wanted: int | Literal["all"]) -> Integers | None:
@@ -121,5 +138,11 @@ def _grid(layer: LayerAttention, side: int | None) -> PoolingGrid | None:
     return None if side is None else PoolingGrid.of_side(queries, keys, side)
 
 
-def _pooled_map(cells: CellPooling, values: Floats, pooling: Pooling) -> PooledMap:
-    return PooledMap(values, cells.masked, cells.grid.query_step, cells.grid.key_step, pooling)
+def _pooled_map(
+    layer: LayerAttention, cells: CellPooling, values: Floats, pooling: Pooling
+) -> PooledMap:
+    masked, step = cells.masked, cells.grid.query_step
+    if layer.padding is not None:
+        starts = np.arange(0, layer.shape[1], step)
+        masked = masked | np.logical_and.reduceat(layer.padding, starts)[:, None]
+    return PooledMap(values, masked, step, cells.grid.key_step, pooling)

@@ -4,7 +4,7 @@ The weights are computed a tile at a time; a tile is small enough to stay in the
 used. Nothing of size queries × keys is held, however long the sequence is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -60,11 +60,19 @@ class LayerAttention:
         self._weights = None if attention.weights is None else read_array(attention.weights, memory)
         bias = None if attention.bias is None else read_array(attention.bias, memory)
         self._mask = Mask(bias, attention.causal)
+        self.padding = self._own_padding()
+        """[queries] True for those that are padding: they count in no statistic, and are shown as
+        masked. None if none is, or if that is not known."""
 
     @property
     def allowed(self) -> Booleans | None:
         """What the bias allows, broadcastable to [heads, queries, keys]; None if it allows all."""
         return self._mask.allowed
+
+    def _own_padding(self) -> Booleans | None:
+        if self.attention.type != "self_attention":
+            return None  # its mask tells of the keys' sequence only
+        return self._mask.padding(*self.shape[1:], self.attention.earlier)
 
     def key_positions(self, rows: Rows) -> Doubles:
         """Returns the key position that corresponds to each query, [rows].
@@ -170,3 +178,18 @@ class LayerAttention:
     def _sinks(self) -> Floats | None:
         sinks = self.attention.sinks
         return None if sinks is None else to_float32(read_array(sinks, self._memory))
+
+
+def share_padding(layers: Collection[LayerAttention]) -> None:
+    """Let a decoder's cross-attentions know which of its queries are padding.
+
+    The masks of its self-attention tell, where it is captured too.
+    """
+    known = {
+        (layer.attention.stack, layer.shape[1]): layer.padding
+        for layer in layers
+        if layer.padding is not None and layer.attention.type == "self_attention"
+    }
+    for layer in layers:
+        if layer.attention.type == "cross_attention":
+            layer.padding = known.get((layer.attention.stack, layer.shape[1]))

@@ -8,9 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import Attention
 from attnmon_renderer.analysis.arrays import Floats
-from attnmon_renderer.analysis.layer_analysis import evenly_spaced
+from attnmon_renderer.analysis.layer_analysis import queries_to_use
 from attnmon_renderer.analysis.layer_attention import TILE_WEIGHTS, LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.analysis.statistics_accumulator import StatisticsAccumulator
@@ -22,6 +21,7 @@ class JoinedLayers(LayerAttention):
     def __init__(self, layers: Sequence[LayerAttention]) -> None:
         super().__init__(layers[0].attention, layers[0]._memory)
         self._layers = layers
+        self.padding = layers[0].padding
         heads, queries, keys = layers[0].shape
         self.shape = (heads * len(layers), queries, keys)
 
@@ -40,7 +40,7 @@ def layer_statistics(
     """Compute the statistics of each layer, of that many evenly spaced queries at most."""
     groups: dict[Hashable, list[LayerAttention]] = {}
     for layer in layers:
-        groups.setdefault(_likeness(layer.attention), []).append(layer)
+        groups.setdefault(_likeness(layer), []).append(layer)
     found: dict[int, LayerStatistics] = {}
     for alike in groups.values():
         room = max(1, TILE_WEIGHTS // max(1, prod(alike[0].shape)))
@@ -56,20 +56,22 @@ def _of_batch(
 ) -> list[LayerStatistics]:
     """Compute the statistics of layers that fit into one tile."""
     joined = JoinedLayers(batch) if len(batch) > 1 else batch[0]
-    rows = evenly_spaced(joined.shape[1], statistics_queries)
+    rows, used = queries_to_use(joined, statistics_queries)
     accumulator = StatisticsAccumulator(joined, len(batch))
     for tile in joined.tiles(rows):
         accumulator.add(tile)
-    return accumulator.statistics(None if rows is None else len(rows))
+    return accumulator.statistics(used)
 
 
-def _likeness(attention: Attention) -> Hashable:
+def _likeness(layer: LayerAttention) -> Hashable:
     """Return what layers have in common that can be joined; of no two others it is equal."""
+    attention = layer.attention
     query, key, bias = attention.query, attention.key, attention.bias
     differs_by_head = bias is not None and len(bias.shape) > 2 and bias.shape[0] > 1
     if query is None or key is None or attention.sinks is not None or differs_by_head:
         return attention
     return (
         (query.dtype, query.shape, key.dtype, key.shape, bias),
+        None if layer.padding is None else layer.padding.tobytes(),
         (attention.scale, attention.causal, attention.softcap, attention.earlier),
     )

@@ -1,8 +1,8 @@
 """The statistics of one layer's attention.
 
-``A`` is [heads, queries, keys]; each row sums to 1. Rows that may attend to no key (padding) count
-as zeros in mean, standard deviation, minimum and maximum, and not at all in the statistics of
-heads.
+``A`` is [heads, queries, keys]; each row sums to 1. Queries that are padding (`LayerAttention.
+padding`) are left out. Other rows that may attend to no key count as zeros in mean, standard
+deviation, minimum and maximum, and not at all in the statistics of heads.
 """
 
 from dataclasses import dataclass

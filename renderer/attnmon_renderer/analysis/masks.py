@@ -27,6 +27,13 @@ class MaskTile:
     bias: npt.NDArray[Any] | None
     """Broadcastable to [heads, rows, keys]; bool or float, in the dtype that was sent."""
 
+    def only(self, rows: Rows, selector: slice | Integers) -> "MaskTile":
+        """Returns the mask of some of its rows."""
+        bias = self.bias
+        if bias is not None and bias.shape[1] > 1:
+            bias = bias[:, selector]
+        return MaskTile(rows, self.keys, self.causal, bias)
+
     def apply_to(self, logits: Floats) -> None:
         """Mask logits [heads, rows, keys] in place; future keys are overwritten, even NaN."""
         if self.bias is not None:
@@ -84,6 +91,29 @@ class Mask:
         allowed = _allowed_by(self._bias)
         return None if allowed.all() else allowed
 
+    def padding(self, queries: int, keys: int, earlier: int) -> Booleans | None:
+        """Returns which of a sequence's queries are padding; None if none is, or all are.
+
+        [queries] True where the query's own key is masked for every query that sees what it may.
+        earlier: keys before the first query's own.
+        """
+        if self._bias is None or not queries or earlier + queries != keys:
+            return None
+        bias = np.broadcast_to(self._bias, (*self._bias.shape[:2], keys))
+        own = np.arange(queries)
+        own_keys = bias[:, own if bias.shape[1] > 1 else 0, own + earlier]
+        sees_itself: Booleans = np.array(_allowed_by(own_keys).any(axis=0))
+        if sees_itself.all() and not _allowed_by(bias[:, 0]).all():
+            return None  # as most are, whose masks need not be read
+        allowed = _allowed_by(bias)
+        blind = _rows_without_a_mask(allowed)
+        sees_itself[:blind] = False
+        (candidates,) = np.nonzero(~sees_itself)
+        columns = allowed[:, blind:, candidates + earlier]
+        padding = np.zeros(queries, np.bool_)
+        padding[candidates[~columns.any(axis=(0, 1))]] = True
+        return padding if padding.any() and not padding.all() else None
+
     def tile(self, heads: slice, rows: Rows, keys: int) -> MaskTile:
         """Returns the mask of these heads and rows over the first `keys` keys."""
         bias = self._bias
@@ -97,3 +127,16 @@ class Mask:
 def _allowed_by(bias: npt.NDArray[Any]) -> Booleans:
     """Returns where a bias allows attention: True in a bool one, not very negative in a float."""
     return bias if bias.dtype == np.bool_ else to_float32(bias) > MASKED_BIAS
+
+
+def _rows_without_a_mask(allowed: Booleans) -> int:
+    """Returns how many first queries see all keys, though those after them see none after theirs.
+
+    They are padding on the left: a row that may attend to nothing is opened for all, since a
+    softmax over nothing is NaN.
+    """
+    _, queries, keys = allowed.shape
+    closed = np.flatnonzero(~allowed.all(axis=(0, 2)))
+    blind = int(closed[0]) if len(closed) else 0
+    is_causal = not allowed[:, blind, keys - queries + blind + 1 :].any()
+    return blind if is_causal else 0

@@ -1,10 +1,11 @@
 """A tile: the softmax weights of a few heads and a few query rows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from attnmon_renderer.analysis.arrays import Floats, Rows
+from attnmon_renderer.analysis.arrays import Booleans, Floats, Rows
 from attnmon_renderer.analysis.masks import MASKED_LOGIT, MaskTile
 
 
@@ -31,6 +32,30 @@ class SoftmaxTile:
     """[heads, rows] The largest logit of each row; None if only weights are known."""
     sink_shares: Floats | None = None
     """[heads, rows] Share of the softmax that the sink took from the keys; None without sinks."""
+
+    def without(self, padding: Booleans | None) -> "SoftmaxTile | None":
+        """Returns the tile without the rows that are padding; None if no row is left."""
+        if padding is None or not padding[self.rows.indices].any():
+            return self
+        (kept,) = np.nonzero(~padding[self.rows.indices])
+        if not len(kept):
+            return None
+        rows, chosen = Rows(self.rows.indices[kept]), Rows(kept).selector
+
+        def of_rows(values: Floats | None) -> Any:
+            return None if values is None else values[:, chosen]
+
+        return SoftmaxTile(
+            self.heads,
+            rows,
+            of_rows(self.numerators),
+            of_rows(self.factors),
+            of_rows(self.largest_numerators),
+            self.mask.only(rows, chosen),
+            of_rows(self.logits),
+            of_rows(self.largest_logits),
+            of_rows(self.sink_shares),
+        )
 
     @np.errstate(all="ignore")
     def weights(self, keys: int) -> Floats:

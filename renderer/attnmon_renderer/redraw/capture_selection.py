@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from attnmon.link.messages import ArrayBlock, Attention, Capture
 from attnmon_renderer.analysis.arrays import Memory, read_array
-from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.analysis.layer_attention import LayerAttention, share_padding
 from attnmon_renderer.redraw.stored_capture import StoredCapture
 from attnmon_renderer.storage import paths
 
@@ -38,7 +38,10 @@ def select(
     if not selected:
         names = ", ".join(f"{paths.stem(a)} ({a.name})" for a in capture.attentions)
         raise NothingSelected(f"no layer is one of {_listed(layers or ())}; stored are {names}")
+    stack = {attention.stack for attention in selected}
+    others = [each for each in capture.attentions if each.stack in stack and each not in selected]
     attentions = dict(_with_heads(attention, heads, stored.memory) for attention in selected)
+    share_padding([*attentions.values(), *(LayerAttention(each, stored.memory) for each in others)])
     return replace(capture, attentions=tuple(attentions)), attentions
 
 

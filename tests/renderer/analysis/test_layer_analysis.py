@@ -23,7 +23,9 @@ def layer_of(causal: bool = False, **arrays: Array) -> LayerAttention:
         blocks[name] = ArrayBlock(len(memory), str(array.dtype), array.shape)
         memory += array.tobytes()
     heads = tuple(range(len(arrays.get("weights", arrays.get("query", ())))))
-    message = Attention("m", "decoder", 0, "self_attention", "test", heads, **blocks, causal=causal)
+    message = Attention(
+        "m", "decoder", 0, "cross_attention", "test", heads, **blocks, causal=causal
+    )
     return LayerAttention(message, memory)
 
 

@@ -29,7 +29,7 @@ def layer_of(causal: bool = False, scale: float = 1.0, **arrays: Array) -> Layer
         memory += array.tobytes()
     heads = tuple(range(len(arrays.get("weights", arrays.get("query", ())))))
     message = Attention(
-        "m", "decoder", 0, "self_attention", "test", heads, **blocks, causal=causal, scale=scale
+        "m", "decoder", 0, "cross_attention", "test", heads, **blocks, causal=causal, scale=scale
     )
     return LayerAttention(message, memory)
 

@@ -79,7 +79,6 @@ TESTED_THROUGH = {
         "attnmon.capture.kernels.position_masks",
         "attnmon.link.masking",
     ),
-    "capture/calls/test_attention_call.py": ("attnmon.capture.calls.manual_call",),
     "capture/handwritten/test_matcher.py": (
         "attnmon.capture.handwritten.einsum",
         "attnmon.capture.handwritten.matcher",

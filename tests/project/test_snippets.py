@@ -63,16 +63,17 @@ def is_numbers_for_its_owner_only(folder: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
-def has_rollout_and_a_class_token(folder: Path) -> None:
+def has_overlays_and_a_class_token(folder: Path) -> None:
     logs = folder / "attn_logs"
-    assert (logs / "step_0" / "encoder_rollout.png").is_file()
+    for name in ("encoder_layer0_self_attn_overlay", "encoder_rollout_overlay"):
+        assert (logs / "step_0" / f"{name}.png").is_file()
     layers = json.loads((logs / "step_0" / "statistics.json").read_text())["encoder"]
     assert [layer["shape"] for layer in layers] == 2 * [[2, 5, 5]]
 
 
 CHECKS = {
     "Eight GPUs and seven billion parameters": is_four_heads_of_three_layers,
-    "A vision model": has_rollout_and_a_class_token,
+    "A vision model": has_overlays_and_a_class_token,
     "A shared cluster with a limit on files": has_a_file_a_capture_and_four,
     "Text that must not leave the machine": is_numbers_for_its_owner_only,
 }

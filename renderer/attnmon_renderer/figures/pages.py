@@ -1,5 +1,7 @@
 """The page of each kind of figure: its data from a capture's analyses, laid out by its chart."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from attnmon.link.messages import Attention, PatchedLayer
@@ -108,7 +110,7 @@ def image_overlay(source: FigureSource, layers: Layers) -> Page:
     weights = rows.mean(axis=0, dtype=np.float64)
     note = captions.overlay_note(patches, attention, weights, captions.describe_average(attention))
     caption = captions.overlay_caption(source.capture, paths.layer_title(attention), note)
-    return _overlay(source, caption, patches, weights)
+    return drawing.image_overlay(_overlay_data(source, caption, patches, weights))
 
 
 def rollout_overlay(source: FigureSource, layers: Layers) -> Page:
@@ -121,13 +123,15 @@ def rollout_overlay(source: FigureSource, layers: Layers) -> Page:
         patches, layers[-1], weights, f"layers 0 to {layers[-1].layer}, heads averaged"
     )
     title = f"{paths.layer_title(layers[-1]).partition(' ')[0]} · attention rolled out"
-    return _overlay(source, captions.overlay_caption(source.capture, title, note), patches, weights)
+    caption = captions.overlay_caption(source.capture, title, note)
+    data = _overlay_data(source, caption, patches, weights)
+    return drawing.image_overlay(replace(data, measure="flow of attention"))
 
 
-def _overlay(
+def _overlay_data(
     source: FigureSource, caption: Caption, patches: PatchedLayer, weights: Doubles
-) -> Page:
+) -> ImageOverlayData:
     assert source.pixels is not None
     of_patches = weights[patches.earlier :][: patches.rows * patches.columns]
     values = of_patches.reshape(patches.rows, patches.columns).astype(np.float32)
-    return drawing.image_overlay(ImageOverlayData(caption, values, source.pixels, source.top))
+    return ImageOverlayData(caption, values, source.pixels, source.top)

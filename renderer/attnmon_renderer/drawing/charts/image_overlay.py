@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from attnmon_renderer.drawing.layout.panel_page import panel_page
-from attnmon_renderer.drawing.layout.panel_scale import shared_scale
+from attnmon_renderer.drawing.layout.panel_scale import largest_value
 from attnmon_renderer.drawing.spec.figure_data import ImageOverlayData
 from attnmon_renderer.drawing.spec.page import CellMap, Page
 from attnmon_renderer.drawing.spec.palettes import LEVELS
 from attnmon_renderer.drawing.spec.panel import Axis, Panel, Pixels
+from attnmon_renderer.drawing.spec.scales import rounded_top, weight_scale
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 """Of red, green and blue (ITU-R BT.601)."""
@@ -29,7 +30,8 @@ def image_overlay(data: ImageOverlayData) -> Page:
     panels = tuple(
         Panel(label, data.values, masked, *axes) for label in ("image", "overlay", "attention")
     )
-    page = panel_page(data.caption, panels, len(panels), shared_scale(panels, data.top))
+    top = rounded_top(largest_value(panels[0])) if data.top is None else data.top
+    page = panel_page(data.caption, panels, len(panels), weight_scale(top, data.measure))
     image, overlay, attention = page.maps
     maps = (
         replace(image, pixels=data.pixels),

@@ -166,6 +166,9 @@ class ImageOverlayData:
     top: float | None = None
     """The weight at which the colour scale ends; None as in `HeatmapData`."""
 
+    measure: str = "attention weight"
+    """What the values are, at the colour bar."""
+
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or not self.pixels.size:
             raise ValueError(f"an image of {self.pixels.shape}: give [rows, columns, 3]")

@@ -229,7 +229,7 @@ def test_data_loaders_of_every_kind_run_beside_a_monitor(tmp_path: Path) -> None
         from torch.utils.data import DataLoader, TensorDataset
         model, data = LanguageModel(), TensorDataset(torch.arange(8))
         step = 0
-        with TrainingAttentionMonitor({str(tmp_path)!r}, 1) as monitor:
+        with TrainingAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None) as monitor:
             for context, persistent in (("fork", False), ("fork", True), ("spawn", True)):
                 loader = DataLoader(data, 2, num_workers=1, multiprocessing_context=context,
                                     persistent_workers=persistent)

@@ -39,7 +39,7 @@ def test_dev_shm_may_be_small(size: str, memory_files: bool, tmp_path: Path) -> 
     ran = run_training(
         f"""
         if not {memory_files}: del os.memfd_create
-        monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1)
+        monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None)
         """
         + IN_MEMORY.replace("\n    ", "\n        "),
         prefix=small_disk_command(size, Path("/dev/shm")),
@@ -57,7 +57,7 @@ def test_dev_shm_may_be_missing(tmp_path: Path) -> None:
     ran = run_training(
         f"""
         del os.memfd_create
-        monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1)
+        monitor = LightweightAttentionMonitor({str(tmp_path)!r}, 1, max_overhead=None)
         """
         + IN_MEMORY.replace("\n    ", "\n        "),
         prefix=[

@@ -41,7 +41,7 @@ def set_aside(save_dir: Path) -> Path:
     first = records.first_capture(save_dir / "history.jsonl")
     began = (first or {}).get("metadata", {}).get("timestamp", 0.0)
     with regular_files.opened_folder(save_dir) as source:
-        name = _create_folder(source, began)
+        name = _create_folder(save_dir, source, began)
         with regular_files.opened_folder(save_dir / name) as target:
             for moved in _of_the_run(save_dir):
                 new_name = "summary.json" if moved == directory_lock.EARLIER_SUMMARY else moved
@@ -55,14 +55,17 @@ def go_on(save_dir: Path) -> None:
         regular_files.remove(save_dir / directory_lock.EARLIER_SUMMARY)
 
 
-def _create_folder(parent: int, began: float) -> str:
+def _create_folder(save_dir: Path, parent: int, began: float) -> str:
+    """Create a folder for a run, or return the one that an interrupted move has begun to fill."""
     stem = f"run_{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}"
     names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
     for name in names:
         try:
             regular_files.create_folder_in(parent, name)
         except FileExistsError:
-            continue
+            begun = name in regular_files.folders_in(save_dir)
+            if not begun or regular_files.exists(save_dir / name / "history.jsonl"):
+                continue
         return name
     raise AssertionError("names never end")
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from attnmon import TrainingAttentionMonitor
 from attnmon.capture.calls.adapter import autocast_rounding
+from attnmon.layers.layout_registry import FOLLOWED_FIRST
 from attnmon.serialize.serializer import CaptureSerializer
 
 BATCH, HEADS, LENGTH, WIDTH, SAMPLE = 4, 4, 9, 8, 2
@@ -124,11 +125,11 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "most_described"),
     [
-        (masks_in_turn, 2),
-        (a_mask_that_is_changed_in_place, 2),
-        (a_learned_bias, 2),
+        (masks_in_turn, FOLLOWED_FIRST + 1),
+        (a_mask_that_is_changed_in_place, FOLLOWED_FIRST + 1),
+        (a_learned_bias, FOLLOWED_FIRST + 1),
         (a_scale_that_is_changed_in_place, STEPS),
-        (causal_in_turn, 3),
+        (causal_in_turn, FOLLOWED_FIRST + 2),
     ],
 )
 @pytest.mark.parametrize("key_heads", [HEADS, 1])

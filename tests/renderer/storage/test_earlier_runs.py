@@ -72,6 +72,19 @@ def test_all_of_the_run_and_nothing_of_the_user_is_moved(run: Path) -> None:
     assert earlier_runs.folders(run) == [moved]
 
 
+def test_a_move_that_was_interrupted_is_gone_on_with(run: Path) -> None:
+    begun = run / "run_20010909-014640"
+    begun.mkdir()
+    (run / "step_10").rename(begun / "step_10")
+    assert earlier_runs.set_aside(run) == begun
+    assert {path.name for path in begun.iterdir()} >= {
+        "step_10",
+        "epoch_1_step_20",
+        "history.jsonl",
+    }
+    assert earlier_runs.folders(run) == [begun]
+
+
 def test_two_runs_of_one_second_have_folders_of_their_own(run: Path) -> None:
     first = earlier_runs.set_aside(run)
     (run / "history.jsonl").write_text(line(10))

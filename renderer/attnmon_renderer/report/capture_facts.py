@@ -22,7 +22,7 @@ LARGE_LOGIT = 1000.0
 _HEAD = re.compile(rb'\{"metadata": \{"step": (-?\d{1,18}), "epoch": [^,]+, "loss": ([^,]+), ')
 _NON_FINITE, _NONE = b'"non_finite": ', b'"non_finite": 0'
 _LOGITS = b'"max_logit": ['
-_FOUR_DIGITS = re.compile(rb"(?<![\d.])\d{4}|e\+")
+_FOUR_DIGITS = re.compile(rb"[^\d.]\d{4}")
 _ERROR = b', "error": "'
 
 
@@ -101,6 +101,6 @@ def _possibly_large(content: bytes) -> Iterator[float]:
     while begin >= 0:
         end = content.find(b"]", begin) + 1
         logits = content[begin + len(_LOGITS) - 1 : end]
-        if _FOUR_DIGITS.search(logits):
+        if _FOUR_DIGITS.search(logits) or b"e+" in logits:
             yield from (value for value in json.loads(logits) if value is not None)
         begin = content.find(_LOGITS, end)

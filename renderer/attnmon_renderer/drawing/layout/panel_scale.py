@@ -34,7 +34,10 @@ def largest_value(panel: Panel) -> float:
     Queries that see far fewer keys than others do not count. The first query of a causal map has a
     weight of 1 whatever the model has learnt; on a scale up to 1, what it has learnt would be dark.
     """
-    seen = (~panel.masked).sum(axis=1)
+    magnitudes = np.abs(panel.values)
+    if not panel.masked.any() and np.isfinite(largest := magnitudes.max()):
+        return float(largest)
+    seen = np.count_nonzero(~panel.masked, axis=1)
     telling = seen * _FEW_KEYS >= seen.max()
     counts = np.isfinite(panel.values) & ~panel.masked & telling[:, None]
-    return float(np.max(np.abs(panel.values), initial=0, where=counts))
+    return float(np.max(magnitudes, initial=0, where=counts))

@@ -76,10 +76,16 @@ def _advance(piece: TextRun, font: Font) -> float:
 
 def text_width(string: str, font: Font) -> int:
     """Return the width of the string in one line, in whole pixels."""
-    return _width(runs(string, font), font)
+    width = _plain_width(string, font)
+    return _width(runs(string, font), font) if width is None else width
 
 
 @lru_cache(maxsize=256)
+def _plain_width(string: str, font: Font) -> int | None:
+    """Return the width of a plain line, the same whatever is installed; None of another line."""
+    return _width(runs(string, font), font) if is_plain(string) else None
+
+
 def _width(line: tuple[TextRun, ...], font: Font) -> int:
     return int(np.ceil(sum(_advance(piece, font) for piece in _pieces(line))))
 

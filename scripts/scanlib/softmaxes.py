@@ -53,7 +53,7 @@ class Softmax:
     """One softmax of a forward."""
 
     module: str
-    """Name of the innermost module that was running."""
+    """Name of the innermost module that was running: at its first product, if it has one."""
     weights: Tensor
     last: bool
     """Whether it is over the last dimension."""
@@ -132,6 +132,8 @@ class SoftmaxLog(TorchDispatchMode):
             if any(learned):  # the heads are mixed: it may be a factor later
                 self._weights.setdefault(_storage(output), softmax)
             else:
+                if not softmax.factors:
+                    softmax.module = self._running[-1]
                 softmax.factors.append(factor)
                 softmax.products.append(Product.of(factors, output, index))
         if not any(learned):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -33,12 +34,12 @@ BATCH, LENGTH, WIDTH, HEADS, LAYERS = 16, 1024, 768, 12, 12
 class LanguageModel(nn.Module):
     """A model of the size of GPT-2 small, without its vocabulary."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         block = nn.TransformerEncoderLayer(
             WIDTH, HEADS, 4 * WIDTH, dropout=0.0, batch_first=True, norm_first=True
         )
-        self.blocks = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
+        self.blocks = nn.TransformerEncoder(block, LAYERS, enable_nested_tensor=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
         mask = nn.Transformer.generate_square_subsequent_mask(hidden.shape[1], hidden.device)
@@ -46,19 +47,40 @@ class LanguageModel(nn.Module):
         return output
 
 
-class Training:
-    """A training of one model on the same data at each step."""
+class SmallBlock(nn.Module):
+    """A block of a decoder in float32, which repeats itself bit for bit when it is compiled."""
 
-    def __init__(self, layers: int = LAYERS, mode: str | None = None) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.mixed = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        split = self.mixed(self.norm(hidden)).unflatten(-1, (3, HEADS, -1))
+        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mixed: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return hidden + mixed
+
+
+class Training:
+    """A training of one model on the same data at each step.
+
+    mode: That of `torch.compile`, for a small model in float32; None compiles nothing.
+    """
+
+    def __init__(self, mode: str | None = None) -> None:
         torch.manual_seed(0)
-        self.model = LanguageModel(layers).to(DEVICE)
-        self.forward = self.model if mode is None else torch.compile(self.model, mode=mode)
+        small = nn.Sequential(*(SmallBlock() for _ in range(3)))
+        self.model = (LanguageModel() if mode is None else small).to(DEVICE)
+        self.forward = self.model if mode is None else torch.compile(small, mode=mode)
+        self._is_compiled = mode is not None
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
         self.batch = torch.randn(BATCH, LENGTH, WIDTH, device=DEVICE)
         self.taken = 0
 
     def step(self, monitor: Any = None) -> Tensor:
-        with torch.autocast(DEVICE, torch.bfloat16):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=not self._is_compiled):
             loss = self.forward(self.batch).float().pow(2).mean()
         loss.backward()
         self.optimizer.step()
@@ -93,7 +115,7 @@ def nothing_synchronises() -> tuple[bool, str]:
 
 def training_is_bit_identical(mode: str | None = None) -> tuple[bool, str]:
     def run(monitor: Any) -> list[Tensor]:
-        training = Training(LAYERS if mode is None else 3, mode)
+        training = Training(mode)
         losses = [training.step(monitor) for _ in range(10)]
         return [torch.stack(losses), *training.model.parameters()]
 
@@ -116,7 +138,9 @@ def training_is_bit_identical(mode: str | None = None) -> tuple[bool, str]:
 
 def weights_are_the_models_own() -> tuple[bool, str]:
     training = Training()
-    layer = training.model.blocks.layers[0]
+    model = training.model
+    assert isinstance(model, LanguageModel)
+    layer = model.blocks.layers[0]
     assert isinstance(layer, nn.TransformerEncoderLayer)
     with (
         folder() as path,

@@ -22,6 +22,11 @@ from attnmon.link.messages import LONGEST_ERROR, MOST_REMARKS, NO_REMARKS
 FAILURES_BEFORE_OFF = 3
 """Failures in a row after which the monitor switches itself off."""
 
+LONGEST_WORDS = 1000
+"""Characters of an error's own text that are repeated: some hold what they failed at."""
+LONGEST_LINE = 4000
+"""Characters of a line in the log."""
+
 logger = logging.getLogger("attnmon")
 
 
@@ -49,7 +54,7 @@ class ErrorGuard:
         if self.off:
             return
         self.set_off(reason)
-        text = f"attnmon is off from now on; training goes on. {reason}"
+        text = f"attnmon is off from now on; training goes on. {shortened(reason, LONGEST_LINE)}"
         heard = standard_error.receives(logger, logging.WARNING)
         _warn(text)
         if not heard:
@@ -62,7 +67,7 @@ class ErrorGuard:
         self._warned.add(kind)
         warnings = (*self.remarks.warnings, text[:LONGEST_ERROR])[:MOST_REMARKS]
         self.remarks = replace(self.remarks, warnings=warnings)
-        _warn(text)
+        _warn(shortened(text, LONGEST_LINE))
 
     def set_not_seen(self, rows: Iterable[str]) -> None:
         """Replace the list of what is not seen, one line for each module."""
@@ -148,10 +153,15 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {words_of(error)}" + (f" ({location})" if location else "")
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text's first characters, and a mark if there were more."""
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
 def words_of(given: object) -> str:
-    """Return `str(given)`, also where that raises."""
+    """Return the start of `str(given)`, also where that raises."""
     try:
-        return str(given)
+        return shortened(str(given), LONGEST_WORDS)
     except Exception:
         return "(it cannot be put into words)"
 

@@ -8,7 +8,9 @@ import difflib
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from attnmon.config.option_table import OPTIONS, Settings
 from attnmon.options import PRIVATE_FOLDER, Options
 
 __all__ = ["Settings", "checked_settings", "is_disabled", "make_writable_directory", "prepare_run"]
+
+PATIENCE_SECONDS = 1.0
+"""How long construction waits for the disk."""
 
 
 def checked_settings(*, options: Mapping[str, Any], **parameters: Any) -> Settings:
@@ -52,23 +57,53 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
             raise TypeError(f"unknown setting {name!r}.{hint} Further settings are {there}.")
 
 
-def prepare_run(settings: Settings) -> None:
+def prepare_run(settings: Settings) -> str:
     """Check what depends on the process that is watched, and make its directory.
 
-    Raises `ValueError` for ranks that do not exist, `OSError` where nothing can be written.
+    Returns why nothing can be written if the disk does not answer, and "" if all is well. Raises
+    `ValueError` for ranks that do not exist, `OSError` where nothing can be written.
     """
     if is_disabled():
-        return
+        return ""
     ranks = settings.ranks
     if isinstance(ranks, tuple) and min(ranks) >= settings.world_size:
         last = settings.world_size - 1
         raise ValueError(f"ranks={list(ranks)}: there are only the ranks 0 … {last}")
-    if settings.rank_is_selected:
-        if ranks != "zero":  # in a folder of its own below the user's, which is made likewise
-            make_writable_directory(settings.save_dir.parent, settings.mode)
-            if settings.save_dir.is_symlink():
-                raise NotADirectoryError(f"save_dir: {settings.save_dir} is a link; remove it")
-        make_writable_directory(settings.save_dir, settings.mode)
+    if not settings.rank_is_selected or completes(partial(_make_directories, settings)):
+        return ""
+    return (
+        f"the disk of save_dir={str(settings.save_dir)!r} has not answered for "
+        f"{PATIENCE_SECONDS:g} s, and training does not wait for it"
+    )
+
+
+def _make_directories(settings: Settings) -> None:
+    if settings.ranks != "zero":  # in a folder of its own below the user's, which is made likewise
+        make_writable_directory(settings.save_dir.parent, settings.mode)
+        if settings.save_dir.is_symlink():
+            raise NotADirectoryError(f"save_dir: {settings.save_dir} is a link; remove it")
+    make_writable_directory(settings.save_dir, settings.mode)
+
+
+def completes(task: Callable[[], object]) -> bool:
+    """Run something that may hang in the file system; False if it has not come back in time.
+
+    Raises what it raises. It cannot be ended: a thread of its own goes on waiting for it.
+    """
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            task()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="attnmon: save_dir", daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    if errors:
+        raise errors[0]
+    return not thread.is_alive()
 
 
 def is_disabled() -> bool:

@@ -29,6 +29,12 @@ _HEADER = struct.Struct("!IB")
 """In a stream, before each message: its length, and the number of its descriptors."""
 
 
+CLOSED_BY_OTHERS = (
+    "this program has closed attnmon's file descriptors, as os.closerange does; make the monitor "
+    "after that"
+)
+
+
 class ChannelClosed(ConnectionError):
     """The other side is gone: nothing more can be sent or received."""
 
@@ -45,6 +51,8 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
+        self._own = files.OwnDescriptor(end.fileno())
+        self._was_taken = False
         self._stream = end.type == socket.SOCK_STREAM
         self._incoming = b""
         self._arrived: tuple[int, ...] = ()
@@ -76,12 +84,22 @@ class Channel:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    @property
+    def was_taken(self) -> bool:
+        """Whether others in this process have closed its descriptor before we did."""
+        if self._socket.fileno() >= 0 and not self._own.is_ours():
+            self._socket.detach()  # or it would close what has the descriptor's number now
+            self._was_taken = True
+        return self._was_taken
+
     def close(self) -> None:
-        self._socket.close()
+        if not self.was_taken:
+            self._socket.close()
 
     def end_sending(self) -> None:
         """Let the other side see the end, while this side goes on receiving."""
         try:
+            self._require_own()
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # the other side is gone already
@@ -119,12 +137,15 @@ class Channel:
     def wait(self, seconds: float | None = None) -> None:
         """Wait until there is something to receive, the other side is gone, or the time is up."""
         # `select.select` takes descriptors below 1024 only, and epoll needs one of its own.
+        if self.was_taken:
+            return
         poller = select.poll()
         poller.register(self, select.POLLIN)
         poller.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
 
     def _transmit(self, data: bytes, descriptors: Sequence[int]) -> int:
         ancillary = []
+        self._require_own()
         if descriptors:
             rights = array.array("i", descriptors)
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
@@ -136,6 +157,7 @@ class Channel:
             raise ChannelClosed(str(error)) from error
 
     def _receive_packet(self) -> Packet | None:
+        self._require_own()
         for _ in range(2):
             try:
                 size, ancillary, _, _ = self._socket.recvmsg_into(
@@ -151,6 +173,11 @@ class Channel:
                 break
             return Packet(bytes(self._buffer[:size]), _descriptors_in(ancillary))
         raise ChannelClosed("the other side has closed")
+
+    def _require_own(self) -> None:
+        """Raise `ChannelClosed` if the descriptor is not ours any more."""
+        if self.was_taken:
+            raise ChannelClosed(CLOSED_BY_OTHERS)
 
     def _send_in_stream(self, data: bytes, descriptors: Sequence[int]) -> bool:
         if self._outgoing:

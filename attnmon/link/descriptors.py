@@ -65,6 +65,43 @@ def last_line(descriptor: int) -> str:
     return lines[-1] if lines else ""
 
 
+Identity = tuple[int, int, int]
+"""Device, number and kind of a file."""
+
+
+class OwnDescriptor:
+    """A descriptor of ours, as long as it is: others may close it, and get its number anew.
+
+    Programs that turn into daemons, and some libraries, close every descriptor from 3 on. What is
+    opened next has our numbers, and must be neither read, written nor closed by us.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._identity = identity(number)
+
+    def is_ours(self) -> bool:
+        """Return whether it is open, and still leads to what it led to."""
+        return self._identity is not None and identity(self.number) == self._identity
+
+    def close(self) -> bool:
+        """Close it if it is still ours. False if it was taken from us before."""
+        number, ours = self.number, self.is_ours()
+        was_open, self._identity, self.number = self._identity is not None, None, -1
+        if ours:
+            close(number)
+        return ours or not was_open
+
+
+def identity(descriptor: int) -> Identity | None:
+    """Return what an open descriptor leads to; None if it is not open."""
+    try:
+        found = os.fstat(descriptor)
+    except (OSError, OverflowError):
+        return None
+    return found.st_dev, found.st_ino, stat.S_IFMT(found.st_mode)
+
+
 class DescriptorOwner(Protocol):
     def abandon(self) -> None: ...
 

@@ -72,6 +72,7 @@ class Ring:
         """Bytes that have memory."""
         self.backend = backend
         self.memory = mmap.mmap(descriptor, nbytes, flags=mmap.MAP_SHARED)
+        self._own = descriptors.OwnDescriptor(descriptor)
 
     @property
     def slot_count(self) -> int:
@@ -90,6 +91,8 @@ class Ring:
     def grow(self, wanted: int) -> None:
         """Reserve `wanted` bytes in all, or as many of them as the ring may have."""
         with suppress(OSError):
+            if not self._own.is_ours():
+                return
             available = min(available_memory(), room_in(self.descriptor))
             share = (self.reserved + available) // SHARE_OF_AVAILABLE
             self.reserve(_whole_slots(min(wanted, self.nbytes, share)))
@@ -104,10 +107,17 @@ class Ring:
         return os.dup(self.descriptor)
 
     def close_descriptor(self) -> None:
-        """Close the descriptor. The memory stays; the ring cannot grow any more."""
-        if self.descriptor >= 0:
-            descriptors.close(self.descriptor)
-            self.descriptor = -1
+        """Close the descriptor. The memory stays; the ring cannot grow any more.
+
+        If others have closed it, they have closed the copy that Python's mapping holds as well. To
+        unmap it would close whatever has that number now: so it stays.
+        """
+        if not self._own.close():
+            _never_unmapped.append(self.memory)
+        self.descriptor = -1
+
+
+_never_unmapped: list[mmap.mmap] = []
 
 
 def make_ring(wanted: int = DEFAULT_BYTES, most: int = 0) -> Ring:

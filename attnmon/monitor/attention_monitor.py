@@ -38,9 +38,9 @@ class AttentionMonitor:
 
     def __init__(self, settings: Settings) -> None:
         probe_batch = ProbeBatch.of(settings.probe)
-        prepare_run(settings)
+        hangs = prepare_run(settings)
         self._settings = settings
-        self._session = Session(settings)
+        self._session = Session(settings, hangs)
         self._guard = self._session.guard
         self._counters = self._session.counters
         self._steps = StepCapture(settings, self._session, probe_batch)

@@ -19,6 +19,7 @@ from typing import IO
 
 from attnmon.link import descriptors
 from attnmon.link.channel import Channel
+from attnmon.link.descriptors import OwnDescriptor
 from attnmon.link.thread_limits import SINGLE_THREAD
 
 _BOOT = """\
@@ -53,12 +54,12 @@ class RendererProcess:
 
     process: subprocess.Popen[bytes]
     channel: Channel
-    complaints: IO[bytes]
+    complaints: OwnDescriptor
     """Its standard error: a file without a name, never the user's terminal."""
 
     def last_words(self) -> str:
         """Return the last line that it wrote to its standard error; empty if there is none."""
-        return "" if self.complaints.closed else descriptors.last_line(self.complaints.fileno())
+        return descriptors.last_line(self.complaints.number) if self.complaints.is_ours() else ""
 
     def wait(self, timeout: float) -> bool:
         """Wait for its end, at most `timeout` seconds. True if it has ended."""
@@ -132,9 +133,10 @@ def start() -> RendererProcess:
         try:
             ours, theirs = Channel.pair()
             on_failure.callback(ours.close)
-            with contextlib.closing(theirs):
-                complaints = on_failure.enter_context(_nameless_file())
-                process = _popen(packages, theirs.fileno(), complaints)
+            with contextlib.closing(theirs), _nameless_file() as file:
+                complaints = OwnDescriptor(os.dup(file.fileno()))
+                on_failure.callback(complaints.close)
+                process = _popen(packages, theirs.fileno(), file)
         except OSError as error:
             raise LaunchError(f"the renderer could not be started: {error}") from error
         on_failure.pop_all()

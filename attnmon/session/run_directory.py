@@ -28,6 +28,8 @@ class RunDirectory:
     """The lock that shows other monitors that a training is watched here."""
     number: int = directory_lock.FIRST
     """With which the renderer waits for its turn."""
+    identity: descriptors.Identity | None = None
+    """What its descriptors lead to: others may close them, and get their numbers."""
 
     @property
     def may_hold_run(self) -> bool:
@@ -40,12 +42,17 @@ class RunDirectory:
 
         Otherwise a child that is forked later would hold the lock as well.
         """
-        self.writing = _closed(self.writing)
+        self.writing = self._closed(self.writing)
 
     def close(self) -> None:
         """Close our copies of the locks: at the end, or in a forked child."""
         self.close_writing()
-        self.watching = _closed(self.watching)
+        self.watching = self._closed(self.watching)
+
+    def _closed(self, descriptor: int) -> int:
+        if descriptor >= 0 and descriptors.identity(descriptor) == self.identity:
+            descriptors.close(descriptor)
+        return -1
 
 
 def claim_directory(save_dir: Path, started: float, mode: int = PRIVATE_FOLDER) -> RunDirectory:
@@ -68,6 +75,7 @@ def _claim(folder: Path, started: float, mode: int) -> RunDirectory | None:
         place = folder.resolve()
         claim.watching = directory_lock.open_directory(place)
         claim.writing = directory_lock.open_directory(place)
+        claim.identity = descriptors.identity(claim.writing)
     except OSError:  # it may be written to but not read: nobody can lock it
         claim.close()
         return claim
@@ -98,9 +106,3 @@ def describe_strangers(folder: Path) -> str:
         "there are left alone, but whoever puts them there can spoil what this run writes. Choose "
         "a directory of your own, or chmod 700 this one."
     )
-
-
-def _closed(descriptor: int) -> int:
-    if descriptor >= 0:
-        descriptors.close(descriptor)
-    return -1

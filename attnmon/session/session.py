@@ -42,7 +42,8 @@ class Session:
     is published.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, off: str = "") -> None:
+        """`off`: why nothing can be captured, if that is known."""
         self.guard = ErrorGuard()
         self.counters = Counters()
         self.closed = False
@@ -56,6 +57,8 @@ class Session:
             self.guard.set_off("ATTNMON_DISABLE is set")
         elif not settings.rank_is_selected:
             self.guard.set_off(f"rank {settings.rank} is not among ranks={settings.ranks!r}")
+        elif off:
+            self.guard.switch_off(off)
         else:
             self._start()
 

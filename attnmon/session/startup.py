@@ -18,7 +18,7 @@ from attnmon.accounting.stand_in_summary import write_summary
 from attnmon.config.run_config import command_without_secrets
 from attnmon.config.settings import Settings
 from attnmon.link import directory_lock
-from attnmon.link.channel import ChannelClosed
+from attnmon.link.channel import CLOSED_BY_OTHERS, ChannelClosed
 from attnmon.link.messages import Launch, RenderOptions, Setup
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
@@ -114,6 +114,8 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
 
 def describe_loss(renderer: RendererProcess | AttachedRenderer) -> str:
     """Return why there is no renderer any more, with the last line that it wrote."""
+    if renderer.channel.was_taken:
+        return CLOSED_BY_OTHERS
     words = renderer.last_words()
     return "the renderer has gone" + (f" ({words})" if words else "")
 

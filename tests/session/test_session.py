@@ -27,7 +27,8 @@ class Connection:
     def __init__(self, settings: Settings, log: list[str]) -> None:
         self.settings = replace(settings, save_dir=settings.save_dir / "monitor_2")
         self.log = log
-        self.producer = self.renderer = self.serializer = self
+        self.producer = self.renderer = self.serializer = self.channel = self
+        self.was_taken = False
         self.lost, self.refusal, self.pending = False, "", 0
         self.notices: list[tuple[str, str]] = []
         self.remarks: list[Remarks] = []

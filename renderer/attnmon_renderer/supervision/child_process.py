@@ -10,6 +10,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,8 @@ MOST_TASKS = 1000
 MOST_GROWTH = 256 << 20
 """Bytes of memory, beyond those after its first task, at which a child is replaced. A child keeps
 a large capture's working memory, which is less than this for all but the longest sequences."""
+MOST_DESCRIPTORS = 1 << 20
+"""Where the system does not list those that are open, all below are closed."""
 _WAITING_STATES = ("R", "D")
 """Waiting for the processor, and for the disk."""
 LATE_SECONDS = 4.0
@@ -199,10 +202,17 @@ def _stat_fields(pid: int) -> list[str]:
 def _close_all_but(keep: set[int]) -> None:
     # A death is noticed by the end of a channel. A copy of another child's socket, or of the
     # training process's, would keep that channel open.
-    for name in os.listdir("/dev/fd"):
-        if int(name) not in keep:
+    try:
+        numbers = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # /proc is not mounted
+        for before, after in pairwise([-1, *sorted(keep), MOST_DESCRIPTORS]):
+            if before + 1 < after:  # of an empty range Python may close everything
+                os.closerange(before + 1, after)
+        return
+    for number in numbers:
+        if number not in keep:
             with contextlib.suppress(OSError):
-                os.close(int(name))
+                os.close(number)
 
 
 def _prefer_for_the_oom_killer() -> None:

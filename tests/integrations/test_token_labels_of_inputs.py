@@ -294,6 +294,22 @@ def test_what_counts_in_no_loss_is_padding_only_at_the_end() -> None:
     assert read({**source, "decoder_input_ids": other}, CROSS)[1] == ["<s>", "w5", "w6", "w7"]
 
 
+class OnDevice:
+    """Ids on a device, which to read would wait for it."""
+
+    is_cpu = False
+
+    def tolist(self) -> None:
+        raise AssertionError("it was read")
+
+
+def test_ids_on_a_device_are_read_from_their_copies() -> None:
+    rows: Any = {"input_ids": OnDevice(), "attention_mask": torch.tensor([1, 0])}
+    tokens = IdTokens(Words(), rows, 0, None, has_other_inputs=False)
+    tokens.copy_to_host(lambda row: torch.tensor([5, 6]))
+    assert tokens.read({ROLES["decoder_self"]}) == ["w5", ""]
+
+
 def test_negative_and_unknown_ids_are_shown_as_numbers() -> None:
     assert read({"input_ids": torch.tensor([[-200, 99, 5]])}, CROSS)[0] == ["-200", "99", "w5"]
 

@@ -1,5 +1,6 @@
 """Tokens at the ticks: all where there is room, otherwise those that tell the most.
 
+Padding, whose token is empty, has none.
 Then these are labelled: the first and the last position, the strongest, and every k-th as far as
 it stands clear of them. Below a map a label that is written upright, such as Chinese, runs
 downwards; others are turned.
@@ -58,9 +59,11 @@ def token_ticks(side: MapSide, font: Font, across: bool, strengths: Strengths) -
     """Return the ticks of a side whose tokens are known."""
     pitch = side.cell_pixels / side.positions_per_cell
     labels = readable(side.axis.tokens)
-    every, shown = 1, list(range(len(labels)))
+    named = np.flatnonzero([bool(token) for token in side.axis.tokens])  # padding has none
+    named = named if len(named) else np.arange(len(labels))
+    every, shown = 1, named.tolist()
     if pitch < _READABLE:
-        every, shown = thinned(len(labels), _GAP / pitch, strengths())
+        every, shown = thinned(named, _GAP / pitch, strengths())
     upright = any(stands_upright(part) for label in labels for part in clusters(label))
     least = min(np.diff([cell_centre(position, side) for position in shown]), default=side.pixels)
     size = int(least * (_SQUARES if upright else _LETTERS))
@@ -78,13 +81,20 @@ def token_ticks(side: MapSide, font: Font, across: bool, strengths: Strengths) -
     )
 
 
-def thinned(length: int, gap: float, strengths: NDArray[np.float64]) -> tuple[int, list[int]]:
-    """Return k and the positions to label, at least `gap` positions apart, in rising order."""
-    fitting = max(2, int(length / gap))
+def thinned(
+    named: NDArray[np.intp], gap: float, strengths: NDArray[np.float64]
+) -> tuple[int, list[int]]:
+    """Return k and the positions to label, at least `gap` positions apart, in rising order.
+
+    named: the positions that have a label. strengths: of all positions.
+    """
+    fitting = max(2, int(len(named) / gap))
     every = next(step for step in _round_numbers() if step >= gap)
-    strongest = np.argsort(-strengths, kind="stable")[: max(1, fitting // _STRONGEST)]
+    by_strength = np.argsort(-strengths, kind="stable")
+    strongest = by_strength[np.isin(by_strength, named)][: max(1, fitting // _STRONGEST)]
+    regular = named[named % every == 0]
     chosen: list[int] = []
-    for position in (0, length - 1, *strongest.tolist(), *range(0, length, every)):
+    for position in map(int, (named[0], named[-1], *strongest, *regular)):
         if all(abs(position - other) >= gap for other in chosen):
             chosen.append(position)
     return every, sorted(chosen)

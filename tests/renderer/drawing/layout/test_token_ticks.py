@@ -31,9 +31,9 @@ def test_all_tokens_are_shown_where_each_cell_has_room_for_one() -> None:
     ticks = ticks_of(("the", " cat", "", "x" * 50), 40)
     assert ticks.tokens
     assert ticks.every == 1
-    assert ticks.labels[:3] == ("the", "␣cat", "∅")
-    assert ticks.labels[3].endswith("…")
-    assert ticks.offsets == (20, 60, 100, 140)
+    assert ticks.labels[:2] == ("the", "␣cat")
+    assert ticks.labels[2].endswith("…")
+    assert ticks.offsets == (20, 60, 140), "an empty token, as that of padding, has no label"
 
 
 @pytest.mark.parametrize(("cell", "merged"), [(10, 1), (3, 1), (8, 2)])
@@ -43,6 +43,16 @@ def test_where_not_all_have_room_the_telling_ones_stand_apart(cell: int, merged:
     assert {"t0", "t100", "t50"} <= set(ticks.labels)
     assert min(np.diff(ticks.offsets)) >= 17
     assert len(ticks.labels) >= 101 * cell / merged / 18 / 2
+
+
+def test_of_what_is_padded_the_last_token_is_labelled_and_no_padding() -> None:
+    tokens = ("",) * 30 + tuple(f"t{number}" for number in range(40)) + ("",) * 30
+    ticks = token_ticks(
+        MapSide(Axis(100, tokens=tokens), 1, 5), FONT, True, lambda: np.arange(100.0)
+    )
+    assert {"t0", "t39"} <= set(ticks.labels)
+    assert "∅" not in ticks.labels
+    assert ticks_of(("", ""), 40).labels == ("∅", "∅")
 
 
 def test_tokens_that_are_not_known_are_not_shown() -> None:
@@ -61,7 +71,7 @@ def test_tokens_of_pooled_cells_stand_at_their_positions() -> None:
 def test_the_strongest_come_before_every_kth() -> None:
     strengths = np.zeros(100)
     strengths[[33, 71]] = 2, 1
-    every, shown = thinned(100, 8.5, strengths)
+    every, shown = thinned(np.arange(100), 8.5, strengths)
     assert every == 10
     assert {0, 99, 33, 71} <= set(shown)
     assert 30 not in shown

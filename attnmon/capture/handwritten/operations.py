@@ -13,6 +13,8 @@ class Operation(Enum):
 
     PRODUCT = auto()
     """Makes scores from query and key, or the output from weights and value."""
+    PROJECTION = auto()
+    """Makes new features by a parameter: what was computed before is not used any more."""
     SOFTMAX = auto()
     """Makes weights from scores."""
     ELEMENTWISE = auto()
@@ -29,6 +31,7 @@ class Operation(Enum):
 
 _NAMES = {
     Operation.PRODUCT: words("matmul bmm baddbmm mm einsum linalg_matmul"),
+    Operation.PROJECTION: words("linear addmm conv1d conv2d conv3d"),
     Operation.SOFTMAX: SOFTMAXES,
     Operation.ELEMENTWISE: words(
         "add sub subtract rsub mul multiply div divide true_divide rdiv neg tanh addcmul "

@@ -82,7 +82,7 @@ class Provenance:
         """Softmaxes that are only taken to be over scores; of them alone nothing is said."""
         self._in_parts: set[int] = set()
         self._unused_scores: torch.Size | None = None
-        """Shape of the latest scores, while no softmax and no product has used them."""
+        """Shape of the latest scores, until a softmax, a product or a projection follows."""
 
     def before_dropout(self, function: Function, args: Any, kwargs: Any) -> None:
         """Copies the weights if this dropout will overwrite them. Call it before each dropout."""
@@ -104,7 +104,9 @@ class Provenance:
             return None
         if operation is Operation.PRODUCT:
             return self._product(base_name(function), args, kwargs, result)
-        if operation is Operation.SOFTMAX:
+        if operation is Operation.PROJECTION:
+            self._unused_scores = None
+        elif operation is Operation.SOFTMAX:
             self._softmax(args, kwargs, result)
         elif operation is Operation.INVERSE:
             self._combine(map(self._origin, tensors_among(args)))
@@ -118,8 +120,7 @@ class Provenance:
             return None
         equation = kwargs.get("equation", args[0]) if name == "einsum" else ""
         origins = [self._origin(factor) for factor in factors]
-        if any(isinstance(origin, _Scores) for origin in origins):
-            self._unused_scores = None
+        self._unused_scores = None
         if all(isinstance(origin, _Weights) for origin in origins):
             self._combine(origins)
             return None
@@ -134,7 +135,8 @@ class Provenance:
             sums = frozenset([left.softmax_index] if isinstance(left, _Sum) else [])
             self.combined |= sums
             self._set_origin(result, _Scores(sums))
-            self._unused_scores = result.shape
+            if not any(isinstance(origin, _Scores) for origin in origins):  # or it is their sum
+                self._unused_scores = result.shape
         return None
 
     def _value_product(

@@ -331,15 +331,32 @@ def test_a_softmax_of_something_else_is_not_taken_for_one_of_the_latest_scores()
         assert len(both) == seen
 
 
-def test_a_softmax_over_features_is_not_taken_for_one_of_key_times_value() -> None:
+def efficient(x: Tensor) -> Tensor:
     """Shen et al. 2018, with as many positions as features."""
+    context = x.softmax(-2).mT @ x
+    return x.softmax(-1) @ context
+
+
+def factorized(x: Tensor) -> Tensor:
+    """Xu et al. 2021: the softmax of keys over positions, in one layer after the other."""
+    for _ in range(2):
+        x = (x @ (x.softmax(dim=-2).mT @ x)).cumsum(-1)  # not followed
+    return x
+
+
+def factorized_out_of_sight(x: Tensor) -> Tensor:
+    for _ in range(2):
+        context = (x.softmax(dim=-2).mT @ x).cumsum(-1)  # not followed
+        x = F.linear(x @ context, torch.eye(WIDTH))
+    return x
+
+
+@pytest.mark.parametrize("way", [efficient, factorized, factorized_out_of_sight])
+def test_a_softmax_over_features_is_not_taken_for_one_of_key_times_value(
+    way: Callable[[Tensor], Tensor],
+) -> None:
     x = torch.randn(BATCH, HEADS, WIDTH, WIDTH)
-
-    def efficient() -> Tensor:
-        context = x.softmax(-2).mT @ x
-        return x.softmax(-1) @ context
-
-    log = tapped(nn.Module(), efficient)
+    log = tapped(nn.Module(), lambda: way(x))
     assert (log.calls, log.unsupported) == ([], [])
 
 

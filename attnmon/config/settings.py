@@ -99,7 +99,11 @@ def completes(task: Callable[[], object]) -> bool:
             errors.append(error)
 
     thread = threading.Thread(target=run, name="attnmon: save_dir", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # there is no room for a thread
+        task()
+        return True
     thread.join(PATIENCE_SECONDS)
     if errors:
         raise errors[0]

@@ -74,8 +74,8 @@ def _claim(folder: Path, started: float, mode: int) -> RunDirectory | None:
     try:
         place = folder.resolve()
         claim.watching = directory_lock.open_directory(place)
+        claim.identity = descriptors.identity(claim.watching)
         claim.writing = directory_lock.open_directory(place)
-        claim.identity = descriptors.identity(claim.writing)
     except OSError:  # it may be written to but not read: nobody can lock it
         claim.close()
         return claim

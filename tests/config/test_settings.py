@@ -142,6 +142,6 @@ def test_the_renderer_keeps_to_the_processors_it_is_given(tmp_path: Path) -> Non
             monitor._session._producer.wait_for_message(1)  # type: ignore[union-attr]
         pids = json.loads((tmp_path / "summary.json").read_text())["pids"]
         assert renderer in pids
-        assert len(pids) >= 3
+        assert len(pids) >= 2, "the worker of the first capture may have been relieved"
         assert all(os.sched_getaffinity(pid) == {last} for pid in pids)
         assert os.sched_getaffinity(0) != {last} or os.cpu_count() == 1

@@ -18,7 +18,6 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import ArrayBlock, Attention, Capture
 from attnmon.link.ring import make_ring
 from attnmon.session.producer import Producer
-from attnmon_renderer.supervision.scheduling.priority import yield_to_training
 
 LAYERS = 12
 WARM_UP = 5
@@ -113,7 +112,7 @@ def drain(queue: Any) -> None:
 
 @contextmanager
 def receiver() -> Iterator[Channel]:
-    """A process at the renderer's priority that acknowledges each record with its arrival time."""
+    """A process that acknowledges each record with its arrival time, as the supervisor does."""
     ours, theirs = Channel.pair()
     arguments = [sys.executable, __file__, str(theirs.fileno())]
     process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()])
@@ -128,7 +127,6 @@ def receiver() -> Iterator[Channel]:
 
 def receive(descriptor: int) -> None:
     """Run the other end of `receiver`."""
-    yield_to_training()
     channel = Channel.from_descriptor(descriptor)
     try:
         while True:

@@ -14,8 +14,8 @@ def import_timm() -> ModuleType:
     """Returns timm, or skips the test."""
     if find_spec("timm") is None:
         pytest.skip("timm is not installed", allow_module_level=True)
-    if str(SCRIPTS) not in sys.path:
-        sys.path.append(str(SCRIPTS))
-    stand_in = importlib.import_module("scanlib.libraries.without_torchvision")
+    with pytest.MonkeyPatch.context() as patch:  # a renderer with another path cannot be forked
+        patch.setattr(sys, "path", [*sys.path, str(SCRIPTS)])
+        stand_in = importlib.import_module("scanlib.libraries.without_torchvision")
     timm: ModuleType = stand_in.imported("timm")
     return timm

@@ -167,7 +167,8 @@ class ForwardCollector(TapListener):
     def _complete(self, held: HeldForward) -> None:
         """Take over what the forward has shown for the first time."""
         if self._is_followed:
-            self._registry.set_followed(self._infos.values(), held.batch)
+            shown = [info for key, info in self._infos.items() if key not in self._refused]
+            self._registry.set_followed(shown, held.batch)
         if self._clones:
             self._write_clones(held)
         layers = len(held.builder.attentions)

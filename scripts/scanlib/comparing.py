@@ -20,7 +20,7 @@ def mistake(seen: Map, oracles: Truth) -> str:
 
 def _gives_the_output(seen: Map, oracles: Truth) -> bool:
     """Whether weights · values are the output of a product in its module; true if none fits."""
-    near = (each for each in oracles.alone if related(each.module, seen.module))
+    near = (each for each in oracles.exact_and_alone if is_of(each, seen.module))
     fitting = [p for each in near for p in each.products if p.weights.shape == seen.weights.shape]
     return not fitting or any(each.is_of(seen.weights, TOLERANCE) for each in fitting)
 
@@ -38,7 +38,7 @@ def _difference_from_oracles(seen: Map, oracles: Truth) -> str:
     ]
     if any(equal(seen.weights, each) for each in own):
         return ""
-    near = [each for each in oracles.alone if related(each.module, seen.module)]
+    near = [each for each in oracles.exact_and_alone if is_of(each, seen.module)]
     if not oracles.independent:
         return "unjudged: the samples of a batch influence each other"
     if not near:
@@ -59,7 +59,7 @@ def _are_weights(weights: Tensor) -> bool:
 
 def _of_all(seen: Map, oracles: Truth) -> Iterator[Tensor]:
     for each in oracles.together:
-        if related(each.module, seen.module):
+        if is_of(each, seen.module):
             yield from each.forms()
 
 
@@ -106,6 +106,11 @@ def _is_part(seen: Tensor, form: Tensor) -> bool:
     if not differences.numel():
         return True
     return bool((differences.amax(-1).amin(1) < TOLERANCE).all())
+
+
+def is_of(softmax: Softmax, module: str) -> bool:
+    """Whether a softmax was computed or used in this module, in one in it, or in one around it."""
+    return any(related(name, module) for name in softmax.modules)
 
 
 def related(one: str, other: str) -> bool:

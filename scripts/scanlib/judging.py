@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from scanlib.captures import Capture
-from scanlib.comparing import mistake, related
+from scanlib.comparing import is_of, mistake
 from scanlib.roles_and_numbers import doubtful_roles, misnumbered, wrong_roles
+from scanlib.softmaxes import Softmax
 from scanlib.truth import Truth
 
 
@@ -46,9 +47,9 @@ def verdict(capture: Capture, oracles: Truth) -> Verdict:
     found.wrong += misnumbered(capture.maps)
     found.wrong += wrong_roles(capture.maps, oracles.returned)
     found.doubts += doubtful_roles(capture.maps)
-    for module, count in _without_maps(capture, oracles):
-        reasons = [why for name, why in capture.refused.items() if related(name, module)]
-        label = f"{module or '(the model)'}{count}"
+    for softmax, count in _without_maps(capture, oracles):
+        reasons = [why for name, why in capture.refused.items() if is_of(softmax, name)]
+        label = f"{softmax.module or '(the model)'}{count}"
         if reasons:
             found.refused.append(f"{label}: {reasons[0]}")
         else:
@@ -69,13 +70,15 @@ def _word(found: Verdict, capture: Capture) -> tuple[str, str]:
     return ("right", "") if found.right else ("nothing to see", "")
 
 
-def _without_maps(capture: Capture, oracles: Truth) -> Iterator[tuple[str, str]]:
-    """Yields the modules with token attention that have no map, or fewer than calls."""
+def _without_maps(capture: Capture, oracles: Truth) -> Iterator[tuple[Softmax, str]]:
+    """Yields a softmax of each module with token attention that has no map, or fewer than calls."""
     wanted = Counter(each.module for each in oracles.attending)
+    first = {each.module: each for each in reversed(oracles.attending)}
     for name, count in wanted.items():
-        maps = sum(1 for each in capture.maps if _inside(each.module, name))
+        places = first[name].modules
+        maps = sum(1 for each in capture.maps if any(_inside(each.module, p) for p in places))
         if maps < count:
-            yield name, f", {maps} of {count}" if maps else ""
+            yield first[name], f", {maps} of {count}" if maps else ""
 
 
 def _inside(one: str, other: str) -> bool:

@@ -53,7 +53,7 @@ class Softmax:
     """One softmax of a forward."""
 
     module: str
-    """Name of the innermost module that was running: at its first product, if it has one."""
+    """Name of the innermost module that was running."""
     weights: Tensor
     last: bool
     """Whether it is over the last dimension."""
@@ -62,6 +62,13 @@ class Softmax:
     factors: list[Tensor] = field(default_factory=list)
     """Its weights as they stand in each product they are a factor of."""
     products: list[Product] = field(default_factory=list)
+    used_in: str | None = None
+    """Name of the innermost module that was running at its first product."""
+
+    @property
+    def modules(self) -> set[str]:
+        """The names by which a map of it may be called."""
+        return {self.module} if self.used_in is None else {self.module, self.used_in}
 
     @property
     def is_token_attention(self) -> bool:
@@ -133,7 +140,7 @@ class SoftmaxLog(TorchDispatchMode):
                 self._weights.setdefault(_storage(output), softmax)
             else:
                 if not softmax.factors:
-                    softmax.module = self._running[-1]
+                    softmax.used_in = self._running[-1]
                 softmax.factors.append(factor)
                 softmax.products.append(Product.of(factors, output, index))
         if not any(learned):

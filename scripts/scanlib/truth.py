@@ -1,10 +1,14 @@
 """What the oracles say of a model, before anything is captured."""
 
+import copy
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from scanlib.architecture import SAMPLE, Built, call, float_tensors
 from scanlib.returned_attentions import Returned, returned_attentions
@@ -20,6 +24,8 @@ class Truth:
 
     alone: list[Softmax]
     """The softmaxes of the sample's own forward."""
+    exact: list[Softmax]
+    """The same in float64; empty where the model cannot be run so."""
     together: list[Softmax]
     """Those of the batch's forward, for maps whose note says that they are of all samples."""
     returned: Returned
@@ -27,6 +33,11 @@ class Truth:
     """Whether the sample's output is the same alone and in the batch."""
     distinct: bool
     """Whether another sample has other maps, so that a wrong sample would be noticed."""
+
+    @property
+    def exact_and_alone(self) -> list[Softmax]:
+        """What a map may be: that in float64, or in the model's own precision."""
+        return self.exact + self.alone
 
     @property
     def attending(self) -> list[Softmax]:
@@ -40,14 +51,22 @@ def truth(built: Built) -> Truth:
         outputs = list(float_tensors(call(model, inputs)))
         single = list(float_tensors(call(model, own)))
     alone = softmaxes(model, own, call)
+    exact: list[Softmax] = []
+    with suppress(Exception):  # it has tensors of its own that stay in float32
+        exact = softmaxes(copy.deepcopy(model).double(), _in_float64(own), call)
     other = softmaxes(model, built.alone(0), call)
     return Truth(
         alone=alone,
+        exact=exact,
         together=softmaxes(model, inputs, call),
         returned=returned_attentions(model, inputs),
         independent=_independent(outputs, single),
         distinct=_distinct(alone, other),
     )
+
+
+def _in_float64(inputs: Any) -> Any:
+    return tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, inputs)
 
 
 def _independent(together: Sequence[Tensor], single: Sequence[Tensor]) -> bool:

@@ -334,6 +334,35 @@ class Ragged(nn.Module):
         return nn.functional.scaled_dot_product_attention(query, key, value)
 
 
+class InParts(nn.Module):
+    """Attends with weights that are used in two parts, and then once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.parts = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = (self.parts(x) @ x.mT).softmax(-1)
+        y = weights[..., :2] @ x[:, :2] + weights[..., 2:] @ x[:, 2:]
+        return self.whole(x, y, y, need_weights=False)[0]
+
+
+def test_what_is_refused_at_the_end_of_a_forward_is_refused_in_the_next_ones(
+    tmp_path: Path,
+) -> None:
+    model = InParts()
+    with LightweightAttentionMonitor(tmp_path, 1, capture="forward", max_overhead=None) as monitor:
+        monitor.attach(model)
+        for step in range(5):
+            model(torch.randn(3, 5, 8)).sum().backward()
+            monitor.log_attention(step=step)
+        rows = {row.name: row.captured for row in monitor.coverage()}
+    assert rows == {"whole": True, "": False}
+    layers = [line["encoder"] + line["decoder"] for line in history(tmp_path)]
+    assert [len(each) for each in layers] == [1] * 5
+
+
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("pads", [True, False])
 @pytest.mark.parametrize("capture", ["auto", "forward"])

@@ -21,10 +21,13 @@ _FOLDER = re.compile(r"run_\d{8}-\d{6}(_\d+)?")
 def is_new_run(history: Path, step: int) -> bool:
     """Return whether a training whose first capture is of this step is another run.
 
-    It is resumed where it begins after the first step that was recorded.
+    It is resumed where it begins after the first step that was recorded. Where no later step than
+    its own was, nothing could be mixed up: of each step the latest capture is shown.
     """
-    first = records.first_capture(history)
-    return first is not None and step <= int(first["metadata"]["step"])
+    first, last = records.first_capture(history), records.last_capture(history)
+    if first is None or last is None:
+        return False
+    return step <= int(first["metadata"]["step"]) and step < int(last["metadata"]["step"])
 
 
 def folders(save_dir: Path) -> list[Path]:

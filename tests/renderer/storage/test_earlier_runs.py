@@ -40,6 +40,14 @@ def test_a_training_that_begins_at_or_before_the_first_step_is_new(
     assert earlier_runs.is_new_run(run / "history.jsonl", step) is is_new
 
 
+def test_where_only_that_step_was_recorded_nothing_can_be_mixed_up(tmp_path: Path) -> None:
+    """As after a start that failed at once: its directory is gone on with."""
+    path = tmp_path / "history.jsonl"
+    path.write_text(line(0) * 2)
+    assert not earlier_runs.is_new_run(path, 0)
+    assert not earlier_runs.is_new_run(path, 1)
+
+
 @pytest.mark.parametrize("history", [None, "", "torn {", "\x00" * 100])
 def test_a_history_without_a_capture_is_gone_on_with(history: str | None, tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
@@ -50,7 +58,7 @@ def test_a_history_without_a_capture_is_gone_on_with(history: str | None, tmp_pa
 
 def test_a_first_line_that_is_torn_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    path.write_text('{"metadata": {"st\n' + line(10))
+    path.write_text('{"metadata": {"st\n' + line(10) + line(20))
     assert earlier_runs.is_new_run(path, 10)
     assert not earlier_runs.is_new_run(path, 11)
 

@@ -6,6 +6,7 @@ import signal
 import sys
 
 import pytest
+from support.streams import TerminalStream
 
 from attnmon.accounting import error_guard
 from attnmon.accounting.error_guard import ErrorGuard
@@ -110,13 +111,8 @@ class Notebook(io.StringIO):
 Notebook.__module__ = "ipykernel.iostream"
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.mark.parametrize(
-    ("stream", "is_shown"), [(Terminal(), True), (Notebook(), True), (io.StringIO(), False)]
+    ("stream", "is_shown"), [(TerminalStream(), True), (Notebook(), True), (io.StringIO(), False)]
 )
 def test_a_line_is_announced_where_somebody_watches(
     stream: io.StringIO, is_shown: bool, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
@@ -129,7 +125,7 @@ def test_a_line_is_announced_where_somebody_watches(
 def test_what_the_log_shows_on_the_terminal_is_not_said_there_again(
     logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    monkeypatch.setattr(sys, "stderr", stream := TerminalStream())
     logger.addHandler(logging.StreamHandler(stream))
     error_guard.announce("once")
     assert stream.getvalue() == "once\n"
@@ -143,7 +139,7 @@ def test_a_handler_that_raises_keeps_nobody_from_being_told(
             raise RuntimeError("the log server is away")
 
     logger.addHandler(Raises())
-    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    monkeypatch.setattr(sys, "stderr", stream := TerminalStream())
     error_guard.announce("writes to here")
     assert stream.getvalue() == "writes to here\n"
     ErrorGuard().warn_once("kind", "and goes on")

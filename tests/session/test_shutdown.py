@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.streams import TerminalStream
 
 from attnmon.session import shutdown
 from attnmon.session.shutdown import shut_down, summary_line
@@ -36,11 +37,6 @@ class Producer:
         self.log.append("poll")
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 def end(producer: Any, seconds: float = 60.0) -> list[str]:
     shut_down(producer, producer.poll, time.monotonic() + seconds)
     log: list[str] = producer.log
@@ -63,7 +59,7 @@ def test_the_user_who_does_not_wait_says_goodbye_all_the_same() -> None:
 def test_who_waits_long_sees_on_a_terminal_how_many_are_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(sys, "stderr", terminal := TerminalStream())
     monkeypatch.setattr(shutdown, "PROGRESS_AFTER_SECONDS", 0.0)
     end(Producer(2))
     assert "drawing the last captures, 1 of 2 left" in terminal.getvalue()

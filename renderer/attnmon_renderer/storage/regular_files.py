@@ -99,7 +99,7 @@ def _enter(part: str, outer: int, path: Path, create: bool) -> int:
             raise
         raise _not_regular(path, found, part) from error
     try:
-        os.mkdir(part, _folder_mode & 0o777, dir_fd=outer)
+        create_folder_in(outer, part)
     except FileExistsError:
         pass  # another process has made it meanwhile
     return os.open(part, _TO_PASS, dir_fd=outer)
@@ -235,39 +235,38 @@ def _names_in(folder: Path, is_wanted: _IsWanted) -> list[str]:
 
 
 def _listed(folder: int, is_wanted: _IsWanted) -> list[str]:
-    listable = os.open(".", os.O_RDONLY | _FOLDER, dir_fd=folder)
+    with _entries(".", folder) as entries:
+        return [entry.name for entry in entries if is_wanted(entry)]
+
+
+@contextmanager
+def _entries(name: str, outer: int) -> Iterator[Iterator["os.DirEntry[str]"]]:
+    """Give what is in a folder inside the one of this descriptor. Raises OSError."""
+    listable = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=outer)
     try:
         with os.scandir(listable) as entries:
-            return [entry.name for entry in entries if is_wanted(entry)]
+            yield entries
     finally:
         os.close(listable)
 
 
 def _listing(name: str, outer: int) -> Listing:
-    inner = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=outer)
     found = Listing([], [])
-    try:
-        with os.scandir(inner) as entries:
-            for entry in entries:
-                if _is_file(entry):
-                    found.files.append(entry.name)
-                elif not _is_folder(entry):
-                    found.strangers.append(entry.name)
-    finally:
-        os.close(inner)
+    with _entries(name, outer) as entries:
+        for entry in entries:
+            if _is_file(entry):
+                found.files.append(entry.name)
+            elif not _is_folder(entry):
+                found.strangers.append(entry.name)
     return found
 
 
 def _measured(name: str, outer: int) -> dict[str, os.stat_result]:
-    inner = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=outer)
     found = {}
-    try:
-        with os.scandir(inner) as entries:
-            for entry in filter(_is_file, entries):
-                with contextlib.suppress(OSError):  # it was removed a moment ago
-                    found[entry.name] = entry.stat(follow_symlinks=False)
-    finally:
-        os.close(inner)
+    with _entries(name, outer) as entries:
+        for entry in filter(_is_file, entries):
+            with contextlib.suppress(OSError):  # it was removed a moment ago
+                found[entry.name] = entry.stat(follow_symlinks=False)
     return found
 
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageSequence
 from safetensors.numpy import load_file, save_file
 from support.outputs import strict_json
 from support.stored_run import KEYS, KINDS, train_with_raw_weights
+from support.streams import TerminalStream
 
 from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, Slots
 from attnmon.options import PICTURES
@@ -283,12 +284,7 @@ def test_the_weights_of_another_program_are_refused(tmp_path: Path) -> None:
         read_capture(path)
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+@pytest.mark.parametrize("stream", [TerminalStream(), io.StringIO()])
 def test_progress_is_shown_on_a_terminal_and_taken_away_and_nowhere_else(
     stream: io.StringIO,
 ) -> None:

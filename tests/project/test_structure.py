@@ -61,6 +61,7 @@ RENDERER_ROOMS = (
     "drawing/spec",
     "process_messages",
     "process_title",
+    "insight",
     "storage",
     "terminal",
     "",

@@ -49,6 +49,7 @@ RENDERER_ROOMS = (
     "supervision/scheduling",
     "recorder",
     "worker",
+    "maps",
     "sinks",
     "figures",
     "results",
@@ -137,6 +138,10 @@ TESTED_THROUGH = {
         "attnmon_renderer.drawing.layout.panel_page",
     ),
     "renderer/figures/test_figure_plan.py": ("attnmon_renderer.figures.pages",),
+    "renderer/maps/test_maps_file.py": (
+        "attnmon_renderer.maps.maps_bytes",
+        "attnmon_renderer.maps.maps_metadata",
+    ),
     "renderer/report/test_report.py": ("attnmon_renderer.report.embed",),
     "renderer/server/test_server.py": (
         "attnmon.session.attached_renderer",

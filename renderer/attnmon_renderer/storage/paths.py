@@ -16,6 +16,7 @@ PACKED = ".zip"
 
 STATISTICS = "statistics.json"
 RAW_WEIGHTS = "attention_weights.safetensors"
+MAPS = "maps.safetensors"
 FAILED_FOLDER = "failed"
 """The folder of captures that could not be drawn, with their data."""
 
@@ -115,8 +116,8 @@ def layer_title(attention: Attention) -> str:
 
 
 def is_removable(name: str) -> bool:
-    """Return whether a step's file may be removed for space: a picture, or raw weights."""
-    return name == RAW_WEIGHTS or _STEP_FIGURE.fullmatch(name) is not None
+    """Return whether a step's file may be removed for space: a picture, raw weights, or maps."""
+    return name in (RAW_WEIGHTS, MAPS) or _STEP_FIGURE.fullmatch(name) is not None
 
 
 def step_of(folder_name: str) -> int | None:

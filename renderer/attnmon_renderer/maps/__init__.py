@@ -1,0 +1,1 @@
+"""The maps of a capture, kept small: `maps.safetensors`."""

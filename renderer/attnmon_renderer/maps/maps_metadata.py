@@ -1,0 +1,87 @@
+"""What a `maps.safetensors` says of its capture and of each layer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import NamedTuple
+
+from attnmon.link.messages import Stack
+from attnmon_renderer.storage import paths
+
+FORMAT = "attnmon-maps 1"
+ELEMENT_BYTES = {"U8": 1, "F16": 2, "F32": 4, "U32": 4}
+"""Of the types of tensors in the file."""
+
+
+class Span(NamedTuple):
+    """Where a tensor lies in the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * ELEMENT_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMaps:
+    """What is known of the maps of one layer."""
+
+    stem: str
+    """Their name, such as "decoder_layer0_cross_attn"."""
+    heads: tuple[int, ...]
+    """The heads' numbers in the model, in the order of the maps."""
+    shape: tuple[int, int, int]
+    """(heads, queries, keys) of the attention itself."""
+    rows: int
+    columns: int
+    query_step: int
+    """Queries in a cell."""
+    key_step: int
+    """Keys in a cell."""
+    causal: bool
+    """Whether no query sees a later key, and `allowed` has nothing to add."""
+    earlier: int
+    """Keys of a prefix or a cache, before the first query's own."""
+    module: str
+    source: str
+    note: str
+    """What the maps are instead of the whole, exact ones; empty if they are that."""
+    sampled: int | None
+    """How many evenly spaced queries they are made of; None for all."""
+    non_finite: int
+    """How many cells are NaN or infinite in truth, and have code 0."""
+    spans: Mapping[str, Span] = field(repr=False)
+    """By suffix, those of `PARTS` that are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapsMetadata:
+    """What a file says of its capture."""
+
+    step: int
+    epoch: int | None
+    loss: float | None
+    tokens: Mapping[Stack, tuple[str, ...]]
+    """Of the captured sample, those that the user named."""
+    layers: Mapping[str, LayerMaps]
+    """By stem, in the order of the file."""
+    damages: tuple[str, ...] = ()
+    """A line for each layer that was left out."""
+
+    def axis_tokens(self, layer: LayerMaps) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the token at each query and at each key; empty where they are not known.
+
+        Keys of a prefix are numbered back from the first query.
+        """
+        stack, _, type_ = paths.parse_stem(layer.stem) or ("decoder", 0, "self_attention")
+        attended: Stack = "encoder" if type_ == "cross_attention" else stack
+        queries, keys = self.tokens.get(stack, ()), self.tokens.get(attended, ())
+        before = tuple(f"−{place}" for place in range(layer.earlier, 0, -1))
+        _, query_count, key_count = layer.shape
+        return (
+            queries if len(queries) == query_count else (),
+            (*before, *keys) if keys and len(before) + len(keys) == key_count else (),
+        )

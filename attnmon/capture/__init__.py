@@ -39,7 +39,8 @@ from attnmon.capture.model.sharding import is_sharded
 from attnmon.capture.model.silent_modules import is_told, silent_modules
 from attnmon.capture.module_tap import OTHERWISE, CallsByName
 from attnmon.capture.probe import probe
-from attnmon.capture.sandbox.stopped import ForwardStopped
+from attnmon.capture.sandbox.other_threads import ReachingThread
+from attnmon.capture.sandbox.stopped import ForwardStopped, ThreadReaches
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import CallListener, TapListener
 
@@ -63,10 +64,12 @@ __all__ = [
     "ModelCall",
     "ModuleIndex",
     "NotDivisible",
+    "ReachingThread",
     "SdpaCall",
     "Tap",
     "TapListener",
     "TapScope",
+    "ThreadReaches",
     "UnknownOrder",
     "approximation_note",
     "compilations",

@@ -12,6 +12,7 @@ from attnmon.capture import (
     GivenInputs,
     ModelCall,
     NotDivisible,
+    ThreadReaches,
     discover,
     holds_nested,
     model_call,
@@ -56,6 +57,11 @@ class ProbeCollector:
             if holds_nested((enc, dec)):
                 raise NotDivisible(TypeError("it is given nested tensors"))
             self._collect(model, enc, dec, builder)
+        except ThreadReaches as refused:
+            self._permission.forbid(model, str(refused), refused.thread)
+            text = _not_beside_a_thread(type(model).__name__, refused)
+            self._session.guard.warn_once("another thread", text)
+            raise NotSeen from None
         except ForwardStopped as stopped:
             self._permission.forbid(model, str(stopped))
             text = _stopped(type(model).__name__, stopped)
@@ -137,6 +143,13 @@ def _stopped(model: str, stopped: ForwardStopped) -> str:
     return (
         f"the extra forward of {model} was stopped: it {stopped}. Nothing is changed, and none is "
         "made again: its attention is seen in its own forward, from the next step on."
+    )
+
+
+def _not_beside_a_thread(model: str, refused: ThreadReaches) -> str:
+    return (
+        f"an extra forward of {model} {refused}; what it changes meanwhile would be lost. The "
+        "model's own forward is looked at instead, from the next step on."
     )
 
 

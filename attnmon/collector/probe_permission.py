@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from attnmon.capture import is_sharded, unwrap
+from attnmon.capture import ReachingThread, is_sharded, unwrap
 from attnmon.config.distributed import find_process_rank
 from attnmon.config.settings import Settings
 
@@ -24,8 +24,9 @@ class ProbePermission:
             return "no extra forward may be made (capture='forward'): use capture='auto'"
         if is_sharded(inner):  # to gather them, all processes would have to make it together
             return "its parameters are sharded, so that no extra forward may be made either"
-        if inner in self._stopped:
-            return f"its extra forward {self._stopped[inner]}"
+        reason, thread = self._stopped.get(inner, ("", None))
+        if reason and (thread is None or thread.runs):
+            return f"its extra forward {reason}"
         if self._settings.capture != "probe" and self._is_one_of_several_processes():
             return (
                 "one of several processes makes no extra forward by itself: use capture='probe' "
@@ -33,9 +34,12 @@ class ProbePermission:
             )
         return ""
 
-    def forbid(self, model: nn.Module, reason: str) -> None:
-        """Forbid it for this model for good. `reason`: what its extra forward has done."""
-        self._stopped[unwrap(model)] = reason
+    def forbid(self, model: nn.Module, reason: str, thread: ReachingThread | None = None) -> None:
+        """Forbid it for this model for good, or while a thread runs because of which it may not be.
+
+        `reason`: what its extra forward has done.
+        """
+        self._stopped[unwrap(model)] = (reason, thread)
 
     def _is_one_of_several_processes(self) -> bool:
         """Return whether there are others, which a forward may wait for; they may come late."""

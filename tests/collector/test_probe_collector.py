@@ -1,5 +1,6 @@
 """The extra forward: real models, and a serializer that only keeps a log."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,24 @@ def test_an_error_of_ours_does_not_reach_the_models_forward(settings: Settings) 
     with pytest.raises(RingFull, match="behind"):
         parts.collect(model, batch())
     assert completed.call_count == 3, "two discoveries and the probe came to an end"
+
+
+def test_none_is_made_while_another_thread_could_change_what_is_put_back(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor is it forbidden for good: compiled models are seen in no other way."""
+    parts, model, ends = Parts(settings), LanguageModel(), threading.Event()
+    thread = threading.Thread(target=lambda: ends.wait(60) and model.eval(), name="evaluating")
+    thread.start()
+    for _ in range(2):
+        with pytest.raises(NotSeen):
+            parts.collect(model, batch())
+    assert "'evaluating' may change a LanguageModel" in parts.probe.refusal(model)
+    assert caplog.text.count("may not be made while the thread 'evaluating'") == 1
+    ends.set(), thread.join()
+    assert parts.probe.refusal(model) == ""
+    parts.collect(model, batch())
+    assert parts.session.written
 
 
 def test_an_error_of_the_model_is_raised(settings: Settings) -> None:

@@ -5,12 +5,14 @@ from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
 
-_OPAQUE = frozenset(
-    {"torch", "numpy", "attnmon", "attnmon_renderer", "lightning", "pytorch_lightning",
-     "lightning_fabric", "accelerate", "deepspeed", "datasets", "pandas", "wandb", "tqdm",
-     "einops"}
-    | sys.stdlib_module_names
+_CLOSED = frozenset(
+    {"numpy", "attnmon", "attnmon_renderer", "lightning", "pytorch_lightning", "lightning_fabric",
+     "accelerate", "deepspeed", "datasets", "pandas", "wandb", "tqdm", "einops", "IPython",
+     "ipykernel", "tornado", "traitlets", "zmq", "debugpy", "logging"}
 )  # fmt: skip
+"""Packages whose objects do not change a model's, whatever they reach."""
+
+_OPAQUE = _CLOSED | {"torch"} | sys.stdlib_module_names
 """Packages whose objects are more than what they hold."""
 
 _TRANSPARENT = frozenset({"collections", "types", "argparse", "dataclasses"})
@@ -37,6 +39,11 @@ def is_opaque(value: type | FunctionType | ModuleType) -> bool:
     """Returns whether a class, function or module is torch's, NumPy's, Python's, or attnmon's."""
     package = package_of(value)
     return package in _OPAQUE and package not in _TRANSPARENT
+
+
+def is_closed(kind: type) -> bool:
+    """Returns whether a class is of a package whose objects change no model's."""
+    return package_of(kind) in _CLOSED
 
 
 def package_of(value: type | FunctionType | ModuleType) -> str:

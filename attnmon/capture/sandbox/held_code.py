@@ -66,7 +66,7 @@ def hold_code(value: Any) -> Found:
     if isinstance(value, _lru_cache_wrapper):
         return [HeldCache(value)], (value.__wrapped__,)
     held, named = _hold_globals(value)
-    defaults = HeldNames(_DEFAULTS, partial(getattr, value), partial(setattr, value))
+    defaults = HeldNames(value, _DEFAULTS, partial(getattr, value), partial(setattr, value))
     enclosed = value.__closure__ or ()
     return [*held, defaults], (*named, *enclosed, *defaults.values(), value.__dict__)
 
@@ -78,7 +78,7 @@ def hold_class(kind: type) -> Found:
     own = vars(kind)
     names = [name for name, value in own.items() if name[:2] != "__" and _is_state(value)]
     methods = [value for value in own.values() if isinstance(value, CODE)]
-    held = HeldNames(names, own.get, partial(setattr, kind))
+    held = HeldNames(kind, names, own.get, partial(setattr, kind))
     return [held], (*(own[name] for name in names), *methods, *kind.__bases__)
 
 
@@ -87,20 +87,20 @@ def _hold_cell(cell: CellType) -> Found:
         content = cell.cell_contents
     except ValueError:  # the cell is still empty
         return [], ()
-    return [HeldNames(["cell_contents"], partial(getattr, cell), partial(setattr, cell))], (
+    return [HeldNames(cell, ["cell_contents"], partial(getattr, cell), partial(setattr, cell))], (
         content,
     )
 
 
 def _hold_globals(function: FunctionType) -> Found:
     """Holds what the function's code names: globals, and what is in modules that it names."""
-    mentioned = frozenset(_names_in(function.__code__))
+    mentioned = frozenset(names_in(function.__code__))
     spaces, held, found = [function.__globals__], list[Held](), list[object]()
     for space in spaces:  # it grows
         there = {name: space[name] for name in mentioned if name in space}
         states = [name for name, value in there.items() if _is_state(value)]
         if states:
-            held.append(HeldNames(states, space.get, space.__setitem__))
+            held.append(HeldNames(space, states, space.get, space.__setitem__))
         found += [there[name] for name in states]
         for value in there.values():
             if isinstance(value, ModuleType):
@@ -124,9 +124,9 @@ def _is_state(value: object) -> bool:
     )
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
+def names_in(code: CodeType) -> Iterator[str]:
     """Yields the names that a function's code refers to, and the code of functions in it."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names_in(constant)
+            yield from names_in(constant)

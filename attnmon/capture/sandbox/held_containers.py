@@ -49,10 +49,13 @@ class HeldNames:
 
     def __init__(
         self,
+        space: object,
         names: Iterable[str],
         read: Callable[[str], Any],
         write: Callable[[str, Any], None],
     ) -> None:
+        """space: the globals, class, function or cell that `read` and `write` are of."""
+        self._space = space
         self._before = [(name, read(name)) for name in names]
         self._read, self._write = read, write
 
@@ -66,6 +69,10 @@ class HeldNames:
         for name, value in self._before:
             if (stopped := stopping(value, stop)) is not value:
                 self._write(name, stopped)
+
+    def places(self) -> list[tuple[int, str]]:
+        """Returns the id of the namespace with each of the names."""
+        return [(id(self._space), name) for name, _ in self._before]
 
     def values(self) -> list[Any]:
         """Returns what these names refer to."""

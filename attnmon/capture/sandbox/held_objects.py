@@ -10,8 +10,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from functools import partial
 from io import BytesIO, StringIO
+from operator import setitem
 from queue import Queue, SimpleQueue
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -41,6 +44,7 @@ from attnmon.capture.sandbox.held_values import (
     is_shared_value,
     is_writable_array,
 )
+from attnmon.capture.sandbox.other_threads import ReachingThread, find_reaching_thread
 from attnmon.capture.sandbox.own_memory import OwnMemory
 
 DEEPEST = 6
@@ -65,6 +69,8 @@ class HeldObjects:
         self._own = own
         self._stop = stop
         self._held: list[Held] = []
+        self._stand_ins: list[Callable[[], object]] = []
+        self._restored: set[int] = set()
         self._tensors: list[HeldTensor] = []
         self._seen: dict[int, object] = {}
         hooks = torch.nn.modules.module
@@ -75,6 +81,20 @@ class HeldObjects:
         self._queue += [(root, 1) for root in (*roots, inputs)]
         while self._queue and not self.irreversible:
             self._visit(*self._queue.popleft())
+
+    @property
+    def reaching_thread(self) -> ReachingThread | None:
+        """Another thread that could change what is put back meanwhile; None if there is none."""
+        names = [held for held in self._held if isinstance(held, HeldNames)]
+        functions = [value for value in self._seen.values() if isinstance(value, FunctionType)]
+        places = [place for held in names for place in held.places()]
+        places += [(id(vars(function)), name) for function in functions for name in vars(function)]
+        return find_reaching_thread(self._restored, places)
+
+    def stop_iterators(self) -> None:
+        """Puts what ends the forward, when it is used, in the place of each iterator."""
+        for stand_in in self._stand_ins:
+            stand_in()
 
     def put_back(self) -> str:
         """Makes all as it was; writes only where something differs.
@@ -100,10 +120,13 @@ class HeldObjects:
         self._seen[id(value)] = value
         if isinstance(value, nn.Module):
             depth = 0
+        number = len(self._held)
         try:
             children = self._hold(value)
         except Exception:  # an object of the user's that cannot be looked at
             children = ()
+        if len(self._held) > number and not isinstance(value, (type, threading.local, *CODE)):
+            self._restored.add(id(value))
         if len(self._seen) > MOST_OBJECTS:
             self.irreversible = f"more than {MOST_OBJECTS:,} objects"
         if depth < DEEPEST:
@@ -149,7 +172,7 @@ class HeldObjects:
             self._held += held
             for names in held:
                 if isinstance(names, HeldNames):
-                    names.stop_iterators(self._stop)
+                    self._stand_ins.append(partial(names.stop_iterators, self._stop))
             return children
         if isinstance(value, nn.Module) or is_plain_object(value):
             return [*self._hold_attributes(value), type(value)]
@@ -162,7 +185,7 @@ class HeldObjects:
         self._held.append(HeldDict(value))
         for key, item in items:
             if (stopped := stopping(item, self._stop)) is not item:
-                dict.__setitem__(value, key, stopped)
+                self._stand_ins.append(partial(dict.__setitem__, value, key, stopped))
         return [item for _, item in items]
 
     def _hold_sequence(self, value: Any) -> list[object]:
@@ -170,7 +193,7 @@ class HeldObjects:
         self._held.append(HeldSequence(value))
         for index, item in enumerate(items):
             if (stopped := stopping(item, self._stop)) is not item:
-                value[index] = stopped
+                self._stand_ins.append(partial(setitem, value, index, stopped))
         return items
 
     def _hold_tensor(self, tensor: Tensor) -> Iterable[object]:
@@ -195,7 +218,7 @@ class HeldObjects:
         if slots_of(type(value)):
             slots = HeldSlots(value)
             self._held.append(slots)
-            slots.stop_iterators(self._stop)
+            self._stand_ins.append(partial(slots.stop_iterators, self._stop))
             found += slots.values()
         return found
 

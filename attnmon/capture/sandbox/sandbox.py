@@ -13,7 +13,7 @@ from attnmon.capture.sandbox.kept_copies import KeptCopies
 from attnmon.capture.sandbox.operator_guard import OperatorGuard
 from attnmon.capture.sandbox.own_memory import OwnMemory, storages_of
 from attnmon.capture.sandbox.raw_access import RawAccess
-from attnmon.capture.sandbox.stopped import ForwardStopped
+from attnmon.capture.sandbox.stopped import ForwardStopped, ThreadReaches
 
 
 class Sandbox:
@@ -74,13 +74,17 @@ def sandboxed(
     names: modules' names by id (`module_names`).
 
     Raises `ForwardStopped` where the body was stopped, whatever it made of that; and where it has
-    changed what cannot be put back. Then it must not be run again.
+    changed what cannot be put back. Then it must not be run again. Raises `ThreadReaches` before it
+    begins if another thread could change what is put back.
     """
     _refuse_uninitialized(model)
     sandbox = Sandbox(model, names)
     held = HeldObjects(model, inputs, sandbox.own, sandbox.stop)
     if held.irreversible:
         raise ForwardStopped(f"could not be undone: {held.irreversible} is held", "")
+    if (thread := held.reaching_thread) is not None:
+        raise ThreadReaches(thread)
+    held.stop_iterators()
     try:
         with no_communication(sandbox.stop), sandbox.raw_access, sandbox.guard:
             yield sandbox

@@ -1,5 +1,7 @@
 """What is raised in an extra forward that would have changed something."""
 
+from attnmon.capture.sandbox.other_threads import ReachingThread
+
 
 class ForwardStopped(BaseException):
     """An extra forward that was stopped, or that changed what cannot be put back.
@@ -12,3 +14,11 @@ class ForwardStopped(BaseException):
         super().__init__(f"{action}, in {module or 'the model itself'}")
         self.action = action
         self.module = module
+
+
+class ThreadReaches(ForwardStopped):
+    """An extra forward that was not made, because another thread could change what it puts back."""
+
+    def __init__(self, thread: ReachingThread) -> None:
+        super().__init__(f"may not be made while the thread {thread.name!r} {thread.danger}", "")
+        self.thread = thread

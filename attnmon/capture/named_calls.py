@@ -17,6 +17,7 @@ from itertools import pairwise
 from threading import get_ident
 from types import CodeType, FrameType, ModuleType
 from typing import Any
+from weakref import ReferenceType, ref
 
 import torch
 import torch.nn.functional as F
@@ -102,17 +103,24 @@ for _name in _GENUINE:
 _functional: Any = F
 
 
-_offsets: dict[int, tuple[CodeType, frozenset[int]]] = {}
-"""For each code by its id: itself, and where in it a name is looked up only to be called."""
+_offsets: dict[int, tuple[ReferenceType[CodeType], frozenset[int]]] = {}
+"""For each code by its id: itself, and where in it a name is looked up only to be called.
+
+Code is equal to other code that reads alike, so that it is no key itself.
+"""
 
 
 def _is_called(frame: FrameType) -> bool:
     """Return whether what this frame looks up at present is called, and used in no other way."""
     code = frame.f_code
-    found = _offsets.get(id(code))
-    if found is None:
-        found = _offsets[id(code)] = code, frozenset(_calls_in(code))
-    return frame.f_lasti in found[1]
+    reference, offsets = _offsets.get(id(code), (None, _NONE))
+    if reference is None or reference() is not code:
+        key, known, offsets = id(code), _offsets, frozenset(_calls_in(code))
+        known[key] = ref(code, lambda _: known.pop(key, None)), offsets
+    return frame.f_lasti in offsets
+
+
+_NONE: frozenset[int] = frozenset()
 
 
 def _calls_in(code: CodeType) -> Iterator[int]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
 
-VERSION = 5
+VERSION = 6
 
 LONGEST_SIDE = 1 << 22
 """The largest dimension of an array: the renderer holds a few rows of so many keys at once."""
@@ -219,6 +219,8 @@ class Accounts:
     """Captures announced before and not drawn yet."""
     retained_seconds: float = 0.0
     """The part of `hook_seconds` that `keep_last` took."""
+    not_retained: int = 0
+    """Steps that `keep_last` could not retain."""
     competed_seconds: float = 0.0
     """Processor time that the renderer has taken from the training, where no core was free."""
 

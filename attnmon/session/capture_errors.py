@@ -70,20 +70,22 @@ class CaptureErrors:
 
     @contextmanager
     def uncounted(self, step_info: StepInfo) -> Iterator[None]:
-        """Turn what keeps a step from being retained into a warning; the step does not count.
+        """Turn what keeps a step from being retained into a counter and one warning.
 
         Raises the user's exceptions.
         """
         with self._counters.timed():
             try:
                 yield
-            except RingFull:
-                pass
             except ChannelClosed:
                 self._on_renderer_lost()
+            except RingFull as error:
+                self._counters.not_retained += 1
+                self._guard.warn_once("not kept", _not_kept(step_info, error))
             except Exception as error:
                 if _is_the_users(error):
                     raise
+                self._counters.not_retained += 1
                 text = f"step {step_info.step} could not be kept: {describe(error)}"
                 self._guard.warn_once(f"kept {location_of(error)}", text)
                 drop_frames(error)
@@ -107,6 +109,14 @@ def _dropped(step_info: StepInfo, error: RingFull) -> str:
     return (
         f"the capture of step {step_info.step} was dropped: {error}. Training goes on, and drops "
         "are counted. Fewer pictures, a larger save_frequency or on_full='wait' would avoid them."
+    )
+
+
+def _not_kept(step_info: StepInfo, error: RingFull) -> str:
+    return (
+        f"step {step_info.step} could not be kept for keep_last: {error}. Such steps are counted "
+        "(not_kept in summary.json). Fewer layers or heads, or a larger ring_bytes, would avoid "
+        "them."
     )
 
 

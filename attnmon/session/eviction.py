@@ -25,9 +25,9 @@ class SlotHolders(Protocol):
 def reclaim(holders: SlotHolders, count: int, *, retained: bool) -> Slots:
     """Return a run of `count` slots, from whoever can give some up.
 
-    Tried in this order: what the renderer has acknowledged meanwhile; a ring of its usual size; the
-    retained captures, oldest first; a larger ring, once the capture has all of the present one;
-    and, for those who asked for it, waiting for the renderer. `retained`: the capture is of a step
+    Tried in this order: what the renderer has acknowledged meanwhile; a ring of its usual size; a
+    larger ring, where nothing waits for the renderer; the retained captures, oldest first; and, for
+    those who asked for it, waiting for the renderer. `retained`: the capture is of a step
     that is not due. It may evict older ones, but never waits.
 
     Raises `NoRoomToRetain` for a capture to be retained, `TooLarge` for one that does not fit an
@@ -37,14 +37,13 @@ def reclaim(holders: SlotHolders, count: int, *, retained: bool) -> Slots:
     holders.poll()
     while (slots := allocator.allocate(count)) is None:
         holders.require_renderer()
-        if allocator.grow_to_usual(count) or _evict_oldest(holders, count):
+        if allocator.grow_to_usual(count) or (not holders.pending and allocator.grow(count)):
             continue
-        is_empty = not holders.pending and not allocator.could_evict(count)
-        if is_empty and allocator.grow(count):
+        if _evict_oldest(holders, count):
             continue
         if retained:
             raise NoRoomToRetain("every slot is in use")
-        if is_empty:
+        if not holders.pending and not allocator.could_evict(count):
             raise TooLarge(allocator.explain_too_large(count))
         if not holders.waits_for_room:
             raise RingFull("there is no room beside what is still with the renderer")

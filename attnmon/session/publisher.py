@@ -164,6 +164,8 @@ class Publisher:
             self._guard.warn_once("window", advice)
         if allocator.window.capacity(builder.slots):
             self._producer.retain(message, builder)
+        else:
+            self._counters.not_retained += 1
 
 
 def _detached(step_info: StepInfo, builder: CaptureBuilder, copies: DeviceCopies) -> PendingCapture:

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +47,18 @@ def called(dropped: bool) -> None:
     module.scaled_dot_product_attention(X, X, X)
     F.scaled_dot_product_attention(*(X, X, X))
     torch.nn.functional.scaled_dot_product_attention(X, X, value=X)
+
+
+def test_code_that_was_seen_is_let_go_of() -> None:
+    """As that of cells of a notebook, of which each has its own."""
+    log, space = Log(), {"F": F, "X": X}
+    code = compile("F.scaled_dot_product_attention(X, X, X)", "a cell", "exec")
+    with NamedCalls(log.receive):
+        exec(code, space)
+    gone = weakref.ref(code)
+    del code
+    assert log.calls == 1
+    assert gone() is None
 
 
 def used_otherwise(condition: bool) -> None:

@@ -125,15 +125,18 @@ def test_the_frames_of_an_error_are_let_go_of(parts: Parts) -> None:
     assert error.__traceback__ is None
 
 
-def test_of_a_retained_step_nothing_is_counted(
+def test_a_step_that_cannot_be_retained_is_said_and_counted_apart(
     parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         parts.uncounted(RingFull("no room"))
-        assert not caplog.records
+        parts.uncounted(RingFull("no room"))
+        assert "step 7 could not be kept for keep_last: no room" in caplog.text
+        assert len(caplog.records) == 1
         parts.uncounted(ValueError("an empty batch"))
         parts.uncounted(ChannelClosed())
     assert (parts.counters.dropped, parts.counters.failed, parts.times_lost) == (0, 0, 1)
+    assert parts.counters.not_retained == 3
     assert "step 7 could not be kept: ValueError: an empty batch" in caplog.text
     with pytest.raises(KeyboardInterrupt):
         parts.uncounted(KeyboardInterrupt())

@@ -133,6 +133,19 @@ def test_a_ring_that_a_capture_has_to_itself_grows(monkeypatch: pytest.MonkeyPat
     ring.memory.close()
 
 
+def test_it_grows_rather_than_lose_what_is_retained_where_nothing_waits_to_be_drawn() -> None:
+    """As the first capture of a large model, before which some steps were retained."""
+    ring = make_ring(SLOTS * SLOT_BYTES, 4 * SLOTS * SLOT_BYTES)
+    holders = Holders(ring)
+    holders.retain(0, 4)
+    for _ in range(SLOTS):
+        assert reclaim(holders, 1, retained=False).count == 1
+    assert holders.log == ["poll"] * SLOTS
+    assert list(holders.allocator.window.slots_of) == [0]
+    ring.close_descriptor()
+    ring.memory.close()
+
+
 def test_a_ring_below_its_usual_size_grows_before_anything_is_given_up() -> None:
     ring = make_ring(2 * FIRST_BYTES)
     holders, half = Holders(ring), FIRST_BYTES // SLOT_BYTES

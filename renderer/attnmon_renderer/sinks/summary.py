@@ -67,6 +67,7 @@ def _kept(status: RunStatus, setup: Setup) -> dict[str, Any]:
         return {}
     return {
         "kept": status.retained,
+        "not_kept": status.trainer.not_retained,
         "kept_seconds": status.trainer.retained_seconds,
         "dumps": [asdict(dump) for dump in status.dumps],
     }

@@ -33,7 +33,9 @@ _MOST_ROWS = 4096
 
 SUMMARY: dict[str, Check] = {
     "state": text,
-    **dict.fromkeys(("captured", "rendered", "dropped", "failed", "steps", "kept"), count),
+    **dict.fromkeys(
+        ("captured", "rendered", "dropped", "failed", "steps", "kept", "not_kept"), count
+    ),
     **dict.fromkeys(("interval", "stretched", "rank", "world_size"), count),
     **dict.fromkeys(("hook_seconds", "competed_seconds", "overhead", "kept_seconds"), number),
     **dict.fromkeys(("lag", "newest_picture_age"), maybe(number)),

@@ -17,6 +17,10 @@ class SandboxedListener(TapListener):
         self._listener = listener
         self._sandbox = sandbox
 
+    @property
+    def sample(self) -> int:
+        return self._listener.sample
+
     def on_forward_start(self, inputs: Inputs, given: GivenInputs | None = None) -> None:
         self._listener.on_forward_start(inputs, given)
 

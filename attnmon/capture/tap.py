@@ -219,6 +219,9 @@ class Tap(TorchFunctionMode):
     ) -> Any:
         if operation is Operation.DROPOUT:
             self._guard(self._provenance.before_dropout, func, args, kwargs)
+        elif operation is Operation.SOFTMAX:
+            sample = self._listener.sample
+            self._guard(self._provenance.before_softmax, args, kwargs, sample)
         result = func(*args, **kwargs)
         try:
             with _PLAIN_TENSORS():

@@ -16,6 +16,11 @@ class TapListener(Protocol):
     exception in any of them goes to `on_error`; one in `on_error` reaches the model's forward.
     """
 
+    @property
+    def sample(self) -> int:
+        """Index in the batch of the sample that is looked at, where there are as many."""
+        return 0
+
     def on_forward_start(self, inputs: Inputs, given: GivenInputs | None = None) -> None:
         """Called by a `ForwardTap` when a forward of the model starts.
 

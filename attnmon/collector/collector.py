@@ -48,6 +48,7 @@ from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection, SelectedLayer
 from attnmon.link.channel import ChannelClosed
 from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen, RingFull, TooLarge
+from attnmon.serialize.sample_padding import Padding, given_padding, write_padding
 from attnmon.serialize.small_image import Image
 from attnmon.session.session import Session
 
@@ -90,12 +91,13 @@ class Collector:
         dec: Any,
         *,
         image: Image = None,
+        padding: Padding = None,
         retained: bool = False,
     ) -> CaptureBuilder:
         """Return a capture of one sample with every selected layer, copied.
 
-        `image`: what the user gave in place of that among the inputs. `retained`: the step is not
-        due, so that no extra forward is made for it.
+        `image`, `padding`: what the user gave in place of those among the inputs. `retained`: the
+        step is not due, so that no extra forward is made for it.
 
         Raises what the model raises, `RingFull`, and `NotSeen` when it cannot be seen now.
         """
@@ -122,13 +124,28 @@ class Collector:
             builder.roles = self.registry.roles
             builder.shows_probe = probe_inputs is not None
             if probe_inputs is not None or (held is not None and not held.is_of(logged)):
-                image = None  # it is of what was logged, and something else was looked at
+                image = padding = None  # of what was logged, and something else was looked at
             self._images.write(builder, image)
+            self._write_padding(builder, padding)
         if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
             self.registry.find_silent_modules()
             watched = model or self.registry.model
             self._guard.failed("nothing", _nothing_found(watched, self.registry.unsupported))
         return builder
+
+    def _write_padding(self, builder: CaptureBuilder, given: Padding) -> None:
+        """Write which positions are padding: what the user gave, or what the inputs say."""
+        padding = builder.padding
+        if given is not None:
+            with self._guard.tolerant():
+                padding = given_padding(given, builder.sample)
+        if builder.retained or not builder.attentions or not padding.is_known:
+            return
+        writer = self._session.serializer.ring_writer
+        own, decoder = padding.of_stacks(builder.roles)
+        of_encoder = write_padding(own, writer, builder)
+        of_decoder = of_encoder if decoder is own else write_padding(decoder, writer, builder)
+        builder.padding_blocks = of_encoder, of_decoder
 
     def _probe_inputs(self, model: nn.Module | None) -> tuple[Any, Any] | None:
         """Return the user's own batch as (enc, dec); say once why it may not be looked at."""

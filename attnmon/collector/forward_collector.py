@@ -23,6 +23,7 @@ from attnmon.collector.input_tokens import InputTokens
 from attnmon.layers.layer_numbering import LayerKey
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.serialize.device_copy import is_recording_a_graph
+from attnmon.serialize.sample_padding import padding_in
 from attnmon.session.session import Session
 
 
@@ -68,6 +69,11 @@ class ForwardCollector(TapListener):
 
     # As the tap's listener
 
+    @property
+    def sample(self) -> int:
+        """Index in the batch of the sample that is captured."""
+        return self._wanted_sample
+
     def on_forward_start(self, inputs: Inputs, given: GivenInputs | None = None) -> None:
         """Prepare to hold the capture of a forward of these inputs."""
         self._spent_before = self._session.counters.hook_seconds
@@ -83,6 +89,9 @@ class ForwardCollector(TapListener):
             sample=self._wanted_sample, seen_in="forward", retained=self.retained
         )
         builder.tokens = self._tokens.of(given, self._wanted_sample, self._registry.batch_dim)
+        if not self.retained:
+            with self._session.guard.tolerant():
+                builder.padding = padding_in(given, self._wanted_sample, self._registry.batch_dim)
         self._images.look_at(inputs, builder)
         self._held = HeldForward(builder, inputs, samples)
 

@@ -24,6 +24,7 @@ from attnmon.collector.probe_permission import ProbePermission
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen
+from attnmon.serialize.sample_padding import padding_in
 from attnmon.session.session import Session
 
 
@@ -98,6 +99,8 @@ class ProbeCollector:
         wanted = self._settings.batch_idx_to_visualize
         inputs = GivenInputs.of_logged(unwrap(model), enc, dec)
         builder.tokens = self._tokens.of(inputs, wanted, registry.batch_dim)
+        with self._session.guard.tolerant():
+            builder.padding = padding_in(inputs, wanted, registry.batch_dim)
         if has_unknown_calls or listener.is_stale:
             registry.set_calls({})
 

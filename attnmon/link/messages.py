@@ -98,6 +98,9 @@ class Attention:
     """Why the weights are not exact, or not the whole map; empty when they are both."""
     earlier: int = 0
     """Keys before the first query's own position: of a prefix, or a cache."""
+    largest_logits: ArrayBlock | None = None
+    """[heads] The largest logit of each head, where the weights are sent and were seen to come of a
+    softmax."""
     error: float | None = None
     """‖weights · value − output‖ / ‖output‖ against the layer's own output, where measured."""
 
@@ -120,8 +123,9 @@ class Attention:
             require(self.query.shape[2] == self.key.shape[2], "width", self.key.shape)
             key_heads = self.key.shape[0]
             require(key_heads > 0 and heads % key_heads == 0, "key heads", self.key.shape)
-        if self.sinks is not None:
-            require(self.sinks.shape == (heads,), "sinks", self.sinks.shape)
+        for name in ("sinks", "largest_logits"):
+            block: ArrayBlock | None = getattr(self, name)
+            require(block is None or block.shape == (heads,), name, block)
         if self.bias is not None:
             require(len(self.bias.shape) <= 3, "bias", self.bias.shape)
             pairs = zip(reversed(self.bias.shape), reversed(self.shape), strict=False)
@@ -140,7 +144,7 @@ class Attention:
     @property
     def blocks(self) -> tuple[ArrayBlock, ...]:
         """All arrays that were sent."""
-        given = (self.weights, self.query, self.key, self.bias, self.sinks)
+        given = (self.weights, self.query, self.key, self.bias, self.sinks, self.largest_logits)
         return tuple(block for block in given if block is not None)
 
 
@@ -366,8 +370,17 @@ class Capture:
     """Why a retained capture is drawn after all; empty for one that was due."""
     image: SampleImage | None = None
     """What the model saw, where that was asked for and is an image."""
+    grad_norm: float | None = None
+    encoder_padding: ArrayBlock | None = None
+    """bool [positions] True for those of the sample that are padding, as the user's batch says."""
+    decoder_padding: ArrayBlock | None = None
+    decoder_reads_ids: bool = False
+    """Whether the decoder is given tokens, as numbers: it then is to say what the next one is."""
 
     def __post_init__(self) -> None:
+        for name in ("encoder_padding", "decoder_padding"):
+            block: ArrayBlock | None = getattr(self, name)
+            require(block is None or (len(block.shape), block.dtype) == (1, "bool"), name, block)
         require(self.sequence >= 0, "sequence", self.sequence)
         require(
             self.retained_from is None or self.retained_from >= 0,
@@ -395,8 +408,10 @@ class Capture:
     @property
     def blocks(self) -> tuple[ArrayBlock, ...]:
         """All arrays that were sent."""
-        image = () if self.image is None else (self.image.pixels,)
-        return (*(block for layer in self.attentions for block in layer.blocks), *image)
+        image = None if self.image is None else self.image.pixels
+        others = (image, self.encoder_padding, self.decoder_padding)
+        of_layers = (block for layer in self.attentions for block in layer.blocks)
+        return (*of_layers, *(block for block in others if block is not None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from attnmon.monitor.logged_models import LoggedModels
 from attnmon.monitor.step_capture import StepCapture
 from attnmon.monitor.step_numbers import StepNumbers
 from attnmon.schedule import NO_STEPS
+from attnmon.serialize.sample_padding import Padding
 from attnmon.serialize.small_image import Image
 from attnmon.serialize.step_info import StepInfo
 from attnmon.serialize.token_labels import Tokens
@@ -67,6 +68,8 @@ class AttentionMonitor:
         lr: float | None = None,
         tokens: Tokens = None,
         image: Image = None,
+        grad_norm: float | Tensor | None = None,
+        padding: Padding = None,
     ) -> None:
         """Capture the attention of one sample of this batch, if the step is due.
 
@@ -103,6 +106,13 @@ class AttentionMonitor:
                 of uint8 are colours; others are stretched from the smallest to the largest. None
                 takes the only image among the model's inputs, such as `pixel_values`. Default:
                 None.
+            grad_norm (float | Tensor | None): The norm of all gradients at this step, such as
+                `clip_grad_norm_` returns it. It is recorded as the loss is, and may make an alert
+                more serious. Default: None.
+            padding (Tensor | tuple[Tensor, Tensor] | None): bool [batch, positions], True where
+                there is padding, or a pair of them (the encoder's, the decoder's): attention that
+                real positions pay to padding raises an alert. None takes the attention mask among
+                the model's inputs. Default: None.
 
         Raises:
             Nothing of its own. An exception of a signal handler, such as Ctrl-C, passes through.
@@ -125,7 +135,7 @@ class AttentionMonitor:
             return
         with self._guard:
             with counters.timed():
-                given = StepInfo(step, False, epoch, loss, lr, tokens, image)
+                given = StepInfo(step, False, epoch, loss, lr, tokens, image, grad_norm, padding)
                 is_due = self._log(given, model, enc, dec)
             self._flight_recorder.account_time(due=is_due)
 

@@ -43,7 +43,14 @@ class StepCapture:
         self, step_info: StepInfo, model: nn.Module | None, enc: Any, dec: Any
     ) -> None:
         """Capture now; if only the model's own forward may be used, at the next step instead."""
-        collect = partial(self.collector.collect, model, enc, dec, image=step_info.image)
+        collect = partial(
+            self.collector.collect,
+            model,
+            enc,
+            dec,
+            image=step_info.image,
+            padding=step_info.padding,
+        )
         if not self._session.publish(step_info, collect):
             self.schedule.make_next_step_due("epoch" if step_info.by_epoch else "step")
         self._interval.review()

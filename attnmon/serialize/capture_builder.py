@@ -17,6 +17,7 @@ from attnmon.layers.layer_numbering import Role
 from attnmon.link.messages import ArrayBlock, Attention, SampleImage, SeenIn, Slots
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.serialize.ring_writer import aligned
+from attnmon.serialize.sample_padding import SamplePadding
 from attnmon.serialize.sample_tokens import SampleTokens
 from attnmon.serialize.small_image import SmallImage
 
@@ -72,6 +73,10 @@ class CaptureBuilder:
         """Masks that later layers may share: where each lies, and that part of the ring."""
         self.tokens: SampleTokens | None = None
         """What labels can be made of, where the inputs are known and the user gave a tokenizer."""
+        self.padding = SamplePadding()
+        """What the masks among the inputs say is padding."""
+        self.padding_blocks: tuple[ArrayBlock | None, ArrayBlock | None] = (None, None)
+        """Where the encoder's and the decoder's were written."""
         self.shows_probe = False
         """Whether it is of the user's own batch (`probe`), and not of what was logged."""
         self.roles: Set[Role] = frozenset()
@@ -109,6 +114,7 @@ class CaptureBuilder:
         other.slots, other.attentions, other.masks = self.slots, self.attentions, self.masks
         other.tokens, other.roles = self.tokens, self.roles
         other.shows_probe = self.shows_probe
+        other.padding, other.padding_blocks = self.padding, self.padding_blocks
         other.image = self.image
         other._next, other._end = self._next, self._end
         self.slots, self.attentions, self.masks = [], [], []

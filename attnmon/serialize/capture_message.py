@@ -23,6 +23,7 @@ class MessageFactory:
     ) -> Capture:
         """Return the message that announces the builder's capture."""
         encoder_tokens, decoder_tokens = self._tokens(step_info, builder)
+        encoder_padding, decoder_padding = builder.padding_blocks
         return Capture(
             sequence=sequence,
             step=step_info.step,
@@ -39,6 +40,10 @@ class MessageFactory:
             encoder_tokens=encoder_tokens,
             decoder_tokens=decoder_tokens,
             image=builder.image,
+            grad_norm=self._number("grad_norm", step_info.grad_norm),
+            encoder_padding=encoder_padding,
+            decoder_padding=decoder_padding,
+            decoder_reads_ids=builder.padding.decoder_reads_ids(builder.roles),
         )
 
     def _tokens(self, step_info: StepInfo, builder: CaptureBuilder) -> Labels:

@@ -131,6 +131,7 @@ class CaptureSerializer:
             sinks=call.sinks,
         )
         error = measured_error(call)
+        chosen |= _logits_of(call, layer.heads)
         return Attention(
             name=layer.name.encode("utf-8", "backslashreplace").decode(),  # a name may be no text
             stack=layer.role.stack,
@@ -161,6 +162,14 @@ class CaptureSerializer:
         block = self.ring_writer.write({"bias": bias}, builder)["bias"]
         builder.masks.append((block, self.ring_writer.view(block)))
         return block
+
+
+def _logits_of(call: AttentionCall, heads: tuple[int, ...]) -> dict[str, Tensor]:
+    """Return the largest logits of these heads, where they were seen."""
+    seen = call.largest_logits
+    if seen is None or len(seen.values) != call.heads:
+        return {}
+    return {"largest_logits": seen.values[list(heads)]}
 
 
 def _is_equal(mask: Tensor, written: Tensor) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from attnmon.serialize.sample_padding import Padding
 from attnmon.serialize.small_image import Image
 from attnmon.serialize.token_labels import Tokens
 
@@ -23,5 +24,7 @@ class StepInfo:
     """Labels for the positions of the sample."""
     image: Image = None
     """The image that the model saw, as the user gave it."""
+    grad_norm: float | Tensor | None = None
+    padding: Padding = None
     retained: bool = False
     """Whether the step is not due: its capture is retained for a while, and does not count."""

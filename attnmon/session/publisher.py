@@ -173,6 +173,9 @@ def _detached(step_info: StepInfo, builder: CaptureBuilder, copies: DeviceCopies
     loss = step_info.loss
     if isinstance(loss, Tensor) and loss.device.type != "cpu":
         step_info = replace(step_info, loss=copies.copy_to_host(loss.detach()))
+    norm = step_info.grad_norm
+    if isinstance(norm, Tensor) and norm.device.type != "cpu":
+        step_info = replace(step_info, grad_norm=copies.copy_to_host(norm.detach()))
     if builder.tokens is not None:
         builder.tokens.copy_to_host(copies.copy_to_host)
     return PendingCapture(copies.end_batch(), step_info, builder.detach())

@@ -92,6 +92,8 @@ class LayerResult:
     """What the map is instead of the whole, exact one; empty if it is that."""
     error: float | None = None
     """Relative error of the recomputed layer output, where measured."""
+    predicts: bool = False
+    """Whether its positions are tokens of which each is to predict the next: a decoder's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Results:
     epoch: int | None = None
     loss: float | None = None
     lr: float | None = None
+    grad_norm: float | None = None
     sample: int = 0
     """Index of the captured sample in its batch."""
     seen_in: SeenIn = "probe"

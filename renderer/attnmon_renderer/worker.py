@@ -18,7 +18,11 @@ from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.analysis.arrays import Pixels, read_array
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
-from attnmon_renderer.analysis.layer_attention import LayerAttention, share_padding
+from attnmon_renderer.analysis.layer_attention import (
+    LayerAttention,
+    declare_padding,
+    share_padding,
+)
 from attnmon_renderer.analysis.layer_batch import layer_statistics
 from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.figures.figure_output import (
@@ -85,6 +89,7 @@ def process_capture(
 def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, Results]:
     layers = {attention: LayerAttention(attention, ring) for attention in capture.attentions}
     share_padding(layers.values())
+    declare_padding(layers.values(), capture, ring)
     options = setup.options
     folder = regular_files.resolved(setup.save_dir) / paths.folder(capture)
     atomic_files.remove_orphans(folder)  # a worker before may have died at this capture
@@ -143,16 +148,21 @@ def collect_results(
         epoch=capture.epoch,
         loss=capture.loss,
         lr=capture.lr,
+        grad_norm=capture.grad_norm,
         sample=capture.sample,
         seen_in=capture.seen_in,
         dump_reason=capture.dump_reason,
         rank=rank,
-        layers=[_layer_result(attention, found) for attention, found in analyses.items()],
+        layers=[
+            _layer_result(attention, found, reads_ids=capture.decoder_reads_ids)
+            for attention, found in analyses.items()
+        ],
         scalars=tensorboard.scalars(capture, analyses),
     )
 
 
-def _layer_result(attention: Attention, analysis: LayerAnalysis) -> LayerResult:
+def _layer_result(attention: Attention, analysis: LayerAnalysis, *, reads_ids: bool) -> LayerResult:
+    is_own = (attention.stack, attention.type) == ("decoder", "self_attention")
     return LayerResult(
         stack=attention.stack,
         layer=attention.layer,
@@ -164,6 +174,7 @@ def _layer_result(attention: Attention, analysis: LayerAnalysis) -> LayerResult:
         heads=attention.heads,
         note=attention.note,
         error=attention.error,
+        predicts=is_own and reads_ids,
     )
 
 

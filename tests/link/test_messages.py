@@ -58,7 +58,9 @@ def test_a_field_of_another_type_is_refused(position: int, value: object) -> Non
     unpacked = as_list(CAPTURE)
     before = unpacked[position]
     unpacked[position] = "object" if value is object else value
-    fits = type(unpacked[position]) is type(before) or (position in (6, 7, 8) and value == 1e300)
+    fits = type(unpacked[position]) is type(before) or (
+        position in (6, 7, 8, 19) and value == 1e300
+    )
     if fits or (position == 5 and value == -1) or (position == 3 and value == -1):
         return
     with pytest.raises(MessageError):

@@ -54,6 +54,7 @@ RENDERER_ROOMS = (
     "figures",
     "results",
     "analysis",
+    "analysis/keys",
     "drawing",
     "drawing/charts",
     "drawing/layout",

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,15 @@ class UnknownOrder(ValueError):
             f"it has {entries} maps for {samples} samples, and it is not known which is whose: "
             "give its weights to record()"
         )
+
+
+class LargestLogits(NamedTuple):
+    """The largest logits of one sample's heads, where a softmax was seen at work."""
+
+    sample: int
+    """Index in the batch of the scores."""
+    values: Tensor
+    """[heads]"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +89,8 @@ class AttentionCall:
     """
     is_cross: bool | None = None
     """Whether the keys come from another input or stack than the queries; None if unknown."""
+    largest_logits: LargestLogits | None = None
+    """Of one sample, where its weights are given and what their softmax was given was seen."""
 
     @property
     def batch(self) -> int:
@@ -137,6 +149,7 @@ class AttentionCall:
         """
         if not 0 <= index < self.batch:
             raise IndexError(f"sample {index} of a batch of {self.batch}")
+        peaks = self.largest_logits
         return replace(
             self,
             query=sample_of(self.query, index, self.rounding),
@@ -145,6 +158,7 @@ class AttentionCall:
             bias=self.bias_of(index),
             value=sample_of(self.value, index, self.rounding),
             output=sample_of(self.output, index),
+            largest_logits=peaks if peaks is not None and peaks.sample == index else None,
             rounding=None,
         )
 

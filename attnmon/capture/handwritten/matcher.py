@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from attnmon.capture.calls.adapter import CallSite
-from attnmon.capture.calls.attention_call import AttentionCall
+from attnmon.capture.calls.attention_call import AttentionCall, LargestLogits
 from attnmon.capture.calls.kernel_shapes import assumption_note
 from attnmon.capture.calls.shapes import ShapeError, key_to_4d, to_4d
 from attnmon.capture.handwritten.einsum import EinsumTerms
@@ -46,6 +46,8 @@ class ValueProduct:
     """Whether something was computed with the weights after the softmax."""
     is_assumed: bool = False
     """Whether the softmax is taken to be one over query · key by its shape and place alone."""
+    largest_logits: LargestLogits | None = None
+    """What the softmax was given at most, where that was seen: of one sample."""
 
     def to_call(self, site: CallSite) -> AttentionCall | None:
         """Returns the call; None if the product sums over another dimension than the softmax."""
@@ -71,7 +73,14 @@ class ValueProduct:
             note=join_notes(note, self._note),
             layout=site.layout,
             is_cross=site.is_cross,
+            largest_logits=self.largest_logits if self._are_as_they_were(weights) else None,
         )
+
+    def _are_as_they_were(self, weights: Tensor) -> bool:
+        """Returns whether these are the softmax's weights with samples and heads in their place."""
+        own = self.weights
+        is_same = weights.shape == own.shape and weights.stride() == own.stride()
+        return is_same and weights.data_ptr() == own.data_ptr()
 
     @property
     def _note(self) -> str:

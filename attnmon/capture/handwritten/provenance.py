@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from attnmon.capture.calls.attention_call import LargestLogits
 from attnmon.capture.handwritten.matcher import ValueProduct
 from attnmon.capture.handwritten.operations import CHANGES, Operation
 from attnmon.capture.lineage.element_labels import Labels
@@ -43,6 +44,8 @@ class _Weights:
     """Whether the softmax is only taken to be one over scores, which were lost sight of."""
     labels: Labels | None = None
     """Labels of the original."""
+    largest_logits: LargestLogits | None = None
+    """Of one sample, where the scores were [samples, heads, queries, keys]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,8 +84,21 @@ class Provenance:
         self.assumed: set[int] = set()
         """Softmaxes that are only taken to be over scores; of them alone nothing is said."""
         self._in_parts: set[int] = set()
+        self._largest_logits: LargestLogits | None = None
+        """Of the scores that the next softmax is given."""
         self._unused_scores: torch.Size | None = None
         """Shape of the latest scores, until a softmax, a product or a projection follows."""
+
+    def before_softmax(self, args: Any, kwargs: Any, sample: int) -> None:
+        """Keeps the largest logits of a sample's heads: the scores are gone when they are used."""
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        self._largest_logits = None
+        for scores in tensors_among((*args, *kwargs.values()))[:1]:
+            is_usual = type(scores) is Tensor and scores.dim() == 4 and dim in (-1, 3)
+            if is_usual and scores.numel() and isinstance(self._origin(scores), _Scores):
+                index = min(sample, len(scores) - 1)
+                peaks = scores.detach()[index].amax((-1, -2))
+                self._largest_logits = LargestLogits(index, peaks)
 
     def before_dropout(self, function: Function, args: Any, kwargs: Any) -> None:
         """Copies the weights if this dropout will overwrite them. Call it before each dropout."""
@@ -161,6 +177,7 @@ class Provenance:
             origin.keys - weights.shape[origin.keys_dim],
             origin.is_changed,
             origin.is_assumed,
+            None if origin.is_changed else origin.largest_logits,
         )
 
     def _combine(self, origins: Iterable[_Origin | None]) -> None:
@@ -178,7 +195,14 @@ class Provenance:
             self.combined -= origin.sums
             keys_dim = dim if dim < 0 else dim - result.dim()
             keys = result.shape[keys_dim]
-            weights = _Weights(self.softmax_count, keys_dim, keys, is_assumed=is_assumed)
+            logits, self._largest_logits = self._largest_logits, None
+            weights = _Weights(
+                self.softmax_count,
+                keys_dim,
+                keys,
+                is_assumed=is_assumed,
+                largest_logits=logits,
+            )
             self._set_origin(result, weights)
             if is_assumed:
                 self.assumed.add(self.softmax_count)

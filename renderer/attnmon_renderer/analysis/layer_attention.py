@@ -4,14 +4,14 @@ The weights are computed a tile at a time; a tile is small enough to stay in the
 used. Nothing of size queries × keys is held, however long the sequence is.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import Attention
+from attnmon.link.messages import Attention, Capture
 from attnmon_renderer.analysis.arrays import (
     Booleans,
     Doubles,
@@ -23,6 +23,7 @@ from attnmon_renderer.analysis.arrays import (
     read_array,
     to_float32,
 )
+from attnmon_renderer.analysis.keys.reach import Reach, reach_of
 from attnmon_renderer.analysis.masks import Mask, MaskTile
 from attnmon_renderer.analysis.softmax_tile import SoftmaxTile, tile_from_logits, tile_from_weights
 
@@ -63,6 +64,13 @@ class LayerAttention:
         self.padding = self._own_padding()
         """[queries] True for those that are padding: they count in no statistic, and are shown as
         masked. None if none is, or if that is not known."""
+        self.declared = NO_PADDING
+        """What the user's batch says is padding, whatever the mask says."""
+
+    @property
+    def parts(self) -> Sequence["LayerAttention"]:
+        """The layers that it consists of."""
+        return (self,)
 
     @property
     def allowed(self) -> Booleans | None:
@@ -86,6 +94,51 @@ class LayerAttention:
         if queries == keys or self.attention.causal:
             return rows.indices.astype(np.float64)
         return np.asarray(rows.indices * (keys / queries))
+
+    @property
+    def seen_logits(self) -> Doubles | None:
+        """[heads] The largest logits, where weights were sent and what their softmax was given."""
+        block = self.attention.largest_logits
+        if block is None:
+            return None
+        return to_float32(read_array(block, self._memory)).astype(np.float64)
+
+    @property
+    def is_own_future(self) -> bool:
+        """Whether later keys are what its queries are to become, so that they should not be seen.
+
+        So it is where a decoder attends to itself, each query at a key of its own.
+        """
+        _, queries, keys = self.shape
+        attention = self.attention
+        is_self = attention.type == "self_attention" and queries + attention.earlier == keys
+        return is_self and attention.stack == "decoder"
+
+    def reach(self) -> Reach:
+        """Return how far ahead its queries may look; of no cross-attention anything is said."""
+        _, queries, keys = self.shape
+        attention = self.attention
+        if attention.type != "self_attention" or queries + attention.earlier != keys:
+            return Reach()
+        if attention.causal:
+            return Reach(0)
+        return reach_of(self._allowed_rows, queries, attention.earlier)
+
+    def _allowed_rows(self, rows: Integers) -> Booleans:
+        if self._weights is not None and self.attention.bias is None:
+            first, last = self._weights[0][rows], self._weights[-1][rows]
+            return np.asarray((to_float32(first) > 0) | (to_float32(last) > 0))
+        allowed = self._mask.tile(ALL_HEADS, Rows(rows), self.shape[2]).allowed.any(axis=0)
+        return np.broadcast_to(allowed, (len(rows), self.shape[2]))
+
+    @np.errstate(all="ignore")
+    def is_normed(self) -> bool | None:
+        """Return whether its queries, and its keys, have one length; None if they are not known."""
+        if self._weights is not None or not all(self.shape):
+            return None
+        _, queries, keys = self.shape
+        sides = (self._query, queries), (self._key, keys)
+        return all(_have_one_length(array[:, :: -(-length // 64)]) for array, length in sides)
 
     def full(self) -> Floats:
         """Returns all weights at once, [heads, queries, keys]: for small maps only."""
@@ -178,6 +231,46 @@ class LayerAttention:
     def _sinks(self) -> Floats | None:
         sinks = self.attention.sinks
         return None if sinks is None else to_float32(read_array(sinks, self._memory))
+
+
+class DeclaredPadding(NamedTuple):
+    """Which positions the user's batch says are padding; None where it does not tell."""
+
+    queries: Booleans | None = None
+    keys: Booleans | None = None
+
+
+NO_PADDING = DeclaredPadding()
+MOST_SPREAD = 0.03
+"""Standard deviation of the lengths of vectors over their mean: that of normal ones with fewer
+than 500 numbers is larger."""
+
+
+def _have_one_length(vectors: npt.NDArray[Any]) -> bool:
+    """Return whether vectors [heads, positions, width] have one length in each head, but for 0."""
+    lengths = np.linalg.norm(to_float32(vectors), axis=2)
+    each = [head[head > 0] for head in lengths]
+    return all(len(head) > 3 and head.std() < MOST_SPREAD * head.mean() for head in each)
+
+
+def declare_padding(layers: Collection[LayerAttention], capture: Capture, memory: Memory) -> None:
+    """Let each layer know which of its positions the user's batch says are padding."""
+    blocks = {"encoder": capture.encoder_padding, "decoder": capture.decoder_padding}
+    told: dict[str, Booleans] = {
+        stack: read_array(block, memory).astype(np.bool_)
+        for stack, block in blocks.items()
+        if block is not None
+    }
+    for layer in layers:
+        attention, (_, queries, keys) = layer.attention, layer.shape
+        own = told.get(attention.stack)
+        if attention.type == "cross_attention":
+            others = told.get("encoder")
+            of_queries = own if own is not None and len(own) == queries else None
+            of_keys = others if others is not None and len(others) == keys else None
+            layer.declared = DeclaredPadding(of_queries, of_keys)
+        elif own is not None and len(own) == keys == queries + attention.earlier:
+            layer.declared = DeclaredPadding(own[attention.earlier :], own)
 
 
 def share_padding(layers: Collection[LayerAttention]) -> None:

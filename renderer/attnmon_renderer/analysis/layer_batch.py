@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from attnmon_renderer.analysis.arrays import Floats
+from attnmon_renderer.analysis.arrays import Booleans, Floats
 from attnmon_renderer.analysis.layer_analysis import queries_to_use
 from attnmon_renderer.analysis.layer_attention import TILE_WEIGHTS, LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
@@ -22,8 +22,13 @@ class JoinedLayers(LayerAttention):
         super().__init__(layers[0].attention, layers[0]._memory)
         self._layers = layers
         self.padding = layers[0].padding
+        self.declared = layers[0].declared
         heads, queries, keys = layers[0].shape
         self.shape = (heads * len(layers), queries, keys)
+
+    @property
+    def parts(self) -> Sequence[LayerAttention]:
+        return self._layers
 
     @cached_property
     def _query(self) -> npt.NDArray[Any]:
@@ -72,6 +77,11 @@ def _likeness(layer: LayerAttention) -> Hashable:
         return attention
     return (
         (query.dtype, query.shape, key.dtype, key.shape, bias),
-        None if layer.padding is None else layer.padding.tobytes(),
+        tuple(map(_bytes_of, (layer.padding, *layer.declared))),
+        layer.is_own_future,
         (attention.scale, attention.causal, attention.softcap, attention.earlier),
     )
+
+
+def _bytes_of(told: Booleans | None) -> bytes | None:
+    return None if told is None else told.tobytes()

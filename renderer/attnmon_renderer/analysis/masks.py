@@ -62,6 +62,14 @@ class MaskTile:
         return allowed
 
     @cached_property
+    def seen_keys(self) -> Booleans:
+        """[1 or heads, keys] True for keys that any of these queries may attend to."""
+        if self.bias is not None:
+            return np.asarray(self.allowed.any(axis=1))
+        last = self.rows.last if self.causal else self.keys
+        return np.arange(self.keys)[None] <= last
+
+    @cached_property
     def allowed_keys(self) -> Integers:
         """[1 or heads, 1 or rows] Number of keys that each query may attend to."""
         if self.bias is not None:

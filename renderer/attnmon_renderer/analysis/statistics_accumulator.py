@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from attnmon_renderer.analysis.arrays import Booleans, Doubles, Floats, Rows
 from attnmon_renderer.analysis.head_statistics import HEAD_STATISTICS, RowValues, TileRows
+from attnmon_renderer.analysis.keys.key_usage import KeyUsage
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.analysis.softmax_tile import SoftmaxTile
@@ -32,8 +33,10 @@ class StatisticsAccumulator:
         self._layer, self._joined = layer, joined
         self._entries = 0
         """Of each of the joined layers; what follows is an array of them."""
-        self._sum, self._squares, self._row_sum_error = np.zeros((3, joined))
+        self._sum, self._row_sum_error = np.zeros((2, joined))
         self._center = 1 / keys if 0 < keys <= NARROW else 0.0
+        self._usage = KeyUsage(heads, keys, self._center)
+        self._future, self._padding_mass, self._real_rows = np.zeros((3, heads))
         self._min, self._max = np.full(joined, math.inf), np.full(joined, -math.inf)
         self._non_finite = np.zeros(joined, np.intp)
         self._row_counts = np.zeros((len(HEAD_STATISTICS), heads))
@@ -47,7 +50,9 @@ class StatisticsAccumulator:
         rows = self._rows_of(tile)
         self._add_entries(tile, rows.sums)
         attends = np.broadcast_to(rows.allowed_keys > 0, rows.sums.shape)
+        self._usage.add(tile.heads, tile.factors, tile.numerators, attends, tile.mask.seen_keys)
         self._add_row_sum_errors(tile, rows.sums, attends)
+        self._add_misplaced(tile)
         self._add_head_statistics(rows)
         if tile.largest_logits is not None:
             largest = np.where(attends, tile.largest_logits, -np.inf).max(axis=1)
@@ -80,7 +85,8 @@ class StatisticsAccumulator:
         keys = self._layer.shape[2]
         self._entries += sums.size * keys // self._joined
         self._sum += self._by_layer(sums).sum(axis=1, dtype=np.float64)
-        self._squares += self._sums_of_squares(tile)
+        entries = sums.shape[1] * keys
+        self._usage.add_squares(tile.heads, self._sums_of_squares(tile), entries)
         if tile.numerators.shape[2] < keys:
             self._min = np.minimum(self._min, 0.0)
         else:
@@ -94,13 +100,28 @@ class StatisticsAccumulator:
         return values.reshape(self._joined, -1)
 
     def _sums_of_squares(self, tile: SoftmaxTile) -> Doubles:
-        """Returns each layer's sum of the squared differences to `self._center`."""
+        """Returns each head's sum of the squared differences to `self._center`."""
         if not self._center:
             squares = np.einsum("hrk,hrk->hr", tile.numerators, tile.numerators)
             squares *= tile.factors**2
-            return np.asarray(self._by_layer(squares).sum(axis=1, dtype=np.float64))
+            return np.asarray(squares.sum(axis=1, dtype=np.float64))
         differences = tile.weights(self._layer.shape[2]).astype(np.float64) - self._center
-        return np.array([np.vdot(each, each) for each in self._by_layer(differences)])
+        return np.array([np.vdot(each, each) for each in differences])
+
+    def _add_misplaced(self, tile: SoftmaxTile) -> None:
+        """Add what lies on later keys, and what real queries give to padding."""
+        keys = tile.numerators.shape[2]
+        if self._layer.is_own_future and not self._layer.attention.causal:
+            places = self._layer.key_positions(tile.rows)
+            later = (np.arange(keys) > places[:, None]).astype(np.float32)
+            sums = tile.factors * np.einsum("hrk,rk->hr", tile.numerators, later)
+            self._future[tile.heads] += sums.sum(axis=1, dtype=np.float64)
+        queries, padding = self._layer.declared
+        if padding is not None:
+            real = np.ones(len(tile.rows)) if queries is None else ~queries[tile.rows.indices]
+            given = tile.factors * (tile.numerators @ padding[:keys].astype(np.float32))
+            self._padding_mass[tile.heads] += (np.where(real, given, 0)).sum(axis=1)
+            self._real_rows[tile.heads] += np.where(real, tile.factors > 0, 0).sum(axis=1)
 
     def _add_row_sum_errors(self, tile: SoftmaxTile, sums: RowValues, attends: Booleans) -> None:
         expected = 1 if tile.sink_shares is None else 1 - tile.sink_shares
@@ -124,10 +145,15 @@ class StatisticsAccumulator:
         """Returns the statistics of each layer of all tiles added so far; NaN if there was none."""
         means = self._row_sums / self._row_counts
         max_logit = np.where(np.isneginf(self._max_logit), np.nan, self._max_logit)
+        if (seen := self._layer.seen_logits) is not None:
+            max_logit = seen
         numbers = np.vstack([means, max_logit]).reshape(len(_NAMES), self._joined, -1)
+        added = {name: np.reshape(v, (self._joined, -1)) for name, v in self._added().items()}
         entries = np.float64(self._entries)
         mean = self._sum / entries
-        variance = np.maximum(self._squares / entries - (mean - self._center) ** 2, 0)
+        squares = self._by_layer(self._usage.squares).sum(axis=1)
+        variance = np.maximum(squares / entries - (mean - self._center) ** 2, 0)
+        future = self._by_layer(self._future).sum(axis=1) * self._layer.shape[2] / entries
         std, empty = np.sqrt(variance), not self._entries
         return [
             LayerStatistics(
@@ -135,13 +161,40 @@ class StatisticsAccumulator:
                 std=float(std[index]),
                 min=math.nan if empty else float(self._min[index]),
                 max=math.nan if empty else float(self._max[index]),
-                heads=dict(zip(_NAMES, numbers[:, index].tolist(), strict=True)),
+                heads={
+                    **dict(zip(_NAMES, numbers[:, index].tolist(), strict=True)),
+                    **{name: values[index].tolist() for name, values in added.items()},
+                },
                 row_sum_error=float(self._row_sum_error[index]),
                 non_finite=int(self._non_finite[index]),
                 queries_used=queries_used,
+                future_mass=float(future[index]) if self._layer.is_own_future else None,
+                **_structure(part),
             )
-            for index in range(self._joined)
+            for index, part in enumerate(self._layer.parts)
         ]
+
+    def _added(self) -> dict[str, Any]:
+        """Return each head's numbers about keys, by name."""
+        found: dict[str, Any] = self._usage.numbers()
+        if self._layer.declared.keys is not None:
+            found["padding_mass"] = self._padding_mass / self._real_rows
+        return found
+
+
+def _structure(layer: LayerAttention) -> dict[str, Any]:
+    """Return what the layer's mask and its logits are like."""
+    ahead, sees_all = layer.reach()
+    attention = layer.attention
+    known = attention.query is not None
+    return {
+        "ahead": ahead,
+        "sees_all": sees_all,
+        "scale": attention.scale if known else None,
+        "width": attention.query.shape[2] if attention.query is not None else None,
+        "normed": layer.is_normed(),
+        "softcap": attention.softcap,
+    }
 
 
 def _entropies(tile: SoftmaxTile, sums: RowValues) -> RowValues:

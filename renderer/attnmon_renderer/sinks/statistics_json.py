@@ -107,6 +107,7 @@ def _metadata(results: Results) -> dict[str, Any]:
         "loss": results.loss,
         "timestamp": results.timestamp,
         "lr": results.lr,
+        "grad_norm": results.grad_norm,
         "sample": results.sample,
         "seen_in": results.seen_in,
     }
@@ -128,6 +129,7 @@ def _row(layer: LayerResult) -> dict[str, Any]:
         "head_indices": layer.heads,
         "note": layer.note,
         "error": layer.error,
+        "predicts": layer.predicts,
     }
 
 

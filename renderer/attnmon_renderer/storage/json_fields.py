@@ -52,6 +52,13 @@ def count(value: Any) -> int:
     return int(value)
 
 
+def truth(value: Any) -> bool:
+    """Let true and false pass."""
+    if type(value) is not bool:
+        raise Misfit("true or false")
+    return value
+
+
 def number(value: Any) -> float:
     """Let a number pass, as a whole number if it is one."""
     if type(value) not in (int, float) or not abs(value) < LARGEST_NUMBER:

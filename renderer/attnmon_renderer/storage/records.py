@@ -24,6 +24,7 @@ from attnmon_renderer.storage.json_fields import (
     scalar,
     scalars,
     text,
+    truth,
     whole,
 )
 
@@ -60,6 +61,7 @@ CAPTURE = record(
             {"step": whole},
             {
                 "epoch": whole, "loss": number, "lr": number, "timestamp": number,
+                "grad_norm": number,
                 "sample": whole, "seen_in": text, "kept_for": text, "rank": whole,
             },
         ),
@@ -70,6 +72,10 @@ CAPTURE = record(
                     {"layer": whole, "type": one_of("self_attention", "cross_attention")},
                     {
                         **dict.fromkeys(("mean", "std", "min", "max", "error"), number),
+                        **dict.fromkeys(("scale", "softcap", "future_mass"), number),
+                        **dict.fromkeys(("width", "ahead"), whole),
+                        **dict.fromkeys(("sees_all", "normed", "predicts"), truth),
+                        "head_indices": listed(whole),
                         **dict.fromkeys(("name", "source", "note"), text),
                         "heads": named(listed(maybe(number))),
                         "shape": listed(whole, 3),

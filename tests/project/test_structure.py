@@ -40,6 +40,8 @@ TRAINING_ROOMS = (
 )
 RENDERER_ROOMS = (
     "commands",
+    "view",
+    "view/runs",
     "overview",
     "doctor",
     "report",
@@ -156,6 +158,15 @@ TESTED_THROUGH = {
         "attnmon_renderer.supervision.drawing_stage",
         "attnmon_renderer.supervision.recording_stage",
     ),
+    "view/test_endpoints.py": (
+        "attnmon_renderer.view.answer",
+        "attnmon_renderer.view.capture_document",
+        "attnmon_renderer.view.run_documents",
+        "attnmon_renderer.view.runs.history_chunk",
+        "attnmon_renderer.view.runs.local_run",
+        "attnmon_renderer.view.runs.listed_captures",
+    ),
+    "view/test_serving.py": ("attnmon_renderer.view.serving",),
 }
 
 

@@ -40,7 +40,8 @@ def write_run(
     (folder / "summary.json").write_text(json.dumps(summary))
     run = {
         "format": "attnmon-run 1", "id": f"19700101-000000-{folder.name}", "started": 0.0,
-        "host": "here", "command": ["train.py"], "git": None, "versions": {}, "resumed": [],
+        "host": "here", "command": ["train.py"], "directory": "/", "git": None,
+        "versions": {}, "resumed": [],
         "settings": dict(settings or {}), "config": None, "rank": 0, "world_size": 1,
         "layers": [layer_row(stem, weights) for stem, weights in first(captures).items()],
     }  # fmt: skip

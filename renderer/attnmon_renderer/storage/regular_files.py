@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -212,6 +213,24 @@ def measured_folders(folder: Path) -> Iterator[tuple[str, dict[str, os.stat_resu
         for name in _listed(outer, _is_folder):
             with contextlib.suppress(OSError):
                 yield name, _measured(name, outer)
+
+
+def statuses_in(folder: Path, most: int) -> dict[str, os.stat_result]:
+    """Return the status of files and folders in a folder, of at most so many entries.
+
+    None if it is no folder. Nothing is looked into, and what is neither is left out.
+    """
+    found = {}
+    with (
+        contextlib.suppress(OSError),
+        opened_folder(folder) as outer,
+        _entries(".", outer) as entries,
+    ):
+        for entry in islice(entries, most):
+            if _is_file(entry) or _is_folder(entry):
+                with contextlib.suppress(OSError):  # it was removed a moment ago
+                    found[entry.name] = entry.stat(follow_symlinks=False)
+    return found
 
 
 def remove(path: Path) -> None:

@@ -1,0 +1,148 @@
+"""Answers each question of the page, from what the index knows.
+
+What a client sends is looked up among keys that were made here. It never becomes part of a path.
+"""
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from attnmon_renderer.maps.maps_file import MEAN
+from attnmon_renderer.maps.maps_header import BadMaps
+from attnmon_renderer.storage.run_reader import NoRun
+from attnmon_renderer.view.answer import IMMUTABLE, Answer, Refused, json_answer
+from attnmon_renderer.view.capture_document import capture_document
+from attnmon_renderer.view.page_files import PageFiles
+from attnmon_renderer.view.run_documents import run_document, run_row
+from attnmon_renderer.view.runs.history_chunk import BeyondEnd
+from attnmon_renderer.view.runs.listed_captures import MIME_TYPES, ListedCapture
+from attnmon_renderer.view.runs.local_run import LocalRun
+from attnmon_renderer.view.runs.run_index import RunIndex
+
+Asked = Mapping[str, str]
+"""The parts of an address that stand for something, and what follows the question mark."""
+Thing = TypeVar("Thing")
+MOST_DIGITS = 18
+CODES = "application/octet-stream"
+
+
+class Endpoints:
+    """What the server has to say. Threads may share it."""
+
+    def __init__(self, index: RunIndex, page: PageFiles) -> None:
+        self._index = index
+        self._page = page
+        self.watched: set[str] = set()
+        """Keys of the runs that somebody has asked for."""
+
+    def page(self, asked: Asked) -> Answer:
+        """Return the page."""
+        return self._page.start()
+
+    def part(self, asked: Asked) -> Answer:
+        """Return a file of the page."""
+        return self._page.part(asked["digest"], asked["name"])
+
+    def runs(self, asked: Asked) -> Answer:
+        """Return the list of runs, newest first."""
+        rows = []
+        for key, run in self._index.runs().items():
+            try:
+                rows.append(run_row(key, self._index.title(run), run))
+            except NoRun:
+                continue  # it has just been removed, or is being made
+        return json_answer(sorted(rows, key=lambda row: row["updated"] or 0, reverse=True))
+
+    def run(self, asked: Asked) -> Answer:
+        """Return all that is known of a run."""
+        key, run = self._run(asked)
+        with _read_errors_refused():
+            return json_answer(run_document(key, self._index.title(run), run, _cursor(asked)))
+
+    def history(self, asked: Asked) -> Answer:
+        """Return lines of a run's history."""
+        _, run = self._run(asked)
+        with _read_errors_refused():
+            chunk = run.history(_cursor(asked))
+        headers = {"X-Cursor": str(chunk.cursor)}
+        return Answer(chunk.lines, "application/x-ndjson", headers=headers)
+
+    def capture(self, asked: Asked) -> Answer:
+        """Return what is known of a capture."""
+        run, capture = self._capture(asked)
+        with _read_errors_refused():
+            if not capture.has_maps:
+                return json_answer(capture_document(capture, None))
+            with run.maps(capture) as maps:
+                return json_answer(capture_document(capture, maps))
+
+    def thumbs(self, asked: Asked) -> Answer:
+        """Return the small maps of a layer."""
+        run, capture = self._capture(asked)
+        with _read_errors_refused(), run.maps(capture) as maps:
+            codes = maps.thumbs(asked["layer"])
+        shape = ",".join(map(str, codes.shape))
+        return Answer(codes.tobytes(), CODES, cache=IMMUTABLE, headers={"X-Shape": shape})
+
+    def head(self, asked: Asked) -> Answer:
+        """Return the map of one head, or of their mean."""
+        run, capture = self._capture(asked)
+        head = MEAN if asked["head"] == MEAN else _number(asked["head"])
+        with _read_errors_refused(), run.maps(capture) as maps:
+            codes, scale = maps.codes(asked["layer"], head)
+        headers = {"X-Shape": ",".join(map(str, codes.shape)), "X-Scale": repr(scale)}
+        return Answer(codes.tobytes(), CODES, cache=IMMUTABLE, headers=headers)
+
+    def picture(self, asked: Asked) -> Answer:
+        """Return a picture of a capture."""
+        run, capture = self._capture(asked)
+        name = _among(dict.fromkeys(capture.pictures), asked["name"], "picture")[0]
+        with _read_errors_refused():
+            content = run.picture(capture, name)
+        return Answer(content, MIME_TYPES[Path(name).suffix], cache=IMMUTABLE)
+
+    def _run(self, asked: Asked) -> tuple[str, LocalRun]:
+        key, run = _among(self._index.runs(), asked["run"], "run")
+        self.watched.add(key)
+        return key, run
+
+    def _capture(self, asked: Asked) -> tuple[LocalRun, ListedCapture]:
+        _, run = self._run(asked)
+        return run, _among(run.captures(), asked["capture"], "capture")[1]
+
+
+Endpoint = Callable[[Endpoints, Asked], Answer]
+
+
+def _among(known: Mapping[str, Thing], key: str, noun: str) -> tuple[str, Thing]:
+    """Return an entry of what is known, with the key that was made here."""
+    if key not in known:
+        raise Refused(404, f"no such {noun}; it may have been drawn again, or removed")
+    return key, known[key]
+
+
+def _cursor(asked: Asked) -> int:
+    return _number(asked.get("after") or "0")
+
+
+def _number(digits: str) -> int:
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS):
+        raise Refused(400, f"give a number from 0 on, of at most {MOST_DIGITS} digits")
+    return int(digits)
+
+
+@contextmanager
+def _read_errors_refused() -> Iterator[None]:
+    """Turn what damaged, hostile and removed files raise into an answer."""
+    try:
+        yield
+    except KeyError as error:
+        raise Refused(404, f"not among the maps of this capture: {error}") from error
+    except FileNotFoundError as error:
+        raise Refused(404, "not there any more, or it never was") from error
+    except BeyondEnd as error:
+        raise Refused(416, str(error)) from error
+    except (NoRun, BadMaps, OSError, zipfile.BadZipFile, RecursionError) as error:
+        raise Refused(422, f"it cannot be read: {error}") from error

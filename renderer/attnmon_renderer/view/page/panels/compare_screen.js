@@ -1,0 +1,129 @@
+/** Two runs: what differs, by how much, and where to look. */
+
+import { effect, Signal } from "../pure/signals.js";
+import { short, signed, whole } from "../pure/words.js";
+import { go, visit } from "./actions.js";
+import { Panel, button, choice, el } from "./elements.js";
+import { getComparison } from "./server.js";
+import { place, runId, runs } from "./store.js";
+import { table, written } from "./tables.js";
+
+/** @typedef {import("../pure/shapes.js").Comparison} Comparison */
+/** @typedef {import("../pure/shapes.js").NumberRow} NumberRow */
+
+const MOST_ROWS = 200;
+
+const found = new Signal(/** @type {Comparison | null} */ (null));
+const problem = new Signal("");
+const statistic = new Signal("");
+
+class CompareScreen extends Panel {
+  build() {
+    const bar = el("div", { className: "controls" });
+    const body = el("div", {});
+    const curves = document.createElement("attn-two-curves");
+    this.append(bar, body, curves);
+    this.watch(() => bar.replaceChildren(...choices()));
+    this.watch(() => body.replaceChildren(...result()));
+    this.watch(() => (curves.hidden = !found.value));
+  }
+}
+
+/** Asks when the screen is open and both runs are chosen. */
+effect(() => {
+  const [a, b, align] = [runId.value, place.other.value, place.align.value];
+  found.value = null;
+  problem.value = "";
+  if (place.screen.value !== "compare" || a === null || b === null) return;
+  const isCurrent = () => runId.value === a && place.other.value === b && place.align.value === align;
+  getComparison(a, b, align).then(
+    (comparison) => void (isCurrent() && (found.value = comparison)),
+    (error) => void (isCurrent() && (problem.value = String(error.message))),
+  );
+});
+
+function choices() {
+  /** @type {[string, string][]} */
+  const options = (runs.value ?? []).map(({ id, title }) => [id, title]);
+  /** @type {[string, string][]} */
+  const others = [["", "choose a run"], ...options.filter(([id]) => id !== runId.value)];
+  const { other, align } = place;
+  return [
+    el("label", {}, "A ", choice("run A", options, runId.value ?? "", (run) => go({ run }))),
+    button("⇄", "exchange A and B", () => other.value && go({ run: other.value, other: runId.value })),
+    el("label", {}, "B ", choice("run B", others, other.value ?? "", (id) => go({ other: id || null }))),
+    el("label", {}, "at the same ", choice("what is the same in both", [["step", "step"], ["loss", "loss"], ["end", "distance from the end"]], align.value, (value) => go({ align: /** @type {"step"} */ (value) }))),
+    button("A | B | B−A", "look at the maps of both", () => visit({ screen: "live", view: "both" })),
+  ];
+}
+
+/** @returns {(Node | string)[]} */
+function result() {
+  if (place.other.value === null) return [el("p", { className: "note" }, "Choose a second run, B, to compare with.")];
+  if (problem.value) return [el("p", { className: "verdict trouble" }, problem.value)];
+  const comparison = found.value;
+  if (!comparison) return [el("p", { className: "note" }, "comparing …")];
+  return [verdict(comparison), settings(comparison), matching(comparison), numbers(comparison)].filter((part) => part !== null);
+}
+
+/** @param {Comparison} comparison */
+function verdict({ verdict: words, reason, why, a, b }) {
+  const reasons = why.filter((each) => each !== reason).map((each) => el("li", {}, each));
+  const points = [...(a ?? []), ...(b ?? [])].map(({ name, step, loss, captures }, index) =>
+    el("li", {}, `${"AB"[index]} ${name}: ${whole(captures)} captures, compared at step ${whole(step)}, loss ${short(loss)}`),
+  );
+  return el("section", { className: "verdict" }, el("h2", {}, words), el("p", {}, reason ?? ""), el("ul", {}, ...reasons, ...points));
+}
+
+/** @param {Comparison} comparison */
+function settings(comparison) {
+  const rows = Object.entries(comparison.settings).map(([name, [a, b]]) => [name, written(a), written(b)]);
+  return table("Settings that differ", ["setting", "A", "B"], rows) ?? el("p", { className: "note" }, "No setting differs.");
+}
+
+/** @param {Comparison} comparison */
+function matching({ matching: maps }) {
+  if (!maps || maps.numbered === null) return null;
+  const bound = maps.at_least ? "at least " : "";
+  const usual = maps.wobble === null ? "" : ` Neighbouring captures of one run: ${short(maps.wobble)}.`;
+  return el(
+    "section",
+    { className: "card wide" },
+    el("h2", {}, "How far the maps are apart"),
+    el("p", {}, `Heads of the same number: ${bound}${short(maps.numbered)} bits.${usual}`),
+    el("p", {}, `Heads that resemble each other most: ${bound}${short(maps.matched)} bits; ${maps.moved} of ${maps.heads} resemble one of another number most.`),
+  );
+}
+
+/** @param {Comparison} comparison */
+function numbers({ layers }) {
+  const names = [...new Set(layers.map((row) => row.statistic))].sort();
+  const seen = layers.filter((row) => !statistic.value || row.statistic === statistic.value);
+  const rows = seen.slice(0, MOST_ROWS).map(numberRow);
+  const titles = ["layer", "head", "statistic", "A", "B", "B − A", "own wobbles", ""];
+  const made = table(`Numbers, the most different first (${Math.min(MOST_ROWS, seen.length)} of ${seen.length})`, titles, rows);
+  /** @type {[string, string][]} */
+  const options = [["", "every statistic"], ...names.map((name) => /** @type {[string, string]} */ ([name, name.replaceAll("_", " ")]))];
+  made?.children[0]?.after(choice("statistic", options, statistic.value, (name) => (statistic.value = name)));
+  return made;
+}
+
+/** @param {NumberRow} row */
+function numberRow({ role, layer, head, statistic: name, a, b, delta, times }) {
+  const stem = `${role.replace(/_.*/, "")}_layer${layer}_${role.split("_")[1] ?? "self"}_attn`;
+  const look = button("look", "look at this head in both runs", () =>
+    visit({ screen: "live", view: "both", layer: stem, head: head === null ? "mean" : String(head) }),
+  );
+  return [
+    `${role.replace("_", " ")} ${layer}`,
+    head === null ? "all" : String(head),
+    name.replaceAll("_", " "),
+    short(a),
+    short(b),
+    signed(delta),
+    times === null || times === undefined ? "–" : times < 1000 ? `${short(times)} ×` : "> 1000 ×",
+    look,
+  ];
+}
+
+customElements.define("attn-compare", CompareScreen);

@@ -1,0 +1,119 @@
+/** Makes elements, always from text and never from markup. */
+
+import { effect } from "../pure/signals.js";
+
+/** @typedef {Node | string | null | undefined | false} Child */
+
+/**
+ * An element with properties, attributes (whose names have a dash, and "role") and children.
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Record<string, any>} [properties]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[Name]}
+ */
+export function el(name, properties = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.includes("-") || key === "role") element.setAttribute(key, String(value));
+    else Object.assign(element, { [key]: value });
+  }
+  element.append(...present(children));
+  return element;
+}
+
+/**
+ * An element of a drawing.
+ * @template {keyof SVGElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Record<string, string | number>} [attributes]
+ * @param {...Child} children
+ * @returns {SVGElementTagNameMap[Name]}
+ */
+export function svg(name, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  element.append(...present(children));
+  return element;
+}
+
+/**
+ * @param {Child[]} children
+ * @returns {(Node | string)[]}
+ */
+export function present(children) {
+  return children.filter((child) => child !== null && child !== undefined && child !== false);
+}
+
+/**
+ * A choice among named values.
+ * @param {string} label
+ * @param {[string, string][]} options value and text
+ * @param {string} value
+ * @param {(value: string) => void} chosen
+ */
+export function choice(label, options, value, chosen) {
+  const select = el("select", { "aria-label": label, onchange: () => chosen(select.value) });
+  for (const [each, text] of options) select.add(new Option(text, each, false, each === value));
+  select.value = value;
+  return select;
+}
+
+/**
+ * A button with a text.
+ * @param {string} text
+ * @param {string} title what it does, and its key
+ * @param {() => void} pressed
+ * @param {boolean} [isOn] for one that stays pressed
+ */
+export function button(text, title, pressed, isOn) {
+  const made = el("button", { type: "button", title, textContent: text, onclick: pressed });
+  made.setAttribute("aria-label", title);
+  if (isOn !== undefined) made.setAttribute("aria-pressed", String(isOn));
+  return made;
+}
+
+/** A part of the page that is drawn again when what it has read changes. */
+export class Panel extends HTMLElement {
+  /** @type {(() => void)[]} */
+  #ends = [];
+
+  connectedCallback() {
+    this.build();
+  }
+
+  disconnectedCallback() {
+    for (const end of this.#ends.splice(0)) end();
+  }
+
+  /** Makes what is there from the start, and watches the rest. */
+  build() {
+    this.watch(() => this.replaceChildren(...present(this.draw())));
+  }
+
+  /**
+   * What is in it now.
+   * @returns {Child[]}
+   */
+  draw() {
+    return [];
+  }
+
+  /**
+   * Runs now, and again when a signal that it read has changed, as long as the panel is there.
+   * @param {() => void} work
+   */
+  watch(work) {
+    this.#ends.push(effect(work));
+  }
+
+  /**
+   * Calls when the panel has another width.
+   * @param {(width: number) => void} work
+   */
+  watchWidth(work) {
+    const observer = new ResizeObserver(() => work(this.clientWidth));
+    observer.observe(this);
+    this.#ends.push(() => observer.disconnect());
+  }
+}

@@ -1,0 +1,83 @@
+/** The head that is looked at, in the last captures. */
+
+import { short, whole } from "../pure/words.js";
+import { go } from "./actions.js";
+import { Panel, button, el } from "./elements.js";
+import { getCapture, getMap, getThumbs } from "./server.js";
+import * as store from "./store.js";
+import { meanThumb, paintThumb, thumbsOf } from "./thumbnail.js";
+
+const MOST = 12;
+const REST_MS = 120;
+
+class FilmStrip extends Panel {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  timer = undefined;
+
+  build() {
+    this.strip = el("div", { className: "film" });
+    this.append(el("h2", {}, "The last captures"), this.strip);
+    this.watch(() => this.wait());
+  }
+
+  /** While the steps fly past, the strip stays as it is. */
+  wait() {
+    const [map, isDark, scale] = [store.shown.value, store.isDark.value, store.place.scale.value];
+    void scale;
+    this.hidden = !map || store.place.full.value;
+    clearTimeout(this.timer);
+    if (map && !this.hidden) this.timer = setTimeout(() => this.fill(map, isDark), REST_MS);
+  }
+
+  /**
+   * @param {store.Shown} map
+   * @param {boolean} isDark
+   */
+  fill(map, isDark) {
+    const captures = store.stateOf(map.run).captures.value.filter(({ maps }) => maps);
+    const index = captures.findIndex(({ c }) => c === map.capture.c);
+    const last = captures.slice(Math.max(0, index + 1 - MOST), index + 1);
+    this.strip?.replaceChildren(...last.map((line) => frame(map, line, isDark)));
+  }
+}
+
+/**
+ * @param {store.Shown} map
+ * @param {import("../pure/shapes.js").CaptureLine} line
+ * @param {boolean} isDark
+ */
+function frame(map, line, isDark) {
+  const canvas = el("canvas", { width: 32, height: 32, "aria-hidden": "true" });
+  const loss = store.stateOf(map.run).row(line.step)?.loss ?? null;
+  const made = button("", `step ${whole(line.step)}`, () => go({ step: line.step }), line.c === map.capture.c);
+  const words = el("span", {}, whole(line.step));
+  if (loss !== null) made.title = `step ${whole(line.step)}, loss ${short(loss)}`;
+  made.className = "thumb";
+  made.replaceChildren(canvas, words);
+  void paint(canvas, map, line.c, isDark);
+  return made;
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {store.Shown} map
+ * @param {string} c
+ * @param {boolean} isDark
+ */
+async function paint(canvas, map, c, isDark) {
+  try {
+    const capture = await getCapture(map.run, c);
+    const layer = capture.layers.find(({ stem }) => stem === map.layer.stem);
+    if (!layer) return;
+    const index = layer.heads.indexOf(Number(map.head));
+    const thumb =
+      map.head === "mean"
+        ? meanThumb(layer, await getMap(map.run, c, layer.stem, "mean"))
+        : thumbsOf(layer, await getThumbs(map.run, c, layer.stem))[index];
+    if (thumb) paintThumb(canvas, thumb, isDark);
+  } catch {
+    canvas.hidden = true; // the capture has been removed since
+  }
+}
+
+customElements.define("attn-film", FilmStrip);

@@ -1,0 +1,164 @@
+/** Layers × heads as thumbnails: what moved? */
+
+import { byChange, changes, layerName } from "../pure/sorting.js";
+import { signed } from "../pure/words.js";
+import { go, layersShown } from "./actions.js";
+import { Panel, button, choice, el } from "./elements.js";
+import { getThumbs } from "./server.js";
+import { STATISTICS } from "./statistics.js";
+import * as store from "./store.js";
+import { paintThumb, thumbsOf } from "./thumbnail.js";
+
+/** @typedef {import("../pure/sorting.js").HeadPlace} HeadPlace */
+/** @typedef {{stem: string, head: string, canvas: HTMLCanvasElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
+
+const MOST_IN_A_ROW = 16;
+
+class HeadGrid extends Panel {
+  /** @type {Map<string, Cell>} */
+  cells = new Map();
+  drawn = "";
+
+  build() {
+    const bar = el("div", { className: "controls" });
+    const grid = el("div", { className: "heads" });
+    this.append(bar, grid);
+    this.watch(() => bar.replaceChildren(...choices()));
+    this.watch(() => this.lay(grid));
+    this.watch(() => this.select());
+    this.watch(() => this.load());
+  }
+
+  /** @param {HTMLElement} grid */
+  lay(grid) {
+    const layers = layersShown();
+    const row = store.runState.value?.row(store.current.value?.step);
+    const then = thenRow();
+    const places = changes(layers, store.place.statistic.value, row, then);
+    const isByChange = store.place.sort.value === "change";
+    const ordered = isByChange ? byChange(places) : places;
+    const order = JSON.stringify([isByChange, ordered.map(({ stem, head }) => [stem, head])]);
+    if (order !== this.drawn) grid.replaceChildren(...this.rows(ordered, isByChange));
+    this.drawn = order;
+    for (const { stem, head, change } of ordered) this.say(stem, String(head), change);
+    grid.classList.toggle("by-change", isByChange);
+    this.select();
+    this.load();
+  }
+
+  /**
+   * @param {HeadPlace[]} places
+   * @param {boolean} isByChange
+   */
+  rows(places, isByChange) {
+    this.cells = new Map(places.map(({ stem, head }) => [`${stem} ${head}`, cell(stem, String(head))]));
+    if (isByChange) return [el("div", { className: "flow" }, ...[...this.cells.values()].map((each) => each.button))];
+    const kinds = Map.groupBy(this.cells.values(), ({ stem }) => layerName(stem)?.kind ?? "");
+    return [...kinds].flatMap(([kind, cells]) => [
+      el("h3", {}, kind),
+      ...[...Map.groupBy(cells, ({ stem }) => stem)].map(([stem, own]) => layerRow(stem, own)),
+    ]);
+  }
+
+  /**
+   * @param {string} stem
+   * @param {string} head
+   * @param {number | null} change
+   */
+  say(stem, head, change) {
+    const made = this.cells.get(`${stem} ${head}`);
+    if (!made) return;
+    const name = layerName(stem);
+    const moved = change === null ? "" : ` ${signed(change)}`;
+    const isByChange = store.place.sort.value === "change";
+    const where = `${name?.role === "encoder" ? "enc" : name?.type} ${name?.layer} · h${head}`;
+    made.words.replaceChildren(...(isByChange ? [where, el("br"), moved] : [`h${head}`]));
+    const what = STATISTICS[store.place.statistic.value] ?? store.place.statistic.value;
+    const title = `${name?.kind} layer ${name?.layer}, head ${head}${moved && ` · ${what}${moved}`}`;
+    made.button.title = title;
+    made.button.setAttribute("aria-label", title);
+  }
+
+  select() {
+    const [stem, head] = [store.stemShown.value, store.headShown.value];
+    for (const each of this.cells.values()) {
+      const isChosen = each.stem === stem && each.head === head;
+      each.button.setAttribute("aria-pressed", String(isChosen));
+      each.button.tabIndex = isChosen ? 0 : -1;
+    }
+    for (const label of this.querySelectorAll("button.mean")) {
+      const isChosen = label.getAttribute("data-stem") === stem && head === "mean";
+      label.setAttribute("aria-pressed", String(isChosen));
+    }
+  }
+
+  load() {
+    const map = store.shown.value;
+    const isDark = store.isDark.value;
+    void store.place.scale.value;
+    if (!map) return;
+    for (const layer of layersShown()) {
+      void getThumbs(map.run, map.capture.c, layer.stem).then((codes) => {
+        if (store.shown.value?.capture !== map.capture) return;
+        thumbsOf(layer, codes).forEach((thumb, index) => {
+          const made = this.cells.get(`${layer.stem} ${layer.heads[index]}`);
+          if (made) paintThumb(made.canvas, thumb, isDark);
+        });
+        this.dataset.painted = map.capture.c;
+      }, () => undefined);
+    }
+  }
+}
+
+/** The line of the history that the changes are counted from. */
+function thenRow() {
+  const other = store.against.value;
+  return other ? store.stateOf(other.run).row(other.capture.step) : undefined;
+}
+
+function choices() {
+  const kinds = [...new Set(store.shown.value?.capture.layers.map(({ stem }) => layerName(stem)?.kind ?? ""))];
+  const { sort, kind } = store.place;
+  /** @type {[string, string][]} */
+  const options = [["", "all kinds"], ...kinds.map((each) => /** @type {[string, string]} */ ([each, each]))];
+  const then = store.against.value;
+  const words = sort.value === "change" && then ? `since step ${then.capture.step}` : "";
+  return [
+    el("h2", {}, "Heads"),
+    kinds.length > 1 ? choice("kind of layers", options, kind.value, (value) => go({ kind: value })) : "",
+    button("by layer", "order by layer (s)", () => go({ sort: "layer" }), sort.value === "layer"),
+    button("by change", "what changed most first (s)", () => go({ sort: "change" }), sort.value === "change"),
+    el("span", { className: "faint" }, words),
+  ];
+}
+
+/**
+ * @param {string} stem
+ * @param {Cell[]} cells
+ */
+function layerRow(stem, cells) {
+  const name = layerName(stem);
+  const title = `mean of the heads of ${name?.kind} layer ${name?.layer}`;
+  const label = button(`L${name?.layer}`, title, () => go({ layer: stem, head: "mean" }), false);
+  label.className = "mean";
+  label.dataset.stem = stem;
+  const thumbs = el("div", { className: "thumbs" }, ...cells.map((each) => each.button));
+  thumbs.style.setProperty("--heads", String(Math.min(MOST_IN_A_ROW, Math.max(8, cells.length))));
+  return el("div", { className: "layer" }, label, thumbs);
+}
+
+/**
+ * @param {string} stem
+ * @param {string} head
+ * @returns {Cell}
+ */
+function cell(stem, head) {
+  const canvas = el("canvas", { width: 32, height: 32, "aria-hidden": "true" });
+  const words = el("span", {});
+  const made = button("", "", () => go({ layer: stem, head }), false);
+  made.className = "thumb";
+  made.replaceChildren(canvas, words);
+  return { stem, head, canvas, button: made, words };
+}
+
+customElements.define("attn-heads", HeadGrid);

@@ -1,0 +1,198 @@
+/** Loads what is looked at, and what is new. */
+
+import { maskedCells } from "../pure/cells.js";
+import { decode } from "../pure/codes.js";
+import { merged, readLines } from "../pure/history.js";
+import { effect } from "../pure/signals.js";
+import { Refused, getCapture, getHistory, getMap, getRun, getRuns } from "./server.js";
+import * as store from "./store.js";
+
+/** @typedef {import("../pure/shapes.js").CaptureLine} CaptureLine */
+/** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */
+/** @typedef {import("./store.js").RunState} RunState */
+/** @typedef {import("./store.js").Shown} Shown */
+
+const RUNS_MS = 10000;
+const CLOCK_MS = 1000;
+
+/** Begins to load, and goes on as long as the page is open. */
+export function begin() {
+  setInterval(() => (store.clock.value = Date.now() / 1000), CLOCK_MS);
+  setInterval(refreshRuns, RUNS_MS);
+  refreshRuns();
+  listen();
+  effect(() => void (store.runId.value !== null && refresh(store.stateOf(store.runId.value))));
+  effect(() => void (store.otherState.value && refresh(store.otherState.value)));
+  effect(loadShown);
+  effect(loadBeside);
+}
+
+/**
+ * Says what went wrong, once, where people look; what can be tried again is.
+ * @template T
+ * @param {() => Promise<T>} work
+ */
+async function told(work) {
+  try {
+    const value = await work();
+    store.trouble.value = "";
+    return value;
+  } catch (error) {
+    const reason = error instanceof TypeError ? "the server does not answer" : String(error);
+    store.trouble.value = error instanceof Refused ? error.message : reason;
+    return undefined;
+  }
+}
+
+async function refreshRuns() {
+  const runs = await told(getRuns);
+  if (runs) store.runs.value = runs;
+}
+
+/** @type {Map<RunState, boolean>} whether there is news while it is being read */
+const underWay = new Map();
+
+/**
+ * Reads what is new of a run; if that is under way, once more afterwards.
+ * @param {RunState} state
+ */
+async function refresh(state) {
+  if (underWay.has(state)) {
+    underWay.set(state, true);
+    return;
+  }
+  do {
+    underWay.set(state, false);
+    await told(() => readNews(state));
+  } while (underWay.get(state));
+  underWay.delete(state);
+}
+
+/** @param {RunState} state */
+async function readNews(state) {
+  const facts = await getRun(state.id, state.facts.value?.cursor ?? null);
+  state.facts.value = { ...facts, captures: withNews(state, facts.captures) };
+  for (;;) {
+    const { text, cursor } = await getHistory(state.id, state.cursor);
+    if (text) state.rows.value = merged(state.rows.value, readLines(text));
+    if (cursor === state.cursor) return;
+    state.cursor = cursor;
+  }
+}
+
+/**
+ * A folder that was drawn again has another key.
+ * @param {RunState} state
+ * @param {CaptureLine[]} news
+ */
+function withNews(state, news) {
+  const known = state.facts.value?.captures ?? [];
+  return [...new Map([...known, ...news].map((capture) => [capture.folder, capture])).values()];
+}
+
+function listen() {
+  const events = new EventSource("api/v1/events");
+  events.onmessage = ({ data }) => {
+    const { run } = JSON.parse(data);
+    const isLooked = run === store.runId.value || run === store.place.other.value;
+    if (isLooked) refresh(store.stateOf(run));
+    else refreshRuns();
+  };
+  events.onopen = () => {
+    store.trouble.value = "";
+    if (store.runState.value) refresh(store.runState.value);
+  };
+  events.onerror = () => {
+    if (events.readyState !== EventSource.CLOSED) return;
+    setTimeout(listen, RUNS_MS);
+    refreshRuns(); // which says what is wrong
+  };
+}
+
+let asked = 0;
+let answered = 0;
+
+/** Loads the map; of two that are asked for, the later is never replaced by the earlier. */
+function loadShown() {
+  const { value: capture } = store.current;
+  const [layer, head] = [store.place.layer.value, store.place.head.value];
+  const run = store.runId.value;
+  const number = ++asked;
+  if (run === null || !capture?.maps) {
+    answered = number;
+    store.shown.value = null;
+    return;
+  }
+  void told(async () => {
+    const map = await loadMap(run, capture, layer, head);
+    if (number < answered) return;
+    answered = number;
+    store.shown.value = map;
+  });
+}
+
+let besideAsked = 0;
+
+function loadBeside() {
+  const here = store.shown.value;
+  const other = store.against.value;
+  const isWanted = store.place.view.value !== "map";
+  const number = ++besideAsked;
+  if (!here || !other || !isWanted || !other.capture.maps) {
+    store.beside.value = null;
+    store.besideMissing.value = missing(other);
+    return;
+  }
+  void told(async () => {
+    const map = await loadMap(other.run, other.capture, here.layer.stem, here.head);
+    if (number !== besideAsked) return;
+    const isSame = map?.layer.stem === here.layer.stem && map.head === here.head;
+    store.beside.value = isSame ? map : null;
+    store.besideMissing.value = isSame ? "" : "the other capture has no map of this layer and head";
+  });
+}
+
+/** @param {{capture: CaptureLine} | null} other */
+function missing(other) {
+  if (!other) return "there is no other capture to compare with";
+  return other.capture.maps ? "" : "the other capture has no maps";
+}
+
+/**
+ * Loads a map: of the layer and head if they are there, or of what is nearest to them.
+ * @param {string} run
+ * @param {CaptureLine} line
+ * @param {string | null} stem
+ * @param {string} head
+ * @returns {Promise<Shown | null>}
+ */
+async function loadMap(run, line, stem, head) {
+  const early = stem === null ? null : getMap(run, line.c, stem, head).catch(() => null);
+  const capture = await getCapture(run, line.c);
+  const layer = capture.layers.find((each) => each.stem === stem) ?? firstChoice(capture.layers);
+  if (!layer) return null;
+  const found = layer.heads.includes(Number(head)) ? head : "mean";
+  const isEarly = layer.stem === stem && found === head;
+  const codes = (isEarly && (await early)) || (await getMap(run, line.c, layer.stem, found));
+  const masked = maskedCells(layer, allowedOf(layer), layer.heads.indexOf(Number(found)));
+  const weights = decode(codes.data, codes.scale);
+  return { run, capture, layer, head: found, codes: codes.data, scale: codes.scale, weights, masked };
+}
+
+/**
+ * The layer to begin with: the last with cross-attention, or the first.
+ * @param {LayerMaps[]} layers
+ */
+function firstChoice(layers) {
+  return layers.filter(({ stem }) => stem.includes("cross")).at(-1) ?? layers[0];
+}
+
+/**
+ * Where a mask allows attention; null where only causality says.
+ * @param {LayerMaps} layer
+ */
+export function allowedOf(layer) {
+  if (!layer.allowed) return null;
+  const data = Uint8Array.from(atob(layer.allowed), (character) => character.charCodeAt(0));
+  return { data, shape: layer.allowed_shape };
+}

@@ -1,0 +1,134 @@
+/** The map that is looked at: alone, or A, B and their difference. */
+
+import { layerName } from "../pure/sorting.js";
+import { go, topOf, zoomBy } from "./actions.js";
+import { ColourBar } from "./colour_bar.js";
+import { cellWords, changeContent, textsApart, titleOf, unlike, weightContent } from "./content.js";
+import { Panel, button, choice, el } from "./elements.js";
+import { MapCanvas } from "./map_canvas.js";
+import * as store from "./store.js";
+
+/** @typedef {import("./content.js").Content} Content */
+/** @typedef {{a: store.Shown, b: store.Shown}} Pair */
+/** @typedef {{box: HTMLElement, canvas: MapCanvas, title: HTMLElement, bar: ColourBar}} Slot */
+
+class MapsPanel extends Panel {
+  slots = ["A", "B", "change"].map(slot);
+  note = el("p", { className: "note", role: "note" });
+  maps = el("div", { className: "maps" }, ...this.slots.map(({ box }) => box));
+
+  build() {
+    const bar = el("div", { className: "controls" });
+    const facts = document.createElement("attn-facts");
+    this.append(bar, el("div", { className: "beside" }, this.maps, facts), this.note);
+    this.watch(() => bar.replaceChildren(...choices()));
+    this.watch(() => this.fill());
+  }
+
+  fill() {
+    const map = store.shown.value;
+    this.hidden = !map;
+    if (!map) return;
+    const contents = contentsOf(map, store.pair.value);
+    this.maps.dataset.count = String(contents.filter(Boolean).length);
+    this.slots.forEach((each, index) => put(each, contents[index]));
+    this.note.textContent = [cellWords(map.layer), ...notes(store.pair.value)].join(" · ");
+  }
+}
+
+/**
+ * A, B and the difference; null for what is not shown.
+ * @param {store.Shown} map
+ * @param {Pair | null} pair
+ * @returns {(Content | null)[]}
+ */
+function contentsOf(map, pair) {
+  const [view, isDark] = [store.place.view.value, store.isDark.value];
+  if (!pair) return [weightContent(map, tops([map])[0], isDark, titleOf(map)), null, null];
+  const { a, b } = pair;
+  const change = unlike(a, b) ? null : changeContent(a, b, isDark, "B − A: red where B attends more");
+  if (view === "difference" && change) return [null, null, change];
+  const [topA, topB] = tops([a, b]);
+  const titles = [a, b].map((map, index) => `${"AB"[index]} · ${apart(a, b, map)}`);
+  return [weightContent(a, topA, isDark, titles[0]), weightContent(b, topB, isDark, titles[1]), change];
+}
+
+/**
+ * Where the scales of maps end that are side by side.
+ * @param {store.Shown[]} maps
+ */
+function tops(maps) {
+  const scale = store.place.scale.value;
+  const own = maps.map(topOf);
+  if (scale === "own") return own;
+  return own.map(() => (scale === "shared" ? Math.max(...own) : Number(scale)));
+}
+
+/**
+ * What tells A and B apart: the step, or the run and its step.
+ * @param {store.Shown} a
+ * @param {store.Shown} b
+ * @param {store.Shown} map
+ */
+function apart(a, b, map) {
+  const run = store.runs.value?.find(({ id }) => id === map.run)?.title ?? map.run;
+  const step = titleOf(map).split(" · ").at(-1);
+  return a.run === b.run ? step : `${run} · ${step}`;
+}
+
+/** @param {Pair | null} pair */
+function notes(pair) {
+  if (store.place.view.value === "map") return [];
+  if (!pair) return [store.besideMissing.value].filter(Boolean);
+  return [unlike(pair.a, pair.b), textsApart(pair.a, pair.b)].filter(Boolean);
+}
+
+/**
+ * @param {Slot} slot
+ * @param {Content | null} content
+ */
+function put({ box, canvas, title, bar }, content) {
+  box.hidden = !content;
+  canvas.content.value = content;
+  title.textContent = content?.title ?? "";
+  if (content) bar.show(content);
+}
+
+/** @param {string} name */
+function slot(name) {
+  const [canvas, bar, title] = [new MapCanvas(), new ColourBar(), el("h3", {})];
+  canvas.tabIndex = 0;
+  canvas.dataset.map = name;
+  const box = el("section", { className: "slot", hidden: true }, title, canvas, bar);
+  return { box, canvas, title, bar };
+}
+
+function choices() {
+  const { view, scale, full, other, tied } = store.place;
+  const views = /** @type {const} */ ([["map", "map"], ["both", "A | B | B−A"], ["difference", "B−A"]]);
+  const held = ["shared", "own"].includes(scale.value) ? String(topOf(store.shown.value)) : scale.value;
+  return [
+    ...picks(),
+    el("span", { className: "group" }, ...views.map(([value, text]) => button(text, `show ${text} (d)`, () => go({ view: value }), view.value === value))),
+    choice("colour scale", [["shared", "√ one scale"], ["own", "√ each its own"], [held, `√ held at ${held}`]], scale.value, (value) => go({ scale: value })),
+    el("span", { className: "group" }, button("+", "magnify (+)", () => zoomBy(1.5)), button("−", "shrink (−)", () => zoomBy(1 / 1.5)), button("whole", "the whole map (0)", () => go({ part: null }))),
+    other.value !== null && button("tied", "the other run follows the step", () => go({ tied: !tied.value }), tied.value),
+    button("⤢", "the map alone, large (f)", () => go({ full: !full.value }), full.value),
+  ].filter((child) => child !== false);
+}
+
+/** The layer and the head, to be chosen. */
+function picks() {
+  const map = store.shown.value;
+  if (!map) return [];
+  /** @type {[string, string][]} */
+  const layers = map.capture.layers.map(({ stem }) => [stem, `${layerName(stem)?.kind} layer ${layerName(stem)?.layer}`]);
+  /** @type {[string, string][]} */
+  const heads = [["mean", "mean of heads"], ...map.layer.heads.map((head) => /** @type {[string, string]} */ ([String(head), `head ${head}`]))];
+  return [
+    choice("layer", layers, map.layer.stem, (layer) => go({ layer })),
+    choice("head", heads, map.head, (head) => go({ head })),
+  ];
+}
+
+customElements.define("attn-maps", MapsPanel);

@@ -1,0 +1,195 @@
+/** The curves, which are the slider of the steps: since when? */
+
+import { extent, nearest, path, scale, thinned, ticks } from "../pure/curves.js";
+import { Signal } from "../pure/signals.js";
+import { short, whole } from "../pure/words.js";
+import { goToIndex } from "./actions.js";
+import { Panel, el, svg } from "./elements.js";
+import { lanesOf } from "./lanes.js";
+import * as store from "./store.js";
+
+const [LEFT, RIGHT, LANE, GAP, RAIL, FOOT] = [52, 14, 54, 6, 20, 18];
+
+class Timeline extends Panel {
+  width = new Signal(0);
+  drawing = svg("svg", { class: "curves" });
+  hint = el("output", { className: "hint" });
+  slider = el("div", { className: "slider", tabIndex: 0, role: "slider" }, this.drawing);
+  cursor = svg("line", { class: "cursor", y1: 0 });
+  other = svg("line", { class: "other", y1: 0 });
+  handle = svg("circle", { class: "handle", r: 6 });
+  x = scale(0, 1, 0, 1);
+
+  build() {
+    this.slider.setAttribute("aria-label", "step of the capture");
+    this.slider.addEventListener("pointerdown", (event) => this.grab(event));
+    this.slider.addEventListener("pointermove", (event) => this.move(event));
+    this.slider.addEventListener("pointerleave", () => (this.hint.textContent = ""));
+    this.append(this.slider, this.hint);
+    this.watchWidth((width) => (this.width.value = width));
+    this.watch(() => this.paint());
+    this.watch(() => this.mark());
+  }
+
+  paint() {
+    const [width, state] = [this.width.value, store.runState.value];
+    if (!state || !width) return;
+    const rows = state.rows.value;
+    const lanes = lanesOf(rows);
+    const [first, last] = extent([...rows.map(({ step }) => step), ...state.steps.value]);
+    const rail = lanes.length * (LANE + GAP);
+    this.x = scale(first, last, LEFT, width - RIGHT);
+    this.size(width, rail);
+    this.drawing.replaceChildren(
+      ...lanes.flatMap((lane, index) => this.lane(lane, index * (LANE + GAP), rows)),
+      ...this.captures(state.steps.value, rail),
+      ...this.foot(first, last, rail + RAIL + FOOT - 4),
+      this.other,
+      this.cursor,
+      ...this.alerts(state.facts.value?.alerts ?? [], rail),
+      this.handle,
+    );
+    this.placeCursors();
+  }
+
+  /**
+   * @param {number} width
+   * @param {number} rail
+   */
+  size(width, rail) {
+    const height = rail + RAIL + FOOT;
+    this.drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    this.drawing.setAttribute("height", String(height));
+    for (const line of [this.cursor, this.other]) line.setAttribute("y2", String(rail + RAIL));
+    this.handle.setAttribute("cy", String(rail + RAIL / 2));
+  }
+
+  /**
+   * @param {import("./lanes.js").Lane} lane
+   * @param {number} top
+   * @param {{step: number}[]} rows
+   */
+  lane({ title, ends, curves }, top, rows) {
+    const y = scale(ends[0], ends[1], top + LANE - 3, top + 3);
+    const width = this.width.value - LEFT - RIGHT;
+    const paths = curves.map(({ className, values }) => {
+      const points = values.map((value, index) => {
+        return { x: this.x(rows[index].step), y: value === null ? null : y(value) };
+      });
+      return svg("path", { class: `curve ${className}`, d: path(thinned(points)) });
+    });
+    return [
+      svg("rect", { class: "frame", x: LEFT, y: top, width, height: LANE }),
+      ...paths,
+      text("tick", LEFT - 6, top + 11, "end", short(ends[1])),
+      text("tick", LEFT - 6, top + LANE - 3, "end", short(ends[0])),
+      text("title", LEFT + width - 8, top + 15, "end", title),
+    ];
+  }
+
+  /**
+   * @param {number[]} steps
+   * @param {number} top
+   */
+  captures(steps, top) {
+    const pixels = new Set(steps.map((step) => Math.round(this.x(step) * 2) / 2));
+    const d = [...pixels].map((pixel) => `M${pixel} ${top + 5}v${RAIL - 10}`).join("");
+    const y = top + RAIL / 2;
+    const rail = { class: "rail", x1: LEFT, x2: this.width.value - RIGHT, y1: y, y2: y };
+    return [svg("line", rail), svg("path", { class: "captures", d })];
+  }
+
+  /**
+   * @param {import("../pure/shapes.js").Alert[]} alerts
+   * @param {number} top
+   */
+  alerts(alerts, top) {
+    const half = RAIL / 2 - 2;
+    return alerts.map(({ step, text: words, severity, state }) => {
+      const d = `M${this.x(step)} ${top + 2}l6 ${half}l-6 ${half}l-6 ${-half}z`;
+      const title = svg("title", {}, `step ${whole(step)}: ${words}`);
+      return svg("path", { class: `alert ${severity} ${state}`, d }, title);
+    });
+  }
+
+  /**
+   * @param {number} first
+   * @param {number} last
+   * @param {number} y
+   */
+  foot(first, last, y) {
+    return ticks(first, last, this.width.value / 110)
+      .filter(Number.isInteger)
+      .map((step) => text("tick", this.x(step), y, "middle", whole(step)));
+  }
+
+  mark() {
+    const steps = store.runState.value?.steps.value ?? [];
+    const step = store.current.value?.step;
+    const values = {
+      valuemin: steps[0] ?? 0,
+      valuemax: steps.at(-1) ?? 0,
+      valuenow: step ?? 0,
+      valuetext: step === undefined ? "no capture" : `step ${whole(step)}`,
+    };
+    for (const [name, value] of Object.entries(values)) {
+      this.slider.setAttribute(`aria-${name}`, String(value));
+    }
+    this.placeCursors();
+  }
+
+  placeCursors() {
+    const step = store.current.value?.step;
+    const isCompared = store.place.view.value !== "map" && store.place.other.value === null;
+    const other = isCompared ? store.against.value?.capture.step : undefined;
+    for (const [line, at] of /** @type {const} */ ([[this.cursor, step], [this.other, other]])) {
+      line.toggleAttribute("hidden", at === undefined);
+      for (const end of ["x1", "x2"]) line.setAttribute(end, String(this.x(at ?? 0)));
+    }
+    this.handle.toggleAttribute("hidden", step === undefined);
+    this.handle.setAttribute("cx", String(this.x(step ?? 0)));
+  }
+
+  /** @param {PointerEvent} event */
+  grab(event) {
+    if (event.button !== 0) return;
+    this.slider.setPointerCapture(event.pointerId);
+    store.isPlaying.value = false;
+    this.goTo(event);
+  }
+
+  /** @param {PointerEvent} event */
+  move(event) {
+    if (event.buttons & 1) this.goTo(event);
+    const rows = store.runState.value?.rows.value ?? [];
+    const steps = rows.map(({ step }) => step);
+    const row = rows[nearest(steps, this.stepAt(event))];
+    const loss = !row || row.loss === null ? "" : ` · loss ${short(row.loss)}`;
+    this.hint.textContent = row ? `pointer: step ${whole(row.step)}${loss}` : "";
+  }
+
+  /** @param {PointerEvent} event */
+  goTo(event) {
+    const index = nearest(store.runState.value?.steps.value ?? [], this.stepAt(event));
+    if (index >= 0) goToIndex(index);
+  }
+
+  /** @param {PointerEvent} event */
+  stepAt(event) {
+    const pixel = event.clientX - this.drawing.getBoundingClientRect().left;
+    return (pixel - this.x(0)) / (this.x(1) - this.x(0));
+  }
+}
+
+/**
+ * @param {string} className
+ * @param {number} x
+ * @param {number} y
+ * @param {string} anchor
+ * @param {string} words
+ */
+function text(className, x, y, anchor, words) {
+  return svg("text", { class: className, x, y, "text-anchor": anchor }, words);
+}
+
+customElements.define("attn-timeline", Timeline);

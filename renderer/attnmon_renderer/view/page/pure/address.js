@@ -1,0 +1,117 @@
+/** What is looked at, as the query of the page's address keeps it. */
+
+/** @typedef {import("./cells.js").Part} Part */
+
+/**
+ * @typedef {object} Place
+ * @property {"live" | "compare" | "run" | "runs"} screen
+ * @property {string | null} run null: the newest
+ * @property {number | null} step null: the newest, whatever comes
+ * @property {string | null} layer stem
+ * @property {string} head a number, or "mean"
+ * @property {"map" | "both" | "difference"} view
+ * @property {string} against step to compare with: "first", "previous" or a number
+ * @property {string | null} other run to compare with
+ * @property {boolean} tied whether the other run follows the step
+ * @property {string} kind of layers shown; "" is all
+ * @property {"layer" | "change"} sort
+ * @property {string} statistic
+ * @property {string} scale "shared", "own", or where a scale that is held ends
+ * @property {Part | null} part null: the whole map
+ * @property {boolean} full
+ * @property {"step" | "loss" | "end"} align
+ */
+
+/** @type {Readonly<Place>} */
+export const START = Object.freeze({
+  screen: "live",
+  run: null,
+  step: null,
+  layer: null,
+  head: "mean",
+  view: "map",
+  against: "previous",
+  other: null,
+  tied: true,
+  kind: "",
+  sort: "layer",
+  statistic: "entropy",
+  scale: "shared",
+  part: null,
+  full: false,
+  align: "step",
+});
+
+/** @type {Record<string, string[]>} */
+const CHOICES = {
+  screen: ["live", "compare", "run", "runs"],
+  view: ["map", "both", "difference"],
+  sort: ["layer", "change"],
+  align: ["step", "loss", "end"],
+};
+
+/** @type {Record<string, RegExp>} */
+const PATTERNS = {
+  step: /^-?\d{1,15}$/,
+  head: /^(mean|\d{1,9})$/,
+  against: /^(first|previous|-?\d{1,15})$/,
+  scale: /^(shared|own|\d{1,9}(\.\d{1,12})?(e-\d{1,2})?)$/,
+  part: /^-?\d+(\.\d+)?(,-?\d+(\.\d+)?){3}$/,
+};
+
+/**
+ * Reads an address; what is not understood is as at the start.
+ * @param {string} query
+ * @returns {Place}
+ */
+export function parse(query) {
+  /** @type {Record<string, any>} */
+  const place = { ...START };
+  for (const [name, text] of new URLSearchParams(query)) {
+    if (!(name in START) || !isMeant(name, text)) continue;
+    place[name] = parseValue(name, text);
+  }
+  return /** @type {Place} */ (place);
+}
+
+/**
+ * @param {string} name
+ * @param {string} text
+ */
+function isMeant(name, text) {
+  return CHOICES[name]?.includes(text) ?? PATTERNS[name]?.test(text) ?? true;
+}
+
+/**
+ * @param {string} name
+ * @param {string} text
+ */
+function parseValue(name, text) {
+  if (name === "step") return Number(text);
+  if (name === "full" || name === "tied") return text === "1";
+  if (name !== "part") return text;
+  const [q0, q1, k0, k1] = text.split(",").map(Number);
+  return q0 < q1 && k0 < k1 ? { q0, q1, k0, k1 } : null;
+}
+
+/**
+ * The query of an address: what differs from the start.
+ * @param {Place} place
+ */
+export function format(place) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(place)) {
+    if (value === /** @type {Record<string, any>} */ (START)[name] || value === null) continue;
+    query.set(name, formatValue(value));
+  }
+  const text = query.toString();
+  return text ? `?${text.replaceAll("%2C", ",")}` : "";
+}
+
+/** @param {any} value */
+function formatValue(value) {
+  if (typeof value === "boolean") return value ? "1" : "0";
+  if (typeof value !== "object") return String(value);
+  const { q0, q1, k0, k1 } = value;
+  return [q0, q1, k0, k1].map((end) => Number(end.toFixed(2))).join(",");
+}

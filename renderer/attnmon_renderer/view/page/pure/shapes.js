@@ -1,0 +1,150 @@
+/** What the server's answers look like. */
+
+/**
+ * @typedef {object} RunLine a run in the list of runs
+ * @property {string} id
+ * @property {string} title
+ * @property {string} directory
+ * @property {string} state
+ * @property {boolean} alive
+ * @property {number | null} step
+ * @property {number | null} loss
+ * @property {number | null} updated seconds since 1970
+ * @property {number} captures
+ * @property {number} alerts
+ * @property {number[] | null} ranks
+ */
+
+/**
+ * @typedef {object} CaptureLine a capture in a run
+ * @property {string} c its key in addresses
+ * @property {number} step
+ * @property {string} folder
+ * @property {number | null} epoch
+ * @property {boolean} maps whether there are maps to draw
+ * @property {string[]} pictures file names
+ */
+
+/**
+ * @typedef {object} Alert
+ * @property {string} id
+ * @property {string} rule
+ * @property {"info" | "warn" | "error"} severity
+ * @property {"firing" | "resolved"} state
+ * @property {number} step
+ * @property {string | null} role
+ * @property {number | null} layer
+ * @property {number[] | null} heads
+ * @property {string} text
+ * @property {string} [try]
+ */
+
+/**
+ * @typedef {object} LayerLine a layer of a run
+ * @property {string} stem
+ * @property {string} role
+ * @property {number} layer
+ * @property {string} type
+ * @property {number | null} heads
+ * @property {string | null} name
+ * @property {string | null} source
+ * @property {string} note
+ */
+
+/**
+ * @typedef {object} Run
+ * @property {string} id
+ * @property {string} title
+ * @property {string} state
+ * @property {boolean} alive
+ * @property {Record<string, any>} summary
+ * @property {Record<string, any>} run
+ * @property {LayerLine[]} layers
+ * @property {CaptureLine[]} captures
+ * @property {Alert[]} alerts
+ * @property {string[]} damages
+ * @property {string[]} [troubles]
+ * @property {string | null} cursor captures that are noticed later are new
+ */
+
+/**
+ * @typedef {object} MapsOnly
+ * @property {string} stem
+ * @property {string} module
+ * @property {number[]} heads their numbers
+ * @property {string} note
+ * @property {number | null} sampled
+ * @property {number} non_finite
+ * @property {number[]} scale largest weight of each head
+ * @property {string} allowed base64
+ * @property {number[]} allowed_shape
+ */
+
+/** @typedef {import("./cells.js").Grid & MapsOnly} LayerMaps the maps of a layer */
+
+/**
+ * @typedef {object} Capture the index of a capture
+ * @property {string} c
+ * @property {number} step
+ * @property {number | null} epoch
+ * @property {number | null} loss
+ * @property {{encoder: string[], decoder: string[]} | null} tokens
+ * @property {LayerMaps[]} layers
+ * @property {string[]} pictures
+ */
+
+/**
+ * @typedef {object} Codes cells of one map or several
+ * @property {Uint8Array} data
+ * @property {number[]} shape
+ * @property {number} scale
+ */
+
+/**
+ * @typedef {object} NumberRow a number in both runs
+ * @property {string} role
+ * @property {number} layer
+ * @property {number | null} head null for a number of the layer as a whole
+ * @property {string} statistic
+ * @property {number | null} a
+ * @property {number | null} b
+ * @property {number | null} delta
+ * @property {number | null} [wobble] how much it moves by itself
+ * @property {number | null} [times] how many wobbles the difference is
+ */
+
+/**
+ * @typedef {object} RunInfo
+ * @property {string} name
+ * @property {string} state
+ * @property {number} captures
+ * @property {number | null} step
+ * @property {number | null} loss
+ */
+
+/**
+ * @typedef {object} Comparison
+ * @property {boolean} comparable
+ * @property {string[]} why
+ * @property {Record<string, [any, any]>} settings
+ * @property {string} verdict
+ * @property {string} [reason]
+ * @property {RunInfo[]} [a]
+ * @property {RunInfo[]} [b]
+ * @property {NumberRow[]} layers
+ * @property {Matching | null} matching
+ */
+
+/**
+ * @typedef {object} Matching how far maps are apart, in bits
+ * @property {[number, number]} steps
+ * @property {boolean} at_least whether the distances are lower bounds
+ * @property {number | null} numbered
+ * @property {number | null} matched
+ * @property {number | null} wobble
+ * @property {number} heads
+ * @property {number} moved
+ * @property {any[]} layers
+ */
+
+export {};

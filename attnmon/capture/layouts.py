@@ -10,6 +10,7 @@ from attnmon.capture.calls.adapter import CallSite
 from attnmon.capture.lineage.call_parts import CallParts
 from attnmon.capture.lineage.element_labels import Labels
 from attnmon.capture.lineage.layout import Layout, RefusedLayout, establish, join_notes
+from attnmon.capture.lineage.moves import moves_of
 from attnmon.capture.lineage.tracker import Lineage
 from attnmon.capture.model.inputs import Inputs
 
@@ -23,8 +24,11 @@ class Layouts(Protocol):
     follows: bool
     """Whether it has to see every torch function of the forward."""
 
-    def place(self, site: CallSite, labels: Labels | None) -> CallSite:
-        """Return the call site with its layout. Raises `RefusedLayout`."""
+    def place(self, site: CallSite, labels: Labels | None, tensor: Tensor | None) -> CallSite:
+        """Return the call site with its layout. Raises `RefusedLayout`, `StaleLayout`.
+
+        `tensor`: its query or its weights, to see how their elements were moved.
+        """
 
     def is_usual(self, name: str, call_index: int) -> bool:
         """Return whether a call is known to hold samples and heads in the usual order."""
@@ -52,12 +56,15 @@ class KnownLayouts:
         """`known`: tells the layouts."""
         self._known = known
 
-    def place(self, site: CallSite, labels: Labels | None) -> CallSite:
-        """Return the call site with its layout. Raises `RefusedLayout`."""
+    def place(self, site: CallSite, labels: Labels | None, tensor: Tensor | None) -> CallSite:
+        """Return the call site with its layout. Raises `RefusedLayout`, `StaleLayout`."""
         known = self._known(site.name, site.call_index)
         if isinstance(known, str):
             raise RefusedLayout(known)
-        return site if known is None else site._replace(layout=known)
+        if known is None:
+            return site
+        known.require_moves(moves_of(tensor))
+        return site._replace(layout=known)
 
     def is_usual(self, name: str, call_index: int) -> bool:
         """Return whether the call's layout is the usual one, or nothing is known of it."""
@@ -102,7 +109,7 @@ class FollowedLayouts:
         self.labels_of = self._lineage.of
         self.after = self._lineage.after
 
-    def place(self, site: CallSite, labels: Labels | None) -> CallSite:
+    def place(self, site: CallSite, labels: Labels | None, tensor: Tensor | None) -> CallSite:
         """Return the call site with its layout. Raises `RefusedLayout`."""
         if labels is None:
             return site
@@ -111,6 +118,8 @@ class FollowedLayouts:
         self._require_all_samples(layout)
         if layout is not None and self._batch_dim is None and layout.samples:
             layout = replace(layout, note=join_notes(layout.note, _NO_BATCH))
+        if layout is not None:
+            layout = replace(layout, moves=moves_of(tensor))
         is_cross = None if labels.scores is None else labels.scores.is_cross
         return site._replace(layout=layout, is_cross=is_cross)
 

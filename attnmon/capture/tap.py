@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, has_torch_function
 
 from attnmon.capture.calls.adapter import Adapter, CallSite, UnsupportedCall
@@ -259,7 +259,10 @@ class Tap(TorchFunctionMode):
     def _kernel_call(
         self, adapter: Adapter, site: CallSite, result: Any, args: Any, kwargs: Any
     ) -> AttentionCall:
-        site = self._layouts.place(site, self._layouts.scores_labels(args, kwargs))
+        query = next(
+            (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None
+        )
+        site = self._layouts.place(site, self._layouts.scores_labels(args, kwargs), query)
         return adapter(site, result, *args, **kwargs)
 
     def _report_handwritten(self, product: ValueProduct | None) -> None:
@@ -272,7 +275,8 @@ class Tap(TorchFunctionMode):
             self._describe(site, lambda: self._handwritten_call(site, product))
 
     def _handwritten_call(self, site: CallSite, product: ValueProduct) -> AttentionCall | None:
-        return product.to_call(self._layouts.place(site, product.leading_labels()))
+        labels = product.leading_labels()
+        return product.to_call(self._layouts.place(site, labels, product.weights))
 
     def _describe(self, site: CallSite, describe: Callable[[], AttentionCall | None]) -> None:
         """Reports the call that is described, or why it cannot be captured."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.element_labels import UNKNOWN, Label, Labels, projection_of
+from attnmon.capture.lineage.moves import Moves
 
 _OF_OTHERS = "its queries attend to keys of other samples: it is no map of one sample"
 _IN_ONE_MAP = (
@@ -80,6 +81,8 @@ class Layout:
     """Whether the first keys stand before the queries' own: a prefix, or a cache."""
     note: str = ""
     """What was assumed, or left out; empty if nothing."""
+    moves: Moves = ()
+    """How the tensors came into this order, as far as that is known (`moves_of`)."""
     is_plain: bool = field(init=False)
     """Whether the leading dimensions are [samples, heads] as they are, or merged."""
 
@@ -105,6 +108,11 @@ class Layout:
             for each in (self, other)
         )
         return mine == theirs
+
+    def require_moves(self, moves: Moves) -> None:
+        """Raise `StaleLayout` where tensors were moved otherwise than when this was established."""
+        if self.moves and moves and moves != self.moves:
+            raise StaleLayout
 
     def arrange_keys(self, tensor: Tensor) -> Tensor:
         """Return [samples, heads, keys, any] of keys [*leading, keys, any] beside split rows.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,9 @@ FOLDS: dict[str, Callable[[Tensor], Tensor]] = {
     "stacked heads": lambda x: torch.stack(x.chunk(HEADS, -1), 1),
     "heads in the middle of five": lambda x: split(x).transpose(1, 2).unflatten(1, (2, 2)),
 }
+
+
+BATCH_FIRST = {"heads after the batch", "folded, batch first", "heads in the middle of five"}
 
 
 def reversed_heads(model: Folded, x: Tensor) -> Tensor:
@@ -351,6 +355,25 @@ def test_samples_that_were_put_into_another_order_are_told_apart_each_time(
     for _ in range(FOLLOWED_FIRST):
         known.add([CallInfo.of(call.of_sample(0))], BATCH)
     assert known.has_to_follow(BATCH) or not (is_data or index != sorted(index))
+
+
+@pytest.mark.parametrize("attend", [fused, written_out])
+@pytest.mark.parametrize("first", FOLDS)
+@pytest.mark.parametrize("then", FOLDS)
+def test_heads_that_are_folded_otherwise_than_when_they_were_followed_are_noticed(
+    first: str, then: str, attend: Callable[..., Any]
+) -> None:
+    """Also where the shapes are the same, and though the order had been the same for long."""
+    torch.manual_seed(0)
+    model, x, log = Folded(attend(FOLDS[first])), torch.randn(BATCH, LENGTH, WIDTH), TapLog()
+    (call,) = followed(model, x).calls
+    model.attend = attend(FOLDS[then])
+    with Tap(module_names(model), log, layouts=KnownLayouts(lambda name, index: call.layout)):
+        model(x)
+    assert log.is_stale or {first, then} <= BATCH_FIRST or first == then
+    for call in log.calls:
+        torch.testing.assert_close(weights_of(call, 1), by_hand(model, x[1]), atol=1e-6, rtol=0)
+    assert len(followed(model, x).calls) == 1, "looked at again, it is known"
 
 
 class LearnedQueries(nn.Module):

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,12 @@ MOST_SECONDS = 1.0
 
 class CannotBuild(Exception):
     """The architecture could not be built or called here; the message says why."""
+
+
+def reason_of(failures: Sequence[str]) -> str:
+    """Returns why none of several tries to build it came to anything: its size, or the first."""
+    large = [failure for failure in failures if TOO_LARGE in failure]
+    return [*large, *failures, "there is nothing to build"][0]
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,16 @@ def test_what_was_not_seen_is_refused_only_with_a_reason(scanlib: None) -> None:
     assert (found.word, found.why) == ("refused", "blocks.1: it cannot be told")
 
 
+def test_of_what_was_too_large_that_is_said_and_not_what_our_settings_broke_first(
+    scanlib: None,
+) -> None:
+    from scanlib.architecture import TOO_LARGE, reason_of
+
+    large = f"90 million parameters are left: {TOO_LARGE}"
+    assert reason_of(["ValueError: no depth", large]) == large
+    assert reason_of(["ValueError: no depth", "KeyError: 0"]) == "ValueError: no depth"
+
+
 def test_every_row_of_the_matrix_has_token_attention_by_the_oracle(scanlib: None) -> None:
     from scanlib.libraries.own_matrix import architectures
     from scanlib.truth import truth

@@ -17,8 +17,9 @@ from attnmon.capture.lineage.moves import Moves
 
 _OF_OTHERS = "its queries attend to keys of other samples: it is no map of one sample"
 _IN_ONE_MAP = (
-    "one map holds several places of the inputs' dimension {}: of samples that are packed or "
-    "attend to each other, or of one sample without a batch. Which are of one is not known"
+    "one map seems to hold several places of the inputs' dimension {}: samples that are packed or "
+    "attend to each other, one sample without a batch, or learned tokens that were taken from the "
+    "rows of other samples. Which are of one is not known"
 )
 _IN_NO_ORDER = "queries of several samples or heads stand in one map, in no known order"
 _SEPARATE_INPUTS = "its samples are separate inputs of the model"

@@ -6,7 +6,16 @@ from typing import Any
 
 import torch
 
-from scanlib.architecture import MOST_PARAMETERS, SAMPLES, Architecture, Built, prepared
+from scanlib.architecture import (
+    MOST_PARAMETERS,
+    SAMPLES,
+    TOO_LARGE,
+    Architecture,
+    Built,
+    CannotBuild,
+    prepared,
+    reason_of,
+)
 from scanlib.libraries.without_torchvision import imported
 
 FAMILIES = (
@@ -48,15 +57,15 @@ def _size(name: str) -> tuple[int, int]:
 
 def _built(timm: Any, name: str, fused: bool) -> Built:
     timm.layers.set_fused_attn(fused)
-    failure: Exception | None = None
+    failures: list[str] = []
     for options in VARIANTS:
         try:
             torch.manual_seed(0)
             model = timm.create_model(name, pretrained=False, num_classes=5, **options)
             if sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS:
-                continue
+                raise CannotBuild(f"{options or 'its usual size'}: {TOO_LARGE}")
             side = options.get("img_size", model.default_cfg["input_size"][-1])
             return prepared(model, torch.randn(SAMPLES, 3, side, side))
         except Exception as error:
-            failure = failure or error
-    raise failure or ValueError("it is too large")
+            failures.append(f"{type(error).__name__}: {error}"[:200])
+    raise CannotBuild(reason_of(failures))

@@ -17,6 +17,7 @@ from scanlib.architecture import (
     Built,
     CannotBuild,
     prepared,
+    reason_of,
 )
 from scanlib.libraries.transformers_configs import shrunk
 from scanlib.libraries.transformers_inputs import candidates, one_of_packed
@@ -66,7 +67,7 @@ def _classes() -> dict[str, list[str]]:
 def build(family: str, classes: list[str], implementation: str | None = None) -> Built:
     """Returns the first of the classes, and the first way to shrink it, that can be called.
 
-    Raises `CannotBuild` with the reason of the first try.
+    Raises `CannotBuild` with the reason.
     """
     hf: Any = importlib.import_module("transformers")
     failures: list[str] = []
@@ -76,7 +77,7 @@ def build(family: str, classes: list[str], implementation: str | None = None) ->
                 return _tried(getattr(hf, name), family, level, implementation)
             except Exception as error:
                 failures.append(f"{name}: {type(error).__name__}: {error}"[:200])
-    raise CannotBuild(failures[0] if failures else "no class")
+    raise CannotBuild(reason_of(failures))
 
 
 def _tried(kind: Any, family: str, level: int, implementation: str | None) -> Built:

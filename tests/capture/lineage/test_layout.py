@@ -253,7 +253,7 @@ def one_after_the_other(model: Folded, x: Tensor) -> Tensor:
     [
         (one_after_the_other, "some of the samples only"),
         (over_channels, "channels and not positions"),
-        (over_samples, "one map holds several places"),
+        (over_samples, "one map seems to hold several places"),
         (of_other_samples, "keys of other samples"),
     ],
 )

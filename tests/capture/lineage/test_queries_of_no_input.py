@@ -125,4 +125,4 @@ def test_rows_that_were_scattered_are_followed_to_where_they_are() -> None:
     (call,) = followed(Sorted(0), x).calls
     assert call.layout is not None
     assert (call.layout.samples, call.is_cross) == (BATCH, False)
-    assert "one map holds several places" in followed(Sorted(1), x).reasons[0]
+    assert "one map seems to hold several places" in followed(Sorted(1), x).reasons[0]

@@ -38,6 +38,7 @@ CaptureMode = Literal["auto", "forward", "probe"]
 Pooling = Literal["mass", "max"]
 ColorScale = Literal["auto", "fixed"]
 ImageFormat = Literal["png", "svg", "pdf"]
+Maps = Literal["drawn", "all"]
 WhenFull = Literal["drop", "wait"]
 
 MOST_KEPT = 10_000
@@ -61,6 +62,8 @@ class Options(TypedDict, total=False):
     statistics_queries: int | Literal["all"]
     image_format: ImageFormat
     pooling: Pooling
+    maps: Maps | None
+    maps_side: int
     pack: bool
     color_scale: ColorScale
     ranks: Ranks

@@ -66,7 +66,9 @@ class Collector:
         self.manual = ManualAttention(self._wanted_sample)
         """What the user has given with `record` since the last step."""
         self.registry = LayerRegistry(
-            LayerSelection(settings.layers_to_visualize, settings.head_indices),
+            LayerSelection(
+                settings.layers_to_visualize, settings.head_indices, settings.maps == "all"
+            ),
             session.guard,
             lambda: {**settings.roles, **self.manual.roles},
         )

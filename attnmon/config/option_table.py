@@ -13,6 +13,7 @@ from typing import Any
 from attnmon.config import validation
 from attnmon.config.run_config import config_json
 from attnmon.config.validation import Check, choice_of, optional, switch, whole_number
+from attnmon.link.messages import MOST_MAP_SIDE
 from attnmon.options import (
     DEFAULT_EPOCHS,
     MOST_KEPT,
@@ -20,6 +21,7 @@ from attnmon.options import (
     CaptureMode,
     ColorScale,
     ImageFormat,
+    Maps,
     Pooling,
     WhenFull,
 )
@@ -164,10 +166,23 @@ class Settings:
         'How long sequences are pooled for pictures: `"mass"` adds up the keys of a cell, so '
         'that rows still sum to 1; `"max"` keeps thin lines.',
     )
+    maps: Maps | None = option(
+        "drawn",
+        optional(choice_of(Maps)),
+        "Layers whose maps are kept for `attnmon view`, `compare` and the report, every head in "
+        'one byte a cell: `"drawn"`, those that pictures are made of, so that the lightweight '
+        'monitor keeps none; `"all"`, every layer that is seen; `None`, none. See [The maps, kept '
+        "small](formats.md#maps).",
+    )
+    maps_side: int = option(
+        128,
+        partial(whole_number, at_least=1, at_most=MOST_MAP_SIDE),
+        "Cells a side of these maps at most; longer sequences are pooled by mass.",
+    )
     pack: bool = option(
         False,
         switch,
-        "Whether the pictures of a step, and its `statistics.json`, are one file, "
+        "Whether the pictures of a step, its maps and `statistics.json`, are one file, "
         "`step_100.zip`: for clusters that count files.",
     )
     color_scale: ColorScale = option(

@@ -21,6 +21,8 @@ class SelectedLayer:
     """Index among the layers of its role."""
     heads: tuple[int, ...]
     """Indices of the heads that are captured, in the model's numbering."""
+    drawn: bool = True
+    """Whether pictures of it are asked for; otherwise only its maps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,18 @@ class LayerSelection:
     """Indices within each role, or patterns of module names; None for all."""
     heads: tuple[int, ...] | None
     """Indices of heads; None for all."""
+    maps_of_all: bool = False
+    """Whether the other layers are captured as well, for their maps."""
 
     def select(
         self, seen: Mapping[LayerKey, CallInfo], numbering: Numbering
     ) -> dict[LayerKey, SelectedLayer]:
         """Return the layers and heads asked for, of those that were seen."""
-        wanted = self._wanted(numbering)
+        drawn = self._wanted(numbering)
         return {
-            key: SelectedLayer(key[0], position.role, position.layer, heads)
+            key: SelectedLayer(key[0], position.role, position.layer, heads, key in drawn)
             for key, position in numbering.positions.items()
-            if key in wanted and (heads := self._heads_of(seen[key]))
+            if (self.maps_of_all or key in drawn) and (heads := self._heads_of(seen[key]))
         }
 
     def coverage(
@@ -69,7 +73,7 @@ class LayerSelection:
         """Return a row for each layer that was seen, and for each that cannot be captured."""
         selected = self.select(seen, numbering)
         rows = [
-            _row(seen[key], position, self._why_not(key in selected, seen[key]), key in selected)
+            _row(seen[key], position, self._remark(selected.get(key), seen[key]), key in selected)
             for key, position in numbering.positions.items()
         ]
         rows += [
@@ -98,9 +102,9 @@ class LayerSelection:
         every = range(call_info.heads)
         return tuple(every if self.heads is None else (h for h in self.heads if h in every))
 
-    def _why_not(self, selected: bool, call_info: CallInfo) -> str:
-        if selected:
-            return call_info.note
+    def _remark(self, selected: SelectedLayer | None, call_info: CallInfo) -> str:
+        if selected is not None:
+            return call_info.note if selected.drawn else "maps only: not in layers_to_visualize"
         return "not in layers_to_visualize" if self._heads_of(call_info) else "none of these heads"
 
 

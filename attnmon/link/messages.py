@@ -23,6 +23,8 @@ LONGEST_ERROR = 500
 MOST_REMARKS = 20
 """The most warnings in `Remarks`, and the most lines about what is not seen."""
 MOST_CPUS = 1 << 16
+MOST_MAP_SIDE = 1024
+"""The most cells a side of a map that is stored."""
 LONGEST_IMAGE_SIDE = 256
 """The most pixels a side of a sample's image."""
 
@@ -103,6 +105,8 @@ class Attention:
     softmax."""
     error: float | None = None
     """‖weights · value − output‖ / ‖output‖ against the layer's own output, where measured."""
+    drawn: bool = True
+    """Whether pictures of it are asked for; otherwise only its numbers and its maps."""
 
     def __post_init__(self) -> None:
         require(self.layer >= 0, "layer", self.layer)
@@ -274,9 +278,14 @@ class RenderOptions:
     each picture."""
     pack: bool = False
     """Write all pictures of a step, and its statistics, as one zip file."""
+    maps: Literal["drawn", "all"] | None = None
+    """The layers whose maps are stored: those that are drawn, or all; None stores none."""
+    maps_side: int = 128
+    """The most cells a side of a map that is stored."""
 
     def __post_init__(self) -> None:
         require(self.color_top is None or self.color_top > 0, "color_top", self.color_top)
+        require(0 < self.maps_side <= MOST_MAP_SIDE, "maps_side", self.maps_side)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,13 @@ class TrainingAttentionMonitor(AttentionMonitor):
             `"pdf"`; TensorBoard gets PNG in any case. Default: "png".
         pooling ("mass" | "max"): How long sequences are pooled for pictures: `"mass"` adds up the
             keys of a cell, so that rows still sum to 1; `"max"` keeps thin lines. Default: "mass".
-        pack (bool): Whether the pictures of a step, and its `statistics.json`, are one file,
+        maps ("drawn" | "all" | None): Layers whose maps are kept for `attnmon view`, `compare` and
+            the report, every head in one byte a cell: `"drawn"`, those that pictures are made of,
+            so that the lightweight monitor keeps none; `"all"`, every layer that is seen; `None`,
+            none. See [The maps, kept small](formats.md#maps). Default: "drawn".
+        maps_side (int): Cells a side of these maps at most; longer sequences are pooled by mass.
+            Default: 128.
+        pack (bool): Whether the pictures of a step, its maps and `statistics.json`, are one file,
             `step_100.zip`: for clusters that count files. Default: False.
         color_scale ("auto" | "fixed"): Where the colours of a picture end: `"auto"`, at a round
             number above its largest weight, apart from those of queries that see less than a

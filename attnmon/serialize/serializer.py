@@ -147,6 +147,7 @@ class CaptureSerializer:
             earlier=max(call.earlier, 0),
             note=join_notes(call.note, approximation_note(call, error)),
             error=error,
+            drawn=layer.drawn,
         )
 
     def _write_mask(

@@ -205,6 +205,8 @@ def _render_options(settings: Settings) -> RenderOptions:
         image_format=settings.image_format,
         color_top=1.0 if settings.color_scale == "fixed" else None,
         pack=settings.pack,
+        maps=settings.maps,
+        maps_side=settings.maps_side,
     )
 
 

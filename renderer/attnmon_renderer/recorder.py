@@ -113,7 +113,8 @@ class Recorder:
         self._tensorboard_of_dumps = TensorBoard(save_dir / "tensorboard" / "kept")
         self._quota: DiskQuota | None = None
         if setup.disk_budget is not None:
-            draws = bool(setup.options.pictures or setup.options.raw_weights)
+            options = setup.options
+            draws = bool(options.pictures or options.raw_weights or options.maps == "all")
             self._quota = DiskQuota(save_dir, setup.disk_budget, draws)
         pictures = setup.options.pictures
         self._animations = Animations(save_dir / "animations") if "animation" in pictures else None

@@ -38,6 +38,8 @@ from attnmon_renderer.figures.figure_plan import (
 )
 from attnmon_renderer.figures.figure_source import Analyses
 from attnmon_renderer.figures.missing_fonts import missing_font_notices
+from attnmon_renderer.maps.capture_maps import CaptureMaps
+from attnmon_renderer.maps.map_collector import MapCollector
 from attnmon_renderer.process_messages import Drawn
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
 from attnmon_renderer.sinks import raw_weights, statistics_json, tensorboard
@@ -93,18 +95,21 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     options = setup.options
     folder = regular_files.resolved(setup.save_dir) / paths.folder(capture)
     atomic_files.remove_orphans(folder)  # a worker before may have died at this capture
-    analyses = with_patch_rows(analyze_all(layers, options), layers, capture.image)
+    maps = CaptureMaps(layers, options)
+    analyses = with_patch_rows(analyze_all(layers, options, maps), layers, capture.image)
+    drawn = {attention: found for attention, found in analyses.items() if attention.drawn}
     pixels = None if capture.image is None else read_array(capture.image.pixels, ring)
     results = collect_results(capture, analyses, setup.rank if setup.world_size > 1 else None)
-    errors = draw_capture(capture, options, analyses, results, folder, pixels)
-    results.frames.extend(animation_frames(capture, options, analyses))
-    if options.raw_weights:
+    errors = draw_capture(capture, options, drawn, results, folder, pixels, maps)
+    results.frames.extend(animation_frames(capture, options, drawn))
+    if options.raw_weights and drawn:
         try:
-            raw_weights.write_raw(folder, capture, layers, pixels)
+            chosen = {attention: layers[attention] for attention in drawn}
+            raw_weights.write_raw(folder, capture, chosen, pixels)
         except Exception as error:
             errors.append(f"{raw_weights.NAME}: {describe_error(error)}")
     notices = statistics_json.notices(capture, analyses)
-    notices += missing_figure_notices(options, capture, analyses, pixels)
+    notices += missing_figure_notices(options, capture, drawn, pixels)
     try:
         notices += missing_font_notices(options, capture)
     except Exception as error:
@@ -113,27 +118,36 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
 
 
 def analyze_all(
-    layers: Mapping[Attention, LayerAttention], options: RenderOptions
+    layers: Mapping[Attention, LayerAttention], options: RenderOptions, maps: CaptureMaps
 ) -> dict[Attention, LayerAnalysis]:
-    """Analyze all layers, together where no picture needs a map of them."""
-    if map_sizes(options) != NO_MAPS:
-        return {attention: analyze(layer, options) for attention, layer in layers.items()}
-    found = layer_statistics(list(layers.values()), options.statistics_queries or "all")
-    return {
-        attention: LayerAnalysis(statistics, None, None)
-        for attention, statistics in zip(layers, found, strict=True)
-    }
+    """Analyze all layers, together where no map of them is needed."""
+    needs_maps = map_sizes(options) != NO_MAPS
+    found: dict[Attention, LayerAnalysis] = {}
+    for attention, layer in layers.items():
+        if attention in maps or (needs_maps and attention.drawn):
+            collector = maps.collector(attention)
+            found[attention] = analyze(layer, options, collector)
+            if collector is not None:
+                maps.add(attention, collector)
+    others = {each: layer for each, layer in layers.items() if each not in found}
+    together = layer_statistics(list(others.values()), options.statistics_queries or "all")
+    for attention, statistics in zip(others, together, strict=True):
+        found[attention] = LayerAnalysis(statistics, None, None)
+    return {attention: found[attention] for attention in layers}
 
 
-def analyze(layer: LayerAttention, options: RenderOptions) -> LayerAnalysis:
-    """Analyze one layer, with maps as large as the pictures need."""
-    sizes = map_sizes(options)
+def analyze(
+    layer: LayerAttention, options: RenderOptions, collector: MapCollector | None = None
+) -> LayerAnalysis:
+    """Analyze one layer, with maps as large as the pictures need, and those to be stored."""
+    sizes = map_sizes(options) if layer.attention.drawn else NO_MAPS
     return analyze_layer(
         layer,
         average_side=sizes.average_side,
         head_side=sizes.head_side,
         pooling=options.pooling,
         statistics_queries=options.statistics_queries or "all",
+        collector=collector,
     )
 
 
@@ -185,10 +199,11 @@ def draw_capture(
     results: Results,
     folder: Path,
     pixels: Pixels | None = None,
+    maps: CaptureMaps | None = None,
 ) -> list[str]:
-    """Write a capture's pictures, add their cards to its results, and return the errors.
+    """Write a capture's pictures and maps, add cards to its results, and return the errors.
 
-    `pixels`: the sample's image, where it was sent.
+    `pixels`: the sample's image, where it was sent; `maps`: those to be stored.
 
     A packed step takes the statistics too: the recorder, which otherwise writes them, comes only
     when the file is complete.
@@ -202,6 +217,11 @@ def draw_capture(
                 results.images.append(tensorboard_card(figure, page))
         except Exception as error:
             errors.append(f"{figure.name}: {describe_error(error)}")
+    if maps is not None:
+        try:
+            maps.write(output, capture)
+        except Exception as error:
+            errors.append(f"{paths.MAPS}: {describe_error(error)}")
     try:
         if options.pack and options.statistics_files:
             statistics_json.write_statistics(output, statistics_json.StatisticsText(results))

@@ -56,7 +56,7 @@ def test_the_first_snippet_gives_the_contracts_tree(tmp_path: Path) -> None:
     expected = {"history.jsonl", "run.json", "summary.json", "tensorboard/events.out.tfevents"}
     for step in (0, 100):
         expected |= {f"step_{step}/{stem}.png" for stem in PER_LAYER}
-        expected.add(f"step_{step}/statistics.json")
+        expected |= {f"step_{step}/statistics.json", f"step_{step}/maps.safetensors"}
     assert files_in(tmp_path / "attn_logs") == expected
     assert (accounts["captured"], accounts["rendered"]) == (2, 2)
     check_outputs(tmp_path / "attn_logs")
@@ -68,7 +68,7 @@ def test_the_second_snippet_closes_itself_and_draws_every_kind(tmp_path: Path) -
     folders = {"step_0", "step_2", "epoch_1_step_3"}
     names = {f"{stem}.png" for stem in PER_LAYER | COMPARISONS}
     names |= {f"{stem}_heads.png" for stem in PER_LAYER}
-    names |= {"statistics.json", "attention_weights.safetensors"}
+    names |= {"statistics.json", "maps.safetensors", "attention_weights.safetensors"}
     expected = {f"{folder}/{name}" for folder in folders for name in names}
     expected |= {"history.jsonl", "run.json", "summary.json", "tensorboard/events.out.tfevents"}
     assert files_in(tmp_path) == expected
@@ -97,6 +97,7 @@ def test_every_other_kind_of_picture_is_drawn_when_it_is_asked_for(tmp_path: Pat
     names |= {f"{kind}_head_matrix" for kind in ("encoder", "decoder_self", "decoder_cross")}
     names |= {"encoder_rollout", "decoder_self_rollout"}
     expected = {f"step_{step}/{name}.svg" for step in range(3) for name in names}
+    expected |= {f"step_{step}/maps.safetensors" for step in range(3)}
     expected |= {f"animations/{stem}.png" for stem in PER_LAYER}
     expected |= {
         "timeline.png", "history.jsonl", "run.json", "summary.json",

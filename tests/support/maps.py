@@ -82,7 +82,8 @@ def capture_record(step: int, layers: Mapping[str, Weights], loss: float) -> dic
                 "std": float(values.std()), "min": float(values.min()),
                 "max": float(values.max()), "shape": list(values.shape),
                 "name": f"{stack}.{layer}", "source": "sdpa",
-                "heads": {"number": list(range(len(values))), "entropy": entropy.tolist()},
+                "head_indices": list(range(len(values))),
+                "heads": {"entropy": entropy.tolist()},
             }
         )  # fmt: skip
     metadata = {"step": step, "epoch": None, "loss": loss, "timestamp": 1.0 + step}
@@ -148,10 +149,10 @@ def encoded(cells: Weights) -> tuple[Weights, Weights]:
     return np.round(255 * np.sqrt(shares)).astype(np.uint8), scale.astype(np.float32)
 
 
-def shrunk(codes: Weights) -> Weights:
-    """Returns codes pooled by maximum, to at most 32 a side."""
+def shrunk(codes: Weights, side: int = 32) -> Weights:
+    """Returns codes pooled by maximum."""
     for axis in (1, 2):
-        step = max(1, -(-codes.shape[axis] // 32))
+        step = max(1, -(-codes.shape[axis] // side))
         codes = np.maximum.reduceat(codes, np.arange(0, codes.shape[axis], step), axis)
     return np.ascontiguousarray(codes)
 

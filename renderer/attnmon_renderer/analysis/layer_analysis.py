@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -11,11 +11,23 @@ from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.analysis.pooling import CellPooling, MassPooling, MaxPooling
 from attnmon_renderer.analysis.pooling_grid import PoolingGrid
+from attnmon_renderer.analysis.softmax_tile import SoftmaxTile
 from attnmon_renderer.analysis.statistics_accumulator import StatisticsAccumulator
 
 Pooling = Literal["mass", "max"]
 
 POOLINGS: dict[Pooling, type[CellPooling]] = {"mass": MassPooling, "max": MaxPooling}
+
+
+class TileCollector(Protocol):
+    """Makes something of its own of the tiles of one pass."""
+
+    @property
+    def rows(self) -> Integers | None:
+        """The queries that suffice; None for all."""
+
+    def add(self, tile: SoftmaxTile) -> None:
+        """Add a tile: all heads of some rows come before the next rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +73,7 @@ def analyze_layer(
     heads: Sequence[int] | None = None,
     pooling: Pooling = "mass",
     statistics_queries: int | Literal["all"] = 1024,
+    collector: TileCollector | None = None,
 ) -> LayerAnalysis:
     """Compute the statistics of all heads and the requested maps.
 
@@ -70,6 +83,7 @@ def analyze_layer(
         heads: the heads of these maps, as indices into the heads that were sent; None for all.
         statistics_queries: without any map, how many evenly spaced queries are used at most. With
             a map all queries are used.
+        collector: gets the tiles, too: of all queries with a map, and else of those it wants.
 
     Raises:
         ValueError: a head was not sent, or a side is below 1.
@@ -84,13 +98,20 @@ def analyze_layer(
         for grid in (average, per_head)
         if grid is not None
     }
-    rows, used = (None, None) if poolings else queries_to_use(layer, statistics_queries)
+    rows, used = None, None
+    if not poolings and collector is not None:
+        rows = collector.rows
+        used = None if rows is None else len(rows)
+    elif not poolings:
+        rows, used = queries_to_use(layer, statistics_queries)
     accumulator = StatisticsAccumulator(layer)
     for tile in layer.tiles(rows):
         if (counted := tile.without(layer.padding)) is not None:
             accumulator.add(counted)
         for cell_pooling in poolings.values():
             cell_pooling.add(tile)
+        if collector is not None:
+            collector.add(tile)
     (statistics,) = accumulator.statistics(used)
     return LayerAnalysis(
         statistics,

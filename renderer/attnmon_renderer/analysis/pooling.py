@@ -63,11 +63,24 @@ class MassPooling(CellPooling):
         if self.grid.query_step == 1 and not self._heads:
             self.average[region] += self.grid.sum_keys(self._average_heads(tile))
             return
+        if self._is_as_it_is:
+            of_heads = self.per_head[tile.heads]
+            weights = of_heads[:, region[0], region[1]]
+            np.multiply(tile.numerators, tile.factors[..., None], out=weights)
+            return
         cells = self.grid.sum_keys(self._average_queries(tile))
         if self._wants_average:
             self.average[region] += cells.sum(axis=0) / self._head_count
         for index, head in self._requested_heads(tile):
             self.per_head[index][region] += cells[head]
+
+    @property
+    def _is_as_it_is(self) -> bool:
+        """Whether all heads are wanted, and nothing is pooled."""
+        steps = self.grid.query_step, self.grid.key_step
+        return (
+            steps == (1, 1) and not self._wants_average and self._heads == range(self._head_count)
+        )
 
     def _average_heads(self, tile: SoftmaxTile) -> Floats:
         """Returns the contribution of the tile's heads to the mean over all heads, [rows, keys]."""

@@ -15,6 +15,7 @@ Codes = npt.NDArray[np.uint8]
 LARGEST_CODE = 255
 
 
+@np.errstate(all="ignore")
 def encode(weights: Floats) -> tuple[Codes, Floats]:
     """Return the codes of maps [heads, rows, columns], and the scale of each head.
 
@@ -22,22 +23,19 @@ def encode(weights: Floats) -> tuple[Codes, Floats]:
     """
     codes = np.zeros(weights.shape, np.uint8)
     scales = np.zeros(len(weights), np.float32)
+    shares = np.empty(weights.shape[1:], np.float32)
     for head, values in enumerate(weights):
-        known = values if np.isfinite(values).all() else np.where(np.isfinite(values), values, 0)
-        scales[head] = known.max(initial=0)
-        if scales[head] > 0:
-            codes[head] = _encode_head(known, scales[head])
+        largest = values.max(initial=0)
+        if not np.isfinite(largest) or values.min(initial=0) < 0:
+            values = np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
+            largest = values.max(initial=0)
+        if largest > 0:
+            scales[head] = largest
+            np.sqrt(np.divide(values, largest, out=shares), out=shares)
+            shares *= np.float32(LARGEST_CODE)
+            shares += np.float32(0.5)  # and what is behind the point is cut off
+            codes[head] = shares
     return codes, scales
-
-
-def _encode_head(values: Floats, scale: np.float32) -> Floats:
-    """Return unrounded codes plus a half, which become codes when they are cut off."""
-    known = np.maximum(values, 0)
-    shares: Floats = np.divide(known, scale, dtype=np.float32)  # 1 / scale may be infinite
-    np.sqrt(shares, out=shares)
-    shares *= LARGEST_CODE
-    shares += np.float32(0.5)
-    return shares
 
 
 def decode(codes: Codes, scale: npt.ArrayLike) -> Floats:
@@ -49,7 +47,16 @@ def decode(codes: Codes, scale: npt.ArrayLike) -> Floats:
 
 def thumbnails(codes: Codes, side: int) -> Codes:
     """Return codes [heads, rows, columns] pooled by maximum, to at most `side` a side."""
-    for axis in (1, 2):
-        step = max(1, -(-codes.shape[axis] // side))
-        codes = np.maximum.reduceat(codes, np.arange(0, codes.shape[axis], step), axis)
-    return codes
+    by_columns = _largest_of_rows(codes, side).swapaxes(1, 2)
+    return np.ascontiguousarray(_largest_of_rows(by_columns, side).swapaxes(1, 2))
+
+
+def _largest_of_rows(codes: Codes, side: int) -> Codes:
+    """Pool [heads, rows, columns] over the rows: a tenth of the time of numpy's `reduceat`."""
+    step = max(1, -(-codes.shape[1] // side))
+    found = np.ascontiguousarray(codes[:, ::step])
+    for place in range(1, step):
+        others = codes[:, place::step]
+        into = found[:, : others.shape[1]]
+        np.maximum(into, others, out=into)
+    return found

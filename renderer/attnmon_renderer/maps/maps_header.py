@@ -7,7 +7,7 @@ told.
 from collections.abc import Mapping
 from typing import Any
 
-from attnmon.link.messages import Stack
+from attnmon.link.messages import MOST_MAP_SIDE, Stack
 from attnmon_renderer.maps.maps_bytes import MapsBytes
 from attnmon_renderer.maps.maps_metadata import (
     ELEMENT_BYTES,
@@ -20,8 +20,6 @@ from attnmon_renderer.storage import json_fields, paths
 from attnmon_renderer.storage.json_fields import count, listed, named, one_of, record, text
 
 MOST_HEADER_BYTES = 1 << 22
-MOST_SIDE = 1024
-"""The most cells a side."""
 MOST_HEADS = 1024
 MOST_CELLS = 1 << 26
 """Of all heads of a layer, which may be read at once."""
@@ -121,7 +119,7 @@ def _layer(
         spans=spans,
     )
     _require(0 < heads == len(layer.heads) == layer.shape[0] <= MOST_HEADS, "heads")
-    _require(0 < rows <= MOST_SIDE and 0 < columns <= MOST_SIDE, "sides")
+    _require(0 < rows <= MOST_MAP_SIDE and 0 < columns <= MOST_MAP_SIDE, "sides")
     _require(heads * rows * columns <= MOST_CELLS, "number of cells")
     _require(_cells(layer.shape[1], layer.query_step) == rows, "query_step")
     _require(_cells(layer.shape[2], layer.key_step) == columns, "key_step")

@@ -5,6 +5,7 @@ should take. It reads what this writes. The format:
 https://github.com/huggingface/safetensors#format
 """
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,13 @@ def write(file: IO[bytes], tensors: Sequence[Tensor], metadata: Mapping[str, str
     for tensor in tensors:
         for piece in tensor.pieces:
             file.write(piece)
+
+
+def content(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes of a file of tensors and metadata."""
+    file = io.BytesIO()
+    write(file, tensors, metadata)
+    return file.getvalue()
 
 
 def _index(tensors: Sequence[Tensor]) -> dict[str, object]:

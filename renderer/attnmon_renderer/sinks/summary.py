@@ -91,6 +91,8 @@ def settings_shown(setup: Setup) -> dict[str, Any]:
         "color_scale": "auto" if options.color_top is None else "fixed",
         "statistics_queries": options.statistics_queries or "all",
         "save_raw_weights": options.raw_weights,
+        "maps": options.maps,
+        "maps_side": options.maps_side,
         "use_tensorboard": options.tensorboard,
         "max_workers": setup.workers,
         "keep_last": setup.keep_last,

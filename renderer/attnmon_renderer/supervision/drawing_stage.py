@@ -46,8 +46,8 @@ class DrawingStage:
     def draw_no_more_pictures(self) -> None:
         """Have workers compute statistics only, from their next capture on."""
         options = self.setup.options
-        if options.pictures or options.raw_weights:
-            numbers_only = replace(options, pictures=(), raw_weights=False)
+        if options.pictures or options.raw_weights or options.maps:
+            numbers_only = replace(options, pictures=(), raw_weights=False, maps=None)
             self.setup = replace(self.setup, options=numbers_only)
             self.pool.replace_all()
 

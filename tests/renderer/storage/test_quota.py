@@ -188,7 +188,8 @@ def test_nothing_of_the_user_s_is_ever_removed(run: Path, tmp_path: Path) -> Non
     before = files_in(run)
     disk = DiskQuota(run, 1, wants_pictures=True)
     gone = before - files_in(run)
-    assert gone == {f"step_{n}/decoder_layer{i}_self_attn.png" for n in range(10) for i in (0, 1)}
+    names = {"maps.safetensors", *(f"decoder_layer{i}_self_attn.png" for i in (0, 1))}
+    assert gone == {f"step_{step}/{name}" for step in range(10) for name in names}
     assert disk.full
     assert (elsewhere / "decoder_layer0_self_attn.png").exists()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.numpy import load, load_file
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, files_in, strict_json, tensorboard
 
@@ -44,6 +45,11 @@ def test_a_step_s_file_holds_what_its_folder_would(packed: Path, tmp_path: Path)
         numbers = strict_json(inside.pop("statistics.json").decode())
         expected = strict_json((loose / folder / "statistics.json").read_text())
         assert numbers["decoder"] == expected["decoder"]
+        maps = load(inside.pop("maps.safetensors"))
+        loose_maps = load_file(loose / folder / "maps.safetensors")
+        assert {name: each.tolist() for name, each in maps.items()} == {
+            name: each.tolist() for name, each in loose_maps.items()
+        }
         pngs = {path.name: path.read_bytes() for path in (loose / folder).glob("*.png")}
         assert inside == pngs
         assert len(pngs) == 5

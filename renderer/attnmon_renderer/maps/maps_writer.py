@@ -1,0 +1,101 @@
+"""What `maps.safetensors` holds of a layer and of a capture."""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from attnmon.link.messages import Attention, Capture
+from attnmon_renderer.analysis.arrays import Booleans
+from attnmon_renderer.maps.codes import encode, thumbnails
+from attnmon_renderer.maps.map_collector import MapCollector
+from attnmon_renderer.maps.maps_header import THUMBNAIL_SIDE
+from attnmon_renderer.maps.maps_metadata import FORMAT
+from attnmon_renderer.sinks.safetensors import Tensor
+
+MOST_TOKEN_BYTES = 1 << 21
+"""Of the tokens in the metadata; a sample with more goes without them."""
+
+LARGE_SIDE = 64
+LARGE_THUMBNAIL_SIDE = 28
+"""Of maps with more cells a side than that: so 12 × 12 heads of 128 cells take 2.6 MB."""
+
+
+def tensors(stem: str, collector: MapCollector) -> Iterator[Tensor]:
+    """Yield the tensors of a layer."""
+    codes, scale = encode(collector.values)
+    yield _tensor(stem, "uint8", codes)
+    yield _tensor(f"{stem}.scale", "float32", scale)
+    side = THUMBNAIL_SIDE if max(codes.shape[1:]) <= LARGE_SIDE else LARGE_THUMBNAIL_SIDE
+    yield _tensor(f"{stem}.thumbs", "uint8", thumbnails(codes, side))
+    masked = collector.masked
+    if masked.any() and not _is_causal(collector):
+        yield _tensor(f"{stem}.allowed", "uint8", ~masked[None])
+    yield _tensor(f"{stem}.received", "float16", collector.received)
+    yield _tensor(f"{stem}.strongest", "uint32", collector.strongest)
+
+
+def _tensor(name: str, dtype: str, values: npt.NDArray[np.generic]) -> Tensor:
+    little = np.dtype(dtype).newbyteorder("<")
+    with np.errstate(all="ignore"):  # what is infinite stays so
+        pieces = iter((values.astype(little).tobytes(),))
+    return Tensor(name, dtype, values.shape, pieces)
+
+
+def _is_causal(collector: MapCollector) -> bool:
+    """Whether what is masked is just what causality masks, be it by a flag or by a mask."""
+    return bool((collector.masked == _future(collector)).all())
+
+
+def _future(collector: MapCollector) -> Booleans:
+    """[rows, columns] True where the first key of a cell is later than its last query."""
+    grid = collector.grid
+    rows, columns = grid.shape
+    last = np.minimum(np.arange(1, rows + 1) * grid.query_step, grid.queries) - 1
+    future: Booleans = np.arange(columns) * grid.key_step > last[:, None]
+    return future
+
+
+def metadata(capture: Capture) -> dict[str, str]:
+    """Return what is known of the capture, as text: the format has no other metadata."""
+    known: dict[str, object] = {
+        "format": FORMAT,
+        "step": capture.step,
+        "epoch": capture.epoch,
+        "loss": capture.loss,
+        "timestamp": capture.timestamp,
+        "sample": capture.sample,
+        "seen_in": capture.seen_in,
+        "tokens": _tokens(capture),
+    }
+    return {key: str(value) for key, value in known.items() if value is not None}
+
+
+def _tokens(capture: Capture) -> str | None:
+    stacks = {"encoder": capture.encoder_tokens, "decoder": capture.decoder_tokens}
+    known = json.dumps({stack: tokens for stack, tokens in stacks.items() if tokens})
+    return known if 2 < len(known) <= MOST_TOKEN_BYTES else None
+
+
+def layer_metadata(stem: str, attention: Attention, collector: MapCollector) -> dict[str, str]:
+    """Return what is known of a layer and its maps, as text."""
+    grid, sampled = collector.grid, collector.sampled
+    about = {
+        "heads": ",".join(map(str, attention.heads)),
+        "shape": ",".join(map(str, attention.shape)),
+        "query_step": grid.query_step,
+        "key_step": grid.key_step,
+        "causal": str(_is_causal(collector)).lower(),
+        "earlier": attention.earlier,
+        "module": attention.name,
+        "source": attention.source,
+        "note": " · ".join(filter(None, (attention.note, _sampling_note(sampled)))),
+        "sampled": sampled,
+        "non_finite": int(np.count_nonzero(~np.isfinite(collector.values))) or None,
+    }
+    return {f"{stem}.{key}": str(value) for key, value in about.items() if value is not None}
+
+
+def _sampling_note(sampled: int | None) -> str:
+    return "" if sampled is None else f"of {sampled:,} evenly spaced queries"

@@ -164,7 +164,6 @@ TESTED_THROUGH = {
         "attnmon_renderer.view.capture_document",
         "attnmon_renderer.view.run_documents",
         "attnmon_renderer.view.runs.history_chunk",
-        "attnmon_renderer.view.runs.local_run",
         "attnmon_renderer.view.runs.listed_captures",
     ),
     "view/test_serving.py": ("attnmon_renderer.view.serving",),

@@ -1,7 +1,7 @@
 """Asks an ASGI application as a server would, without a socket and without a library."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -18,14 +18,18 @@ class Response:
 
 
 class Client:
-    """Asks for addresses, each in an event loop of its own.
+    """Asks for addresses.
 
     Args:
         headers: sent with every request, but for those that a call gives.
+        run: runs a coroutine to its end; by default each in an event loop of its own.
     """
 
-    def __init__(self, application: Any, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, application: Any, headers: Mapping[str, str], run: Callable[..., Any] = asyncio.run
+    ) -> None:
         self._application = application
+        self._run = run
         self._headers = {"host": "127.0.0.1:6061", **headers}
 
     def __call__(self, target: str, method: str = "GET", **headers: str) -> Response:
@@ -35,7 +39,8 @@ class Client:
         return self.send(scope_of(target, method, list(every.items())))
 
     def send(self, scope: dict[str, Any]) -> Response:
-        return asyncio.run(_exchange(self._application, scope))
+        answered: Response = self._run(_exchange(self._application, scope))
+        return answered
 
 
 def scope_of(target: str, method: str, headers: list[tuple[str, str]]) -> dict[str, Any]:

@@ -215,6 +215,14 @@ def measured_folders(folder: Path) -> Iterator[tuple[str, dict[str, os.stat_resu
                 yield name, _measured(name, outer)
 
 
+def statuses_of(folder: Path, *names: str) -> dict[str, os.stat_result]:
+    """Return the status of those that there are, whatever they are; "." is the folder itself."""
+    with contextlib.suppress(OSError), opened_folder(folder) as outer:
+        found = {name: _status(name, outer) for name in names}
+        return {name: status for name, status in found.items() if status is not None}
+    return {}
+
+
 def statuses_in(folder: Path, most: int) -> dict[str, os.stat_result]:
     """Return the status of files and folders in a folder, of at most so many entries.
 

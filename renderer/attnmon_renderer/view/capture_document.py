@@ -1,45 +1,71 @@
 """Describes a capture as the page reads it: its layers, and what their maps are of."""
 
 import base64
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from attnmon_renderer.maps.maps_file import MapsFile
-from attnmon_renderer.maps.maps_metadata import LayerMaps
+from attnmon_renderer.maps.maps_header import BadMaps
+from attnmon_renderer.maps.maps_metadata import LayerMaps, MapsMetadata
 from attnmon_renderer.view.runs.listed_captures import ListedCapture
 
 RECEIVED_DIGITS = 5
 """Of the mean weight that a key gets, which is stored with eleven bits."""
+MOST_VALUES = 1 << 21
+"""Of all layers together: a file may say that many of them are in the same place."""
+MOST_TOKENS = 1 << 17
 
 
 def capture_document(capture: ListedCapture, maps: MapsFile | None) -> dict[str, Any]:
-    """Return what is known of a capture, and of its maps where it has any. Raises `BadMaps`."""
+    """Return what is known of a capture, and of its maps where it has any."""
     about = None if maps is None else maps.metadata
+    damages = [] if about is None else list(about.damages)
     return {
         "c": capture.key,
         "step": capture.step,
         "epoch": capture.epoch if about is None else about.epoch,
         "loss": None if about is None else about.loss,
-        "tokens": _tokens(maps),
-        "layers": []
-        if maps is None
-        else [_layer(maps, row) for row in maps.metadata.layers.values()],
+        "tokens": None if about is None else _tokens(about, damages),
+        "layers": [] if maps is None else _layers(maps, damages),
         "pictures": capture.pictures,
-        "damages": [] if about is None else about.damages,
+        "damages": damages,
     }
 
 
-def _tokens(maps: MapsFile | None) -> dict[str, list[str]] | None:
-    if maps is None or not maps.metadata.tokens:
+def _tokens(about: MapsMetadata, damages: list[str]) -> dict[str, list[str]] | None:
+    """Return the tokens as people read them; None where the user has named none."""
+    if sum(map(len, about.tokens.values())) > MOST_TOKENS:
+        damages.append("the tokens are left out: there are too many")
+        return None
+    if not about.tokens:
         return None
     from attnmon_renderer.drawing.text.token_text import readable  # with it comes matplotlib
 
-    found = maps.metadata.tokens
-    return {stack: list(readable(tokens)) for stack, tokens in found.items()}
+    return {stack: list(readable(tokens)) for stack, tokens in about.tokens.items()}
+
+
+def _layers(maps: MapsFile, damages: list[str]) -> list[dict[str, Any]]:
+    rows, room = [], MOST_VALUES
+    for stem, layer in maps.metadata.layers.items():
+        room -= _values_of(layer)
+        try:
+            if room < 0:
+                raise BadMaps("there is more of it than can be sent")
+            rows.append(_layer(maps, layer))
+        except BadMaps as error:
+            damages.append(f"{stem} is left out: {error}")
+    return rows
+
+
+def _values_of(layer: LayerMaps) -> int:
+    spans = (layer.spans.get(suffix) for suffix in (".scale", ".received", ".allowed"))
+    return sum(prod(span.shape) for span in spans if span is not None)
 
 
 def _layer(maps: MapsFile, layer: LayerMaps) -> dict[str, Any]:
+    """Return what is known of a layer. Raises `BadMaps`."""
     allowed = maps.allowed(layer.stem)
     received = maps.received(layer.stem)
     _, queries, keys = layer.shape
@@ -67,6 +93,6 @@ def _layer(maps: MapsFile, layer: LayerMaps) -> dict[str, Any]:
 
 
 def _rounded(received: Any) -> list[list[float]]:
-    exact = np.nan_to_num(received.astype(np.float64), posinf=0.0, neginf=0.0)
-    rounded: list[list[float]] = exact.round(RECEIVED_DIGITS).tolist()
+    known = np.nan_to_num(received.astype(np.float64), posinf=0.0, neginf=0.0)
+    rounded: list[list[float]] = known.round(RECEIVED_DIGITS).tolist()
     return rounded

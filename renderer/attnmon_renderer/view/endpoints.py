@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from attnmon_renderer.maps.maps_file import MEAN
 from attnmon_renderer.maps.maps_header import BadMaps
@@ -23,7 +22,6 @@ from attnmon_renderer.view.runs.run_index import RunIndex
 
 Asked = Mapping[str, str]
 """The parts of an address that stand for something, and what follows the question mark."""
-Thing = TypeVar("Thing")
 MOST_DIGITS = 18
 CODES = "application/octet-stream"
 
@@ -98,29 +96,27 @@ class Endpoints:
     def picture(self, asked: Asked) -> Answer:
         """Return a picture of a capture."""
         run, capture = self._capture(asked)
-        name = _among(dict.fromkeys(capture.pictures), asked["name"], "picture")[0]
+        if (name := asked["name"]) not in capture.pictures:
+            raise Refused(404, "no such picture of this capture")
         with _read_errors_refused():
             content = run.picture(capture, name)
         return Answer(content, MIME_TYPES[Path(name).suffix], cache=IMMUTABLE)
 
     def _run(self, asked: Asked) -> tuple[str, LocalRun]:
-        key, run = _among(self._index.runs(), asked["run"], "run")
+        key = asked["run"]
+        if (run := self._index.runs().get(key)) is None:
+            raise Refused(404, "no such run")
         self.watched.add(key)
         return key, run
 
     def _capture(self, asked: Asked) -> tuple[LocalRun, ListedCapture]:
         _, run = self._run(asked)
-        return run, _among(run.captures(), asked["capture"], "capture")[1]
+        if (capture := run.capture(asked["capture"])) is None:
+            raise Refused(404, "no such capture: it was drawn again, or removed")
+        return run, capture
 
 
 Endpoint = Callable[[Endpoints, Asked], Answer]
-
-
-def _among(known: Mapping[str, Thing], key: str, noun: str) -> tuple[str, Thing]:
-    """Return an entry of what is known, with the key that was made here."""
-    if key not in known:
-        raise Refused(404, f"no such {noun}; it may have been drawn again, or removed")
-    return key, known[key]
 
 
 def _cursor(asked: Asked) -> int:

@@ -49,7 +49,7 @@ class ListedCaptures:
 
     def refresh(self, history_size: int) -> None:
         """Look at each folder that has changed since the last time."""
-        stamps = self._read_stamps()
+        stamps = self._stamps_of(regular_files.statuses_in(self._folder, MOST_ENTRIES))
         if stamps == self._stamps:
             return
         for name, stamp in stamps.items():
@@ -61,14 +61,31 @@ class ListedCaptures:
         in_order = sorted(self._by_folder.values(), key=lambda each: (each.step, each.folder))
         self.by_key = {capture.key: capture for capture in in_order}
 
-    def _read_stamps(self) -> dict[str, _Stamp]:
-        """Return, by the folder's name, what changes as soon as anything in the folder does."""
+    def find(self, key: str, history_size: int) -> ListedCapture | None:
+        """Return a capture that is as it was when it got this key; None if there is none."""
+        if (capture := self.by_key.get(key)) is not None:
+            names = (capture.folder, capture.folder + paths.PACKED)
+            found = regular_files.statuses_of(self._folder, *names)
+            if self._stamps_of(found).get(capture.folder) == self._stamps[capture.folder]:
+                return capture
+        self.refresh(history_size)
+        return self.by_key.get(key)
+
+    def _stamps_of(self, entries: dict[str, os.stat_result]) -> dict[str, _Stamp]:
+        """Return, by a capture's folder, what changes as soon as anything of the capture does.
+
+        A folder's own time changes when a file in it is replaced; maps are looked at besides.
+        """
+        ours = {
+            name: entries[name] for name in entries if paths.step_of(_folder_of(name)) is not None
+        }
+        maps = (f"{name}/{paths.MAPS}" for name in ours if name == _folder_of(name))
+        ours |= regular_files.statuses_of(self._folder, *maps)
         found: dict[str, _Stamp] = {}
-        for name, status in regular_files.statuses_in(self._folder, MOST_ENTRIES).items():
-            folder = name.removesuffix(paths.PACKED)
-            if paths.step_of(folder) is not None:
-                stamp = (int(folder != name), status.st_mtime_ns, status.st_size)
-                found[folder] = (*found.get(folder, ()), *stamp)
+        for name, status in sorted(ours.items()):
+            folder = _folder_of(name.partition("/")[0])
+            own = (status.st_mode, status.st_ino, status.st_mtime_ns, status.st_size)
+            found[folder] = (*found.get(folder, ()), *own)
         return found
 
     def _read(self, name: str, stamp: _Stamp, history_size: int) -> ListedCapture:
@@ -95,6 +112,10 @@ class ListedCaptures:
         except (OSError, BadZipFile):
             return []
         return [member.filename for member in members]
+
+
+def _folder_of(name: str) -> str:
+    return name.removesuffix(paths.PACKED)
 
 
 def _epoch_of(folder: str) -> int | None:

@@ -41,11 +41,8 @@ class LocalRun:
 
     def stamp(self) -> RunStamp:
         """Return what changes as soon as the run goes on. All zeros if it is gone."""
-        try:
-            with regular_files.opened_folder(self.folder) as folder:
-                return (_stamp(os.fstat(folder)), *(_stamp_in(folder, name) for name in WATCHED))
-        except OSError:
-            return (_ABSENT,) * (1 + len(WATCHED))
+        found = regular_files.statuses_of(self.folder, ".", *WATCHED)
+        return tuple(_stamp(found[name]) if name in found else _ABSENT for name in (".", *WATCHED))
 
     def read(self) -> Run:
         """Return how the run stands. Raises `NoRun`."""
@@ -81,6 +78,11 @@ class LocalRun:
             self._captures.refresh(self.cursor())
             return self._captures.by_key
 
+    def capture(self, key: str) -> ListedCapture | None:
+        """Return the capture of this key; None if there is none, or no longer."""
+        with self._lock:
+            return self._captures.find(key, self.cursor())
+
     def maps(self, capture: ListedCapture) -> MapsFile:
         """Open the maps of a capture, to be closed again. Raises OSError, `BadMaps`."""
         return open_maps(self.folder / capture.folder / paths.MAPS)
@@ -100,13 +102,6 @@ class LocalRun:
             return regular_files.read(folder / name, MOST_PICTURE_BYTES)
         pack = folder.with_name(folder.name + paths.PACKED)
         return packed_step.read_member(pack, name, MOST_PICTURE_BYTES)
-
-
-def _stamp_in(folder: int, name: str) -> tuple[int, int, int]:
-    try:
-        return _stamp(os.stat(name, dir_fd=folder, follow_symlinks=False))
-    except OSError:
-        return _ABSENT
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:

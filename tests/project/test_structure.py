@@ -45,6 +45,9 @@ RENDERER_ROOMS = (
     "overview",
     "doctor",
     "report",
+    "compare",
+    "compare/series",
+    "compare/measures",
     "redraw",
     "server",
     "supervision",
@@ -134,6 +137,20 @@ TESTED_THROUGH = {
     ),
     "renderer/analysis/test_layer_statistics.py": (
         "attnmon_renderer.analysis.statistics_accumulator",
+    ),
+    "renderer/compare/test_comparison.py": (
+        "attnmon_renderer.compare.comparability",
+        "attnmon_renderer.compare.findings",
+        "attnmon_renderer.compare.map_comparison",
+        "attnmon_renderer.compare.map_matching",
+        "attnmon_renderer.compare.series.curves_over_training",
+        "attnmon_renderer.compare.series.run_maps",
+        "attnmon_renderer.compare.series.run_series",
+        "attnmon_renderer.compare.series.series_alignment",
+    ),
+    "commands/test_compare.py": (
+        "attnmon_renderer.commands.compare",
+        "attnmon_renderer.compare.comparison_text",
     ),
     "renderer/drawing/charts/test_surface.py": ("attnmon_renderer.drawing.backends.antialiased",),
     "renderer/drawing/charts/test_heatmaps.py": (

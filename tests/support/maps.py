@@ -23,6 +23,7 @@ def write_run(
     losses: Mapping[int, float] | None = None,
     tokens: Mapping[str, Sequence[str]] | None = None,
     settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
     state: str = "closed",
 ) -> Path:
     """Write a run of these captures: by step, the weights of each layer by its stem."""
@@ -40,9 +41,9 @@ def write_run(
     (folder / "summary.json").write_text(json.dumps(summary))
     run = {
         "format": "attnmon-run 1", "id": f"19700101-000000-{folder.name}", "started": 0.0,
-        "host": "here", "command": ["train.py"], "directory": "/", "git": None,
-        "versions": {}, "resumed": [],
-        "settings": dict(settings or {}), "config": None, "rank": 0, "world_size": 1,
+        "host": "here", "command": ["train.py"], "directory": "/", "git": None, "versions": {},
+        "resumed": [], "settings": dict(settings or {}), "config": config, "rank": 0,
+        "world_size": 1,
         "layers": [layer_row(stem, weights) for stem, weights in first(captures).items()],
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(run))

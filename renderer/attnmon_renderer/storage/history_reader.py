@@ -85,10 +85,14 @@ class HistoryFile:
 
     def read(self, place: int) -> dict[str, Any] | None:
         """Return the capture whose line begins here; None if it is torn or none."""
+        return read_capture(self.line(place))
+
+    def line(self, place: int) -> bytes:
+        """Return the line that begins here; nothing in place of one that is too long."""
         if self._file is None:
-            return None
+            return b""
         self._file.seek(place)
-        return read_capture(_read_line(self._file)[0])
+        return _read_line(self._file)[0]
 
     def tell_left_out(self, lines: int) -> None:
         """Tell that so many lines are damaged, if there are any."""

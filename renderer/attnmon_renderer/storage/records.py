@@ -79,7 +79,7 @@ CAPTURE = record(
                         **dict.fromkeys(("name", "source", "note"), text),
                         "heads": named(listed(maybe(number))),
                         "shape": listed(whole, 3),
-                        "non_finite": whole,
+                        **dict.fromkeys(("non_finite", "queries_used"), whole),
                     },
                 ),
                 _MOST_ROWS,

@@ -1,0 +1,1 @@
+"""`attnmon compare`: says what differs between two runs, or between two groups of runs."""

@@ -1,0 +1,1 @@
+"""Numbers alone: distances, matching, wobble, and the test of two groups."""

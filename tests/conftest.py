@@ -1,7 +1,8 @@
 """Every test is followed by a look at the machine: a test that leaves something behind fails.
 
 Looked for are processes (also those whose parent has gone), file descriptors and sockets, shared
-memory with and without a name, and temporary files. What is about to end by itself gets a grace.
+memory with and without a name, temporary files, and folders that modules are searched for in. What
+is about to end by itself gets a grace.
 """
 
 import gc

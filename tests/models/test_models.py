@@ -8,6 +8,7 @@ import importlib
 import json
 import random
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -306,7 +307,8 @@ def test_compiled_training_is_bit_identical_and_nothing_is_compiled_again(
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a compiler for C++")
-def test_the_same_as_inductor_compiles_it(probing: Watch) -> None:
+def test_the_same_as_inductor_compiles_it(probing: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # setuptools, which it imports, adds to it
     config = importlib.import_module("torch._inductor.config")
     with config.patch(compile_threads=1):  # others would stay for later use
         check_compiled(ROWS["sdpa"], "inductor", probing)

@@ -82,6 +82,9 @@ def test_failing():
     kept.append(socket.socket())
     assert not kept
 
+def test_search_path():
+    sys.path.append("/nowhere")
+
 def test_file():
     tempfile.mkstemp()
 
@@ -172,6 +175,7 @@ def test_a_test_that_cleans_up_passes(tmp_path: Path) -> None:
         ("test_nameless", "mapping of /memfd:nameless (deleted)"),
         ("test_socket", "socket:["),
         ("test_descriptor", "/dev/zero"),
+        ("test_search_path", "search path /nowhere"),
         ("test_file", "temporary file tmp"),
         ("test_directory", "temporary file tmp"),
     ],

@@ -7,8 +7,9 @@ one is left to that one.
 import os
 import re
 import signal
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 MARK = f"ATTNMON_TESTED_BY_{os.getpid()}"
 """Environment variable of every process started from here, whoever becomes its parent later."""
@@ -17,6 +18,8 @@ TEST_RUN = "ATTNMON_TEST_RUN"
 """Environment variable with the process whose descendants are the test processes of one run."""
 CACHES = ("torchinductor_", "matplotlib-")
 """Libraries keep these in the temporary directory for their own later use."""
+SHARED = (b" /dev/shm/", b" /memfd:")
+"""How the paths of shared memory begin in a process's list of mappings."""
 SEMAPHORE = "/dev/shm/sem."
 """torch.compile keeps one for its workers to the end of the process."""
 
@@ -28,7 +31,10 @@ Table = dict[int, list[bytes]]
 
 def everything() -> set[str]:
     """Returns a line for each thing that a test could leave behind."""
-    return {*processes(), *descriptors(), *shared_memory(), *mappings(), *temporary_files()}
+    return {
+        *processes(), *descriptors(), *shared_memory(), *mappings(), *temporary_files(),
+        *search_path(),
+    }  # fmt: skip
 
 
 def everything_since(before: set[str]) -> set[str]:
@@ -52,17 +58,31 @@ def end_processes(left: Iterable[str]) -> Iterator[str]:
 
 # Processes
 
+_others = set[int]()
+"""Processes that an earlier look has found not to be ours: they are not read again."""
+_newest = 0
+"""The last process id that was given when they were found."""
+
 
 def processes() -> Iterator[str]:
-    for pid in own_processes(process_table()):
+    global _newest
+    newest = int(read("/proc/loadavg").split()[-1])
+    if newest < _newest:
+        _others.clear()  # ids are given in turn: from here on some are given again
+    _newest = newest
+    table = process_table(_others)
+    own = own_processes(table)
+    _others.update(table.keys() - own - {os.getpid()})
+    for pid in own:
         yield f"process {pid}"
 
 
-def process_table() -> Table:
+def process_table(without: Collection[int] = ()) -> Table:
     numbers = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     found = {
         pid: read(f"/proc/{pid}/stat").rpartition(b") ")[2].split(maxsplit=START_TIME + 1)
         for pid in numbers
+        if pid not in without
     }
     return {pid: fields for pid, fields in found.items() if fields}
 
@@ -112,8 +132,11 @@ def shared_memory() -> Iterator[str]:
 
 def mappings() -> Iterator[str]:
     """Shared memory that this process has mapped, whether it still has a name or not."""
-    for line in read("/proc/self/maps").splitlines():
-        if b" /dev/shm/" in line or b" /memfd:" in line:
+    maps = read("/proc/self/maps")
+    if not any(kind in maps for kind in SHARED):
+        return  # as nearly always, and there are a thousand lines
+    for line in maps.splitlines():
+        if any(kind in line for kind in SHARED):
             _, _, _, _, inode, path = line.decode().split(maxsplit=5)
             if not path.startswith(SEMAPHORE):
                 yield f"mapping of {path}, inode {inode}"
@@ -123,6 +146,12 @@ def temporary_files() -> Iterator[str]:
     for name in os.listdir(tempfile.gettempdir()):
         if not name.startswith(CACHES):
             yield f"temporary file {name}"
+
+
+def search_path() -> Iterator[str]:
+    """Where modules are searched for. With another path no renderer could be forked."""
+    for folder in sys.path:
+        yield f"search path {folder}"
 
 
 # Other test processes

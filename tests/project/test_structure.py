@@ -66,6 +66,7 @@ RENDERER_ROOMS = (
     "drawing/backends",
     "drawing/text",
     "drawing/spec",
+    "tokens",
     "process_messages",
     "process_title",
     "insight",

@@ -14,7 +14,7 @@ def missing_font_notices(options: RenderOptions, capture: Capture) -> Notices:
     from attnmon_renderer.drawing.spec.page import Font
     from attnmon_renderer.drawing.text.font_advice import describe_missing, font_packages
     from attnmon_renderer.drawing.text.fonts import missing_characters
-    from attnmon_renderer.drawing.text.token_text import readable
+    from attnmon_renderer.tokens.token_text import readable
 
     labels = [label for tokens in stacks for label in readable(tokens)]
     missing = missing_characters(labels, Font(20))

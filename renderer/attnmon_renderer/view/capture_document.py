@@ -9,6 +9,7 @@ import numpy as np
 from attnmon_renderer.maps.maps_file import MapsFile
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.maps.maps_metadata import LayerMaps, MapsMetadata
+from attnmon_renderer.tokens.token_text import readable
 from attnmon_renderer.view.runs.listed_captures import ListedCapture
 
 RECEIVED_DIGITS = 5
@@ -41,8 +42,6 @@ def _tokens(about: MapsMetadata, damages: list[str]) -> dict[str, list[str]] | N
         return None
     if not about.tokens:
         return None
-    from attnmon_renderer.drawing.text.token_text import readable  # with it comes matplotlib
-
     return {stack: list(readable(tokens)) for stack, tokens in about.tokens.items()}
 
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from attnmon_renderer.drawing.layout.cell_size import MapSide
 from attnmon_renderer.drawing.layout.ticks import Ticks, cell_centre
 from attnmon_renderer.drawing.spec.page import Font
-from attnmon_renderer.drawing.text.clusters import (
+from attnmon_renderer.drawing.text.glyphs import shorten, text_width
+from attnmon_renderer.tokens.clusters import (
     clusters,
     han_language,
     reads_leftwards,
     stands_upright,
 )
-from attnmon_renderer.drawing.text.glyphs import shorten, text_width
-from attnmon_renderer.drawing.text.token_text import readable
+from attnmon_renderer.tokens.token_text import readable
 
 MOST_LABELLED = 64
 """Positions of a single map, all of which are labelled."""

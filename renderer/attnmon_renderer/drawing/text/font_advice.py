@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from attnmon_renderer.drawing.text.clusters import is_emoji, stands_upright
+from attnmon_renderer.tokens.clusters import is_emoji, stands_upright
 
 
 class _Packages(NamedTuple):

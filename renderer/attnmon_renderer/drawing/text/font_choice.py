@@ -11,13 +11,13 @@ from matplotlib.font_manager import FontEntry, fontManager
 
 from attnmon_renderer.drawing.spec.page import Font
 from attnmon_renderer.drawing.text import emoji
-from attnmon_renderer.drawing.text.clusters import is_emoji, visible
 from attnmon_renderer.drawing.text.font_files import (
     Folders,
     FontFile,
     find_font_files,
     read_faces,
 )
+from attnmon_renderer.tokens.clusters import is_emoji, visible
 
 LOOK_AGAIN_SECONDS = 1.0
 """How long what is missing stays missing, before we look whether a font was installed."""

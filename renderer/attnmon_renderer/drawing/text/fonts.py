@@ -9,9 +9,9 @@ from typing import NamedTuple
 from matplotlib.font_manager import FontProperties
 
 from attnmon_renderer.drawing.spec.page import Font
-from attnmon_renderer.drawing.text.clusters import clusters, reads_leftwards, visible
 from attnmon_renderer.drawing.text.font_choice import choose
 from attnmon_renderer.drawing.text.font_files import FontFile
+from attnmon_renderer.tokens.clusters import clusters, reads_leftwards, visible
 
 BOX = "\N{WHITE SQUARE}"
 DEJAVU = ("DejaVu Sans",)

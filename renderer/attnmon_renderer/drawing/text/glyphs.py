@@ -19,10 +19,10 @@ from matplotlib.font_manager import FontProperties
 
 from attnmon_renderer.drawing.spec.page import Font, Text
 from attnmon_renderer.drawing.spec.palettes import INK, WHITE, Indices, Palette
-from attnmon_renderer.drawing.text.clusters import clusters
 from attnmon_renderer.drawing.text.emoji import BELOW_BASELINE, picture_width, resized
 from attnmon_renderer.drawing.text.fonts import DEJAVU, TextRun, font_properties, is_plain, runs
 from attnmon_renderer.drawing.text.rc_defaults import text_defaults
+from attnmon_renderer.tokens.clusters import clusters
 
 POINTS_PER_INCH = 72
 """Resolution at which a point, matplotlib's unit of font sizes and lines, is one pixel."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
-from attnmon_renderer.drawing.text.clusters import visible
+from attnmon_renderer.tokens.clusters import visible
 
 _LONGEST = 24
 """Characters of a token that the training process sends; longer ones are cut there."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnmon_renderer.drawing.text.token_text import readable
+from attnmon_renderer.tokens.token_text import readable
 
 
 def byte_level(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnmon_renderer.drawing.text.clusters import (
+from attnmon_renderer.tokens.clusters import (
     clusters,
     han_language,
     is_emoji,

@@ -1,0 +1,1 @@
+"""Tokens and characters as people read them, without fonts or pixels."""

@@ -213,8 +213,8 @@ class Settings:
     disk_budget: int | None = option(
         None,
         optional(validation.byte_count),
-        'Bytes that the directory may hold, or text such as `"2 GB"`; the oldest pictures go '
-        "first. `None` is no bound; see [A bound for the disk](#a-bound-for-the-disk).",
+        'Bytes that the directory may hold, or text such as `"2 GB"`; beyond it pictures are '
+        "thinned out. `None` is no bound; see [A bound for the disk](#a-bound-for-the-disk).",
     )
     on_full: WhenFull = option(
         "drop",

@@ -89,7 +89,7 @@ class TrainingAttentionMonitor(AttentionMonitor):
         max_overhead (float | None): Share of training time that the monitor may take, above 0 and
             at most 1; beyond it captures become rarer. `None` is no limit. Default: 0.005.
         disk_budget (int | str | None): Bytes that the directory may hold, or text such as `"2 GB"`;
-            the oldest pictures go first. `None` is no bound; see "A bound for the disk" in
+            beyond it pictures are thinned out. `None` is no bound; see "A bound for the disk" in
             docs/guide.md. Default: None.
         on_full ("drop" | "wait"): When the renderer is behind: `"drop"` the capture and count it,
             or `"wait"`. Default: "drop".

@@ -16,6 +16,7 @@ from attnmon.link import directory_lock, messages
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import process_messages
+from attnmon_renderer.insight.alarmed_steps import AlarmedSteps
 from attnmon_renderer.process_messages import (
     BeginRecords,
     RecordsBegun,
@@ -31,8 +32,9 @@ from attnmon_renderer.sinks.run_json import RunDescription
 from attnmon_renderer.sinks.statistics_json import StatisticsText, write_statistics
 from attnmon_renderer.sinks.summary import Summary
 from attnmon_renderer.sinks.tensorboard import TensorBoard
-from attnmon_renderer.storage import atomic_files, earlier_runs, paths, quota, regular_files
-from attnmon_renderer.storage.quota import DiskQuota
+from attnmon_renderer.storage import atomic_files, earlier_runs, paths, regular_files
+from attnmon_renderer.storage.budget import quota
+from attnmon_renderer.storage.budget.quota import DiskQuota
 from attnmon_renderer.storage.records import last_capture, read_summary
 from attnmon_renderer.storage.step_folder import StepFolder
 
@@ -115,7 +117,8 @@ class Recorder:
         if setup.disk_budget is not None:
             options = setup.options
             draws = bool(options.pictures or options.raw_weights or options.maps == "all")
-            self._quota = DiskQuota(save_dir, setup.disk_budget, draws)
+            alarmed = AlarmedSteps(save_dir)
+            self._quota = DiskQuota(save_dir, setup.disk_budget, draws, alarmed)
         pictures = setup.options.pictures
         self._animations = Animations(save_dir / "animations") if "animation" in pictures else None
         self._timeline = Timeline(save_dir) if "timeline" in pictures else None

@@ -70,6 +70,7 @@ RENDERER_ROOMS = (
     "process_messages",
     "process_title",
     "insight",
+    "storage/budget",
     "storage",
     "terminal",
     "",
@@ -172,7 +173,7 @@ TESTED_THROUGH = {
         "attnmon_renderer.server.server",
         "attnmon_renderer.server.stop_signals",
     ),
-    "renderer/storage/test_quota.py": ("attnmon_renderer.storage.inventory",),
+    "renderer/storage/budget/test_quota.py": ("attnmon_renderer.storage.inventory",),
     "renderer/supervision/test_supervisor.py": (
         "attnmon_renderer.supervision.drawing_stage",
         "attnmon_renderer.supervision.recording_stage",

@@ -1,15 +1,26 @@
-"""The disk budget of a run's directory: the oldest pictures make room for the latest.
+"""The disk budget of a run's directory: pictures are thinned out to make room for the latest.
 
-Files are measured when they are written. Only pictures and raw weights are ever removed;
+Files are measured when they are written. Only pictures, maps and raw weights are ever removed;
 statistics stay, and so do the files that grow.
 """
 
 import contextlib
+from collections.abc import Callable, Set
 from pathlib import Path
+from zipfile import BadZipFile
 
 from attnmon.link.directory_lock import EARLIER_SUMMARY
-from attnmon_renderer.storage import earlier_runs, inventory, records, regular_files
+from attnmon_renderer.storage import (
+    earlier_runs,
+    inventory,
+    packed_step,
+    paths,
+    records,
+    regular_files,
+)
+from attnmon_renderer.storage.budget.thinning import ThinnedCaptures
 from attnmon_renderer.storage.inventory import CaptureFiles, StoredFiles
+from attnmon_renderer.storage.records import MOST_SUMMARY_BYTES
 
 PICTURES_FRACTION = 0.5
 """Part of the budget for pictures: TensorBoard's events never shrink, and must not displace all."""
@@ -26,15 +37,25 @@ DISK_FULL_NOTICE = (
 
 
 class DiskQuota:
-    """The sizes of one run's files, and the removal of old ones.
+    """The sizes of one run's files, and the removal of those that are missed least.
+
+    Pictures of earlier runs go first, the oldest before others. Then the captures of this run are
+    thinned out; the first, the latest, those of dumps and of alerts stay as long as others can go.
 
     Args:
         save_dir: scanned once, when the object is created.
         budget: bytes that the directory may hold.
         wants_pictures: whether captures without pictures are to be counted.
+        alarmed_steps: returns the steps of alerts.
     """
 
-    def __init__(self, save_dir: Path, budget: int, wants_pictures: bool) -> None:
+    def __init__(
+        self,
+        save_dir: Path,
+        budget: int,
+        wants_pictures: bool,
+        alarmed_steps: Callable[[], Set[int]] = frozenset,
+    ) -> None:
         self._save_dir = save_dir
         self._budget = budget
         self._wants_pictures = wants_pictures
@@ -55,6 +76,11 @@ class DiskQuota:
                 self._count(str(run.relative_to(save_dir) / name), files)
         oldest_first = sorted(self._pictures.items(), key=lambda held: held[1].written)
         self._pictures = dict(oldest_first)
+        self._of_earlier_runs = [folder for folder in self._pictures if "/" in folder]
+        self._of_earlier_runs.reverse()
+        own = [folder for folder in self._pictures if "/" not in folder]
+        self._thinned = ThinnedCaptures((_step(folder), folder) for folder in own)
+        self._alarmed_steps = alarmed_steps
         self.full = not self._make_room()
         """Whether there is no room for the pictures of a single capture."""
 
@@ -66,9 +92,11 @@ class DiskQuota:
         )
 
     def add(self, folder: str) -> None:
-        """Count a capture that is completely written, and remove the oldest pictures if need be."""
+        """Count a capture that is completely written, and remove pictures if need be."""
         self._measure(folder)
         had_pictures = folder in self._pictures
+        if had_pictures:
+            self._thinned.add(_step(folder), folder)
         if self._wants_pictures and not had_pictures and folder not in self._removed:
             self._without_pictures += self.full
         fits = self._make_room()
@@ -88,10 +116,26 @@ class DiskQuota:
         }
 
     def _make_room(self) -> bool:
-        """Remove the oldest pictures until the budget is kept; return whether it is."""
+        """Remove pictures until the budget is kept; return whether it is."""
         while (used := self._used()) > self._budget and self._pictures:
-            self._remove(next(iter(self._pictures)))
+            self._remove(self._next_to_go())
         return used <= self._budget
+
+    def _next_to_go(self) -> str:
+        if self._of_earlier_runs:
+            return self._of_earlier_runs.pop()
+        while (place := self._thinned.least_missed()) is not None and self._is_to_stay(*place):
+            self._thinned.spare(*place)
+        step, folder = place or self._thinned.last_resort()
+        self._thinned.remove(step, folder)
+        return folder
+
+    def _is_to_stay(self, step: int, folder: str) -> bool:
+        """Whether a capture is of an alert, or was retained first and drawn for a reason."""
+        if step in self._alarmed_steps():
+            return True
+        found = records.read_capture(_statistics(self._save_dir / folder))
+        return found is not None and bool(found["metadata"].get("kept_for"))
 
     def _used(self) -> int:
         run_bytes = inventory.run_files(self._save_dir).size
@@ -119,6 +163,23 @@ class DiskQuota:
         self._measure(folder)
         if (stuck := self._pictures.pop(folder, None)) is not None:
             self._statistics[folder] += stuck.size  # it cannot be removed
+
+
+def _statistics(folder: Path) -> bytes:
+    """Return what `statistics.json` holds, empty if there is none."""
+    try:
+        return regular_files.read(folder / paths.STATISTICS, MOST_SUMMARY_BYTES)
+    except FileNotFoundError:
+        pack = folder.with_name(folder.name + paths.PACKED)
+        with contextlib.suppress(OSError, BadZipFile, KeyError):
+            return packed_step.read_member(pack, paths.STATISTICS, MOST_SUMMARY_BYTES)
+    except OSError:
+        pass
+    return b""
+
+
+def _step(folder: str) -> int:
+    return paths.step_of(folder) or 0
 
 
 def _earlier_counts(save_dir: Path) -> dict[str, int]:

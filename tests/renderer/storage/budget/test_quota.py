@@ -1,5 +1,6 @@
 """The disk budget: what goes, what stays, what is never touched, and that it is counted."""
 
+import json
 import logging
 import os
 import shutil
@@ -16,8 +17,9 @@ from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.config.validation import byte_count
 from attnmon.options import PICTURES
 from attnmon_renderer.commands import main
+from attnmon_renderer.insight.alarmed_steps import AlarmedSteps
 from attnmon_renderer.storage import atomic_files, earlier_runs
-from attnmon_renderer.storage.quota import DiskQuota
+from attnmon_renderer.storage.budget.quota import DiskQuota
 
 
 def train(folder: Path, steps: range, **options: Any) -> dict[str, Any]:
@@ -55,17 +57,21 @@ def run(unbounded: Path, tmp_path: Path) -> Path:
 
 
 def of_the_pictures(run: Path, captures: float) -> int:
-    """A budget that leaves room for the pictures of so many of the captures."""
-    pictures = sum(path.stat().st_size for path in run.glob("step_*/*.png"))
+    """A budget that leaves room for the pictures and maps of so many of the captures."""
+    files = [*run.glob("step_*/*.png"), *run.glob("step_*/maps.safetensors")]
+    pictures = sum(path.stat().st_size for path in files)
     count = len(steps_with("step_*/*.png", run))
     return bytes_in(run) - pictures + int(pictures / count * captures) + 500  # the account itself
 
 
-def test_the_oldest_pictures_go_and_the_numbers_stay(unbounded: Path, tmp_path: Path) -> None:
+def test_pictures_and_maps_are_thinned_out_and_the_numbers_stay(
+    unbounded: Path, tmp_path: Path
+) -> None:
     budget = of_the_pictures(unbounded, 4.5)
     accounts = train(tmp_path, range(10), disk_budget=budget)
     assert (accounts["rendered"], accounts["failed"]) == (10, 0)
-    assert steps_with("step_*/*.png", tmp_path) == [6, 7, 8, 9]
+    assert steps_with("step_*/*.png", tmp_path) == [0, 2, 7, 9]
+    assert steps_with("step_*/maps.safetensors", tmp_path) == [0, 2, 7, 9]
     assert steps_with("step_*/statistics.json", tmp_path) == list(range(10))
     assert len(history(tmp_path)) == 10
     disk = summary(tmp_path)["disk"]
@@ -82,8 +88,47 @@ def test_without_a_budget_everything_stays_and_nothing_is_measured(unbounded: Pa
 
 def test_what_is_there_counts_when_a_run_goes_on(run: Path) -> None:
     train(run, range(10, 12), disk_budget=of_the_pictures(run, 3.5))
-    assert steps_with("step_*/*.png", run) == [9, 10, 11]
+    assert steps_with("step_*/*.png", run) == [0, 3, 11]
     assert steps_with("step_*/statistics.json", run) == list(range(12))
+
+
+def alert_at(step: int) -> bytes:
+    fields = {
+        "id": f"a{step}", "rule": "loss_spike", "severity": "warn", "state": "firing",
+        "step": step, "text": "the loss has doubled",
+    }  # fmt: skip
+    return json.dumps(fields).encode() + b"\n"
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_steps_of_alerts_and_dumps_stay_while_others_can_go(tmp_path: Path, pack: bool) -> None:
+    run = tmp_path / "run"
+    train(run, range(10), pack=pack, disk_budget="1 GB")
+    (run / "alerts.jsonl").write_bytes(alert_at(6))
+    if pack:
+        packed_again(run / "step_4.zip")
+    else:
+        kept = run / "step_4" / "statistics.json"
+        kept.write_text(kept.read_text().replace('"step": 4', '"kept_for": "why", "step": 4'))
+    pictures = "step_*.zip" if pack else "step_*/*.png"
+    size = sum(bytes_in(path) for path in run.glob("step_*")) // 10
+    alarmed = AlarmedSteps(run)
+    DiskQuota(run, bytes_in(run) - int(5.5 * size), True, alarmed)
+    assert steps_with(pictures, run) == [0, 4, 6, 9]
+    with (run / "alerts.jsonl").open("ab") as alerts:
+        alerts.write(alert_at(9) + b'{"torn')
+    assert alarmed() == {6, 9}
+    DiskQuota(run, 1, True, alarmed)
+    assert steps_with(pictures, run) == [], "a budget is a budget"
+
+
+def packed_again(path: Path) -> None:
+    """Says in the statistics of a packed step that it is of a dump."""
+    with zipfile.ZipFile(path) as pack:
+        members = {info: pack.read(info) for info in pack.infolist()}
+    with zipfile.ZipFile(path, "w") as pack:
+        for info, content in members.items():
+            pack.writestr(info, content.replace(b'"step": 4', b'"kept_for": "why", "step": 4'))
 
 
 def test_an_earlier_run_s_pictures_count_and_go_first(run: Path) -> None:
@@ -109,7 +154,7 @@ def test_packed_pictures_and_raw_weights_go_too(tmp_path: Path) -> None:
     budget = int(bytes_in(unbounded) * 3.5)
     train(tmp_path / "run", range(8), pack=True, save_raw_weights=True, disk_budget=budget)
     kept = steps_with("step_*.zip", tmp_path / "run")
-    assert kept == list(range(8))[-len(kept) :]
+    assert (kept[0], kept[-1]) == (0, 7)
     assert 2 <= len(kept) <= 4
     assert steps_with("step_*/*.safetensors", tmp_path / "run") == kept
     assert not [path for path in (tmp_path / "run").glob("step_*/") if not any(path.iterdir())]

@@ -138,6 +138,7 @@ def _ask_for_all(viewed: Viewed) -> list[Response]:
     for row in json.loads(listed.body):
         run = f"/api/v1/runs/{row['id']}"
         described = viewed.ask(run)
+        found.append(viewed.ask(f"/api/v1/compare?a={row['id']}&b={row['id']}"))
         found += [described, viewed.ask(f"{run}/history?after=9")]
         captures = json.loads(described.body)["captures"] if described.status == 200 else []
         for capture in captures:

@@ -8,6 +8,8 @@ import pytest
 from support.maps import encoded, random_weights, write_run
 from support.viewing import Viewed
 
+from attnmon_renderer.commands import main
+
 LAYERS = {
     "decoder_layer0_self_attn": random_weights(3, 9, 9, 1, causal=True),
     "decoder_layer0_cross_attn": random_weights(2, 9, 5, 2),
@@ -127,6 +129,27 @@ def test_a_run_without_maps_gives_pictures_and_curves(tmp_path: Path) -> None:
     assert viewed.ask(f"{viewed.captures()[3]}/decoder_layer0_self_attn/0").status == 404
     line = json.loads(viewed.ask(f"{viewed.only_run()}/history").body)
     assert line["metadata"]["step"] == 3
+
+
+def test_runs_are_compared_as_the_command_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {stem: random_weights(*weights.shape, seed=9) for stem, weights in LAYERS.items()}
+    runs = [
+        write_run(tmp_path / name, {0: LAYERS, 5: layers}, tokens=TOKENS)
+        for name, layers in (("a", LAYERS), ("b", other))
+    ]
+    assert main(["compare", *map(str, runs), "--json", "--align", "end"]) in (0, 2)
+    told = json.loads(capsys.readouterr().out)
+    viewed = Viewed([tmp_path])
+    keys = {row["title"]: row["id"] for row in viewed.json("/api/v1/runs")}
+    asked = f"/api/v1/compare?a={keys['a']}&b={keys['b']}"
+    assert viewed.json(f"{asked}&align=end") == told
+    assert viewed.json(f"/api/v1/compare?a={keys['a']}&b={keys['a']}")["verdict"] == "identical"
+    assert viewed.ask(f"{asked}&align=sideways").status == 400
+    assert viewed.ask(f"{asked}&at=nan").status == 400
+    assert viewed.ask(f"/api/v1/compare?a={keys['a']}").status == 404
+    assert viewed.ask(f"/api/v1/compare?a={keys['a']}&b=../a").status == 404
 
 
 def test_a_question_that_makes_no_sense_is_refused(viewed: Viewed) -> None:

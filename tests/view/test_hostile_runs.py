@@ -52,7 +52,8 @@ def addresses(viewed: Viewed) -> Iterator[str]:
         run + "?after={}",
         run + "/{}", capture + "/{}", capture + "/{}/thumbs", capture + "/{}/0",
         capture + "/" + STEM + "/{}", run + "/pictures/{}/" + STEM + ".png",
-        run + "/pictures/" + key + "/{}", "/api/v1/events/{}", "/?t={}", "/?run={}",
+        run + "/pictures/" + key + "/{}", "/api/v1/events/{}", "/api/v1/compare?a={}",
+        f"/api/v1/compare?a={run.rpartition('/')[2]}&b={{}}", "/?t={}", "/?run={}",
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ ROUTES: dict[str, Endpoint] = {
     CAPTURE + "/{layer}/thumbs": Endpoints.thumbs,
     CAPTURE + "/{layer}/{head}": Endpoints.head,
     RUN + "/pictures/{capture}/{name}": Endpoints.picture,
+    API + "/compare": Endpoints.compare,
 }
 """What answers at which address, but for the events; the first that fits is taken."""
 AT_ONCE = 4

@@ -3,11 +3,15 @@
 What a client sends is looked up among keys that were made here. It never becomes part of a path.
 """
 
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
+from attnmon_renderer.compare.comparison import compare_runs
+from attnmon_renderer.compare.series.series_alignment import ALIGNMENTS
 from attnmon_renderer.maps.maps_file import MEAN
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.storage.run_reader import NoRun
@@ -32,6 +36,7 @@ class Endpoints:
     def __init__(self, index: RunIndex, page: PageFiles) -> None:
         self._index = index
         self._page = page
+        self._comparing = Lock()
         self.watched: set[str] = set()
         """Keys of the runs that somebody has asked for."""
 
@@ -102,6 +107,16 @@ class Endpoints:
             content = run.picture(capture, name)
         return Answer(content, MIME_TYPES[Path(name).suffix], cache=IMMUTABLE)
 
+    def compare(self, asked: Asked) -> Answer:
+        """Compare two runs, one comparison at a time: it takes memory and a processor."""
+        (_, a), (_, b) = (self._run({"run": asked.get(name, "")}) for name in ("a", "b"))
+        align = asked.get("align") or "step"
+        if align not in ALIGNMENTS:
+            raise Refused(400, f"align is one of {', '.join(ALIGNMENTS)}")
+        at = _decimal(asked["at"]) if asked.get("at") else None
+        with self._comparing, _read_errors_refused():
+            return json_answer(compare_runs(a.folder, b.folder, align, at).to_json())
+
     def _run(self, asked: Asked) -> tuple[str, LocalRun]:
         key = asked["run"]
         if (run := self._index.runs().get(key)) is None:
@@ -129,6 +144,16 @@ def _number(digits: str) -> int:
     return int(digits)
 
 
+def _decimal(digits: str) -> float:
+    try:
+        number = float(digits)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise Refused(400, "give a number")
+    return number
+
+
 @contextmanager
 def _read_errors_refused() -> Iterator[None]:
     """Turn what damaged, hostile and removed files raise into an answer."""
@@ -140,5 +165,5 @@ def _read_errors_refused() -> Iterator[None]:
         raise Refused(404, "not there any more, or it never was") from error
     except BeyondEnd as error:
         raise Refused(416, str(error)) from error
-    except (NoRun, BadMaps, OSError, zipfile.BadZipFile, RecursionError) as error:
+    except (NoRun, BadMaps, OSError, zipfile.BadZipFile, ValueError, RecursionError) as error:
         raise Refused(422, f"it cannot be read: {error}") from error

@@ -18,6 +18,7 @@ from attnmon.capture.kernels.sdpa import CallSignature, SdpaCall
 from attnmon.capture.layouts import FollowedLayouts, KnownLayouts
 from attnmon.capture.lineage.layout import Layout, join_notes
 from attnmon.capture.model.compiled import compilations, reaches_compiled
+from attnmon.capture.model.fingerprint import fingerprint
 from attnmon.capture.model.input_parts import copy_of, with_leaves
 from attnmon.capture.model.inputs import (
     GivenInputs,
@@ -75,6 +76,7 @@ __all__ = [
     "compilations",
     "copy_of",
     "discover",
+    "fingerprint",
     "has_fast_path",
     "holds_nested",
     "inputs_in",

@@ -298,6 +298,8 @@ class Launch:
     """The working directory."""
     config: str = ""
     """The user's configuration as JSON, without secrets; empty where none was given."""
+    probe: str | None = None
+    """Fingerprint of the user's probe batch; "" where it has none, None where there is no batch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from attnmon._version import __version__
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.accounting.stand_in_summary import write_summary
+from attnmon.capture import fingerprint
 from attnmon.config.run_config import command_without_secrets
 from attnmon.config.settings import Settings
 from attnmon.link import directory_lock
@@ -190,7 +191,9 @@ def _launch(settings: Settings) -> Launch:
         directory = os.getcwd()
     except OSError:  # it was removed
         directory = ""
-    return Launch(command_without_secrets(sys.orig_argv), directory, settings.config)
+    command = command_without_secrets(sys.orig_argv)
+    probe = None if settings.probe is None else fingerprint(settings.probe) or ""
+    return Launch(command, directory, settings.config, probe)
 
 
 def _render_options(settings: Settings) -> RenderOptions:

@@ -12,6 +12,7 @@ from support.outputs import history, summary
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+from attnmon.capture.model.fingerprint import fingerprint
 from attnmon.collector.probe_batch import ProbeBatch
 
 RAW: Any = {"visualization_types": ["statistics"], "save_raw_weights": True, "save_frequency": 2}
@@ -75,6 +76,8 @@ def test_each_due_step_shows_the_same_sample_and_training_stays_what_it_was(tmp_
         losses = train(watched, monitor)
     assert losses == train(alone, None)
     assert lengths(tmp_path) == dict.fromkeys((0, 2, 4), ("probe", SHORT))
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["settings"]["probe"] == fingerprint(batch(2, SHORT)), "by which runs are compared"
     for step in (0, 2, 4):
         weights = load_file(next(tmp_path.glob(f"*step_{step}/*.safetensors")))
         (first,) = (each for name, each in weights.items() if "layer0" in name)

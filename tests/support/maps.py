@@ -87,7 +87,10 @@ def capture_record(step: int, layers: Mapping[str, Weights], loss: float) -> dic
                 "heads": {"entropy": entropy.tolist()},
             }
         )  # fmt: skip
-    metadata = {"step": step, "epoch": None, "loss": loss, "timestamp": 1.0 + step}
+    metadata = {
+        "step": step, "epoch": None, "loss": loss, "timestamp": 1.0 + step, "sample": 0,
+        "seen_in": "probe",
+    }  # fmt: skip
     return {"metadata": metadata, **rows}
 
 

@@ -57,9 +57,9 @@ class Comparability:
 
 
 def probe_of(description: Mapping[str, Any]) -> str | None:
-    """Return the fingerprint of a run's probe batch; "" if it has none, None if it is not known."""
-    settings = description.get("settings") or {}
-    return str(settings["probe"] or "") if "probe" in settings else None
+    """Return the fingerprint of a run's probe batch; "" if there is none, None if unknown."""
+    probe = (description.get("settings") or {}).get("probe", "")
+    return "" if probe is None else str(probe) or None
 
 
 def judge(captures: Sequence[CaptureInfo], are_identical: bool = False) -> Comparability:
@@ -121,7 +121,7 @@ def _text(captures: Sequence[CaptureInfo], found: Comparability) -> str:
         found.hinder("the texts differ: not all were given the same probe=")
     if len(found.obstacles) > before:
         return DIFFERENT
-    return SAME if all(probes) else UNKNOWN
+    return SAME if all(probes) and all(map(_shows_probe, captures)) else UNKNOWN
 
 
 def _require_one(
@@ -145,6 +145,11 @@ def _positions(layers: Sequence[LayerName]) -> Callable[[CaptureInfo], Any]:
         return _listed(sorted({" × ".join(map(str, shape[1:])) for shape in shapes}))
 
     return of
+
+
+def _shows_probe(capture: CaptureInfo) -> bool:
+    """Return whether it is of an extra forward: a probe that was refused is not what it shows."""
+    return capture.metadata.get("seen_in") == "probe"
 
 
 def _seen_in(capture: CaptureInfo) -> str:

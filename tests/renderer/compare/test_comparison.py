@@ -135,6 +135,14 @@ def test_the_same_probe_is_the_same_text(tmp_path: Path) -> None:
     assert found["matching"]["heads"] == 2 * HEADS
 
 
+def test_a_probe_that_was_refused_is_not_what_is_shown(tmp_path: Path) -> None:
+    probe: Any = {"tokens": None, "settings": {"probe": "4567"}}
+    runs = [write_wandering(tmp_path / str(seed), seed, **probe) for seed in (1, 2)]
+    for run in runs:
+        changed_rows(run, seen_in="forward")
+    assert compared(*runs)["text"] == "unknown"
+
+
 @pytest.mark.parametrize("settings", [{}, {"probe": None}])
 def test_where_the_text_is_not_known_numbers_are_compared_and_maps_are_not(
     settings: dict[str, Any], tmp_path: Path
@@ -157,18 +165,14 @@ def changed_rows(folder: Path, **fields: Any) -> None:
     captures = [json.loads(line) for line in path.read_text().splitlines()]
     for capture in captures:
         for row in (*capture["decoder"], capture["metadata"]):
-            row |= {
-                name: value
-                for name, value in fields.items()
-                if (name in row) == ("step" not in row)
-            }
+            row |= {name: value for name, value in fields.items() if name in row}
     path.write_text("".join(json.dumps(capture) + "\n" for capture in captures))
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"seen_in": "forward"}, "A was seen in , B was seen in the training's own forward"),
+        ({"seen_in": "forward"}, "A was seen in an extra forward, B was seen in the training's"),
         ({"shape": [3, 24, 24]}, "no layer of the same role, number and heads"),
         ({"type": "cross_attention"}, "no layer of the same role, number and heads"),
     ],

@@ -6,7 +6,6 @@ times as long as to look for what is wrong with it.
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +19,12 @@ LARGE_LOGIT = 1000.0
 # What follows holds for lines as `sinks.history` writes them. A quote within a text has a backslash
 # before it, so that no text can be taken for one of these names.
 _HEAD = re.compile(rb'\{"metadata": \{"step": (-?\d{1,18}), "epoch": [^,]+, "loss": ([^,]+), ')
-_NON_FINITE, _NONE = b'"non_finite": ', b'"non_finite": 0'
+_NON_FINITE, _NONE = b'"non_finite": ', (b"0,", b"null,")
 _LOGITS = b'"max_logit": ['
-_FOUR_DIGITS = re.compile(rb"[^\d.]\d{4}")
-_ERROR = b', "error": "'
+_DIGITS = b"0123456789"
+_SHAPES = bytes(ord("0") if c in _DIGITS else c if c in b"." else ord(" ") for c in range(256))
+"""Makes each digit of a number a 0, and all but a point a blank."""
+_FOUR_DIGITS = b" 0000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +85,27 @@ def _facts_at_a_glance(line: HistoryLine) -> CaptureFacts | None:
     """Return the facts of a line that is written as usual and tells no error; None of others."""
     content = line.content
     head = _HEAD.match(content)
-    if head is None or _ERROR in content or not content.endswith(b"]}\n"):
+    if head is None or not content.endswith(b"]}\n"):  # after an error it ends otherwise
         return None
+    first, *others = content.split(_NON_FINITE)
     return CaptureFacts(
         step=int(head[1]),
         place=line.place,
         has_loss=head[2] != b"null",
-        is_broken=content.count(_NON_FINITE) > content.count(_NONE),
-        has_large_logit=any(value > LARGE_LOGIT for value in _possibly_large(content)),
+        is_broken=any(not row.startswith(_NONE) for row in others),
+        has_large_logit=_has_large_logit([_logits_in(row) for row in (first, *others)]),
     )
 
 
-def _possibly_large(content: bytes) -> Iterator[float]:
-    """Yield the logits of the layers that have one of four digits."""
-    begin = content.find(_LOGITS)
-    while begin >= 0:
-        end = content.find(b"]", begin) + 1
-        logits = content[begin + len(_LOGITS) - 1 : end]
-        if _FOUR_DIGITS.search(logits) or b"e+" in logits:
-            yield from (value for value in json.loads(logits) if value is not None)
-        begin = content.find(_LOGITS, end)
+def _logits_in(row: bytes) -> bytes:
+    """Return the numbers of a layer, of which there may be none."""
+    begin = row.rfind(_LOGITS)
+    return b"" if begin < 0 else row[begin + len(_LOGITS) : row.find(b"]", begin)]
+
+
+def _has_large_logit(rows: list[bytes]) -> bool:
+    """Return whether a number is larger than `LARGE_LOGIT`; most lines have none of four digits."""
+    numbers = b", ".join(filter(None, rows))
+    if _FOUR_DIGITS not in (b" " + numbers).translate(_SHAPES) and b"e+" not in numbers:
+        return False
+    return any(value > LARGE_LOGIT for value in json.loads(b"[%b]" % numbers) if value is not None)

@@ -82,7 +82,8 @@ class PicturedSteps:
         self._tell_strangers(self._folder, regular_files.strangers_in(self._folder))
         for name, inside in regular_files.listed_folders(self._folder):
             if (step := layout.step_of(name)) is not None:
-                self._tell_strangers(self._folder / name, inside.strangers)
+                if inside.strangers:
+                    self._tell_strangers(self._folder / name, inside.strangers)
                 yield (step, name), inside.files
         for pack in regular_files.files_in(self._folder):
             name = pack.removesuffix(layout.PACKED)

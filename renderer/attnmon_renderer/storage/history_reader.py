@@ -67,7 +67,7 @@ class HistoryFile:
             if not length:
                 return
             end = begin + length
-            if content.strip() or not content:
+            if not content.isspace():
                 yield HistoryLine(begin, content)
             next_mark = first + ((begin - first) // spacing + 1) * spacing
             place = max(end, min(next_mark, last))

@@ -70,6 +70,8 @@ RENDERER_ROOMS = (
     "process_messages",
     "process_title",
     "insight",
+    "insight/rules",
+    "insight/judging",
     "storage/budget",
     "storage",
     "terminal",

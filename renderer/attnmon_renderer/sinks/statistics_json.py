@@ -111,6 +111,8 @@ def _metadata(results: Results) -> dict[str, Any]:
         "sample": results.sample,
         "seen_in": results.seen_in,
     }
+    if results.loss is not None and not math.isfinite(results.loss):
+        metadata["loss_is_no_number"] = True
     if results.retained:
         metadata["kept_for"] = results.dump_reason
     if results.rank is not None:

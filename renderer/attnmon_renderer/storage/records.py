@@ -61,7 +61,7 @@ CAPTURE = record(
             {"step": whole},
             {
                 "epoch": whole, "loss": number, "lr": number, "timestamp": number,
-                "grad_norm": number,
+                "grad_norm": number, "loss_is_no_number": truth,
                 "sample": whole, "seen_in": text, "kept_for": text, "rank": whole,
             },
         ),

@@ -1,0 +1,81 @@
+"""The heads of a layer stare at few keys."""
+
+from dataclasses import dataclass
+
+from attnmon_renderer.insight.judging.capture_record import LayerRecord, Values
+from attnmon_renderer.insight.judging.past import Past
+from attnmon_renderer.insight.judging.rule import Finding, Rule
+from attnmon_renderer.insight.judging.wording import figure, heads_words, layer_words
+
+_ADVICE = (
+    "Lower the learning rate, of Q and K above all, or warm up longer; if it is so from the start, "
+    "look at the scale and the initial weights of Q and K."
+)
+
+
+@dataclass(frozen=True)
+class AttentionCollapse(Rule):
+    """At least half of a layer's heads look at one key each, and all queries at the same few.
+
+    Entropy below `entropy` and coverage below `coverage`: either alone is healthy. A head that
+    copies the previous token has no entropy, and uses every key. Entropy collapse: Zhai et al. 2023
+    (arXiv 2303.06296). A first key that is a sink is left out of the coverage.
+    """
+
+    name = "attention_collapse"
+
+    patience: int = 2
+    entropy: float = 0.1
+    coverage: float = 0.3
+    share: float = 0.5
+    """Of a layer's heads."""
+    least_keys: int = 8
+    """With fewer keys nothing is said."""
+    loss_share: float = 0.05
+    """How far the loss is above its lowest, over that, where it is an error."""
+    loss_least: float = 0.1
+
+    def judge(self, past: Past) -> list[Finding]:
+        is_worse = past.loss_is_worse(self.loss_share, self.loss_least)
+        found = (self._of_layer(layer, is_worse) for layer in past.newest.layers.values())
+        return [finding for finding in found if finding is not None]
+
+    def _of_layer(self, layer: LayerRecord, is_worse: bool) -> Finding | None:
+        if layer.keys < self.least_keys or not layer.entropy:
+            return None
+        near = self._collapsed(layer, 1 / 0.8)
+        if sum(near) < self.share * len(near):
+            return None
+        chosen = self._collapsed(layer, 1.0)
+        is_over = sum(chosen) >= self.share * len(chosen)
+        heads = layer.heads_where(chosen if is_over else near)
+        sinks = sum((first or 0.0) > 0.3 for first in layer.first_token)
+        beside = f", beside the first one, a sink of {sinks} heads" if sinks else ""
+        entropy, coverage = _lowest(layer.entropy), _lowest(layer.coverage)
+        return Finding(
+            place=layer.place,
+            severity="error" if is_worse else "warn",
+            ratio=1.0 if is_over else 0.8,
+            value=entropy,
+            threshold=self.entropy,
+            text=f"In {layer_words(layer)}, {heads_words(heads, len(chosen))} look at one key "
+            f"each, and all queries at the same few{beside}: entropy down to {figure(entropy)}, "
+            f"and {coverage:.0%} of the keys are used{'; the loss has risen' if is_worse else ''}.",
+            advice=_ADVICE,
+            heads=heads,
+            pictures=("multi_head", "heatmap", "head_matrix"),
+        )
+
+    def _collapsed(self, layer: LayerRecord, slack: float) -> list[bool]:
+        pairs = zip(layer.entropy, layer.coverage, strict=False)
+        return [
+            entropy is not None
+            and coverage is not None
+            and entropy < slack * self.entropy
+            and coverage < slack * self.coverage
+            for entropy, coverage in pairs
+        ]
+
+
+def _lowest(values: Values) -> float:
+    return min((value for value in values if value is not None), default=0.0)

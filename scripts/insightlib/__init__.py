@@ -1,0 +1,1 @@
+"""Parts of `insight_suite.py`."""

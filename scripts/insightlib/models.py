@@ -57,7 +57,7 @@ class Attention(nn.Module):
                 self.q.weight.zero_()
                 self.q.bias.zero_()
 
-    def forward(self, x: Tensor, memory: Tensor, allowed: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, memory: Tensor, allowed: Tensor | None) -> Any:
         q, k, v = (self._heads(f(y)) for f, y in ((self.q, x), (self.k, memory), (self.v, memory)))
         scale = self.shape.scale or self.size**-0.5
         if self.gain is not None:
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         mixed = attend(q, k, v, scale, self._bias(allowed, x.shape[1], memory.shape[1]))
         return self.o(mixed.transpose(1, 2).reshape(*x.shape))
 
-    def _heads(self, x: Tensor) -> Tensor:
+    def _heads(self, x: Tensor) -> Any:
         parts = x.view(*x.shape[:2], -1, self.size).transpose(1, 2)
         return parts.expand(-1, self.shape.heads, -1, -1)
 
@@ -79,13 +79,13 @@ class Attention(nn.Module):
         bias[..., 0] += self.shape.sink
         return bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
 
-    def _fused(self, q: Any, k: Any, v: Any, scale: float, bias: Any) -> Tensor:
+    def _fused(self, q: Any, k: Any, v: Any, scale: float, bias: Any) -> Any:
         p = self.shape.dropout if self.training else 0.0
         return functional.scaled_dot_product_attention(
             q, k, v, attn_mask=bias, scale=scale, dropout_p=p
         )
 
-    def _by_hand(self, q: Any, k: Any, v: Any, scale: float, bias: Any) -> Tensor:
+    def _by_hand(self, q: Any, k: Any, v: Any, scale: float, bias: Any) -> Any:
         scores = (q @ k.transpose(-1, -2)) * scale
         if self.shape.softcap:
             scores = torch.tanh(scores / self.shape.softcap) * self.shape.softcap
@@ -108,7 +108,7 @@ class Block(nn.Module):
 
     def forward(
         self, x: Tensor, allowed: Tensor | None, memory: Tensor | None, seen: Tensor | None
-    ) -> Tensor:
+    ) -> Any:
         x = self._around(0, x, lambda y: self.self_attn(y, y, allowed))
         if self.cross_attn is not None and memory is not None:
             kept = 0.0 if self.shape.ignores_source else 1.0
@@ -116,13 +116,13 @@ class Block(nn.Module):
             x = self._around(1, x, lambda y: kept * cross(y, memory, seen))
         return self._around(2, x, lambda y: self.down(functional.gelu(self.up(y))))
 
-    def _around(self, index: int, x: Tensor, inner: Any) -> Tensor:
+    def _around(self, index: int, x: Tensor, inner: Any) -> Any:
         norm = self.norms[index]
         if self.shape.norm == "post":
             return norm(x + self._dropped(inner(x)))
         return x + self._dropped(inner(norm(x)))
 
-    def _dropped(self, x: Tensor) -> Tensor:
+    def _dropped(self, x: Tensor) -> Any:
         return functional.dropout(x, self.shape.dropout, self.training)
 
 
@@ -144,7 +144,7 @@ class Transformer(nn.Module):
             self.decoder = nn.ModuleList(Block(shape, cross=kind == "both") for _ in layers)
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, self.task.classes)
 
-    def forward(self, source: Tensor, decoder: Tensor | None = None) -> Tensor:
+    def forward(self, source: Tensor, decoder: Tensor | None = None) -> Any:
         kind = self.task.kind
         if kind == "decoder":
             return self.head(self.norm(self._decode(source, None, None)))
@@ -159,13 +159,13 @@ class Transformer(nn.Module):
             return self.head(self.norm(memory)[:, 0])
         return self.head(self.norm(self._decode(decoder, memory, seen)))
 
-    def _encode(self, x: Tensor, seen: Tensor | None) -> Tensor:
+    def _encode(self, x: Tensor, seen: Tensor | None) -> Any:
         x = x + self.places[:, : x.shape[1]]
         for block in self.encoder:
             x = block(x, seen, None, None)
         return x
 
-    def _decode(self, tokens: Tensor, memory: Tensor | None, seen: Tensor | None) -> Tensor:
+    def _decode(self, tokens: Tensor, memory: Tensor | None, seen: Tensor | None) -> Any:
         x = self.embedding(tokens) + self.places[:, : tokens.shape[1]]
         ahead = {"causal": 0, "ahead": 1, "none": tokens.shape[1]}[self.shape.mask]
         allowed = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).tril(ahead)

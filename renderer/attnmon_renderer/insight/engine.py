@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from attnmon.link.alert import LONGEST_TEXT, MOST_HEADS, SEVERITIES, Alert
 from attnmon_renderer.insight.judging.capture_record import CaptureRecord
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import Finding, PlaceOrRun, Rule
+from attnmon_renderer.insight.judging.rule import PlaceOrRun, Rule, Symptom
 
 CLEARS_AFTER = 5
 """Captures in a row at which nothing may be found any more before an alert is over."""
@@ -25,7 +25,7 @@ class _Episode:
     """Captures in a row at which it did not, in an alert that fires."""
     alert: Alert | None = None
     """As it was told last; None while it is pending."""
-    fired: Finding | None = None
+    fired: Symptom | None = None
     """What it fired with."""
 
 
@@ -34,7 +34,7 @@ class Change:
     """An alert that came to another state, and what was found."""
 
     alert: Alert
-    finding: Finding | None
+    symptom: Symptom | None
     """None where it is over."""
 
 
@@ -76,34 +76,34 @@ class Engine:
         for key, alert in told.items():
             if alert.rule in self._rules:
                 episode = self._episodes.setdefault(key, _Episode())
-                episode.alert, episode.fired = alert, episode.fired or _finding_of(alert)
+                episode.alert, episode.fired = alert, episode.fired or _symptom_of(alert)
 
     def _forget_pending(self) -> None:
         for episode in self._episodes.values():
             episode.held = 0
 
     def _apply(self, rule: Rule) -> Iterable[Change]:
-        found = {(rule.name, finding.place): finding for finding in rule.judge(self._past)}
+        found = {(rule.name, symptom.place): symptom for symptom in rule.judge(self._past)}
         open_here = [key for key in self._episodes if key[0] == rule.name and key not in found]
-        for key, finding in found.items():
-            yield from self._hold(rule, key, finding)
+        for key, symptom in found.items():
+            yield from self._hold(rule, key, symptom)
         for key in open_here:
             yield from self._clear(rule, key)
 
-    def _hold(self, rule: Rule, key: _Key, finding: Finding) -> Iterable[Change]:
+    def _hold(self, rule: Rule, key: _Key, symptom: Symptom) -> Iterable[Change]:
         episode = self._episodes.setdefault(key, _Episode())
-        is_over_it = finding.ratio >= 1
+        is_over_it = symptom.ratio >= 1
         episode.held = episode.held + 1 if is_over_it else 0
         episode.clear = 0
         if episode.alert is None:
             if episode.held >= rule.patience:
-                episode.fired = finding
-                episode.alert = _fire(rule, finding, self._past.newest.step)
-                yield Change(episode.alert, finding)
-        elif is_over_it and _rank(finding) > SEVERITIES.index(episode.alert.severity):
-            fresh = _fire(rule, finding, self._past.newest.step)
+                episode.fired = symptom
+                episode.alert = _fire(rule, symptom, self._past.newest.step)
+                yield Change(episode.alert, symptom)
+        elif is_over_it and _rank(symptom) > SEVERITIES.index(episode.alert.severity):
+            fresh = _fire(rule, symptom, self._past.newest.step)
             episode.alert = replace(fresh, id=episode.alert.id)
-            yield Change(episode.alert, finding)
+            yield Change(episode.alert, symptom)
 
     def _clear(self, rule: Rule, key: _Key) -> Iterable[Change]:
         episode = self._episodes[key]
@@ -120,22 +120,22 @@ class Engine:
             yield Change(_resolve(episode.alert, self._past.newest.step), None)
 
 
-def _fire(rule: Rule, finding: Finding, step: int) -> Alert:
-    role, layer = finding.place
+def _fire(rule: Rule, symptom: Symptom, step: int) -> Alert:
+    role, layer = symptom.place
     where = f"{role or 'run'}-{'all' if layer is None else layer}"
     return Alert(
         id=f"{rule.name}-{where}-{step}",
         rule=rule.name,
-        severity=finding.severity,
+        severity=symptom.severity,
         state="firing",
         step=step,
         role=role,
         layer=layer,
-        heads=finding.heads[:MOST_HEADS],
-        value=finding.value,
-        threshold=finding.threshold,
-        text=finding.text[:LONGEST_TEXT],
-        advice=finding.advice[:LONGEST_TEXT],
+        heads=symptom.heads[:MOST_HEADS],
+        value=symptom.value,
+        threshold=symptom.threshold,
+        text=symptom.text[:LONGEST_TEXT],
+        advice=symptom.advice[:LONGEST_TEXT],
     )
 
 
@@ -144,16 +144,16 @@ def _resolve(alert: Alert, step: int) -> Alert:
     return replace(alert, state="resolved", step=step, text=text, pictures=())
 
 
-def _rank(finding: Finding) -> int:
-    return SEVERITIES.index(finding.severity)
+def _rank(symptom: Symptom) -> int:
+    return SEVERITIES.index(symptom.severity)
 
 
 def _key_of(alert: Alert) -> _Key:
     return alert.rule, (alert.role, alert.layer)
 
 
-def _finding_of(alert: Alert) -> Finding:
-    return Finding(
+def _symptom_of(alert: Alert) -> Symptom:
+    return Symptom(
         (alert.role, alert.layer), alert.severity, 1.0, alert.value, alert.threshold, alert.text,
         alert.advice, alert.heads,
     )  # fmt: skip

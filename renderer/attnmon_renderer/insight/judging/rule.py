@@ -15,7 +15,7 @@ RUN: PlaceOrRun = ("", None)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Symptom:
     """What a rule has found at one place of one capture."""
 
     place: PlaceOrRun
@@ -51,10 +51,10 @@ class Rule(ABC):
             raise ValueError(f"{self.name}.patience={self.patience!r}: 1 is at once, and the least")
 
     @abstractmethod
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         """Return what is found in the newest capture; of a place at most one."""
 
-    def lasts(self, fired: Finding, past: Past) -> bool:
+    def lasts(self, fired: Symptom, past: Past) -> bool:
         """Return whether an alert stays open although nothing is found any more."""
         return False
 

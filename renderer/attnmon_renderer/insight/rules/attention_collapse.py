@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from attnmon_renderer.insight.judging.capture_record import LayerRecord, Values
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import Finding, Rule
+from attnmon_renderer.insight.judging.rule import Rule, Symptom
 from attnmon_renderer.insight.judging.wording import figure, heads_words, layer_words
 
 _ADVICE = (
@@ -35,12 +35,12 @@ class AttentionCollapse(Rule):
     """How far the loss is above its lowest, over that, where it is an error."""
     loss_least: float = 0.1
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         is_worse = past.loss_is_worse(self.loss_share, self.loss_least)
         found = (self._of_layer(layer, is_worse) for layer in past.newest.layers.values())
-        return [finding for finding in found if finding is not None]
+        return [symptom for symptom in found if symptom is not None]
 
-    def _of_layer(self, layer: LayerRecord, is_worse: bool) -> Finding | None:
+    def _of_layer(self, layer: LayerRecord, is_worse: bool) -> Symptom | None:
         if layer.keys < self.least_keys or not layer.entropy:
             return None
         near = self._collapsed(layer, 1 / 0.8)
@@ -52,7 +52,7 @@ class AttentionCollapse(Rule):
         sinks = sum((first or 0.0) > 0.3 for first in layer.first_token)
         beside = f", beside the first one, a sink of {sinks} heads" if sinks else ""
         entropy, coverage = _lowest(layer.entropy), _lowest(layer.coverage)
-        return Finding(
+        return Symptom(
             place=layer.place,
             severity="error" if is_worse else "warn",
             ratio=1.0 if is_over else 0.8,

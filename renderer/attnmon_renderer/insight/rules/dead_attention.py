@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import Finding, Rule
+from attnmon_renderer.insight.judging.rule import Rule, Symptom
 from attnmon_renderer.insight.judging.wording import figure, role_words
 
 
@@ -20,7 +20,7 @@ class DeadAttention(Rule):
     entropy: float = 0.98
     captures: int = 30
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         if past.count <= self.captures:
             return []
         values: dict[str, list[float]] = {}
@@ -28,7 +28,7 @@ class DeadAttention(Rule):
             known = [entropy for entropy in layer.entropy if entropy is not None]
             values.setdefault(layer.role, []).extend(known)
         return [
-            Finding(
+            Symptom(
                 place=(role, None),
                 severity="info",
                 ratio=min(entropies) / self.entropy,

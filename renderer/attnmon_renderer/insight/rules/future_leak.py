@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from attnmon_renderer.insight.judging.capture_record import LayerRecord
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import Finding, Rule
+from attnmon_renderer.insight.judging.rule import Rule, Symptom
 from attnmon_renderer.insight.judging.wording import role_words
 
 _PICTURES = ("heatmap", "multi_head")
@@ -23,17 +23,17 @@ class FutureLeak(Rule):
     least_mass: float = 1e-6
     """Share of attention on later keys from which on it counts."""
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         layers = [layer for layer in past.newest.layers.values() if self._leaks(layer)]
         roles = {layer.role: [one for one in layers if one.role == layer.role] for layer in layers}
-        return [self._finding(role, found) for role, found in roles.items()]
+        return [self._symptom(role, found) for role, found in roles.items()]
 
     def _leaks(self, layer: LayerRecord) -> bool:
         is_own = layer.role == "decoder_self" and layer.keys > 1
         sees = (layer.ahead or 0) > 0 or (layer.sees_all and layer.predicts)
         return is_own and sees and (layer.future_mass or 0.0) >= self.least_mass
 
-    def _finding(self, role: str, layers: list[LayerRecord]) -> Finding:
+    def _symptom(self, role: str, layers: list[LayerRecord]) -> Symptom:
         first = layers[0]
         mass = max(layer.future_mass or 0.0 for layer in layers)
         where = role_words(role) + (f" ({len(layers)} layers)" if len(layers) > 1 else "")
@@ -51,4 +51,4 @@ class FutureLeak(Rule):
             )
         text = f"Queries of {where} {seen}; {mass:.1%} of their attention is there."
         layer = first.layer if len(layers) == 1 else None
-        return Finding((role, layer), "error", 1.0, mass, 0.0, text, advice, pictures=_PICTURES)
+        return Symptom((role, layer), "error", 1.0, mass, 0.0, text, advice, pictures=_PICTURES)

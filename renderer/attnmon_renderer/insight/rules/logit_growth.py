@@ -5,7 +5,7 @@ from statistics import median
 
 from attnmon_renderer.insight.judging.capture_record import LayerRecord
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import Finding, Rule
+from attnmon_renderer.insight.judging.rule import Rule, Symptom
 from attnmon_renderer.insight.judging.wording import figure, heads_words, layer_words
 
 SMOOTHED = 3
@@ -29,11 +29,11 @@ class LogitGrowth(Rule):
     worst: float = 1e4
     """The logit from which on it is an error: float16 ends at 65,504."""
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         found = (self._of_layer(past.of_layer(place)) for place in past.newest.layers)
-        return [finding for finding in found if finding is not None]
+        return [symptom for symptom in found if symptom is not None]
 
-    def _of_layer(self, layers: list[LayerRecord]) -> Finding | None:
+    def _of_layer(self, layers: list[LayerRecord]) -> Symptom | None:
         tops = [layer.top_logit for layer in layers]
         known = [top for top in tops if top is not None]
         if len(known) < 2 * SMOOTHED or tops[-1] is None:
@@ -44,11 +44,11 @@ class LogitGrowth(Rule):
         ratio = min(now / self.top, now / before / self.factor)
         if ratio < 0.8:
             return None
-        return self._finding(layers[-1], now, before, len(known) - SMOOTHED - at, ratio)
+        return self._symptom(layers[-1], now, before, len(known) - SMOOTHED - at, ratio)
 
-    def _finding(
+    def _symptom(
         self, layer: LayerRecord, now: float, before: float, captures: int, ratio: float
-    ) -> Finding:
+    ) -> Symptom:
         top = layer.top_logit or 0.0
         heads = layer.heads_where(
             [v is not None and v >= min(top, 0.5 * top) for v in layer.max_logit]
@@ -63,7 +63,7 @@ class LogitGrowth(Rule):
             if layer.normed
             else "Lower the learning rate of Q and K, warm up longer, or use QK-norm or QK-clip."
         )
-        return Finding(
+        return Symptom(
             place=layer.place,
             severity="error" if now > self.worst else "warn",
             ratio=ratio,
@@ -75,7 +75,7 @@ class LogitGrowth(Rule):
             pictures=("timeline", "head_matrix", "multi_head", "heatmap"),
         )
 
-    def lasts(self, fired: Finding, past: Past) -> bool:
+    def lasts(self, fired: Symptom, past: Past) -> bool:
         """Return whether the logits are still about as large as when the alert fired."""
         role, number = fired.place
         layer = past.newest.layers.get((role, number or 0))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from attnmon_renderer.insight.judging.capture_record import LayerRecord
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import Finding, Rule
+from attnmon_renderer.insight.judging.rule import Rule, Symptom
 from attnmon_renderer.insight.judging.wording import figure, heads_words, layer_words
 
 
@@ -25,21 +25,21 @@ class LogitHigh(Rule):
     very_high: float = 1000.0
     """Warns from here on."""
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         layers = past.newest.layers.values()
-        return [self._finding(layer) for layer in layers if self._ratio(layer) >= 0.8]
+        return [self._symptom(layer) for layer in layers if self._ratio(layer) >= 0.8]
 
     def _ratio(self, layer: LayerRecord) -> float:
         return (layer.top_logit or 0.0) / self.high if self.high else 1.0
 
-    def _finding(self, layer: LayerRecord) -> Finding:
+    def _symptom(self, layer: LayerRecord) -> Symptom:
         top = layer.top_logit or 0.0
         heads = layer.heads_where(
             [v is not None and v >= min(self.high, top) for v in layer.max_logit]
         )
         capped = f"; its soft cap is {figure(layer.softcap)}" if layer.softcap else ""
         is_worse = top > self.very_high
-        return Finding(
+        return Symptom(
             place=layer.place,
             severity="warn" if is_worse else "info",
             ratio=self._ratio(layer),

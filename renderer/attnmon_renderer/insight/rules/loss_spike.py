@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import RUN, Finding, Rule
+from attnmon_renderer.insight.judging.rule import RUN, Rule, Symptom
 from attnmon_renderer.insight.judging.wording import figure
 
 
@@ -24,7 +24,7 @@ class LossSpike(Rule):
     """Captures before which nothing is said."""
     least: float = 0.1
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         *before, now = past.losses(self.window + 1) or [0.0]
         if past.newest.loss is None or len(before) < self.fewest:
             return []
@@ -36,7 +36,7 @@ class LossSpike(Rule):
         text = f"The loss is {figure(now)}, and was {figure(mean)} ± {figure(deviation)} before."
         advice = "Look at the data of this step, and at the attention of the captures before it."
         return [
-            Finding(
+            Symptom(
                 RUN, "warn", ratio, now, mean + limit, text, advice,
                 pictures=("timeline", "heatmap"),
             )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import RUN, Finding, Rule
+from attnmon_renderer.insight.judging.rule import RUN, Rule, Symptom
 from attnmon_renderer.insight.judging.wording import layer_words
 
 _ADVICE = (
@@ -21,7 +21,7 @@ class Nonfinite(Rule):
 
     name = "nonfinite"
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         newest = past.newest
         broken = [layer for layer in newest.layers.values() if layer.non_finite]
         if not broken and not newest.loss_is_no_number:
@@ -30,9 +30,9 @@ class Nonfinite(Rule):
             first, count = broken[0], broken[0].non_finite
             more = f", and in {len(broken) - 1} layers more" if len(broken) > 1 else ""
             text = f"{count:,} weights are NaN or infinite in {layer_words(first)}{more}."
-            return [_finding(text, count, "heatmap", "multi_head")]
-        return [_finding("The loss is NaN or infinite.", None, "timeline")]
+            return [_symptom(text, count, "heatmap", "multi_head")]
+        return [_symptom("The loss is NaN or infinite.", None, "timeline")]
 
 
-def _finding(text: str, value: float | None, *pictures: str) -> Finding:
-    return Finding(RUN, "error", 1.0, value, 0.0, text, _ADVICE, pictures=pictures)
+def _symptom(text: str, value: float | None, *pictures: str) -> Symptom:
+    return Symptom(RUN, "error", 1.0, value, 0.0, text, _ADVICE, pictures=pictures)

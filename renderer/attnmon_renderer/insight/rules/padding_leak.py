@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from attnmon_renderer.insight.judging.capture_record import LayerRecord
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import Finding, Rule
+from attnmon_renderer.insight.judging.rule import Rule, Symptom
 from attnmon_renderer.insight.judging.wording import role_words
 
 _ADVICE = (
@@ -26,18 +26,18 @@ class PaddingLeak(Rule):
     mass: float = 1e-3
     """Share of a real query's attention, in the mean of any head."""
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         found: dict[str, list[tuple[float, LayerRecord]]] = {}
         for layer in past.newest.layers.values():
             most = max((mass for mass in layer.padding_mass if mass is not None), default=0.0)
             if most > 0.8 * self.mass:
                 found.setdefault(layer.role, []).append((most, layer))
-        return [self._finding(role, layers) for role, layers in found.items()]
+        return [self._symptom(role, layers) for role, layers in found.items()]
 
-    def _finding(self, role: str, layers: list[tuple[float, LayerRecord]]) -> Finding:
+    def _symptom(self, role: str, layers: list[tuple[float, LayerRecord]]) -> Symptom:
         mass, worst = max(layers, key=lambda each: each[0])
         count = f" in {len(layers)} layers" if len(layers) > 1 else f" in layer {worst.layer}"
-        return Finding(
+        return Symptom(
             place=(role, None if len(layers) > 1 else worst.layer),
             severity="error",
             ratio=mass / self.mass if self.mass else 1.0,

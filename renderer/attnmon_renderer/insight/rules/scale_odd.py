@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attnmon_renderer.insight.judging.past import Past
-from attnmon_renderer.insight.judging.rule import Finding, Rule
+from attnmon_renderer.insight.judging.rule import Rule, Symptom
 from attnmon_renderer.insight.judging.wording import role_words
 
 
@@ -19,7 +19,7 @@ class ScaleOdd(Rule):
     tolerance: float = 0.01
     """Relative difference from which on it counts."""
 
-    def judge(self, past: Past) -> list[Finding]:
+    def judge(self, past: Past) -> list[Symptom]:
         found: dict[str, list[tuple[int, float, float]]] = {}
         for layer in past.newest.layers.values():
             if layer.scale is None or not layer.width:
@@ -27,11 +27,11 @@ class ScaleOdd(Rule):
             usual: float = layer.width**-0.5
             if abs(layer.scale - usual) > self.tolerance * usual:
                 found.setdefault(layer.role, []).append((layer.layer, layer.scale, usual))
-        return [self._finding(role, layers) for role, layers in found.items()]
+        return [self._symptom(role, layers) for role, layers in found.items()]
 
-    def _finding(self, role: str, layers: list[tuple[int, float, float]]) -> Finding:
+    def _symptom(self, role: str, layers: list[tuple[int, float, float]]) -> Symptom:
         layer, scale, usual = layers[0]
-        return Finding(
+        return Symptom(
             place=(role, layer if len(layers) == 1 else None),
             severity="info",
             ratio=1.0,

@@ -27,6 +27,7 @@ FAILED = pytest.StashKey[bool]()
 
 for name, one in SINGLE_THREAD.items():
     os.environ.setdefault(name, one)  # here and in every process from here: tests run side by side
+os.environ.setdefault("TRITON_INTERPRET", "1")  # it is read when Triton is imported
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault(TEST_RUN, str(os.getppid()))
 

@@ -22,6 +22,7 @@ TRAINING_ROOMS = (
     "collector",
     "session",
     "serialize",
+    "device",
     "layers",
     "capture",
     "capture/sandbox",
@@ -36,6 +37,7 @@ TRAINING_ROOMS = (
     "schedule",
     "link",
     "link/memory",
+    "link/summaries",
     "_version",
 )
 RENDERER_ROOMS = (
@@ -131,6 +133,7 @@ TESTED_THROUGH = {
         "attnmon.collector.missed_forward",
         "attnmon.monitor.logged_models",
     ),
+    "device/test_survey_kernels.py": ("attnmon.device.survey_kernels",),
     "integrations/test_lightning.py": ("attnmon.integrations.trainer_callback",),
     "link/test_messages.py": ("attnmon.link.dtypes",),
     "serialize/test_serializer.py": ("attnmon.serialize.capture_message",),

@@ -1,0 +1,125 @@
+"""How a layer is divided: the cells of its map, the tiles of the kernels, and their bytes."""
+
+from dataclasses import dataclass
+
+from attnmon.device.layer_tensors import KernelKind, LayerTensors
+from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
+
+STORE_SIDE = 128
+"""Cells a side where no picture and no store asks for more."""
+WIDE_TILE, TILE = 64, 32
+"""Positions a side of a tile. In a larger one registers spill, which ptxas tells without a device:
+so the wide one is for what is cheapest, 16-bit numbers without a mask."""
+WIDEST_OF_WIDE = 128
+MOST_PROGRAMS = 1024
+"""Of the first kernel, over all heads: each leaves a few numbers."""
+MOST_LENGTHS = 64
+"""Positions of which the lengths of queries and keys are taken."""
+MOST_CHUNKS = 64
+_FLOAT, _HALF = 4, 2
+
+
+def power_of_2(number: int) -> int:
+    """Return the smallest power of 2 that is not less."""
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def cells_along(positions: int, step: int) -> int:
+    """Return how many cells of so many positions cover an axis."""
+    return -(-positions // step)
+
+
+def length_step(positions: int) -> int:
+    """Return from how many positions one is taken to measure the length of its vector."""
+    return max(1, -(-positions // MOST_LENGTHS))
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyGrid:
+    """The cells and the tiles of a layer of this shape."""
+
+    heads: int
+    queries: int
+    keys: int
+    query_step: int
+    """Queries in a cell; the last one may have fewer."""
+    key_step: int
+    has_cells: bool
+    """Whether the map leaves the device, and not its statistics alone."""
+    tile: int
+
+    @classmethod
+    def of(cls, layer: LayerTensors, side: int | None) -> "SurveyGrid":
+        """Return the finest grid with at most `side` cells a side; None: there is no map."""
+        heads, queries, keys = layer.shape
+        rows, columns = (max(1, -(-size // (side or STORE_SIDE))) for size in (queries, keys))
+        return cls(heads, queries, keys, rows, columns, side is not None, _tile(layer))
+
+    @property
+    def query_cells(self) -> int:
+        return cells_along(self.queries, self.query_step)
+
+    @property
+    def key_cells(self) -> int:
+        return cells_along(self.keys, self.key_step)
+
+    @property
+    def cell_rows(self) -> int:
+        """A cell's queries in a tile, a power of 2."""
+        return min(power_of_2(self.query_step), self.tile)
+
+    @property
+    def cell_keys(self) -> int:
+        return min(power_of_2(self.key_step), self.tile)
+
+    @property
+    def chunks(self) -> int:
+        """Tiles that a cell needs along the keys, as a power of 2."""
+        return power_of_2(cells_along(self.key_step, self.cell_keys))
+
+    @property
+    def row_programs(self) -> int:
+        """Programs a head of the first kernel."""
+        blocks = cells_along(self.queries, self.tile)
+        return min(blocks, max(1, MOST_PROGRAMS // self.heads))
+
+    @property
+    def column_programs(self) -> int:
+        """Programs a head of the second kernel."""
+        return cells_along(self.key_cells, self.tile // self.cell_keys)
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes a head of what a kernel leaves for the next."""
+        return _FLOAT * (self.queries + self.keys)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes a head of what leaves the device."""
+        cells = self.query_cells * self.key_cells if self.has_cells else 0
+        lengths = sum(cells_along(each, length_step(each)) for each in (self.queries, self.keys))
+        numbers = self.row_programs * len(ROW_PARTS) + self.column_programs * len(COLUMN_PARTS)
+        return _FLOAT * (numbers + len(KEY_PARTS) + lengths) + _HALF * cells
+
+    def kind(self, layer: LayerTensors) -> KernelKind:
+        """Return what chooses the kernels' code for a layer of this shape."""
+        return KernelKind(
+            dtypes=(layer.query.dtype, layer.key.dtype),
+            width=layer.query.shape[2],
+            bias=None if layer.bias is None else layer.bias.dtype,
+            causal=layer.causal,
+            softcap=bool(layer.softcap),
+            sinks=layer.sinks is not None,
+            padding=layer.padding is not None,
+            declared=layer.declared is not None,
+            scaled=layer.is_scaled,
+            cells=self.has_cells,
+            cell_rows=self.cell_rows,
+            cell_keys=self.cell_keys,
+            chunks=self.chunks,
+        )
+
+
+def _tile(layer: LayerTensors) -> int:
+    is_cheap = layer.query.itemsize == layer.key.itemsize == _HALF and layer.bias is None
+    return WIDE_TILE if is_cheap and layer.query.shape[2] <= WIDEST_OF_WIDE else TILE

@@ -1,0 +1,180 @@
+"""Launches the kernels for one layer, on memory that is given."""
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.survey_grid import SurveyGrid, cells_along, length_step, power_of_2
+from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
+
+WARPS, STAGES = 8, 2
+KEYS_AT_ONCE = 1024
+NARROWEST = 16
+"""Columns of the narrowest matrix that Triton multiplies."""
+ALIGNMENT = 64
+"""Bytes at whose multiples arrays begin: for others Triton compiles a kernel once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyMemory:
+    """Where the kernels write what is made of some heads; parts of memory that is reused."""
+
+    lse: Tensor
+    """float32 [heads, queries] Log-sum-exp of each row, for the second kernel."""
+    received: Tensor
+    """float32 [heads, keys] What each key receives, for the third."""
+    rows: Tensor
+    """float32 [heads, programs, …], by `ROW_PARTS`"""
+    columns: Tensor
+    """float32 [heads, programs, …], by `COLUMN_PARTS`"""
+    keys: Tensor
+    """float32 [heads, …], by `KEY_PARTS`"""
+    query_lengths: Tensor
+    """float32 [heads, …] Lengths of some queries, evenly spaced."""
+    key_lengths: Tensor
+    """float32 [key heads, …] Of some keys."""
+    cells: Tensor
+    """float16 [heads, query cells, key cells]: the map, pooled by mass. A sign marks a cell in
+    which no query that counts may attend to any key. Empty without a map."""
+
+    @classmethod
+    def on(cls, scratch: Tensor, grid: SurveyGrid, heads: int, key_heads: int) -> "SurveyMemory":
+        """Divide bytes among so many heads of a grid. What is sent lies side by side."""
+        cells = (grid.query_cells, grid.key_cells) if grid.has_cells else (0, 0)
+        shapes = (
+            (heads, grid.queries),
+            (heads, grid.keys),
+            (heads, grid.row_programs, len(ROW_PARTS)),
+            (heads, grid.column_programs, len(COLUMN_PARTS)),
+            (heads, len(KEY_PARTS)),
+            (heads, cells_along(grid.queries, length_step(grid.queries))),
+            (key_heads, cells_along(grid.keys, length_step(grid.keys))),
+            (heads, *cells),
+        )
+        parts, start = [], 0
+        for number, shape in enumerate(shapes, 1):
+            dtype = torch.float16 if number == len(shapes) else torch.float32
+            end = start + prod(shape) * dtype.itemsize
+            parts.append(scratch[start:end].view(dtype).view(shape))
+            start = -(-end // ALIGNMENT) * ALIGNMENT
+        return cls(*parts)
+
+    @property
+    def sent(self) -> tuple[Tensor, ...]:
+        """What leaves the device."""
+        return (
+            self.rows, self.columns, self.keys, self.query_lengths, self.key_lengths, self.cells,
+        )  # fmt: skip
+
+
+def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
+    """Start the kernels for a layer on the present stream. Nothing here waits."""
+    from attnmon.device import survey_kernels as kernels  # they need Triton
+
+    heads, queries, keys = layer.shape
+    bias = layer.bias_as_bytes
+    unused = memory.lse  # an argument for what is not there
+    shared = {
+        "queries": queries,
+        "keys": keys,
+        "width": layer.query.shape[2],
+        "group": heads // layer.key.shape[0],
+        "scale": layer.scale,
+        "softcap": layer.softcap,
+        **_strides("query", "row", "column", layer.query.stride()),
+        **_strides("key", "row", "column", layer.key.stride()),
+        **_strides("bias", "row", "key", layer.bias_strides),
+        **_flags(layer, grid),
+    }
+    given = layer.query, layer.key, unused if bias is None else bias
+    padding = unused if layer.padding is None else layer.padding.view(torch.uint8)
+    declared = [each.view(torch.uint8) for each in layer.declared or ()] or [unused, unused]
+    kernels.survey_rows[(grid.row_programs, heads)](
+        *given,
+        unused if layer.sinks is None else layer.sinks,
+        padding,
+        *declared,
+        memory.lse,
+        memory.rows,
+        earlier=layer.earlier,
+        sinks_stride=0 if layer.sinks is None else layer.sinks.stride(0),
+        SINKS=layer.sinks is not None,
+        SCALED=layer.is_scaled,
+        DECLARED=layer.declared is not None,
+        **shared,
+    )
+    kernels.survey_columns[(grid.column_programs, heads)](
+        *given,
+        padding,
+        memory.lse,
+        memory.received,
+        memory.cells if grid.has_cells else unused,
+        memory.columns,
+        query_step=grid.query_step,
+        key_step=grid.key_step,
+        query_cells=grid.query_cells,
+        key_cells=grid.key_cells,
+        center=1 / keys,
+        CELLS=grid.has_cells,
+        CELL_ROWS=grid.cell_rows,
+        CELL_KEYS=grid.cell_keys,
+        CHUNKS=grid.chunks,
+        **shared,
+    )
+    kernels.survey_keys[(heads,)](
+        memory.received, memory.rows, memory.keys, keys, grid.row_programs, KEYS=KEYS_AT_ONCE
+    )
+    _measure_lengths(layer.query, memory.query_lengths)
+    _measure_lengths(layer.key, memory.key_lengths)
+
+
+def _measure_lengths(vectors: Tensor, lengths: Tensor) -> None:
+    """Write the lengths of some vectors [heads, positions, width]."""
+    some = vectors[:, :: length_step(vectors.shape[1])]
+    torch.linalg.vector_norm(some, dim=2, dtype=torch.float32, out=lengths)
+
+
+def of_heads(layer: LayerTensors, first: int, end: int) -> LayerTensors:
+    """Return some heads of a layer: whole groups that share a key head."""
+    group = layer.query.shape[0] // layer.key.shape[0]
+    bias = layer.bias
+    if bias is not None and bias.dim() == 3 and bias.shape[0] > 1:
+        bias = bias[first:end]
+    return replace(
+        layer,
+        query=layer.query[first:end],
+        key=layer.key[first // group : -(-end // group)],
+        bias=bias,
+        sinks=None if layer.sinks is None else layer.sinks[first:end],
+    )
+
+
+def _strides(name: str, second: str, third: str, strides: tuple[int, ...]) -> dict[str, int]:
+    head, row, column = strides
+    return {f"{name}_head": head, f"{name}_{second}": row, f"{name}_{third}": column}
+
+
+def _multiplied(is_cuda: bool) -> set[torch.dtype]:
+    """Return the 16-bit dtypes that are multiplied as they are, others after a cast to float32."""
+    return {torch.float16, torch.bfloat16} if is_cuda else {torch.float16}  # the interpreter's
+
+
+def _flags(layer: LayerTensors, grid: SurveyGrid) -> dict[str, Any]:
+    """Return what both kernels are compiled for."""
+    bias, dtypes = layer.bias, {layer.query.dtype, layer.key.dtype}
+    return {
+        "WIDTH": max(NARROWEST, power_of_2(layer.query.shape[2])),
+        "ROWS": grid.tile,
+        "KEYS": grid.tile,
+        "HALF": len(dtypes) == 1 and dtypes <= _multiplied(layer.query.is_cuda),
+        "SOFTCAP": bool(layer.softcap),
+        "BIAS": 0 if bias is None else 1 if bias.dtype == torch.bool else 2,
+        "CAUSAL": layer.causal,
+        "PADDING": layer.padding is not None,
+        "num_warps": WARPS,
+        "num_stages": STAGES,
+    }

@@ -1,0 +1,1 @@
+"""What a layer is summed up to on a device, for both processes."""

@@ -1,0 +1,186 @@
+"""The kernels against float64, on the CPU in Triton's interpreter."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.surveyed import exact_cells, exact_parts, survey
+from torch import Tensor
+
+from attnmon.device.layer_tensors import LayerTensors
+
+pytest.importorskip("triton", reason="Triton has no wheel for this machine")
+
+FLOAT = 1e-5
+"""Largest difference of a mean over rows, relative to a mean above 1."""
+
+
+def made(
+    heads: int = 1, queries: int = 37, keys: int | None = None, width: int = 32, *,
+    key_heads: int | None = None, dtype: torch.dtype = torch.float32, seed: int = 0,
+) -> LayerTensors:  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    keys = queries if keys is None else keys
+    query = torch.randn(heads, queries, width, generator=generator) * 2
+    key = torch.randn(key_heads or heads, keys, width, generator=generator)
+    return LayerTensors(query.to(dtype), key.to(dtype), width**-0.5)
+
+
+def check(layer: LayerTensors, side: int = 128, tile: int = 32) -> None:
+    """Compare every sum and every cell with float64."""
+    found, exact = survey(layer, side, tile), exact_parts(layer)
+    _, _, keys = layer.shape
+    counted = exact["counted"].clamp_min(1)
+    unvisited = counted * keys - found.parts["visited"]
+    spread = found.parts["squares"] + unvisited / keys**2
+    parts = {**found.parts, "spread": spread}
+    for name, expected in exact.items():
+        is_extreme = name in ("min", "max", "max_logit")
+        share = torch.ones(()) if is_extreme else counted
+        found_mean, exact_mean = parts[name] / share, expected / share
+        assert torch.allclose(found_mean, exact_mean, rtol=FLOAT, atol=FLOAT), (
+            f"{name}: {found_mean} instead of {exact_mean}"
+        )
+    for vectors, lengths in (
+        (layer.query, found.memory.query_lengths),
+        (layer.key, found.memory.key_lengths),
+    ):
+        every = -(-vectors.shape[1] // 64)
+        torch.testing.assert_close(lengths, vectors[:, ::every].float().norm(dim=2))
+    cells = found.memory.cells.abs().double()
+    torch.testing.assert_close(cells, exact_cells(layer, side), rtol=2**-10, atol=1e-6)
+    assert found.parts["non_finite"].sum() == 0
+    assert found.parts["row_sum_error"].max() < FLOAT
+
+
+def window(length: int, back: int) -> Tensor:
+    distance = torch.arange(length)[:, None] - torch.arange(length)
+    return (distance >= 0) & (distance < back)
+
+
+def alibi(heads: int, queries: int, keys: int) -> Tensor:
+    distance = (torch.arange(queries)[:, None] - torch.arange(keys)).abs()
+    return -distance * torch.tensor([2.0**-head for head in range(heads)])[:, None, None]
+
+
+def padded(keys: int, real: int) -> Tensor:
+    return (torch.arange(keys) < real)[None]
+
+
+VARIANTS = {
+    "plain": made(),
+    "causal": replace(made(), causal=True),
+    "more keys": made(queries=20, keys=45),
+    "fewer keys": made(queries=45, keys=20),
+    "earlier keys": replace(made(queries=20, keys=31), earlier=11),
+    "causal, more keys": replace(made(queries=20, keys=31), causal=True),
+    "causal, fewer keys": replace(made(queries=31, keys=20), causal=True),
+    "grouped": replace(made(heads=4, key_heads=2), causal=True),
+    "one key head": made(heads=2, key_heads=1),
+    "softcap": replace(made(), softcap=5.0),
+    "sinks": replace(made(), sinks=torch.tensor([3.0]), causal=True),
+    "window": replace(made(), bias=window(37, 9)),
+    "padding": replace(made(), bias=padded(37, 30), padding=torch.arange(37) >= 30),
+    "declared padding": replace(
+        made(), declared=(torch.arange(37) >= 33, torch.arange(37) >= 31)
+    ),
+    "mask a head": replace(made(heads=2), bias=torch.stack([window(37, 5), window(37, 20)])),
+    "a row without a key": replace(made(), bias=window(37, 9) & (torch.arange(37) > 3)[:, None]),
+    "alibi": replace(made(), bias=alibi(1, 37, 37), causal=True),
+    "minus infinity": replace(made(), bias=torch.where(window(37, 9), 0.0, -math.inf)),
+    "minus ten thousand": replace(made(), bias=torch.where(window(37, 9), 0.5, -1e4).bfloat16()),
+    "all": replace(
+        made(heads=4, key_heads=2, width=48), causal=True, softcap=8.0, sinks=torch.randn(4),
+        bias=alibi(4, 37, 37), padding=torch.arange(37) < 5,
+    ),
+    "large logits": replace(made(), scale=40.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_mask_and_option_is_as_in_float64(name: str) -> None:
+    check(VARIANTS[name], side=16)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "key_dtype"),
+    [
+        (torch.bfloat16, torch.bfloat16),
+        (torch.float16, torch.float16),
+        (torch.bfloat16, torch.float32),
+    ],
+)
+def test_half_precision_is_read_as_it_is_and_summed_in_float32(
+    dtype: torch.dtype, key_dtype: torch.dtype
+) -> None:
+    """Their products are exact in float32: nothing is lost but what the model rounded itself."""
+    layer = made(dtype=dtype)
+    check(replace(layer, key=layer.key.to(key_dtype), causal=True))
+
+
+@pytest.mark.parametrize("width", [1, 16, 40, 64, 128, 256])
+def test_every_width_is_read_to_its_end_and_not_beyond(width: int) -> None:
+    check(made(queries=20, width=width))
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "side"), [(1, 1, 128), (1, 40, 8), (40, 1, 8), (33, 65, 128), (130, 129, 3)]
+)
+def test_odd_lengths_are_pooled_to_their_last_position(queries: int, keys: int, side: int) -> None:
+    """The last one: cells of more positions than a tile."""
+    check(made(queries=queries, keys=keys, width=16), side)
+
+
+def test_a_long_causal_layer_leaves_out_tiles_and_no_weight() -> None:
+    check(replace(made(queries=300, width=16), causal=True), side=9, tile=64)
+
+
+def test_of_64_heads_each_has_its_own_results() -> None:
+    check(replace(made(heads=64, key_heads=8, queries=5, width=16), causal=True), tile=16)
+
+
+def test_tensors_are_read_where_they_lie() -> None:
+    """Heads beside each other in memory, keys that were transposed, of one sample of several."""
+    generator = torch.Generator().manual_seed(0)
+    packed = torch.randn(3, 21, 2, 3, 24, generator=generator)  # sample, position, part, head
+    query, key = packed[1].permute(1, 2, 0, 3)
+    turned = key.mT.contiguous().mT
+    check(LayerTensors(query[:, :, 4:20], turned[:, :, 4:20], 0.25))
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    queries=st.integers(1, 50), keys=st.integers(1, 50), width=st.integers(1, 40),
+    side=st.integers(1, 50), causal=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_any_shape_is_as_in_float64(
+    queries: int, keys: int, width: int, side: int, causal: bool, seed: int
+) -> None:
+    check(replace(made(1, queries, keys, width, seed=seed), causal=causal), side)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_stays_visible(value: float) -> None:
+    layer = made(queries=20)
+    layer.query[0, 7, 3] = value
+    found = survey(layer)
+    assert found.parts["non_finite"].item() == 20
+    assert math.isnan(found.parts["mass"].item())
+    cells = found.memory.cells[0]
+    assert torch.isnan(cells[7]).all()
+    assert not torch.isnan(cells[:7]).any()
+
+
+def test_cells_that_nobody_may_see_are_marked() -> None:
+    """Those of the future, of a mask, and of queries that are padding."""
+    bias = torch.ones(24, 24).bool()
+    bias[:, 20:] = False
+    layer = replace(made(queries=24), bias=bias, causal=True, padding=torch.arange(24) >= 20)
+    marked = torch.signbit(survey(layer, side=6).memory.cells[0])
+    expected = ~torch.ones(6, 6).tril().bool()
+    expected[5], expected[:, 5] = True, True
+    assert torch.equal(marked, expected)

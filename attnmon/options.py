@@ -76,6 +76,8 @@ class Options(TypedDict, total=False):
     renderer: str
     renderer_cpus: Iterable[int] | None
     close_timeout: float
+    mirror: str | None
+    mirror_grace: float
     config: Any
     mode: int
 

@@ -254,6 +254,19 @@ class Settings:
         validation.seconds,
         "Seconds that `close()` waits at most; the renderer goes on by itself after that.",
     )
+    mirror: str | None = option(
+        None,
+        optional(validation.mirror_url),
+        "Where a process of its own uploads what is written, while the run goes on: "
+        '`"s3://bucket/prefix"`, `"gs://…"`, `"az://…"`, or any URL that fsspec opens; `None` is '
+        "nowhere. Needs the extra `[cloud]`; see [In a bucket](#in-a-bucket).",
+    )
+    mirror_grace: float = option(
+        300.0,
+        validation.seconds,
+        "Seconds that uploading goes on after the end of the run, at most; `attnmon sync` sends "
+        "what is left then.",
+    )
     config: str = option(
         None,
         config_json,

@@ -13,10 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+from attnmon.link.bucket_url import check_bucket_url
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.options import ROLES, VISUALIZATION_TYPES
 
 Check = Callable[[str, Any], Any]
+
 
 # Kinds of values
 
@@ -227,6 +229,16 @@ def renderer(name: str, given: Any) -> str:
         return str(Path(chosen).expanduser().absolute())
     source = name if chosen is given else "ATTNMON_RENDERER"
     return choice(source, chosen, ("own", "attach", "/path/of/its/socket"))
+
+
+def mirror_url(name: str, given: Any) -> str:
+    """Return the URL of a bucket, or of what fsspec opens, whose library is installed."""
+    if not isinstance(given, str):
+        raise TypeError(f"{name}={given!r:.80}: give a URL, such as 's3://bucket/prefix'")
+    try:
+        return check_bucket_url(given)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def processors(name: str, given: Any) -> tuple[int, ...]:

@@ -16,6 +16,13 @@ from attnmon.link.schema import MessageError, Schema, require
 
 VERSION = 6
 
+MASKED_BIAS = -9e3
+"""A bias at or below this forbids the key, for both processes.
+
+Models that know no bool masks add -inf, the least number of a dtype (-65504 in float16), -1e9 or
+-1e4. bfloat16 rounds -1e4 to -9984, so that -1e4 itself would miss it. Position biases such as
+ALiBi's stay far above.
+"""
 LONGEST_SIDE = 1 << 22
 """The largest dimension of an array: the renderer holds a few rows of so many keys at once."""
 LONGEST_ERROR = 500
@@ -303,6 +310,20 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """Where a run's directory is uploaded to."""
+
+    url: str
+    """Of the run itself, such as "s3://bucket/runs/7"."""
+    grace: float
+    """Seconds that the upload goes on after the end of the run, at most."""
+
+    def __post_init__(self) -> None:
+        require("://" in self.url, "mirror", self.url)
+        require(0 <= self.grace < math.inf, "mirror_grace", self.grace)
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """The first message: describes the run, its ring and its options to the renderer."""
 
@@ -333,6 +354,8 @@ class Setup:
     launch: Launch = Launch()
     may_hold_run: bool = False
     """Whether the directory may hold an earlier run, which this training goes on with or not."""
+    mirror: Mirror | None = None
+    """Where the run's directory is uploaded to; None is nowhere."""
     mode: int = 0o700
     """Of the folders that the renderer makes; of files, without the right to execute."""
 

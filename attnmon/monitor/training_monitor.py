@@ -106,6 +106,12 @@ class TrainingAttentionMonitor(AttentionMonitor):
             renderer keeps to (Linux); `None` is all. Default: None.
         close_timeout (float): Seconds that `close()` waits at most; the renderer goes on by itself
             after that. Default: 60.0.
+        mirror (str | None): Where a process of its own uploads what is written, while the run goes
+            on: `"s3://bucket/prefix"`, `"gs://…"`, `"az://…"`, or any URL that fsspec opens; `None`
+            is nowhere. Needs the extra `[cloud]`; see "In a bucket" in docs/guide.md. Default:
+            None.
+        mirror_grace (float): Seconds that uploading goes on after the end of the run, at most;
+            `attnmon sync` sends what is left then. Default: 300.0.
         config (Any): The training's own configuration, to be kept in `run.json`: a mapping, a
             dataclass, argparse's namespace, or what has a `to_dict()`. Values that look like
             secrets are left out. The callbacks give the trainer's. Default: None.

@@ -20,7 +20,7 @@ from attnmon.config.run_config import command_without_secrets
 from attnmon.config.settings import Settings
 from attnmon.link import directory_lock
 from attnmon.link.channel import CLOSED_BY_OTHERS, ChannelClosed
-from attnmon.link.messages import Launch, RenderOptions, Setup
+from attnmon.link.messages import Launch, Mirror, RenderOptions, Setup
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.session import renderer_process
@@ -101,7 +101,9 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             on_failure.callback(renderer.abandon)
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
-            setup = _setup(settings, ring, started, directory)
+            setup = replace(
+                _setup(settings, ring, started, directory), mirror=_mirror(chosen, directory.path)
+            )
             if isinstance(renderer, RendererProcess) and directory.number == directory_lock.FIRST:
                 accounts = {**counters.all_figures(), **guard.remarks.figures()}
                 _make_visible(setup, settings, accounts, renderer)
@@ -184,6 +186,15 @@ def _setup(settings: Settings, ring: Ring, started: float, directory: RunDirecto
         may_hold_run=directory.may_hold_run,
         mode=settings.mode,
     )
+
+
+def _mirror(chosen: Settings, folder: Path) -> Mirror | None:
+    """Return where a run is uploaded to; one below the user's directory has its place below."""
+    if chosen.mirror is None:
+        return None
+    base = chosen.save_dir if chosen.ranks == "zero" else chosen.save_dir.parent
+    below = folder.relative_to(base).parts
+    return Mirror("/".join((chosen.mirror, *below)), chosen.mirror_grace)
 
 
 def _launch(settings: Settings) -> Launch:

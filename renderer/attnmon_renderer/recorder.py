@@ -17,6 +17,7 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.insight.alarmed_steps import AlarmedSteps
+from attnmon_renderer.mirror.upload_status import read_status
 from attnmon_renderer.process_messages import (
     BeginRecords,
     RecordsBegun,
@@ -41,6 +42,10 @@ from attnmon_renderer.storage.step_folder import StepFolder
 SUMMARY_SECONDS = 0.5
 """The least time from one summary to the next, where captures follow each other quickly."""
 LAST_SUMMARY_TRIES = 20
+MIRROR_NOTICE = (
+    "mirror={url!r}: {last_error}. Training and the local files are not concerned; mirror in "
+    "summary.json tells how it goes on."
+)
 RETRY_SECONDS = 0.25
 
 
@@ -100,6 +105,7 @@ class Recorder:
         self._summary_is_current = True
         """Whether the summary holds `_status`."""
         self._summary_tried = -SUMMARY_SECONDS
+        self._told_mirror_error = False
         self._notices: list[tuple[str, str]] = []
         self._open_sinks()
 
@@ -224,7 +230,17 @@ class Recorder:
         return replace(results, images=[])
 
     def _write_summary(self, status: RunStatus) -> None:
-        self._summary.write(status, None if self._quota is None else self._quota.account())
+        disk = None if self._quota is None else self._quota.account()
+        self._summary.write(status, disk=disk, mirror=self._mirror_account())
+
+    def _mirror_account(self) -> dict[str, Any] | None:
+        """Return how the uploads stand; None without a mirror. A trouble is told once."""
+        if self._setup.mirror is None or (status := read_status(self._save_dir)) is None:
+            return None
+        if status.last_error and not self._told_mirror_error:
+            self._told_mirror_error = True
+            self._notices.append(("mirror", MIRROR_NOTICE.format(**status.figures())))
+        return status.figures()
 
     def _write_results(self, results: Results, error: str, errors: list[str]) -> None:
         text = StatisticsText(results)

@@ -75,6 +75,7 @@ RENDERER_ROOMS = (
     "insight/rules",
     "insight/judging",
     "storage/budget",
+    "mirror",
     "storage",
     "terminal",
     "",
@@ -91,7 +92,6 @@ TESTED_THROUGH = {
     "capture/test_tap.py": (
         "attnmon.capture.calls.shapes",
         "attnmon.capture.kernels.position_masks",
-        "attnmon.link.masking",
     ),
     "capture/handwritten/test_matcher.py": (
         "attnmon.capture.handwritten.einsum",
@@ -121,6 +121,12 @@ TESTED_THROUGH = {
         "attnmon.capture.model.module_index",
         "attnmon.capture.model.state_guard",
     ),
+    "mirror/test_mirror_loop.py": (
+        "attnmon_renderer.mirror.patience",
+        "attnmon_renderer.mirror.run_contents",
+    ),
+    "mirror/test_mirrored_training.py": ("attnmon_renderer.supervision.uploading_stage",),
+    "mirror/test_sync.py": ("attnmon.link.bucket_url", "attnmon_renderer.commands.sync"),
     "models/test_sharded.py": ("attnmon.capture.model.sharding",),
     "end_to_end/test_forward_capture.py": ("attnmon.capture.forward_tap",),
     "end_to_end/test_monitor.py": (

@@ -167,12 +167,12 @@ def test_a_last_summary_that_did_not_fit_is_tried_again(
     tries = 0
     write = Summary.write
 
-    def write_when_there_is_room(self: Summary, *given: object) -> None:
+    def write_when_there_is_room(self: Summary, *given: object, **more: object) -> None:
         nonlocal tries
         tries += 1
         if tries < 4:
             raise OSError(28, "No space left on device")
-        write(self, *given)  # type: ignore[arg-type]
+        write(self, *given, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Summary, "write", write_when_there_is_room)
     monkeypatch.setattr(recorder, "RETRY_SECONDS", 0.0)

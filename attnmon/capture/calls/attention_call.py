@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.layout import Layout, join_notes
-from attnmon.link.masking import MASKED_BIAS
+from attnmon.link.messages import MASKED_BIAS
 
 
 class UnknownOrder(ValueError):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.masking import MASKED_BIAS
+from attnmon.link.messages import MASKED_BIAS
 from attnmon_renderer.analysis.arrays import Booleans, Floats, Integers, Rows, to_float32
 
 MASKED_LOGIT = np.float32(-1e38)

@@ -88,6 +88,8 @@ def _summary_rows(recorded: Run) -> dict[str, str]:
     rows["accounts"] = ", ".join(f"{recorded.count(name)} {name}" for name in COUNTS)
     if "disk" in summary:
         rows["disk"] = _describe_disk(summary["disk"])
+    if "mirror" in summary:
+        rows["mirror"] = _describe_mirror(summary["mirror"])
     rows["training"] = _describe_training(summary)
     rows["last capture"] = _describe_last_capture(recorded)
     rows["freshness"] = _describe_freshness(summary, now)
@@ -107,6 +109,14 @@ def _describe_training(summary: dict[str, Any]) -> str:
     if summary.get("competed_seconds"):
         text += f", {summary['competed_seconds']:.3f} s taken by drawing"
     return text
+
+
+def _describe_mirror(mirror: dict[str, Any]) -> str:
+    error = f"; {mirror['last_error']}" if mirror["last_error"] else ""
+    return (
+        f"{mirror['url']}: {mirror['state']}, {mirror['uploaded']:,} objects uploaded, "
+        f"{mirror['pending']:,} pending{error}"
+    )
 
 
 def _describe_disk(disk: dict[str, int]) -> str:

@@ -23,10 +23,13 @@ class Summary:
         self._setup = setup
         self._versions = dict(setup.versions) | _own_versions()
 
-    def write(self, status: RunStatus, disk: dict[str, int] | None = None) -> None:
-        """Replace the file with the present accounts. Raises OSError."""
-        about_disk = {} if disk is None else {"disk": disk}
-        content = to_json({**self._content(status), **about_disk}, indent=2) + "\n"
+    def write(self, status: RunStatus, **more: dict[str, Any] | None) -> None:
+        """Replace the file with the present accounts. Raises OSError.
+
+        `more`: further accounts, each under its name; None for those that the run does not have.
+        """
+        given = {name: account for name, account in more.items() if account is not None}
+        content = to_json({**self._content(status), **given}, indent=2) + "\n"
         atomic_files.replace(self._path, content.encode())
 
     def _content(self, status: RunStatus) -> dict[str, Any]:

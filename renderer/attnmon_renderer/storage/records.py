@@ -32,6 +32,11 @@ MOST_SUMMARY_BYTES = 1 << 24
 _TAIL_BYTES = 1 << 20
 _MOST_ROWS = 4096
 
+MIRROR = record(
+    {"url": text, "state": text, "uploaded": count, "pending": count, "last_error": text},
+    {"last_upload": number},
+)
+"""How the uploads of a run stand."""
 SUMMARY: dict[str, Check] = {
     "state": text,
     **dict.fromkeys(
@@ -54,6 +59,7 @@ SUMMARY: dict[str, Check] = {
     "off": maybe(text),
     "versions": named(scalar),
     "disk": named(count),
+    "mirror": MIRROR,
 }
 CAPTURE = record(
     {

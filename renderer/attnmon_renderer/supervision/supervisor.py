@@ -23,6 +23,7 @@ from attnmon_renderer.supervision.receiver import Receiver, receive_setup
 from attnmon_renderer.supervision.recording_stage import RecordingStage
 from attnmon_renderer.supervision.run_state import RunState
 from attnmon_renderer.supervision.scheduling import priority, spare_core
+from attnmon_renderer.supervision.uploading_stage import UploadingStage
 from attnmon_renderer.supervision.worker_pool import NewPool, WorkerPool
 from attnmon_renderer.supervision.worker_priorities import PROBE_SECONDS
 from attnmon_renderer.supervision.write_lock import WriteLock
@@ -104,6 +105,7 @@ class Supervisor:
             self._receiver.acknowledge,
             self._drawing.draw_no_more_pictures,
         )
+        self._uploading = UploadingStage(setup, self._selector)
         if server is not None:
             self._selector.register(server, selectors.EVENT_READ, self._stop)
 
@@ -119,6 +121,7 @@ class Supervisor:
             self._recording.hand_out()
             if self._recording.has_begun:
                 self._drawing.hand_out()
+            self._uploading.review()
         self._receiver.send_outgoing()
         self._report()
         is_settled = self._run.is_settled and not self._receiver.has_unsent
@@ -137,6 +140,7 @@ class Supervisor:
         self._drawing.close()
         self._recording.close(tuple(self._drawing.pool.lost_pids))
         self._write_lock.release()
+        self._uploading.finish()
         self._selector.close()
 
     def _timeout(self) -> float | None:
@@ -145,7 +149,7 @@ class Supervisor:
         if self._drawing.priorities.is_probing:
             return PROBE_SECONDS
         is_idle = self._run.is_settled and self._write_lock.try_acquire()
-        return None if is_idle else TICK_SECONDS
+        return self._uploading.seconds_left if is_idle else TICK_SECONDS
 
     def _report(self) -> None:
         """Send a changed status to the standalone renderer.

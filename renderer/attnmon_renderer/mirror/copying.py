@@ -1,0 +1,187 @@
+"""Copies runs between directories and buckets, and compares them: `attnmon sync`."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import google_crc32c
+
+from attnmon_renderer.mirror.bucket import NoSuchObject, open_bucket
+from attnmon_renderer.mirror.bucket_index import NAME as INDEX
+from attnmon_renderer.mirror.bucket_index import IndexReader
+from attnmon_renderer.mirror.journal import Journal
+from attnmon_renderer.mirror.run_contents import RunContents, grows
+from attnmon_renderer.mirror.uploader import Uploader
+from attnmon_renderer.mirror.uploads import Upload, UploadedFile, is_plain_name
+from attnmon_renderer.storage import atomic_files, earlier_runs, regular_files
+from attnmon_renderer.storage.run_reader import find_runs
+
+MOST_TRIES = 5
+"""How often a run is looked at again because it goes on meanwhile."""
+
+Wanted = Callable[[str], bool]
+"""Tells by a file's name whether it is to be copied."""
+
+
+@dataclass(slots=True)
+class Copied:
+    """What was copied."""
+
+    files: int = 0
+    size: int = 0
+    """In bytes."""
+    damages: list[str] = field(default_factory=list)
+    """A line for each object that is not as the index says."""
+
+
+def upload_run(folder: Path, url: str) -> Copied:
+    """Upload all of a run. Raises `BucketError`, `InUse`, OSError."""
+    journal = Journal(folder, url)
+    try:
+        uploader = Uploader(folder, open_bucket(url), journal)
+        for _ in range(MOST_TRIES):
+            uploader.upload(everything=True)
+            if not uploader.pending:
+                break
+        return Copied(uploader.sent.objects, uploader.sent.data_bytes)
+    finally:
+        journal.close()
+
+
+class NotAsIndexed(Exception):
+    """An object is not as the index says: it is being replaced, or damaged."""
+
+
+class Download:
+    """Brings a run from a bucket into a directory; again, it brings only what is new.
+
+    Args:
+        wanted: which files; all, if it is not given.
+    """
+
+    def __init__(self, url: str, folder: Path, wanted: Wanted = lambda name: True) -> None:
+        self._bucket = open_bucket(url)
+        self._reader = IndexReader(self._bucket)
+        self._folder = folder
+        self._wanted = wanted
+        self._known: dict[str, UploadedFile] = {}
+
+    def bring(self) -> Copied:
+        """Copy what is new. Raises `BucketError`, `NoSuchObject`, ValueError, OSError."""
+        copied = Copied()
+        files = self._reader.read()
+        order = sorted(files, key=lambda name: (grows(name), name == "summary.json", name))
+        for name in filter(self._wanted, order):
+            if self._known.get(name) != files[name] and not self._is_here(name, files[name]):
+                self._bring_file(name, files[name], copied)
+        self._known = files if not copied.damages else {}
+        return copied
+
+    def _is_here(self, name: str, file: UploadedFile) -> bool:
+        try:
+            return _differs(self._folder / name, file) is None
+        except OSError:
+            return False
+
+    def _bring_file(self, name: str, file: UploadedFile, copied: Copied) -> None:
+        try:
+            with atomic_files.replacing(self._folder / name) as target:
+                for part in file.parts:
+                    target.write(self._content(part))
+        except NotAsIndexed as error:
+            copied.damages.append(str(error))
+        else:
+            copied.files += 1
+            copied.size += file.size
+
+    def _content(self, part: Upload) -> bytes:
+        try:
+            content = self._bucket.get(part.object_name)
+        except NoSuchObject:
+            raise NotAsIndexed(f"{part.object_name}: the bucket has no such object") from None
+        if f"{google_crc32c.value(content):08x}" != part.crc32c:
+            raise NotAsIndexed(f"{part.object_name}: other bytes than the index says")
+        return content
+
+
+def check_run(folder: Path, url: str) -> list[str]:
+    """Return a line for each difference between a directory and the bucket.
+
+    Files that a disk budget has removed from the directory are none.
+    Raises `BucketError`, `NoSuchObject`, ValueError.
+    """
+    bucket = open_bucket(url)
+    files = IndexReader(bucket).read()
+    objects = dict(bucket.names())
+    found = [
+        f"{part.object_name}: the index has {part.size:,} bytes, the bucket "
+        + ("has no such object" if objects.get(part.object_name) is None
+           else f"{objects[part.object_name]:,}")
+        for file in files.values()
+        for part in file.parts
+        if objects.get(part.object_name) != part.size
+    ]  # fmt: skip
+    return found + list(_different_from_here(folder, files))
+
+
+def _different_from_here(folder: Path, files: dict[str, UploadedFile]) -> Iterator[str]:
+    for name in sorted(RunContents(folder).files()):
+        if not is_plain_name(name):
+            yield f"{name}: not uploaded, for its name has characters that are not"
+        elif name not in files:
+            yield f"{name}: not in the bucket"
+        elif (difference := _differs(folder / name, files[name])) is not None:
+            yield f"{name}: {difference}"
+
+
+def _differs(path: Path, file: UploadedFile) -> str | None:
+    """Return how a file differs from what was uploaded; None if it does not. Raises OSError."""
+    with regular_files.open_to_read(path) as here:
+        for part in file.parts:
+            content = here.read(part.size)
+            if len(content) < part.size:
+                return "shorter here than in the bucket"
+            if f"{google_crc32c.value(content):08x}" != part.crc32c:
+                return "other bytes here than in the bucket"
+        return "longer here than in the bucket" if here.read(1) else None
+
+
+def runs_to_upload(folder: Path, url: str) -> list[tuple[Path, str]]:
+    """Return the runs at and below a directory, each with its place in the bucket.
+
+    Raises ValueError where there is none.
+    """
+    earlier = set(earlier_runs.folders(folder))
+    runs = [run for run in find_runs(folder) if run not in earlier]
+    if not runs:
+        raise ValueError(f"no run in {folder}: give a monitor's save_dir")
+    return [(run, "/".join((url, *run.relative_to(folder).parts))) for run in runs]
+
+
+def runs_in_bucket(url: str) -> list[str]:
+    """Return the places of the runs at a URL and below it, relative to it. Raises `BucketError`.
+
+    Below it they are looked for by listing: nothing else says that they are there.
+    """
+    bucket = open_bucket(url)
+    with contextlib.suppress(NoSuchObject):
+        bucket.get(INDEX)
+        return [""]
+    names = (name for name, _ in bucket.names() if name.endswith(f"/{INDEX}"))
+    return sorted(name.removesuffix(f"/{INDEX}") for name in names if is_plain_name(name))
+
+
+def bring_runs(
+    url: str, folder: Path, wanted: Wanted = lambda name: True
+) -> Iterator[tuple[str, Copied]]:
+    """Bring all runs at a URL and below it; yield each one's place and what was copied.
+
+    Raises `BucketError`, `NoSuchObject` where there is none, ValueError, OSError.
+    """
+    runs = runs_in_bucket(url)
+    if not runs:
+        raise NoSuchObject(f"{url} holds no {INDEX}")
+    for run in runs:
+        place = f"{url}/{run}" if run else url
+        yield place, Download(place, folder / run, wanted).bring()

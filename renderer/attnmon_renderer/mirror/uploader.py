@@ -1,0 +1,214 @@
+"""Uploads what is new in a run's directory: data first, then the index that names it."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import google_crc32c
+
+from attnmon_renderer.mirror.bucket import Bucket, BucketError
+from attnmon_renderer.mirror.bucket_index import IndexWriter
+from attnmon_renderer.mirror.journal import Journal
+from attnmon_renderer.mirror.run_contents import (
+    LocalFile,
+    RunContents,
+    grows,
+    is_rewritten_often,
+    run_id,
+)
+from attnmon_renderer.mirror.uploads import Upload, is_plain_name
+from attnmon_renderer.storage import regular_files
+
+SIDE_BY_SIDE = 8
+"""Objects that are sent at a time: most of a small one's time is spent waiting."""
+PART_SECONDS = 60.0
+"""How often a file that grows gets one more part."""
+PART_BYTES = 16 << 20
+"""So many bytes make a part at once, and no part is longer."""
+REWRITTEN_SECONDS = 30.0
+"""How often a file that is rewritten while the run goes on is sent again."""
+INDEX_SECONDS = 30.0
+INDEX_FRACTION = 1 / 20
+"""The index is written when the data is so much more, and at the latest after so long."""
+UNNAMED_RUN = "unnamed"
+
+
+class FileChanged(Exception):
+    """A file was rewritten while it was read; it is sent again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is to be sent as one object."""
+
+    name: str
+    at: int
+    size: int
+    changed: int
+    is_part: bool
+
+    @property
+    def object(self) -> str:
+        """The name of the object where that is not the file's."""
+        return f"{self.name}.parts/{self.at:015}" if self.is_part else ""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What an uploader has sent so far."""
+
+    objects: int = 0
+    data_bytes: int = 0
+    index_bytes: int = 0
+
+
+class Uploader:
+    """Uploads one run's directory.
+
+    Args:
+        clock: seconds; for tests.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        bucket: Bucket,
+        journal: Journal,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._bucket = bucket
+        self._journal = journal
+        self._clock = clock
+        self._contents = RunContents(folder)
+        self._index = IndexWriter(bucket, journal.run or UNNAMED_RUN)
+        self._index_written = -INDEX_SECONDS
+        self._last_sent: dict[str, float] = {}
+        """When a file that grows, or is rewritten often, was sent last."""
+        self.sent = Sent()
+        self.pending = 0
+        """Objects that are not in the bucket yet, as far as is known."""
+
+    def use(self, bucket: Bucket) -> None:
+        """Go on with a bucket that was opened anew, with new credentials."""
+        self._bucket = bucket
+        self._index.use(bucket)
+
+    def upload(self, *, everything: bool = False) -> None:
+        """Send what is new. Raises `BucketError`; what was sent by then stays sent.
+
+        Args:
+            everything: also what is otherwise put off, because it will change again.
+        """
+        self._follow_run()
+        pieces = list(self._pieces(everything))
+        self.pending = len(pieces)
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            for wave in _waves(pieces):
+                self._send_side_by_side(pool, wave)
+        self._write_index(everything)
+
+    def _send_side_by_side(self, pool: ThreadPoolExecutor, wave: list[Piece]) -> None:
+        """Send objects and note each that is sent; then raise the first error, if there is one."""
+        errors = []
+        for sending in [pool.submit(self._send, piece) for piece in wave]:
+            try:
+                self._note(sending.result())
+            except BucketError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _follow_run(self) -> None:
+        run = run_id(self._folder)
+        if run and run != self._journal.run and is_plain_name(run):
+            self._journal.start_run(run)
+            self._index = IndexWriter(self._bucket, run)
+            self._last_sent.clear()
+
+    def _pieces(self, everything: bool) -> Iterator[Piece]:
+        """Yield what is to be sent: the files that grow last, for their lines name the others."""
+        files = self._contents.files()
+        for name in sorted(files, key=lambda name: (grows(name), is_rewritten_often(name))):
+            if is_plain_name(name):
+                yield from self._pieces_of(name, files[name], everything)
+
+    def _pieces_of(self, name: str, file: LocalFile, everything: bool) -> Iterator[Piece]:
+        known = self._journal.files.get(name)
+        since = self._clock() - self._last_sent.get(name, -REWRITTEN_SECONDS - PART_SECONDS)
+        if grows(name):
+            begin = 0 if known is None or file.size < known.size else known.size
+            if everything or since >= PART_SECONDS or file.size - begin >= PART_BYTES:
+                for at in range(begin, file.size, PART_BYTES):
+                    size = min(PART_BYTES, file.size - at)
+                    yield Piece(name, at, size, file.changed, is_part=True)
+            return
+        is_new = known is None or (known.size, known.changed) != (file.size, file.changed)
+        if is_new and (everything or not is_rewritten_often(name) or since >= REWRITTEN_SECONDS):
+            yield Piece(name, 0, file.size, file.changed, is_part=False)
+
+    def _send(self, piece: Piece) -> Upload | None:
+        """Send an object; None if the file was removed or rewritten meanwhile."""
+        try:
+            with regular_files.open_to_read(self._folder / piece.name) as file:
+                checksum = self._put(piece, file)
+        except (OSError, FileChanged):
+            return None
+        return Upload(
+            piece.name, piece.size, checksum, piece.object, piece.at, changed=piece.changed
+        )
+
+    def _put(self, piece: Piece, file: IO[bytes]) -> str:
+        """Send an object and return its checksum. A large one is never in memory as a whole."""
+        _check_unchanged(piece, file)
+        if piece.size <= PART_BYTES:
+            file.seek(piece.at)
+            content = file.read(piece.size)
+            if len(content) < piece.size:
+                raise FileChanged(piece.name)
+            self._bucket.put(piece.object or piece.name, content)
+            return f"{google_crc32c.value(content):08x}"
+        checksum = 0
+        while block := file.read(PART_BYTES):
+            checksum = google_crc32c.extend(checksum, block)
+        file.seek(0)
+        self._bucket.put(piece.name, file)
+        _check_unchanged(piece, file)
+        return f"{checksum:08x}"
+
+    def _note(self, upload: Upload | None) -> None:
+        self.pending -= 1
+        if upload is None:
+            return
+        self._journal.add(upload)
+        self._last_sent[upload.name] = self._clock()
+        self.sent.objects += 1
+        self.sent.data_bytes += upload.size
+
+    def _write_index(self, everything: bool) -> None:
+        news = len(self._journal.uploads) != self._index.lines
+        since = self._clock() - self._index_written
+        is_cheap = self.sent.index_bytes <= self.sent.data_bytes * INDEX_FRACTION
+        if news and (everything or is_cheap or since >= INDEX_SECONDS):
+            self.sent.index_bytes += self._index.write(self._journal.uploads)
+            self._index_written = self._clock()
+
+
+def _check_unchanged(piece: Piece, file: IO[bytes]) -> None:
+    """Raise `FileChanged` if a file is not as it was listed. One that grows may have grown."""
+    status = os.fstat(file.fileno())
+    if not piece.is_part and (status.st_size, status.st_mtime_ns) != (piece.size, piece.changed):
+        raise FileChanged(piece.name)
+
+
+def _waves(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    """Yield what may be sent side by side: the parts of one file come one after another."""
+    whole = [piece for piece in pieces if not piece.is_part]
+    yield whole
+    for piece in pieces:
+        if piece.is_part:
+            yield [piece]

@@ -1,0 +1,103 @@
+"""`attnmon sync`, both ways, against a real HTTP server."""
+
+from pathlib import Path
+
+import pytest
+from mirror.conftest import URL
+from support.gcs_stub import GcsStub
+from support.growing_run import GrowingRun, contents
+
+from attnmon_renderer.commands import main
+from attnmon_renderer.mirror.bucket import open_bucket
+from attnmon_renderer.mirror.bucket_index import IndexWriter
+from attnmon_renderer.mirror.uploads import Upload
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> GrowingRun:
+    run = GrowingRun(tmp_path / "run")
+    for _ in range(3):
+        run.capture()
+    run.close()
+    return run
+
+
+def test_there_and_back(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sync", str(run.folder), URL]) == 0
+    assert main(["sync", str(run.folder), URL, "--check"]) == 0
+    assert main(["sync", URL, str(tmp_path / "back")]) == 0
+    assert contents(tmp_path / "back") == contents(run.folder)
+    received = stub.received
+    assert main(["sync", str(run.folder), URL]) == 0
+    assert stub.received == received  # nothing was missing
+    assert "0 objects" in capsys.readouterr().out
+
+
+def test_a_difference_is_told(
+    run: GrowingRun, stub: GcsStub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["sync", str(run.folder), URL])
+    del stub.objects["runs/one/step_1/statistics.json"]
+    (run.folder / "step_2" / "statistics.json").write_bytes(b"{}")
+    run.capture()
+    assert main(["sync", str(run.folder), URL, "--check"]) == 1
+    told = capsys.readouterr().err
+    assert "step_1/statistics.json: the index has" in told
+    assert "step_2/statistics.json: shorter here" in told
+    assert "step_4/statistics.json: not in the bucket" in told
+    assert "history.jsonl: longer here" in told
+
+
+def test_all_runs_below_a_directory_go_to_places_below(stub: GcsStub, tmp_path: Path) -> None:
+    for rank in range(2):
+        GrowingRun(tmp_path / "job").close()
+        GrowingRun(tmp_path / "job" / f"rank_{rank:05}").capture()
+    assert main(["sync", str(tmp_path / "job"), "gs://bucket/job"]) == 0
+    assert main(["sync", "gs://bucket/job/rank_00001", str(tmp_path / "one")]) == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "job" / "rank_00001")
+
+
+def test_an_object_that_is_not_as_indexed_is_left_out_and_told(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["sync", str(run.folder), URL])
+    stub.objects["runs/one/run.json"] = b"other"
+    assert main(["sync", URL, str(tmp_path / "back")]) == 1
+    assert "run.json: other bytes than the index says" in capsys.readouterr().err
+    assert not (tmp_path / "back" / "run.json").exists()
+    assert (tmp_path / "back" / "history.jsonl").exists()
+
+
+def test_a_hostile_bucket_writes_nothing_outside(
+    stub: GcsStub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket = open_bucket(URL)
+    IndexWriter(bucket, "one").write([Upload("../evil", 1, "00000000")])
+    assert main(["sync", URL, str(tmp_path / "back")]) == 2
+    assert not (tmp_path / "evil").exists()
+    assert "a file of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["a", "b"], "give a directory and a URL"), (["gs://a/b", "gs://b/c"], "give a directory"),
+     (["{empty}", URL], "no run in"), ([URL, "{empty}/back"], "no run at this URL"),
+     (["{empty}", "gs://bucket/a?b"], "without credentials"),
+     (["{run}", "nope://x/y"], "nope")],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said(
+    stub: GcsStub,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
+) -> None:
+    GrowingRun(tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    filled = [
+        argument.format(empty=tmp_path / "empty", run=tmp_path / "run") for argument in arguments
+    ]
+    assert main(["sync", *filled]) == 2
+    assert told in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""The log of uploads, its journal on disk and the index that is made from it."""
+
+import random
+from pathlib import Path
+
+import pytest
+from mirror.conftest import URL
+from support.gcs_stub import GcsStub
+
+from attnmon_renderer.mirror.bucket import NoSuchObject, open_bucket
+from attnmon_renderer.mirror.bucket_index import IndexReader, IndexWriter
+from attnmon_renderer.mirror.journal import NAME, InUse, Journal
+from attnmon_renderer.mirror.uploads import Upload, read_upload, uploaded_files
+
+PART = Upload("history.jsonl", 10, "00000000", "history.jsonl.parts/000000000000000")
+NEXT = Upload("history.jsonl", 5, "00000001", "history.jsonl.parts/000000000000010", at=10)
+PICTURE = Upload("step_1/encoder_layer0_self_attn.png", 7, "00000002", changed=3)
+
+
+def test_parts_are_one_file_and_a_later_object_replaces_an_earlier_one() -> None:
+    again = Upload(PICTURE.name, 9, "00000003")
+    files = uploaded_files([PART, PICTURE, NEXT, again])
+    assert {name: file.size for name, file in files.items()} == {PART.name: 15, PICTURE.name: 9}
+    assert files[PART.name].parts == [PART, NEXT]
+
+
+def test_a_part_from_the_beginning_begins_the_file_anew() -> None:
+    assert uploaded_files([PART, NEXT, PART])[PART.name].parts == [PART]
+
+
+def test_a_part_that_does_not_follow_is_left_out() -> None:
+    gap = Upload(PART.name, 5, "0", "history.jsonl.parts/000000000000099", at=99)
+    assert uploaded_files([PART, gap])[PART.name].parts == [PART]
+
+
+OUTSIDE = (
+    "../x",
+    "/etc/passwd",
+    "a//b",
+    "a/../b",
+    ".hidden",
+    "a/" * 9 + "b",
+    "",
+    "a\\b",
+    "a\nb",
+    "~/x",
+)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_no_name_leads_out_of_the_run(name: str) -> None:
+    line = Upload(name, 1, "0").line(for_index=True)
+    with pytest.raises(ValueError, match="a file of a run"):
+        read_upload(line)
+    with pytest.raises(ValueError, match="a file of a run"):
+        read_upload(Upload("a", 1, "0", object=name or "..").line(for_index=True))
+
+
+def test_a_journal_goes_on_where_it_ended(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, URL)
+    journal.start_run("one")
+    for upload in (PART, PICTURE):
+        journal.add(upload)
+    journal.close()
+    with (tmp_path / NAME).open("ab") as file:
+        file.write(NEXT.line(for_index=False)[:-9])  # it was killed amid a line
+    journal = Journal(tmp_path, URL)
+    assert journal.uploads == [PART, PICTURE]
+    journal.add(NEXT)
+    journal.close()
+    journal = Journal(tmp_path, URL)
+    assert (journal.run, journal.uploads) == ("one", [PART, PICTURE, NEXT])
+    journal.close()
+
+
+def test_nothing_is_known_of_another_url(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, URL)
+    journal.add(PART)
+    journal.close()
+    other = Journal(tmp_path, "gs://other")
+    assert other.uploads == []
+    other.close()
+
+
+def test_one_process_at_a_time_holds_a_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, URL)
+    with pytest.raises(InUse, match="goes on by itself"):
+        Journal(tmp_path, URL)
+    journal.close()
+    Journal(tmp_path, URL).close()
+
+
+def test_an_index_names_all_uploads_in_few_segments(stub: GcsStub) -> None:
+    chance, uploads = random.Random(1), list[Upload]()
+    writer, reader = IndexWriter(open_bucket(URL), "one"), IndexReader(open_bucket(URL))
+    sent = 0
+    for update in range(600):
+        for _ in range(chance.randint(1, 4)):
+            uploads.append(Upload(f"step_{len(uploads)}/statistics.json", len(uploads), "0"))
+        if update == 300:  # another process goes on
+            writer = IndexWriter(open_bucket(URL), "one")
+        sent += writer.write(uploads)
+        if update % 50 == 0:
+            assert reader.read() == uploaded_files(uploads)
+    assert IndexReader(open_bucket(URL)).read() == reader.read() == uploaded_files(uploads)
+    assert len(stub.objects) < 100
+    lines = sum(len(upload.line(for_index=True)) for upload in uploads)
+    assert sent < 4 * lines + 600 * 700
+
+
+def test_an_index_of_another_journal_is_written_anew(stub: GcsStub) -> None:
+    IndexWriter(open_bucket(URL), "one").write([PART, NEXT, PICTURE])
+    IndexWriter(open_bucket(URL), "one").write([PART])
+    assert IndexReader(open_bucket(URL)).read() == uploaded_files([PART])
+
+
+@pytest.mark.parametrize(
+    "index",
+    [b"", b"[]", b"{", b'{"format":"attnmon-index 9","run":"a","segments":[]}',
+     b'{"format":"attnmon-index 1","run":"../a","segments":[]}',
+     b'{"format":"attnmon-index 1","run":"a","segments":[[1,2]]}',
+     b'{"format":"attnmon-index 1","run":"a","segments":[[1,-2,3]]}'],
+)  # fmt: skip
+def test_what_is_no_index_is_refused(stub: GcsStub, index: bytes) -> None:
+    bucket = open_bucket(URL)
+    bucket.put("index.json", index)
+    with pytest.raises(ValueError, match=r"\w"):
+        IndexReader(bucket).read()
+
+
+def test_a_place_without_an_index_is_none(stub: GcsStub) -> None:
+    with pytest.raises(NoSuchObject):
+        IndexReader(open_bucket(URL)).read()

@@ -68,7 +68,7 @@ export function parse(query) {
   /** @type {Record<string, any>} */
   const place = { ...START };
   for (const [name, text] of new URLSearchParams(query)) {
-    if (!(name in START) || !isMeant(name, text)) continue;
+    if (!Object.hasOwn(START, name) || !isMeant(name, text)) continue;
     place[name] = parseValue(name, text);
   }
   return /** @type {Place} */ (place);

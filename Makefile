@@ -14,6 +14,7 @@ TORCH_OLDEST ?= $(shell sed -n 's/^torch==//p' constraints.in)
 WHEEL := build/wheel
 WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_packaging \
 	commands/test_commands faults/test_environment end_to_end/test_monitor)
+PAGE_TESTS := tests/view/page
 FONTS := fonts-noto-cjk fonts-noto-color-emoji fonts-noto-core
 # Many tests wait for other processes: three side by side keep two processors busy.
 SIDE_BY_SIDE := -n 3 --dist worksteal
@@ -25,7 +26,7 @@ PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: fonts help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
+.PHONY: fonts browser test-browser help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
 	check docs constraints option-docs bench scan clean
 
 help: ## list the targets
@@ -44,8 +45,19 @@ fonts: ## in CI: install the fonts that tests of labels need, as root on Debian
 	|| echo "no fonts were installed"
 
 test-source: $(VENV)/.installed-dev fonts ## run the tests on the source
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial and not browser"
 	$(BIN)/python -m pytest -m serial $(SERIAL_TESTS)
+
+# Without root or apt nothing is installed: the tests then skip themselves by name. No test downloads
+# a browser.
+browser: ## install the browser and the type checker that the page's tests use
+	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	&& apt-get update -qq && apt-get install -qq --yes chromium; } || echo "chromium was not installed"
+	@[ -e $(PAGE_TESTS)/node_modules ] || { command -v npm > /dev/null \
+	&& npm --prefix $(PAGE_TESTS) ci --silent --no-audit --no-fund; } || echo "TypeScript was not installed"
+
+test-browser: $(VENV)/.installed-dev browser ## look at the page in a real browser, and check its types
+	$(BIN)/python -m pytest $(PAGE_TESTS)
 
 # What a wheel can get wrong is what is in it, and how one process finds the other: one test compares
 # it with the source, and these start processes and commands, or ask what is loaded. The others would

@@ -5,7 +5,7 @@ import * as words from "../../../renderer/attnmon_renderer/view/page/pure/words.
 
 test("an address says again what it was made from", () => {
   const place = {
-    ...START, screen: /** @type {const} */ ("compare"), run: "a b&c", step: -5, layer: "x<y>", head: "3",
+    ...START, screen: /** @type {const} */ ("compare"), run: "a b&c", step: -5, layer: "encoder_layer2_self_attn", head: "3",
     view: /** @type {const} */ ("both"), against: "100", other: "é", tied: false, scale: "0.15", full: true,
     part: { q0: 0.25, q1: 8, k0: 1, k1: 2.5 },
   };
@@ -14,7 +14,7 @@ test("an address says again what it was made from", () => {
 });
 
 test("what an address has that is not meant is as at the start", () => {
-  const query = "?screen=x&step=1e9&head=../&view=javascript:&against=;&scale=-1&part=1,0,0,1&nosuch=1&constructor=1&__proto__=1";
+  const query = "?screen=x&layer=x<y>&step=1e9&head=../&view=javascript:&against=;&scale=-1&part=1,0,0,1&nosuch=1&constructor=1&__proto__=1";
   assert.deepEqual(parse(query), START);
   assert.deepEqual(parse("?part=NaN,1,2,3"), START);
 });

@@ -81,7 +81,7 @@ export function layersShown() {
  */
 export function layerBy(count) {
   const stems = layersShown().map(({ stem }) => stem);
-  const index = stems.indexOf(shown.value?.layer.stem ?? "");
+  const index = stems.indexOf(place.layer.value ?? shown.value?.layer.stem ?? "");
   if (stems.length) go({ layer: stems[Math.min(Math.max(index + count, 0), stems.length - 1)] });
 }
 
@@ -90,8 +90,10 @@ export function layerBy(count) {
  * @param {number} count
  */
 export function headBy(count) {
-  const heads = ["mean", ...(shown.value?.layer.heads.map(String) ?? [])];
-  const index = heads.indexOf(shown.value?.head ?? "mean") + count;
+  const stem = place.layer.value ?? shown.value?.layer.stem;
+  const layer = shown.value?.capture.layers.find((each) => each.stem === stem);
+  const heads = ["mean", ...(layer?.heads.map(String) ?? [])];
+  const index = heads.indexOf(place.head.value) + count; // what is asked for may still be loading
   go({ head: heads[Math.min(Math.max(index, 0), heads.length - 1)] });
 }
 

@@ -167,7 +167,7 @@ function missing(other) {
  * @returns {Promise<Shown | null>}
  */
 async function loadMap(run, line, stem, head) {
-  const early = stem === null ? null : getMap(run, line.c, stem, head).catch(() => null);
+  const early = isLikely(stem, head) ? getMap(run, line.c, stem, head).catch(() => null) : null;
   const capture = await getCapture(run, line.c);
   const layer = capture.layers.find((each) => each.stem === stem) ?? firstChoice(capture.layers);
   if (!layer) return null;
@@ -177,6 +177,18 @@ async function loadMap(run, line, stem, head) {
   const masked = maskedCells(layer, allowedOf(layer), layer.heads.indexOf(Number(found)));
   const weights = decode(codes.data, codes.scale);
   return { run, capture, layer, head: found, codes: codes.data, scale: codes.scale, weights, masked };
+}
+
+/**
+ * Whether this map is likely to be there: it was in the last capture.
+ * @param {string | null} stem
+ * @param {string} head
+ * @returns {stem is string}
+ */
+function isLikely(stem, head) {
+  const last = store.shown.held; // not read as a signal: what it leads to is not loaded again
+  const layer = last?.capture.layers.find((each) => each.stem === stem);
+  return layer !== undefined && (head === "mean" || layer.heads.includes(Number(head)));
 }
 
 /**

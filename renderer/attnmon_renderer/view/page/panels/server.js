@@ -1,5 +1,7 @@
 /** Asks the server: relative addresses only, so that the page works below any prefix. */
 
+import { byKind } from "../pure/sorting.js";
+
 /** @typedef {import("../pure/shapes.js").Codes} Codes */
 
 const MOST_BYTES = 96 * 2 ** 20;
@@ -74,7 +76,7 @@ export async function getComparison(a, b, align) {
  * @returns {Promise<import("../pure/shapes.js").Capture>}
  */
 export function getCapture(run, c) {
-  return kept(route("runs", run, "captures", c), async (answer) => [await answer.json(), 4096]);
+  return kept(route("runs", run, "captures", c), readCapture);
 }
 
 /**
@@ -108,6 +110,16 @@ export function getThumbs(run, c, layer) {
  */
 export function pictureAddress(run, c, name) {
   return `api/v1/${route("runs", run, "pictures", c, name)}`;
+}
+
+/**
+ * @param {Response} answer
+ * @returns {Promise<[import("../pure/shapes.js").Capture, number]>}
+ */
+async function readCapture(answer) {
+  const text = await answer.text();
+  const capture = JSON.parse(text);
+  return [{ ...capture, layers: byKind(capture.layers) }, text.length];
 }
 
 /**

@@ -53,6 +53,7 @@ const CHOICES = {
 /** @type {Record<string, RegExp>} */
 const PATTERNS = {
   step: /^-?\d{1,15}$/,
+  layer: /^(encoder|decoder)_layer\d{1,6}_(self|cross)_attn$/,
   head: /^(mean|\d{1,9})$/,
   against: /^(first|previous|-?\d{1,15})$/,
   scale: /^(shared|own|\d{1,9}(\.\d{1,12})?(e-\d{1,2})?)$/,

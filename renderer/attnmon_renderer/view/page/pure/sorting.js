@@ -33,6 +33,21 @@ export function byChange(places) {
   return [...places].sort((a, b) => size(b) - size(a));
 }
 
+const KINDS = ["encoder", "decoder self", "decoder cross"];
+
+/**
+ * The layers of a kind one after the other, as they are shown.
+ * @template {{stem: string}} Layer
+ * @param {Layer[]} layers
+ */
+export function byKind(layers) {
+  const place = (/** @type {Layer} */ { stem }) => {
+    const name = layerName(stem);
+    return [KINDS.indexOf(name?.kind ?? ""), name?.layer ?? 0];
+  };
+  return [...layers].sort((a, b) => place(a)[0] - place(b)[0] || place(a)[1] - place(b)[1]);
+}
+
 /**
  * The role, layer and type in a layer's stem, and how it is written; null for another text.
  * @param {string} stem

@@ -47,6 +47,7 @@ RENDERER_ROOMS = (
     "overview",
     "doctor",
     "report",
+    "compare/page",
     "compare",
     "compare/series",
     "compare/measures",
@@ -151,6 +152,7 @@ TESTED_THROUGH = {
     "renderer/analysis/test_layer_statistics.py": (
         "attnmon_renderer.analysis.statistics_accumulator",
     ),
+    "renderer/compare/test_comparison_page.py": ("attnmon_renderer.compare.page.curve_svg",),
     "renderer/compare/test_comparison.py": (
         "attnmon_renderer.compare.comparability",
         "attnmon_renderer.compare.findings",

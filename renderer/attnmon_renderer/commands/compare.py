@@ -10,10 +10,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from attnmon_renderer.storage import regular_files
+from attnmon_renderer.storage import atomic_files, regular_files
 from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.terminal import harmless
+
+if TYPE_CHECKING:
+    from attnmon_renderer.compare.findings import Comparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     except (NoRun, ValueError) as error:
         print(f"attnmon compare: {harmless(error)}", file=sys.stderr)
         return 2
+    if arguments.out is not None and not _write_page(found, arguments.out):
+        return 2
     if arguments.json:
         print(json.dumps(found.to_json(), allow_nan=False))
     else:
@@ -57,3 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
     if found.verdict == NOT_COMPARABLE:
         return 2
     return int(arguments.fail_above is not None and found.exceeds(arguments.fail_above))
+
+
+def _write_page(found: "Comparison", out: Path) -> bool:
+    from attnmon_renderer.compare.page.comparison_page import comparison_page
+    from attnmon_renderer.maps.maps_header import BadMaps
+
+    place = regular_files.resolved(out.parent)
+    try:
+        regular_files.refuse_to_make_top_folder(place)
+        atomic_files.replace(place / out.name, comparison_page(found).encode())
+    except (OSError, BadMaps) as error:
+        print(f"attnmon compare: {harmless(error)}", file=sys.stderr)
+        return False
+    print(f"written to {harmless(out)}", file=sys.stderr)
+    return True

@@ -8,7 +8,7 @@ import numpy as np
 
 from attnmon_renderer.compare import verdicts
 from attnmon_renderer.compare.comparability import SAME, CaptureInfo, judge, probe_of
-from attnmon_renderer.compare.findings import Comparison, RunInfo, sorted_rows
+from attnmon_renderer.compare.findings import Comparison, RunInfo, in_times, sorted_rows
 from attnmon_renderer.compare.map_comparison import compare_maps, find_maps
 from attnmon_renderer.compare.map_matching import same_codes
 from attnmon_renderer.compare.measures.wobble import NEIGHBOURS, measure
@@ -159,11 +159,11 @@ def _decide(found: Comparison, is_identical: bool, one_sided: int) -> None:
         found.reason = "too few captures to know how much a run moves by itself"
     elif found.score <= 1 and not one_sided:
         found.verdict = verdicts.WITHIN
-        found.reason = f"{found.score:.2f} × what neighbouring captures of a run differ by"
+        found.reason = f"{in_times(found.score)} what neighbouring captures of a run differ by"
     else:
         found.verdict = verdicts.DIFFERS
         found.reason = (
-            f"{found.score:.3g} × what neighbouring captures of a run differ by; with one run "
+            f"{in_times(found.score)} what neighbouring captures of a run differ by; with one run "
             "each, the seed alone may do this"
         )
     if one_sided:

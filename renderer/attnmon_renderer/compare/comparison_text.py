@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attnmon_renderer.compare.findings import Comparison, NumberRow, RunInfo
+from attnmon_renderer.compare.findings import Comparison, NumberRow, RunInfo, in_times
 from attnmon_renderer.compare.map_comparison import MapComparison
 from attnmon_renderer.terminal import counted
 
@@ -89,18 +89,11 @@ def _rows(found: Comparison) -> Iterator[str]:
             row.statistic,
             f"{row.a:.4g} → {row.b:.4g}",
             f"{row.delta:+.3g}",
-            times(row),
+            in_times(row.times),
         )
         for row in moved[:MOST_ROWS]
     ]
     yield from (f"  {line}" for line in _aligned(table))
-
-
-def times(row: NumberRow) -> str:
-    """Return how many wobbles a difference is, in words."""
-    if row.times != row.times:
-        return "–"
-    return f"{row.times:.1f} ×" if row.times < 1000 else "> 1000 ×"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -97,7 +97,7 @@ class Comparison:
 
     @property
     def is_of_groups(self) -> bool:
-        return max(len(self.a), len(self.b)) > 1
+        return self.test is not None or max(len(self.a), len(self.b)) > 1
 
     def exceeds(self, most: float) -> bool:
         """Return whether the difference is larger; one that is not known counts as larger."""
@@ -129,6 +129,14 @@ class Comparison:
 def known(value: float) -> float | None:
     """Return a number, and None for NaN and infinity, as JSON has it."""
     return float(value) if np.isfinite(value) else None
+
+
+def in_times(times: float) -> str:
+    """ "0.52 ×", "1.04 ×", "14 ×", "> 1000 ×" """
+    if times != times:
+        return "–"
+    words = f"{times:.2f}" if times < 10 else f"{times:.0f}"
+    return f"{words} ×" if times < 1000 else "> 1000 ×"
 
 
 def sorted_rows(

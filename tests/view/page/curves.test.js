@@ -29,6 +29,7 @@ test("of many points on a pixel the spike is kept, and no more than four are", (
 test("a curve has a gap where a number is missing", () => {
   const points = [{ x: 0, y: 1 }, { x: 1, y: 2 }, { x: 2, y: null }, { x: 3, y: 4 }, { x: 4, y: 5 }];
   assert.equal(curves.path(points), "M0.0 1.0L1.0 2.0M3.0 4.0L4.0 5.0");
+  assert.equal(curves.path(points.slice(0, 1)), "M0.0 1.0h0.01", "a dot");
 });
 
 test("the nearest of sorted numbers", () => {

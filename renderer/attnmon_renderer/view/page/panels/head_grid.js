@@ -143,7 +143,7 @@ function layerRow(stem, cells) {
   label.className = "mean";
   label.dataset.stem = stem;
   const thumbs = el("div", { className: "thumbs" }, ...cells.map((each) => each.button));
-  thumbs.style.setProperty("--heads", String(Math.min(MOST_IN_A_ROW, Math.max(8, cells.length))));
+  thumbs.style.setProperty("--heads", String(Math.min(MOST_IN_A_ROW, Math.max(6, cells.length))));
   return el("div", { className: "layer" }, label, thumbs);
 }
 

@@ -47,7 +47,7 @@ export class MapCanvas extends Panel {
     const { queries, keys } = axisTokens(content.map);
     const tokens = { queries: queries?.map(visible) ?? null, keys: keys?.map(visible) ?? null };
     const part = inside(place.part.value ?? whole(layer), layer);
-    const most = place.full.value ? innerHeight - 120 : Math.max(320, Math.min(600, innerHeight - 380));
+    const most = place.full.value ? innerHeight - 120 : Math.max(320, Math.min(620, innerHeight - 335));
     this.frame = new MapFrame(part, tokens, measure, width, most);
     for (const canvas of [this.canvas, this.marks]) resize(canvas, width, this.frame.height);
     this.cells(content, pen, this.frame);
@@ -163,7 +163,7 @@ export class MapCanvas extends Panel {
 function axes(pen, frame, measure, ink) {
   const { left, top } = frame.box;
   pen.fillStyle = ink;
-  pen.font = FONT;
+  pen.font = frame.font;
   pen.textBaseline = "middle";
   pen.textAlign = "right";
   for (const { text, pixel } of frame.queryLabels()) pen.fillText(cut(text, measure), left - 5, pixel);

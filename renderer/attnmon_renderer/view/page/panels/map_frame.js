@@ -26,6 +26,11 @@ export class MapFrame {
     this.height = this.box.top + this.box.height + EDGE;
   }
 
+  /** A smaller one where rows are narrow. */
+  get font() {
+    return this.tokens.queries && this.perQuery < 13 ? FONT.replace("12px", "10px") : FONT;
+  }
+
   get perQuery() {
     return this.box.height / (this.part.q1 - this.part.q0);
   }

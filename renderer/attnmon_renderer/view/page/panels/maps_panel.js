@@ -122,9 +122,9 @@ function picks() {
   const map = store.shown.value;
   if (!map) return [];
   /** @type {[string, string][]} */
-  const layers = map.capture.layers.map(({ stem }) => [stem, `${layerName(stem)?.kind} layer ${layerName(stem)?.layer}`]);
+  const layers = map.capture.layers.map(({ stem }) => [stem, `${layerName(stem)?.kind} ${layerName(stem)?.layer}`]);
   /** @type {[string, string][]} */
-  const heads = [["mean", "mean of heads"], ...map.layer.heads.map((head) => /** @type {[string, string]} */ ([String(head), `head ${head}`]))];
+  const heads = [["mean", "mean"], ...map.layer.heads.map((head) => /** @type {[string, string]} */ ([String(head), `head ${head}`]))];
   return [
     choice("layer", layers, map.layer.stem, (layer) => go({ layer })),
     choice("head", heads, map.head, (head) => go({ head })),

@@ -106,8 +106,11 @@ function files(run) {
     maps ? "maps" : "–",
     el("span", {}, ...pictures.flatMap((name) => [link(run.id, c, name), " "])),
   ]);
-  const title = rows.length < run.captures.length ? `Files of the last ${MOST_FILES} captures` : "Files";
-  return table(title, ["folder", "step", "epoch", "maps", "pictures"], rows);
+  const made = table("", ["folder", "step", "epoch", "maps", "pictures"], rows);
+  if (!made) return null;
+  const title = rows.length < run.captures.length ? `the last ${MOST_FILES} are listed` : "all are listed";
+  const summary = el("summary", {}, `Files; captures: ${whole(run.captures.length)}, ${title}`);
+  return el("details", { className: "files" }, summary, made);
 }
 
 /**

@@ -8,7 +8,7 @@ import { el } from "./elements.js";
  * @param {[string, any][]} rows
  */
 export function facts(title, rows) {
-  const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const known = rows.filter(([, value]) => ![null, undefined, ""].includes(value) && value?.length !== 0);
   if (!known.length) return null;
   const parts = known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, written(value))]);
   return el("section", { className: "card" }, el("h2", {}, title), el("dl", {}, ...parts));

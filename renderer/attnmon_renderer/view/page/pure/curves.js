@@ -75,15 +75,15 @@ function ofOnePixel(points) {
 }
 
 /**
- * The path of a curve, with a gap where a number is missing.
+ * The path of a curve, with a gap where a number is missing; a point by itself is a dot.
  * @param {Point[]} points
  */
 export function path(points) {
-  let isDown = false;
-  const parts = points.map(({ x, y }) => {
-    const command = isDown ? "L" : "M";
-    isDown = y !== null;
-    return y === null ? "" : `${command}${x.toFixed(1)} ${y.toFixed(1)}`;
+  const isKnown = (/** @type {number} */ index) => (points[index]?.y ?? null) !== null;
+  const parts = points.map(({ x, y }, index) => {
+    if (y === null) return "";
+    const alone = isKnown(index - 1) || isKnown(index + 1) ? "" : "h0.01";
+    return `${isKnown(index - 1) ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}${alone}`;
   });
   return parts.join("");
 }

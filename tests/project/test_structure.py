@@ -193,9 +193,7 @@ TESTED_THROUGH = {
     ),
     "view/test_endpoints.py": (
         "attnmon_renderer.view.answer",
-        "attnmon_renderer.view.capture_document",
         "attnmon_renderer.view.run_documents",
-        "attnmon_renderer.view.runs.history_chunk",
         "attnmon_renderer.view.runs.listed_captures",
     ),
     "view/test_serving.py": ("attnmon_renderer.view.serving",),

@@ -26,11 +26,12 @@ from attnmon_renderer.storage.json_fields import (
 )
 
 FILE = "alerts.jsonl"
-MOST_BYTES = 1 << 24
+MOST_BYTES = 1 << 23
 """Of a longer file the end is read."""
 MOST_ALERTS = 10_000
 """Of more episodes the latest are returned."""
 
+_SHORTEST_LINE = len('{"id":"","rule":"","severity":"info","state":"firing","step":1}')
 _PICTURE = re.compile(r"((epoch_-?\d+_)?step_-?\d+(\.zip)?/)?[A-Za-z0-9_]+\.(png|svg|pdf)")
 
 
@@ -98,6 +99,8 @@ def _read_lines(path: Path) -> Iterator[Alert]:
 
 def read_alert(line: bytes) -> Alert | None:
     """Return the alert in a line; None if it is torn or none."""
+    if len(line) < _SHORTEST_LINE:
+        return None  # at once: a file may have millions of them
     try:
         fields: dict[str, Any] = _ALERT(parse(line))
         given = {_NAMES.get(key, key): value for key, value in fields.items() if value is not None}

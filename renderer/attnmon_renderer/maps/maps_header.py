@@ -132,6 +132,7 @@ def _layer(
 
 def _span(entry: Any, dtype: str, start: int, end: int) -> Span:
     checked = _ENTRY(entry)
+    _require(len(checked["data_offsets"]) == 2, "offsets")
     span = Span(checked["dtype"], tuple(checked["shape"]), start + checked["data_offsets"][0])
     _require(span.dtype == dtype, f"elements of type {span.dtype}")
     _require(checked["data_offsets"] == [span.offset - start, span.offset - start + span.nbytes],

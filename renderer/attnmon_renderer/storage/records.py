@@ -31,6 +31,7 @@ from attnmon_renderer.storage.json_fields import (
 MOST_SUMMARY_BYTES = 1 << 24
 _TAIL_BYTES = 1 << 20
 _MOST_ROWS = 4096
+_SHORTEST_LINE = len('{"metadata":{"step":1}}')
 
 MIRROR = record(
     {"url": text, "state": text, "uploaded": count, "pending": count, "last_error": text},
@@ -158,6 +159,8 @@ def read_run_description(path: Path) -> dict[str, Any]:
 
 def read_capture(line: bytes) -> dict[str, Any] | None:
     """Return the capture in a line of a history; None if it is torn or none."""
+    if len(line) < _SHORTEST_LINE:
+        return None  # at once: a file may have millions of them
     try:
         capture: dict[str, Any] = CAPTURE(parse(line))
     except ValueError:

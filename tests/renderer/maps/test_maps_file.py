@@ -126,6 +126,8 @@ def impossible_layers() -> Iterator[tuple[dict[str, object], dict[str, str]]]:
     yield entry([2, 0, 100], [0, 0]), {}
     yield entry([2, 100, 100], [0, 20000], "F64"), {}
     yield entry("x", None), {}
+    yield entry([2, 100, 100], []), {}
+    yield entry([2, 100, 100], [0]), {}
     yield {f"{STEM}.scale": []}, {}
     yield {f"{STEM}.thumbs": {"dtype": "U8", "shape": [2, 100, 1], "data_offsets": [0, 200]}}, {}
     yield {f"{STEM}.allowed": {"dtype": "U8", "shape": [3, 1, 1], "data_offsets": [0, 3]}}, {}

@@ -9,11 +9,13 @@ from attnmon.link.alert import Alert
 from attnmon_renderer.insight.alert_log import read_alerts
 from attnmon_renderer.maps.maps_file import MapsFile, open_maps
 from attnmon_renderer.storage import packed_step, paths, records, regular_files
-from attnmon_renderer.storage.run_reader import Run, read_run
+from attnmon_renderer.storage.run_reader import NoRun, Run, read_run
 from attnmon_renderer.view.runs.history_chunk import HistoryChunk, read_history
 from attnmon_renderer.view.runs.listed_captures import ListedCapture, ListedCaptures
 
-MOST_PICTURE_BYTES = 1 << 26
+MOST_PICTURE_BYTES = 1 << 25
+MOST_JSON_BYTES = 1 << 22
+"""Of a file that is parsed at once: what is parsed may take twenty times as much memory."""
 SUMMARY, HISTORY, DESCRIPTION, ALERTS = WATCHED = (
     "summary.json", "history.jsonl", "run.json", "alerts.jsonl",
 )  # fmt: skip
@@ -48,6 +50,8 @@ class LocalRun:
         """Return how the run stands. Raises `NoRun`."""
         with self._lock:
             stamp = self.stamp()
+            if stamp[1][1] > MOST_JSON_BYTES:
+                raise NoRun(f"{self.folder / SUMMARY} is larger than any of a run's")
             if self._run is None or stamp[1:3] != self._stamp_of_run[1:3]:
                 self._run = read_run(self.folder)
                 self._stamp_of_run = stamp
@@ -57,6 +61,8 @@ class LocalRun:
         """Return what `run.json` says, or nothing; `damages` takes a line if it is damaged."""
         path = self.folder / DESCRIPTION
         try:
+            if self.stamp()[1 + WATCHED.index(DESCRIPTION)][1] > MOST_JSON_BYTES:
+                raise regular_files.LargeFile("it is larger than any of a run's")
             return records.read_run_description(path)
         except FileNotFoundError:
             return {}

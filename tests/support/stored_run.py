@@ -31,6 +31,7 @@ def train_with_raw_weights(folder: Path) -> None:
         layers_to_visualize="all",
         heads_to_visualize="all",
         save_raw_weights=True,
+        maps=None,
         max_overhead=None,
         on_full="wait",
     ) as monitor:

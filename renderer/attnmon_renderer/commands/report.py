@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--out", metavar="FILE", type=Path, help="default: DIR/report.html")
     add("--pictures", metavar="DIR2", type=Path, help="take them from here, such as DIR/rendered")
     add("--max-steps", metavar="N", type=_count, default=50, help="with pictures (default: 50)")
-    add("--max-megabytes", metavar="M", type=_count, default=30, help="of pictures (default: 30)")
+    megabytes = "of maps and pictures (default: 56)"
+    add("--max-megabytes", metavar="M", type=_count, default=56, help=megabytes)
     add("--title", metavar="TEXT", help="default: the directory's name")
 
 
@@ -48,9 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"attnmon report: {harmless(error)}", file=sys.stderr)
         return 2
     size = len(document) / 10**6
-    print(
-        f"{harmless(target)}: {len(data.steps)} of {data.steps_with_pictures} steps, {size:.1f} MB"
-    )
+    maps = f"maps of {len(data.maps.steps)} of {data.maps.found} steps, " if data.maps.found else ""
+    pictures = f"{len(data.steps)} of {data.steps_with_pictures} steps"
+    if maps:
+        pictures = f"pictures of {pictures}" if data.steps else "no other pictures"
+    print(f"{harmless(target)}: {maps}{pictures}, {size:.1f} MB")
     for damage in data.damages[:SHOWN_DAMAGES]:
         print(f"attnmon report: {harmless(damage)}", file=sys.stderr)
     if len(data.damages) > SHOWN_DAMAGES:

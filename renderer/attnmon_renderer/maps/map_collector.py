@@ -29,6 +29,8 @@ class MapCollector:
     def __init__(self, layer: LayerAttention, side: int, share: float = 1.0) -> None:
         heads, queries, keys = layer.shape
         self.grid = PoolingGrid.of_side(queries, keys, side)
+        self.earlier = layer.attention.earlier
+        """Keys before the first query's own."""
         self._layer = layer
         self._per_cell = max(1, math.floor(share * self.grid.query_step))
         self._strongest = StrongestKeys(heads, self.grid.shape[0])

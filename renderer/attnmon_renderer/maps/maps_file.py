@@ -60,10 +60,13 @@ class MapsFile:
             raise KeyError(f"{stem} has no head {head}")
         return self._head(layer, layer.heads.index(head), self.scale(stem))
 
+    def all_codes(self, stem: str) -> Codes:
+        """Return the codes of all heads, [heads, rows, columns]."""
+        return self._read(self._layer(stem), "")
+
     def weights(self, stem: str) -> Floats:
         """Return the weights of all heads, [heads, rows, columns]."""
-        codes = self._read(self._layer(stem), "")
-        return codes_of_weights.decode(codes, self.scale(stem)[:, None, None])
+        return codes_of_weights.decode(self.all_codes(stem), self.scale(stem)[:, None, None])
 
     def thumbs(self, stem: str) -> Codes:
         """Return the small maps of all heads, [heads, ≤ 32, ≤ 32]: codes pooled by maximum."""

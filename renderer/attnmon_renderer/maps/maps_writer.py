@@ -30,7 +30,7 @@ def tensors(stem: str, collector: MapCollector) -> Iterator[Tensor]:
     side = THUMBNAIL_SIDE if max(codes.shape[1:]) <= LARGE_SIDE else LARGE_THUMBNAIL_SIDE
     yield _tensor(f"{stem}.thumbs", "uint8", thumbnails(codes, side))
     masked = collector.masked
-    if masked.any() and not _is_causal(collector):
+    if masked.any() and not _is_causal(masked, collector):
         yield _tensor(f"{stem}.allowed", "uint8", ~masked[None])
     yield _tensor(f"{stem}.received", "float16", collector.received)
     yield _tensor(f"{stem}.strongest", "uint32", collector.strongest)
@@ -43,9 +43,9 @@ def _tensor(name: str, dtype: str, values: npt.NDArray[np.generic]) -> Tensor:
     return Tensor(name, dtype, values.shape, pieces)
 
 
-def _is_causal(collector: MapCollector) -> bool:
-    """Whether what is masked is just what causality masks, be it by a flag or by a mask."""
-    return bool((collector.masked == _future(collector)).all())
+def _is_causal(masked: Booleans, collector: MapCollector) -> bool:
+    """Whether what is masked is just every later key, be it by a flag or by a mask."""
+    return bool((masked == _future(collector)).all())
 
 
 def _future(collector: MapCollector) -> Booleans:
@@ -53,7 +53,7 @@ def _future(collector: MapCollector) -> Booleans:
     grid = collector.grid
     rows, columns = grid.shape
     last = np.minimum(np.arange(1, rows + 1) * grid.query_step, grid.queries) - 1
-    future: Booleans = np.arange(columns) * grid.key_step > last[:, None]
+    future: Booleans = np.arange(columns) * grid.key_step > last[:, None] + collector.earlier
     return future
 
 
@@ -86,7 +86,7 @@ def layer_metadata(stem: str, attention: Attention, collector: MapCollector) -> 
         "shape": ",".join(map(str, attention.shape)),
         "query_step": grid.query_step,
         "key_step": grid.key_step,
-        "causal": str(_is_causal(collector)).lower(),
+        "causal": str(_is_causal(collector.masked, collector)).lower(),
         "earlier": attention.earlier,
         "module": attention.name,
         "source": attention.source,

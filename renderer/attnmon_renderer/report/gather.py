@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attnmon_renderer.maps.maps_file import open_maps
+from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.report.capture_facts import CaptureFacts, scan_history
+from attnmon_renderer.report.map_steps import ReportMaps, gather_maps
 from attnmon_renderer.report.stored_pictures import PicturedSteps, StepKey, StoredPicture
+from attnmon_renderer.storage import paths
 from attnmon_renderer.storage.history_reader import HistoryFile
 from attnmon_renderer.storage.run_reader import Run, read_run
 
@@ -45,6 +49,8 @@ class ReportData:
     """Number of steps that have pictures, shown or not."""
     pdfs: int
     """Number of pictures that are not shown because they are PDF files."""
+    maps: ReportMaps = field(default_factory=ReportMaps)
+    """Of every step: what they show is not shown again as pictures."""
     damages: list[str] = field(default_factory=list)
     """A line for each thing that is damaged and left out; grows as the pictures are read."""
 
@@ -60,6 +66,7 @@ def gather_report_data(
     run = read_run(folder)
     damages = [*run.damages]
     pictured = PicturedSteps(pictures, damages)
+    own = pictured if pictures == folder else PicturedSteps(folder, [])
     with HistoryFile(folder / "history.jsonl", damages) as file:
         facts = scan_history(file)
         read = [file.read(capture.place) for capture in evenly_spaced(facts, MOST_POINTS)]
@@ -68,11 +75,32 @@ def gather_report_data(
 
         def load(key: StepKey) -> ReportStep:
             capture = file.read(places[key[0]]) if key[0] in places else None
-            return ReportStep(*key, pictured.load(*key), (capture or {}).get("metadata", {}))
+            shown = pictured.load(*key)
+            if own is pictured and key in own.mapped:
+                shown = _without_mapped(shown, folder / key[1])
+            return ReportStep(*key, shown, (capture or {}).get("metadata", {}))
 
-        shown = load_steps(pictured.steps, load, most_steps, most_bytes)
+        shown = load_steps(pictured.steps, load, most_steps, most_bytes // 2)
+    room = most_bytes - sum(map(_picture_bytes, shown))
+    maps = gather_maps(folder, list(own.mapped), room, damages, evenly_spaced)
     history = [capture for capture in read if capture is not None]
-    return ReportData(run, history, facts, shown, len(pictured.steps), pictured.pdfs, damages)
+    steps = len(pictured.steps)
+    return ReportData(run, history, facts, shown, steps, pictured.pdfs, maps, damages)
+
+
+def _without_mapped(pictures: dict[str, StoredPicture], folder: Path) -> dict[str, StoredPicture]:
+    """Return the pictures that show more than the maps of the same step do."""
+    try:
+        with open_maps(folder / paths.MAPS) as maps:
+            stems = maps.metadata.layers.keys()
+    except (BadMaps, OSError):
+        return pictures
+    drawn = {
+        paths.STEP_FIGURES[kind].format(layer=stem)
+        for kind in ("heatmap", "multi_head")
+        for stem in stems
+    }
+    return {name: picture for name, picture in pictures.items() if name not in drawn}
 
 
 def load_steps(

@@ -5,6 +5,7 @@ browser to load anything, and to run any script but this package's.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from html import escape
@@ -17,7 +18,11 @@ from attnmon_renderer.report import tables
 from attnmon_renderer.report.alerts import find_alerts
 from attnmon_renderer.report.embed import data_uris
 from attnmon_renderer.report.gather import ReportData, ReportStep
+from attnmon_renderer.report.map_steps import StepMaps, page_data
 from attnmon_renderer.report.svg_chart import step_x, svg_chart
+
+PAGE_MODULES = ("palettes.js", "codes.js", "cells.js")
+"""Of the live page: what it has in common with a report."""
 
 
 def render_report(data: ReportData, title: str) -> str:
@@ -31,6 +36,7 @@ def render_report(data: ReportData, title: str) -> str:
         headline=escape(tables.headline(data)),
         alerts=_alert_list(find_alerts(data)),
         chart=svg_chart(history) or _note("No capture was recorded."),
+        maps=_maps(data),
         pictures=pictures,
         last_step=last,
         statistics=_table(*tables.statistics_table(history[-1])) if history else _note("None."),
@@ -40,8 +46,37 @@ def render_report(data: ReportData, title: str) -> str:
     )
 
 
+def _maps(data: ReportData) -> str:
+    if not data.maps.steps:
+        return ""
+
+    def label(step: StepMaps) -> dict[str, Any]:
+        number = step.metadata["step"]
+        x = round(step_x(number, data.history), 1)
+        return {"label": tables.step_label(number, step.metadata), "x": x}
+
+    facts, codes = page_data(data.maps, label)
+    return _fill_template(
+        "maps.html",
+        shown=escape(tables.shown_maps(data.maps)),
+        last=str(len(data.maps.steps) - 1),
+        facts=inert_json(facts),
+        codes=codes,
+        script="\n".join([*map(_page_module, PAGE_MODULES), _read_resource("maps.js")]),
+    )
+
+
+def _page_module(name: str) -> str:
+    """Return a module of the live page as a part of a script: nothing is imported or exported."""
+    source = files("attnmon_renderer").joinpath("view/page/pure", name).read_text(encoding="utf-8")
+    without_imports = re.sub(r"^import [^;]*;\n", "", source, flags=re.MULTILINE)
+    return re.sub(r"^export ", "", without_imports, flags=re.MULTILINE)
+
+
 def _pictures(data: ReportData) -> str:
     shown = tables.shown_steps(data)
+    if not data.steps and data.maps.steps:
+        return ""
     if not data.steps:
         return f"<section><h2>Pictures</h2>{_note(shown)}</section>"
     steps = [_step(step, data) for step in data.steps]
@@ -56,7 +91,7 @@ def _pictures(data: ReportData) -> str:
 
 def _step(step: ReportStep, data: ReportData) -> dict[str, Any]:
     return {
-        "label": tables.step_label(step),
+        "label": tables.step_label(step.number, step.metadata),
         "x": round(step_x(step.number, data.history), 1),
         "pictures": data_uris(step.pictures, data.damages),
     }

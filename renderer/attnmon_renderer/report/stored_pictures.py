@@ -61,8 +61,16 @@ class PicturedSteps:
         self._damages = damages
         self.pdfs = 0
         """Number of PDF files, which browsers do not show."""
-        self.steps = sorted({key for key, names in self._names() if self._has_pictures(names)})
+        steps, mapped = set(), set()
+        for key, names in self._names():
+            if self._has_pictures(names):
+                steps.add(key)
+            if layout.MAPS in names:
+                mapped.add(key)
+        self.steps = sorted(steps)
         """In step order."""
+        self.mapped = dict.fromkeys(sorted(mapped))
+        """Steps that have maps, in step order."""
 
     def load(self, number: int, name: str) -> dict[str, StoredPicture]:
         """Return a step's pictures by name; none, and a line on it, where they are too many."""

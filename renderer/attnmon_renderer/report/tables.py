@@ -1,11 +1,12 @@
 """The words and numbers of a report, as plain text."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attnmon_renderer.report.gather import ReportData, ReportStep
+from attnmon_renderer.report.gather import ReportData
 from attnmon_renderer.report.history_rows import head_values, known, layer_rows, mean
+from attnmon_renderer.report.map_steps import ReportMaps
 from attnmon_renderer.terminal import ago, counted
 
 COUNTS = ("captured", "rendered", "dropped", "failed")
@@ -41,13 +42,24 @@ def shown_steps(data: ReportData) -> str:
     )
 
 
-def step_label(step: ReportStep) -> str:
+def shown_maps(maps: ReportMaps) -> str:
+    """Returns a sentence on the steps whose maps are in the report, and how fine they are."""
+    count, which = len(maps.steps), f"All {maps.found} steps that have maps."
+    if count < maps.found:
+        which = f"{count} of the {maps.found} steps that have maps, evenly spaced."
+    if maps.side is not None:
+        which += f" They are pooled to {maps.side} cells a side at most, to keep this file small; "
+        which += "--max-megabytes keeps them finer."
+    return f"{which} Colours follow square roots; grey is masked."
+
+
+def step_label(number: int, metadata: Mapping[str, Any]) -> str:
     """ "step 1,200 · epoch 3 · loss 0.123" """
-    parts = [f"step {step.number:,}"]
-    if step.metadata.get("epoch") is not None:
-        parts.append(f"epoch {step.metadata['epoch']}")
-    if step.metadata.get("loss") is not None:
-        parts.append(f"loss {step.metadata['loss']:.4g}")
+    parts = [f"step {number:,}"]
+    if metadata.get("epoch") is not None:
+        parts.append(f"epoch {metadata['epoch']}")
+    if metadata.get("loss") is not None:
+        parts.append(f"loss {metadata['loss']:.4g}")
     return " · ".join(parts)
 
 

@@ -119,6 +119,15 @@ def test_a_mask_is_stored_only_where_it_forbids_more_than_causality(tmp_path: Pa
     assert causal == ["true", "false", "false"]
 
 
+def test_keys_of_a_prefix_are_not_later_than_any_query(tmp_path: Path) -> None:
+    arrays = random_query_and_key(1, 4, 6)
+    layer, memory = sent_layer(bias=np.tri(4, 6, 2, dtype=bool)[None], **arrays)
+    draw(tmp_path, *capture_of((replace(layer, earlier=2), memory)))
+    found, about = tensors_and_metadata(tmp_path / "step_7" / "maps.safetensors")
+    assert (about[f"{STEM}.causal"], about[f"{STEM}.earlier"]) == ("true", "2")
+    assert f"{STEM}.allowed" not in found
+
+
 def test_what_is_not_finite_has_code_0_and_is_counted(tmp_path: Path) -> None:
     weights = np.array([[[0.5, np.nan], [np.inf, 1.0]]], np.float32)
     assert draw(tmp_path, *capture_of(sent_layer(weights=weights))) == ""

@@ -8,7 +8,7 @@ import pytest
 from attnmon_renderer.report import tables
 from attnmon_renderer.report.alerts import MOST_ALERTS, find_alerts
 from attnmon_renderer.report.capture_facts import facts_of
-from attnmon_renderer.report.gather import ReportData, ReportStep
+from attnmon_renderer.report.gather import ReportData
 from attnmon_renderer.report.history_rows import head_values, known, layer_rows, mean
 from attnmon_renderer.storage.run_reader import Run
 
@@ -58,9 +58,9 @@ def test_the_headline_has_the_first_and_the_last_loss(
 
 
 def test_a_step_s_label_has_what_is_known() -> None:
-    assert tables.step_label(ReportStep(1200, "", {}, {})) == "step 1,200"
-    whole = ReportStep(1200, "", {}, {"epoch": 3, "loss": 0.1234567})
-    assert tables.step_label(whole) == "step 1,200 · epoch 3 · loss 0.1235"
+    assert tables.step_label(1200, {}) == "step 1,200"
+    whole = {"epoch": 3, "loss": 0.1234567}
+    assert tables.step_label(1200, whole) == "step 1,200 · epoch 3 · loss 0.1235"
 
 
 def test_facts_that_a_summary_does_not_tell_are_left_out() -> None:

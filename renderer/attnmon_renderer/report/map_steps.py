@@ -1,0 +1,153 @@
+"""The maps of every step of a run, made as small as a report has room for."""
+
+import base64
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attnmon.link.messages import Stack
+from attnmon_renderer.maps.maps_file import open_maps
+from attnmon_renderer.maps.maps_header import BadMaps
+from attnmon_renderer.report.map_blocks import MapBlock, map_block
+from attnmon_renderer.report.stored_pictures import StepKey
+from attnmon_renderer.storage import paths
+
+MOST_STEPS = 400
+SIDES = (1024, 512, 256, 128, 96, 64, 48, 32, 24, 16)
+"""Cells a side that are tried, until all steps fit."""
+MOST_TOKENS = 1024
+"""Of a stack: of a longer text, a map is pooled so much that none could be named."""
+_BASE64 = 4 / 3
+_TRIED = 3
+"""Captures from which it is estimated how much all take."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepMaps:
+    """The maps of one capture."""
+
+    metadata: dict[str, Any]
+    """Its step, epoch and loss, as in `statistics.json`."""
+    tokens: Mapping[Stack, tuple[str, ...]]
+    layers: dict[str, MapBlock]
+    """By stem."""
+
+    @property
+    def size(self) -> float:
+        """Characters of the codes in the document, about."""
+        return sum(len(block.content) for block in self.layers.values()) * _BASE64
+
+
+@dataclass(frozen=True, slots=True)
+class ReportMaps:
+    """The maps in a report."""
+
+    steps: list[StepMaps] = field(default_factory=list)
+    side: int | None = None
+    """The most cells a side, where they were pooled for this file; None where none was."""
+    found: int = 0
+    """Steps that have maps, shown or not."""
+
+    def stems(self) -> list[str]:
+        """Return the layers of all steps, in the order of stack, type and number."""
+        named = {stem: paths.parse_stem(stem) for step in self.steps for stem in step.layers}
+        order = {stem: (found[0] != "encoder", found[2] != "self_attention", found[1])
+                 for stem, found in named.items() if found is not None}  # fmt: skip
+        return sorted(order, key=lambda stem: order[stem])
+
+
+def gather_maps(
+    run: Path,
+    steps: Sequence[StepKey],
+    most_bytes: int,
+    damages: list[str],
+    choose: Callable[[Sequence[StepKey], int], list[StepKey]],
+) -> ReportMaps:
+    """Return the maps of all steps, pooled so far that they fit; else of those `choose` gives.
+
+    damages: takes a line for each thing that is left out.
+    """
+    most = MOST_STEPS
+    while True:
+        chosen = choose(steps, most)
+        for side in SIDES:
+            if _estimate(run, choose(chosen, _TRIED), side) * len(chosen) > most_bytes:
+                continue
+            told: list[str] = []
+            found = _read_all(run, chosen, side, told)
+            if sum(step.size for step in found) <= most_bytes:
+                damages += told
+                return ReportMaps(found, _pooled_to(found, side), len(steps))
+        if len(chosen) <= 1:
+            return ReportMaps(found=len(steps))
+        most = len(chosen) * 3 // 4
+
+
+def _pooled_to(steps: Sequence[StepMaps], side: int) -> int | None:
+    """Return the most cells a side, None where no map was pooled."""
+    is_pooled = any(block.is_pooled for step in steps for block in step.layers.values())
+    return side if is_pooled else None
+
+
+def _estimate(run: Path, tried: Sequence[StepKey], side: int) -> float:
+    """Return how many characters a capture takes."""
+    found = _read_all(run, tried, side, [])
+    return sum(step.size for step in found) / max(1, len(found))
+
+
+def _read_all(run: Path, steps: Sequence[StepKey], side: int, damages: list[str]) -> list[StepMaps]:
+    def read(key: StepKey) -> tuple[StepMaps, list[str]]:
+        told: list[str] = []
+        return _read(run, key, side, told), told
+
+    with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
+        found = list(pool.map(read, steps))
+    for _, told in found:
+        damages += told
+    return [step for step, _ in found if step.layers]
+
+
+def _read(run: Path, key: StepKey, side: int, damages: list[str]) -> StepMaps:
+    path = run / key[1] / paths.MAPS
+    metadata: dict[str, Any] = {"step": key[0]}
+    tokens: Mapping[Stack, tuple[str, ...]] = {}
+    layers: dict[str, MapBlock] = {}
+    try:
+        with open_maps(path) as maps:
+            about = maps.metadata
+            damages += (f"{path}: {damage}" for damage in about.damages)
+            metadata |= {"epoch": about.epoch, "loss": about.loss}
+            tokens = {
+                stack: known for stack, known in about.tokens.items() if len(known) <= MOST_TOKENS
+            }
+            for stem, layer in about.layers.items():
+                layers[stem] = map_block(maps, layer, side)
+    except BadMaps as error:
+        damages.append(f"{error}; its maps are left out")
+    except OSError as error:
+        damages.append(f"{path} is left out: {error}")
+    return StepMaps(metadata, tokens, layers)
+
+
+def page_data(maps: ReportMaps, label: Callable[[StepMaps], Any]) -> tuple[dict[str, Any], str]:
+    """Return what the page is told, and the codes of all maps as one text of base64.
+
+    label: returns what else it is told of a step, as a dict.
+    """
+    texts: dict[tuple[str, ...], int] = {}
+    steps, pieces, end = [], [], 0
+    for step in maps.steps:
+        layers = {}
+        for stem, block in step.layers.items():
+            piece = base64.b64encode(block.content).decode()
+            layers[stem] = {**block.about, "at": end, "length": len(piece)}
+            pieces.append(piece)
+            end += len(piece)
+        tokens = {
+            stack: texts.setdefault(found, len(texts)) for stack, found in step.tokens.items()
+        }
+        steps.append({**label(step), "tokens": tokens, "layers": layers})
+    return {"stems": maps.stems(), "texts": list(texts), "steps": steps}, "".join(pieces)

@@ -1,0 +1,136 @@
+"""The maps in a report: every step's, as they are stored or pooled by mass, within a bound."""
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.maps import encoded, random_weights, write_maps, write_run
+
+from attnmon_renderer.commands import main
+from attnmon_renderer.maps.maps_file import open_maps
+from attnmon_renderer.report.gather import gather_report_data
+from attnmon_renderer.report.map_blocks import map_block
+from attnmon_renderer.report.map_steps import SIDES
+
+SELF, CROSS = "decoder_layer0_self_attn", "decoder_layer0_cross_attn"
+TOKENS = {"encoder": [*"abcdef"], "decoder": ["</script>", *"xyzuvw"]}
+
+
+def layers(step: int) -> dict[str, Any]:
+    return {
+        SELF: random_weights(2, 7, 7, step, causal=True),
+        CROSS: random_weights(2, 7, 6, step + 100),
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    captures = {step: layers(step) for step in range(0, 300, 100)}
+    return write_run(tmp_path / "run", captures, tokens=TOKENS)
+
+
+def report(run: Path, *arguments: str) -> tuple[dict[str, Any], str, str]:
+    """Returns what the page is told, the codes, and the whole document."""
+    assert main(["report", str(run), *arguments]) == 0
+    text = (run / "report.html").read_text()
+
+    def inside(name: str) -> str:
+        return text.partition(f'id="{name}">')[2].partition("</script>")[0]
+
+    return json.loads(inside("map-facts")), inside("map-codes"), text
+
+
+def codes_of(layer: dict[str, Any], codes: str) -> np.ndarray[Any, Any]:
+    packed = base64.b64decode(codes[layer["at"] : layer["at"] + layer["length"]])
+    found = np.frombuffer(zlib.decompress(packed), np.uint8)
+    shape = len(layer["heads"]), layer["rows"], layer["columns"]
+    return found[: np.prod(shape)].reshape(shape)
+
+
+def test_every_map_of_every_step_is_in_it(run: Path) -> None:
+    facts, codes, text = report(run)
+    assert facts["stems"] == [SELF, CROSS]
+    assert [step["label"].partition(" · ")[0] for step in facts["steps"]] == [
+        "step 0", "step 100", "step 200",
+    ]  # fmt: skip
+    for number, step in zip((0, 100, 200), facts["steps"], strict=True):
+        for stem, weights in layers(number).items():
+            layer = step["layers"][stem]
+            expected, scale = encoded(weights.astype(np.float64))
+            assert codes_of(layer, codes).tolist() == expected.tolist()
+            assert layer["scale"] == pytest.approx(scale.tolist(), rel=1e-5)
+            assert (layer["heads"], layer["causal"]) == ([0, 1], stem == SELF)
+    texts = [facts["texts"][facts["steps"][0]["tokens"][stack]] for stack in TOKENS]
+    assert texts == list(TOKENS.values())
+    assert text.count("</script>") == text.count("<script"), "a token ends no element"
+    assert "All 3 steps that have maps." in text
+
+
+def test_what_maps_show_is_not_shown_again_as_pictures(run: Path) -> None:
+    folder = run / "step_100"
+    for name in (SELF, f"{SELF}_heads", f"{SELF}_alignment", "decoder_layer9_self_attn"):
+        (folder / f"{name}.png").write_bytes(b"a picture")
+    data = gather_report_data(run, run, 50, 10**7)
+    assert [set(step.pictures) for step in data.steps] == [
+        {f"{SELF}_alignment", "decoder_layer9_self_attn"}
+    ]
+    elsewhere = gather_report_data(run, folder, 50, 10**7)
+    assert len(elsewhere.maps.steps) == 3
+
+
+def test_where_there_is_little_room_all_steps_are_pooled_alike(tmp_path: Path) -> None:
+    captures = {step: {SELF: random_weights(4, 120, 120, step)} for step in range(10)}
+    run = write_run(tmp_path / "run", captures)
+    data = gather_report_data(run, run, 50, 120_000)
+    assert len(data.maps.steps) == 10
+    assert data.maps.side in SIDES
+    assert sum(step.size for step in data.maps.steps) <= 120_000
+    finer = SIDES[SIDES.index(data.maps.side) - 1]
+    with open_maps(run / "step_0" / "maps.safetensors") as maps:
+        block = map_block(maps, maps.metadata.layers[SELF], finer)
+    assert 10 * len(block.content) * 4 / 3 > 120_000, "the next finer one would not fit"
+
+
+@pytest.mark.parametrize(("queries", "keys", "side"), [(300, 90, 16), (256, 256, 64), (130, 7, 24)])
+def test_pooled_again_a_cell_is_the_mean_over_queries_of_the_sum_over_keys(
+    tmp_path: Path, queries: int, keys: int, side: int
+) -> None:
+    weights = random_weights(2, queries, keys)
+    path = tmp_path / "maps.safetensors"
+    write_maps(path, 1, {SELF: weights})
+    with open_maps(path) as maps:
+        block = map_block(maps, maps.metadata.layers[SELF], side)
+    about = block.about
+    rows, columns = (
+        np.arange(0, queries, about["query_step"]),
+        np.arange(0, keys, about["key_step"]),
+    )
+    sums = np.add.reduceat(np.add.reduceat(weights.astype(np.float64), rows, 1), columns, 2)
+    counts = np.add.reduceat(np.ones(queries), rows)
+    cells = sums / counts[:, None]
+    found = np.frombuffer(zlib.decompress(block.content), np.uint8).reshape(cells.shape)
+    decoded = np.array(about["scale"])[:, None, None] * np.square(found / 255)
+    assert max(cells.shape[1:]) <= side
+    assert np.abs(decoded - cells).max() <= 0.01 * cells.max()
+
+
+def test_damaged_maps_are_told_and_the_others_shown(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "step_100" / "maps.safetensors").write_bytes(b"\xff" * 100)
+    (run / "step_200" / "maps.safetensors").unlink()
+    (run / "step_200" / "maps.safetensors").symlink_to("/etc/passwd")
+    facts, _, _ = report(run)
+    assert len(facts["steps"]) == 1
+    assert "step_100/maps.safetensors: a header of" in capsys.readouterr().err
+
+
+def test_a_run_without_maps_has_no_such_section(run: Path) -> None:
+    for path in run.glob("step_*/maps.safetensors"):
+        path.unlink()
+    assert main(["report", str(run)]) == 0
+    assert 'id="maps"' not in (run / "report.html").read_text()

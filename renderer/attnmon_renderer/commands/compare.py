@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnmon_renderer.commands.bucket_places import place, reads_buckets
+from attnmon_renderer.mirror.remote_folders import is_not_raw
 from attnmon_renderer.storage import atomic_files, regular_files
 from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.terminal import harmless
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("runs", metavar="DIR", type=Path, nargs="*", help="two runs: the save_dir of each monitor")
-    add("--group", metavar="DIR", type=Path, nargs="+", action="append", default=[],
+    add("runs", metavar="DIR", type=place, nargs="*",
+        help="two runs: the save_dir of each monitor, or a mirror's URL")  # fmt: skip
+    add("--group", metavar="DIR", type=place, nargs="+", action="append", default=[],
         help="the runs of one group; give it twice")  # fmt: skip
     add("--align", choices=("step", "loss", "end"), default="step",
         help="which captures belong together (default: those of the same step)")  # fmt: skip
@@ -36,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "groups, if it explains more than this share of the variance")  # fmt: skip
 
 
+@reads_buckets("compare", "runs", "group", wanted=is_not_raw)
 def run(arguments: argparse.Namespace) -> int:
     from attnmon_renderer.compare.comparison import compare_runs
     from attnmon_renderer.compare.comparison_text import lines_of

@@ -8,6 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from attnmon_renderer.commands.bucket_places import place, reads_buckets
+from attnmon_renderer.mirror.remote_folders import is_not_raw
 from attnmon_renderer.storage import atomic_files, regular_files
 from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.terminal import harmless
@@ -17,8 +19,10 @@ SHOWN_DAMAGES = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("directory", metavar="DIR", type=Path, help="the monitor's save_dir")
-    add("-o", "--out", metavar="FILE", type=Path, help="default: DIR/report.html")
+    add("directory", metavar="DIR", type=place, help="the monitor's save_dir, or a mirror's URL")
+    add(
+        "-o", "--out", metavar="FILE", type=Path, help="default: DIR/report.html; of a mirror, here"
+    )
     add("--pictures", metavar="DIR2", type=Path, help="take them from here, such as DIR/rendered")
     add("--max-steps", metavar="N", type=_count, default=50, help="with pictures (default: 50)")
     megabytes = "of maps and pictures (default: 56)"
@@ -26,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--title", metavar="TEXT", help="default: the directory's name")
 
 
+@reads_buckets("report", "directory", wanted=is_not_raw)
 def run(arguments: argparse.Namespace) -> int:
     from attnmon_renderer.report.gather import gather_report_data
     from attnmon_renderer.report.html import render_report
@@ -40,11 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
         title = arguments.title or arguments.directory.absolute().name
         document = render_report(data, title).encode()
-        target = arguments.out or directory / "report.html"
-        place = regular_files.resolved(target.parent)
-        regular_files.refuse_to_make_top_folder(place)
-        atomic_files.remove_orphans(place)
-        atomic_files.replace(place / target.name, document)
+        beside = Path() if arguments.is_copy else directory
+        target = arguments.out or beside / "report.html"
+        folder = regular_files.resolved(target.parent)
+        regular_files.refuse_to_make_top_folder(folder)
+        atomic_files.remove_orphans(folder)
+        atomic_files.replace(folder / target.name, document)
     except (NoRun, OSError) as error:
         print(f"attnmon report: {harmless(error)}", file=sys.stderr)
         return 2

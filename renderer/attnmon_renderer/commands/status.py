@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from attnmon_renderer.commands.bucket_places import place, reads_buckets
+from attnmon_renderer.mirror.remote_folders import is_account
 from attnmon_renderer.overview.run_lines import overview_lines
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.overview.watching import watch
@@ -26,8 +28,8 @@ COUNTS = ("captured", "rendered", "dropped", "failed")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "directory", metavar="DIR", type=Path, nargs="+",
-        help="a monitor's save_dir, or a directory above those of many",
+        "directory", metavar="DIR", type=place, nargs="+",
+        help="a monitor's save_dir, a directory above those of many, or the URL of a mirror",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object, or a list of them for many"
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@reads_buckets("status", "directory", wanted=is_account, follow=True)
 def run(arguments: argparse.Namespace) -> int:
     folders = [regular_files.resolved(folder) for folder in arguments.directory]
     if arguments.watch:

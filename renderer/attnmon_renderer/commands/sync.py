@@ -57,12 +57,13 @@ def _upload(folder: Path, url: str) -> int:
 
 
 def _download(url: str, folder: Path) -> int:
-    from attnmon_renderer.mirror.copying import bring_runs
+    from attnmon_renderer.mirror.copying import downloads
 
     regular_files.refuse_to_make_top_folder(folder)
     damages = []
-    for place, copied in bring_runs(url, folder):
-        print(f"{harmless(place)}: {copied.files} files, {copied.size / 1e6:.1f} MB brought")
+    for download in downloads(url, folder):
+        copied = download.bring()
+        print(f"{harmless(download.url)}: {copied.files} files, {copied.size / 1e6:.1f} MB brought")
         damages += copied.damages
     return _tell(damages)
 

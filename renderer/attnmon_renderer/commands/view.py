@@ -11,6 +11,8 @@ import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
 
+from attnmon_renderer.commands.bucket_places import place, reads_buckets
+from attnmon_renderer.mirror.remote_folders import is_not_raw
 from attnmon_renderer.storage import regular_files
 from attnmon_renderer.terminal import harmless
 
@@ -20,8 +22,9 @@ NEEDED = ("starlette", "uvicorn")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
-        "directory", metavar="DIR", type=Path, nargs="*", default=[Path()],
-        help="a monitor's save_dir, or a directory above those of many (default: this one)",
+        "directory", metavar="DIR", type=place, nargs="*", default=[Path()],
+        help="a monitor's save_dir, a directory above those of many, or the URL of a mirror "
+        "(default: this directory)",
     )  # fmt: skip
     add("--port", type=_port, help="default: 6061, or the next one that is free; 0: any")
     add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
@@ -40,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+@reads_buckets("view", "directory", wanted=is_not_raw, follow=True)
 def run(arguments: argparse.Namespace) -> int:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         print(

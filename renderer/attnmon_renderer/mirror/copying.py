@@ -61,6 +61,7 @@ class Download:
     """
 
     def __init__(self, url: str, folder: Path, wanted: Wanted = lambda name: True) -> None:
+        self.url = url
         self._bucket = open_bucket(url)
         self._reader = IndexReader(self._bucket)
         self._folder = folder
@@ -172,16 +173,12 @@ def runs_in_bucket(url: str) -> list[str]:
     return sorted(name.removesuffix(f"/{INDEX}") for name in names if is_plain_name(name))
 
 
-def bring_runs(
-    url: str, folder: Path, wanted: Wanted = lambda name: True
-) -> Iterator[tuple[str, Copied]]:
-    """Bring all runs at a URL and below it; yield each one's place and what was copied.
+def downloads(url: str, folder: Path, wanted: Wanted = lambda name: True) -> list["Download"]:
+    """Return what brings each of the runs at a URL and below it.
 
-    Raises `BucketError`, `NoSuchObject` where there is none, ValueError, OSError.
+    Raises `BucketError`, `NoSuchObject` where there is none.
     """
     runs = runs_in_bucket(url)
     if not runs:
         raise NoSuchObject(f"{url} holds no {INDEX}")
-    for run in runs:
-        place = f"{url}/{run}" if run else url
-        yield place, Download(place, folder / run, wanted).bring()
+    return [Download(f"{url}/{run}" if run else url, folder / run, wanted) for run in runs]

@@ -18,6 +18,7 @@ from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.insight.alarmed_steps import AlarmedSteps
 from attnmon_renderer.mirror.upload_status import read_status
+from attnmon_renderer.mirror.uploaded_names import UploadedNames
 from attnmon_renderer.process_messages import (
     BeginRecords,
     RecordsBegun,
@@ -124,7 +125,8 @@ class Recorder:
             options = setup.options
             draws = bool(options.pictures or options.raw_weights or options.maps == "all")
             alarmed = AlarmedSteps(save_dir)
-            self._quota = DiskQuota(save_dir, setup.disk_budget, draws, alarmed)
+            elsewhere = _everything if setup.mirror is None else UploadedNames(save_dir).may_go
+            self._quota = DiskQuota(save_dir, setup.disk_budget, draws, alarmed, elsewhere)
         pictures = setup.options.pictures
         self._animations = Animations(save_dir / "animations") if "animation" in pictures else None
         self._timeline = Timeline(save_dir) if "timeline" in pictures else None
@@ -285,6 +287,11 @@ class Recorder:
                 return
             except OSError:
                 time.sleep(RETRY_SECONDS)
+
+
+def _everything(name: str, size: int) -> bool:
+    """Without a mirror any picture may be removed for space."""
+    return True
 
 
 def _last_step(history: Path) -> int | None:

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 from mirror.conftest import URL
 from support.gcs_stub import GcsStub
+from support.growing_run import GrowingRun
 
 from attnmon_renderer.mirror.bucket import NoSuchObject, open_bucket
 from attnmon_renderer.mirror.bucket_index import IndexReader, IndexWriter
 from attnmon_renderer.mirror.journal import NAME, InUse, Journal
+from attnmon_renderer.mirror.upload_status import STOPPED, UploadStatus, write_status
+from attnmon_renderer.mirror.uploaded_names import UploadedNames
 from attnmon_renderer.mirror.uploads import Upload, read_upload, uploaded_files
+from attnmon_renderer.storage.budget.quota import DiskQuota
 
 PART = Upload("history.jsonl", 10, "00000000", "history.jsonl.parts/000000000000000")
 NEXT = Upload("history.jsonl", 5, "00000001", "history.jsonl.parts/000000000000010", at=10)
@@ -131,3 +135,29 @@ def test_what_is_no_index_is_refused(stub: GcsStub, index: bytes) -> None:
 def test_a_place_without_an_index_is_none(stub: GcsStub) -> None:
     with pytest.raises(NoSuchObject):
         IndexReader(open_bucket(URL)).read()
+
+
+def test_only_what_is_uploaded_makes_room(tmp_path: Path) -> None:
+    run = GrowingRun(tmp_path)
+    for _ in range(6):
+        run.capture(20_000)
+    journal = Journal(tmp_path, URL)
+    journal.start_run("one")
+    names = UploadedNames(tmp_path)
+    quota = DiskQuota(tmp_path, 70_000, True, is_elsewhere=names.may_go)
+    assert len(list(tmp_path.glob("step_*/*.png"))) == 6
+    assert not quota.full
+    for step in (1, 2, 3, 4, 5, 6):
+        name = f"step_{step}/decoder_layer0_self_attn.png"
+        journal.add(Upload(name, 20_000, "00000000", changed=1))
+    quota.add("step_6")
+    assert len(list(tmp_path.glob("step_*/*.png"))) < 4
+    assert quota.account()["used"] <= 70_000
+    journal.close()
+
+
+def test_a_bucket_that_cannot_be_used_does_not_keep_the_disk_full(tmp_path: Path) -> None:
+    names = UploadedNames(tmp_path)
+    assert not names.may_go("a", 1)
+    write_status(tmp_path, UploadStatus(URL, STOPPED))
+    assert names.may_go("a", 1)

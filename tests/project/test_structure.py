@@ -127,6 +127,7 @@ TESTED_THROUGH = {
         "attnmon_renderer.mirror.run_contents",
     ),
     "mirror/test_mirrored_training.py": ("attnmon_renderer.supervision.uploading_stage",),
+    "mirror/test_remote_folders.py": ("attnmon_renderer.commands.bucket_places",),
     "mirror/test_sync.py": ("attnmon.link.bucket_url", "attnmon_renderer.commands.sync"),
     "models/test_sharded.py": ("attnmon.capture.model.sharding",),
     "end_to_end/test_forward_capture.py": ("attnmon.capture.forward_tap",),

@@ -1,4 +1,4 @@
-"""Lets commands that read directories read runs in a bucket too: URLs stand for temporary copies."""
+"""Lets commands that read directories read runs in a bucket: URLs stand for temporary copies."""
 
 import argparse
 import contextlib

@@ -16,6 +16,7 @@ from attnmon_renderer.mirror.bucket import Bucket, BucketError, open_bucket
 from attnmon_renderer.mirror.journal import InUse, Journal
 from attnmon_renderer.mirror.patience import Patience
 from attnmon_renderer.mirror.upload_status import (
+    STOPPED,
     UploadStatus,
     with_summary,
     write_into_summary,
@@ -125,7 +126,7 @@ class MirrorLoop:
                 pending = 0 if uploader is None else uploader.pending
                 self._tell(pending=pending, last_error=_describe(error))
                 if error.kind == "refused" and is_first:
-                    self._stop("stopped")
+                    self._stop(STOPPED)
                     return
             except OSError as error:  # the journal cannot be written
                 seconds = DISK_SECONDS

@@ -15,6 +15,8 @@ from attnmon_renderer.storage.records import MIRROR, MOST_SUMMARY_BYTES, read_su
 from attnmon_renderer.storage.run_reader import ENDED
 
 NAME = "mirror.json"
+STOPPED = "stopped"
+"""The state of an uploader whose bucket is not there, or is forbidden."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ class DiskQuota:
         budget: bytes that the directory may hold.
         wants_pictures: whether captures without pictures are to be counted.
         alarmed_steps: returns the steps of alerts.
+        is_elsewhere: returns whether a file of the run, by its name and size, is also kept
+            elsewhere. Only those are removed; until they are, the budget is exceeded.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class DiskQuota:
         budget: int,
         wants_pictures: bool,
         alarmed_steps: Callable[[], Set[int]] = frozenset,
+        is_elsewhere: Callable[[str, int], bool] = lambda name, size: True,
     ) -> None:
+        self._is_elsewhere = is_elsewhere
         self._save_dir = save_dir
         self._budget = budget
         self._wants_pictures = wants_pictures
@@ -118,8 +122,25 @@ class DiskQuota:
     def _make_room(self) -> bool:
         """Remove pictures until the budget is kept; return whether it is."""
         while (used := self._used()) > self._budget and self._pictures:
-            self._remove(self._next_to_go())
+            folder = self._next_to_go()
+            if not self._may_go(folder):
+                self._put_back(folder)
+                return True  # there will be room when it is uploaded
+            self._remove(folder)
         return used <= self._budget
+
+    def _may_go(self, folder: str) -> bool:
+        files = inventory.capture_files(self._save_dir / folder).may_go
+        return all(
+            self._is_elsewhere(str(path.relative_to(self._save_dir)), status.st_size)
+            for path, status in files.items()
+        )
+
+    def _put_back(self, folder: str) -> None:
+        if "/" in folder:
+            self._of_earlier_runs.append(folder)
+        else:
+            self._thinned.add(_step(folder), folder)
 
     def _next_to_go(self) -> str:
         if self._of_earlier_runs:

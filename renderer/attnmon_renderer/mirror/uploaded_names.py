@@ -1,0 +1,51 @@
+"""Follows the journal of an uploader from another process: what may be removed from the disk."""
+
+from pathlib import Path
+
+from attnmon_renderer.mirror import journal
+from attnmon_renderer.mirror.upload_status import STOPPED, read_status
+from attnmon_renderer.mirror.uploads import UploadedFile, note_upload, read_upload
+from attnmon_renderer.storage import regular_files
+
+
+class UploadedNames:
+    """The files that are in the bucket by now.
+
+    Args:
+        folder: the run's directory. It reads what the journal has got since it was asked last.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / journal.NAME
+        self._files: dict[str, UploadedFile] = {}
+        self._read = 0
+
+    def may_go(self, name: str, size: int) -> bool:
+        """Return whether a file of the run, of this size, may be removed from the disk.
+
+        It may when it is in the bucket, and when nothing is uploaded any more, for good.
+        """
+        self._follow()
+        file = self._files.get(name)
+        if file is not None and file.size == size:
+            return True
+        status = read_status(self._path.parent)
+        return status is not None and status.state == STOPPED
+
+    def _follow(self) -> None:
+        try:
+            with regular_files.open_to_read(self._path) as file:
+                if file.seek(0, 2) < self._read:  # it was begun anew
+                    self._files.clear()
+                    self._read = 0
+                file.seek(self._read)
+                content = file.read()
+        except OSError:
+            return
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            try:
+                note_upload(self._files, read_upload(line))
+            except ValueError:
+                continue  # the heading

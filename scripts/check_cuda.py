@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from benchlib.attention_block import AttentionBlock
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -47,22 +47,6 @@ class LanguageModel(nn.Module):
         return output
 
 
-class SmallBlock(nn.Module):
-    """A block of a decoder in float32, which repeats itself bit for bit when it is compiled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm, self.mixed = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH)
-        self.out = nn.Linear(WIDTH, WIDTH)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        split = self.mixed(self.norm(hidden)).unflatten(-1, (3, HEADS, -1))
-        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        mixed: Tensor = self.out(attended.transpose(1, 2).flatten(2))
-        return hidden + mixed
-
-
 class Training:
     """A training of one model on the same data at each step.
 
@@ -71,7 +55,8 @@ class Training:
 
     def __init__(self, mode: str | None = None) -> None:
         torch.manual_seed(0)
-        small = nn.Sequential(*(SmallBlock() for _ in range(3)))
+        # In float32 it repeats itself bit for bit when it is compiled.
+        small = nn.Sequential(*(AttentionBlock(WIDTH, HEADS) for _ in range(3)))
         self.model = (LanguageModel() if mode is None else small).to(DEVICE)
         self.forward = self.model if mode is None else torch.compile(small, mode=mode)
         self._is_compiled = mode is not None

@@ -13,7 +13,7 @@ from attnmon.config.settings import Settings
 from attnmon.layers.image_patches import NoPatches, PatchCut, find_cuts, patched_layer
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.link.messages import PatchedLayer, SampleImage
-from attnmon.serialize.capture_builder import CaptureBuilder
+from attnmon.serialize.capture_builder import CaptureBuilder, RingFull, TooLarge
 from attnmon.serialize.small_image import Image, NoImage, SmallImage, is_plain, small_image
 from attnmon.session.session import Session
 
@@ -44,14 +44,21 @@ class ImageCollector:
             builder.seen_image = self._tried(lambda: self._seen(inputs, builder.sample))
 
     def write(self, builder: CaptureBuilder, given: Image) -> None:
-        """Write the image that was given, or else the one that was seen. Raises as `reserve`."""
+        """Write the image that was given, or else the one that was seen, if there is room for it.
+
+        Raises `ChannelClosed`.
+        """
         if not self._is_wanted or builder.retained or not builder.attentions:
             return
         made = self._tried(lambda: self._chosen(builder, given))
         if made is None:
             return
         image, layers = made
-        pixels = self._session.serializer.ring_writer.write_bytes(image.pixels, builder)
+        try:
+            pixels = self._session.serializer.ring_writer.write_bytes(image.pixels, builder)
+        except (RingFull, TooLarge) as full:
+            self._session.guard.warn_once("no room for the image", f"{_NO_ROOM}: {full}.")
+            return
         builder.image = SampleImage(pixels, image.is_stretched, layers)
 
     def _tried(self, make: Callable[[], Any]) -> Any:
@@ -148,6 +155,9 @@ def _is_distorted(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return abs(one[0] * other[1] - one[1] * other[0]) > 0.02 * one[1] * other[0]
 
 
+_NO_ROOM = (
+    "the capture of a step goes without its image, so that no attention is laid over it there"
+)
 _NONE = (
     "among the model's inputs is no tensor [samples, 1 or 3, rows, columns]. Give "
     "log_attention(..., image=...) the batch of images, or that of the sample"

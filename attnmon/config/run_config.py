@@ -1,6 +1,7 @@
 """Prepares what a user configured, and the command line, for `run.json`: as JSON, without secrets.
 
-Nothing here may fail for what it is given: a value that cannot be shown is named by its type.
+Nothing here fails for what it is given, but for what is no configuration at all: a value that
+cannot be shown is named by its type, and of a configuration that cannot be read its error is told.
 """
 
 import dataclasses
@@ -39,7 +40,17 @@ def config_json(name: str, given: Any) -> str:
     """
     if given is None:
         return ""
-    shown = json.dumps(_shown(_as_mapping(name, given), 0))
+    try:
+        mapping = _as_mapping(given)
+        shown = json.dumps(_shown(mapping, 0))
+    except Exception as error:  # of the user's own classes
+        why = f"{type(error).__name__}: {_described(error)}"
+        return json.dumps({HIDDEN: f"it cannot be read: {why}"})
+    if mapping is None:
+        raise TypeError(
+            f"{name}={_represented(given)}: give a mapping, a dataclass, a namespace such as "
+            "argparse's, or an object with to_dict()"
+        )
     if len(shown) > LONGEST_CONFIG:
         return json.dumps({HIDDEN: f"longer than {LONGEST_CONFIG:,} characters"})
     return shown
@@ -62,7 +73,8 @@ def command_without_secrets(arguments: Iterable[str]) -> tuple[str, ...]:
     return tuple(argument[:LONGEST_VALUE] for argument in shown[:MOST_VALUES])
 
 
-def _as_mapping(name: str, given: Any) -> Mapping[Any, Any]:
+def _as_mapping(given: Any) -> Mapping[Any, Any] | None:
+    """Return what a configuration holds; None if it is none."""
     if isinstance(given, Mapping):
         return given
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
@@ -70,10 +82,7 @@ def _as_mapping(name: str, given: Any) -> Mapping[Any, Any]:
     to_dict = None if isinstance(given, type) else getattr(given, "to_dict", None)
     found = to_dict() if callable(to_dict) else getattr(given, "__dict__", None)
     if not isinstance(found, Mapping) or isinstance(given, type) or callable(given):
-        raise TypeError(
-            f"{name}={given!r:.100}: give a mapping, a dataclass, a namespace such as "
-            "argparse's, or an object with to_dict()"
-        )
+        return None
     return found
 
 
@@ -95,6 +104,13 @@ def _shown(value: Any, depth: int) -> Any:
 def _shown_item(name: str, value: Any, depth: int) -> Any:
     is_number = value is None or isinstance(value, bool | int | float)  # of tokens, and the like
     return HIDDEN if not is_number and _is_secret(name) else _shown(value, depth)
+
+
+def _represented(value: Any) -> str:
+    try:
+        return f"{value!r:.100}"
+    except Exception:  # its own `__repr__` fails
+        return type(value).__qualname__
 
 
 def _described(value: Any) -> str:

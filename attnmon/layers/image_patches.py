@@ -154,17 +154,24 @@ def _grid(
                 "attends within windows, or to other patches than these"
             )
         return grid, ()
-    for earlier in {0, 1, cut.classes, cut.classes + cut.registers}:
-        side = math.isqrt(math.prod(size) // max(1, keys - earlier))
-        if side < 2 or size[0] % side or size[1] % side:
-            continue
-        grid = size[0] // side, size[1] // side
-        if math.prod(grid) == keys - earlier:
-            return grid, (f"a grid of {grid[0]} × {grid[1]} is assumed",)
+    learned = {0, 1, cut.classes, cut.classes + cut.registers}
+    fitting = [found for earlier in learned if (found := _square_grid(keys - earlier, size))]
+    if len(fitting) == 1:
+        return fitting[0], ("a grid of {} × {} is assumed".format(*fitting[0]),)
+    several = "several grids of" if fitting else "no"
     raise NoPatches(
-        f"{name} has {keys} positions, and no square patches of {size[0]} × {size[1]} pixels give "
-        "so many; say patch_grid=(rows, columns)"
+        f"{name} has {keys} positions, and {several} square patches of {size[0]} × {size[1]} "
+        "pixels give so many; say patch_grid=(rows, columns)"
     )
+
+
+def _square_grid(patches: int, size: ImageSize) -> Grid | None:
+    """Return the grid in which so many square patches fill the image; None if they do not."""
+    side = math.isqrt(math.prod(size) // max(1, patches))
+    if side < 2 or size[0] % side or size[1] % side:
+        return None
+    grid = size[0] // side, size[1] // side
+    return grid if math.prod(grid) == patches else None
 
 
 def _is_told(cut: PatchCut, earlier: int) -> bool:

@@ -30,6 +30,7 @@ from attnmon_renderer.results import Results, read_from_descriptor
 from attnmon_renderer.sinks import failed_captures
 from attnmon_renderer.sinks.animation_and_timeline import Animations, Timeline
 from attnmon_renderer.sinks.history import History
+from attnmon_renderer.sinks.put_off import PutOff
 from attnmon_renderer.sinks.run_json import RunDescription
 from attnmon_renderer.sinks.statistics_json import StatisticsText, write_statistics
 from attnmon_renderer.sinks.summary import Summary
@@ -103,9 +104,8 @@ class Recorder:
         elif _is_another_s(save_dir / "summary.json", setup):
             directory_lock.keep_summary(save_dir)
         self._status: RunStatus | None = None
-        self._summary_is_current = True
-        """Whether the summary holds `_status`."""
-        self._summary_tried = -SUMMARY_SECONDS
+        self._summary_writing = PutOff(SUMMARY_SECONDS)
+        """When the summary is to hold `_status`."""
         self._told_mirror_error = False
         self._notices: list[tuple[str, str]] = []
         self._open_sinks()
@@ -154,8 +154,9 @@ class Recorder:
         errors: list[str] = []
         if results is not None:
             self._write_results(self._within_budget(results), task.error, errors)
-        self._status, self._summary_is_current = task.status, False
-        if results is None or self._seconds_to_summary == 0:
+        self._status = task.status
+        self._summary_writing.ask()
+        if results is None or self._summary_writing.seconds_left == 0:
             self._try_summary(errors)
         _attempt(
             errors, "orphans", atomic_files.remove_orphans_of, task.dead_writers, self._save_dir
@@ -186,21 +187,15 @@ class Recorder:
     @property
     def seconds_left(self) -> float | None:
         """Time until there is something to catch up with; None if there is nothing."""
-        waits = self._seconds_to_summary, self._seconds_to_timeline
+        waits = self._summary_writing.seconds_left, self._seconds_to_timeline
         return min((wait for wait in waits if wait is not None), default=None)
 
     def catch_up(self) -> None:
         """Write what was put off because captures follow each other quickly, and is due now."""
-        if self._seconds_to_summary == 0:
-            self._try_summary([])
+        if self._summary_writing.seconds_left == 0:
+            self._try_summary([])  # if it fails, it is tried again and told of by a later capture
         if self._seconds_to_timeline == 0:
             self._draw_timeline()
-
-    @property
-    def _seconds_to_summary(self) -> float | None:
-        if self._summary_is_current:
-            return None
-        return max(0.0, self._summary_tried + SUMMARY_SECONDS - time.monotonic())
 
     @property
     def _seconds_to_timeline(self) -> float | None:
@@ -210,13 +205,18 @@ class Recorder:
 
     def _try_summary(self, errors: list[str]) -> None:
         before = len(errors)
-        self._summary_tried = time.monotonic()
+        self._summary_writing.begin()
         _attempt(errors, "summary.json", self._write_summary, self._status)
-        self._summary_is_current = len(errors) == before
+        if len(errors) > before:
+            self._summary_writing.ask()
 
-    def _draw_timeline(self) -> None:
+    def _draw_timeline(self) -> list[str]:
+        """Draw it at another time than that of a capture; return the errors, which are told."""
+        errors: list[str] = []
         if self._timeline is not None:
-            _attempt([], "timeline", self._timeline.draw)
+            _attempt(errors, "the timeline could not be drawn", self._timeline.draw)
+        self._notices += [("timeline", error) for error in errors]
+        return errors
 
     def take_notices(self) -> tuple[tuple[str, str], ...]:
         """Return, once, (kind, text) of what the user should be told."""
@@ -268,13 +268,13 @@ class Recorder:
 
         If the last status does not say how the run ended, the supervisor has died.
         """
-        if self._seconds_to_timeline is not None:
-            self._draw_timeline()
+        errors = [] if self._seconds_to_timeline is None else self._draw_timeline()
         last = self._status
+        is_written = self._summary_writing.seconds_left is None
         if last is not None and last.state in ("running", "finishing"):
-            last, self._summary_is_current = _status_without_supervisor(last), False
-        if last is not None and not self._summary_is_current:
-            self._write_last_summary(last)
+            last, is_written = _status_without_supervisor(last), False
+        if last is not None and (errors or not is_written):
+            self._write_last_summary(replace(last, errors=(*last.errors, *errors)))
         if self._tensorboard is not None:
             self._tensorboard.close()
             self._tensorboard_of_dumps.close()
@@ -303,9 +303,11 @@ def _last_step(history: Path) -> int | None:
 def _is_another_s(summary: Path, setup: Setup) -> bool:
     """Return whether there is a summary that an earlier training has left."""
     try:
-        return read_summary(summary).fields.get("trainer_pid") != setup.trainer_pid
+        left = read_summary(summary).fields
     except (OSError, ValueError):
         return False
+    # Both: a process id is given out again, to the same training in another container for one.
+    return (left.get("trainer_pid"), left.get("started")) != (setup.trainer_pid, setup.started)
 
 
 def _read_capture(descriptor: int) -> Capture:

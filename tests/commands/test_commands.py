@@ -101,7 +101,10 @@ def test_a_run_is_seen_from_its_construction_whenever_the_renderer_gets_to_it(
     [
         ({"newest_picture": None}, "no picture yet"),
         ({"newest_picture": 1e9, "lag": 2.25}, "days old, drawn 2.2 s after its step"),
-        ({"starved": True, "competed_seconds": 1.5}, "keeps every core busy"),
+        (
+            {"starved": True, "state": "running", "pids": [os.getpid()]},
+            "training keeps every core busy",
+        ),
         ({"starved": True, "competed_seconds": 1.5}, "1.500 s taken by drawing"),
     ],
 )
@@ -110,7 +113,8 @@ def test_status_tells_how_old_the_newest_picture_is_and_what_slows_drawing_down(
 ) -> None:
     changed(run, **figures)
     assert main(["status", str(run)]) == 0
-    assert words in capsys.readouterr().out
+    assert words in (told := capsys.readouterr().out)
+    assert ("every core" in told) == ("state" in figures), "what has ended competes with nothing"
 
 
 def test_a_run_that_ended_before_a_step_was_due_is_no_trouble(run: Path) -> None:

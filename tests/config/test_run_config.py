@@ -54,6 +54,25 @@ def test_what_is_no_configuration_is_refused(given: Any) -> None:
         config_json("config", given)
 
 
+def test_a_configuration_that_cannot_be_read_is_no_error() -> None:
+    class Failing:
+        def to_dict(self) -> dict[str, Any]:
+            raise RuntimeError("not today")
+
+        def __repr__(self) -> str:
+            raise RuntimeError("nor so")
+
+    assert shown(Failing()) == {HIDDEN: "it cannot be read: RuntimeError: not today"}
+    assert shown({Broken(): 1}) == {HIDDEN: "it cannot be read: RuntimeError: not today"}
+
+    class Unknown:
+        __slots__ = ()
+        __repr__ = Failing.__repr__
+
+    with pytest.raises(TypeError, match=r"config=.*Unknown: give a mapping"):
+        config_json("config", Unknown())
+
+
 def test_values_that_cannot_be_shown_do_not_fail() -> None:
     cycle: dict[str, Any] = {}
     cycle["itself"] = cycle

@@ -1,6 +1,7 @@
 """Which layers see patches of the image, in what grid, and what comes before them."""
 
 import pytest
+import torch
 from support.vision import TinyVision
 from torch import nn
 
@@ -36,6 +37,16 @@ def test_the_model_tells_the_grid_and_its_class_token_and_registers() -> None:
 
 def test_before_the_class_token_is_added_there_are_patches_alone() -> None:
     assert seen(patched(TinyVision(1, 2), layer(24))) == (4, 6, 0, False, "")
+
+
+def test_of_several_grids_that_would_fit_none_is_assumed() -> None:
+    """Nine positions: nine patches, or four after five learned tokens."""
+    model = nn.Module()
+    model.cls_token = nn.Parameter(torch.zeros(1, 1, 8))
+    model.reg_token = nn.Parameter(torch.zeros(1, 4, 8))
+    with pytest.raises(NoPatches, match="several grids of square patches of 36 × 36"):
+        patched(model, layer(9), size=(36, 36))
+    assert seen(patched(model, layer(16), size=(36, 36)))[:3] == (4, 4, 0)
 
 
 def test_a_single_query_that_pools_the_patches_sees_them() -> None:

@@ -263,6 +263,36 @@ def test_a_timeline_that_cannot_be_drawn_is_tried_with_the_next_capture(
     writer.close()
 
 
+def test_a_timeline_that_cannot_be_drawn_later_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Recorder(replace(setup(tmp_path), options=RenderOptions(("timeline",))))
+    writer.write(WriteResults(STATUS, 4), results(10))
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(TimelineEntries, "data", lambda self: 1 / 0)
+    writer.write(WriteResults(STATUS, 5), results(20))
+    now += REDRAW_SECONDS
+    writer.catch_up()
+    words = "the timeline could not be drawn: ZeroDivisionError: division by zero"
+    assert writer.take_notices() == (("timeline", words),)
+    writer.write(WriteResults(replace(STATUS, state="closed"), 6), results(30))
+    writer.close()
+    assert summary(tmp_path)["errors"] == [words], "nothing comes after it that could tell"
+
+
+def test_a_summary_of_another_training_with_the_same_process_id_is_kept(tmp_path: Path) -> None:
+    first = replace(setup(tmp_path), trainer_pid=7, started=1000.0, may_hold_run=True)
+    writer = Recorder(first)
+    writer.write(WriteResults(STATUS), None)
+    writer.close()
+    kept = tmp_path / directory_lock.EARLIER_SUMMARY
+    Recorder(first).close()
+    assert not kept.exists(), "another recorder of the same training"
+    Recorder(replace(first, started=2000.0)).close()
+    assert kept.exists()
+
+
 def test_a_summary_that_belongs_to_no_history_is_not_kept(tmp_path: Path) -> None:
     """It would be taken for that of the run that is recorded next."""
     kept = tmp_path / directory_lock.EARLIER_SUMMARY

@@ -95,7 +95,7 @@ def _summary_rows(recorded: Run) -> dict[str, str]:
         rows["mirror"] = _describe_mirror(summary["mirror"])
     rows["training"] = _describe_training(summary)
     rows["last capture"] = _describe_last_capture(recorded)
-    rows["freshness"] = _describe_freshness(summary, now)
+    rows["freshness"] = _describe_freshness(summary, now, has_ended=recorded.has_ended)
     if recorded.dumps:
         rows["kept and drawn"] = "; ".join(map(_describe_dump, recorded.dumps))
     rows["processes"] = _describe_processes(recorded)
@@ -140,12 +140,12 @@ def _describe_last_capture(recorded: Run) -> str:
     )
 
 
-def _describe_freshness(summary: dict[str, Any], now: float) -> str:
+def _describe_freshness(summary: dict[str, Any], now: float, *, has_ended: bool) -> str:
     """Returns the age of the newest picture, how long drawing took, and what slows it down."""
     newest, lag = summary.get("newest_picture"), summary.get("lag") or 0.0
     text = "no picture yet" if newest is None else f"newest picture {ago(now - newest)} old"
     text += f", drawn {lag:.1f} s after its step" if lag else ""
-    if summary.get("starved"):
+    if summary.get("starved") and not has_ended:
         text += "; training keeps every core busy, so drawing takes its time, in short bursts"
     return text
 

@@ -1,9 +1,9 @@
 """Writes the pictures that span the captures of a run, and grow in the order of recording."""
 
-import time
 from pathlib import Path
 
 from attnmon_renderer.results import AnimationFrame, Results
+from attnmon_renderer.sinks.put_off import PutOff
 from attnmon_renderer.sinks.timeline_entries import TimelineEntries
 from attnmon_renderer.storage import atomic_files, regular_files
 
@@ -44,27 +44,24 @@ class Timeline:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "timeline.png"
         self._entries = TimelineEntries.of_history(folder / "history.jsonl", damages=[])
-        self._drawn = -REDRAW_SECONDS
-        self._is_current = True
+        self._drawing = PutOff(REDRAW_SECONDS)
 
     def write(self, results: Results) -> None:
         """Add a capture, and draw the timeline again if the last is old enough. Raises OSError."""
         self._entries.add_results(results)
-        self._is_current = False
+        self._drawing.ask()
         if self.seconds_left == 0:
             self.draw()
 
     @property
     def seconds_left(self) -> float | None:
         """Time until the timeline is to be drawn again; None if it shows all captures."""
-        if self._is_current:
-            return None
-        return max(0.0, self._drawn + REDRAW_SECONDS - time.monotonic())
+        return self._drawing.seconds_left
 
     def draw(self) -> None:
         """Draw the timeline of all captures. Raises OSError."""
         from attnmon_renderer import drawing
 
-        self._drawn, self._is_current = time.monotonic(), True  # also one that cannot be drawn
+        self._drawing.begin()  # also one that cannot be drawn, which the next capture asks for
         page = drawing.timeline(self._entries.data())
         atomic_files.replace(self._path, drawing.render_png(page).data)

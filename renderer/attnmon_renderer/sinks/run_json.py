@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import secrets
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -17,8 +18,9 @@ from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.storage.records import read_run_description
 
 FORMAT = "attnmon-run 1"
-GIT_SECONDS = 5.0
-"""How long `git` may take; a large tree on a slow disk is left out."""
+GIT_SECONDS = 1.0
+"""How long `git` may take in all, since captures wait meanwhile; of a large tree on a slow disk it
+is not told."""
 
 
 class RunDescription:
@@ -87,28 +89,63 @@ def _start(setup: Setup) -> dict[str, Any]:
 
 def _git(directory: str) -> dict[str, Any] | None:
     """Return the commit that is checked out, and whether files differ; None outside of git."""
-    commit = _ask_git(directory, "rev-parse", "HEAD") if directory else None
+    git = _Git(directory)
+    commit = git.ask("rev-parse", "HEAD") if directory else None
     if not commit:
         return None
-    changes = _ask_git(directory, "status", "--porcelain", "--untracked-files=no")
+    filters = git.ask("config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$")
+    for name in (filters or "").splitlines():
+        git.settings |= {name: "", f"{name.rpartition('.')[0]}.required": "false"}
+    told = ("--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    changes = git.ask("status", *told)
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
-def _ask_git(directory: str, *command: str) -> str | None:
-    # A repository's own settings may name programs to run; none is wanted here.
-    no_programs = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
-    try:
-        asked = subprocess.run(
-            ["git", *no_programs, "-C", directory, *command],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=GIT_SECONDS,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return asked.stdout.strip() if asked.returncode == 0 else None
+class _Git:
+    """Asks git about a directory; in all it may take `GIT_SECONDS`.
+
+    A repository's own settings may name programs to run; none is wanted here.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.settings = {"core.fsmonitor": "false", "core.hooksPath": "/dev/null"}
+        """Settings that go before all others, those of the repository too."""
+        self._directory = directory
+        self._deadline = time.monotonic() + GIT_SECONDS
+
+    def ask(self, *command: str) -> str | None:
+        """Return what it says; None if it fails, or takes too long."""
+        try:
+            asked = subprocess.Popen(
+                ["git", "-C", self._directory, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+                text=True,
+                errors="replace",
+                env={**os.environ, **_ENVIRONMENT, **_numbered(self.settings)},
+            )
+        except OSError:
+            return None
+        with asked:
+            try:
+                said, _ = asked.communicate(timeout=max(0.0, self._deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(asked.pid, signal.SIGKILL)  # with all that it has started
+                return None
+        return said.strip() if asked.returncode == 0 else None
+
+
+_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _numbered(settings: dict[str, str]) -> dict[str, str]:
+    """Return settings as git takes them from its environment, whatever their names hold."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
 def _layer(row: LayerResult) -> dict[str, Any]:

@@ -97,7 +97,8 @@ class HistoryFile:
     def tell_left_out(self, lines: int) -> None:
         """Tell that so many lines are damaged, if there are any."""
         if lines:
-            self._damages.append(f"{self._path}: {lines} lines are left out: torn, or no captures")
+            left_out = "1 line is" if lines == 1 else f"{lines:,} lines are"
+            self._damages.append(f"{self._path}: {left_out} left out: torn, or no capture")
 
     def _first_place(self, size: int) -> int:
         excess = max(size - MOST_HISTORY_BYTES, 0)

@@ -2,7 +2,9 @@
 
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -96,20 +98,22 @@ def runs_below(folder: Path) -> list[Path]:
 def find_runs(folder: Path) -> list[Path]:
     """Return a directory, if it is a run's, and all runs below it, in the order of their names.
 
-    It looks a few levels deep, and into a bounded number of folders.
+    It looks a few levels deep, and into `MOST_FOLDERS` at most.
     """
-    found, level = [], [folder]
-    looked_into = 0
+    found, level, left = [], [folder], MOST_FOLDERS
     for _ in range(DEEPEST_RUN + 1):
         found += [run for run in level if regular_files.exists(run / "summary.json")]
-        level = [
-            above / name
-            for above in level[: max(0, MOST_FOLDERS - looked_into)]
-            for name in regular_files.folders_in(above)
-            if paths.step_of(name) is None and not name.startswith(".")
-        ]
-        looked_into += len(level)
+        left -= len(level)
+        level = list(islice(_folders_below(level), max(0, left)))
     return sorted(found)
+
+
+def _folders_below(level: list[Path]) -> Iterator[Path]:
+    """Yield the folders in these folders, but for those of steps and hidden ones."""
+    for above in level:
+        for name in regular_files.folders_in(above):
+            if paths.step_of(name) is None and not name.startswith("."):
+                yield above / name
 
 
 def is_alive(pid: int) -> bool:

@@ -264,7 +264,7 @@ def test_a_step_that_was_captured_again_counts_once_and_kept_steps_do_not(
     path.write_text("".join([lines[11], "{torn\n", *lines, json.dumps(kept) + "\n"]))
     found = compared(first, other)
     assert (found["verdict"], found["b"][0]["captures"]) == (verdicts.IDENTICAL, 12)
-    assert "1 lines are left out" in found["damages"][0]
+    assert "1 line is left out" in found["damages"][0]
 
 
 def test_a_directory_without_a_run_says_so(first: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from attnmon_renderer.commands import main
 from attnmon_renderer.overview.run_lines import overview_lines
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.overview.watching import StepRates
+from attnmon_renderer.storage import regular_files, run_reader
 from attnmon_renderer.storage.run_reader import find_runs, read_run
 
 
@@ -52,6 +53,19 @@ def runs(tmp_path: Path) -> Path:
 def test_all_runs_below_a_directory_are_found(runs: Path) -> None:
     found = [str(run.relative_to(runs)) for run in find_runs(runs)]
     assert found == ["one", "one/monitor_2", "sweep/lr_1/attention_logs"]
+
+
+def test_no_more_folders_are_looked_into_than_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may give a home directory."""
+    for number in range(40):
+        (tmp_path / f"{number % 2}" / f"{number}").mkdir(parents=True)
+    looked_into: list[Path] = []
+    monkeypatch.setattr(run_reader, "MOST_FOLDERS", 10)
+    monkeypatch.setattr(regular_files, "exists", lambda path: looked_into.append(path.parent))
+    assert find_runs(tmp_path) == []
+    assert len(set(looked_into)) == 10
 
 
 def test_each_run_is_a_line_and_what_is_wrong_stands_at_its_end(

@@ -1,7 +1,9 @@
 """`run.json` says what a run is: once, and again when it is resumed or shows another layer."""
 
 import json
+import os
 import subprocess
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from attnmon.link.messages import Launch, RenderOptions, Setup
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.results import LayerResult, Results
+from attnmon_renderer.sinks import run_json
 from attnmon_renderer.sinks.run_json import RunDescription
 from attnmon_renderer.storage.records import read_run_description
 
@@ -119,13 +122,33 @@ def test_the_commit_and_whether_files_differ(
     assert written(tmp_path / "run.json")["git"] == {"commit": commit, "dirty": dirty}
 
 
-def test_a_repository_s_settings_start_no_program(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.a=b.clean", "filter.x.process"])
+def test_a_repository_s_settings_start_no_program(
+    setting: str, repository: Path, tmp_path: Path
+) -> None:
     started = tmp_path / "started"
-    git(repository, "config", "core.fsmonitor", f"touch {started} #")
-    git(repository, "status", "--porcelain")
+    (repository / ".gitattributes").write_text(f"*.py filter={setting.split('.')[1]}")
+    (repository / "train.py").touch()
+    git(repository, "config", setting, f"touch {started}; cat #")
+    with suppress(subprocess.CalledProcessError):
+        git(repository, "status", "--porcelain")
     assert started.exists(), "without care the program is started"
     started.unlink()
+    (repository / "train.py").touch()
     setup = replace(SETUP, launch=replace(SETUP.launch, directory=str(repository)))
     RunDescription(tmp_path / "run.json", setup).write(results(0, 0))
     assert written(tmp_path / "run.json")["git"]["dirty"] is False
     assert not started.exists()
+
+
+def test_git_that_does_not_answer_is_ended_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it has started: as on a disk that has gone away."""
+    (tmp_path / "git").write_text("#!/bin/sh\nsleep 600\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(run_json, "GIT_SECONDS", 0.1)
+    setup = replace(SETUP, launch=replace(SETUP.launch, directory=str(tmp_path)))
+    RunDescription(tmp_path / "run.json", setup).write(results(0, 0))
+    assert written(tmp_path / "run.json")["git"] is None

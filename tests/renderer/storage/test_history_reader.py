@@ -39,7 +39,7 @@ def test_a_line_of_another_kind_is_left_out(changed: dict[str, Any], path: Path)
     path.write_text(json.dumps(line(**changed)) + "\n" + json.dumps(line()) + "\n")
     found, damages = captures(path)
     assert found == [line()]
-    assert "1 lines are left out" in damages[0]
+    assert "1 line is left out: torn, or no capture" in damages[0]
 
 
 def test_a_history_that_is_not_there_is_empty(path: Path) -> None:

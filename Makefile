@@ -86,6 +86,14 @@ test-newest: newest
 test-oldest: oldest
 	$(OLDEST)/bin/python -m pytest --pythonwarnings ignore::DeprecationWarning $(TESTS)
 
+# moto stands in for S3, azurite for Azure; what both pull in is not pinned, and not part of CI.
+test-cloud: $(VENV)/.installed-dev ## try buckets of other people's making (needs node and npm)
+	test -x build/cloud/venv/bin/python || { python3 -m venv build/cloud/venv \
+	&& build/cloud/venv/bin/python -m pip install --quiet 'moto[s3,server]==5.2.5'; }
+	test -d build/cloud/node_modules/azurite \
+	|| npm install --prefix build/cloud --no-audit --no-fund azurite@3.37.0
+	$(BIN)/python -m pytest tests/mirror
+
 check: $(VENV)/.installed-dev ## lint, formatting and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)

@@ -6,6 +6,6 @@ export const STATISTICS = {
   effective_keys: "effective keys",
   max_logit: "largest logit",
   first_token: "weight of the first token",
-  diagonal: "weight near the diagonal",
+  diagonal: "weight of the own position",
   distance: "mean distance",
 };

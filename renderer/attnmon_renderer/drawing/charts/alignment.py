@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from attnmon_renderer.drawing.charts.heatmaps import heatmap
 from attnmon_renderer.drawing.layout.panel_page import PanelPageOptions
+from attnmon_renderer.drawing.layout.strengths import strongest_marks
 from attnmon_renderer.drawing.spec.figure_data import HeatmapData
 from attnmon_renderer.drawing.spec.page import CellMap, ColorBlock, Font, Page, Text
-from attnmon_renderer.drawing.spec.palettes import MARK
 
 _HEADROOM = 96
 """Pixels above the map for the bars and their label, on a page of unit 1."""
@@ -40,7 +40,12 @@ def alignment(data: HeatmapData) -> Page:
         Font(font.size),
     )
     bars = _bars(area, coverage, base, tallest)
-    return replace(page, blocks=(*page.blocks, *_path(area), *bars), texts=(*page.texts, label))
+    return replace(
+        page,
+        maps=(replace(area, is_marked=True),),
+        blocks=(*page.blocks, *strongest_marks(area), *bars),
+        texts=(*page.texts, label),
+    )
 
 
 def _coverage(data: HeatmapData, cells: int) -> NDArray[np.float64]:
@@ -50,22 +55,6 @@ def _coverage(data: HeatmapData, cells: int) -> NDArray[np.float64]:
     merged = -(-len(weights) // cells)
     starts = np.arange(0, len(weights), merged)
     return np.asarray(np.add.reduceat(weights, starts)) * data.queries.positions_per_cell
-
-
-def _path(area: CellMap) -> Iterator[ColorBlock]:
-    """Yield a mark in the middle of each row's largest cell."""
-    width, height = _mark(area.cell_width), _mark(area.cell_height)
-    counts = np.isfinite(area.values) & ~area.masked
-    weights = np.where(counts, area.values, -np.inf)
-    for row in np.flatnonzero(counts.any(axis=1)):
-        x = area.x + int(weights[row].argmax()) * area.cell_width
-        y = area.y + int(row) * area.cell_height
-        left, above = (area.cell_width - width) // 2, (area.cell_height - height) // 2
-        yield ColorBlock(x + left, y + above, width, height, MARK)
-
-
-def _mark(pixels: int) -> int:
-    return pixels if pixels < 3 else max(2, pixels // 3)
 
 
 def _bars(

@@ -1,8 +1,9 @@
 """A page made small: its maps alone, for viewers that show many pictures side by side.
 
 TensorBoard shows pictures on cards some 300 pixels wide, with a name and a step of its own, and
-reads every byte of them when it starts. So a card has no caption and no ticks; a cell is a whole
-number of pixels, and there are so few cells that the file is small whatever they hold.
+reads every byte of them when it starts. So a card has no caption and no ticks, and one line for
+what rows and columns are; a cell is a whole number of pixels, and there are so few cells that the
+file is small whatever they hold.
 """
 
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 
 from attnmon_renderer.drawing.layout.cell_size import merge_cells, merge_extremes
 from attnmon_renderer.drawing.layout.labels import format_number
+from attnmon_renderer.drawing.layout.strengths import strongest_marks
 from attnmon_renderer.drawing.spec.page import CellMap, ColorBlock, Font, Page, Text
 from attnmon_renderer.drawing.spec.palettes import LEVELS
 from attnmon_renderer.drawing.spec.scales import Scale
@@ -20,7 +22,7 @@ WIDTH = 320
 """Pixels that the maps should be wide, side by side."""
 MOST_CELLS = 10_000
 """In all maps of a card: each takes about two bytes of the file."""
-_LEAST_SIDE, _LARGEST_CELL = 64, 24
+_LEAST_SIDE, _LARGEST_CELL = 64, 64
 """Pixels of a map's long side, and of a cell."""
 _FLATTEST = 4
 """How many times longer than its short side a map may be."""
@@ -46,10 +48,13 @@ def card(page: Page) -> Page:
     )
     foot = len(tops) * row
     blocks, legend = _legend(placed[0].scale, foot)
+    axes = _axes(page, foot + 2 * _LABEL_HEIGHT - 4)
     names = tuple(_label(area, column - _GAP) for area in placed if area.label)
-    width = max(len(lefts) * column - _GAP, *(_right(text) for text in legend))
-    height = foot + _LABEL_HEIGHT
-    return Page(width, height, page.palette, 0, placed, (), blocks, (*names, *legend))
+    width = max(len(lefts) * column - _GAP, *(_right(text) for text in (*legend, *axes)))
+    height = foot + (1 + len(axes)) * _LABEL_HEIGHT
+    marks = (mark for area in placed if area.is_marked for mark in strongest_marks(area))
+    texts = (*names, *legend, *axes)
+    return Page(width, height, page.palette, 0, placed, (), (*marks, *blocks), texts)
 
 
 def _fitted(area: CellMap, side: int, most: int) -> CellMap:
@@ -61,8 +66,9 @@ def _fitted(area: CellMap, side: int, most: int) -> CellMap:
     height, width = (max(pixels, least // cells) for cells in values.shape)
     masked = merge_cells(area.masked, merged, merged, np.logical_and)
     return CellMap(
-        area.x, area.y, width, height, values, masked, (), (), area.scale, area.label, area.pixels
-    )
+        area.x, area.y, width, height, values, masked, (), (), area.scale, area.label, area.pixels,
+        area.is_marked,
+    )  # fmt: skip
 
 
 def _label(area: CellMap, room: int) -> Text:
@@ -78,6 +84,13 @@ def _legend(scale: Scale, top: int) -> tuple[tuple[ColorBlock, ...], tuple[Text,
     )
     right = f"{high}  {scale.name}"
     return blocks, (Text(0, base, low, _FONT), Text(left + _BAR_WIDTH + _GAP, base, right, _FONT))
+
+
+def _axes(page: Page, base: int) -> tuple[Text, ...]:
+    """Return a line that says what runs downwards and what to the right, if that is known."""
+    if not page.row_axis:
+        return ()
+    return (Text(0, base, f"↓ {page.row_axis}  → {page.column_axis}", _FONT),)
 
 
 def _right(text: Text) -> int:

@@ -42,6 +42,7 @@ def panel_page(
     meanings = legend_meanings(panels, scale, options.masked_meaning, options.mark_meaning)
     geometry = PageGeometry(grid, scale, caption, notes, meanings, options.headroom)
     legend = tuple(labels.legend_entries(meanings, geometry.bar.x, geometry.legend_top, grid.sizes))
+    axes = _axis_names(grid)
     lowest = [geometry.tick_labels_bottom + grid.sizes.px(40), *(text.y for _, text in legend)]
     return Page(
         geometry.width,
@@ -54,10 +55,12 @@ def panel_page(
         (
             *geometry.header,
             *labels.panel_texts(grid, geometry.left, geometry.top),
-            *_axis_titles(geometry),
+            *_axis_titles(geometry, *axes),
             *labels.color_bar_texts(geometry.bar, grid.sizes),
             *(text for _, text in legend),
         ),
+        row_axis=axes[0],
+        column_axis=axes[1],
     )
 
 
@@ -77,12 +80,16 @@ def _cell_map(placed: PlacedPanel, geometry: PageGeometry) -> CellMap:
     )
 
 
-def _axis_titles(geometry: PageGeometry) -> Iterator[Text]:
-    """Yield the titles of the queries, left of the grid, and of the keys, below it."""
-    grid, sizes = geometry.grid, geometry.grid.sizes
+def _axis_names(grid: PanelGrid) -> tuple[str, str]:
+    """Return what the rows and the columns of the maps are."""
     first = grid.placed_panels[0]
     rows = labels.axis_title(first.panel.queries, "query", first.row_ticks)
-    columns = labels.axis_title(first.panel.keys, "key", first.column_ticks)
+    return rows, labels.axis_title(first.panel.keys, "key", first.column_ticks)
+
+
+def _axis_titles(geometry: PageGeometry, rows: str, columns: str) -> Iterator[Text]:
+    """Yield the titles of the queries, left of the grid, and of the keys, below it."""
+    grid, sizes = geometry.grid, geometry.grid.sizes
     middle_y = geometry.top + (grid.label_height + grid.height) // 2
     x = geometry.left - grid.row_ticks_width - sizes.px(14)
     yield labels.upright_text(rows, x, middle_y, sizes.axis)

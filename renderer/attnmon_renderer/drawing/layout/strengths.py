@@ -1,10 +1,12 @@
-"""How much each position tells: which tokens are labelled where there is no room for all."""
+"""How much each position tells: which tokens are labelled, and which cells are marked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attnmon_renderer.drawing.spec.page import CellMap, ColorBlock
+from attnmon_renderer.drawing.spec.palettes import MARK
 from attnmon_renderer.drawing.spec.panel import Panel
 
 
@@ -39,3 +41,19 @@ def _counting(panel: Panel) -> NDArray[np.bool_]:
 
 def _weights(panel: Panel) -> NDArray[np.float64]:
     return np.where(_counting(panel), np.abs(panel.values), 0).astype(np.float64)
+
+
+def strongest_marks(area: CellMap) -> Iterator[ColorBlock]:
+    """Yield a mark in the middle of each row's largest cell."""
+    width, height = _mark(area.cell_width), _mark(area.cell_height)
+    counts = np.isfinite(area.values) & ~area.masked
+    weights = np.where(counts, area.values, -np.inf)
+    for row in np.flatnonzero(counts.any(axis=1)):
+        x = area.x + int(weights[row].argmax()) * area.cell_width
+        y = area.y + int(row) * area.cell_height
+        left, above = (area.cell_width - width) // 2, (area.cell_height - height) // 2
+        yield ColorBlock(x + left, y + above, width, height, MARK)
+
+
+def _mark(pixels: int) -> int:
+    return pixels if pixels < 3 else max(2, pixels // 3)

@@ -64,6 +64,8 @@ class CellMap:
     """What tells it from the other maps of its page, which the page's texts say as well."""
     pixels: Pixels | None = None
     """[rows, columns, 3] An image that stands in place of the cells, stretched over all of them."""
+    is_marked: bool = False
+    """Whether the page's blocks mark the strongest cell of each row."""
 
     @property
     def width(self) -> int:
@@ -153,6 +155,9 @@ class Page:
     texts: tuple[Text, ...]
     shapes: tuple[Shape, ...] = ()
     mesh: Mesh | None = None
+    row_axis: str = ""
+    """What the rows of the maps are, as the page's texts say."""
+    column_axis: str = ""
 
 
 TICK_WIDTH = 2

@@ -5,15 +5,26 @@ import pytest
 from support.pictures import CAPTION, decoded
 
 from attnmon_renderer.drawing import render_png
+from attnmon_renderer.drawing.charts.alignment import alignment
+from attnmon_renderer.drawing.charts.head_matrix import head_matrix
 from attnmon_renderer.drawing.charts.heatmaps import head_grid, heatmap, layer_comparison
 from attnmon_renderer.drawing.charts.surface import surface
 from attnmon_renderer.drawing.layout.card import card
-from attnmon_renderer.drawing.spec.figure_data import HeadGridData, HeatmapData, LayerComparisonData
+from attnmon_renderer.drawing.spec.figure_data import (
+    HeadGridData,
+    HeadMatrixData,
+    HeatmapData,
+    LayerComparisonData,
+)
 from attnmon_renderer.drawing.spec.page import CellMap, Page
+from attnmon_renderer.drawing.spec.palettes import MARK
 from attnmon_renderer.drawing.spec.panel import Axis, Panel
 from attnmon_renderer.drawing.text.glyphs import text_width
 
 MOST_BYTES = 25_000
+MATRIX = HeadMatrixData(
+    CAPTION, "entropy", (("layer 0", (0.1, 0.2, 0.9, 0.4)), ("layer 1", (0.5, 0.6, 0.7, 0.8))), 0, 1
+)
 
 
 def heads(count: int, queries: int, keys: int) -> Page:
@@ -92,6 +103,28 @@ def test_maps_of_different_shapes_have_their_own_places_and_names() -> None:
     assert said[:3] == ["layer 0", "layer 1", "layer 2"]
     assert said[3] == "0"
     assert said[4].endswith("attention weight (√ scale)")
+
+
+def test_a_card_says_what_runs_downwards_and_what_to_the_right() -> None:
+    assert card(heatmap(one_map(8, 9))).texts[-1].string == "↓ query position  → key position"
+    assert card(head_matrix(MATRIX)).texts[-1].string == "↓ layer  → head"
+
+
+def test_few_cells_fill_the_card() -> None:
+    small = card(head_matrix(MATRIX))
+    assert small.maps[0].width >= 240
+    assert len(render_png(small).data) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("side", [20, 700])
+def test_an_alignment_s_card_marks_the_strongest_key_of_each_row(side: int) -> None:
+    small = card(alignment(one_map(side, side)))
+    (area,) = small.maps
+    marks = [block for block in small.blocks if block.index == MARK]
+    columns = [(mark.x - area.x) // area.cell_width for mark in marks]
+    rows = [(mark.y - area.y) // area.cell_height for mark in marks]
+    assert rows == list(range(len(area.values)))
+    assert columns == area.values.argmax(axis=1).tolist()
 
 
 def test_a_picture_without_maps_is_its_own_card() -> None:

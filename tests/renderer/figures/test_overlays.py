@@ -18,6 +18,7 @@ from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.drawing import Page
 from attnmon_renderer.figures.figure_plan import missing_figure_notices, plan_figures
+from attnmon_renderer.maps.capture_maps import CaptureMaps
 from attnmon_renderer.worker import analyze_all
 
 ROWS, COLUMNS, EARLIER, HEADS, LAYERS = 3, 4, 2, 2, 2
@@ -53,7 +54,9 @@ def capture_of(weights: np.ndarray, has_class: bool = True, remark: str = "") ->
 def drawn(weights: np.ndarray, capture: Capture) -> dict[str, Page]:
     memory = weights.astype(np.float32).tobytes()
     layers = {a: LayerAttention(a, memory) for a in capture.attentions}
-    analyses = with_patch_rows(analyze_all(layers, BOTH), layers, capture.image)
+    analyses = with_patch_rows(
+        analyze_all(layers, BOTH, CaptureMaps(layers, BOTH)), layers, capture.image
+    )
     assert missing_figure_notices(BOTH, capture, analyses, PIXELS) == ()
     figures = plan_figures(capture, BOTH, analyses, PIXELS)
     return {figure.name: figure.make_page() for figure in figures}
@@ -121,7 +124,7 @@ def test_without_the_image_there_is_no_such_picture(weights: np.ndarray) -> None
     capture = replace(capture_of(weights), image=None)
     memory = weights.astype(np.float32).tobytes()
     layers = {a: LayerAttention(a, memory) for a in capture.attentions}
-    analyses = analyze_all(layers, BOTH)
+    analyses = analyze_all(layers, BOTH, CaptureMaps(layers, BOTH))
     assert list(plan_figures(capture, BOTH, analyses)) == []
     assert missing_figure_notices(BOTH, capture, analyses) == (), "the training has said why"
 
@@ -130,7 +133,9 @@ def test_a_rollout_that_lacks_a_layer_is_said(weights: np.ndarray) -> None:
     capture = capture_of(weights)
     layer = capture.attentions[1]
     layers = {layer: LayerAttention(layer, weights.astype(np.float32).tobytes())}
-    analyses = with_patch_rows(analyze_all(layers, BOTH), layers, capture.image)
+    analyses = with_patch_rows(
+        analyze_all(layers, BOTH, CaptureMaps(layers, BOTH)), layers, capture.image
+    )
     ((kind, text),) = missing_figure_notices(BOTH, capture, analyses, PIXELS)
     assert kind == "rollout_overlay"
     assert "layers_to_visualize='all'" in text

@@ -108,3 +108,13 @@ def test_records(tmp_path: Path) -> None:
     for what in ("records", "timeline", "disk budget"):
         assert 0 < row[what]["capture_ms"] <= row[what]["worst_ms"]
     assert row["report"]["memory_mb"] < 300
+
+
+def test_view(tmp_path: Path) -> None:
+    found = run("bench_view.py", tmp_path)
+    assert found["fresh"]["captures"] > 0
+    assert 0 < found["fresh"]["median_s"] <= found["fresh"]["p95_s"] <= found["fresh"]["worst_s"]
+    assert found["fresh"]["bit_identical"]
+    assert found["server"]["captures"] == 3
+    assert 0 < found["server"]["memory_mb"] <= found["server"]["most_mb"]
+    assert found["followed"]["low"] <= found["followed"]["ratio"] <= found["followed"]["high"]

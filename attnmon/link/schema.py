@@ -54,6 +54,8 @@ class Schema(Generic[M]):
         }
         self._kept: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
         """Such tuples and their bytes, by the records' ids."""
+        self._read: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        """Such tuples that were received, by what msgpack read of them."""
 
     def encode(self, message: M) -> bytes:
         """Return a message in bytes. Raises `MessageError` when they are more than `LIMIT`."""
@@ -100,8 +102,29 @@ class Schema(Generic[M]):
         version, kind, *values = unpacked
         require(version == self.version, f"version (this side speaks {self.version})", version)
         require(type(kind) is int and 0 <= kind < len(self._kinds), "kind", kind)
-        message: M = _read_record(self._kinds[kind], tuple(values))
+        record_type = self._kinds[kind]
+        readers, place = _readers_of(record_type), self._kept_at.get(record_type)
+        require(len(values) == len(readers), record_type.__name__, values)
+        message: M = record_type(
+            *(
+                self._read_once(read, value) if at == place else read(value)
+                for at, (read, value) in enumerate(zip(readers, values, strict=True))
+            )
+        )
         return message
+
+    def _read_once(self, read: Callable[[Any], Any], value: Any) -> Any:
+        """Return the records that are read of this: those of last time where it is the same."""
+        try:
+            found = self._read.get(value)
+        except TypeError:  # an empty map of msgpack, which no record has
+            return read(value)
+        if found is None:
+            found = read(value)
+            if len(self._read) >= MOST_KEPT:
+                self._read.clear()
+            self._read[value] = found
+        return found
 
 
 _ANY_TEXT = "surrogatepass"  # paths that are no UTF-8 are lone surrogates in Python's strings

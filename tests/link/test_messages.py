@@ -39,6 +39,19 @@ def test_layers_that_are_sent_again_are_in_the_message_as_if_they_were_the_first
             assert decode(plain) == capture
 
 
+def test_layers_that_come_again_are_read_once_and_others_as_they_are() -> None:
+    first, again = (decode(encode(replace(CAPTURE, step=step))) for step in (1, 2))
+    assert isinstance(first, Capture)
+    assert isinstance(again, Capture)
+    assert (first.step, again.step) == (1, 2)
+    assert first.attentions is again.attentions
+    values = [VERSION, 1, *astuple(CAPTURE)]
+    at = 2 + [field.name for field in fields(Capture)].index("attentions")
+    for wrong in ({}, 5, None, [*values[at], {}], [[True, *values[at][0][1:]]]):
+        with pytest.raises(MessageError):
+            decode(msgpack.packb([*values[:at], wrong, *values[at + 1 :]]))
+
+
 def test_a_loss_that_is_nan_arrives_as_nan() -> None:
     arrived = decode(encode(replace(CAPTURE, loss=math.nan)))
     assert isinstance(arrived, Capture)

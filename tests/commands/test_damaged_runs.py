@@ -19,7 +19,7 @@ from support.outputs import strict_json
 
 from attnmon import TrainingAttentionMonitor
 from attnmon_renderer.commands import main
-from attnmon_renderer.storage import packed_step
+from attnmon_renderer.storage import history_reader, packed_step
 
 RAW = "attention_weights.safetensors"
 MUTATIONS = 60
@@ -246,7 +246,10 @@ def test_a_device_is_not_replaced_by_a_report(run: Path, said: Said) -> None:
     assert "/dev/null is a device" in said.error
 
 
-def test_a_history_without_end_is_read_to_a_bound(run: Path, said: Said) -> None:
+def test_a_history_without_end_is_read_to_a_bound(
+    run: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_reader, "MOST_HISTORY_BYTES", 1 << 28)
     with open(run / "history.jsonl", "ab") as file:
         file.truncate(1 << 40)  # of which hardly a byte is on the disk
     assert said("status", run) == 0

@@ -1,8 +1,6 @@
 """A sample of the architectures that `scripts/scan_models.py` tries, and its oracles themselves."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.forked_script import run_file
 from support.project import SCRIPTS
 from support.support_matrix import ROWS, NanoGPT
 from torch import Tensor, nn
@@ -48,10 +47,7 @@ def test_a_sample_of_thirty_architectures_is_right(tmp_path: Path) -> None:
 def scan(folder: Path, names: str) -> dict[str, Any]:
     """Results by name."""
     file = folder / "scan.json"
-    command = [sys.executable, str(SCRIPTS / "scan_models.py"), "--only", names]
-    ran = subprocess.run(
-        [*command, "--json", str(file)], capture_output=True, text=True, check=False, timeout=580
-    )
+    ran = run_file(SCRIPTS / "scan_models.py", "--only", names, "--json", str(file), timeout=580)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     entries = [json.loads(line) for line in file.read_text().splitlines()]
     return {entry.pop("name"): entry for entry in entries}
@@ -214,10 +210,11 @@ with workers.shared_renderer() as renderer:
 """
 
 
-def test_a_hang_and_a_crash_are_results() -> None:
+def test_a_hang_and_a_crash_are_results(tmp_path: Path) -> None:
     """One that is not built has hung without a monitor, and is not counted."""
-    code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n{HANGING}"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=110)
+    script = tmp_path / "hanging.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n{HANGING}")
+    ran = run_file(script, timeout=110)
     hung, crashed, unbuilt = ran.stdout.splitlines()
     assert hung.startswith("hangs: no end within 2 s, at sleep"), ran.stderr
     assert hung.endswith("in the forward")

@@ -3,7 +3,7 @@
 import logging.config
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from support.outputs import history, summary
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+from attnmon.link.channel import PACKET_BYTES, Channel
 
 OFF = "attnmon is off from now on"
 
@@ -283,27 +284,37 @@ def test_models_that_are_logged_in_turn_are_said_and_one_after_the_other_are_not
 
 
 class ManyTurns(nn.Module):
-    """Attends once for every symbol that it writes."""
+    """Attends once for every symbol that it writes, with an attention of a long name."""
 
     def __init__(self, turns: int) -> None:
         super().__init__()
-        self.turns, self.look = turns, nn.MultiheadAttention(8, 2, batch_first=True)
+        self.turns = turns
+        self.add_module(50 * "look", nn.MultiheadAttention(8, 2, batch_first=True))
 
     def forward(self, memory: Tensor) -> Tensor:
-        state = memory[:, :1]
+        (look,), state = self.children(), memory[:, :1]
         for _ in range(self.turns):
-            state = state + self.look(state, memory, memory, need_weights=False)[0]
+            state = state + look(state, memory, memory, need_weights=False)[0]
         return state
 
 
 def test_a_capture_of_very_many_layers_is_drawn(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = ManyTurns(600)
+    """Of so many that no packet has room for their description."""
+    send, lengths = Channel.send, list[int]()
+
+    def noted(channel: Channel, data: bytes, descriptors: Sequence[int] = ()) -> bool:
+        lengths.append(len(data))
+        return send(channel, data, descriptors)
+
+    monkeypatch.setattr(Channel, "send", noted)
+    model = ManyTurns(250)
     with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
         for step in range(2):
             monitor.log_attention(model, torch.randn(2, 5, 8), step=step)
-    assert [len(line["encoder"] + line["decoder"]) for line in history(tmp_path)] == [600] * 2
+    assert [len(line["encoder"] + line["decoder"]) for line in history(tmp_path)] == [250] * 2
+    assert max(lengths) > PACKET_BYTES
     assert (monitor.close()["rendered"], caplog.messages) == (2, [])
 
 

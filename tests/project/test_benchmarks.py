@@ -1,23 +1,19 @@
 """Each benchmark runs as it stands, in its smallest form, and writes what it promises."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.forked_script import run_file
 from support.project import SCRIPTS
 
 
 def run(script: str, folder: Path, *arguments: str) -> Any:
     """Runs a benchmark in its smallest form. Returns the JSON that it wrote."""
     written = folder / "figures.json"
-    command = [sys.executable, str(SCRIPTS / script), "--quick", "--json", str(written)]
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, check=False, timeout=100
-    )
+    done = run_file(SCRIPTS / script, "--quick", "--json", str(written), *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(written.read_text())
 

@@ -3,12 +3,11 @@
 import ast
 import inspect
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.forked_script import run_file
 from support.project import SCRIPTS
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
@@ -117,6 +116,5 @@ def test_each_call_documents_its_parameters_and_what_it_raises(method: Any) -> N
 
 def test_guide_and_docstrings_have_the_table_s_words() -> None:
     pytest.importorskip("transformers")
-    command = [sys.executable, str(SCRIPTS / "write_option_docs.py"), "--check"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    ran = run_file(SCRIPTS / "write_option_docs.py", "--check")
     assert (ran.returncode, ran.stdout) == (0, ""), "make option-docs renews them"

@@ -1,8 +1,6 @@
 """The example trains, is watched, and its attention finds the alignment."""
 
 import importlib.util
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from support.forked_script import run_file
 from support.project import SCRIPTS
 
 from attnmon import TrainingAttentionMonitor
@@ -40,8 +39,7 @@ def one_thread() -> Iterator[None]:
 
 def run_example(save_dir: Path, *arguments: str) -> str:
     """Runs the script as a user does. Returns what it printed."""
-    command = [sys.executable, str(SCRIPT), "--save-dir", str(save_dir), *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=save_dir.parent)
+    ran = run_file(SCRIPT, "--save-dir", str(save_dir), *arguments, cwd=save_dir.parent)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

@@ -1,4 +1,4 @@
-"""Runs Python scripts as forks of a process that has libraries loaded: loading takes a second.
+"""Runs Python scripts as forks of a process that has libraries loaded: loading takes seconds.
 
 What Python and libraries decide when they start, by options and variables, was decided before.
 """
@@ -120,6 +120,8 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
+_LOAD = "import torch, torch._dynamo"
+"""Every optimizer loads the second, which takes as long as torch itself."""
 _with_torch: list[ScriptServer] = []
 """The server, while there is one."""
 
@@ -127,7 +129,7 @@ _with_torch: list[ScriptServer] = []
 @contextlib.contextmanager
 def script_server() -> Iterator[None]:
     """Starts the server of scripts that find torch loaded, and ends it at the end of the block."""
-    with contextlib.closing(ScriptServer("import torch", os.environ)) as server:
+    with contextlib.closing(ScriptServer(_LOAD, os.environ)) as server:
         _with_torch.append(server)
         yield
         _with_torch.clear()
@@ -196,3 +198,17 @@ class PipedScript(ForkedScript):
                 self.kill()
                 raise
             return output.result(), errors.result()
+
+
+def run_file(
+    file: Path, *arguments: str, cwd: Path | None = None, timeout: float = 100
+) -> subprocess.CompletedProcess[str]:
+    """Runs a script to its end as `python FILE` would run it, with torch loaded."""
+    source = f"""
+import runpy, sys
+sys.path.insert(0, {str(file.parent)!r})
+runpy.run_path({str(file)!r}, run_name="__main__")
+"""
+    script = PipedScript(source, *arguments, cwd=cwd)
+    output = script.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(str(file), script.wait(), *output)

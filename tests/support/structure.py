@@ -7,6 +7,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 
@@ -29,7 +30,10 @@ class Package:
     def __init__(self, folder: Path) -> None:
         self.name = folder.name
         self.paths = {_dotted(path, folder.parent): path for path in sorted(folder.rglob("*.py"))}
-        self.trees = {name: ast.parse(path.read_text()) for name, path in self.paths.items()}
+
+    @cached_property
+    def trees(self) -> dict[str, ast.Module]:
+        return {name: ast.parse(path.read_text()) for name, path in self.paths.items()}
 
     def room(self, module: str) -> str:
         """Returns the room's path below the package, as "capture/model"; "" is the package."""

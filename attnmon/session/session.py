@@ -30,7 +30,7 @@ from attnmon.session.publisher import Collect, Publisher
 from attnmon.session.shutdown import shut_down, summary_line
 from attnmon.session.startup import Connection, NotOpened, describe_loss, open_connection
 
-_WRITES_TO = "attnmon: writes to {folder}; to follow it: attnmon status --watch {folder}"
+_WRITES_TO = "attnmon: writes to {folder}; to follow it: attnmon view {folder}"
 CLOSED = "it is closed"
 """Why a monitor is off that was on until it was closed."""
 

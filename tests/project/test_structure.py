@@ -197,7 +197,6 @@ TESTED_THROUGH = {
         "attnmon_renderer.view.run_documents",
         "attnmon_renderer.view.runs.listed_captures",
     ),
-    "view/test_serving.py": ("attnmon_renderer.view.serving",),
 }
 
 

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import platform
 import signal
 import socket
 import stat
@@ -16,7 +17,9 @@ from support.maps import capture_record, random_weights, write_run
 from support.served import SECONDS, Served, listening_at, served
 
 from attnmon_renderer.commands import main, view
+from attnmon_renderer.view.access import LOOPBACK, host_names
 from attnmon_renderer.view.listening import PORT, listen_at_port, listening_at_path
+from attnmon_renderer.view.serving import ViewRequest, address_of
 
 LAYERS = {"decoder_layer0_self_attn": random_weights(2, 4, 4)}
 ANOTHER_USER = 65534
@@ -177,3 +180,29 @@ def test_what_cannot_be_shown_is_told(
     monkeypatch.setattr(view, "NEEDED", ("starlette", "no_such_library"))
     assert main(["view", str(tmp_path)]) == 2
     assert 'no_such_library not installed: pip install "attnmon[view]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("request_", "port", "address", "hint"),
+    [
+        (ViewRequest([]), 6061, "http://127.0.0.1:6061/?t=x", ""),
+        (ViewRequest([]), 6062, "http://127.0.0.1:6062/?t=x", "port 6061 is taken"),
+        (ViewRequest([], port=7000), 7000, "http://127.0.0.1:7000/?t=x", ""),
+        (ViewRequest([], host="::1"), 6061, "http://[::1]:6061/?t=x", ""),
+        (
+            ViewRequest([], host="10.0.0.5"), 6061, "http://10.0.0.5:6061/?t=x",
+            "not encrypted: whoever is between can read",
+        ),
+    ],
+)  # fmt: skip
+def test_the_line_says_what_is_unusual(
+    request_: ViewRequest, port: int, address: str, hint: str
+) -> None:
+    assert address_of(request_, port, "x") == (address, hint)
+
+
+def test_other_hosts_are_those_that_were_named() -> None:
+    own = platform.node().lower()
+    assert host_names("127.0.0.1", []) == set(LOOPBACK)
+    assert host_names("0.0.0.0", ["Hub.example.org"]) == {*LOOPBACK, own, "hub.example.org"}
+    assert host_names("fd00::1", []) == {*LOOPBACK, "[fd00::1]"}

@@ -52,7 +52,8 @@ def _layers(maps: MapsFile, damages: list[str]) -> list[dict[str, Any]]:
         try:
             if room < 0:
                 raise BadMaps("there is more of it than can be sent")
-            rows.append(_layer(maps, layer))
+            with np.errstate(invalid="ignore"):  # a damaged file may hold signalling NaN
+                rows.append(_layer(maps, layer))
         except BadMaps as error:
             damages.append(f"{stem} is left out: {error}")
     return rows

@@ -11,6 +11,7 @@ from pathlib import Path
 from attnmon_renderer.terminal import harmless
 from attnmon_renderer.view.access import (
     EVERYWHERE,
+    LOOPBACK,
     Access,
     bracketed,
     cookie_name,
@@ -58,7 +59,7 @@ def serve(request: ViewRequest, announce: Callable[[str, str], None]) -> None:
     with _listening(request) as listening:
         port = None if request.uds else int(listening.getsockname()[1])
         access = Access(cookie_name(port), hosts, ancestors)
-        announce(*_address(request, port, access.token))
+        announce(*address_of(request, port, access.token))
         _run(RunIndex(request.folders), access, listening)
 
 
@@ -68,14 +69,18 @@ def _listening(request: ViewRequest) -> contextlib.AbstractContextManager[socket
     return listen_at_port(request.host, request.port)
 
 
-def _address(request: ViewRequest, port: int | None, token: str) -> tuple[str, str]:
+def address_of(request: ViewRequest, port: int | None, token: str) -> tuple[str, str]:
+    """Return the address to open, and what is to be said of it; `port` is None for a `uds`."""
     if request.uds is not None:
         own_port = request.port or PORT
         tunnel = f"ssh -L {own_port}:{request.uds.absolute()} {platform.node()}"
         return f"http://localhost:{own_port}/?t={token}", f"through {harmless(tunnel)}"
     host = platform.node() if request.host in EVERYWHERE else bracketed(request.host)
-    taken = f"port {PORT} is taken" if request.port is None and port != PORT else ""
-    return f"http://{host}:{port}/?t={token}", taken
+    hints = [
+        f"port {PORT} is taken" if request.port is None and port != PORT else "",
+        "" if bracketed(request.host) in LOOPBACK else "not encrypted: whoever is between can read",
+    ]
+    return f"http://{host}:{port}/?t={token}", "; ".join(filter(None, hints))
 
 
 def _run(index: RunIndex, access: Access, listening: socket.socket) -> None:

@@ -72,6 +72,7 @@ class Options(TypedDict, total=False):
     disk_budget: int | str | None
     on_full: WhenFull
     ring_bytes: int | str | None
+    on_device: bool
     keep_last: int
     renderer: str
     renderer_cpus: Iterable[int] | None

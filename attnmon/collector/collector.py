@@ -141,6 +141,7 @@ class Collector:
         if given is not None:
             with self._guard.tolerant():
                 padding = given_padding(given, builder.sample)
+            builder.forget_padding()
         if builder.retained or not builder.attentions or not padding.is_known:
             return
         writer = self._session.serializer.ring_writer

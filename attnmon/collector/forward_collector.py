@@ -89,6 +89,7 @@ class ForwardCollector(TapListener):
             sample=self._wanted_sample, seen_in="forward", retained=self.retained
         )
         builder.tokens = self._tokens.of(given, self._wanted_sample, self._registry.batch_dim)
+        builder.roles = self._registry.roles
         if not self.retained:
             with self._session.guard.tolerant():
                 builder.padding = padding_in(given, self._wanted_sample, self._registry.batch_dim)

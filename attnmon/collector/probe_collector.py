@@ -78,7 +78,11 @@ class ProbeCollector:
         if registry.model is not model or not registry.call_infos:
             self._discover(model, enc, dec)
         given = self._model_call(model, enc, dec)
-        builder.sample = given.sample
+        builder.sample, builder.roles = given.sample, registry.roles
+        wanted = self._settings.batch_idx_to_visualize
+        inputs = GivenInputs.of_logged(unwrap(model), enc, dec)
+        with self._session.guard.tolerant():
+            builder.padding = padding_in(inputs, wanted, registry.batch_dim)
         has_unknown_calls = False
 
         def receive(call: AttentionCall) -> None:
@@ -96,11 +100,7 @@ class ProbeCollector:
         listener = CallListener(receive)
         self._probe(model, enc, dec, listener, given.samples_given)
         listener.raise_error()
-        wanted = self._settings.batch_idx_to_visualize
-        inputs = GivenInputs.of_logged(unwrap(model), enc, dec)
         builder.tokens = self._tokens.of(inputs, wanted, registry.batch_dim)
-        with self._session.guard.tolerant():
-            builder.padding = padding_in(inputs, wanted, registry.batch_dim)
         if has_unknown_calls or listener.is_stale:
             registry.set_calls({})
 

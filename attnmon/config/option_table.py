@@ -229,6 +229,13 @@ class Settings:
         "`keep_last`, takes more: an eighth of what is free at most, and 1 GiB. Less is taken "
         "where less is free.",
     )
+    on_device: bool = option(
+        False,
+        switch,
+        "Whether a layer on a CUDA device is summed up there, so that kilobytes leave it and not "
+        "queries and keys: for sequences of thousands of positions. Not tried on a device yet; see "
+        "[On the device](how-it-works.md#on-the-device).",
+    )
     keep_last: int = option(
         0,
         partial(whole_number, at_least=0, at_most=MOST_KEPT),

@@ -53,6 +53,8 @@ class SurveyGrid:
         """Return the finest grid with at most `side` cells a side; None: there is no map."""
         heads, queries, keys = layer.shape
         rows, columns = (max(1, -(-size // (side or STORE_SIDE))) for size in (queries, keys))
+        if side is None:  # then cells may be as suits the tiles
+            rows, columns = power_of_2(rows), power_of_2(columns)
         return cls(heads, queries, keys, rows, columns, side is not None, _tile(layer))
 
     @property
@@ -80,8 +82,8 @@ class SurveyGrid:
     @property
     def row_programs(self) -> int:
         """Programs a head of the first kernel."""
-        blocks = cells_along(self.queries, self.tile)
-        return min(blocks, max(1, MOST_PROGRAMS // self.heads))
+        tiles = cells_along(self.query_cells, self.tile // self.cell_rows)
+        return min(tiles, max(1, MOST_PROGRAMS // self.heads))
 
     @property
     def column_programs(self) -> int:
@@ -96,10 +98,11 @@ class SurveyGrid:
     @property
     def bytes_sent(self) -> int:
         """Bytes a head of what leaves the device."""
-        cells = self.query_cells * self.key_cells if self.has_cells else 0
+        strongest = self.query_cells if self.has_cells else 0
+        cells = self.key_cells * strongest
         lengths = sum(cells_along(each, length_step(each)) for each in (self.queries, self.keys))
         numbers = self.row_programs * len(ROW_PARTS) + self.column_programs * len(COLUMN_PARTS)
-        return _FLOAT * (numbers + len(KEY_PARTS) + lengths) + _HALF * cells
+        return _FLOAT * (numbers + len(KEY_PARTS) + lengths + strongest) + _HALF * cells
 
     def kind(self, layer: LayerTensors) -> KernelKind:
         """Return what chooses the kernels' code for a layer of this shape."""

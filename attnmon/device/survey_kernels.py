@@ -40,6 +40,8 @@ _VARYING = [
     "earlier",
     "bias_head",
     "bias_row",
+    "query_step",
+    "query_cells",
 ]
 """Arguments that differ from batch to batch: they compile nothing anew."""
 
@@ -53,6 +55,18 @@ def _load(
     columns = tl.arange(0, WIDTH)
     offsets = rows.to(tl.int64)[:, None] * row_stride + columns[None, :] * stride
     return tl.load(pointer + offsets, mask=valid[:, None] & (columns < width)[None, :], other=0.0)
+
+
+@triton.jit
+def _positions(tile, chunk, step, end, TILE: tl.constexpr, IN_CELL: tl.constexpr):
+    """Return the positions of a tile, and which of them there are.
+
+    A tile has whole cells of `step` positions, IN_CELL of each at a time: its part number `chunk`.
+    """
+    lanes = tl.arange(0, TILE)
+    inner = chunk * IN_CELL + lanes % IN_CELL
+    positions = (tile * (TILE // IN_CELL) + lanes // IN_CELL) * step + inner
+    return positions, (inner < step) & (positions < end)
 
 
 @triton.jit
@@ -104,18 +118,20 @@ def _logits(
 
 @triton.jit(do_not_specialize=_VARYING)
 def survey_rows(
-    query, key, bias, sinks, padding, declared_queries, declared_keys, lse, parts,
-    queries, keys, width, group, earlier, scale, softcap,
+    query, key, bias, sinks, padding, declared_queries, declared_keys, lse, strongest, parts,
+    queries, keys, width, group, query_step, query_cells, earlier, scale, softcap,
     query_head, query_row, query_column,
     key_head, key_row, key_column,
     bias_head, bias_row, bias_key, sinks_stride,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr, HALF: tl.constexpr,
     SOFTCAP: tl.constexpr, BIAS: tl.constexpr, CAUSAL: tl.constexpr, SINKS: tl.constexpr,
-    PADDING: tl.constexpr, SCALED: tl.constexpr, DECLARED: tl.constexpr,
+    PADDING: tl.constexpr, SCALED: tl.constexpr, DECLARED: tl.constexpr, CELLS: tl.constexpr,
+    CELL_ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Sum up every so many blocks of rows of a head; write the log-sum-exp of each row.
+    """Sum up every so many rows of cells of a head; write the log-sum-exp of each query.
 
-    lse: [heads, queries]. parts: [heads, programs, …], by `ROW_PARTS`. padding: [queries], not 0
+    lse: [heads, queries]. strongest: [heads, query cells] the key with the largest weight in each
+    row of cells. parts: [heads, programs, …], by `ROW_PARTS`. padding: [queries], not 0
     for queries that do not count; declared_queries, declared_keys: not 0 for what is said to be
     padding. SCALED: the key that corresponds to a query is found by the ratio of the lengths.
     """
@@ -131,107 +147,128 @@ def survey_rows(
     misplaced, real_rows = zeros, zeros
     smallest = zeros + float("inf")
     top_logit = zeros + float("-inf")
-    for block in range(program, tl.cdiv(queries, ROWS), programs):
-        rows = block * ROWS + tl.arange(0, ROWS)
-        is_row = rows < queries
-        q = _load(query, rows, is_row, query_row, query_column, width, WIDTH)
-        if SCALED:
-            position = rows.to(tl.float64) * (keys.to(tl.float64) / queries.to(tl.float64))
-        else:
-            position = (rows + earlier).to(tl.float64)
-        below = tl.floor(position)
-        rest = position - below
-        is_odd = (below.to(tl.int32) % 2) == 1
-        nearest = below.to(tl.int32) + ((rest > 0.5) | ((rest == 0.5) & is_odd)).to(tl.int32)
-        nearest = tl.minimum(nearest, keys - 1)
-        position = position.to(tl.float32)
-        maximum, minimum = zeros + _START, zeros - _START
-        total, products, distances, later, padded = zeros, zeros, zeros, zeros, zeros
-        own_logit, first_logit, allowed_keys = zeros, zeros, zeros
-        end = keys
-        if CAUSAL:
-            end = tl.minimum(keys, (block + 1) * ROWS)
-        for start in range(0, end, KEYS):
-            columns = start + tl.arange(0, KEYS)
-            is_key = columns < keys
-            valid = is_row[:, None] & is_key[None, :]
-            k = _load(key, columns, is_key, key_row, key_column, width, WIDTH)
-            logits, allowed = _logits(
-                q, k, bias, rows, columns, valid, scale, softcap, bias_row, bias_key,
-                HALF, SOFTCAP, BIAS, CAUSAL,
-            )  # fmt: skip
-            higher = tl.maximum(maximum, tl.max(logits, 1))
-            step = tl.maximum(maximum - higher, _FAR)
-            shrink = tl.exp(step)
-            shifted = logits - higher[:, None]
-            weights = tl.exp(shifted)
-            away = tl.abs(position[:, None] - columns.to(tl.float32)[None, :])
-            products = (products + total * step) * shrink + tl.sum(weights * shifted, 1)
-            distances = distances * shrink + tl.sum(weights * away, 1)
-            is_later = columns.to(tl.float32)[None, :] > position[:, None]
-            later = later * shrink + tl.sum(tl.where(is_later, weights, 0.0), 1)
+    tile_rows: tl.constexpr = ROWS // CELL_ROWS
+    for tile in range(program, tl.cdiv(query_cells, tile_rows), programs):
+        best_weight = tl.zeros([tile_rows], tl.float32) - 1
+        best_key = tl.zeros([tile_rows], tl.int32)
+        for row_chunk in range(tl.cdiv(query_step, CELL_ROWS)):
+            rows, is_row = _positions(tile, row_chunk, query_step, queries, ROWS, CELL_ROWS)
+            q = _load(query, rows, is_row, query_row, query_column, width, WIDTH)
+            if SCALED:
+                position = rows.to(tl.float64) * (keys.to(tl.float64) / queries.to(tl.float64))
+            else:
+                position = (rows + earlier).to(tl.float64)
+            below = tl.floor(position)
+            rest = position - below
+            is_odd = (below.to(tl.int32) % 2) == 1
+            nearest = below.to(tl.int32) + ((rest > 0.5) | ((rest == 0.5) & is_odd)).to(tl.int32)
+            nearest = tl.minimum(nearest, keys - 1)
+            position = position.to(tl.float32)
+            maximum, minimum = zeros + _START, zeros - _START
+            total, products, distances, later, padded = zeros, zeros, zeros, zeros, zeros
+            own_logit, first_logit, allowed_keys = zeros, zeros, zeros
+            top_key = tl.zeros([ROWS], tl.int32)
+            end = keys
+            if CAUSAL:
+                end = tl.minimum(keys, tl.max(tl.where(is_row, rows, 0), 0) + 1)
+            for start in range(0, end, KEYS):
+                columns = start + tl.arange(0, KEYS)
+                is_key = columns < keys
+                valid = is_row[:, None] & is_key[None, :]
+                k = _load(key, columns, is_key, key_row, key_column, width, WIDTH)
+                logits, allowed = _logits(
+                    q, k, bias, rows, columns, valid, scale, softcap, bias_row, bias_key,
+                    HALF, SOFTCAP, BIAS, CAUSAL,
+                )  # fmt: skip
+                peak = tl.max(logits, 1)
+                at_peak = tl.where(logits == peak[:, None], columns[None, :], keys)
+                top_key = tl.where(peak > maximum, tl.min(at_peak, 1), top_key)
+                higher = tl.maximum(maximum, peak)
+                step = tl.maximum(maximum - higher, _FAR)
+                shrink = tl.exp(step)
+                shifted = logits - higher[:, None]
+                weights = tl.exp(shifted)
+                away = tl.abs(position[:, None] - columns.to(tl.float32)[None, :])
+                products = (products + total * step) * shrink + tl.sum(weights * shifted, 1)
+                distances = distances * shrink + tl.sum(weights * away, 1)
+                is_later = columns.to(tl.float32)[None, :] > position[:, None]
+                later = later * shrink + tl.sum(tl.where(is_later, weights, 0.0), 1)
+                if DECLARED:
+                    is_padding = tl.load(declared_keys + columns, mask=is_key, other=0) != 0
+                    given = tl.where(is_padding[None, :], weights, 0.0)
+                    padded = padded * shrink + tl.sum(given, 1)
+                total = total * shrink + tl.sum(weights, 1)
+                maximum = higher
+                minimum = tl.minimum(minimum, tl.min(tl.where(valid, logits, -_START), 1))
+                is_own = columns[None, :] == nearest[:, None]
+                own_logit += tl.sum(tl.where(is_own, logits, 0.0), 1)
+                first_logit += tl.sum(tl.where((columns == 0)[None, :], logits, 0.0), 1)
+                allowed_keys += tl.sum(allowed.to(tl.float32), 1)
+            if CAUSAL:
+                minimum = tl.where(rows + 1 < keys, _MASKED, minimum)
+                own_logit = tl.where(nearest > rows, _MASKED, own_logit)
+            nothing = maximum < _MASKED / 2
+            shift, denominator = maximum, total
+            sink_share = zeros
+            if SINKS:
+                sink = tl.load(sinks + head * sinks_stride).to(tl.float32)
+                shift = tl.maximum(maximum, sink)
+                sink_share = tl.exp(sink - shift)
+                denominator = total * tl.exp(maximum - shift) + sink_share
+                sink_share = sink_share / denominator
+            normaliser = shift + tl.log(denominator)
+            factor = tl.where(nothing, 0.0, tl.exp(maximum - shift) / denominator)
+            tl.store(
+                lse + head * queries + rows,
+                tl.where(nothing, float("inf"), normaliser),
+                mask=is_row,
+            )
+            sums = total * factor
+            row_entropy = tl.where(nothing, 0.0, sums * (normaliser - maximum) - products * factor)
+            counts = is_row
+            if PADDING:
+                counts = counts & (tl.load(padding + rows, mask=is_row, other=1) == 0)
+            attends = counts & (allowed_keys >= 1)
+            compares = counts & (allowed_keys >= 2)
+            is_finite = tl.abs(sums) < float("inf")
+            counted_rows += counts.to(tl.float32)
+            attending += attends.to(tl.float32)
+            comparing += compares.to(tl.float32)
+            mass += tl.where(counts, sums, 0.0)
+            effective += tl.where(attends, tl.exp(row_entropy), 0.0)
+            first += tl.where(attends, tl.exp(tl.minimum(first_logit - maximum, 0.0)) * factor, 0.0)
+            distance += tl.where(attends, distances * factor, 0.0)
+            diagonal += tl.where(
+                attends, tl.exp(tl.minimum(own_logit - maximum, 0.0)) * factor, 0.0
+            )
+            future += tl.where(counts, later * factor, 0.0)
             if DECLARED:
-                is_padding = tl.load(declared_keys + columns, mask=is_key, other=0) != 0
-                given = tl.where(is_padding[None, :], weights, 0.0)
-                padded = padded * shrink + tl.sum(given, 1)
-            total = total * shrink + tl.sum(weights, 1)
-            maximum = higher
-            minimum = tl.minimum(minimum, tl.min(tl.where(valid, logits, -_START), 1))
-            is_own = columns[None, :] == nearest[:, None]
-            own_logit += tl.sum(tl.where(is_own, logits, 0.0), 1)
-            first_logit += tl.sum(tl.where((columns == 0)[None, :], logits, 0.0), 1)
-            allowed_keys += tl.sum(allowed.to(tl.float32), 1)
-        if CAUSAL:
-            minimum = tl.where(rows + 1 < keys, _MASKED, minimum)
-            own_logit = tl.where(nearest > rows, _MASKED, own_logit)
-        nothing = maximum < _MASKED / 2
-        shift, denominator = maximum, total
-        sink_share = zeros
-        if SINKS:
-            sink = tl.load(sinks + head * sinks_stride).to(tl.float32)
-            shift = tl.maximum(maximum, sink)
-            sink_share = tl.exp(sink - shift)
-            denominator = total * tl.exp(maximum - shift) + sink_share
-            sink_share = sink_share / denominator
-        normaliser = shift + tl.log(denominator)
-        factor = tl.where(nothing, 0.0, tl.exp(maximum - shift) / denominator)
-        tl.store(
-            lse + head * queries + rows, tl.where(nothing, float("inf"), normaliser), mask=is_row
-        )
-        sums = total * factor
-        row_entropy = tl.where(nothing, 0.0, sums * (normaliser - maximum) - products * factor)
-        counts = is_row
-        if PADDING:
-            counts = counts & (tl.load(padding + rows, mask=is_row, other=1) == 0)
-        attends = counts & (allowed_keys >= 1)
-        compares = counts & (allowed_keys >= 2)
-        is_finite = tl.abs(sums) < float("inf")
-        counted_rows += counts.to(tl.float32)
-        attending += attends.to(tl.float32)
-        comparing += compares.to(tl.float32)
-        mass += tl.where(counts, sums, 0.0)
-        effective += tl.where(attends, tl.exp(row_entropy), 0.0)
-        first += tl.where(attends, tl.exp(first_logit - maximum) * factor, 0.0)
-        distance += tl.where(attends, distances * factor, 0.0)
-        diagonal += tl.where(attends, tl.exp(own_logit - maximum) * factor, 0.0)
-        future += tl.where(counts, later * factor, 0.0)
-        if DECLARED:
-            said = tl.load(declared_queries + rows, mask=is_row, other=1) != 0
-            is_real = counts & (said == 0)
-            misplaced += tl.where(is_real, padded * factor, 0.0)
-            real_rows += tl.where(is_real, (factor > 0).to(tl.float32), 0.0)
-        relative = row_entropy / tl.log(tl.maximum(allowed_keys, 2.0))
-        entropy += tl.where(compares, relative, 0.0)
-        off = tl.abs(sums + sink_share - 1.0)
-        error = tl.maximum(error, tl.where(attends & is_finite, off, 0.0))
-        visible = zeros + keys
-        if CAUSAL:
-            visible = tl.minimum(keys, rows + 1).to(tl.float32)
-        non_finite += tl.where(counts & (is_finite == 0), visible, 0.0)
-        weakest = tl.exp(tl.minimum(minimum, maximum) - maximum) * factor
-        smallest = tl.minimum(smallest, tl.where(counts, weakest, float("inf")))
-        largest = tl.maximum(largest, tl.where(counts, factor, 0.0))
-        top_logit = tl.maximum(top_logit, tl.where(attends, maximum, float("-inf")))
+                said = tl.load(declared_queries + rows, mask=is_row, other=1) != 0
+                is_real = counts & (said == 0)
+                misplaced += tl.where(is_real, padded * factor, 0.0)
+                real_rows += tl.where(is_real, (factor > 0).to(tl.float32), 0.0)
+            relative = row_entropy / tl.log(tl.maximum(allowed_keys, 2.0))
+            entropy += tl.where(compares, relative, 0.0)
+            off = tl.abs(sums + sink_share - 1.0)
+            error = tl.maximum(error, tl.where(attends & is_finite, off, 0.0))
+            visible = zeros + keys
+            if CAUSAL:
+                visible = tl.minimum(keys, rows + 1).to(tl.float32)
+            non_finite += tl.where(counts & (is_finite == 0), visible, 0.0)
+            weakest = tl.exp(tl.minimum(minimum, maximum) - maximum) * factor
+            smallest = tl.minimum(smallest, tl.where(counts, weakest, float("inf")))
+            largest = tl.maximum(largest, tl.where(counts, factor, 0.0))
+            top_logit = tl.maximum(top_logit, tl.where(attends, maximum, float("-inf")))
+            in_cells = tl.where(is_row, factor, -1.0).reshape(tile_rows, CELL_ROWS)
+            heaviest = tl.max(in_cells, 1)
+            candidates = top_key.reshape(tile_rows, CELL_ROWS)
+            chosen = tl.min(tl.where(in_cells == heaviest[:, None], candidates, keys), 1)
+            best_key = tl.where(heaviest > best_weight, chosen, best_key)
+            best_weight = tl.maximum(best_weight, heaviest)
+        if CELLS:
+            cell_rows = tile * tile_rows + tl.arange(0, tile_rows)
+            place = strongest + head * query_cells + cell_rows
+            tl.store(place, best_key, mask=cell_rows < query_cells)
     parts += (head * programs + program) * _ROW_LENGTH
     tl.store(parts + 0, tl.sum(counted_rows, 0))
     tl.store(parts + 1, tl.sum(attending, 0))
@@ -252,7 +289,7 @@ def survey_rows(
     tl.store(parts + 16, tl.max(top_logit, 0))
 
 
-@triton.jit(do_not_specialize=[*_VARYING, "query_step", "key_step", "query_cells", "key_cells"])
+@triton.jit(do_not_specialize=[*_VARYING, "key_step", "key_cells"])
 def survey_columns(
     query, key, bias, padding, lse, received, cells, parts,
     queries, keys, width, group, query_step, key_step,
@@ -280,7 +317,6 @@ def survey_columns(
     key += (head // group) * key_head
     bias += head * bias_head
     lanes = tl.arange(0, KEYS)
-    row_lanes = tl.arange(0, ROWS)
     tile_rows: tl.constexpr = ROWS // CELL_ROWS
     tile_keys: tl.constexpr = KEYS // CELL_KEYS
     first_key = program * tile_keys * key_step
@@ -296,9 +332,7 @@ def survey_columns(
         if CAUSAL:  # nothing of what lies in the future
             row_chunks = tl.where((tile + 1) * tile_rows * query_step > first_key, row_chunks, 0)
         for row_chunk in range(row_chunks):
-            inner = row_chunk * CELL_ROWS + row_lanes % CELL_ROWS
-            rows = (tile * tile_rows + row_lanes // CELL_ROWS) * query_step + inner
-            is_row = (inner < query_step) & (rows < queries)
+            rows, is_row = _positions(tile, row_chunk, query_step, queries, ROWS, CELL_ROWS)
             counts = is_row
             if PADDING:
                 counts = counts & (tl.load(padding + rows, mask=is_row, other=1) == 0)
@@ -306,9 +340,7 @@ def survey_columns(
             q = _load(query, rows, is_row, query_row, query_column, width, WIDTH)
             normaliser = tl.load(lse + head * queries + rows, mask=is_row, other=float("inf"))
             for chunk in range(tl.cdiv(key_step, CELL_KEYS)):
-                place = chunk * CELL_KEYS + lanes % CELL_KEYS
-                columns = (program * tile_keys + lanes // CELL_KEYS) * key_step + place
-                is_key = (place < key_step) & (columns < keys)
+                columns, is_key = _positions(program, chunk, key_step, keys, KEYS, CELL_KEYS)
                 valid = is_row[:, None] & is_key[None, :]
                 k = _load(key, columns, is_key, key_row, key_column, width, WIDTH)
                 logits, allowed = _logits(

@@ -13,6 +13,7 @@ from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PA
 
 WARPS, STAGES = 8, 2
 KEYS_AT_ONCE = 1024
+_OTHER_DTYPES = {"strongest": torch.int32, "cells": torch.float16}
 NARROWEST = 16
 """Columns of the narrowest matrix that Triton multiplies."""
 ALIGNMENT = 64
@@ -37,37 +38,46 @@ class SurveyMemory:
     """float32 [heads, …] Lengths of some queries, evenly spaced."""
     key_lengths: Tensor
     """float32 [key heads, …] Of some keys."""
+    strongest: Tensor
+    """int32 [heads, query cells] The key with the largest weight in each row of cells."""
     cells: Tensor
     """float16 [heads, query cells, key cells]: the map, pooled by mass. A sign marks a cell in
     which no query that counts may attend to any key. Empty without a map."""
 
+    sent_bytes: Tensor
+    """uint8 All that leaves the device, side by side."""
+
     @classmethod
     def on(cls, scratch: Tensor, grid: SurveyGrid, heads: int, key_heads: int) -> "SurveyMemory":
         """Divide bytes among so many heads of a grid. What is sent lies side by side."""
-        cells = (grid.query_cells, grid.key_cells) if grid.has_cells else (0, 0)
-        shapes = (
-            (heads, grid.queries),
-            (heads, grid.keys),
-            (heads, grid.row_programs, len(ROW_PARTS)),
-            (heads, grid.column_programs, len(COLUMN_PARTS)),
-            (heads, len(KEY_PARTS)),
-            (heads, cells_along(grid.queries, length_step(grid.queries))),
-            (key_heads, cells_along(grid.keys, length_step(grid.keys))),
-            (heads, *cells),
-        )
-        parts, start = [], 0
-        for number, shape in enumerate(shapes, 1):
-            dtype = torch.float16 if number == len(shapes) else torch.float32
-            end = start + prod(shape) * dtype.itemsize
-            parts.append(scratch[start:end].view(dtype).view(shape))
+        rows, columns = (grid.query_cells, grid.key_cells) if grid.has_cells else (0, 0)
+        shapes = {
+            "lse": (heads, grid.queries),
+            "received": (heads, grid.keys),
+            "rows": (heads, grid.row_programs, len(ROW_PARTS)),
+            "columns": (heads, grid.column_programs, len(COLUMN_PARTS)),
+            "keys": (heads, len(KEY_PARTS)),
+            "query_lengths": (heads, cells_along(grid.queries, length_step(grid.queries))),
+            "key_lengths": (key_heads, cells_along(grid.keys, length_step(grid.keys))),
+            "strongest": (heads, rows),
+            "cells": (heads, rows, columns),
+        }
+        parts: dict[str, Tensor] = {}
+        starts: dict[str, int] = {}
+        start = end = 0
+        for name, shape in shapes.items():
+            dtype = _OTHER_DTYPES.get(name, torch.float32)
+            starts[name], end = start, start + prod(shape) * dtype.itemsize
+            parts[name] = scratch[start:end].view(dtype).view(shape)
             start = -(-end // ALIGNMENT) * ALIGNMENT
-        return cls(*parts)
+        return cls(**parts, sent_bytes=scratch[starts["rows"] : end])
 
     @property
     def sent(self) -> tuple[Tensor, ...]:
         """What leaves the device."""
         return (
-            self.rows, self.columns, self.keys, self.query_lengths, self.key_lengths, self.cells,
+            self.rows, self.columns, self.keys, self.query_lengths, self.key_lengths,
+            self.strongest, self.cells,
         )  # fmt: skip
 
 
@@ -83,6 +93,8 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
         "keys": keys,
         "width": layer.query.shape[2],
         "group": heads // layer.key.shape[0],
+        "query_step": grid.query_step,
+        "query_cells": grid.query_cells,
         "scale": layer.scale,
         "softcap": layer.softcap,
         **_strides("query", "row", "column", layer.query.stride()),
@@ -99,6 +111,7 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
         padding,
         *declared,
         memory.lse,
+        memory.strongest if grid.has_cells else unused,
         memory.rows,
         earlier=layer.earlier,
         sinks_stride=0 if layer.sinks is None else layer.sinks.stride(0),
@@ -114,13 +127,9 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
         memory.received,
         memory.cells if grid.has_cells else unused,
         memory.columns,
-        query_step=grid.query_step,
         key_step=grid.key_step,
-        query_cells=grid.query_cells,
         key_cells=grid.key_cells,
         center=1 / keys,
-        CELLS=grid.has_cells,
-        CELL_ROWS=grid.cell_rows,
         CELL_KEYS=grid.cell_keys,
         CHUNKS=grid.chunks,
         **shared,
@@ -175,6 +184,8 @@ def _flags(layer: LayerTensors, grid: SurveyGrid) -> dict[str, Any]:
         "BIAS": 0 if bias is None else 1 if bias.dtype == torch.bool else 2,
         "CAUSAL": layer.causal,
         "PADDING": layer.padding is not None,
+        "CELLS": grid.has_cells,
+        "CELL_ROWS": grid.cell_rows,
         "num_warps": WARPS,
         "num_stages": STAGES,
     }

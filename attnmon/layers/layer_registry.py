@@ -6,7 +6,9 @@ it did not make then.
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from torch import nn
 
@@ -22,6 +24,7 @@ from attnmon.capture import (
     ModuleIndex,
     TapScope,
     is_uncompiled,
+    join_notes,
     modules_in,
     reaches_compiled,
     unwrap,
@@ -39,6 +42,7 @@ from attnmon.layers.layout_registry import LayoutRegistry
 from attnmon.layers.module_order import ModuleOrder
 from attnmon.layers.unseen_layers import UnseenLayers
 
+NO_REASONS: Mapping[str, str] = MappingProxyType({})
 WHOLE_FORWARD_EVERY = 16
 """One watched forward in so many is watched from end to end, the others only in the modules that
 attend: so it is noticed when a model begins to attend elsewhere."""
@@ -168,9 +172,13 @@ class LayerRegistry:
         """Modules that attend, or seem to, and cannot be captured, with the reason."""
         return dict(self.unseen.rows())
 
-    def coverage(self) -> tuple[Coverage, ...]:
-        """Return a row for each layer: its role, where it was seen, and why it is not captured."""
-        return self._selection.coverage(self.call_infos, self._numbering, self.unseen.rows())
+    def coverage(self, sent_as_queries: Mapping[str, str] = NO_REASONS) -> tuple[Coverage, ...]:
+        """Return a row for each layer: its role, where it was seen, and why it is not captured.
+
+        `sent_as_queries`: why a layer is not summed up on its device, by the module's name.
+        """
+        rows = self._selection.coverage(self.call_infos, self._numbering, self.unseen.rows())
+        return tuple(_with_reason(row, sent_as_queries.get(row.name, "")) for row in rows)
 
     def runs_compiled(self, model: nn.Module, modules: Sequence[nn.Module]) -> bool:
         """Return whether this model, which consists of these modules, runs compiled code."""
@@ -274,6 +282,12 @@ class LayerRegistry:
         called = {name for name, _ in self.call_infos}
         attending |= set(self._order.with_siblings(attending)) - called  # the next may call them
         self._attending = frozenset() if self._attends_elsewhere else attending
+
+
+def _with_reason(row: Coverage, reason: str) -> Coverage:
+    if not (reason and row.captured):
+        return row
+    return replace(row, why=join_notes(row.why, f"not summed up on its device: {reason}"))
 
 
 def _no_model() -> None:

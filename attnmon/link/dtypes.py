@@ -21,6 +21,7 @@ DTYPES = {
     "bfloat16": DType(2, "BF16", "uint16"),
     "uint8": DType(1, "U8", "uint8"),
     "uint32": DType(4, "U32", "uint32"),
+    "int32": DType(4, "I32", "int32"),
     "bool": DType(1, "BOOL", "bool"),
 }
 """By the name that messages use, which is torch's."""

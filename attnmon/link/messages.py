@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
+from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
 
 VERSION = 6
 
@@ -73,6 +74,79 @@ class ArrayBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class SummarisedHeads:
+    """What a device has made of some heads of a layer, side by side in the ring."""
+
+    rows: ArrayBlock
+    """[heads, programs, …], by `ROW_PARTS`"""
+    columns: ArrayBlock
+    """[heads, programs, …], by `COLUMN_PARTS`"""
+    keys: ArrayBlock
+    """[heads, …], by `KEY_PARTS`"""
+    query_lengths: ArrayBlock
+    """[heads, …] Lengths of some query vectors."""
+    key_lengths: ArrayBlock
+    """[key heads, …] Of some key vectors."""
+    strongest: ArrayBlock
+    """[heads, query cells] The key with the largest weight; [heads, 0] without a map."""
+    cells: ArrayBlock
+    """[heads, query cells, key cells] The map, pooled by mass; the sign of a cell is set where no
+    query that counts may attend to any of its keys. [heads, 0, 0] without a map."""
+
+    def __post_init__(self) -> None:
+        parts = (len(ROW_PARTS), len(COLUMN_PARTS), len(KEY_PARTS))
+        for block, dimensions in zip(self.blocks, (3, 3, 2, 2, 2, 2, 3), strict=True):
+            require(len(block.shape) == dimensions, "shape", block.shape)
+        found = tuple(block.shape[-1] for block in self.blocks[:3])
+        require(found == parts, "parts", found)
+        heads = {block.shape[0] for block in self.blocks if block is not self.key_lengths}
+        require(len(heads) == 1, "heads", heads)
+        require(self.strongest.shape == self.cells.shape[:2], "cells", self.cells.shape)
+        dtypes = tuple(block.dtype for block in self.blocks)
+        require(dtypes == (*["float32"] * 5, "int32", "float16"), "dtypes", dtypes)
+
+    @property
+    def blocks(self) -> tuple[ArrayBlock, ...]:
+        """All its arrays, in the order in which they lie."""
+        return (
+            self.rows, self.columns, self.keys, self.query_lengths, self.key_lengths,
+            self.strongest, self.cells,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """What a device has made of a layer: its statistics, and a map where one is wanted."""
+
+    shape: tuple[int, int, int]
+    """(heads, queries, keys)"""
+    width: int
+    """Of a query."""
+    query_step: int
+    key_step: int
+    """Positions in a cell of the map."""
+    kernel: str
+    """By which name the renderer answers for the kernel that made it."""
+    heads: tuple[SummarisedHeads, ...]
+    """One group of heads after the other."""
+    knows_padding: bool = False
+    """Whether what real queries give to declared padding was summed up."""
+
+    def __post_init__(self) -> None:
+        heads, queries, keys = self.shape
+        require(all(0 < n <= LONGEST_SIDE for n in self.shape), "shape", self.shape)
+        require(self.query_step > 0 and self.key_step > 0, "step", self.shape)
+        require(sum(some.rows.shape[0] for some in self.heads) == heads, "heads", heads)
+        cells = (-(-queries // self.query_step), -(-keys // self.key_step))
+        found = {some.cells.shape[1:] for some in self.heads}
+        require(found in ({cells}, {(0, 0)}), "cells", found)
+
+    @property
+    def has_map(self) -> bool:
+        return self.heads[0].cells.shape[1] > 0
+
+
+@dataclass(frozen=True, slots=True)
 class Attention:
     """One layer's attention for one sample: its weights, or what they are computed from.
 
@@ -114,13 +188,18 @@ class Attention:
     """‖weights · value − output‖ / ‖output‖ against the layer's own output, where measured."""
     drawn: bool = True
     """Whether pictures of it are asked for; otherwise only its numbers and its maps."""
+    summary: LayerSummary | None = None
+    """What a device has made of it, in place of query and key; beside them where the renderer is to
+    find whether it makes the same of these."""
 
     def __post_init__(self) -> None:
         require(self.layer >= 0, "layer", self.layer)
         exact = (self.weights is None, self.query is None, self.key is None)
-        require(
-            exact in {(False, True, True), (True, False, False)}, "weights or query, key", exact
-        )
+        allowed = {(False, True, True), (True, False, False)}
+        if self.summary is not None:
+            allowed = {(True, False, False), (True, True, True)}
+            require(self.summary.shape == self.shape, "summary", self.summary.shape)
+        require(exact in allowed, "weights or query, key", exact)
         for name, dimensions in (("weights", 3), ("query", 3), ("key", 3), ("sinks", 1)):
             block: ArrayBlock | None = getattr(self, name)
             if block is not None:
@@ -148,6 +227,8 @@ class Attention:
         if self.weights is not None:
             heads, queries, keys = self.weights.shape
             return heads, queries, keys
+        if self.query is None and self.summary is not None:
+            return self.summary.shape
         assert self.query is not None
         assert self.key is not None
         return self.query.shape[0], self.query.shape[1], self.key.shape[1]
@@ -156,7 +237,9 @@ class Attention:
     def blocks(self) -> tuple[ArrayBlock, ...]:
         """All arrays that were sent."""
         given = (self.weights, self.query, self.key, self.bias, self.sinks, self.largest_logits)
-        return tuple(block for block in given if block is not None)
+        summed = () if self.summary is None else self.summary.heads
+        of_heads = (block for some in summed for block in some.blocks)
+        return (*(block for block in given if block is not None), *of_heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +595,9 @@ class Acknowledgement:
     """(kind, text): what the user should be told, once for each kind."""
     competed: float = 0.0
     """Seconds of processor time that it has taken from the training, where no core was free."""
+    verdicts: tuple[tuple[str, str], ...] = ()
+    """(kernel, difference) for each layer that was made on a device and here; the difference is
+    empty where both are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -542,6 +628,7 @@ __all__ = [
     "Dump",
     "Goodbye",
     "Launch",
+    "LayerSummary",
     "Message",
     "MessageError",
     "PatchedLayer",
@@ -554,6 +641,7 @@ __all__ = [
     "Setup",
     "Slots",
     "Stack",
+    "SummarisedHeads",
     "decode",
     "encode",
 ]

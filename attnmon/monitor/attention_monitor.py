@@ -299,7 +299,7 @@ class AttentionMonitor:
         """
         rows: list[Coverage] = []
         with self._guard:
-            rows += self._collector.registry.coverage()
+            rows += self._collector.registry.coverage(self._session.sent_as_queries)
         return tuple(rows)
 
     def enable(self) -> None:

@@ -97,6 +97,9 @@ class TrainingAttentionMonitor(AttentionMonitor):
             text such as `"200 MB"`. `None` is 64 MiB as captures need it, and more where one
             capture, or the window of `keep_last`, takes more: an eighth of what is free at most,
             and 1 GiB. Less is taken where less is free. Default: None.
+        on_device (bool): Whether a layer on a CUDA device is summed up there, so that kilobytes
+            leave it and not queries and keys: for sequences of thousands of positions. Not tried on
+            a device yet; see [On the device](how-it-works.md#on-the-device). Default: False.
         keep_last (int): Number of steps that are not due but retained all the same, and drawn when
             training breaks: see "What happened before it broke" in docs/guide.md. Default: 0.
         renderer (str): Process that draws: `"own"` starts one; `"attach"`, or the path of a socket,

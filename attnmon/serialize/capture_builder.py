@@ -9,6 +9,7 @@ A builder that is not announced frees its slots at the end of the `with`, whatev
 """
 
 from collections.abc import Iterable, Set
+from dataclasses import replace
 from typing import Protocol
 
 from torch import Tensor
@@ -75,6 +76,8 @@ class CaptureBuilder:
         """What labels can be made of, where the inputs are known and the user gave a tokenizer."""
         self.padding = SamplePadding()
         """What the masks among the inputs say is padding."""
+        self.compared: set[str] = set()
+        """Kernels of which a layer is sent both summed up and as query and key."""
         self.padding_blocks: tuple[ArrayBlock | None, ArrayBlock | None] = (None, None)
         """Where the encoder's and the decoder's were written."""
         self.shows_probe = False
@@ -102,6 +105,13 @@ class CaptureBuilder:
         offset = self._next
         self._next += aligned(nbytes)
         return offset
+
+    def forget_padding(self) -> None:
+        """Leave out what devices have summed up of padding: it is said to be elsewhere."""
+        for place, attention in enumerate(self.attentions):
+            if attention.summary is not None:
+                unknown = replace(attention.summary, knows_padding=False)
+                self.attentions[place] = replace(attention, summary=unknown)
 
     def detach(self) -> "CaptureBuilder":
         """Move all it has into another builder, and return that one.

@@ -9,7 +9,8 @@ device of their own in its place.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -88,6 +89,22 @@ class DeviceCopies:
         if destination is not target:
             self._batch.on_complete.append(lambda: target.copy_(destination))
 
+    @contextmanager
+    def beside_training(self, device: torch.device, read: Iterable[Tensor]) -> Iterator[None]:
+        """Have what is started in this block run on the side stream, after training so far.
+
+        `read`: what is read there, of which the allocator is told.
+        """
+        stream = self._stream_of(device)
+        stream.wait_stream(self._cuda.current_stream(device))
+        try:
+            with self._cuda.stream(stream):
+                yield
+        finally:
+            for tensor in read:
+                if tensor.is_cuda:  # and not what the tests put in its place
+                    tensor.record_stream(stream)
+
     def copy_to_host(self, source: Tensor) -> Tensor:
         """Start copying a small tensor, and return the one on the host that will hold it."""
         target = self._buffer(source)
@@ -110,12 +127,8 @@ class DeviceCopies:
         self._pinned, self._seen = [], 0
 
     def _start(self, source: Tensor, target: Tensor) -> None:
-        stream = self._stream_of(source.device)
-        stream.wait_stream(self._cuda.current_stream(source.device))
-        with self._cuda.stream(stream):
+        with self.beside_training(source.device, [source]):
             target.copy_(source, non_blocking=True)
-        if source.is_cuda:  # and not what the tests put in its place
-            source.record_stream(stream)
         self._batch.targets.append(target)
 
     def _stream_of(self, device: torch.device) -> Any:

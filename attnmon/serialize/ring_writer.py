@@ -58,6 +58,10 @@ class RingWriter:
         self.copy(part.view(array.shape), array)
         return ArrayBlock(offset, "uint8", tuple(array.shape))
 
+    def copy_from_device(self, offset: int, source: Tensor) -> None:
+        """Start copying bytes from a device to this offset of the ring."""
+        self.device_copies.copy(self._bytes[offset : offset + source.nbytes], source)
+
     def view(self, block: ArrayBlock) -> Tensor:
         """Return this part of the ring as a tensor."""
         dtype = _DTYPES[block.dtype]

@@ -12,13 +12,23 @@ from attnmon.capture import (
     measured_error,
     with_evident_mask,
 )
+from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.query_padding import is_alike_for_queries
 from attnmon.layers.layer_selection import SelectedLayer
-from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture
+from attnmon.link.messages import (
+    Accounts,
+    ArrayBlock,
+    Attention,
+    Capture,
+    LayerSummary,
+    RenderOptions,
+)
 from attnmon.link.ring import Ring
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.capture_message import MessageFactory
 from attnmon.serialize.ring_writer import RingWriter, choose_heads, choose_mask, compact_mask
 from attnmon.serialize.step_info import StepInfo
+from attnmon.serialize.summary_writer import SummaryWriter
 from attnmon.serialize.written_layers import WrittenLayer, WrittenLayers, signature_of
 
 CHECK_EVERY = 101
@@ -32,8 +42,14 @@ the same layer.
 class CaptureSerializer:
     """Writes the layers of a capture into the ring, and makes its message."""
 
-    def __init__(self, ring: Ring, guard: ErrorGuard) -> None:
+    def __init__(
+        self, ring: Ring, guard: ErrorGuard, summarised: RenderOptions | None = None
+    ) -> None:
+        """`summarised`: what is made of layers that CUDA devices may sum up; None: they may not."""
         self.ring_writer = RingWriter(ring)
+        self.summaries = (
+            None if summarised is None else SummaryWriter(self.ring_writer, summarised, guard)
+        )
         self._messages = MessageFactory(guard)
         self._written = WrittenLayers()
         self._layers_written = 0
@@ -64,7 +80,8 @@ class CaptureSerializer:
         if written is None or written.layer is not layer or self._is_checked(call):
             one = call if samples is None else call.of_model_sample(sample, samples)
             attention = self._describe_and_copy(layer, one, builder)
-            self._written.add(signature, layer, attention)
+            if self._stays_so(layer, one):
+                self._written.add(signature, layer, attention)
         else:
             assert call.query is not None
             assert call.key is not None
@@ -94,6 +111,12 @@ class CaptureSerializer:
         bias = None if call.mask is None else call.mask_of(sample)
         builder.attentions.append(self._copy(written, query, key, bias, builder))
         return True
+
+    def _stays_so(self, layer: SelectedLayer, call: AttentionCall) -> bool:
+        """Return whether a layer that was written as query and key will be so the next time."""
+        if self.summaries is None or call.is_on_cpu:
+            return True
+        return layer.name in self.summaries.reasons
 
     def _is_checked(self, call: AttentionCall) -> bool:
         return call.output is not None and not self._layers_written % CHECK_EVERY
@@ -132,6 +155,13 @@ class CaptureSerializer:
         )
         error = measured_error(call)
         chosen |= _logits_of(call, layer.heads)
+        summary = self._summary(layer, call, chosen, builder)
+        bias = call.bias
+        if summary is not None and self._suffices(summary):
+            chosen = {}
+            if bias is not None and not is_alike_for_queries(bias):
+                bias = None
+        blocks = self.ring_writer.write(chosen, builder)
         return Attention(
             name=layer.name.encode("utf-8", "backslashreplace").decode(),  # a name may be no text
             stack=layer.role.stack,
@@ -139,8 +169,13 @@ class CaptureSerializer:
             type=layer.role.type,
             source=call.source,
             heads=layer.heads,
-            bias=self._write_mask(layer, call.bias, builder),
-            **self.ring_writer.write(chosen, builder),
+            bias=self._write_mask(layer, bias, builder),
+            weights=blocks.get("weights"),
+            query=blocks.get("query"),
+            key=blocks.get("key"),
+            sinks=blocks.get("sinks"),
+            largest_logits=blocks.get("largest_logits"),
+            summary=summary,
             scale=float(call.scale),
             causal=bool(call.causal),
             softcap=float(call.softcap),
@@ -149,6 +184,32 @@ class CaptureSerializer:
             error=error,
             drawn=layer.drawn,
         )
+
+    def _summary(
+        self,
+        layer: SelectedLayer,
+        call: AttentionCall,
+        chosen: dict[str, Tensor],
+        builder: CaptureBuilder,
+    ) -> LayerSummary | None:
+        """Return what the layer's device makes of it; None where that is not to be sent."""
+        if self.summaries is None or call.is_on_cpu or "query" not in chosen:
+            return None
+        tensors = LayerTensors(
+            query=chosen["query"],
+            key=chosen["key"],
+            scale=float(call.scale),
+            causal=bool(call.causal),
+            softcap=float(call.softcap),
+            bias=None if call.bias is None else choose_mask(layer.heads, call.bias),
+            sinks=chosen.get("sinks"),
+            earlier=max(call.earlier, 0),
+        )
+        return self.summaries.write(layer, tensors, builder)
+
+    def _suffices(self, summary: LayerSummary) -> bool:
+        """Return whether query and key need not be sent beside it."""
+        return self.summaries is not None and self.summaries.trust.is_trusted(summary.kernel)
 
     def _write_mask(
         self, layer: SelectedLayer, bias: Tensor | None, builder: CaptureBuilder

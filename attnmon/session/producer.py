@@ -58,6 +58,7 @@ class Producer:
         self.refusal = ""
         """The renderer's reason for accepting no more captures; empty while it accepts them."""
         self._notices: list[tuple[str, str]] = []
+        self._verdicts: list[tuple[str, str]] = []
         self._channel = channel
         self._counters = counters
         self._pending: dict[int, list[Slots]] = {}
@@ -209,6 +210,11 @@ class Producer:
         self.allocator.notices = []
         return notices
 
+    def pop_verdicts(self) -> list[tuple[str, str]]:
+        """Return what the renderer has found of layers made on a device: (kernel, difference)."""
+        verdicts, self._verdicts = self._verdicts, []
+        return verdicts
+
     def abandon(self) -> None:
         """Close the descriptors without a message, in a forked child or at the end."""
         self.lost = True
@@ -251,6 +257,7 @@ class Producer:
         elif isinstance(message, Acknowledgement) and message.sequence in self._pending:
             self.free(self._pending.pop(message.sequence))
             self._notices += message.notices
+            self._verdicts += message.verdicts
             self._count(message)
 
     def _count(self, acknowledgement: Acknowledgement) -> None:

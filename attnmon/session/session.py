@@ -5,6 +5,7 @@ import os
 import shlex
 import time
 import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,12 @@ class Session:
         assert self._connection is not None
         return self._connection.serializer
 
+    @property
+    def sent_as_queries(self) -> Mapping[str, str]:
+        """Why layers are not summed up on their device, by the names of modules."""
+        summaries = None if self._connection is None else self.serializer.summaries
+        return {} if summaries is None else summaries.reasons
+
     def new_builder(self, *, sample: int, seen_in: SeenIn, retained: bool) -> CaptureBuilder:
         """Return an empty capture of this sample; `retained` if its step is not due."""
         assert self._connection is not None
@@ -155,6 +162,8 @@ class Session:
         still_there = producer.poll()
         for kind, text in producer.pop_notices():
             self.guard.warn_once(kind, text)
+        if (verdicts := producer.pop_verdicts()) and self.serializer.summaries is not None:
+            self.serializer.summaries.settle(verdicts)
         self._heed_refusal()
         if not still_there and not self.closed:
             self._switch_off_without_renderer()

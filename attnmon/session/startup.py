@@ -112,7 +112,7 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             raise NotOpened(str(error), folder) from error
         on_failure.pop_all()
     directory.close_writing()
-    return Connection(settings, directory, renderer, producer, CaptureSerializer(ring, guard))
+    return Connection(settings, directory, renderer, producer, _serializer(ring, guard, settings))
 
 
 def describe_loss(renderer: RendererProcess | AttachedRenderer) -> str:
@@ -148,6 +148,11 @@ def _send_setup(
         producer.send_setup(setup, directory.writing)
     except ChannelClosed as error:
         raise NotOpened(describe_loss(renderer)) from error
+
+
+def _serializer(ring: Ring, guard: ErrorGuard, settings: Settings) -> CaptureSerializer:
+    summarised = _render_options(settings) if settings.on_device else None
+    return CaptureSerializer(ring, guard, summarised)
 
 
 def _ring(nbytes: int | None) -> Ring:

@@ -38,6 +38,8 @@ class Drawn:
     notices: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     """Processor time that the worker has used since its last answer."""
+    verdicts: tuple[tuple[str, str], ...] = ()
+    """As in `Acknowledgement`."""
 
 
 @dataclass(frozen=True, slots=True)

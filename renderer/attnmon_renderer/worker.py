@@ -44,6 +44,9 @@ from attnmon_renderer.process_messages import Drawn
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
 from attnmon_renderer.sinks import raw_weights, statistics_json, tensorboard
 from attnmon_renderer.storage import atomic_files, paths, regular_files, step_folder
+from attnmon_renderer.summaries.device_comparison import difference
+from attnmon_renderer.summaries.device_summary import DeviceSummary
+from attnmon_renderer.summaries.summarised_maps import SummarisedMaps
 
 
 def run_worker(channel: Channel, setup: Setup, ring: memoryview) -> None:
@@ -114,7 +117,8 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
         notices += missing_font_notices(options, capture)
     except Exception as error:
         errors.append(f"fonts: {describe_error(error)}")
-    return Drawn(capture.sequence, process_messages.join_errors(errors), notices), results
+    told = process_messages.join_errors(errors)
+    return Drawn(capture.sequence, told, notices, verdicts=_verdicts(layers)), results
 
 
 def analyze_all(
@@ -122,8 +126,10 @@ def analyze_all(
 ) -> dict[Attention, LayerAnalysis]:
     """Analyze all layers, together where no map of them is needed."""
     needs_maps = map_sizes(options) != NO_MAPS
-    found: dict[Attention, LayerAnalysis] = {}
+    found = _analyze_summarised(layers, options, maps)
     for attention, layer in layers.items():
+        if attention in found:
+            continue
         if attention in maps or (needs_maps and attention.drawn):
             collector = maps.collector(attention)
             found[attention] = analyze(layer, options, collector)
@@ -134,6 +140,35 @@ def analyze_all(
     for attention, statistics in zip(others, together, strict=True):
         found[attention] = LayerAnalysis(statistics, None, None)
     return {attention: found[attention] for attention in layers}
+
+
+def _analyze_summarised(
+    layers: Mapping[Attention, LayerAttention], options: RenderOptions, maps: CaptureMaps
+) -> dict[Attention, LayerAnalysis]:
+    """Return the analyses of layers that were summed up on their device; keep their maps."""
+    found = {}
+    for attention, layer in layers.items():
+        if attention.query is None and attention.summary is not None:
+            summary = DeviceSummary(layer, layer.memory)
+            sizes = map_sizes(options) if attention.drawn else NO_MAPS
+            found[attention] = summary.analysis(sizes.average_side, sizes.head_side)
+            if attention in maps:
+                maps.add(attention, SummarisedMaps(summary))
+    return found
+
+
+def _verdicts(layers: Mapping[Attention, LayerAttention]) -> tuple[tuple[str, str], ...]:
+    """Compare layers that were summed up on their device and are made here of query and key."""
+    found = []
+    for attention, layer in layers.items():
+        if attention.query is not None and attention.summary is not None:
+            try:
+                told = difference(layer, layer.memory)
+            except Exception as error:
+                told = f"summary: {describe_error(error)}"
+            if told is not None:
+                found.append((attention.summary.kernel, told[: messages.LONGEST_ERROR]))
+    return tuple(found)
 
 
 def analyze(

@@ -22,13 +22,14 @@ from attnmon.device import survey_kernels
 from attnmon.device.survey_launch import STAGES, WARPS
 
 BOTH = dict(WIDTH=128, ROWS=32, KEYS=32, HALF=True, SOFTCAP=True, BIAS=2, CAUSAL=False)
-BOTH["PADDING"] = True
+BOTH |= dict(PADDING=True, CELLS=True, CELL_ROWS=8)
 ROWS = dict(BOTH, SINKS=True, SCALED=True, DECLARED=True)
-COLUMNS = dict(BOTH, CELLS=True, CELL_ROWS=8, CELL_KEYS=4, CHUNKS=1)
+COLUMNS = dict(BOTH, CELL_KEYS=4, CHUNKS=1)
 POINTERS = {
     "query": "bf16", "key": "bf16", "bias": "fp32", "sinks": "bf16", "padding": "u8",
     "declared_queries": "u8", "declared_keys": "u8", "cells": "fp16", "lse": "fp32",
     "parts": "fp32", "received": "fp32", "row_parts": "fp32",
+    "strongest": "i32",
 }
 
 def type_of(name):

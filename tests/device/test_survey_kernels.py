@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.surveyed import exact_cells, exact_parts, survey
+from support.surveyed import exact_cells, exact_parts, exact_weights, survey
 from torch import Tensor
 
 from attnmon.device.layer_tensors import LayerTensors
@@ -52,8 +52,18 @@ def check(layer: LayerTensors, side: int = 128, tile: int = 32) -> None:
         torch.testing.assert_close(lengths, vectors[:, ::every].float().norm(dim=2))
     cells = found.memory.cells.abs().double()
     torch.testing.assert_close(cells, exact_cells(layer, side), rtol=2**-10, atol=1e-6)
+    check_strongest(layer, side, found.memory.strongest.long())
     assert found.parts["non_finite"].sum() == 0
     assert found.parts["row_sum_error"].max() < FLOAT
+
+
+def check_strongest(layer: LayerTensors, side: int, found: Tensor) -> None:
+    """Compare the weight of each row of cells' strongest key with its largest weight."""
+    weights = exact_weights(layer)
+    cells = weights.split(max(1, -(-weights.shape[1] // side)), 1)
+    largest = torch.stack([cell.amax(1) for cell in cells], 1)
+    of_found = largest.gather(-1, found[..., None])[..., 0]
+    torch.testing.assert_close(of_found, largest.amax(-1), rtol=FLOAT, atol=FLOAT)
 
 
 def window(length: int, back: int) -> Tensor:
@@ -162,7 +172,7 @@ def test_any_shape_is_as_in_float64(
     check(replace(made(1, queries, keys, width, seed=seed), causal=causal), side)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_stays_visible(value: float) -> None:
     layer = made(queries=20)

@@ -10,6 +10,7 @@ from attnmon.link.messages import (
     Capture,
     Dump,
     Goodbye,
+    LayerSummary,
     PatchedLayer,
     Refusal,
     Release,
@@ -18,6 +19,7 @@ from attnmon.link.messages import (
     SampleImage,
     Setup,
     Slots,
+    SummarisedHeads,
 )
 
 QUERY = ArrayBlock(0, "float32", (4, 7, 8))
@@ -25,6 +27,26 @@ KEY = ArrayBlock(1024, "bfloat16", (2, 9, 8))
 LAYER = Attention(
     "decoder.layers.0.self_attn", "decoder", 0, "self_attention", "scaled_dot_product_attention",
     (0, 1, 2, 3), query=QUERY, key=KEY, bias=ArrayBlock(4096, "bool", (7, 9)), scale=0.25,
+)  # fmt: skip
+SUMMED_UP = replace(
+    LAYER,
+    query=None,
+    key=None,
+    bias=None,
+    summary=LayerSummary(
+        (4, 7, 9), 8, 1, 2, "kernel 0",
+        (
+            SummarisedHeads(
+                ArrayBlock(0, "float32", (4, 2, 17)),
+                ArrayBlock(1024, "float32", (4, 1, 2)),
+                ArrayBlock(2048, "float32", (4, 6)),
+                ArrayBlock(3072, "float32", (4, 7)),
+                ArrayBlock(4096, "float32", (2, 9)),
+                ArrayBlock(5120, "int32", (4, 7)),
+                ArrayBlock(6144, "float16", (4, 7, 5)),
+            ),
+        ),
+    ),
 )  # fmt: skip
 CAPTURE = Capture(
     3, 100, True, 1, 0.5, None, 1.5, 0, (Slots(0, 2),), (LAYER,), Accounts(captured=4)
@@ -43,6 +65,7 @@ EVERY_KIND = [
     SETUP,
     CAPTURE,
     PICTURED,
+    replace(CAPTURE, attentions=(SUMMED_UP,)),
     Goodbye(Accounts()),
     Acknowledgement(7, "disk full", (("a", "b"),)),
     Refusal("stopped"),

@@ -57,7 +57,7 @@ class LayerAttention:
         self.attention = attention
         self.shape = attention.shape
         """(heads, queries, keys)"""
-        self._memory = memory
+        self.memory = memory
         self._weights = None if attention.weights is None else read_array(attention.weights, memory)
         bias = None if attention.bias is None else read_array(attention.bias, memory)
         self._mask = Mask(bias, attention.causal)
@@ -101,7 +101,7 @@ class LayerAttention:
         block = self.attention.largest_logits
         if block is None:
             return None
-        return to_float32(read_array(block, self._memory)).astype(np.float64)
+        return to_float32(read_array(block, self.memory)).astype(np.float64)
 
     @property
     def is_own_future(self) -> bool:
@@ -138,7 +138,10 @@ class LayerAttention:
             return None
         _, queries, keys = self.shape
         sides = (self._query, queries), (self._key, keys)
-        return all(_have_one_length(array[:, :: -(-length // 64)]) for array, length in sides)
+        return all(
+            have_one_length(np.linalg.norm(to_float32(array[:, :: -(-length // 64)]), axis=2))
+            for array, length in sides
+        )
 
     def full(self) -> Floats:
         """Returns all weights at once, [heads, queries, keys]: for small maps only."""
@@ -220,17 +223,17 @@ class LayerAttention:
     @cached_property
     def _query(self) -> npt.NDArray[Any]:
         assert self.attention.query is not None
-        return read_array(self.attention.query, self._memory)
+        return read_array(self.attention.query, self.memory)
 
     @cached_property
     def _key(self) -> Floats:
         assert self.attention.key is not None
-        return to_float32(read_array(self.attention.key, self._memory))
+        return to_float32(read_array(self.attention.key, self.memory))
 
     @cached_property
     def _sinks(self) -> Floats | None:
         sinks = self.attention.sinks
-        return None if sinks is None else to_float32(read_array(sinks, self._memory))
+        return None if sinks is None else to_float32(read_array(sinks, self.memory))
 
 
 class DeclaredPadding(NamedTuple):
@@ -246,9 +249,8 @@ MOST_SPREAD = 0.03
 than 500 numbers is larger."""
 
 
-def _have_one_length(vectors: npt.NDArray[Any]) -> bool:
-    """Return whether vectors [heads, positions, width] have one length in each head, but for 0."""
-    lengths = np.linalg.norm(to_float32(vectors), axis=2)
+def have_one_length(lengths: npt.NDArray[Any]) -> bool:
+    """Return whether lengths [heads, positions] are one in each head, but for 0."""
     each = [head[head > 0] for head in lengths]
     return all(len(head) > 3 and head.std() < MOST_SPREAD * head.mean() for head in each)
 

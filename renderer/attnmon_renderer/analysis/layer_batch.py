@@ -19,7 +19,7 @@ class JoinedLayers(LayerAttention):
     """The heads of layers that are alike, one layer after the other."""
 
     def __init__(self, layers: Sequence[LayerAttention]) -> None:
-        super().__init__(layers[0].attention, layers[0]._memory)
+        super().__init__(layers[0].attention, layers[0].memory)
         self._layers = layers
         self.padding = layers[0].padding
         self.declared = layers[0].declared

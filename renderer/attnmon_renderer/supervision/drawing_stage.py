@@ -69,6 +69,7 @@ class DrawingStage:
         assert isinstance(drawn, Drawn)
         entry = self._run.ledger[drawn.sequence]
         entry.error, entry.notices = drawn.error, drawn.notices
+        entry.verdicts = drawn.verdicts
         entry.descriptor = packet.descriptors[0] if packet.descriptors else -1
         if not entry.error and entry.descriptor < 0:
             entry.error = "the results were lost on the way: no descriptor was left for them"

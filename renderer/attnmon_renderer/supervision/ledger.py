@@ -59,6 +59,8 @@ class Entry:
     """What went wrong so far; empty when nothing did."""
     notices: tuple[tuple[str, str], ...] = ()
     """(kind, text) of what the user should be told."""
+    verdicts: tuple[tuple[str, str], ...] = ()
+    """As in `Acknowledgement`."""
     descriptor: int = -1
     """File with the worker's results, to be handed to the recorder; -1 when there is none."""
     holds_message: bool = False

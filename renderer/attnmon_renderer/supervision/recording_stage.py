@@ -137,7 +137,9 @@ class RecordingStage:
         if entry.error:
             self._run.add_error(describe_failure(entry))
         competed = self._run.pop_competed_seconds(entry)
-        self._acknowledge(Acknowledgement(entry.sequence, entry.error, entry.notices, competed))
+        self._acknowledge(
+            Acknowledgement(entry.sequence, entry.error, entry.notices, competed, entry.verdicts)
+        )
 
 
 def _wait_until_closed(channel: Channel) -> None:

@@ -110,8 +110,8 @@ def test_a_bias_that_forbids_nothing_is_no_mask() -> None:
 
 def with_bias(bias: Array) -> LayerAttention:
     plain = random_layer(2, 2, 3)
-    memory = bytes(plain._memory) + bias.tobytes()
-    block = ArrayBlock(len(bytes(plain._memory)), str(bias.dtype), bias.shape)
+    memory = bytes(plain.memory) + bias.tobytes()
+    block = ArrayBlock(len(bytes(plain.memory)), str(bias.dtype), bias.shape)
     return LayerAttention(replace(plain.attention, bias=block, causal=False), memory)
 
 

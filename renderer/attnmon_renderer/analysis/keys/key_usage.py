@@ -4,18 +4,24 @@
 all ``Q`` of them.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-SINK_SHARE = 0.3
-"""Of a row, in the mean: a first key that gets more is a sink (Gu et al., arXiv 2410.10781)."""
+from attnmon.link.summaries.summary_parts import SINK_SHARE
+
 LEAST_REST = 1e-3
 """Of a row, in the mean: where all keys but a sink get less together, nothing is said of them."""
 _DIGITS = 6
 
 Doubles = npt.NDArray[np.float64]
+
+
+def round_numbers(found: Mapping[str, Doubles]) -> dict[str, Doubles]:
+    """Round numbers to the digits that sums of float32 have."""
+    return {name: np.round(values, _DIGITS) for name, values in found.items()}
 
 
 class KeyUsage:
@@ -65,7 +71,7 @@ class KeyUsage:
             "largest_key": self._sums.max(axis=1, initial=0) / self._rows,
             "row_residual": self._row_residual(),
         }
-        return {name: np.round(values, _DIGITS).tolist() for name, values in found.items()}
+        return {name: values.tolist() for name, values in round_numbers(found).items()}
 
     def _coverage(self) -> Doubles:
         """``mean_j min(1, max(Q, K) · c_j / Σ_j c_j)`` over the K keys that may be attended to.

@@ -1,0 +1,58 @@
+"""What the kernels are made for. Anything else is sent as query and key."""
+
+from functools import cache
+
+import torch
+
+from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.survey_grid import MOST_CHUNKS, SurveyGrid
+
+MEMORY = 2_000_000
+"""Bytes on each device, reserved once, in which layers are summed up one after the other."""
+ALIGNMENTS = 10 * 64
+"""Of these, what may lie between the arrays."""
+WIDEST = 256
+LEAST_CAPABILITY = (8, 0)
+LEAST_TRITON = (3, 0)
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def why_not(layer: LayerTensors, grid: SurveyGrid) -> str:
+    """Return why this layer cannot be summed up by the kernels; empty if it can."""
+    tensors = [t for t in (layer.query, layer.key, layer.bias, layer.sinks) if t is not None]
+    dtypes = {tensor.dtype for tensor in tensors if tensor.dtype != torch.bool}
+    if odd := [str(dtype) for dtype in dtypes if dtype not in DTYPES]:
+        return f"the kernels read no {odd[0].removeprefix('torch.')}"
+    if len({tensor.device for tensor in tensors}) > 1:
+        return "its tensors are on several devices"
+    if layer.query.shape[2] > WIDEST:
+        return f"its heads are {layer.query.shape[2]} wide, and the kernels read {WIDEST}"
+    if grid.chunks > MOST_CHUNKS or not heads_at_once(layer, grid):
+        return f"its {max(layer.shape[1:])} positions need more than {MEMORY // 10**6} MB"
+    return why_not_on(layer.query.device)
+
+
+def heads_at_once(layer: LayerTensors, grid: SurveyGrid) -> int:
+    """Return how many heads are summed up at once: whole groups that share a key head.
+
+    As many as the memory suffices for, and equally many each time; 0 where it suffices for none.
+    """
+    group, groups = layer.shape[0] // len(layer.key), len(layer.key)
+    each = group * (grid.bytes_kept + grid.bytes_sent)
+    most = (MEMORY - ALIGNMENTS) // each
+    return group * -(-groups // -(-groups // most)) if most else 0
+
+
+@cache
+def why_not_on(device: torch.device) -> str:
+    """Return why no kernel can be launched on a device; empty if one can."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return "the kernels are for devices of NVIDIA"
+    if (found := torch.cuda.get_device_capability(device)) < LEAST_CAPABILITY:
+        return f"the device has compute capability {found[0]}.{found[1]}, and 8.0 is needed"
+    try:
+        import triton
+    except ImportError:
+        return "Triton is not installed, which torch's builds for CUDA bring along"
+    version = tuple(int(part) for part in triton.__version__.split(".")[:2])
+    return "" if version >= LEAST_TRITON else f"Triton {triton.__version__} is too old"

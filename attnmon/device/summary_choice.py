@@ -1,0 +1,56 @@
+"""Whether the summary of a layer tells all that is to be told of it, and how large its map is."""
+
+from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.query_padding import is_alike_for_queries
+from attnmon.layers.layer_selection import SelectedLayer
+from attnmon.link.messages import RenderOptions
+from attnmon.link.summaries.picture_sides import PICTURE_SIDES, SINGLE_ROWS
+
+
+class SummaryChoice:
+    """What the user's options ask of layers, and what was learned of their masks."""
+
+    def __init__(self, options: RenderOptions) -> None:
+        self._options = options
+        self._masked_stacks: set[str] = set()
+        """Those whose self-attention has a mask, which tells which queries are padding."""
+
+    def side(self, layer: SelectedLayer) -> int | None:
+        """Return the most cells a side of a layer's map; None where none is asked for."""
+        return min(self._sides(layer), default=None)
+
+    def why_not(self, layer: SelectedLayer, tensors: LayerTensors) -> str:
+        """Return what a layer's summary would not tell; empty if it tells all."""
+        return self._mask_reason(layer, tensors) or self._picture_reason(layer, tensors)
+
+    def _mask_reason(self, layer: SelectedLayer, tensors: LayerTensors) -> str:
+        stack = layer.role.stack
+        if layer.role.type == "self_attention":
+            if tensors.bias is None:
+                return ""
+            self._masked_stacks.add(stack)
+            is_alike = is_alike_for_queries(tensors.bias)
+            return "" if is_alike else "its mask differs from query to query"
+        if stack in self._masked_stacks:
+            return "the mask of another layer tells which of its queries are padding"
+        return ""
+
+    def _picture_reason(self, layer: SelectedLayer, tensors: LayerTensors) -> str:
+        options, sides = self._options, self._sides(layer)
+        if layer.drawn and (options.raw_weights or set(options.pictures) & {*SINGLE_ROWS}):
+            return "its single weights are asked for"
+        if layer.drawn and options.pooling != "mass":
+            return "its pictures are pooled by the largest weight"
+        if len(sides) > 1 and max(tensors.shape[1:]) > min(sides):
+            return "its pictures are larger than the maps that are stored"
+        return ""
+
+    def _sides(self, layer: SelectedLayer) -> set[int]:
+        """Return the sides of all maps that are made of a layer."""
+        options = self._options
+        shown = {PICTURE_SIDES[kind] for kind in options.pictures if kind in PICTURE_SIDES}
+        is_stored = options.maps == "all" or (
+            options.maps == "drawn" and layer.drawn and bool(options.pictures)
+        )
+        stored = {options.maps_side} if is_stored else set()
+        return stored | (shown if layer.drawn else set())

@@ -1,0 +1,166 @@
+"""Sends what a CUDA device makes of a layer in place of its query and key, where that is enough.
+
+At first the renderer makes the same layer of query and key too, and compares. Until it has found no
+difference, and wherever kernels, pictures or the layer are not made for it, query and key are sent
+as they always were.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from attnmon.accounting.error_guard import ErrorGuard, describe
+from attnmon.device import kernel_support, query_padding
+from attnmon.device.kernel_trust import KernelTrust
+from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.summary_choice import SummaryChoice
+from attnmon.device.survey_grid import SurveyGrid
+from attnmon.device.survey_launch import SurveyMemory, launch, of_heads
+from attnmon.layers.layer_selection import SelectedLayer
+from attnmon.link.messages import ArrayBlock, LayerSummary, RenderOptions, SummarisedHeads
+from attnmon.serialize.capture_builder import CaptureBuilder
+from attnmon.serialize.ring_writer import RingWriter
+from attnmon.serialize.sample_padding import SamplePadding
+
+WORTH = 2
+"""A summary is sent where query and key would take so many times its bytes."""
+_NAMES = {torch.float32: "float32", torch.int32: "int32", torch.float16: "float16"}
+
+
+class SummaryWriter:
+    """Has layers summed up on their device, and copied into the ring from there."""
+
+    def __init__(self, writer: RingWriter, options: RenderOptions, guard: ErrorGuard) -> None:
+        self.trust = KernelTrust()
+        self.reasons: dict[str, str] = {}
+        """Why a layer's query and key are sent, by the name of its module."""
+        self._writer = writer
+        self._choice = SummaryChoice(options)
+        self._guard = guard
+        self._scratch: dict[torch.device, Tensor] = {}
+
+    def write(
+        self, layer: SelectedLayer, tensors: LayerTensors, builder: CaptureBuilder
+    ) -> LayerSummary | None:
+        """Have a layer summed up, and start copying that into the ring; None if it is not.
+
+        Raises what `reserve` raises. What else goes wrong costs this kernel, and is said once.
+        """
+        self.reasons.pop(layer.name, None)
+        reason = self._choice.why_not(layer, tensors)
+        if not reason:
+            device = tensors.query.device
+            with self._writer.device_copies.beside_training(device, _read(tensors)):
+                told = _with_padding(layer, tensors, builder)
+                grid = SurveyGrid.of(told, self._choice.side(layer))
+                reason = self._grid_reason(told, grid)
+                if not reason:
+                    return self._survey(layer, told, grid, builder)
+        self.reasons[layer.name] = reason
+        return None
+
+    def settle(self, verdicts: list[tuple[str, str]]) -> None:
+        """Take in what the renderer has found of layers that it has made too."""
+        for kernel, difference in verdicts:
+            self.trust.settle(kernel, difference)
+            if difference:
+                self._warn(
+                    f"what a kernel made of a layer differs from the renderer's {difference}"
+                )
+
+    def _grid_reason(self, tensors: LayerTensors, grid: SurveyGrid) -> str:
+        if reason := kernel_support.why_not(tensors, grid):
+            return reason
+        if WORTH * tensors.shape[0] * grid.bytes_sent > tensors.nbytes:
+            return "query and key are hardly larger than what would be made of them"
+        return self.trust.refusal(grid.kind(tensors))
+
+    def _survey(
+        self, layer: SelectedLayer, tensors: LayerTensors, grid: SurveyGrid, builder: CaptureBuilder
+    ) -> LayerSummary | None:
+        kind = grid.kind(tensors)
+        kernel = self.trust.name_of(kind)
+        if not self.trust.is_trusted(kernel):
+            if kernel in builder.compared:
+                return None  # an earlier layer of this capture will show whether it can be trusted
+            builder.compared.add(kernel)
+        heads = tensors.shape[0]
+        at_once = kernel_support.heads_at_once(tensors, grid)
+        groups = []
+        for first in range(0, heads, at_once):
+            some = of_heads(tensors, first, min(first + at_once, heads))
+            try:
+                memory = self._memory(some, grid)
+                launch(some, grid, memory)
+            except Exception as error:  # of Triton's, or of its compiler's
+                self.trust.refuse(kind, f"its kernel failed: {describe(error)}")
+                self._warn(f"a kernel failed: {describe(error)}")
+                self.reasons[layer.name] = self.trust.refusal(kind)
+                return None
+            groups.append(self._copy(memory, builder))
+        return LayerSummary(
+            tensors.shape, tensors.query.shape[2], grid.query_step, grid.key_step, kernel,
+            tuple(groups), knows_padding=tensors.declared is not None,
+        )  # fmt: skip
+
+    def _memory(self, tensors: LayerTensors, grid: SurveyGrid) -> SurveyMemory:
+        """Divide the device's own memory, which is used by one layer after the other."""
+        device = tensors.query.device
+        if device not in self._scratch:
+            size = kernel_support.MEMORY
+            self._scratch[device] = torch.empty(size, dtype=torch.uint8, device=device)
+        return SurveyMemory.on(self._scratch[device], grid, tensors.shape[0], len(tensors.key))
+
+    def _copy(self, memory: SurveyMemory, builder: CaptureBuilder) -> SummarisedHeads:
+        sent = memory.sent_bytes
+        offset = builder.reserve(sent.nbytes)
+        self._writer.copy_from_device(offset, sent)
+        distances = (part.data_ptr() - sent.data_ptr() for part in memory.sent)
+        return SummarisedHeads(
+            *(
+                ArrayBlock(offset + distance, _NAMES[part.dtype], tuple(part.shape))
+                for distance, part in zip(distances, memory.sent, strict=True)
+            )
+        )
+
+    def _warn(self, what: str) -> None:
+        self._guard.warn_once(
+            "device",
+            f"{what}. Queries and keys are sent instead, as without on_device. Please report it, "
+            "with the versions in summary.json; coverage() names the layers.",
+        )
+
+
+def _read(tensors: LayerTensors) -> tuple[Tensor, ...]:
+    """Return what is read of a layer beside training, for whose memory this is to be known."""
+    given = (tensors.query, tensors.key, tensors.bias, tensors.sinks)
+    return tuple(tensor for tensor in given if tensor is not None)
+
+
+def _with_padding(
+    layer: SelectedLayer, tensors: LayerTensors, builder: CaptureBuilder
+) -> LayerTensors:
+    """Return the layer with what is known of its padding, as the renderer would find it."""
+    _, queries, keys = tensors.shape
+    padding = None
+    if layer.role.type == "self_attention" and tensors.bias is not None:
+        padding = query_padding.padding_of(tensors.bias, queries, keys, tensors.earlier)
+    declared = _declared(layer, tensors, builder.padding, builder)
+    return replace(tensors, padding=padding, declared=declared)
+
+
+def _declared(
+    layer: SelectedLayer, tensors: LayerTensors, padding: SamplePadding, builder: CaptureBuilder
+) -> tuple[Tensor, Tensor] | None:
+    """Return which queries and keys the batch says are padding; None where it tells of no keys."""
+    _, queries, keys = tensors.shape
+    of_encoder, of_decoder = padding.of_stacks(builder.roles)
+    own = of_encoder if layer.role.stack == "encoder" else of_decoder
+    others = of_encoder if layer.role.type == "cross_attention" else own
+    if others is None or len(others) != keys or others.device != tensors.query.device:
+        return None
+    if layer.role.type == "self_attention":
+        return (others[tensors.earlier :], others) if queries + tensors.earlier == keys else None
+    is_known = own is not None and len(own) == queries and own.device == others.device
+    return (own if is_known and own is not None else others.new_zeros(queries)), others

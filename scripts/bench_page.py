@@ -11,6 +11,7 @@ were never loaded. And a training that is followed: the time from a capture's li
 import argparse
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,7 @@ def record(folder: Path, captures: int) -> None:
 
 
 def train(folder: Path) -> None:
-    """Train a small model until it is ended, and capture it as often as it is followed."""
+    """Train a small model until its input ends, and capture it as often as it is followed."""
     torch.set_num_threads(1)
     model, monitor = watched(folder, 2, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -71,12 +72,14 @@ def train(folder: Path) -> None:
             loss.backward()
             optimizer.step()
             monitor.log_attention(model, inputs, step=step, loss=loss.item())
-            time.sleep(FOLLOWED_SECONDS)
+            if select.select([sys.stdin], [], [], FOLLOWED_SECONDS)[0]:
+                break
 
 
 def follow(captures: int, folder: Path) -> list[float]:
     """Return the delays of a training in a process of its own."""
-    training = subprocess.Popen([sys.executable, __file__, "--train", str(folder / "run")])
+    command = [sys.executable, __file__, "--train", str(folder / "run")]
+    training = subprocess.Popen(command, stdin=subprocess.PIPE)
     history = folder / "run" / "history.jsonl"
     try:
         while not history.exists():
@@ -84,8 +87,7 @@ def follow(captures: int, folder: Path) -> list[float]:
         with viewed(folder) as address, browser() as started:
             return following(started, address, history, captures)
     finally:
-        training.terminate()
-        training.wait()
+        training.communicate()  # which ends its input
 
 
 def measure(quick: bool) -> dict[str, Any]:

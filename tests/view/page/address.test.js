@@ -7,7 +7,7 @@ test("an address says again what it was made from", () => {
   const place = {
     ...START, screen: /** @type {const} */ ("compare"), run: "a b&c", step: -5, layer: "encoder_layer2_self_attn", head: "3",
     view: /** @type {const} */ ("both"), against: "100", other: "é", tied: false, scale: "0.15", full: true,
-    part: { q0: 0.25, q1: 8, k0: 1, k1: 2.5 },
+    partner: "encoder_layer2_self_attn:3:5", part: { q0: 0.25, q1: 8, k0: 1, k1: 2.5 },
   };
   assert.deepEqual(parse(format(place)), place);
   assert.equal(format(START), "");

@@ -20,11 +20,12 @@ const statistic = new Signal("");
 class CompareScreen extends Panel {
   build() {
     const bar = el("div", { className: "controls" });
-    const body = el("div", {});
+    const [answer, body] = [el("div", {}), el("div", {})];
     const curves = document.createElement("attn-two-curves");
-    this.append(bar, body, curves);
+    this.append(bar, answer, curves, body);
     this.watch(() => bar.replaceChildren(...choices()));
-    this.watch(() => body.replaceChildren(...result()));
+    this.watch(() => answer.replaceChildren(...answerNow()));
+    this.watch(() => body.replaceChildren(...details()));
     this.watch(() => (curves.hidden = !found.value));
   }
 }
@@ -57,13 +58,21 @@ function choices() {
   ];
 }
 
-/** @returns {(Node | string)[]} */
-function result() {
+/** @returns {Node[]} */
+function answerNow() {
   if (place.other.value === null) return [el("p", { className: "note" }, "Choose a second run, B, to compare with.")];
   if (problem.value) return [el("p", { className: "verdict trouble" }, problem.value)];
   const comparison = found.value;
   if (!comparison) return [el("p", { className: "note" }, "comparing …")];
-  return [verdict(comparison), settings(comparison), matching(comparison), numbers(comparison)].filter((part) => part !== null);
+  return [verdict(comparison)];
+}
+
+/** @returns {Node[]} */
+function details() {
+  const comparison = found.value;
+  if (!comparison) return [];
+  const parts = [settings(comparison), matching(comparison), numbers(comparison)];
+  return parts.filter((part) => part !== null);
 }
 
 /** @param {Comparison} comparison */
@@ -86,13 +95,53 @@ function matching({ matching: maps }) {
   if (!maps || maps.numbered === null) return null;
   const bound = maps.at_least ? "at least " : "";
   const usual = maps.wobble === null ? "" : ` Neighbouring captures of one run: ${short(maps.wobble)}.`;
+  const numbered = `Heads of the same number: ${bound}${short(maps.numbered)} bits.${usual}`;
+  const matched = `Heads that resemble each other most: ${bound}${short(maps.matched)} bits; `;
+  const moved = `${maps.moved} of ${maps.heads} resemble one of another number most.`;
+  const rows = maps.layers.flatMap((layer) => layer.heads.map((pair) => matchedRow(layer, pair)));
+  const titles = ["layer", "head of A", "same number: bits", "resembles most: head of B", "bits", ""];
+  const pairs = table("", titles, rows);
   return el(
     "section",
     { className: "card wide" },
     el("h2", {}, "How far the maps are apart"),
-    el("p", {}, `Heads of the same number: ${bound}${short(maps.numbered)} bits.${usual}`),
-    el("p", {}, `Heads that resemble each other most: ${bound}${short(maps.matched)} bits; ${maps.moved} of ${maps.heads} resemble one of another number most.`),
+    el("p", {}, numbered),
+    el("p", {}, matched + moved),
+    pairs && el("details", {}, el("summary", {}, "Each head, as numbered and as matched"), pairs),
   );
+}
+
+/**
+ * @param {import("../pure/shapes.js").MatchedLayer} where
+ * @param {{a: number, b: number, distance: number | null, numbered: number | null}} pair
+ */
+function matchedRow({ role, layer }, { a, b, distance, numbered }) {
+  const stem = stemOf(role, layer);
+  const start = /** @type {const} */ ({ screen: "live", view: "both", layer: stem, head: String(a) });
+  return [
+    `${role.replace("_", " ")} ${layer}`,
+    String(a),
+    short(numbered),
+    String(b),
+    short(distance),
+    el(
+      "span",
+      { className: "group" },
+      button("numbered", `look at head ${a} of both`, () => visit({ ...start, partner: null })),
+      button("matched", `look at head ${a} of A and ${b} of B`, () =>
+        visit({ ...start, partner: `${stem}:${a}:${b}` }),
+      ),
+    ),
+  ];
+}
+
+/**
+ * @param {string} role
+ * @param {number} layer
+ */
+function stemOf(role, layer) {
+  const [stack, type = "self"] = role.split("_");
+  return `${stack}_layer${layer}_${type}_attn`;
 }
 
 /** @param {Comparison} comparison */
@@ -110,9 +159,9 @@ function numbers({ layers }) {
 
 /** @param {NumberRow} row */
 function numberRow({ role, layer, head, statistic: name, a, b, delta, times }) {
-  const stem = `${role.replace(/_.*/, "")}_layer${layer}_${role.split("_")[1] ?? "self"}_attn`;
+  const stem = stemOf(role, layer);
   const look = button("look", "look at this head in both runs", () =>
-    visit({ screen: "live", view: "both", layer: stem, head: head === null ? "mean" : String(head) }),
+    visit({ screen: "live", view: "both", layer: stem, head: head === null ? "mean" : String(head), partner: null }),
   );
   return [
     `${role.replace("_", " ")} ${layer}`,

@@ -143,13 +143,24 @@ function loadBeside() {
     store.besideMissing.value = missing(other);
     return;
   }
+  const head = partnerOf(here);
   void told(async () => {
-    const map = await loadMap(other.run, other.capture, here.layer.stem, here.head);
+    const map = await loadMap(other.run, other.capture, here.layer.stem, head);
     if (number !== besideAsked) return;
-    const isSame = map?.layer.stem === here.layer.stem && map.head === here.head;
+    const isSame = map?.layer.stem === here.layer.stem && map.head === head;
     store.beside.value = isSame ? map : null;
     store.besideMissing.value = isSame ? "" : "the other capture has no map of this layer and head";
   });
+}
+
+/**
+ * The head of the other run that is shown beside.
+ * @param {Shown} here
+ */
+function partnerOf({ layer, head }) {
+  const [stem, own, partner] = store.place.partner.value?.split(":") ?? [];
+  const isMatched = store.place.other.value !== null && stem === layer.stem && own === head;
+  return isMatched ? partner : head;
 }
 
 /** @param {{capture: CaptureLine} | null} other */

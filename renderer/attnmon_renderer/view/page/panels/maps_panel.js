@@ -73,7 +73,8 @@ function tops(maps) {
 function apart(a, b, map) {
   const run = store.runs.value?.find(({ id }) => id === map.run)?.title ?? map.run;
   const step = titleOf(map).split(" · ").at(-1);
-  return a.run === b.run ? step : `${run} · ${step}`;
+  const head = a.head === b.head ? "" : ` · head ${map.head}`;
+  return a.run === b.run ? step : `${run}${head} · ${step}`;
 }
 
 /** @param {Pair | null} pair */

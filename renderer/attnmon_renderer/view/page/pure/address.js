@@ -12,6 +12,8 @@
  * @property {"map" | "both" | "difference"} view
  * @property {string} against step to compare with: "first", "previous" or a number
  * @property {string | null} other run to compare with
+ * @property {string | null} partner a layer, a head of A, and the head of B that is beside it:
+ *   "decoder_layer0_self_attn:3:5"; null and elsewhere: heads of the same number
  * @property {boolean} tied whether the other run follows the step
  * @property {string} kind of layers shown; "" is all
  * @property {"layer" | "change"} sort
@@ -32,6 +34,7 @@ export const START = Object.freeze({
   view: "map",
   against: "previous",
   other: null,
+  partner: null,
   tied: true,
   kind: "",
   sort: "layer",
@@ -54,6 +57,7 @@ const CHOICES = {
 const PATTERNS = {
   step: /^-?\d{1,15}$/,
   layer: /^(encoder|decoder)_layer\d{1,6}_(self|cross)_attn$/,
+  partner: /^(encoder|decoder)_layer\d{1,6}_(self|cross)_attn:\d{1,9}:\d{1,9}$/,
   head: /^(mean|\d{1,9})$/,
   against: /^(first|previous|-?\d{1,15})$/,
   scale: /^(shared|own|\d{1,9}(\.\d{1,12})?(e-\d{1,2})?)$/,

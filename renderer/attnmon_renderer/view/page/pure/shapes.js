@@ -144,7 +144,14 @@
  * @property {number | null} wobble
  * @property {number} heads
  * @property {number} moved
- * @property {any[]} layers
+ * @property {MatchedLayer[]} layers
+ */
+
+/**
+ * @typedef {object} MatchedLayer
+ * @property {string} role
+ * @property {number} layer
+ * @property {{a: number, b: number, distance: number | null, numbered: number | null}[]} heads
  */
 
 export {};

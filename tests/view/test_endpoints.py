@@ -52,7 +52,6 @@ def test_the_index_of_a_capture_has_what_its_maps_need(viewed: Viewed) -> None:
     assert layer["causal"] is False
     weights = LAYERS["decoder_layer0_cross_attn"].astype(np.float64)
     assert layer["scale"] == pytest.approx(weights.max(axis=(1, 2)))
-    assert np.array(layer["received"]) == pytest.approx(weights.mean(1), abs=1e-3)
 
 
 def test_a_head_is_sent_as_the_codes_that_were_stored(viewed: Viewed) -> None:

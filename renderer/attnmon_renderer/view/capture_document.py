@@ -4,16 +4,12 @@ import base64
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from attnmon_renderer.maps.maps_file import MapsFile
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.maps.maps_metadata import LayerMaps, MapsMetadata
 from attnmon_renderer.tokens.token_text import readable
 from attnmon_renderer.view.runs.listed_captures import ListedCapture
 
-RECEIVED_DIGITS = 5
-"""Of the mean weight that a key gets, which is stored with eleven bits."""
 MOST_VALUES = 1 << 21
 """Of all layers together: a file may say that many of them are in the same place."""
 MOST_TOKENS = 1 << 17
@@ -60,14 +56,13 @@ def _layers(maps: MapsFile, damages: list[str]) -> list[dict[str, Any]]:
 
 
 def _values_of(layer: LayerMaps) -> int:
-    spans = (layer.spans.get(suffix) for suffix in (".scale", ".received", ".allowed"))
+    spans = (layer.spans.get(suffix) for suffix in (".scale", ".allowed"))
     return sum(prod(span.shape) for span in spans if span is not None)
 
 
 def _layer(maps: MapsFile, layer: LayerMaps) -> dict[str, Any]:
     """Return what is known of a layer. Raises `BadMaps`."""
     allowed = maps.allowed(layer.stem)
-    received = maps.received(layer.stem)
     _, queries, keys = layer.shape
     return {
         "stem": layer.stem,
@@ -86,13 +81,6 @@ def _layer(maps: MapsFile, layer: LayerMaps) -> dict[str, Any]:
         "sampled": layer.sampled,
         "non_finite": layer.non_finite,
         "scale": maps.scale(layer.stem).tolist(),
-        "received": None if received is None else _rounded(received),
         "allowed": "" if allowed is None else base64.b64encode(allowed.tobytes()).decode(),
         "allowed_shape": [] if allowed is None else allowed.shape,
     }
-
-
-def _rounded(received: Any) -> list[list[float]]:
-    known = np.nan_to_num(received.astype(np.float64), posinf=0.0, neginf=0.0)
-    rounded: list[list[float]] = known.round(RECEIVED_DIGITS).tolist()
-    return rounded

@@ -1,7 +1,7 @@
 /** What keys and buttons do. */
 
 import { layerName } from "../pure/sorting.js";
-import { largestTold, roundedTop } from "../pure/codes.js";
+import { ownTop } from "../pure/codes.js";
 import { inside, whole, zoomed } from "../pure/cells.js";
 import { current, isPlaying, place, runState, shown, spot } from "./store.js";
 
@@ -116,7 +116,7 @@ export function nextScale() {
  * @param {import("./store.js").Shown | null} map
  */
 export function topOf(map) {
-  return map ? roundedTop(largestTold(map.weights, map.masked, map.layer.columns)) : 1;
+  return map ? ownTop(map.codes, map.scale, map.masked, map.layer.columns) : 1;
 }
 
 /**

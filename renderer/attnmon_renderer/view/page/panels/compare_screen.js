@@ -117,7 +117,6 @@ function matching({ matching: maps }) {
  */
 function matchedRow({ role, layer }, { a, b, distance, numbered }) {
   const stem = stemOf(role, layer);
-  const start = /** @type {const} */ ({ screen: "live", view: "both", layer: stem, head: String(a) });
   return [
     `${role.replace("_", " ")} ${layer}`,
     String(a),
@@ -127,12 +126,24 @@ function matchedRow({ role, layer }, { a, b, distance, numbered }) {
     el(
       "span",
       { className: "group" },
-      button("numbered", `look at head ${a} of both`, () => visit({ ...start, partner: null })),
+      button("numbered", `look at head ${a} of both`, () => look(stem, String(a), null)),
       button("matched", `look at head ${a} of A and ${b} of B`, () =>
-        visit({ ...start, partner: `${stem}:${a}:${b}` }),
+        look(stem, String(a), `${stem}:${a}:${b}`),
       ),
     ),
   ];
+}
+
+/**
+ * Looks at a head in both runs, where they were compared.
+ * @param {string} layer stem
+ * @param {string} head
+ * @param {string | null} partner
+ */
+function look(layer, head, partner) {
+  const [a, b] = [found.value?.a?.[0].step ?? null, found.value?.b?.[0].step ?? null];
+  const steps = a === null || b === null || a === b ? { tied: true } : { tied: false, against: String(b) };
+  visit({ screen: "live", view: "both", step: a, ...steps, layer, head, partner });
 }
 
 /**
@@ -160,8 +171,8 @@ function numbers({ layers }) {
 /** @param {NumberRow} row */
 function numberRow({ role, layer, head, statistic: name, a, b, delta, times }) {
   const stem = stemOf(role, layer);
-  const look = button("look", "look at this head in both runs", () =>
-    visit({ screen: "live", view: "both", layer: stem, head: head === null ? "mean" : String(head), partner: null }),
+  const both = button("look", "look at this head in both runs", () =>
+    look(stem, head === null ? "mean" : String(head), null),
   );
   return [
     `${role.replace("_", " ")} ${layer}`,
@@ -171,7 +182,7 @@ function numberRow({ role, layer, head, statistic: name, a, b, delta, times }) {
     short(b),
     signed(delta),
     times === null || times === undefined ? "–" : times < 1000 ? `${short(times)} ×` : "> 1000 ×",
-    look,
+    both,
   ];
 }
 

@@ -13,11 +13,16 @@ import { paintThumb, thumbsOf } from "./thumbnail.js";
 /** @typedef {{stem: string, head: string, canvas: HTMLCanvasElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
 
 const MOST_IN_A_ROW = 16;
+const [FAST_MS, REST_MS] = [140, 80];
 
 class HeadGrid extends Panel {
   /** @type {Map<string, Cell>} */
   cells = new Map();
   drawn = "";
+  asked = "";
+  askedAt = -Infinity;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  timer = undefined;
 
   build() {
     const bar = el("div", { className: "controls" });
@@ -72,7 +77,10 @@ class HeadGrid extends Panel {
     const moved = change === null ? "" : ` ${signed(change)}`;
     const isByChange = store.place.sort.value === "change";
     const where = `${name?.role === "encoder" ? "enc" : name?.type} ${name?.layer} · h${head}`;
-    made.words.replaceChildren(...(isByChange ? [where, el("br"), moved] : [`h${head}`]));
+    const words = isByChange ? `${where}${moved}` : `h${head}`;
+    if (made.words.textContent !== words) {
+      made.words.replaceChildren(...(isByChange ? [where, el("br"), moved] : [words]));
+    }
     const what = STATISTICS[store.place.statistic.value] ?? store.place.statistic.value;
     const title = `${name?.kind} layer ${name?.layer}, head ${head}${moved && ` · ${what}${moved}`}`;
     made.button.title = title;
@@ -92,11 +100,23 @@ class HeadGrid extends Panel {
     }
   }
 
+  /** At once, but while the steps fly past only when they rest: there are many thumbnails. */
   load() {
-    const map = store.shown.value;
-    const isDark = store.isDark.value;
+    const [map, isDark] = [store.shown.value, store.isDark.value];
     void store.place.scale.value;
+    clearTimeout(this.timer);
     if (!map) return;
+    const wait = map.capture.c !== this.asked && performance.now() - this.askedAt < FAST_MS ? REST_MS : 0;
+    [this.asked, this.askedAt] = [map.capture.c, performance.now()];
+    if (wait) this.timer = setTimeout(() => this.loadAll(map, isDark), wait);
+    else this.loadAll(map, isDark);
+  }
+
+  /**
+   * @param {store.Shown} map
+   * @param {boolean} isDark
+   */
+  loadAll(map, isDark) {
     for (const layer of layersShown()) {
       void getThumbs(map.run, map.capture.c, layer.stem).then((codes) => {
         if (store.shown.value?.capture !== map.capture) return;

@@ -11,7 +11,8 @@ import { isDark, place, spot } from "./store.js";
 
 /** @typedef {import("./content.js").Content} Content */
 
-const [LEAST_DRAG, SPOT_LIGHT, SPOT_DARK] = [4, "#ff2d55", "#ff6b8a"];
+const LEAST_DRAG = 4;
+const [SPOT_LIGHT, SPOT_DARK, INK_LIGHT, INK_DARK] = ["#ff2d55", "#ff6b8a", "#23262b", "#e4e6ea"];
 
 export class MapCanvas extends Panel {
   content = new Signal(/** @type {Content | null} */ (null));
@@ -51,7 +52,7 @@ export class MapCanvas extends Panel {
     this.frame = new MapFrame(part, tokens, measure, width, most);
     for (const canvas of [this.canvas, this.marks]) resize(canvas, width, this.frame.height);
     this.cells(content, pen, this.frame);
-    axes(pen, this.frame, measure, this.ink());
+    axes(pen, this.frame, measure, isDark.value ? INK_DARK : INK_LIGHT);
     this.canvas.setAttribute("aria-label", content.title);
     this.mark();
   }
@@ -63,8 +64,8 @@ export class MapCanvas extends Panel {
    */
   cells({ map: { layer }, pixels }, pen, { part, box }) {
     const { rows, columns, query_step: down, key_step: across } = layer;
-    this.image.width = columns;
-    this.image.height = rows;
+    if (this.image.width !== columns) this.image.width = columns;
+    if (this.image.height !== rows) this.image.height = rows;
     const bytes = new Uint8ClampedArray(/** @type {ArrayBuffer} */ (pixels.buffer));
     context(this.image).putImageData(new ImageData(bytes, columns, rows), 0, 0);
     pen.imageSmoothingEnabled = false;
@@ -90,11 +91,6 @@ export class MapCanvas extends Panel {
     pen.strokeRect(left, frame.y(row * down), width, down * frame.perQuery);
     pen.strokeRect(frame.x(column * across), top, across * frame.perKey, height);
     pen.restore();
-  }
-
-  ink() {
-    isDark.value; // the colour follows it
-    return getComputedStyle(this).color;
   }
 
   /** @param {PointerEvent | WheelEvent} event */
@@ -208,11 +204,14 @@ function context(canvas) {
  */
 function resize(canvas, width, height) {
   const fine = devicePixelRatio || 1;
-  canvas.width = Math.round(width * fine);
-  canvas.height = Math.round(height * fine);
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
-  context(canvas).scale(fine, fine);
+  const [across, down] = [Math.round(width * fine), Math.round(height * fine)];
+  if (canvas.width !== across || canvas.height !== down) {
+    [canvas.width, canvas.height] = [across, down];
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${height}px`;
+    context(canvas).scale(fine, fine);
+  }
+  context(canvas).clearRect(0, 0, width, height);
 }
 
 customElements.define("attn-map", MapCanvas);

@@ -32,7 +32,11 @@ class MapsPanel extends Panel {
     const contents = contentsOf(map, store.pair.value);
     this.maps.dataset.count = String(contents.filter(Boolean).length);
     this.slots.forEach((each, index) => put(each, contents[index]));
-    this.note.textContent = [cellWords(map.layer), ...notes(store.pair.value)].join(" · ");
+    this.note.textContent = [
+      cellWords(map.layer),
+      ...notes(store.pair.value),
+      ...(map.capture.damages ?? []),
+    ].join(" · ");
   }
 }
 

@@ -1,7 +1,7 @@
 /** A small map, which is painted again when its codes change. */
 
 import { maskedCells, pooledMask } from "../pure/cells.js";
-import { colourTable, decode, largestTold, paintCodes, roundedTop } from "../pure/codes.js";
+import { colourTable, ownTop, paintCodes } from "../pure/codes.js";
 import { MASKED, WEIGHT_COLOURS } from "../pure/palettes.js";
 import { allowedOf } from "./loader.js";
 import { place } from "./store.js";
@@ -22,7 +22,7 @@ export function thumbsOf(layer, codes) {
     const masked = pooledMask(maskedCells(layer, allowedOf(layer), index), layer, rows, columns);
     const own = codes.data.subarray(index * rows * columns, (index + 1) * rows * columns);
     const scale = layer.scale[index] ?? 1;
-    const top = roundedTop(largestTold(decode(own, scale), masked, columns));
+    const top = ownTop(own, scale, masked, columns);
     return { codes: own, scale, top, masked, shape: /** @type {[number, number]} */ ([rows, columns]) };
   });
   const scale = place.scale.value;
@@ -40,7 +40,7 @@ export function thumbsOf(layer, codes) {
 export function meanThumb(layer, { data: codes, scale }) {
   const masked = maskedCells(layer, allowedOf(layer), -1);
   const held = Number(place.scale.value);
-  const own = roundedTop(largestTold(decode(codes, scale), masked, layer.columns));
+  const own = ownTop(codes, scale, masked, layer.columns);
   return { codes, scale, top: held > 0 ? held : own, masked, shape: [layer.rows, layer.columns] };
 }
 

@@ -14,7 +14,9 @@ const FEW_KEYS = 16;
  * @param {number} scale the head's largest weight
  */
 export function weightsOfCodes(scale) {
-  return Float64Array.from({ length: 256 }, (_, code) => scale * (code / 255) ** 2);
+  const weights = new Float64Array(256);
+  for (let code = 0; code < 256; code++) weights[code] = scale * (code / 255) ** 2;
+  return weights;
 }
 
 /**
@@ -41,15 +43,26 @@ export function roundedTop(maximum) {
 }
 
 /**
- * The largest value that tells something. Queries that see far fewer keys than others do not count:
+ * Where a map's own scale ends.
+ * @param {Uint8Array} codes
+ * @param {number} scale the head's largest weight
+ * @param {Uint8Array | null} masked
+ * @param {number} columns
+ */
+export function ownTop(codes, scale, masked, columns) {
+  return roundedTop(weightsOfCodes(scale)[largestTold(codes, masked, columns)]);
+}
+
+/**
+ * The largest magnitude that tells something. Queries that see far fewer keys than others do not count:
  * the first query of a causal map has a weight of 1, whatever the model has learnt.
- * @param {Float64Array} values [rows, columns]
+ * @param {Float64Array | Uint8Array} values [rows, columns]
  * @param {Uint8Array | null} masked
  * @param {number} columns
  */
 export function largestTold(values, masked, columns) {
   const seen = cellsSeen(values.length / columns, columns, masked);
-  const most = seen.reduce((largest, count) => Math.max(largest, count), 0);
+  const most = Math.max(...seen);
   let largest = 0;
   for (let index = 0; index < values.length; index++) {
     const size = Math.abs(values[index]);
@@ -86,10 +99,10 @@ function level(fraction) {
  * @param {number} top
  */
 export function colourTable(colours, scale, top) {
-  const table = new Uint32Array(256);
-  weightsOfCodes(scale).forEach((weight, code) => {
-    table[code] = colours[level(Math.sqrt(Math.min(weight, top)) / Math.sqrt(top))];
-  });
+  const [table, weights, end] = [new Uint32Array(256), weightsOfCodes(scale), Math.sqrt(top)];
+  for (let code = 0; code < 256; code++) {
+    table[code] = colours[level(Math.sqrt(Math.min(weights[code], top)) / end)];
+  }
   return table;
 }
 
@@ -103,9 +116,8 @@ export function colourTable(colours, scale, top) {
  */
 export function paintCodes(codes, table, masked, grey, pixels) {
   for (let index = 0; index < codes.length; index++) pixels[index] = table[codes[index]];
-  masked?.forEach((hidden, index) => {
-    if (hidden) pixels[index] = grey;
-  });
+  if (!masked) return;
+  for (let index = 0; index < codes.length; index++) if (masked[index]) pixels[index] = grey;
 }
 
 /**

@@ -91,6 +91,7 @@
  * @property {{encoder: string[], decoder: string[]} | null} tokens
  * @property {LayerMaps[]} layers
  * @property {string[]} pictures
+ * @property {string[]} [damages] what of the maps is left out, and why
  */
 
 /**

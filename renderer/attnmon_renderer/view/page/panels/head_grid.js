@@ -13,14 +13,17 @@ import { paintThumb, thumbsOf } from "./thumbnail.js";
 /** @typedef {{stem: string, head: string, canvas: HTMLCanvasElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
 
 const MOST_IN_A_ROW = 16;
-const [FAST_MS, REST_MS] = [140, 80];
+const [FAST_MS, REST_MS, LONGEST_MS] = [200, 100, 600];
 
 class HeadGrid extends Panel {
   /** @type {Map<string, Cell>} */
   cells = new Map();
   drawn = "";
-  asked = "";
-  askedAt = -Infinity;
+  /** @type {import("../pure/shapes.js").Capture | null} */
+  capture = null;
+  changedAt = -Infinity;
+  isFast = false;
+  loadedAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   timer = undefined;
 
@@ -100,15 +103,18 @@ class HeadGrid extends Panel {
     }
   }
 
-  /** At once, but while the steps fly past only when they rest: there are many thumbnails. */
+  /** At once, but while the steps fly past only now and then: there are many thumbnails. */
   load() {
     const [map, isDark] = [store.shown.value, store.isDark.value];
     void store.place.scale.value;
     clearTimeout(this.timer);
     if (!map) return;
-    const wait = map.capture.c !== this.asked && performance.now() - this.askedAt < FAST_MS ? REST_MS : 0;
-    [this.asked, this.askedAt] = [map.capture.c, performance.now()];
-    if (wait) this.timer = setTimeout(() => this.loadAll(map, isDark), wait);
+    if (map.capture !== this.capture) {
+      this.isFast = performance.now() - this.changedAt < FAST_MS;
+      [this.capture, this.changedAt] = [map.capture, performance.now()];
+    }
+    const mayWait = this.isFast && performance.now() - this.loadedAt < LONGEST_MS;
+    if (mayWait) this.timer = setTimeout(() => this.loadAll(map, isDark), REST_MS);
     else this.loadAll(map, isDark);
   }
 
@@ -117,6 +123,7 @@ class HeadGrid extends Panel {
    * @param {boolean} isDark
    */
   loadAll(map, isDark) {
+    this.loadedAt = performance.now();
     for (const layer of layersShown()) {
       void getThumbs(map.run, map.capture.c, layer.stem).then((codes) => {
         if (store.shown.value?.capture !== map.capture) return;

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,10 +128,12 @@ def test_everything_can_be_done_with_keys(look: MakeLook, ids: Ids) -> None:
     page.shown(60)
     page.press("?")
     assert "play, stop" in page.text("dialog")
-    page.press("Escape", "4")
-    assert "second" in page.text("attn-runs")
+    page.press("Escape")
+    page.page.wait_for_selector("dialog", state="detached")
+    page.press("4")
+    page.page.wait_for_selector("attn-runs >> text=second")
     page.press("3")
-    assert "Settings of the monitor" in page.text("attn-run")
+    page.page.wait_for_selector("attn-run >> text=Settings of the monitor")
     page.press("1", "l")
     page.until("location.search.includes('step=') === false")
 
@@ -317,4 +318,11 @@ def test_compared_runs_are_shown(look: MakeLook, ids: Ids) -> None:
         weights = stored(cross(40, 0, seed))
         expected = weight_scale(top).indices(weights, np.zeros_like(weights, bool))
         assert np.array_equal(page.cells(None, name), WEIGHT_PALETTE.colours[expected])
-    assert re.search(r"bits apart", page.text("attn-facts"))
+    assert "bits apart" in page.text("attn-facts")
+    page.press("2")
+    page.page.wait_for_selector("attn-compare .verdict >> text=differs in these two runs")
+    assert "learning_rate" in page.text("attn-compare")
+    page.page.click("text=Each head")
+    page.page.click("attn-compare button:text-is('matched') >> nth=0")
+    page.query("partner=", "view=both", "step=")
+    page.until("location.search.includes('screen=') === false")

@@ -150,7 +150,7 @@ def _decide(found: Comparison, is_identical: bool, one_sided: int) -> None:
     if maps is not None and maps.times is not None and found.score is not None:
         found.score = max(found.score, maps.times)
     if not about.comparable:
-        found.reason = about.obstacles[0]
+        found.reason, found.score = about.obstacles[0], None
     elif is_identical:
         found.verdict, found.score = verdicts.IDENTICAL, 0.0
         found.reason = "every number of every capture of the same step, and every code of the maps"

@@ -6,18 +6,17 @@ p value is exact: how many of all ways to deal the runs out to two groups explai
 one test, there is nothing to correct for many layers, heads and statistics.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 
 import numpy as np
 
-from attnmon_renderer.analysis.arrays import Doubles
+from attnmon_renderer.analysis.arrays import Booleans, Doubles
 
 LEVEL = 0.05
 """Groups differ when p is at most this."""
-MOST_DEALS = 20_000
+MOST_DEALS = 10_000
 """Of more ways to deal the runs out, so many are drawn at random."""
 
 
@@ -59,15 +58,16 @@ def permutation_test(a: Doubles, b: Doubles) -> GroupTest:
     """
     every = np.vstack([a, b])
     squares = _squared_distances(_standardized(every))
-    observed = _explained(squares, tuple(range(len(a))))
-    count = comb(len(every), len(a))
-    deals = _all_deals(len(every), len(a)) if count <= MOST_DEALS else _drawn(len(every), len(a))
-    shares = np.array([_explained(squares, deal) for deal in deals])
-    as_large = int((shares >= observed - 1e-9).sum())
+    shares = _explained(squares, _deals(len(every), len(a)))  # the first deal is the true one
+    as_large = int((shares >= shares[0] - 1e-9).sum())
     mirrored = 2 if len(a) == len(b) else 1  # the two groups exchanged explain the same
-    smallest = mirrored / min(count, MOST_DEALS)
-    is_equal = not squares.any()
-    return GroupTest(observed, as_large / len(shares), float(shares.mean()), smallest, is_equal)
+    return GroupTest(
+        effect=float(shares[0]),
+        p=as_large / len(shares),
+        expected=float(shares.mean()),
+        smallest_p=mirrored / len(shares),
+        is_equal=not squares.any(),
+    )
 
 
 def _standardized(runs: Doubles) -> Doubles:
@@ -83,24 +83,33 @@ def _squared_distances(runs: Doubles) -> Doubles:
     return np.asarray((differences**2).sum(-1))
 
 
-def _explained(squares: Doubles, first: tuple[int, ...]) -> float:
-    """Return the share of all variance that is not within these runs, nor within the others."""
+def _explained(squares: Doubles, deals: Booleans) -> Doubles:
+    """Return [deals], the share of all variance that is within neither group.
+
+    Args:
+        squares: [runs, runs] Squared distances.
+        deals: [deals, runs] Which runs are in the first group.
+    """
     total = squares.sum() / len(squares)
     if total == 0:
-        return 0.0
-    is_first = np.zeros(len(squares), bool)
-    is_first[list(first)] = True
-    within = sum(squares[np.ix_(of, of)].sum() / of.sum() for of in (is_first, ~is_first))
-    return float(1 - within / total)
+        return np.zeros(len(deals))
+    groups = [each.astype(np.float64) for each in (deals, ~deals)]
+    within = [((group @ squares) * group).sum(1) / group.sum(1) for group in groups]
+    return np.asarray(1 - (within[0] + within[1]) / total)
 
 
-def _all_deals(runs: int, first: int) -> Iterator[tuple[int, ...]]:
-    return combinations(range(runs), first)
+def _deals(runs: int, first: int) -> Booleans:
+    """Return [deals, runs], which runs are in the first group: first the true deal, then others.
 
-
-def _drawn(runs: int, first: int) -> Iterator[tuple[int, ...]]:
-    """Yield the true one, and others that are drawn, always the same ones."""
-    random = np.random.default_rng(0)
-    yield tuple(range(first))
-    for _ in range(MOST_DEALS - 1):
-        yield tuple(random.permutation(runs)[:first].tolist())
+    All there are; of very many some that are drawn at random, always the same ones.
+    """
+    count = comb(runs, first)
+    if count <= MOST_DEALS:
+        chosen = np.array(list(combinations(range(runs), first)))
+    else:
+        random = np.random.default_rng(0)
+        drawn = [random.permutation(runs)[:first] for _ in range(MOST_DEALS - 1)]
+        chosen = np.array([np.arange(first), *drawn])
+    deals = np.zeros((len(chosen), runs), bool)
+    np.put_along_axis(deals, chosen, values=True, axis=1)
+    return deals

@@ -1,0 +1,1 @@
+"""Parts of `compare_suite.py`: small language models, and trainings that are to be compared."""

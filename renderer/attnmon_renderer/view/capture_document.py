@@ -4,6 +4,8 @@ import base64
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from attnmon_renderer.maps.maps_file import MapsFile
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.maps.maps_metadata import LayerMaps, MapsMetadata

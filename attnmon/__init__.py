@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 from attnmon._version import __version__
 
 if TYPE_CHECKING:
+    from attnmon.link.alert import Alert
     from attnmon.monitor import LightweightAttentionMonitor, TrainingAttentionMonitor
     from attnmon_renderer.report.notebook import ShownRun
 
-__all__ = ["LightweightAttentionMonitor", "ShownRun", "TrainingAttentionMonitor", "__version__"]
+__all__ = [
+    "Alert",
+    "LightweightAttentionMonitor",
+    "ShownRun",
+    "TrainingAttentionMonitor",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +28,10 @@ def __getattr__(name: str) -> Any:
             from attnmon import monitor
 
         return getattr(monitor, name)
+    if name == "Alert":
+        from attnmon.link.alert import Alert
+
+        return Alert
     if name == "ShownRun":
         from attnmon_renderer.report.notebook import ShownRun  # reads files, without torch
 

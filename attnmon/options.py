@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
+from attnmon.link.alert import Alert, Severity
+
 PICTURES = (
     "heatmap",
     "multi_head",
@@ -41,6 +43,19 @@ ImageFormat = Literal["png", "svg", "pdf"]
 Maps = Literal["drawn", "all"]
 WhenFull = Literal["drop", "wait"]
 
+ALERT_RULES = (
+    "nonfinite",
+    "future_leak",
+    "padding_leak",
+    "scale_odd",
+    "logit_growth",
+    "logit_high",
+    "attention_collapse",
+    "dead_attention",
+    "loss_spike",
+)
+"""The rules that judge a training."""
+
 MOST_KEPT = 10_000
 """The largest `keep_last`, in steps: one message names all that are retained."""
 ROLES = ("encoder_self", "decoder_self", "decoder_cross")
@@ -74,6 +89,10 @@ class Options(TypedDict, total=False):
     ring_bytes: int | str | None
     on_device: bool
     keep_last: int
+    alerts: Literal["default"] | Iterable[Any]
+    on_alert: Callable[[Alert], Any] | None
+    notify: str | None
+    notify_level: Severity
     renderer: str
     renderer_cpus: Iterable[int] | None
     close_timeout: float

@@ -33,6 +33,8 @@ def type_text(hint: Any) -> str:
         return " | ".join(map(type_text, args))
     if origin is Literal:
         return " | ".join(map(value_text, args))
+    if args and isinstance(args[0], list):
+        return f"Callable[[{', '.join(map(type_text, args[0]))}], {type_text(args[1])}]"
     if args:
         return f"{origin.__name__}[{', '.join(map(type_text, args))}]"
     special = {NoneType: "None", Ellipsis: "..."}

@@ -121,6 +121,11 @@ def announce(text: str) -> None:
         standard_error.write(f"{text}\n")
 
 
+def say(text: str) -> None:
+    """Say a line as a warning, as often as it is to be said."""
+    _warn(shortened(text, LONGEST_LINE))
+
+
 def _warn(text: str) -> None:
     _log(logging.WARNING, text if _is_named(text) else f"attnmon: {text}")
 

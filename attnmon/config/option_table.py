@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from attnmon.config import validation
+from attnmon.config.alert_options import chosen_rules, notify_address
 from attnmon.config.run_config import config_json
 from attnmon.config.validation import Check, choice_of, optional, switch, whole_number
-from attnmon.link.messages import MOST_MAP_SIDE
+from attnmon.link.alert import Alert, Severity
+from attnmon.link.messages import MOST_MAP_SIDE, ChosenRule
 from attnmon.options import (
     DEFAULT_EPOCHS,
     MOST_KEPT,
@@ -38,9 +40,9 @@ class Option:
     """Effect and unit, in Markdown; links are relative to the guide."""
 
 
-def option(default: Any, check: Check, summary: str) -> Any:
-    """Return a required field of a dataclass that carries an `Option`."""
-    return field(metadata={"option": Option(default, check, summary)})
+def option(default: Any, check: Check, summary: str, *, is_secret: bool = False) -> Any:
+    """Return a required field of a dataclass that carries an `Option`; a secret is not shown."""
+    return field(metadata={"option": Option(default, check, summary)}, repr=not is_secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +243,32 @@ class Settings:
         partial(whole_number, at_least=0, at_most=MOST_KEPT),
         "Number of steps that are not due but retained all the same, and drawn when training "
         "breaks: see [What happened before it broke](#what-happened-before-it-broke).",
+    )
+    alerts: tuple[ChosenRule, ...] = option(
+        "default",
+        chosen_rules,
+        'Rules that judge the training: `"default"` for all of them, `[]` for none, or a list of '
+        'names, of settings such as `"logit_growth.top=80"`, and of rules: see '
+        "[Alerts](#alerts).",
+    )
+    on_alert: Callable[[Alert], Any] | None = option(
+        None,
+        optional(validation.callback),
+        "Function that is called with each alert that fires, becomes more serious or is over: in "
+        "the training process, inside the next `log_attention`.",
+    )
+    notify: str = option(
+        None,
+        notify_address,
+        "Address that alerts are sent to: a webhook of Slack or Discord, a topic of ntfy, or any "
+        "that takes JSON. It is written nowhere. `None` takes the environment variable "
+        "`ATTNMON_NOTIFY`, if it is set: see [Alerts](#alerts).",
+        is_secret=True,
+    )
+    notify_level: Severity = option(
+        "warn",
+        choice_of(Severity),
+        'The least serious alert that is sent there: `"info"`, `"warn"` or `"error"`.',
     )
     renderer: str = option(
         "own",

@@ -24,7 +24,7 @@ DEEPEST = 8
 HIDDEN = "(left out)"
 """What stands in the place of a secret."""
 _SECRET_WORDS = {"secret", "secrets", "password", "passwd", "pwd", "token", "apikey"}
-_SECRET_WORDS |= {"credential", "credentials", "auth", "authorization"}
+_SECRET_WORDS |= {"notify", "webhook", "credential", "credentials", "auth", "authorization"}
 _KEY_OF = {"api", "access", "private", "secret", "account", "storage", "ssh", "encryption"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SECRET_VALUE = re.compile(

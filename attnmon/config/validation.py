@@ -106,6 +106,12 @@ def function(name: str, given: Any) -> Any:
     return given
 
 
+def callback(name: str, given: Any) -> Any:
+    if not callable(given):
+        raise TypeError(f"{name}={given!r:.80}: give a function of one argument")
+    return given
+
+
 def tokenizer_in(given: Any) -> Any:
     """Return the tokenizer that this is or has; None for what makes no tokens of ids."""
     for each in (given, getattr(given, "tokenizer", None)):

@@ -8,9 +8,10 @@ or one of another type or range is refused on receipt. Nothing here moves bytes;
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from attnmon.link.alert import Alert, Severity
 from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
@@ -379,6 +380,24 @@ class RenderOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ChosenRule:
+    """A rule that judges the captures, by its name, and the settings that were given to it."""
+
+    name: str
+    settings: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Whom to tell of alerts. The address is a secret: it is not to be written or shown."""
+
+    address: str = field(default="", repr=False)
+    """Empty where nobody is to be told."""
+    level: Severity = "warn"
+    """The least serious alert that is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """How the training was started, for `run.json`."""
 
@@ -439,6 +458,9 @@ class Setup:
     """Whether the directory may hold an earlier run, which this training goes on with or not."""
     mirror: Mirror | None = None
     """Where the run's directory is uploaded to; None is nowhere."""
+    alerts: tuple[ChosenRule, ...] = ()
+    """The rules that judge the captures."""
+    notification: Notification = Notification()
     mode: int = 0o700
     """Of the folders that the renderer makes; of files, without the right to execute."""
 
@@ -593,6 +615,8 @@ class Acknowledgement:
     """What failed; empty when everything was drawn."""
     notices: tuple[tuple[str, str], ...] = ()
     """(kind, text): what the user should be told, once for each kind."""
+    alerts: tuple[Alert, ...] = ()
+    """The alerts that this capture has changed."""
     competed: float = 0.0
     """Seconds of processor time that it has taken from the training, where no core was free."""
     verdicts: tuple[tuple[str, str], ...] = ()
@@ -625,12 +649,14 @@ __all__ = [
     "Attention",
     "AttentionType",
     "Capture",
+    "ChosenRule",
     "Dump",
     "Goodbye",
     "Launch",
     "LayerSummary",
     "Message",
     "MessageError",
+    "Notification",
     "PatchedLayer",
     "Refusal",
     "Release",

@@ -19,6 +19,7 @@ from attnmon.capture import manual_call
 from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.config.settings import Settings, prepare_run
 from attnmon.layers.layer_selection import Coverage
+from attnmon.link.alert import Alert
 from attnmon.monitor.logged_models import LoggedModels
 from attnmon.monitor.step_capture import StepCapture
 from attnmon.monitor.step_numbers import StepNumbers
@@ -107,8 +108,7 @@ class AttentionMonitor:
                 takes the only image among the model's inputs, such as `pixel_values`. Default:
                 None.
             grad_norm (float | Tensor | None): The norm of all gradients at this step, such as
-                `clip_grad_norm_` returns it. It is recorded as the loss is, and may make an alert
-                more serious. Default: None.
+                `clip_grad_norm_` returns it. It is recorded as the loss is. Default: None.
             padding (Tensor | tuple[Tensor, Tensor] | None): bool [batch, positions], True where
                 there is padding, or a pair of them (the encoder's, the decoder's): attention that
                 real positions pay to padding raises an alert. None takes the attention mask among
@@ -125,6 +125,8 @@ class AttentionMonitor:
         counters.steps += 1
         if type(step) is int and step in self._idle_steps and epoch is self._idle_epoch:
             self._schedule.register_idle(step)
+            if self._session.awaits_answers:
+                self._hear()
             return
         if not self._enabled:
             self._warn_if_closed()
@@ -138,6 +140,24 @@ class AttentionMonitor:
                 given = StepInfo(step, False, epoch, loss, lr, tokens, image, grad_norm, padding)
                 is_due = self._log(given, model, enc, dec)
             self._flight_recorder.account_time(due=is_due)
+        self._hear()
+
+    def _hear(self) -> None:
+        """Read what the renderer has answered, and hand over its alerts; never waits."""
+        with self._guard.tolerant():
+            with self._counters.timed():
+                self._session.poll()
+            self._session.deliver_alerts()
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """Every alert of this monitor's so far, open and past, each as it stands now.
+
+        As far as the renderer has answered; it never waits.
+        """
+        with self._guard.tolerant():
+            self._session.poll()
+        return self._session.alerts.all
 
     def _log(self, given: StepInfo, model: nn.Module | None, enc: Any, dec: Any) -> bool:
         """Capture the step if it is due or to be retained, and prepare for the next.

@@ -102,6 +102,17 @@ class TrainingAttentionMonitor(AttentionMonitor):
             a device yet; see [On the device](how-it-works.md#on-the-device). Default: False.
         keep_last (int): Number of steps that are not due but retained all the same, and drawn when
             training breaks: see "What happened before it broke" in docs/guide.md. Default: 0.
+        alerts ("default" | Iterable[Any]): Rules that judge the training: `"default"` for all of
+            them, `[]` for none, or a list of names, of settings such as `"logit_growth.top=80"`,
+            and of rules: see "Alerts" in docs/guide.md. Default: "default".
+        on_alert (Callable[[Alert], Any] | None): Function that is called with each alert that
+            fires, becomes more serious or is over: in the training process, inside the next
+            `log_attention`. Default: None.
+        notify (str | None): Address that alerts are sent to: a webhook of Slack or Discord, a topic
+            of ntfy, or any that takes JSON. It is written nowhere. `None` takes the environment
+            variable `ATTNMON_NOTIFY`, if it is set: see "Alerts" in docs/guide.md. Default: None.
+        notify_level ("info" | "warn" | "error"): The least serious alert that is sent there:
+            `"info"`, `"warn"` or `"error"`. Default: "warn".
         renderer (str): Process that draws: `"own"` starts one; `"attach"`, or the path of a socket,
             joins one that listens: see "One renderer for several trainings" in docs/guide.md. The
             environment variable `ATTNMON_RENDERER` replaces this option. Default: "own".

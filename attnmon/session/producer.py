@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from attnmon.accounting.counters import Counters
 from attnmon.link import descriptors, messages
+from attnmon.link.alert import Alert
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import (
     Acknowledgement,
@@ -59,6 +60,7 @@ class Producer:
         """The renderer's reason for accepting no more captures; empty while it accepts them."""
         self._notices: list[tuple[str, str]] = []
         self._verdicts: list[tuple[str, str]] = []
+        self._alerts: list[Alert] = []
         self._channel = channel
         self._counters = counters
         self._pending: dict[int, list[Slots]] = {}
@@ -215,6 +217,11 @@ class Producer:
         verdicts, self._verdicts = self._verdicts, []
         return verdicts
 
+    def pop_alerts(self) -> list[Alert]:
+        """Return the alerts that have changed, each once."""
+        alerts, self._alerts = self._alerts, []
+        return alerts
+
     def abandon(self) -> None:
         """Close the descriptors without a message, in a forked child or at the end."""
         self.lost = True
@@ -258,6 +265,7 @@ class Producer:
             self.free(self._pending.pop(message.sequence))
             self._notices += message.notices
             self._verdicts += message.verdicts
+            self._alerts += message.alerts
             self._count(message)
 
     def _count(self, acknowledgement: Acknowledgement) -> None:

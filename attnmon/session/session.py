@@ -18,6 +18,7 @@ from attnmon.accounting.error_guard import (
     comes_from_signal_handler,
     describe,
 )
+from attnmon.accounting.received_alerts import ReceivedAlerts
 from attnmon.accounting.stand_in_summary import amend_summary, finish_summary, write_summary
 from attnmon.config.settings import Settings, is_disabled
 from attnmon.link import descriptors
@@ -47,6 +48,7 @@ class Session:
         """`off`: why nothing can be captured, if that is known."""
         self.guard = ErrorGuard()
         self.counters = Counters()
+        self.alerts = ReceivedAlerts(self.guard, settings.on_alert, settings.notify_level)
         self.closed = False
         self._settings = settings
         self._owner = os.getpid()
@@ -164,9 +166,21 @@ class Session:
             self.guard.warn_once(kind, text)
         if (verdicts := producer.pop_verdicts()) and self.serializer.summaries is not None:
             self.serializer.summaries.settle(verdicts)
+        self.alerts.add(producer.pop_alerts())
         self._heed_refusal()
         if not still_there and not self.closed:
             self._switch_off_without_renderer()
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether captures were announced of which the renderer has not told what became."""
+        return self._connection is not None and self._connection.producer.pending > 0
+
+    def deliver_alerts(self) -> None:
+        """Hand to the user what alerts have changed; after an error the last steps are drawn."""
+        for alert in self.alerts.deliver():
+            if alert.is_open and alert.severity == "error":
+                self.dump(f"alert {alert.rule} at step {alert.step}: {alert.text}")
 
     def _on_renderer_lost(self) -> None:
         self.poll()  # its last message may say why
@@ -211,6 +225,8 @@ class Session:
             if comes_from_signal_handler(error.__traceback__):
                 raise
             self.guard.warn_once("close", f"attnmon did not close in order: {describe(error)}")
+        else:
+            self.alerts.deliver()
         finally:  # also after Ctrl-C, which must not have to wait for us
             self._disconnect()
             self.guard.set_off(CLOSED)

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,11 @@ from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.accounting.stand_in_summary import write_summary
 from attnmon.capture import fingerprint
-from attnmon.config.run_config import command_without_secrets
+from attnmon.config.run_config import HIDDEN, command_without_secrets
 from attnmon.config.settings import Settings
 from attnmon.link import directory_lock
 from attnmon.link.channel import CLOSED_BY_OTHERS, ChannelClosed
-from attnmon.link.messages import Launch, Mirror, RenderOptions, Setup
+from attnmon.link.messages import Launch, Mirror, Notification, RenderOptions, Setup
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.session import renderer_process
@@ -188,6 +189,8 @@ def _setup(settings: Settings, ring: Ring, started: float, directory: RunDirecto
         ring_kind=ring.backend,
         turn=directory.number,
         launch=_launch(settings),
+        alerts=settings.alerts,
+        notification=Notification(settings.notify, settings.notify_level),
         may_hold_run=directory.may_hold_run,
         mode=settings.mode,
     )
@@ -207,9 +210,13 @@ def _launch(settings: Settings) -> Launch:
         directory = os.getcwd()
     except OSError:  # it was removed
         directory = ""
-    command = command_without_secrets(sys.orig_argv)
+    command = command_without_secrets(_without(settings.notify, sys.orig_argv))
     probe = None if settings.probe is None else fingerprint(settings.probe) or ""
     return Launch(command, directory, settings.config, probe)
+
+
+def _without(secret: str, arguments: Sequence[str]) -> list[str]:
+    return [each.replace(secret, HIDDEN) if secret else each for each in arguments]
 
 
 def _render_options(settings: Settings) -> RenderOptions:

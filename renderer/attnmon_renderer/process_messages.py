@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from attnmon.link.alert import Alert
 from attnmon.link.messages import NO_REMARKS, Accounts, Remarks
 from attnmon.link.schema import Schema
 
@@ -134,6 +135,8 @@ class ResultsWritten:
     disk_is_full: bool = False
     """Whether the disk budget has no room for pictures, so that no more are to be drawn."""
     notices: tuple[tuple[str, str], ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    """The alerts that it has changed."""
     seconds: float = 0.0
     """Processor time that the recorder has used since its last answer."""
 

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from attnmon.link import directory_lock, messages
+from attnmon.link.alert import Alert
 from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture, Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.insight.alarmed_steps import AlarmedSteps
+from attnmon_renderer.insight.alert_log import FILE as ALERTS
+from attnmon_renderer.insight.rule_table import rules_of
+from attnmon_renderer.insight.run_alerts import RunAlerts
 from attnmon_renderer.mirror.upload_status import read_status
 from attnmon_renderer.mirror.uploaded_names import UploadedNames
 from attnmon_renderer.process_messages import (
@@ -43,6 +47,8 @@ from attnmon_renderer.storage.step_folder import StepFolder
 
 SUMMARY_SECONDS = 0.5
 """The least time from one summary to the next, where captures follow each other quickly."""
+MOST_ALERTS = 50
+"""Alerts that are told of one capture; the others are in the file."""
 LAST_SUMMARY_TRIES = 20
 MIRROR_NOTICE = (
     "mirror={url!r}: {last_error}. Training and the local files are not concerned; mirror in "
@@ -82,7 +88,8 @@ def run_recorder(channel: Channel, setup: Setup, open_ring: Callable[[], memoryv
             if task.sequence is not None:
                 used = time.process_time()
                 full, notices = recorder.disk_is_full, recorder.take_notices()
-                written = ResultsWritten(task.sequence, error, full, notices, used - before)
+                alerts = recorder.take_alerts()
+                written = ResultsWritten(task.sequence, error, full, notices, alerts, used - before)
                 channel.send(process_messages.encode(written))
                 before = used
     except ChannelClosed:
@@ -108,6 +115,7 @@ class Recorder:
         """When the summary is to hold `_status`."""
         self._told_mirror_error = False
         self._notices: list[tuple[str, str]] = []
+        self._changed: list[Alert] = []
         self._open_sinks()
 
     def _open_sinks(self) -> None:
@@ -116,6 +124,7 @@ class Recorder:
         history = save_dir / "history.jsonl"
         self._history = History(history)
         self._run_description = RunDescription(save_dir / "run.json", setup)
+        self._alerts = RunAlerts(save_dir, rules_of(setup.alerts))
         self._tensorboard: TensorBoard | None = None
         if setup.options.tensorboard:
             self._tensorboard = TensorBoard(save_dir / "tensorboard", _last_step(history))
@@ -223,6 +232,11 @@ class Recorder:
         notices, self._notices = self._notices, []
         return tuple(notices)
 
+    def take_alerts(self) -> tuple[Alert, ...]:
+        """Return, once, the alerts that the last capture has changed."""
+        changed, self._changed = self._changed, []
+        return tuple(changed[:MOST_ALERTS])
+
     def _within_budget(self, results: Results) -> Results:
         """Drop the pictures for TensorBoard where the disk budget has no room for them."""
         if self._quota is None or self._quota.has_room_for_event_pictures or not results.images:
@@ -250,6 +264,7 @@ class Recorder:
             folder = StepFolder(self._save_dir / results.folder)
             _attempt(errors, "statistics.json", write_statistics, folder, text)
         _attempt(errors, "history.jsonl", self._history.append, results, text, error)
+        _attempt(errors, ALERTS, self._judge, text, results.folder)
         _attempt(errors, "run.json", self._run_description.write, results)
         if self._tensorboard is not None:
             events = self._tensorboard_of_dumps if results.retained else self._tensorboard
@@ -262,6 +277,9 @@ class Recorder:
             _attempt(errors, "disk_budget", self._quota.add, results.folder)
             if self._quota.full:
                 self._notices.append(("disk", quota.DISK_FULL_NOTICE))
+
+    def _judge(self, text: StatisticsText, folder: str) -> None:
+        self._changed += self._alerts.judge(text.capture, folder)
 
     def close(self) -> None:
         """Write the last summary, if it is not written, and close the sinks.

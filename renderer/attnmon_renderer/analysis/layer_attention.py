@@ -273,6 +273,9 @@ def declare_padding(layers: Collection[LayerAttention], capture: Capture, memory
             layer.declared = DeclaredPadding(of_queries, of_keys)
         elif own is not None and len(own) == keys == queries + attention.earlier:
             layer.declared = DeclaredPadding(own[attention.earlier :], own)
+        if layer.padding is not None and layer.declared.queries is not None:
+            agreed = layer.padding & layer.declared.queries  # the mask may be the wrong way round
+            layer.padding = agreed if agreed.any() else None
 
 
 def share_padding(layers: Collection[LayerAttention]) -> None:

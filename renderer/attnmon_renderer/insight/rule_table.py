@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from attnmon.link.messages import ChosenRule
 from attnmon_renderer.insight.judging.rule import Rule
 from attnmon_renderer.insight.rules.attention_collapse import AttentionCollapse
 from attnmon_renderer.insight.rules.dead_attention import DeadAttention
@@ -42,3 +43,9 @@ def make_rules(
         if name not in RULES:
             raise ValueError(f"there is no rule {name!r}: there are {', '.join(RULES)}")
     return tuple(RULES[name].with_settings(**(settings or {}).get(name, {})) for name in chosen)
+
+
+def rules_of(chosen: Iterable[ChosenRule]) -> tuple[Rule, ...]:
+    """Return the rules that a training has chosen. Raises ValueError as `make_rules`."""
+    given = {each.name: dict(each.settings) for each in chosen}
+    return make_rules(given, given)

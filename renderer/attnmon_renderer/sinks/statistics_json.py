@@ -31,6 +31,8 @@ class StatisticsText:
 
     def __init__(self, results: Results) -> None:
         content = document(results)
+        self.capture = content
+        """The same, before it was put into text."""
         self._metadata = to_json(content["metadata"])
         self._rows = {stack: list(map(to_json, content[stack])) for stack in _STACKS}
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from attnmon_renderer.storage import paths, regular_files, step_folder
 
-RUN_FILES = ("history.jsonl", "summary.json", "run.json", "timeline.png")
+RUN_FILES = ("history.jsonl", "alerts.jsonl", "summary.json", "run.json", "timeline.png")
 """Files that belong to no single capture."""
 RUN_FOLDERS = {
     "animations": ("", ".png"),

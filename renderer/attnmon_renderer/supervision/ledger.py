@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 
+from attnmon.link.alert import Alert
+
 MOST_TRIES = 2
 """How often a capture is drawn, or recorded, when the process at it dies each time."""
 MOST_DRAWN_AHEAD = 64
@@ -61,6 +63,8 @@ class Entry:
     """(kind, text) of what the user should be told."""
     verdicts: tuple[tuple[str, str], ...] = ()
     """As in `Acknowledgement`."""
+    alerts: tuple[Alert, ...] = ()
+    """The alerts that it has changed."""
     descriptor: int = -1
     """File with the worker's results, to be handed to the recorder; -1 when there is none."""
     holds_message: bool = False

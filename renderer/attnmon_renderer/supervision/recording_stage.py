@@ -116,6 +116,7 @@ class RecordingStage:
         entry = self._run.ledger[recorded.sequence]
         entry.notices += recorded.notices
         entry.seconds += recorded.seconds
+        entry.alerts = recorded.alerts
         self._settle(entry, recorded.error)
         if recorded.disk_is_full:
             self._on_disk_full()
@@ -138,7 +139,14 @@ class RecordingStage:
             self._run.add_error(describe_failure(entry))
         competed = self._run.pop_competed_seconds(entry)
         self._acknowledge(
-            Acknowledgement(entry.sequence, entry.error, entry.notices, competed, entry.verdicts)
+            Acknowledgement(
+                entry.sequence,
+                entry.error,
+                entry.notices,
+                entry.alerts,
+                competed,
+                entry.verdicts,
+            )
         )
 
 

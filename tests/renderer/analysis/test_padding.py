@@ -1,13 +1,15 @@
 """Queries that are padding: found in the masks, shown as masked, and counted in no statistic."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from support.messages import CAPTURE
 
 from attnmon.link.messages import ArrayBlock, Attention
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
-from attnmon_renderer.analysis.layer_attention import LayerAttention, share_padding
+from attnmon_renderer.analysis.layer_attention import LayerAttention, declare_padding, share_padding
 from attnmon_renderer.analysis.layer_batch import layer_statistics
 
 HEADS, LENGTH = 2, 6
@@ -144,3 +146,14 @@ def test_layers_that_are_computed_together_leave_it_out_too() -> None:
     for layer, statistics in zip(layers, found, strict=False):
         assert statistics.std == pytest.approx(reference(layer).std(), abs=1e-6)
     assert plain.padding is None
+
+
+def test_what_the_batch_says_is_real_counts_although_the_mask_is_the_wrong_way_round() -> None:
+    layer = layer_of(~REAL[None, None])
+    assert found(layer) == REAL.tolist()
+    block = ArrayBlock(0, "bool", (LENGTH,))
+    capture = replace(CAPTURE, decoder_padding=block)
+    declare_padding([layer], capture, (~REAL).tobytes())
+    assert found(layer) is None
+    (statistics,) = layer_statistics([layer], "all")
+    assert statistics.heads["padding_mass"] == pytest.approx([1.0] * HEADS)

@@ -19,7 +19,8 @@ class AttentionCollapse(Rule):
 
     Entropy below `entropy` and coverage below `coverage`: either alone is healthy. A head that
     copies the previous token has no entropy, and uses every key. Entropy collapse: Zhai et al. 2023
-    (arXiv 2303.06296). A first key that is a sink is left out of the coverage.
+    (arXiv 2303.06296). Heads that rest on a first key that is a sink do not count: Gu et al. 2024
+    (arXiv 2410.10781).
     """
 
     name = "attention_collapse"
@@ -29,6 +30,8 @@ class AttentionCollapse(Rule):
     coverage: float = 0.3
     share: float = 0.5
     """Of a layer's heads."""
+    sink: float = 0.5
+    """Share on the first key from which on a head rests there, and does not count."""
     least_keys: int = 8
     """With fewer keys nothing is said."""
     loss_share: float = 0.05
@@ -67,13 +70,14 @@ class AttentionCollapse(Rule):
         )
 
     def _collapsed(self, layer: LayerRecord, slack: float) -> list[bool]:
-        pairs = zip(layer.entropy, layer.coverage, strict=False)
+        values = zip(layer.entropy, layer.coverage, layer.first_token, strict=False)
         return [
             entropy is not None
             and coverage is not None
+            and (first or 0.0) < self.sink
             and entropy < slack * self.entropy
             and coverage < slack * self.coverage
-            for entropy, coverage in pairs
+            for entropy, coverage, first in values
         ]
 
 

@@ -1,5 +1,6 @@
 """A capture as rules see it: a line of the history with types, and nothing of files."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,19 +73,23 @@ def record_of(capture: Mapping[str, Any]) -> CaptureRecord:
     return CaptureRecord(
         step=metadata["step"],
         timestamp=metadata.get("timestamp") or 0.0,
-        loss=metadata.get("loss"),
+        loss=_finite(metadata.get("loss")),
         loss_is_no_number=bool(metadata.get("loss_is_no_number")),
-        grad_norm=metadata.get("grad_norm"),
+        grad_norm=_finite(metadata.get("grad_norm")),
         is_kept=bool(metadata.get("kept_for")),
         layers={layer.place: layer for layer in layers},
     )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _layer(stack: str, row: Mapping[str, Any]) -> LayerRecord:
     heads = row.get("heads") or {}
 
     def values(name: str) -> Values:
-        return tuple(heads.get(name) or ())
+        return tuple(map(_finite, heads.get(name) or ()))
 
     return LayerRecord(
         role=f"{stack}_{row['type'].partition('_')[0]}",

@@ -110,6 +110,22 @@ def test_every_other_kind_of_picture_is_drawn_when_it_is_asked_for(tmp_path: Pat
     check_outputs(tmp_path)
 
 
+def test_maps_of_all_are_of_layers_that_are_not_drawn_as_well(tmp_path: Path) -> None:
+    with LightweightAttentionMonitor(tmp_path / "light", 1, maps="all") as monitor:
+        train(monitor, Translator(), 1)
+    with TrainingAttentionMonitor(tmp_path / "run", 1, layers_to_visualize=[0], maps="all") as full:
+        train(full, Translator(), 1)
+        remarks = {row.layer: row.why for row in full.coverage()}
+    assert remarks == {0: "", 1: "maps only: not in layers_to_visualize"}
+    for folder in ("light", "run"):
+        maps = load_file(tmp_path / folder / "step_0" / "maps.safetensors")
+        assert {name for name in maps if name.endswith("_attn")} == PER_LAYER
+        assert all(maps[stem].shape == (4, *maps[stem].shape[1:]) for stem in PER_LAYER)
+    pictures = {path.stem for path in tmp_path.rglob("*.png")}
+    assert pictures == {stem for stem in PER_LAYER if "layer0" in stem}
+    assert len(history(tmp_path / "run")[0]["decoder"]) == 4, "numbers are of all layers"
+
+
 def test_tensorboards_own_reader_finds_scalars_and_images(tmp_path: Path) -> None:
     with TrainingAttentionMonitor(tmp_path, 2) as monitor:
         train(monitor, Translator(), 5)

@@ -205,6 +205,7 @@ function headButton(stem, head) {
 function choose(stem, head) {
   Object.assign(chosen, { stem, head });
   show();
+  if (canvas.getBoundingClientRect().bottom < 100) byId("map-title").scrollIntoView();
 }
 
 heads.addEventListener("keydown", (event) => {

@@ -154,7 +154,7 @@ def line(row: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="up to 10,000 captures")
+    parser.add_argument("--quick", action="store_true", help="up to 10,000 captures, fewer times")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there as well")
     parser.add_argument("--captures", type=int, nargs="+", help="these numbers of captures")
     parser.add_argument("--recorder", nargs=3, help=argparse.SUPPRESS)
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     rows = []
     with tempfile.TemporaryDirectory(prefix="attnmon-records-") as below:
-        renderer = renderer_cost(Path(below))
+        renderer = renderer_cost(Path(below), 10 if options.quick else 60)
         for name, figure in renderer.items():
             print(f"{name:24} " + ("not installed" if figure is None else f"{figure:10,.2f}"))
         print(COLUMNS)

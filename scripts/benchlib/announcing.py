@@ -1,12 +1,12 @@
 """Measures announcing a record to another process: the call, against a queue's, and its latency."""
 
-import select
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from attnmon.accounting.counters import Counters
 from attnmon.link import messages
-from attnmon.link.channel import Channel, ChannelClosed
+from attnmon.link.channel import Channel
 from attnmon.link.messages import ArrayBlock, Attention, Capture
 from attnmon.link.ring import make_ring
 from attnmon.session.producer import Producer
@@ -65,7 +65,7 @@ def announcing(layers: int, times: int) -> dict[str, Any]:
     with receiver() as channel:
         producer = Producer(make_ring(), channel, Counters(), wait=True)
         ours, ours_cpu = paced(times, lambda n: announce(producer, record(n, layers)))
-    context = get_context("spawn")
+    context = get_context("fork")  # it need not load torch
     queue = context.Queue()
     reader = context.Process(target=drain, args=(queue,))
     reader.start()
@@ -114,7 +114,8 @@ def drain(queue: Any) -> None:
 def receiver() -> Iterator[Channel]:
     """A process that acknowledges each record with its arrival time, as the supervisor does."""
     ours, theirs = Channel.pair()
-    arguments = [sys.executable, __file__, str(theirs.fileno())]
+    program = Path(__file__).with_name("receiving.py")
+    arguments = [sys.executable, str(program), str(theirs.fileno())]
     process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()])
     theirs.close()
     ours.send(messages.encode(record(0, 1)))
@@ -123,23 +124,6 @@ def receiver() -> Iterator[Channel]:
     yield ours
     ours.close()
     process.wait()
-
-
-def receive(descriptor: int) -> None:
-    """Run the other end of `receiver`."""
-    channel = Channel.from_descriptor(descriptor)
-    try:
-        while True:
-            select.select([channel], [], [])
-            packet = channel.receive()
-            if packet is not None:
-                arrived = time.monotonic()
-                capture = messages.decode(packet.data)
-                assert isinstance(capture, Capture)
-                answer = messages.Acknowledgement(capture.sequence, str(arrived))
-                channel.send(messages.encode(answer))
-    except ChannelClosed:
-        pass
 
 
 def latencies(times: int) -> dict[str, float]:
@@ -156,7 +140,3 @@ def latencies(times: int) -> dict[str, float]:
             assert isinstance(answer, messages.Acknowledgement)
             found.append(float(answer.error) - sent)
     return {"median_us": 1e6 * median(found), "p99_us": 1e6 * float(np.percentile(found, 99))}
-
-
-if __name__ == "__main__":
-    receive(int(sys.argv[1]))

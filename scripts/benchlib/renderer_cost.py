@@ -19,31 +19,35 @@ from attnmon_renderer.worker import process_capture
 from benchlib import small_capture
 
 T = TypeVar("T")
-TIMES, WARM_UP = 60, 5
+WARM_UP = 5
 EVENTS = 100
 
 
-def renderer_cost(folder: Path) -> dict[str, float | None]:
-    """Return milliseconds of processor time, by what is done, and the seconds of reading events."""
+def renderer_cost(folder: Path, times: int) -> dict[str, float | None]:
+    """Return milliseconds of processor time, by what is done, and the seconds of reading events.
+
+    times: how often each thing is done.
+    """
     statistics = small_capture.setup(str(folder / "statistics"), statistics_files=False)
     pictures = small_capture.setup(str(folder / "pictures"), pictures=small_capture.PICTURES)
-    drawn = worker(pictures)[1]
+    statistics_ms, analysed = worker(statistics, times)
+    pictures_ms, drawn = worker(pictures, times)
     return {
-        "supervisor_decodes_ms": supervisor(),
-        "worker_statistics_ms": worker(statistics)[0],
-        "recorder_statistics_ms": recorder(statistics),
-        "worker_pictures_ms": worker(pictures)[0],
-        "recorder_pictures_ms": recorder(pictures),
+        "supervisor_decodes_ms": cpu_milliseconds(message, messages.decode, times),
+        "worker_statistics_ms": statistics_ms,
+        "recorder_statistics_ms": recorder(statistics, analysed, times),
+        "worker_pictures_ms": pictures_ms,
+        "recorder_pictures_ms": recorder(pictures, drawn, times),
         "card_bytes": sum(len(image.png) for image in drawn.images) / len(drawn.images),
         "largest_card_bytes": max(len(image.png) for image in drawn.images),
         "events_read_s": events_read(folder / "events", drawn),
     }
 
 
-def cpu_milliseconds(prepare: Callable[[int], T], do: Callable[[T], Any]) -> float:
+def cpu_milliseconds(prepare: Callable[[int], T], do: Callable[[T], Any], times: int) -> float:
     """Return the median processor time of calls with what is prepared for each."""
     found = []
-    for number in range(TIMES + WARM_UP):
+    for number in range(times + WARM_UP):
         given = prepare(number)
         start = time.process_time()
         do(given)
@@ -51,16 +55,12 @@ def cpu_milliseconds(prepare: Callable[[int], T], do: Callable[[T], Any]) -> flo
     return 1e3 * median(found[WARM_UP:])
 
 
-def supervisor() -> float:
-    """Measure what the supervisor does with the message itself: its state machine is left out."""
-    return cpu_milliseconds(message, messages.decode)
-
-
 def message(number: int) -> bytes:
+    """Return a capture's message. Of the supervisor only its decoding is measured."""
     return messages.encode(small_capture.capture(number))
 
 
-def worker(setup: Setup) -> tuple[float, Results]:
+def worker(setup: Setup, times: int) -> tuple[float, Results]:
     """Measure a worker, from the message to the descriptor of its results; return these as well."""
     ring = small_capture.ring()
     latest: list[Results] = []
@@ -74,13 +74,12 @@ def worker(setup: Setup) -> tuple[float, Results]:
         os.close(write_to_descriptor(results))
         latest[:] = [results]
 
-    return cpu_milliseconds(message, draw), latest[0]
+    return cpu_milliseconds(message, draw, times), latest[0]
 
 
-def recorder(setup: Setup) -> float:
+def recorder(setup: Setup, results: Results, times: int) -> float:
     """Measure the recorder, from a task and its descriptor to what is on disk."""
     writer = Recorder(setup)
-    results = worker(setup)[1]
 
     def task(number: int) -> tuple[bytes, int]:
         status = RunStatus(Accounts(captured=number), number, 0, "running", (1,), ())
@@ -94,7 +93,7 @@ def recorder(setup: Setup) -> float:
         error = writer.write(wanted, read_from_descriptor(descriptor))
         assert not error, error
 
-    return cpu_milliseconds(task, write)
+    return cpu_milliseconds(task, write, times)
 
 
 def events_read(folder: Path, results: Results) -> float | None:

@@ -9,7 +9,8 @@ class KernelTrust:
     def __init__(self) -> None:
         self._names: dict[KernelKind, str] = {}
         self._refused: dict[str, str] = {}
-        self._trusted: set[str] = set()
+        self.trusted: set[str] = set()
+        """The names of those that were found to be right."""
 
     def name_of(self, kind: KernelKind) -> str:
         """Return by which name the renderer answers for a kind."""
@@ -17,7 +18,7 @@ class KernelTrust:
 
     def is_trusted(self, name: str) -> bool:
         """Return whether what it makes was found to be right."""
-        return name in self._trusted
+        return name in self.trusted
 
     def refusal(self, kind: KernelKind) -> str:
         """Return why it is not used any more; empty if it is, or was not tried."""
@@ -30,7 +31,7 @@ class KernelTrust:
     def settle(self, name: str, difference: str) -> None:
         """Take in what the renderer found; `difference` is empty where both results are one."""
         if difference:
-            self._trusted.discard(name)
+            self.trusted.discard(name)
             self._refused[name] = difference
         elif name not in self._refused:
-            self._trusted.add(name)
+            self.trusted.add(name)

@@ -88,6 +88,15 @@ def test_transport(tmp_path: Path) -> None:
     assert found["memory"]["ring_mib"] == pytest.approx(64, abs=64)
 
 
+def test_device(tmp_path: Path) -> None:
+    """Where there is no device it tells what would be sent."""
+    rows = run("bench_device.py", tmp_path)["rows"]
+    assert [row["positions"] for row in rows] == [4096, 8192]
+    for row in rows:
+        assert 0 < row["without_map"] < row["with_map"] < row["query_and_key"] / 50
+        assert 1 <= row["heads_at_once"] <= row["heads"]
+
+
 def test_sandbox(tmp_path: Path) -> None:
     rows = run("bench_sandbox.py", tmp_path)["rows"]
     assert [row["way"] for row in rows[:3]] == ["model alone", "under the tap", "in the sandbox"]

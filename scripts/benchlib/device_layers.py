@@ -1,0 +1,138 @@
+"""Layers that a CUDA device sums up: made, measured, and compared with the same in float64."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from attnmon.device.kernel_support import MEMORY, heads_at_once
+from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.survey_grid import SurveyGrid
+from attnmon.device.survey_launch import SurveyMemory, launch, of_heads
+from attnmon.link.summaries.summary_parts import ROW_PARTS
+
+SIDE = 128
+
+
+def layer_on(
+    device: str, heads: int, positions: int, width: int, dtype: torch.dtype, key_heads: int = 0
+) -> LayerTensors:
+    """Return a causal layer of random queries and keys."""
+    query = torch.randn(heads, positions, width, device=device, dtype=dtype)
+    key = torch.randn(key_heads or heads, positions, width, device=device, dtype=dtype)
+    return LayerTensors(query, key, width**-0.5, causal=True)
+
+
+def variants(device: str) -> dict[str, LayerTensors]:
+    """Return a layer for each way in which the kernels are compiled, of odd lengths."""
+    plain = layer_on(device, 4, 517, 64, torch.float32)
+    half = layer_on(device, 8, 1000, 128, torch.bfloat16, key_heads=2)
+    keys = torch.arange(517, device=device)
+    window = (keys[:, None] - keys).abs() < 100
+    return {
+        "float32": plain,
+        "bfloat16, grouped": half,
+        "float16, not causal": replace(layer_on(device, 2, 300, 80, torch.float16), causal=False),
+        "width 256": layer_on(device, 2, 260, 256, torch.bfloat16),
+        "soft cap, sinks": replace(plain, softcap=5.0, sinks=torch.randn(4, device=device)),
+        "window": replace(plain, bias=window, causal=False),
+        "added mask": replace(plain, bias=torch.randn(4, 517, 517, device=device)),
+        "padding": replace(plain, bias=(keys < 500)[None], padding=keys >= 500),
+        "short": layer_on(device, 3, 7, 16, torch.float32),
+    }
+
+
+def survey(layer: LayerTensors, scratch: Tensor, side: int | None = SIDE) -> list[SurveyMemory]:
+    """Sum up a layer, some heads after the others, in the same memory; return the last ones."""
+    grid = SurveyGrid.of(layer, side)
+    heads, at_once = layer.shape[0], heads_at_once(layer, grid)
+    made = []
+    for first in range(0, heads, at_once):
+        some = of_heads(layer, first, min(first + at_once, heads))
+        made = [SurveyMemory.on(scratch, grid, some.shape[0], len(some.key))]
+        launch(some, grid, made[0])
+    return made
+
+
+def new_scratch(device: str) -> Tensor:
+    """Return the memory that a layer is summed up in."""
+    return torch.empty(MEMORY, dtype=torch.uint8, device=device)
+
+
+def weights_of(layer: LayerTensors, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return all weights [heads, queries, keys], materialised."""
+    group = layer.shape[0] // len(layer.key)
+    key = layer.key.to(dtype).repeat_interleave(group, 0)
+    logits = layer.query.to(dtype) @ key.mT * layer.scale
+    if layer.softcap:
+        logits = layer.softcap * torch.tanh(logits / layer.softcap)
+    if layer.bias is not None and layer.bias.dtype == torch.bool:
+        logits = logits.masked_fill(~layer.bias, -math.inf)
+    elif layer.bias is not None:
+        logits = logits + layer.bias.to(dtype)
+    if layer.causal:
+        future = torch.ones(logits.shape[1:], dtype=torch.bool, device=logits.device).triu(1)
+        logits = logits.masked_fill(future, -math.inf)
+    if layer.sinks is None:
+        return logits.softmax(-1)
+    sinks = layer.sinks.to(dtype)[:, None, None].expand(*logits.shape[:2], 1)
+    return torch.cat([logits, sinks], -1).softmax(-1)[..., :-1]
+
+
+def largest_error(layer: LayerTensors) -> float:
+    """Return the largest difference to float64: of mean entropies, first keys, and cells."""
+    weights = weights_of(layer)
+    (memory,) = survey(layer, new_scratch(str(layer.query.device)))
+    counts = torch.ones_like(weights[0, :, 0]) if layer.padding is None else ~layer.padding
+    rows = memory.rows.double().sum(1)
+    entropy = -torch.xlogy(weights, weights).sum(-1)
+    expected = {
+        "effective_keys": (entropy.exp() * counts).sum(-1) / entropy.exp().mean(),
+        "first_token": (weights[..., 0] * counts).sum(-1),
+        "mass": (weights.sum(-1) * counts).sum(-1),
+    }
+    scale = {"effective_keys": entropy.exp().mean()}
+    errors = [
+        (rows[:, ROW_PARTS.index(name)] / scale.get(name, 1.0) - sums).abs().max() / counts.sum()
+        for name, sums in expected.items()
+    ]
+    grid = SurveyGrid.of(layer, SIDE)
+    by_keys = torch.stack([part.sum(-1) for part in weights.split(grid.key_step, 2)], 2)
+    cells = torch.stack([part.mean(1) for part in by_keys.split(grid.query_step, 1)], 1)
+    errors.append((memory.cells.abs().double() - cells).abs().max() / 100)  # they are float16
+    return float(torch.stack(errors).max())
+
+
+def materialised(layer: LayerTensors) -> Tensor:
+    """Do what one would without a kernel: all weights, their entropy and their pooled map."""
+    weights = weights_of(layer, torch.float32)
+    entropy = -torch.xlogy(weights, weights).sum(-1).mean(-1)
+    step = max(1, -(-layer.shape[1] // SIDE))
+    pooled = torch.nn.functional.avg_pool2d(weights[None], step, ceil_mode=True)[0]
+    return entropy + pooled.mean((1, 2))
+
+
+def median_ms(run: Callable[[], object], times: int = 5) -> float:
+    """Return what a run takes on the device, in ms, with the start of its kernels."""
+    run()
+    torch.cuda.synchronize()
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return 1e3 * sorted(seconds)[times // 2]
+
+
+def peak_bytes(run: Callable[[], object]) -> int:
+    """Return how much more memory of the device is allocated at a time while this runs."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before

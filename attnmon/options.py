@@ -35,7 +35,7 @@ PRIVATE_FOLDER = AccessMode(0o700)
 
 Heads = Literal["average", "all"] | int | Iterable[int]
 Layers = str | int | Iterable[int | str] | None
-Ranks = Literal["zero", "all"] | int | Iterable[int]
+Ranks = Literal["zero", "all", "model"] | int | Iterable[int]
 CaptureMode = Literal["auto", "forward", "probe"]
 Pooling = Literal["mass", "max"]
 ColorScale = Literal["auto", "fixed"]
@@ -82,6 +82,7 @@ class Options(TypedDict, total=False):
     pack: bool
     color_scale: ColorScale
     ranks: Ranks
+    coordinates: Any
     rank: int | None
     max_overhead: float | None
     disk_budget: int | str | None

@@ -12,6 +12,7 @@ from typing import Any
 
 from attnmon.config import validation
 from attnmon.config.alert_options import chosen_rules, notify_address
+from attnmon.config.coordinates import Coordinates
 from attnmon.config.run_config import config_json
 from attnmon.config.validation import Check, choice_of, optional, switch, whole_number
 from attnmon.link.alert import Alert, Severity
@@ -197,9 +198,17 @@ class Settings:
     )
     ranks: str | tuple[int, ...] = option(
         "zero",
-        partial(validation.word_or_indices, words=("zero", "all")),
-        'Which of several processes are watched: `"zero"`, `"all"`, one or a list (see [Several '
+        partial(validation.word_or_indices, words=("zero", "all", "model")),
+        'Which of several processes are watched: `"zero"`, `"all"`, one or a list; `"model"`, '
+        "those that hold one replica of a model that is split (see [Several "
         "processes](#several-processes)).",
+    )
+    coordinates: Coordinates | None = option(
+        None,
+        optional(validation.coordinates),
+        "Which part of a split model this process holds: a DeviceMesh with names, or a mapping "
+        'such as `{"pp": (0, 2), "tp": (1, 4), "dp": (0, 8)}` of (index, size). `None` finds it '
+        "out from PyTorch's DeviceMesh or Megatron's state.",
     )
     rank: int = option(
         None,
@@ -336,6 +345,8 @@ class Settings:
         """Whether this process is one of those that are watched."""
         if isinstance(self.ranks, tuple):
             return self.rank in self.ranks
+        if self.ranks == "model":
+            return self.coordinates is None or self.coordinates.is_of_first_replica
         return self.ranks == "all" or self.rank == 0
 
     @property

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from attnmon.config.coordinates import find_coordinates
 from attnmon.config.distributed import find_process_rank
 from attnmon.config.option_table import OPTIONS, Settings
 from attnmon.options import PRIVATE_FOLDER, Options
@@ -39,6 +40,8 @@ def checked_settings(*, options: Mapping[str, Any], **parameters: Any) -> Settin
         for name, option in OPTIONS.items()
     }
     process = find_process_rank(checked["rank"])
+    if checked["ranks"] == "model" and checked["coordinates"] is None:
+        checked["coordinates"] = find_coordinates()
     if checked["ranks"] != "zero":  # several processes may write: each has its own folder
         checked["save_dir"] /= process.folder
     checked |= {"rank": process.rank, "world_size": process.world_size}
@@ -69,6 +72,12 @@ def prepare_run(settings: Settings) -> str:
     if isinstance(ranks, tuple) and min(ranks) >= settings.world_size:
         last = settings.world_size - 1
         raise ValueError(f"ranks={list(ranks)}: there are only the ranks 0 … {last}")
+    if ranks == "model" and settings.world_size > 1 and settings.coordinates is None:
+        raise ValueError(
+            "ranks='model': neither a DeviceMesh with names nor Megatron's state says which part "
+            "of the model this process holds. Make the monitor after them, or give coordinates="
+            '{"pp": (0, 2), "tp": (1, 4), "dp": (0, 8)}, each (index, size)'
+        )
     if not settings.rank_is_selected or completes(partial(_make_directories, settings)):
         return ""
     return (

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+from attnmon.config.coordinates import Coordinates, coordinates_of
 from attnmon.link.bucket_url import check_bucket_url
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.options import ROLES, VISUALIZATION_TYPES
@@ -235,6 +236,14 @@ def renderer(name: str, given: Any) -> str:
         return str(Path(chosen).expanduser().absolute())
     source = name if chosen is given else "ATTNMON_RENDERER"
     return choice(source, chosen, ("own", "attach", "/path/of/its/socket"))
+
+
+def coordinates(name: str, given: Any) -> Coordinates:
+    """Return coordinates from a mapping or a DeviceMesh."""
+    try:
+        return coordinates_of(given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def mirror_url(name: str, given: Any) -> str:

@@ -412,6 +412,18 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelPlace:
+    """Which part of a model that is split over processes this one holds: (index, size) each."""
+
+    pipeline: tuple[int, int]
+    tensor: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for at, size in (self.pipeline, self.tensor):
+            require(0 <= at < size, "coordinates", (at, size))
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
     """Where a run's directory is uploaded to."""
 
@@ -456,6 +468,8 @@ class Setup:
     launch: Launch = Launch()
     may_hold_run: bool = False
     """Whether the directory may hold an earlier run, which this training goes on with or not."""
+    model_place: ModelPlace | None = None
+    """Of a process that is watched with the others of its replica; None for any other."""
     mirror: Mirror | None = None
     """Where the run's directory is uploaded to; None is nowhere."""
     alerts: tuple[ChosenRule, ...] = ()

@@ -21,6 +21,7 @@ from attnmon.config.settings import Settings, prepare_run
 from attnmon.layers.layer_selection import Coverage
 from attnmon.link.alert import Alert
 from attnmon.monitor.logged_models import LoggedModels
+from attnmon.monitor.model_part import ModelPart
 from attnmon.monitor.step_capture import StepCapture
 from attnmon.monitor.step_numbers import StepNumbers
 from attnmon.schedule import NO_STEPS
@@ -50,6 +51,7 @@ class AttentionMonitor:
         self._collector = self._steps.collector
         self._flight_recorder = self._steps.flight_recorder
         self._models = LoggedModels(self._guard)
+        self._part = ModelPart(settings, self._guard)
         self._numbers = StepNumbers(self._guard)
         self._attached: nn.Module | None = None
         self._enabled = True
@@ -168,6 +170,9 @@ class AttentionMonitor:
         step, epoch = self._numbers.step(given.step), self._numbers.epoch(given.epoch)
         if step is None:
             self._count_as_failed("a step without a number")
+            return False
+        self._part.tell(model)
+        if self._guard.off:
             return False
         if refused := self._models.refuse(model, step):
             self._collector.registry.set_unsupported(type(model).__name__, refused)

@@ -82,9 +82,12 @@ class TrainingAttentionMonitor(AttentionMonitor):
             number above its largest weight, apart from those of queries that see less than a
             sixteenth of the keys that others see, as the first ones of a causal map; `"fixed"`, at
             1, so that pictures of different steps compare by colour. Default: "auto".
-        ranks ("zero" | "all" | int | Iterable[int]): Which of several processes are watched:
-            `"zero"`, `"all"`, one or a list (see "Several processes" in docs/guide.md). Default:
-            "zero".
+        ranks ("zero" | "all" | "model" | int | Iterable[int]): Which of several processes are
+            watched: `"zero"`, `"all"`, one or a list; `"model"`, those that hold one replica of a
+            model that is split (see "Several processes" in docs/guide.md). Default: "zero".
+        coordinates (Any): Which part of a split model this process holds: a DeviceMesh with names,
+            or a mapping such as `{"pp": (0, 2), "tp": (1, 4), "dp": (0, 8)}` of (index, size).
+            `None` finds it out from PyTorch's DeviceMesh or Megatron's state. Default: None.
         rank (int | None): Rank of this process; `None` finds it out. Default: None.
         max_overhead (float | None): Share of training time that the monitor may take, above 0 and
             at most 1; beyond it captures become rarer. `None` is no limit. Default: 0.005.

@@ -21,7 +21,14 @@ from attnmon.config.run_config import HIDDEN, command_without_secrets
 from attnmon.config.settings import Settings
 from attnmon.link import directory_lock
 from attnmon.link.channel import CLOSED_BY_OTHERS, ChannelClosed
-from attnmon.link.messages import Launch, Mirror, Notification, RenderOptions, Setup
+from attnmon.link.messages import (
+    Launch,
+    Mirror,
+    ModelPlace,
+    Notification,
+    RenderOptions,
+    Setup,
+)
 from attnmon.link.ring import DEFAULT_BYTES, MOST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.session import renderer_process
@@ -103,7 +110,9 @@ def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> 
             wait, keep_last = settings.on_full == "wait", settings.keep_last
             producer = Producer(ring, renderer.channel, counters, wait=wait, keep_last=keep_last)
             setup = replace(
-                _setup(settings, ring, started, directory), mirror=_mirror(chosen, directory.path)
+                _setup(settings, ring, started, directory),
+                mirror=_mirror(chosen, directory.path),
+                model_place=_model_place(settings),
             )
             if isinstance(renderer, RendererProcess) and directory.number == directory_lock.FIRST:
                 accounts = {**counters.all_figures(), **guard.remarks.figures()}
@@ -194,6 +203,13 @@ def _setup(settings: Settings, ring: Ring, started: float, directory: RunDirecto
         may_hold_run=directory.may_hold_run,
         mode=settings.mode,
     )
+
+
+def _model_place(settings: Settings) -> ModelPlace | None:
+    place = settings.coordinates
+    if settings.ranks != "model" or place is None:
+        return None
+    return ModelPlace(place.pipeline, place.tensor)
 
 
 def _mirror(chosen: Settings, folder: Path) -> Mirror | None:

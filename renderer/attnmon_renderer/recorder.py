@@ -23,6 +23,7 @@ from attnmon_renderer.insight.rule_table import rules_of
 from attnmon_renderer.insight.run_alerts import RunAlerts
 from attnmon_renderer.mirror.upload_status import read_status
 from attnmon_renderer.mirror.uploaded_names import UploadedNames
+from attnmon_renderer.model_ranks import rank_file
 from attnmon_renderer.process_messages import (
     BeginRecords,
     RecordsBegun,
@@ -114,6 +115,7 @@ class Recorder:
         self._summary_writing = PutOff(SUMMARY_SECONDS)
         """When the summary is to hold `_status`."""
         self._told_mirror_error = False
+        self._told_rank = setup.model_place is None
         self._notices: list[tuple[str, str]] = []
         self._changed: list[Alert] = []
         self._open_sinks()
@@ -266,6 +268,9 @@ class Recorder:
         _attempt(errors, "history.jsonl", self._history.append, results, text, error)
         _attempt(errors, ALERTS, self._judge, text, results.folder)
         _attempt(errors, "run.json", self._run_description.write, results)
+        if not self._told_rank:
+            self._told_rank = True
+            _attempt(errors, rank_file.NAME, rank_file.write_rank, self._save_dir, self._setup)
         if self._tensorboard is not None:
             events = self._tensorboard_of_dumps if results.retained else self._tensorboard
             _attempt(errors, "TensorBoard", events.write, results)

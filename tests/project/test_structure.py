@@ -58,6 +58,7 @@ RENDERER_ROOMS = (
     "recorder",
     "worker",
     "summaries",
+    "model_ranks",
     "maps",
     "sinks",
     "figures",
@@ -130,6 +131,10 @@ TESTED_THROUGH = {
     "mirror/test_mirrored_training.py": ("attnmon_renderer.supervision.uploading_stage",),
     "mirror/test_remote_folders.py": ("attnmon_renderer.commands.bucket_places",),
     "mirror/test_sync.py": ("attnmon.link.bucket_url", "attnmon_renderer.commands.sync"),
+    "model_ranks/test_split_model.py": (
+        "attnmon_renderer.model_ranks.map_merging",
+        "attnmon_renderer.model_ranks.rank_file",
+    ),
     "models/test_sharded.py": ("attnmon.capture.model.sharding",),
     "end_to_end/test_forward_capture.py": ("attnmon.capture.forward_tap",),
     "end_to_end/test_monitor.py": (

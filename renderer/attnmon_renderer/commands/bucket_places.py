@@ -1,4 +1,8 @@
-"""Lets commands that read directories read runs in a bucket: URLs stand for temporary copies."""
+"""Lets commands that read directories read more than one run's directory.
+
+The URL of a bucket stands for a temporary copy. A directory of the runs of one split model stands
+for a temporary run that shows it as one.
+"""
 
 import argparse
 import contextlib
@@ -7,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attnmon_renderer.storage import regular_files
 from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.terminal import harmless
 
@@ -21,10 +26,10 @@ def place(given: str) -> Path | str:
 def reads_buckets(
     command: str, *names: str, wanted: Callable[[str], bool], follow: bool = False
 ) -> Callable[[Command], Command]:
-    """Return a decorator of a command's `run`, which then gets paths only.
+    """Return a decorator of a command's `run`, which then gets directories of runs only.
 
-    Each URL in the arguments of these names is replaced by the path of a temporary copy;
-    `arguments.is_copy` tells whether there was one.
+    In the arguments of these names, paths of temporary copies take the place of URLs and of split
+    models; `arguments.is_copy` tells whether there was one.
 
     Args:
         command: its name, for errors.
@@ -57,9 +62,13 @@ def _with_copies(
 ) -> Any:
     """Return an argument, or a list of them, with a path in place of each URL."""
     from attnmon_renderer.mirror.remote_folders import local_copy
+    from attnmon_renderer.model_ranks.merged_copy import merged_copy
+    from attnmon_renderer.model_ranks.rank_file import model_ranks
 
     if isinstance(value, list):
         return [_with_copies(each, wanted, follow, copies) for each in value]
     if isinstance(value, str):
-        return copies.enter_context(local_copy(value, wanted, follow=follow))
+        value = copies.enter_context(local_copy(value, wanted, follow=follow))
+    if isinstance(value, Path) and model_ranks(regular_files.resolved(value)):
+        return copies.enter_context(merged_copy(regular_files.resolved(value), follow=follow))
     return value

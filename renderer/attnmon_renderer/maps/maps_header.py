@@ -116,6 +116,7 @@ def _layer(
         note=about.get(f"{stem}.note", ""),
         sampled=_sampled(about.get(f"{stem}.sampled")),
         non_finite=_number(about.get(f"{stem}.non_finite", "0"), int),
+        missing=_numbers(missing) if (missing := about.get(f"{stem}.missing", "")) else (),
         spans=spans,
     )
     _require(0 < heads == len(layer.heads) == layer.shape[0] <= MOST_HEADS, "heads")

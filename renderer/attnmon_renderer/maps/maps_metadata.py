@@ -53,6 +53,8 @@ class LayerMaps:
     """How many evenly spaced queries they are made of; None for all."""
     non_finite: int
     """How many cells are NaN or infinite in truth, and have code 0."""
+    missing: tuple[int, ...]
+    """Of a split model, the heads whose process recorded nothing; their maps are empty."""
     spans: Mapping[str, Span] = field(repr=False)
     """By suffix, those of `PARTS` that are there."""
 

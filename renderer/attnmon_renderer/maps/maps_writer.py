@@ -1,12 +1,12 @@
 """What `maps.safetensors` holds of a layer and of a capture."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import Attention, Capture, Stack
 from attnmon_renderer.analysis.arrays import Booleans
 from attnmon_renderer.maps.codes import encode, thumbnails
 from attnmon_renderer.maps.map_collector import MapCollector
@@ -67,13 +67,15 @@ def metadata(capture: Capture) -> dict[str, str]:
         "timestamp": capture.timestamp,
         "sample": capture.sample,
         "seen_in": capture.seen_in,
-        "tokens": _tokens(capture),
+        "tokens": tokens_text(
+            {"encoder": capture.encoder_tokens, "decoder": capture.decoder_tokens}
+        ),
     }
     return {key: str(value) for key, value in known.items() if value is not None}
 
 
-def _tokens(capture: Capture) -> str | None:
-    stacks = {"encoder": capture.encoder_tokens, "decoder": capture.decoder_tokens}
+def tokens_text(stacks: Mapping[Stack, Sequence[str]]) -> str | None:
+    """Return the tokens of each stack as text; None where none are known, or they are too many."""
     known = json.dumps({stack: tokens for stack, tokens in stacks.items() if tokens})
     return known if 2 < len(known) <= MOST_TOKEN_BYTES else None
 

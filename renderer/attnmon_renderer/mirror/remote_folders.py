@@ -40,7 +40,7 @@ def local_copy(url: str, wanted: Callable[[str], bool], *, follow: bool) -> Iter
         folder = regular_files.resolved(above) / (url.rstrip("/").rpartition("/")[2] or "run")
         bring = _bringing(url, folder, wanted)
         if follow:
-            stack.enter_context(_repeating(bring))
+            stack.enter_context(repeating(bring))
         yield folder
 
 
@@ -65,7 +65,7 @@ def _bringing(url: str, folder: Path, wanted: Callable[[str], bool]) -> Callable
 
 
 @contextmanager
-def _repeating(bring: Callable[[], None]) -> Iterator[None]:
+def repeating(bring: Callable[[], None]) -> Iterator[None]:
     """Call a function again and again, in a thread, while the block runs."""
     ended = threading.Event()
 

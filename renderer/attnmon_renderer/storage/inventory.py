@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from attnmon_renderer.storage import paths, regular_files, step_folder
 
-RUN_FILES = ("history.jsonl", "alerts.jsonl", "summary.json", "run.json", "timeline.png")
+RUN_FILES = (
+    "history.jsonl", "alerts.jsonl", "summary.json", "run.json", "rank.json", "timeline.png",
+)  # fmt: skip
 """Files that belong to no single capture."""
 RUN_FOLDERS = {
     "animations": ("", ".png"),

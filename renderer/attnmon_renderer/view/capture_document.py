@@ -82,6 +82,7 @@ def _layer(maps: MapsFile, layer: LayerMaps) -> dict[str, Any]:
         "note": layer.note,
         "sampled": layer.sampled,
         "non_finite": layer.non_finite,
+        "missing": layer.missing,
         "scale": maps.scale(layer.stem).tolist(),
         "allowed": "" if allowed is None else base64.b64encode(allowed.tobytes()).decode(),
         "allowed_shape": [] if allowed is None else allowed.shape,

@@ -1,0 +1,142 @@
+"""A model that is split over four processes is shown as one, with what is missing named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch.distributed as dist
+from support import split_model
+from support.processes import run_on_all
+
+from attnmon_renderer.commands import main
+from attnmon_renderer.maps.maps_file import open_maps
+from attnmon_renderer.model_ranks.merged_copy import ModelMerging, merged_copy
+from attnmon_renderer.storage.paths import MAPS
+
+pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
+
+Rows = dict[int, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of the model as it is, in this process."""
+    folder = tmp_path_factory.mktemp("whole")
+    split_model.run_whole(str(folder))
+    return folder
+
+
+def rows_by_step(folder: Path) -> Rows:
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    return {line["metadata"]["step"]: line["encoder"] for line in lines}
+
+
+@pytest.mark.serial  # four processes that wait for each other
+def test_four_processes_are_one_model(
+    tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_on_all(split_model.__file__, 4, tmp_path, -1)
+    with merged_copy(tmp_path, follow=False) as merged:
+        # In a job of several processes the first map is that of the second step.
+        compare(rows_by_step(merged), rows_by_step(whole))
+        for step in rows_by_step(merged):
+            compare_maps(merged / f"step_{step}", whole / f"step_{step}")
+    assert main(["status", str(tmp_path)]) == 0
+    assert "closed" in capsys.readouterr().out
+    assert main(["report", str(tmp_path), "-o", str(tmp_path / "report.html")]) == 0
+
+
+def compare(merged: Rows, whole: Rows) -> None:
+    assert len(merged) >= split_model.STEPS - 1
+    for step, rows in merged.items():
+        assert [row["layer"] for row in rows] == list(range(split_model.LAYERS))
+        for row, expected in zip(rows, whole[step], strict=True):
+            assert row["shape"] == expected["shape"]
+            for name in ("mean", "std", "min", "max"):
+                assert row[name] == pytest.approx(expected[name], abs=1e-6)
+            assert row["heads"].keys() == expected["heads"].keys()
+            for name, values in expected["heads"].items():
+                assert row["heads"][name] == pytest.approx(values, abs=1e-5, rel=1e-5)
+
+
+def compare_maps(merged: Path, whole: Path) -> None:
+    with open_maps(merged / MAPS) as ours, open_maps(whole / MAPS) as theirs:
+        assert ours.metadata.layers.keys() == theirs.metadata.layers.keys()
+        for stem, layer in theirs.metadata.layers.items():
+            assert ours.metadata.layers[stem].heads == layer.heads
+            difference = np.abs(ours.all_codes(stem).astype(int) - theirs.all_codes(stem))
+            assert difference.max() <= 1  # where rounding errors meet the edge of a code
+            assert (difference > 0).mean() < 0.01
+            np.testing.assert_allclose(ours.scale(stem), theirs.scale(stem), rtol=1e-6)
+
+
+@pytest.mark.serial
+def test_a_process_that_is_silent_is_named_and_not_waited_for(tmp_path: Path, whole: Path) -> None:
+    run_on_all(split_model.__file__, 4, tmp_path, 1)
+    with merged_copy(tmp_path, follow=False) as merged:
+        rows, expected = rows_by_step(merged)[3], rows_by_step(whole)[3]
+        for row, full in zip(rows, expected, strict=True):
+            missing = row["layer"] >= 2
+            ours, theirs = row["heads"]["entropy"], full["heads"]["entropy"]
+            assert ours[:2] == pytest.approx(theirs[:2], abs=1e-6)
+            assert (ours[2:] == [None, None]) == missing
+            named = "rank 3 (pipeline stage 1, tensor rank 1) is silent since step 1"
+            assert (named in row["note"]) == missing
+        with open_maps(merged / "step_3" / MAPS) as maps:
+            layers = maps.metadata.layers
+            assert [layer.missing for layer in layers.values()] == [(), (), (2, 3), (2, 3)]
+        summary = json.loads((merged / "summary.json").read_text())
+        assert summary["warnings"] == [named]
+
+
+def write_part(folder: Path, rank: int, steps: list[int], state: str = "running") -> None:
+    """Write one process's run: rank 0 and 1 share a layer's heads."""
+    part = folder / f"rank_{rank:05}"
+    part.mkdir(exist_ok=True)
+    row = {
+        "layer": 0, "type": "self_attention", "name": "a.0", "shape": [1, 2, 2], "mean": 0.5,
+        "std": 0.0, "min": 0.5, "max": 0.5, "heads": {"entropy": [0.25 * (1 + rank)]},
+    }  # fmt: skip
+    lines = [json.dumps({"metadata": {"step": step}, "encoder": [row], "decoder": []}) + "\n"
+             for step in steps]  # fmt: skip
+    (part / "history.jsonl").write_text("".join(lines))
+    (part / "summary.json").write_text(json.dumps({"state": state}))
+    places = {"pp": [0, 1], "tp": [rank, 2]}
+    content = {"format": "attnmon-rank 1", "rank": rank, "world_size": 2, "coordinates": places}
+    (part / "rank.json").write_text(json.dumps(content))
+
+
+def test_a_step_is_shown_in_time_and_again_when_it_is_whole(tmp_path: Path) -> None:
+    now = 0.0
+    merging = ModelMerging(tmp_path, tmp_path / "merged", lambda: now)
+    write_part(tmp_path, 0, [1, 2])
+    write_part(tmp_path, 1, [1])
+    merging.update()
+    assert list(rows_by_step(tmp_path / "merged")) == [1]  # the other may still come
+    now = 31.0
+    merging.update()
+    assert rows_by_step(tmp_path / "merged")[2][0]["heads"]["entropy"] == [0.25, None]
+    write_part(tmp_path, 1, [1, 2])
+    merging.update()
+    merging.update()
+    assert rows_by_step(tmp_path / "merged")[2][0]["heads"]["entropy"] == [0.25, 0.5]
+    lines = (tmp_path / "merged" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["metadata"]["step"] for line in lines] == [1, 2, 2]
+
+
+def test_a_process_that_never_began_is_named(tmp_path: Path) -> None:
+    write_part(tmp_path, 0, [1], state="closed")
+    with merged_copy(tmp_path, follow=False) as merged:
+        note = rows_by_step(merged)[1][0]["note"]
+    assert note == "pipeline stage 0, tensor rank 1 has not begun: its heads are missing"
+
+
+def test_damaged_and_foreign_files_are_left_out(tmp_path: Path) -> None:
+    write_part(tmp_path, 0, [1], state="closed")
+    write_part(tmp_path, 1, [1], state="closed")
+    (tmp_path / "rank_00001" / "rank.json").write_text('{"rank": "x"}')
+    (tmp_path / "rank_00002").symlink_to(tmp_path / "rank_00000")
+    with merged_copy(tmp_path, follow=False) as merged:
+        assert "has not begun" in rows_by_step(merged)[1][0]["note"]

@@ -25,20 +25,22 @@ class RunIndex:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = list(folders)
-        self._lock = Lock()
+        self._looking = Lock()
         self._runs: dict[str, LocalRun] = {}
         self._next_look = 0.0
 
     def runs(self) -> dict[str, LocalRun]:
-        """Return all runs by their keys; looks for new ones if the last look is a while ago."""
-        with self._lock:
-            started = time.monotonic()
-            if started >= self._next_look:
+        """Return all runs by their keys; looks for new ones if the last look is a while ago.
+
+        Whoever asks meanwhile is told of those that were known before.
+        """
+        is_due = time.monotonic() >= self._next_look
+        if is_due and self._looking.acquire(blocking=not self._next_look):
+            try:
                 self._look()
-                ended = time.monotonic()
-                pause = max(DISCOVERY_SECONDS, (ended - started) / SHARE_OF_TIME)
-                self._next_look = ended + pause
-            return self._runs
+            finally:
+                self._looking.release()
+        return self._runs
 
     def title(self, run: LocalRun) -> str:
         """Return a run's path from the directory that was given; that one's name for itself."""
@@ -49,9 +51,14 @@ class RunIndex:
         return f"{above.name}/{inner}" if len(self._folders) > 1 else inner
 
     def _look(self) -> None:
+        started = time.monotonic()
+        if started < self._next_look:
+            return  # another thread has just done it
         found = dict.fromkeys(folder for above in self._folders for folder in find_runs(above))
         keys = {key_of(folder): folder for folder in found}
         self._runs = {key: self._runs.get(key) or LocalRun(keys[key]) for key in keys}
+        ended = time.monotonic()
+        self._next_look = ended + max(DISCOVERY_SECONDS, (ended - started) / SHARE_OF_TIME)
 
 
 def key_of(folder: Path) -> str:

@@ -3,11 +3,12 @@
 A plain ASGI application around the other, so that no route can be without it.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from attnmon_renderer.view.access import Access
+from attnmon_renderer.view.request_headers import RequestHeaders
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -79,7 +80,7 @@ class Gate:
         """Raise `Rejected` for a request that is not to be answered."""
         if scope["method"] not in METHODS:
             raise Rejected(405, "this server answers GET and HEAD only", Allow=", ".join(METHODS))
-        headers = _Headers(scope)
+        headers = RequestHeaders(scope["headers"])
         if len(headers.all("host")) != 1 or not self._access.is_host(headers.one("host")):
             raise Rejected(403, "not a host that this server was started for; see --allow-host")
         if headers.all("upgrade"):
@@ -87,7 +88,7 @@ class Gate:
         self._check_origin(headers)
         self._check_token(scope, headers)
 
-    def _check_origin(self, headers: "_Headers") -> None:
+    def _check_origin(self, headers: RequestHeaders) -> None:
         """Raise `Rejected` for what a page of another origin asks."""
         origins = headers.all("origin")
         if any(
@@ -103,7 +104,7 @@ class Gate:
         if site != "same-site" or not opens or headers.one("sec-fetch-dest") not in shown_in:
             raise Rejected(403, f"asked by a page of another origin; {OPEN_IT}")
 
-    def _check_token(self, scope: Message, headers: "_Headers") -> None:
+    def _check_token(self, scope: Message, headers: RequestHeaders) -> None:
         """Raise `Rejected` without the token, and to take it out of an address."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         in_address = [value for name, value in query if name == "t"]
@@ -125,37 +126,6 @@ class Gate:
             await send(message)
 
         return send_all
-
-
-class _Headers:
-    """The headers of a request."""
-
-    def __init__(self, scope: Message) -> None:
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
-
-    def all(self, name: str) -> list[str]:
-        """Return every value of a header."""
-        return [
-            value.decode("latin-1")
-            for each, value in self._headers
-            if each.decode("latin-1").lower() == name
-        ]
-
-    def one(self, name: str) -> str:
-        """Return the value of a header; empty if there is none."""
-        return next(iter(self.all(name)), "")
-
-    def tokens(self, cookie: str) -> Iterator[str]:
-        """Yield what may be a token, in the cookie of this name and in `Authorization`."""
-        for header in self.all("authorization"):
-            scheme, _, credentials = header.partition(" ")
-            if scheme.lower() == "bearer":
-                yield credentials.strip()
-        for header in self.all("cookie"):
-            for pair in header.split(";"):
-                name, _, value = pair.strip().partition("=")
-                if name == cookie:
-                    yield value
 
 
 def _without_token(scope: Message, query: list[tuple[str, str]]) -> str:

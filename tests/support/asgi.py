@@ -1,12 +1,13 @@
 """Asks an ASGI application as a server would, without a socket and without a library."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
-Headers = list[tuple[bytes, bytes]]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,10 @@ class Client:
 
     Args:
         headers: sent with every request, but for those that a call gives.
-        run: runs a coroutine to its end; by default each in an event loop of its own.
     """
 
-    def __init__(
-        self, application: Any, headers: Mapping[str, str], run: Callable[..., Any] = asyncio.run
-    ) -> None:
+    def __init__(self, application: Any, headers: Mapping[str, str]) -> None:
         self._application = application
-        self._run = run
         self._headers = {"host": "127.0.0.1:6061", **headers}
 
     def __call__(self, target: str, method: str = "GET", **headers: str) -> Response:
@@ -39,8 +36,13 @@ class Client:
         return self.send(scope_of(target, method, list(every.items())))
 
     def send(self, scope: dict[str, Any]) -> Response:
-        answered: Response = self._run(_exchange(self._application, scope))
-        return answered
+        return run_apart(_exchange(self._application, scope))
+
+
+def run_apart(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Runs a coroutine in a thread: a browser that is driven from here has a loop in this one."""
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(asyncio.run, coroutine).result()
 
 
 def scope_of(target: str, method: str, headers: list[tuple[str, str]]) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 prints how it answered and what memory it took.
 """
 
-import asyncio
 import json
 import random
 import resource
@@ -106,16 +105,15 @@ def look_at(count: int, seed: int, folder: Path) -> Counter[int]:
     names = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
     shown = folder / "shown"
     shutil.copytree(whole, shown)
-    with asyncio.Runner() as runner:
-        for _ in range(count):
-            damaged = chance.sample(names, chance.choice((1, 1, 2, 4)))
-            for name in damaged:
-                content = (whole / name).read_bytes()
-                (shown / name).write_bytes(chance.choice(MUTATIONS)(chance, content))
-            viewed = Viewed([shown], run=runner.run)
-            answers.update(answer.status for answer in _ask_for_all(viewed))
-            for name in damaged:
-                (shown / name).write_bytes((whole / name).read_bytes())
+    for _ in range(count):
+        damaged = chance.sample(names, chance.choice((1, 1, 2, 4)))
+        for name in damaged:
+            content = (whole / name).read_bytes()
+            (shown / name).write_bytes(chance.choice(MUTATIONS)(chance, content))
+        viewed = Viewed([shown])
+        answers.update(answer.status for answer in _ask_for_all(viewed))
+        for name in damaged:
+            (shown / name).write_bytes((whole / name).read_bytes())
     return answers
 
 

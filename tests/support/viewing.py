@@ -1,8 +1,7 @@
 """A server of some directories, without a socket, and who may ask it."""
 
-import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,7 @@ from support.asgi import Client, Response
 class Viewed:
     """What a server of these directories answers; `ask` has the token, `stranger` has not."""
 
-    def __init__(
-        self, folders: Sequence[Path], run: Callable[..., Any] = asyncio.run, **access: Any
-    ) -> None:
+    def __init__(self, folders: Sequence[Path], **access: Any) -> None:
         self.access = Access(cookie_name(6061), **access)
         index = RunIndex(folders)
         self.endpoints = Endpoints(index, PageFiles())
@@ -29,8 +26,8 @@ class Viewed:
             self.endpoints, self.access, Changes(index, self.endpoints.watched)
         )
         bearer = {"authorization": f"Bearer {self.access.token}"}
-        self.ask = Client(self.application, bearer, run)
-        self.stranger = Client(self.application, {}, run)
+        self.ask = Client(self.application, bearer)
+        self.stranger = Client(self.application, {})
 
     def json(self, target: str) -> Any:
         return parsed(self.ask(target))

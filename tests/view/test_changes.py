@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.asgi import run_apart
 from support.maps import capture_record, random_weights, write_run
 
 from attnmon_renderer.view import changes as module
@@ -85,7 +86,7 @@ def test_a_stream_tells_how_all_stand_then_each_change_and_ends_with_the_server(
         assert [chunk async for chunk in stream] == []
         polling.cancel()
 
-    asyncio.run(listen())
+    run_apart(listen())
 
 
 async def next_events(stream: AsyncIterator[bytes]) -> list[dict[str, Any]]:
@@ -106,4 +107,4 @@ def test_a_client_that_is_slow_is_told_the_latest_of_each_run() -> None:
         subscription.put({"run": "b", "cursor": 1})
         return await subscription.take(1.0)
 
-    assert asyncio.run(listen()) == [{"run": "a", "cursor": 999}, {"run": "b", "cursor": 1}]
+    assert run_apart(listen()) == [{"run": "a", "cursor": 999}, {"run": "b", "cursor": 1}]

@@ -1,11 +1,10 @@
 """Nobody gets an answer without the token, from another host, or from another origin."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.asgi import scope_of
+from support.asgi import run_apart, scope_of
 from support.maps import random_weights, write_run
 from support.viewing import Viewed
 
@@ -154,7 +153,7 @@ def test_web_sockets_are_closed(viewed: Viewed) -> None:
 
     headers = [("host", "localhost"), ("authorization", f"Bearer {viewed.access.token}")]
     scope = {**scope_of("/api/v1/events", "GET", headers), "type": "websocket"}
-    asyncio.run(viewed.application(scope, receive, send))
+    run_apart(viewed.application(scope, receive, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
     assert viewed.ask("/", upgrade="websocket").status == 403
 

@@ -1,7 +1,8 @@
 """Say what a run is doing now, or many, from the files they write.
 
 The exit code is 0 when all is well, 1 when the training process or the renderer was lost, a
-capture failed or none was made, 2 when there is no run in the directory.
+capture failed or none was made, or an alert of an error is open (with --strict also a warning), 2
+when there is no run in the directory.
 """
 
 import argparse
@@ -11,10 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from attnmon.link.alert import Severity
 from attnmon_renderer.commands.bucket_places import place, reads_buckets
+from attnmon_renderer.insight.alert_log import read_alerts
 from attnmon_renderer.mirror.remote_folders import is_account
 from attnmon_renderer.overview.run_lines import overview_lines
-from attnmon_renderer.overview.troubles import find_troubles
+from attnmon_renderer.overview.troubles import alert_line, find_troubles, open_alerts
 from attnmon_renderer.overview.watching import watch
 from attnmon_renderer.storage import regular_files
 from attnmon_renderer.storage.run_reader import NoRun, Run, find_runs, read_run
@@ -35,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print one JSON object, or a list of them for many"
     )
     parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 for an open warning, too"
+    )
+    parser.add_argument(
         "--watch", action="store_true", help="show a line a run, kept up to date, until Ctrl-C"
     )
 
@@ -42,14 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @reads_buckets("status", "directory", wanted=is_account, follow=True)
 def run(arguments: argparse.Namespace) -> int:
     folders = [regular_files.resolved(folder) for folder in arguments.directory]
+    least: Severity = "warn" if arguments.strict else "error"
     if arguments.watch:
-        return watch(folders, sys.stdout)
+        return watch(folders, sys.stdout, least=least)
     try:
         runs = [read_run(folder) for folder in _runs_in(folders)]
     except NoRun as error:
         print(f"attnmon status: {harmless(error)}", file=sys.stderr)
         return 2
-    troubles = [find_troubles(recorded) for recorded in runs]
+    troubles = [find_troubles(recorded, least) for recorded in runs]
     if arguments.json:
         shown = [_as_json(*each) for each in zip(runs, troubles, strict=True)]
         print(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
@@ -78,6 +85,9 @@ def _print_run(recorded: Run, troubles: list[str]) -> None:
     for name, kind in SHOWN_TEXTS.items():
         for text in _texts(recorded, name):
             print(f"  {kind:8}  {harmless(text)}")
+    for alert in open_alerts(recorded.folder):
+        if not any(alert_line(alert) == trouble for trouble in troubles):
+            print(f"  {'alert':8}  {alert_line(alert)}")
     for trouble in troubles:
         print(f"! {harmless(trouble)}")
 
@@ -176,6 +186,7 @@ def _as_json(recorded: Run, troubles: list[str]) -> dict[str, Any]:
         "directory": str(recorded.folder),
         "last_capture": None if recorded.last is None else recorded.last["metadata"],
         "alive": {str(pid): alive for pid, alive in recorded.processes().items()},
+        "alerts": [alert.fields() for alert in read_alerts(recorded.folder)],
         "runs_below": [str(folder) for folder in recorded.runs_below()],
         "trouble": troubles,
     }

@@ -1,12 +1,23 @@
 """Judges how a run stands: a sentence for each thing that is wrong."""
 
+from pathlib import Path
+
+from attnmon.link.alert import SEVERITIES, Alert, Severity
+from attnmon_renderer.insight.alert_log import read_alerts
 from attnmon_renderer.storage.run_reader import Run
 from attnmon_renderer.terminal import counted, harmless
 
 
-def find_troubles(recorded: Run) -> list[str]:
-    """Return a sentence for each thing that is wrong; empty if all is well."""
+def find_troubles(recorded: Run, least: Severity = "error") -> list[str]:
+    """Return a sentence for each thing that is wrong; empty if all is well.
+
+    Args:
+        least: The least serious alert that counts, if it is open.
+    """
     troubles = [*recorded.damages]
+    troubles += [
+        alert_line(alert) for alert in open_alerts(recorded.folder) if alert.is_at_least(least)
+    ]
     if recorded.state == "trainer lost":
         troubles.append("the training process ended without closing the monitor")
     if off := recorded.summary.get("off"):
@@ -27,3 +38,14 @@ def find_troubles(recorded: Run) -> list[str]:
         logged = f"{counted(steps, 'step')} were logged"
         troubles.append(f"{logged} and none was captured; the warnings say why")
     return troubles
+
+
+def open_alerts(folder: Path) -> list[Alert]:
+    """Return the alerts of a run that are open, the most serious first."""
+    found = [alert for alert in read_alerts(folder) if alert.is_open]
+    return sorted(found, key=lambda alert: -SEVERITIES.index(alert.severity))
+
+
+def alert_line(alert: Alert) -> str:
+    """Return an alert in one line."""
+    return f"{alert.severity} since step {alert.step:,}: {harmless(alert.text)}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from attnmon.link.alert import Severity
 from attnmon_renderer.overview.run_lines import overview_lines
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.storage.run_reader import NoRun, Run, find_runs, read_run
@@ -17,11 +18,17 @@ WATCH_SECONDS = 2.0
 _BEGIN_PAGE, _END_LINE, _END_PAGE = "\x1b[H", "\x1b[K\n", "\x1b[J"
 
 
-def watch(folders: Sequence[Path], stream: TextIO, seconds: float = WATCH_SECONDS) -> int:
+def watch(
+    folders: Sequence[Path],
+    stream: TextIO,
+    seconds: float = WATCH_SECONDS,
+    least: Severity = "error",
+) -> int:
     """Show all runs in and below these directories until Ctrl-C; returns the exit code.
 
-    1 when something is wrong with a run, 0 otherwise; 2 when there was none. Runs that begin
-    meanwhile join. A stream that is no terminal gets page after page.
+    1 when something is wrong with a run, such as an open alert of `least` severity or more; 0
+    otherwise; 2 when there was none. Runs that begin meanwhile join. A stream that is no terminal
+    gets page after page.
     """
     rates = StepRates()
     runs: list[Run] = []
@@ -33,7 +40,7 @@ def watch(folders: Sequence[Path], stream: TextIO, seconds: float = WATCH_SECOND
             time.sleep(seconds)
     if not runs:
         return 2
-    return 1 if any(map(find_troubles, runs)) else 0
+    return 1 if any(find_troubles(run, least) for run in runs) else 0
 
 
 class StepRates:

@@ -1,9 +1,10 @@
-"""The alerts of a report: what was lost, what failed, and what is not a number."""
+"""The alerts of a report: what the rules have found, what was lost, and what failed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from attnmon_renderer.report.capture_facts import LARGE_LOGIT, CaptureFacts
+from attnmon.link.alert import SEVERITIES, Alert
+from attnmon_renderer.report.capture_facts import CaptureFacts
 from attnmon_renderer.report.gather import ReportData
 from attnmon_renderer.terminal import counted, were
 
@@ -14,8 +15,9 @@ MOST_ALERTS = 20
 def find_alerts(data: ReportData) -> list[str]:
     """Returns one line per alert, the most serious first; empty if all is well."""
     found = [
+        *_rule_alerts(data.alerts),
         *_run_alerts(data),
-        *_number_alerts(data.facts),
+        *_loss_alerts(data.facts),
         *_failure_alerts(data),
         *data.damages,
     ]
@@ -45,22 +47,18 @@ def _run_alerts(data: ReportData) -> Iterator[str]:
         )
 
 
-def _number_alerts(captures: list[CaptureFacts]) -> Iterator[str]:
-    broken = [capture.step for capture in captures if capture.is_broken]
-    if broken:
-        yield (
-            f"Attention is NaN or infinite in {counted(len(broken), 'capture')}, first at step "
-            f"{broken[0]:,}."
-        )
+def _rule_alerts(alerts: Sequence[Alert]) -> Iterator[str]:
+    """Yield what the rules have found: what is open, then what is over; the most serious first."""
+    for alert in sorted(
+        alerts, key=lambda each: (not each.is_open, -SEVERITIES.index(each.severity))
+    ):
+        yield f"Step {alert.step:,}, {alert.severity}: {alert.text} {alert.advice}"
+
+
+def _loss_alerts(captures: list[CaptureFacts]) -> Iterator[str]:
     step = _first_step_without_loss(captures)
     if step is not None:
         yield f"From step {step:,} on there is no loss: it was NaN or infinite, or not given."
-    large = [capture.step for capture in captures if capture.has_large_logit]
-    if large:
-        yield (
-            f"Logits exceed {LARGE_LOGIT:,.0f} in {counted(len(large), 'capture')}, first at step "
-            f"{large[0]:,}."
-        )
 
 
 def _first_step_without_loss(captures: list[CaptureFacts]) -> int | None:

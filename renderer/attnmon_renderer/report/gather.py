@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attnmon.link.alert import Alert
+from attnmon_renderer.insight.alert_log import read_alerts
 from attnmon_renderer.maps.maps_file import open_maps
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.report.capture_facts import CaptureFacts, scan_history
@@ -53,6 +55,8 @@ class ReportData:
     """Of every step: what they show is not shown again as pictures."""
     damages: list[str] = field(default_factory=list)
     """A line for each thing that is damaged and left out; grows as the pictures are read."""
+    alerts: list[Alert] = field(default_factory=list)
+    """Those of the rules, each in its last state."""
 
 
 def gather_report_data(
@@ -85,7 +89,8 @@ def gather_report_data(
     maps = gather_maps(folder, list(own.mapped), room, damages, evenly_spaced)
     history = [capture for capture in read if capture is not None]
     steps = len(pictured.steps)
-    return ReportData(run, history, facts, shown, steps, pictured.pdfs, maps, damages)
+    alerts = read_alerts(folder)
+    return ReportData(run, history, facts, shown, steps, pictured.pdfs, maps, damages, alerts)
 
 
 def _without_mapped(pictures: dict[str, StoredPicture], folder: Path) -> dict[str, StoredPicture]:

@@ -16,7 +16,9 @@ from PIL import Image
 from support.outputs import history
 from support.stored_run import HOSTILE, STEPS, train_with_raw_weights
 
+from attnmon.link.alert import Alert
 from attnmon_renderer.commands import main
+from attnmon_renderer.insight.alert_log import append_alerts
 from attnmon_renderer.report import svg_chart as charts
 from attnmon_renderer.report.gather import (
     MOST_POINTS,
@@ -185,20 +187,19 @@ def test_a_run_without_trouble_says_so_and_one_with_it_says_what(run: Path) -> N
     assert "Every capture was drawn, and nothing was lost." in report(run).text
 
     def diverge(lines: list[Any]) -> None:
-        lines[1]["decoder"][0]["non_finite"] = 5
-        lines[2]["decoder"][1]["heads"]["max_logit"][0] = 2e4
         for line in lines[-2:]:
             line["metadata"]["loss"] = None
 
     rewritten(run, diverge)
+    grown = Alert("a", "logit_growth", "warn", "firing", 4, text="They grew.", advice="Stop.")
+    append_alerts(run, [grown])
     changed(run, state="trainer lost", captured=9, failed=2, dropped=4, errors=["disk full"])
     said = report(run).text
     for words in (
         "training process ended without closing",
         "2 of 9 captures failed",
         "4 captures were dropped",
-        "NaN or infinite in 1 capture, first at step 2.",
-        "Logits exceed 1,000 in 1 capture, first at step 4.",
+        "Step 4, warn: They grew. Stop.",
         f"From step {history(run)[-2]['metadata']['step']} on there is no loss",
         ", then none",
         "disk full",

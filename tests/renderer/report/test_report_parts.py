@@ -1,10 +1,12 @@
 """The words, numbers and alerts of a report, from made-up histories and summaries."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from attnmon.link.alert import Alert
 from attnmon_renderer.report import tables
 from attnmon_renderer.report.alerts import MOST_ALERTS, find_alerts
 from attnmon_renderer.report.capture_facts import facts_of
@@ -73,13 +75,19 @@ def test_a_run_without_trouble_has_no_alert() -> None:
     assert find_alerts(data_of(line(0), line(1), failed=0, dropped=0)) == []
 
 
-def test_alerts_name_the_first_step_of_each_trouble() -> None:
-    large = {"max_logit": [None, 1001.0]}
-    history = line(0), line(10, heads=large, non_finite=2), line(20, None), line(30, None)
-    broken, end, logits = find_alerts(data_of(*history))
-    assert "NaN or infinite in 1 capture, first at step 10" in broken
+def test_alerts_of_the_rules_come_first_and_those_that_are_open_before_the_others() -> None:
+    over = Alert("a", "nonfinite", "error", "resolved", 5, text="It was NaN.")
+    minor = Alert("b", "scale_odd", "info", "firing", 6, text="It is odd.", advice="Nothing.")
+    worse = Alert("c", "logit_growth", "warn", "firing", 7, text="It grew.", advice="Stop.")
+    data = replace(data_of(line(0), line(20, None), failed=1), alerts=[over, minor, worse])
+    *of_rules, failed, end = find_alerts(data)
+    assert of_rules == [
+        "Step 7, warn: It grew. Stop.",
+        "Step 6, info: It is odd. Nothing.",
+        "Step 5, error: It was NaN. ",
+    ]
+    assert failed.startswith("1 of")
     assert "From step 20 on there is no loss" in end
-    assert "exceed 1,000 in 1 capture, first at step 10" in logits
 
 
 def test_many_alerts_are_counted() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 _CLOSED = frozenset(
     {"numpy", "attnmon", "attnmon_renderer", "lightning", "pytorch_lightning", "lightning_fabric",
      "accelerate", "deepspeed", "datasets", "pandas", "wandb", "tqdm", "einops", "IPython",
-     "ipykernel", "tornado", "traitlets", "zmq", "debugpy", "logging"}
+     "ipykernel", "tornado", "traitlets", "zmq", "debugpy", "pydevd", "_pydevd_bundle"}
 )  # fmt: skip
 """Packages whose objects do not change a model's, whatever they reach."""
 

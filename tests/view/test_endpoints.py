@@ -1,5 +1,6 @@
 """What the server answers about a run, compared with what was written."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -99,6 +100,22 @@ def test_the_history_is_sent_from_a_cursor_on(viewed: Viewed, folder: Path) -> N
     assert viewed.ask(f"{run}/history?after={first}").body == written[first:]
     assert viewed.ask(f"{run}/history?after={len(written)}").body == b""
     assert viewed.ask(f"{run}/history?after={len(written) + 1}").status == 416
+
+
+def test_what_is_long_is_compressed_for_those_who_accept_it(viewed: Viewed, folder: Path) -> None:
+    address = f"{viewed.only_run()}/history"
+    plain = viewed.ask(address)
+    assert "content-encoding" not in plain.headers
+    for accepted in ("gzip", "deflate, GZIP;q=0.5"):
+        packed = viewed.ask(address, accept_encoding=accepted)
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.headers["vary"] == "Accept-Encoding"
+        assert packed.headers["x-cursor"] == plain.headers["x-cursor"]
+        assert gzip.decompress(packed.body) == plain.body == (folder / "history.jsonl").read_bytes()
+        assert len(packed.body) < len(plain.body)
+    run, row = viewed.only_run(), viewed.json(viewed.only_run())["captures"][1]
+    picture = viewed.ask(f"{run}/pictures/{row['c']}/{row['pictures'][0]}", accept_encoding="gzip")
+    assert picture.body == PICTURE
 
 
 def test_what_was_drawn_again_has_another_address(tmp_path: Path) -> None:

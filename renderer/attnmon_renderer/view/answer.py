@@ -1,12 +1,16 @@
 """What the server answers: data, before it becomes HTTP."""
 
+import gzip
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnmon_renderer.sinks.statistics_json import to_json
 
 NOT_STORED = "no-store"
+LEAST_BYTES = 1024
+"""Of what is worth compressing: for a tunnel, and for a history, of which a thirtieth remains."""
 IMMUTABLE = "private, immutable, max-age=31536000"
 
 
@@ -20,6 +24,16 @@ class Answer:
     cache: str = NOT_STORED
     """The header `Cache-Control`."""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def packed_for(self, accepted: str) -> "Answer":
+        """Return it compressed, if it is worth it and a client accepts that."""
+        if len(self.body) < LEAST_BYTES or self.media_type.startswith("image/"):
+            return self
+        headers = {**self.headers, "Vary": "Accept-Encoding"}
+        if "gzip" not in re.split(r"[\s,;]+", accepted.lower()):
+            return replace(self, headers=headers)
+        packed = gzip.compress(self.body, compresslevel=1, mtime=0)
+        return replace(self, body=packed, headers={**headers, "Content-Encoding": "gzip"})
 
 
 class Refused(Exception):

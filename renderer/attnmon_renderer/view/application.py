@@ -32,7 +32,7 @@ ROUTES: dict[str, Endpoint] = {
     API + "/compare": Endpoints.compare,
 }
 """What answers at which address, but for the events; the first that fits is taken."""
-AT_ONCE = 4
+AT_ONCE = 8
 """Requests that read files at the same time, each with its share of memory."""
 
 
@@ -72,7 +72,8 @@ def _handler(endpoints: Endpoints, endpoint: Endpoint) -> Callable[[Any], Any]:
     """Return what answers a request of Starlette's, in a thread."""
 
     def handle(request: Any) -> Any:
-        return _response(endpoint(endpoints, {**request.query_params, **request.path_params}))
+        answer = endpoint(endpoints, {**request.query_params, **request.path_params})
+        return _response(answer.packed_for(request.headers.get("accept-encoding", "")))
 
     return handle
 

@@ -151,8 +151,8 @@ def _stopped(model: str, stopped: ForwardStopped) -> str:
 
 def _not_beside_a_thread(model: str, refused: ThreadReaches) -> str:
     return (
-        f"an extra forward of {model} {refused}; what it changes meanwhile would be lost. The "
-        "model's own forward is looked at instead, from the next step on."
+        f"an extra forward of {model} {refused}: that would be undone with what the forward itself "
+        "changes. The model's own forward is looked at instead, from the next step on."
     )
 
 

@@ -113,7 +113,7 @@ def test_none_is_made_while_another_thread_could_change_what_is_put_back(
     for _ in range(2):
         with pytest.raises(NotSeen):
             parts.collect(model, batch())
-    assert "'evaluating' may change a LanguageModel" in parts.probe.refusal(model)
+    assert "'evaluating' runs, which may change a LanguageModel" in parts.probe.refusal(model)
     assert caplog.text.count("may not be made while the thread 'evaluating'") == 1
     ends.set(), thread.join()
     assert parts.probe.refusal(model) == ""

@@ -20,5 +20,9 @@ class ThreadReaches(ForwardStopped):
     """An extra forward that was not made, because another thread could change what it puts back."""
 
     def __init__(self, thread: ReachingThread) -> None:
-        super().__init__(f"may not be made while the thread {thread.name!r} {thread.danger}", "")
+        self.action = (
+            f"may not be made while the thread {thread.name!r} runs, which {thread.danger}"
+        )
+        self.module = ""
         self.thread = thread
+        BaseException.__init__(self, self.action)

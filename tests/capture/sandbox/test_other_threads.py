@@ -143,7 +143,7 @@ def test_nothing_that_another_thread_adds_is_lost(name: str) -> None:
     store = Store()
     worker = Worker(WORK[name](store))
     with worker.running():
-        with pytest.raises(ThreadReaches, match="'preparing' may change a"):
+        with pytest.raises(ThreadReaches, match="'preparing' runs, which may change a"):
             probe(Reading(worker.work_once, store), X, None, TapLog(), batch_dim=0)
         worker.work_once()
     assert of(store) != NOTHING
@@ -151,7 +151,10 @@ def test_nothing_that_another_thread_adds_is_lost(name: str) -> None:
 
 def test_nor_a_variable_that_it_sets() -> None:
     worker = Worker(count_on)
-    with worker.running(), pytest.raises(ThreadReaches, match="'preparing' may set count"):
+    with (
+        worker.running(),
+        pytest.raises(ThreadReaches, match="'preparing' runs, which may set count"),
+    ):
         probe(Reading(counted), X, None, TapLog(), batch_dim=0)
 
 

@@ -29,7 +29,8 @@ class MapBlock(NamedTuple):
 
 def map_block(maps: MapsFile, layer: LayerMaps, side: int) -> MapBlock:
     """Return the maps of all heads, of at most `side` cells a side. Raises BadMaps."""
-    codes, scales = maps.all_codes(layer.stem), maps.scale(layer.stem)
+    there = [index for index, head in enumerate(layer.heads) if head not in layer.missing]
+    codes, scales = maps.all_codes(layer.stem)[there], maps.scale(layer.stem)[there]
     factors = -(-layer.rows // side), -(-layer.columns // side)
     last = layer.shape[1] - (layer.rows - 1) * layer.query_step
     codes, scales = pooled(codes, scales, factors, last / layer.query_step)
@@ -38,7 +39,7 @@ def map_block(maps: MapsFile, layer: LayerMaps, side: int) -> MapBlock:
     if allowed is not None:
         content += pooled_mask(allowed, layer, factors).astype(np.uint8).tobytes()
     about = {
-        "heads": layer.heads,
+        "heads": [layer.heads[index] for index in there],
         "rows": codes.shape[1],
         "columns": codes.shape[2],
         "queries": layer.shape[1],
@@ -48,10 +49,16 @@ def map_block(maps: MapsFile, layer: LayerMaps, side: int) -> MapBlock:
         "causal": layer.causal,
         "earlier": layer.earlier,
         "masked": allowed is not None,
-        "note": layer.note,
+        "note": " · ".join(filter(None, (layer.note, _missing_note(layer)))),
         "scale": [float(f"{scale:.6g}") for scale in scales],
     }
     return MapBlock(about, zlib.compress(content, _LEVEL), max(factors) > 1)
+
+
+def _missing_note(layer: LayerMaps) -> str:
+    if not layer.missing:
+        return ""
+    return f"nothing was recorded of head {', '.join(map(str, layer.missing))}"
 
 
 def differences(codes: Codes) -> Codes:

@@ -23,6 +23,8 @@ MOST_TOKENS = 1024
 _BASE64 = 4 / 3
 _TRIED = 3
 """Captures from which it is estimated how much all take."""
+_AT_A_TIME = 16
+"""Captures that are read before it is looked whether they fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,13 @@ def gather_maps(
     while True:
         chosen = choose(steps, most)
         for side in SIDES:
-            if _estimate(run, choose(chosen, _TRIED), side) * len(chosen) > most_bytes:
-                continue
+            tried = choose(chosen, _TRIED)
+            share = most_bytes * len(tried) // max(1, len(chosen))
             told: list[str] = []
-            found = _read_all(run, chosen, side, told)
-            if sum(step.size for step in found) <= most_bytes:
+            if _read_all(run, tried, side, share, []) is None:
+                continue
+            found = _read_all(run, chosen, side, most_bytes, told)
+            if found is not None:
                 damages += told
                 return ReportMaps(found, _pooled_to(found, side), len(steps))
         if len(chosen) <= 1:
@@ -92,22 +96,24 @@ def _pooled_to(steps: Sequence[StepMaps], side: int) -> int | None:
     return side if is_pooled else None
 
 
-def _estimate(run: Path, tried: Sequence[StepKey], side: int) -> float:
-    """Return how many characters a capture takes."""
-    found = _read_all(run, tried, side, [])
-    return sum(step.size for step in found) / max(1, len(found))
+def _read_all(
+    run: Path, steps: Sequence[StepKey], side: int, most: int, damages: list[str]
+) -> list[StepMaps] | None:
+    """Return the maps of these steps that can be read; None if they take more than `most` bytes."""
 
-
-def _read_all(run: Path, steps: Sequence[StepKey], side: int, damages: list[str]) -> list[StepMaps]:
     def read(key: StepKey) -> tuple[StepMaps, list[str]]:
         told: list[str] = []
         return _read(run, key, side, told), told
 
+    found: list[StepMaps] = []
     with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
-        found = list(pool.map(read, steps))
-    for _, told in found:
-        damages += told
-    return [step for step, _ in found if step.layers]
+        for first in range(0, len(steps), _AT_A_TIME):
+            for step, told in pool.map(read, steps[first : first + _AT_A_TIME]):
+                damages += told
+                found += [step] if step.layers else []
+            if sum(step.size for step in found) > most:
+                return None
+    return found
 
 
 def _read(run: Path, key: StepKey, side: int, damages: list[str]) -> StepMaps:

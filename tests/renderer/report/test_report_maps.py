@@ -119,6 +119,17 @@ def test_pooled_again_a_cell_is_the_mean_over_queries_of_the_sum_over_keys(
     assert np.abs(decoded - cells).max() <= 0.01 * cells.max()
 
 
+def test_heads_of_which_nothing_was_recorded_are_not_shown_as_empty(tmp_path: Path) -> None:
+    path = tmp_path / "maps.safetensors"
+    write_maps(path, 1, {SELF: random_weights(3, 5, 5)}, **{f"{SELF}.missing": "1"})
+    with open_maps(path) as maps:
+        block = map_block(maps, maps.metadata.layers[SELF], 16)
+    assert block.about["heads"] == [0, 2]
+    assert len(block.about["scale"]) == 2
+    assert block.about["note"] == "nothing was recorded of head 1"
+    assert len(zlib.decompress(block.content)) == 2 * 25
+
+
 def test_damaged_maps_are_told_and_the_others_shown(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,16 +79,17 @@ def test_tensorboard_has_the_pictures_all_the_same(packed: Path) -> None:
 def test_a_packed_run_is_rendered_and_reported_like_any_other(
     packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["render", str(packed), "--out", str(tmp_path), "--jobs", "1"]) == 0
-    again = (tmp_path / "step_0" / "decoder_layer1_self_attn.png").read_bytes()
+    drawn_again = ["--kinds", "layer_comparison", "--out", str(tmp_path), "--jobs", "1"]
+    assert main(["render", str(packed), *drawn_again]) == 0
+    again = (tmp_path / "step_0" / "decoder_self_layer_comparison.png").read_bytes()
     found = gather_report_data(packed, packed, 50, 10**9)
     assert [(step.number, step.folder) for step in found.steps] == [
         (0, "step_0"),
         (1, "epoch_1_step_1"),
     ]
-    pictures = found.steps[0].pictures
-    assert len(pictures) == 5
-    assert pictures["decoder_layer1_self_attn"].read() == again
+    assert [step.metadata["step"] for step in found.maps.steps] == [0, 1]
+    ((name, picture),) = found.steps[0].pictures.items()
+    assert (name, picture.read()) == ("decoder_self_layer_comparison", again)
     assert main(["report", str(packed), "-o", str(tmp_path / "r.html")]) == 0
     assert "2 of 2 steps" in capsys.readouterr().out
 

@@ -22,7 +22,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import torch
-from benchlib.page_timing import browser, following, painting, sliding, viewed
+from benchlib.page_timing import browser, following, painting, sliding, viewed, why_no_browser
 from torch import nn
 
 from attnmon import TrainingAttentionMonitor
@@ -114,6 +114,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.train:
         train(given.train)
+        return
+    if missing := why_no_browser():
+        print(f"the page is not measured: {missing}")
         return
     figures = measure(given.quick)
     for name, value in figures.items():

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ SLIDE = """async (count) => {
   }
   return (1000 * count) / (performance.now() - begin);
 }"""
+
+
+def why_no_browser() -> str:
+    """Return why nothing can be measured; empty if it can."""
+    missing = [name for name in ("playwright", "starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        return f"{missing[0]} is not installed"
+    return "" if Path(CHROMIUM).exists() else f"there is no {CHROMIUM}"
 
 
 @contextmanager

@@ -19,7 +19,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage",
 )  # fmt: skip
-WAIT_MS = 15_000
+WAIT_MS = 30_000
 WIDE, NARROW = (1280, 800), (390, 844)
 
 _REPORTS = """
@@ -77,11 +77,16 @@ class Look:
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.wrong.append(f"page error: {error}"))
         self.page.on("request", self._requested)
+        self.page.on("response", self._answered)
         self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
 
     def _heard(self, message: Any) -> None:
         if message.type == "error":
             self.wrong.append(f"console: {message.text}")
+
+    def _answered(self, response: Any) -> None:
+        if response.status >= 400:
+            self.wrong.append(f"{response.status} for {response.url}")
 
     def _requested(self, request: Any) -> None:
         where = urlsplit(request.url)

@@ -203,6 +203,34 @@ def test_a_tap_holds_a_cell(look: MakeLook, ids: Ids) -> None:
     page.until("document.querySelector('.weight') === null")
 
 
+def test_an_alert_leads_to_its_map(look: MakeLook, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {step: {CROSS: cross_of(step)} for step in STEPS})
+    alert = {
+        "id": "a-1", "rule": "logit_growth", "severity": "warn", "state": "firing", "step": 20,
+        "role": "decoder_cross", "layer": 1, "heads": [2], "value": 3.0, "threshold": 2.0,
+        "text": "the largest logit has grown", "try": "lower the learning rate", "pictures": [],
+    }  # fmt: skip
+    over = {**alert, "id": "a-2", "state": "resolved", "text": "it is over"}
+    (run / "alerts.jsonl").write_text(f"{json.dumps(alert)}\n{json.dumps(over)}\n")
+    with served(tmp_path, "--port", 0) as server:
+        page = look(at=server)
+        page.open()
+        page.shown(60)
+        assert "the largest logit has grown (step 20) lower" in page.text("attn-alerts")
+        assert "it is over" not in page.text("attn-alerts")
+        assert len(page.page.query_selector_all(".curves .alert")) == 2
+        page.page.click("attn-alerts >> text=show")
+        page.query("step=20", f"layer={CROSS}", "head=2")
+        page.page.click("attn-alerts >> text=mute")
+        page.until("document.querySelector('attn-alerts li') === null")
+        page.end()
+
+
+def cross_of(step: int) -> np.ndarray[Any, Any]:
+    weights: np.ndarray[Any, Any] = random_weights(3, 12, 9, step)
+    return weights
+
+
 PAYLOADS = (
     "<img src=x onerror=alert(1)>",
     "<script>window.hacked = 1</script>",

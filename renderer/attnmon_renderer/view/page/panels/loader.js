@@ -12,7 +12,7 @@ import * as store from "./store.js";
 /** @typedef {import("./store.js").RunState} RunState */
 /** @typedef {import("./store.js").Shown} Shown */
 
-const RUNS_MS = 10000;
+const [RUNS_MS, AGAIN_MS] = [10000, 3000];
 const CLOCK_MS = 1000;
 
 /** Begins to load, and goes on as long as the page is open. */
@@ -61,11 +61,18 @@ async function refresh(state) {
     underWay.set(state, true);
     return;
   }
+  let isRead;
   do {
     underWay.set(state, false);
-    await told(() => readNews(state));
+    isRead = await told(() => readNews(state));
   } while (underWay.get(state));
   underWay.delete(state);
+  if (!isRead && isLookedAt(state.id)) setTimeout(() => refresh(state), AGAIN_MS);
+}
+
+/** @param {string} run */
+function isLookedAt(run) {
+  return run === store.runId.value || run === store.place.other.value;
 }
 
 /** @param {RunState} state */
@@ -75,7 +82,7 @@ async function readNews(state) {
   for (;;) {
     const { text, cursor } = await getHistory(state.id, state.cursor);
     if (text) state.rows.value = merged(state.rows.value, readLines(text));
-    if (cursor === state.cursor) return;
+    if (cursor === state.cursor) return true;
     state.cursor = cursor;
   }
 }
@@ -94,8 +101,7 @@ function listen() {
   const events = new EventSource("api/v1/events");
   events.onmessage = ({ data }) => {
     const { run } = JSON.parse(data);
-    const isLooked = run === store.runId.value || run === store.place.other.value;
-    if (isLooked) refresh(store.stateOf(run));
+    if (isLookedAt(run)) refresh(store.stateOf(run));
     else refreshRuns();
   };
   events.onopen = () => {

@@ -106,14 +106,16 @@ function alertLine(alert) {
     muted.value = new Set([...muted.value, alert.id]);
   });
   const signs = { info: "ℹ", warn: "⚠", error: "⛔" };
-  const words = `${signs[severity] ?? "⚠"} ${text}`;
-  return el("li", { className: severity }, words, ` (step ${whole(step)}) `, show, mute);
+  const words = `${signs[severity] ?? "⚠"} ${text} (step ${whole(step)}) `;
+  const advice = alert.try ? el("span", { className: "faint" }, `${alert.try} `) : null;
+  return el("li", { className: severity }, words, advice, show, mute);
 }
 
 /** @param {import("../pure/shapes.js").Alert} alert */
 function placeOf({ step, role, layer, heads }) {
   const [stack, type = "self"] = (role ?? "").split("_");
-  const stem = role === null || layer === null ? place.layer.value : `${stack}_layer${layer}_${type}_attn`;
+  const isOfLayer = stack !== "" && layer !== null;
+  const stem = isOfLayer ? `${stack}_layer${layer}_${type}_attn` : place.layer.value;
   const head = heads?.length ? String(heads[0]) : "mean";
   return /** @type {const} */ ({ screen: "live", step, layer: stem, head });
 }

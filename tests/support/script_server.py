@@ -4,6 +4,7 @@ A child returns from `serve` with its script. So it ends as every interpreter do
 exit functions, threads, exceptions and signals. `support.forked_script` starts all this.
 """
 
+import ctypes
 import fcntl
 import gc
 import json
@@ -37,9 +38,10 @@ def serve(descriptor: int, libraries: str) -> str:
         request, descriptors, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, MOST_DESCRIPTORS)
         if not request:
             os._exit(0)
-        exec(libraries, {})  # not before, since most test sessions are short
-        libraries = ""
-        gc.freeze()  # a child that looks through all of it would copy its memory
+        if libraries:  # not before, since most test sessions are short
+            exec(libraries, {})
+            libraries = ""
+            _keep_what_is_loaded()
         between = os.fork()
         if between == 0 and _is_orphan(descriptors[0]):
             requests.close()
@@ -47,6 +49,13 @@ def serve(descriptor: int, libraries: str) -> str:
         os.waitpid(between, 0)
         for received in descriptors:
             os.close(received)  # the answer's too: it is complete when nobody has it any more
+
+
+def _keep_what_is_loaded() -> None:
+    """Has no child look through it, or take it apart in the end: that would copy its memory."""
+    loaded = [dict(vars(module)) for name, module in sys.modules.items() if name != "__main__"]
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(loaded))
+    gc.freeze()
 
 
 def _is_orphan(answer: int) -> bool:

@@ -14,8 +14,10 @@ from mirror.conftest import URL
 from support.gcs_stub import GcsStub
 from support.models import Translator, batch
 from support.training_process import wait_for, wait_until_closed
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from attnmon import TrainingAttentionMonitor
+from attnmon_renderer.commands import main
 from attnmon_renderer.mirror.copying import check_run
 from attnmon_renderer.storage.records import read_summary
 
@@ -55,6 +57,21 @@ def test_a_training_is_in_the_bucket_when_it_has_ended(tmp_path: Path, stub: Gcs
     assert (
         stub.objects["runs/one/summary.json"] == (tmp_path / "mirrored/summary.json").read_bytes()
     )
+
+
+def test_tensorboard_shows_a_run_that_was_brought_back(tmp_path: Path, stub: GcsStub) -> None:
+    train(tmp_path / "here", mirror=URL)
+    assert main(["sync", URL, str(tmp_path / "back")]) == 0
+    here, back = (
+        EventAccumulator(str(tmp_path / name / "tensorboard")) for name in ("here", "back")
+    )
+    for reader in (here, back):
+        reader.Reload()
+    tags = back.Tags()
+    assert "train/loss" in tags["scalars"]
+    assert tags["images"] == here.Tags()["images"] != []
+    for tag in tags["scalars"]:
+        assert back.Scalars(tag) == here.Scalars(tag)
 
 
 def test_a_bucket_that_is_not_there_is_told_and_training_goes_on(

@@ -52,6 +52,7 @@ RENDERER_ROOMS = (
     "compare/series",
     "compare/measures",
     "redraw",
+    "tables",
     "server",
     "supervision",
     "supervision/scheduling",
@@ -156,6 +157,11 @@ TESTED_THROUGH = {
     "integrations/test_lightning.py": ("attnmon.integrations.trainer_callback",),
     "link/test_messages.py": ("attnmon.link.dtypes",),
     "serialize/test_serializer.py": ("attnmon.serialize.capture_message",),
+    "commands/test_export.py": (
+        "attnmon_renderer.commands.export",
+        "attnmon_renderer.tables.head_table",
+        "attnmon_renderer.tables.table_files",
+    ),
     "commands/test_commands.py": (
         "attnmon_renderer.commands.doctor",
         "attnmon_renderer.commands.report",

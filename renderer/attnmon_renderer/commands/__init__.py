@@ -10,7 +10,7 @@ from importlib import import_module
 
 from attnmon._version import __version__
 
-SUBCOMMANDS = ("status", "view", "render", "report", "compare", "check", "sync", "doctor")
+SUBCOMMANDS = ("status", "view", "render", "report", "compare", "check", "export", "sync", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

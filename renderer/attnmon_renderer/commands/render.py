@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pooling", choices=["mass", "max"], default="mass", help="of long sequences")
     add("--top", type=_top, metavar="W", help="end all colours at this weight, such as 1")
     add("--out", metavar="DIR2", type=Path, help="where to write (default: DIR/rendered)")
+    add("--shard", type=_shard, metavar="I/N", default=(0, 1),
+        help="only part I of N, from 0, for job arrays: together they draw all")  # fmt: skip
     add("--jobs", type=_jobs, metavar="N", default=None, help="processes (default: all cores)")
 
 
@@ -52,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     request = _request(arguments, directory)
     try:
         regular_files.refuse_to_make_top_folder(request.out)
-        jobs = list(plan_jobs(directory, request, arguments.steps))
+        part, parts = arguments.shard
+        jobs = list(plan_jobs(directory, request, arguments.steps))[part::parts]
         results = list(run_jobs(jobs, arguments.jobs or _usable_cores()))
     except (NotStored, NothingSelected, FileNotFoundError) as error:
         print(f"attnmon render: {harmless(error)}", file=sys.stderr)
@@ -63,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     except BrokenProcessPool:
         print("attnmon render: a drawing process was killed; try --jobs 1", file=sys.stderr)
         return 1
-    return _report_results(results, request)
+    return _report_results(results, request, is_part=parts > 1)
 
 
 def _request(arguments: argparse.Namespace, directory: Path) -> "RedrawRequest":
@@ -80,7 +83,9 @@ def _request(arguments: argparse.Namespace, directory: Path) -> "RedrawRequest":
     )
 
 
-def _report_results(results: Sequence["JobResult"], request: "RedrawRequest") -> int:
+def _report_results(
+    results: Sequence["JobResult"], request: "RedrawRequest", *, is_part: bool
+) -> int:
     """Print what was drawn and what was not; returns the exit code."""
     pictures = [picture for result in results for picture in result.pictures]
     errors = [error for result in results for error in result.errors]
@@ -91,7 +96,7 @@ def _report_results(results: Sequence["JobResult"], request: "RedrawRequest") ->
         print(f"  and {len(errors) - SHOWN_ERRORS} more")
     for notice in dict.fromkeys(notice for result in results for notice in result.notices):
         print(f"! {harmless(notice)}")
-    for kind in _kinds_not_drawn(request.kinds, pictures):
+    for kind in () if is_part else _kinds_not_drawn(request.kinds, pictures):
         print(f"! no picture of {kind!r} applies to these layers: {REQUIREMENTS[kind]}")
         errors.append(kind)
     return 1 if errors else 0
@@ -135,6 +140,13 @@ def _top(text: str) -> float:
     if not 0 < top < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: give a weight above 0, such as 1")
     return top
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
+        raise argparse.ArgumentTypeError(f"{text}: give a part and how many there are, 0/8 to 7/8")
+    return int(part), int(parts)
 
 
 def _jobs(text: str) -> int:

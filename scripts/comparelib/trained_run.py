@@ -23,7 +23,7 @@ class Recipe:
     width: int = 32
     length: int = 48
     batch: int = 8
-    steps: int = 200
+    steps: int = 120
     every: int = 20
     lr: float = 1e-3
     weight_decay: float = 0.01

@@ -25,6 +25,8 @@ from attnmon_renderer.storage import paths
 
 MOST_TERMS = 200_000_000
 """Pairs of cells that are compared in all; of larger maps cells are merged, and said to be."""
+MOST_HEADS = 256
+"""Of a layer: all pairs are compared."""
 FARTHEST = 1.0
 """Bits: what is taken for the distance of heads of which it is not known."""
 
@@ -120,6 +122,9 @@ def _shared_stems(
 ) -> list[str]:
     first, second = a.metadata.layers, b.metadata.layers
     both = [stem for stem in first if stem in second and layer_name(stem) in names]
+    if large := [stem for stem in both if len(first[stem].heads) > MOST_HEADS]:
+        why.append(f"maps of more than {MOST_HEADS} heads are not compared: {', '.join(large[:6])}")
+        both = [stem for stem in both if stem not in large]
     alike = [stem for stem in both if _form(first[stem]) == _form(second[stem])]
     if unlike := [stem for stem in both if stem not in alike]:
         why.append(f"maps of other heads, cells or queries: {', '.join(unlike[:6])}")

@@ -13,7 +13,7 @@ ALIGNMENTS = 10 * 64
 """Of these, what may lie between the arrays."""
 WIDEST = 256
 LEAST_CAPABILITY = (8, 0)
-LEAST_TRITON = (3, 0)
+LEAST_TRITON = (3, 3)
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 

@@ -15,6 +15,8 @@ import triton.language as tl
 from attnmon.link.messages import MASKED_BIAS
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS, SINK_SHARE
 
+WARPS, STAGES = 8, 2
+"""How the kernels are launched."""
 _MASKED_BIAS = tl.constexpr(MASKED_BIAS)
 _MASKED = tl.constexpr(-1e38)
 """Added to the logit of a masked key; its exponential is 0, and 0 times it is no NaN."""

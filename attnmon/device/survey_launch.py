@@ -11,7 +11,6 @@ from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.survey_grid import SurveyGrid, cells_along, length_step, power_of_2
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
 
-WARPS, STAGES = 8, 2
 KEYS_AT_ONCE = 1024
 _OTHER_DTYPES = {"strongest": torch.int32, "cells": torch.float16}
 NARROWEST = 16
@@ -101,6 +100,8 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
         **_strides("key", "row", "column", layer.key.stride()),
         **_strides("bias", "row", "key", layer.bias_strides),
         **_flags(layer, grid),
+        "num_warps": kernels.WARPS,
+        "num_stages": kernels.STAGES,
     }
     given = layer.query, layer.key, unused if bias is None else bias
     padding = unused if layer.padding is None else layer.padding.view(torch.uint8)
@@ -186,6 +187,4 @@ def _flags(layer: LayerTensors, grid: SurveyGrid) -> dict[str, Any]:
         "PADDING": layer.padding is not None,
         "CELLS": grid.has_cells,
         "CELL_ROWS": grid.cell_rows,
-        "num_warps": WARPS,
-        "num_stages": STAGES,
     }

@@ -235,6 +235,11 @@ class Attention:
         return self.query.shape[0], self.query.shape[1], self.key.shape[1]
 
     @property
+    def is_summarised(self) -> bool:
+        """Whether nothing was sent but what a device has made of it: there are no single weights."""
+        return self.summary is not None and self.query is None
+
+    @property
     def blocks(self) -> tuple[ArrayBlock, ...]:
         """All arrays that were sent."""
         given = (self.weights, self.query, self.key, self.bias, self.sinks, self.largest_logits)

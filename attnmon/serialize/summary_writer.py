@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attnmon.accounting.error_guard import ErrorGuard, describe
+from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
 from attnmon.device import kernel_support, query_padding
 from attnmon.device.kernel_trust import KernelTrust
 from attnmon.device.layer_tensors import LayerTensors
@@ -48,13 +48,11 @@ class SummaryWriter:
         Raises what `reserve` raises. What else goes wrong costs this kernel, and is said once.
         """
         self.reasons.pop(layer.name, None)
-        reason = self._choice.why_not(layer, tensors)
+        device = tensors.query.device
+        reason = self._choice.why_not(layer, tensors) or kernel_support.why_not_on(device)
         if not reason:
-            device = tensors.query.device
             with self._writer.device_copies.beside_training(device, _read(tensors)):
-                told = _with_padding(layer, tensors, builder)
-                grid = SurveyGrid.of(told, self._choice.side(layer))
-                reason = self._grid_reason(told, grid)
+                told, grid, reason = self._prepared(layer, tensors, builder)
                 if not reason:
                     return self._survey(layer, told, grid, builder)
         self.reasons[layer.name] = reason
@@ -68,6 +66,19 @@ class SummaryWriter:
                 self._warn(
                     f"what a kernel made of a layer differs from the renderer's {difference}"
                 )
+
+    def _prepared(
+        self, layer: SelectedLayer, tensors: LayerTensors, builder: CaptureBuilder
+    ) -> tuple[LayerTensors, SurveyGrid, str]:
+        """Return the layer with its padding, its grid, and why it is not summed up."""
+        grid = SurveyGrid.of(tensors, self._choice.side(layer))
+        try:
+            told = _with_padding(layer, tensors, builder)
+        except Exception as error:
+            if comes_from_signal_handler(error.__traceback__):
+                raise
+            return tensors, grid, f"its padding could not be found: {describe(error)}"
+        return told, grid, self._grid_reason(told, grid)
 
     def _grid_reason(self, tensors: LayerTensors, grid: SurveyGrid) -> str:
         if reason := kernel_support.why_not(tensors, grid):
@@ -94,6 +105,8 @@ class SummaryWriter:
                 memory = self._memory(some, grid)
                 launch(some, grid, memory)
             except Exception as error:  # of Triton's, or of its compiler's
+                if comes_from_signal_handler(error.__traceback__):
+                    raise
                 self.trust.refuse(kind, f"its kernel failed: {describe(error)}")
                 self._warn(f"a kernel failed: {describe(error)}")
                 self.reasons[layer.name] = self.trust.refusal(kind)

@@ -148,7 +148,7 @@ def _analyze_summarised(
     """Return the analyses of layers that were summed up on their device; keep their maps."""
     found = {}
     for attention, layer in layers.items():
-        if attention.query is None and attention.summary is not None:
+        if attention.is_summarised:
             summary = DeviceSummary(layer, layer.memory)
             sizes = map_sizes(options) if attention.drawn else NO_MAPS
             found[attention] = summary.analysis(sizes.average_side, sizes.head_side)
@@ -161,7 +161,7 @@ def _verdicts(layers: Mapping[Attention, LayerAttention]) -> tuple[tuple[str, st
     """Compare layers that were summed up on their device and are made here of query and key."""
     found = []
     for attention, layer in layers.items():
-        if attention.query is not None and attention.summary is not None:
+        if attention.summary is not None and not attention.is_summarised:
             try:
                 told = difference(layer, layer.memory)
             except Exception as error:

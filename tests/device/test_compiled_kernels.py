@@ -19,7 +19,6 @@ import sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from attnmon.device import survey_kernels
-from attnmon.device.survey_launch import STAGES, WARPS
 
 BOTH = dict(WIDTH=128, ROWS=32, KEYS=32, HALF=True, SOFTCAP=True, BIAS=2, CAUSAL=False)
 BOTH |= dict(PADDING=True, CELLS=True, CELL_ROWS=8)
@@ -41,7 +40,7 @@ for name, known in (("rows", ROWS), ("columns", COLUMNS), ("keys", {"KEYS": 1024
     kernel = getattr(survey_kernels, f"survey_{name}")
     types = {each: "constexpr" if each in known else type_of(each) for each in kernel.arg_names}
     source = ASTSource(kernel, types, known)
-    options = {"num_warps": WARPS, "num_stages": STAGES}
+    options = {"num_warps": survey_kernels.WARPS, "num_stages": survey_kernels.STAGES}
     made = compile(source, target=GPUTarget("cuda", 80, 32), options=options)
     open(f"{sys.argv[1]}/{name}.cubin", "wb").write(made.asm["cubin"])
 """

@@ -103,16 +103,20 @@ VARIANTS = {
     "minus infinity": replace(made(), bias=torch.where(window(37, 9), 0.0, -math.inf)),
     "minus ten thousand": replace(made(), bias=torch.where(window(37, 9), 0.5, -1e4).bfloat16()),
     "all": replace(
-        made(heads=4, key_heads=2, width=48), causal=True, softcap=8.0, sinks=torch.randn(4),
-        bias=alibi(4, 37, 37), padding=torch.arange(37) < 5,
+        made(heads=2, key_heads=1, width=48), causal=True, softcap=8.0, sinks=torch.randn(2),
+        bias=alibi(2, 37, 37), padding=torch.arange(37) < 5,
     ),
     "large logits": replace(made(), scale=40.0),
 }  # fmt: skip
 
 
+SEVERAL_TILES = ("plain", "causal", "window", "sinks", "padding")
+"""The others are in one tile: each takes the interpreter some 10 ms a head."""
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_mask_and_option_is_as_in_float64(name: str) -> None:
-    check(VARIANTS[name], side=16)
+    check(VARIANTS[name], side=16, tile=32 if name in SEVERAL_TILES else 64)
 
 
 @pytest.mark.parametrize(
@@ -131,13 +135,13 @@ def test_half_precision_is_read_as_it_is_and_summed_in_float32(
     check(replace(layer, key=layer.key.to(key_dtype), causal=True))
 
 
-@pytest.mark.parametrize("width", [1, 16, 40, 64, 128, 256])
+@pytest.mark.parametrize("width", [1, 40, 64, 128, 256])
 def test_every_width_is_read_to_its_end_and_not_beyond(width: int) -> None:
     check(made(queries=20, width=width))
 
 
 @pytest.mark.parametrize(
-    ("queries", "keys", "side"), [(1, 1, 128), (1, 40, 8), (40, 1, 8), (33, 65, 128), (130, 129, 3)]
+    ("queries", "keys", "side"), [(1, 1, 128), (1, 40, 8), (40, 1, 8), (33, 65, 128), (70, 69, 2)]
 )
 def test_odd_lengths_are_pooled_to_their_last_position(queries: int, keys: int, side: int) -> None:
     """The last one: cells of more positions than a tile."""
@@ -145,7 +149,7 @@ def test_odd_lengths_are_pooled_to_their_last_position(queries: int, keys: int, 
 
 
 def test_a_long_causal_layer_leaves_out_tiles_and_no_weight() -> None:
-    check(replace(made(queries=300, width=16), causal=True), side=9, tile=64)
+    check(replace(made(queries=200, width=16), causal=True), side=9, tile=64)
 
 
 def test_of_64_heads_each_has_its_own_results() -> None:
@@ -161,7 +165,7 @@ def test_tensors_are_read_where_they_lie() -> None:
     check(LayerTensors(query[:, :, 4:20], turned[:, :, 4:20], 0.25))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     queries=st.integers(1, 50), keys=st.integers(1, 50), width=st.integers(1, 40),
     side=st.integers(1, 50), causal=st.booleans(), seed=st.integers(0, 99),

@@ -20,7 +20,7 @@ def with_patch_rows(
     completed = dict(analyses)
     for attention, found in analyses.items():
         patches = None if image is None else image.patches_of(attention)
-        if patches is not None:
+        if patches is not None and not attention.is_summarised:
             rows = patch_rows(layers[attention], patches)
             completed[attention] = replace(found, patch_rows=rows)
     return completed

@@ -236,7 +236,7 @@ class Attention:
 
     @property
     def is_summarised(self) -> bool:
-        """Whether nothing was sent but what a device has made of it: there are no single weights."""
+        """Whether it was sent by its summary alone, so that there are no single weights."""
         return self.summary is not None and self.query is None
 
     @property

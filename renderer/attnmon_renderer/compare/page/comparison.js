@@ -34,6 +34,7 @@
   const level = (share) => Math.min(LEVELS - 1, Math.max(0, Math.floor(share * LEVELS)));
   const grey = (value) => [value, value, value];
 
+  const darkness = matchMedia("(prefers-color-scheme: dark)");
   const shown = { layer: null, a: null, b: null };
 
   function partnerOf(head) { return byId("pairing").value === "matched" ? head.b : head.a; }
@@ -51,14 +52,15 @@
     for (let index = 0; index < cells; index++) {
       most = Math.max(most, Math.abs(weightOf(b, index) - weightOf(a, index)));
     }
-    const masked = (index, which) => isMasked(layer, index) && grey(data.masked[which]);
+    const masked = (index, which) =>
+      isMasked(layer, index) && grey(data.masked[darkness.matches ? "dark" : which]);
     for (const [id, map] of [["map-a", a], ["map-b", b]]) {
       const root = Math.sqrt(map.scale / top) / 255;
-      paint(byId(id), layer, (index) => masked(index, 0) || data.weights[level(map.bytes[index] * root)]);
+      paint(byId(id), layer, (index) => masked(index, "weights") || data.weights[level(map.bytes[index] * root)]);
     }
     paint(byId("map-d"), layer, (index) => {
       const change = (weightOf(b, index) - weightOf(a, index)) / (most || 1);
-      return masked(index, 1) || data.changes[level((Math.sign(change) * Math.sqrt(Math.abs(change)) + 1) / 2)];
+      return masked(index, "changes") || data.changes[level((Math.sign(change) * Math.sqrt(Math.abs(change)) + 1) / 2)];
     });
     byId("name-a").textContent = `A · ${layer.name} · head ${head.a} · colours up to ${short(top)}`;
     byId("name-b").textContent = `B · ${layer.name} · head ${partner} · colours up to ${short(top)}`;
@@ -216,6 +218,7 @@
     byId("layer").addEventListener("change", () => listHeads());
     byId("head").addEventListener("change", showMaps);
     byId("pairing").addEventListener("change", showMaps);
+    darkness.addEventListener("change", showMaps);
     for (const id of ["map-a", "map-b", "map-d"]) follow(byId(id));
     if (data.maps.left_out) {
       byId("left-out").textContent = `The maps of ${data.maps.left_out} more heads, which differ less, are left out to keep this file small.`;

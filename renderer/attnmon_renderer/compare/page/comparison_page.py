@@ -21,7 +21,13 @@ from attnmon_renderer.compare.page.curve_svg import curve_svg
 from attnmon_renderer.compare.page.map_data import map_data
 from attnmon_renderer.compare.series.curves_over_training import CurvePair
 from attnmon_renderer.compare.verdicts import WORDS
-from attnmon_renderer.drawing.spec.palettes import CHANGE_PALETTE, LEVELS, WEIGHT_PALETTE, Palette
+from attnmon_renderer.drawing.spec.palettes import (
+    CHANGE_PALETTE,
+    INK,
+    LEVELS,
+    WEIGHT_PALETTE,
+    Palette,
+)
 
 MOST_ROWS = 2000
 """Numbers that are listed; more are in the JSON."""
@@ -163,7 +169,10 @@ def _data(found: Comparison) -> dict[str, Any]:
         ],
         "weights": _colours(WEIGHT_PALETTE),
         "changes": _colours(CHANGE_PALETTE),
-        "masked": [WEIGHT_PALETTE.masked_index, CHANGE_PALETTE.masked_index],
+        "masked": {
+            "weights": WEIGHT_PALETTE.masked_index, "changes": CHANGE_PALETTE.masked_index,
+            "dark": INK,
+        },
     }  # fmt: skip
 
 

@@ -51,6 +51,13 @@ def test_overhead_of_an_earlier_run_is_drawn_again(tmp_path: Path) -> None:
         image.load()
 
 
+def test_mirror(tmp_path: Path) -> None:
+    found = run("bench_mirror.py", tmp_path)
+    assert found["low"] <= found["ratio"] <= found["high"]
+    assert found["bit_identical"]
+    assert found["in_bucket"] > 0.9
+
+
 def test_maps(tmp_path: Path) -> None:
     found = run("bench_maps.py", tmp_path)
     assert found["model"] == "a small model, trained here"

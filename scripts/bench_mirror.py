@@ -1,0 +1,106 @@
+"""Measure what a mirror takes from a training, and what it sends.
+
+    python scripts/bench_mirror.py [--seconds 60] [--quick] [--json FILE]
+
+Blocks of steps take turns at random, each with a monitor of its own: with a mirror, and without.
+The mirror is a directory, through fsspec: measured is the uploader's process, and no network.
+torch leaves one core to spare. The interval is that of 2,000 bootstrap samples of pairs of blocks.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchlib.workloads import SMALL, TINY, Training, Workload
+
+from attnmon import TrainingAttentionMonitor
+
+EVERY = 20
+"""Steps from one capture to the next."""
+
+
+def block(training: Training, steps: int, folder: Path, mirror: Path | None) -> tuple[float, str]:
+    """Train with a monitor of its own. Returns the seconds of its steps, and their losses."""
+    url = None if mirror is None else mirror.as_uri()
+    losses = []
+    with TrainingAttentionMonitor(folder, EVERY, maps="all", mirror=url) as monitor:
+        begin = time.perf_counter()
+        for step in range(steps):
+            losses.append(training.step())
+            monitor.log_attention(training.model, training.enc, training.dec, step, losses[-1])
+        seconds = time.perf_counter() - begin
+    return seconds, " ".join(loss.hex() for loss in losses)
+
+
+def measured(workload: Workload, steps: int, seconds: float) -> dict[str, Any]:
+    """Return how much longer a step takes with a mirror, and what was sent for what was written."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    training = Training(workload)
+    pairs: list[float] = []
+    sent = written = 0
+    begin = time.monotonic()
+    while time.monotonic() - begin < seconds or len(pairs) < 3:
+        with tempfile.TemporaryDirectory() as name:
+            times = {}
+            for mirrored in random.sample((True, False), 2):
+                folder = Path(name, str(mirrored))
+                mirror = Path(name, "bucket") if mirrored else None
+                times[mirrored], _ = block(training, steps, folder, mirror)
+            sent += size_of(Path(name, "bucket"))
+            written += size_of(Path(name, "True"))
+        pairs.append(float(np.log(times[True] / times[False])))
+    ratios = np.array(pairs[1:])  # the first loads the libraries
+    drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios))).mean(axis=1)
+    low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
+    return {
+        "ratio": float(np.exp(ratios.mean())), "low": float(low), "high": float(high),
+        "pairs": len(ratios), "in_bucket": sent / written,
+        "bit_identical": is_bit_identical(workload, steps),
+    }  # fmt: skip
+
+
+def is_bit_identical(workload: Workload, steps: int) -> bool:
+    """Return whether a training has the same losses with a mirror and without."""
+    found = set()
+    for mirrored in (True, False):
+        with tempfile.TemporaryDirectory() as name:
+            torch.manual_seed(0)
+            training = Training(workload, 2)
+            mirror = Path(name, "bucket") if mirrored else None
+            found.add(block(training, steps, Path(name, "run"), mirror)[1])
+    return len(found) == 1
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="of training")
+    parser.add_argument("--quick", action="store_true", help="only try whether it runs")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    found = measured(TINY, EVERY, 0.0) if options.quick else measured(SMALL, 200, options.seconds)
+    print(
+        f"mirrored  step x {found['ratio']:.4f} ({found['low']:.4f} … {found['high']:.4f}), "
+        f"{found['pairs']} pairs; the bucket holds {found['in_bucket']:.2f} of what was written; "
+        f"losses {'bit-identical' if found['bit_identical'] else 'DIFFER'}"
+    )
+    if options.json:
+        machine = f"{platform.platform()}, {os.cpu_count()} cores, torch {torch.__version__}"
+        options.json.write_text(json.dumps({"machine": machine, **found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ class FilmStrip extends Panel {
   wait() {
     const [map, isDark, scale] = [store.shown.value, store.isDark.value, store.place.scale.value];
     void scale;
-    this.hidden = !map || store.place.full.value;
+    this.hidden = !map;
     clearTimeout(this.timer);
     if (map && !this.hidden) this.timer = setTimeout(() => this.fill(map, isDark), REST_MS);
   }

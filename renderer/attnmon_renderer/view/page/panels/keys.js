@@ -28,7 +28,7 @@ const KEYS = [
     "]": () => actions.headBy(1),
   }],
   ["d", "one map; A, B and their difference; the difference alone", { d: nextView }],
-  ["p", "pin this capture as B", { p: actions.pin }],
+  ["p", "compare with this capture from now on", { p: actions.pin }],
   ["s", "heads by layer, by change", { s: nextSort }],
   ["c", "colours: one scale, each its own, held", { c: actions.nextScale }],
   ["+ − 0", "magnify, shrink, the whole map", {

@@ -48,7 +48,7 @@ export class MapCanvas extends Panel {
     const { queries, keys } = axisTokens(content.map);
     const tokens = { queries: queries?.map(visible) ?? null, keys: keys?.map(visible) ?? null };
     const part = inside(place.part.value ?? whole(layer), layer);
-    const most = place.full.value ? innerHeight - 120 : Math.max(320, Math.min(620, innerHeight - 335));
+    const most = place.full.value ? Math.max(320, innerHeight - 210) : Math.max(320, Math.min(620, innerHeight - 335));
     this.frame = new MapFrame(part, tokens, measure, width, most);
     for (const canvas of [this.canvas, this.marks]) resize(canvas, width, this.frame.height);
     this.cells(content, pen, this.frame);

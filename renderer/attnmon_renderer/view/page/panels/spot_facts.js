@@ -43,12 +43,13 @@ function cellFacts(map, pair, { row, column }) {
   const facts = rowFacts(weights.subarray(row * layer.columns, (row + 1) * layer.columns));
   const mean = columnMean(weights, masked, layer.columns, column);
   const strongest = named(map, "key", facts.strongest);
+  const whose = pair ? ` of ${map === pair.a ? "A" : "B"}` : "";
   const many = layer.key_step > 1 ? `groups of ${layer.key_step} keys` : "keys";
   return [
     el("b", {}, `${named(map, "query", row)} → ${named(map, "key", column)}`),
     el("output", { className: "weight", "aria-live": "polite" }, value),
-    el("span", {}, `row: effective ${many} ${short(facts.effective)}, entropy ${short(facts.bits)} bits, strongest ${strongest}`),
-    el("span", {}, `column: mean ${short(mean)}`),
+    el("span", {}, `row${whose}: effective ${many} ${short(facts.effective)}, entropy ${short(facts.bits)} bits, strongest ${strongest}`),
+    el("span", {}, `column${whose}: mean ${short(mean)}`),
     store.spot.value?.isLocked && button("let go", "let go of the cell (esc)", () => (store.spot.value = null)),
   ].filter((child) => child !== false && child !== undefined);
 }

@@ -42,7 +42,7 @@ function againstChoice(captures) {
     isStep && [against, `step ${whole(Number(against))}`],
     ["previous", "the capture before"],
     ["first", "the first capture"],
-    captures.length > 0 && ["pin", "this capture (p)"],
+    captures.length > 0 && ["pin", "this capture, from now on (p)"],
     ...others.map(({ id, title }) => /** @type {[string, string]} */ ([`run:${id}`, `run ${title}`])),
   ];
   const present = options.filter((option) => option !== false);

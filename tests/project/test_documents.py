@@ -111,6 +111,7 @@ def test_every_file_that_a_page_on_the_code_names_is_there(page: str) -> None:
 def tracked_files() -> Iterator[Path]:
     for folder in ("attnmon", "renderer", "scripts", "tests"):
         yield from (PROJECT / folder).rglob("*.py")
+    yield from (PROJECT / "renderer").rglob("*.js")
 
 
 def test_every_test_that_the_page_on_reliability_names_is_there() -> None:

@@ -5,6 +5,7 @@ merged without it, and again should it come after all: no process is waited for.
 """
 
 import json
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -128,9 +129,9 @@ class ModelMerging:
         return to_json(merged) + "\n"
 
     def _append(self, lines: list[str]) -> None:
-        self._target.mkdir(parents=True, exist_ok=True)
-        with (self._target / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(lines)
+        descriptor = atomic_files.open_to_append(self._target / "history.jsonl")
+        with os.fdopen(descriptor, "ab") as file:
+            file.write("".join(lines).encode())
 
     def _why_silent(self, key: Key, ranks: dict[Key, ModelRank], runs: dict[Key, Run]) -> str:
         """Return what is said of a process where it has no record."""

@@ -15,6 +15,8 @@ except ImportError:
     import zlib  # type: ignore[no-redef]
 
 _LEVEL = 1
+LARGEST_SCALE = 1e30
+"""No weight is as large, but in a file that was made to break the page: JSON has no infinity."""
 
 
 class MapBlock(NamedTuple):
@@ -50,7 +52,7 @@ def map_block(maps: MapsFile, layer: LayerMaps, side: int) -> MapBlock:
         "earlier": layer.earlier,
         "masked": allowed is not None,
         "note": " · ".join(filter(None, (layer.note, _missing_note(layer)))),
-        "scale": [float(f"{scale:.6g}") for scale in scales],
+        "scale": [float(f"{min(scale, LARGEST_SCALE):.6g}") for scale in scales],
     }
     return MapBlock(about, zlib.compress(content, _LEVEL), max(factors) > 1)
 

@@ -2,17 +2,21 @@
 
 import base64
 import json
+import re
 import zlib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from support.maps import encoded, random_weights, write_maps, write_run
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.maps.maps_file import open_maps
 from attnmon_renderer.report.gather import gather_report_data
+from attnmon_renderer.report.html import PAGE_MODULES
 from attnmon_renderer.report.map_blocks import map_block
 from attnmon_renderer.report.map_steps import SIDES
 
@@ -130,6 +134,20 @@ def test_heads_of_which_nothing_was_recorded_are_not_shown_as_empty(tmp_path: Pa
     assert len(zlib.decompress(block.content)) == 2 * 25
 
 
+def test_a_scale_beyond_all_numbers_leaves_the_page_whole(tmp_path: Path) -> None:
+    path = tmp_path / "maps.safetensors"
+    write_maps(path, 1, {SELF: np.full((1, 40, 40), 0.025)})
+    with safetensors.safe_open(str(path), "np") as file:
+        about = file.metadata()
+    tensors = safetensors.numpy.load_file(path)
+    tensors[f"{SELF}.scale"][:] = 3e38
+    safetensors.numpy.save_file(tensors, path, about)
+    with open_maps(path) as maps:
+        block = map_block(maps, maps.metadata.layers[SELF], 16)
+    assert block.about["scale"] == [1e30]
+    json.dumps(block.about, allow_nan=False)
+
+
 def test_damaged_maps_are_told_and_the_others_shown(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +157,13 @@ def test_damaged_maps_are_told_and_the_others_shown(
     facts, _, _ = report(run)
     assert len(facts["steps"]) == 1
     assert "step_100/maps.safetensors: a header of" in capsys.readouterr().err
+
+
+def test_what_the_page_s_modules_need_is_in_the_script() -> None:
+    """They are put together without their imports."""
+    for name in PAGE_MODULES:
+        source = files("attnmon_renderer").joinpath("view/page/pure", name).read_text()
+        assert set(re.findall(r'from "\./(.+?)"', source)) <= set(PAGE_MODULES), name
 
 
 def test_a_run_without_maps_has_no_such_section(run: Path) -> None:

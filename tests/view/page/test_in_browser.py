@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,26 @@ def test_a_tap_holds_a_cell(look: MakeLook, ids: Ids) -> None:
     page.until("document.querySelector('.weight') !== null")
     page.page.click("text=let go")
     page.until("document.querySelector('.weight') === null")
+
+
+def test_a_head_of_which_nothing_was_recorded_says_so(look: MakeLook, ids: Ids) -> None:
+    def without_head_1(route: Any) -> None:
+        capture = route.fetch().json()
+        for layer in capture["layers"]:
+            layer["missing"] = [1]
+        route.fulfill(json=capture)
+
+    page = look()
+    page.page.route(re.compile(r"/captures/[^/]+$"), without_head_1)
+    page.open(f"run={ids['first']}&layer={CROSS}&head=1&step=40")
+    grey = WEIGHT_PALETTE.colours[GREY["light"]]
+    assert (np.array(page.cells(40)) == grey).all()
+    page.point(2, 2)
+    page.until("document.querySelector('.weight') !== null")
+    assert page.text(".weight") == "nothing was recorded of this head"
+    assert "nothing was recorded of head 1" in page.text("attn-maps .note")
+    page.page.wait_for_selector(".thumb.missing[title*='head 1']")
+    assert page.page.query_selector(".thumb.missing[title*='head 2']") is None
 
 
 def test_an_alert_leads_to_its_map(look: MakeLook, tmp_path: Path) -> None:

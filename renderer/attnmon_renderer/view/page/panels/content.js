@@ -115,7 +115,9 @@ export function cellWords(layer) {
     ? `a cell is ${layer.query_step} × ${layer.key_step} positions: the keys' sum, the queries' mean`
     : "every position is a cell";
   const hidden = layer.non_finite ? `${layer.non_finite} cells were not finite and are shown as 0` : "";
-  return [size, pooled, sampled, hidden, layer.note].filter(Boolean).join(" · ");
+  const { missing } = layer;
+  const lost = missing.length ? `nothing was recorded of head ${missing.join(", ")}` : "";
+  return [size, pooled, sampled, hidden, lost, layer.note].filter(Boolean).join(" · ");
 }
 
 /**

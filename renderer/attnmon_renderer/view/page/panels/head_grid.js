@@ -129,6 +129,7 @@ class HeadGrid extends Panel {
         if (store.shown.value?.capture !== map.capture) return;
         thumbsOf(layer, codes).forEach((thumb, index) => {
           const made = this.cells.get(`${layer.stem} ${layer.heads[index]}`);
+          made?.button.classList.toggle("missing", layer.missing.includes(layer.heads[index]));
           if (made) paintThumb(made.canvas, thumb, isDark);
         });
         this.dataset.painted = map.capture.c;

@@ -191,7 +191,7 @@ async function loadMap(run, line, stem, head) {
   const found = layer.heads.includes(Number(head)) ? head : "mean";
   const isEarly = layer.stem === stem && found === head;
   const codes = (isEarly && (await early)) || (await getMap(run, line.c, layer.stem, found));
-  const masked = maskedCells(layer, allowedOf(layer), layer.heads.indexOf(Number(found)));
+  const masked = maskOf(layer, layer.heads.indexOf(Number(found)));
   const weights = decode(codes.data, codes.scale);
   return { run, capture, layer, head: found, codes: codes.data, scale: codes.scale, weights, masked };
 }
@@ -217,11 +217,15 @@ function firstChoice(layers) {
 }
 
 /**
- * Where a mask allows attention; null where only causality says.
+ * The cells of a head that are grey: those that are masked, or all if nothing was recorded of it.
  * @param {LayerMaps} layer
+ * @param {number} index of the head; −1 is the mean of all
  */
-export function allowedOf(layer) {
-  if (!layer.allowed) return null;
+export function maskOf(layer, index) {
+  if (layer.missing.includes(layer.heads[index])) {
+    return new Uint8Array(layer.rows * layer.columns).fill(1);
+  }
+  if (!layer.allowed) return maskedCells(layer, null, index);
   const data = Uint8Array.from(atob(layer.allowed), (character) => character.charCodeAt(0));
-  return { data, shape: layer.allowed_shape };
+  return maskedCells(layer, { data, shape: layer.allowed_shape }, index);
 }

@@ -37,7 +37,8 @@ function cellFacts(map, pair, { row, column }) {
   const { layer, weights, masked } = map;
   const index = row * layer.columns + column;
   const isMasked = Boolean(masked?.[index]);
-  const hidden = "masked: this query may not see this key";
+  const isMissing = layer.missing.includes(Number(map.head));
+  const hidden = isMissing ? "nothing was recorded of this head" : "masked: this query may not see this key";
   const weight = isMasked && !pair ? hidden : exact(weights[index]);
   const value = pair ? values(pair.a.weights[index], pair.b.weights[index]) : weight;
   const facts = rowFacts(weights.subarray(row * layer.columns, (row + 1) * layer.columns));

@@ -1,9 +1,9 @@
 /** A small map, which is painted again when its codes change. */
 
-import { maskedCells, pooledMask } from "../pure/cells.js";
+import { pooledMask } from "../pure/cells.js";
 import { colourTable, ownTop, paintCodes } from "../pure/codes.js";
 import { MASKED, WEIGHT_COLOURS } from "../pure/palettes.js";
-import { allowedOf } from "./loader.js";
+import { maskOf } from "./loader.js";
 import { place } from "./store.js";
 
 /** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */
@@ -19,7 +19,7 @@ import { place } from "./store.js";
 export function thumbsOf(layer, codes) {
   const [, rows, columns] = codes.shape;
   const thumbs = layer.heads.map((_, index) => {
-    const masked = pooledMask(maskedCells(layer, allowedOf(layer), index), layer, rows, columns);
+    const masked = pooledMask(maskOf(layer, index), layer, rows, columns);
     const own = codes.data.subarray(index * rows * columns, (index + 1) * rows * columns);
     const scale = layer.scale[index] ?? 1;
     const top = ownTop(own, scale, masked, columns);
@@ -38,7 +38,7 @@ export function thumbsOf(layer, codes) {
  * @returns {Thumb}
  */
 export function meanThumb(layer, { data: codes, scale }) {
-  const masked = maskedCells(layer, allowedOf(layer), -1);
+  const masked = maskOf(layer, -1);
   const held = Number(place.scale.value);
   const own = ownTop(codes, scale, masked, layer.columns);
   return { codes, scale, top: held > 0 ? held : own, masked, shape: [layer.rows, layer.columns] };

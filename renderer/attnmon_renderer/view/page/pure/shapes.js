@@ -75,6 +75,7 @@
  * @property {string} note
  * @property {number | null} sampled
  * @property {number} non_finite
+ * @property {number[]} missing heads of which nothing was recorded
  * @property {number[]} scale largest weight of each head
  * @property {string} allowed base64
  * @property {number[]} allowed_shape

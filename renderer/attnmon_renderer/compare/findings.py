@@ -21,6 +21,7 @@ class RunInfo:
     """A run that is compared, and the capture of it that is."""
 
     name: str
+    """The end of its path: many runs' own folders have one name."""
     folder: str
     state: str
     captures: int
@@ -31,7 +32,14 @@ class RunInfo:
     def of(cls, run: RunSeries, index: int | None = None) -> "RunInfo":
         at = None if index is None else run.captures[index]
         step, loss = (None, None) if at is None else (at.step, at.loss)
-        return cls(run.name, str(run.folder), run.run.state, len(run.captures), step, loss)
+        return cls(
+            "/".join(run.folder.parts[-2:]),
+            str(run.folder),
+            run.run.state,
+            len(run.captures),
+            step,
+            loss,
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}

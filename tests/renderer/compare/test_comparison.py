@@ -1,12 +1,21 @@
 """Two runs are compared from their files alone: what differs, and what cannot be told."""
 
+import contextlib
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 from support.compared_runs import HEADS, STEPS, TOKENS, wandering, write_wandering
+from support.fuzzing import (
+    flipped_bits,
+    other_bytes,
+    truncated,
+    with_a_part_again,
+    without_a_part,
+)
 from support.maps import write_maps, write_run
 from support.outputs import strict_json
 
@@ -272,6 +281,21 @@ def test_a_directory_without_a_run_says_so(first: Path, tmp_path: Path) -> None:
         compare_runs(first, tmp_path)
     empty = compared(first, write_run(tmp_path / "empty", {}))
     assert (empty["verdict"], empty["comparable"]) == (verdicts.NOT_COMPARABLE, False)
+
+
+@pytest.mark.parametrize(
+    "name", ["history.jsonl", "run.json", "summary.json", "step_1100/maps.safetensors"]
+)
+def test_a_damaged_file_gives_a_verdict_or_says_that_there_is_no_run(
+    name: str, first: Path, tmp_path: Path
+) -> None:
+    other = write_wandering(tmp_path / "other", 2)
+    whole, chance = (other / name).read_bytes(), Random(0)
+    damages = (flipped_bits, other_bytes, truncated, with_a_part_again, without_a_part)
+    for damage in 3 * damages:
+        (other / name).write_bytes(damage(chance, whole, ()))
+        with contextlib.suppress(NoRun):
+            assert compared(first, other)["verdict"] in verdicts.WORDS
 
 
 # Settings

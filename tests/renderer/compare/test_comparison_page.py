@@ -81,7 +81,7 @@ def test_it_loads_nothing_and_only_its_own_style_and_script_may_run(page: str) -
 def test_what_a_run_says_is_data(page: str) -> None:
     assert "<img" not in page
     assert page.count("</script>") == 2
-    assert "&lt;b&gt;first" in page
+    assert "/&lt;b&gt;first | " in page
     assert data_of(page)["maps"]["layers"][0]["queries"][0] == HOSTILE
 
 

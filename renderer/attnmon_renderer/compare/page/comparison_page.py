@@ -84,12 +84,14 @@ def _run_rows(found: Comparison) -> Iterator[str]:
 
 
 def _run_row(letter: str, run: RunInfo) -> str:
-    step = "–" if run.step is None else f"{run.step:,}"
-    loss = "–" if run.loss is None else f"{run.loss:.4g}"
     return _row(
-        f'<b class="letter {letter}">{letter.upper()}</b>', f'<span title="{escape(run.folder)}">'
-        f"{escape(run.name)}</span>", escape(run.state), f"{run.captures:,}", step, loss
-    )  # fmt: skip
+        f'<b class="letter {letter}">{letter.upper()}</b>',
+        escape(run.name),
+        escape(run.state),
+        f"{run.captures:,}",
+        "–" if run.step is None else f"{run.step:,}",
+        "–" if run.loss is None else f"{run.loss:.4g}",
+    )
 
 
 def _settings(found: Comparison) -> str:

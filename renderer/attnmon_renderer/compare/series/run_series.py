@@ -79,10 +79,6 @@ class RunSeries:
     def __exit__(self, *_: object) -> None:
         self._file.__exit__()
 
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
     def metadata(self, index: int) -> dict[str, Any]:
         """Return what a capture says of itself: step, loss, sample and the like."""
         found: dict[str, Any] = self._capture(index)["metadata"]

@@ -7,7 +7,7 @@ import torch
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.survey_grid import MOST_CHUNKS, SurveyGrid
 
-MEMORY = 2_000_000
+MEMORY = 1_900_000
 """Bytes on each device, reserved once, in which layers are summed up one after the other."""
 ALIGNMENTS = 10 * 64
 """Of these, what may lie between the arrays."""
@@ -28,7 +28,7 @@ def why_not(layer: LayerTensors, grid: SurveyGrid) -> str:
     if layer.query.shape[2] > WIDEST:
         return f"its heads are {layer.query.shape[2]} wide, and the kernels read {WIDEST}"
     if grid.chunks > MOST_CHUNKS or not heads_at_once(layer, grid):
-        return f"its {max(layer.shape[1:])} positions need more than {MEMORY // 10**6} MB"
+        return f"its {max(layer.shape[1:])} positions need more than {MEMORY / 10**6} MB"
     return why_not_on(layer.query.device)
 
 

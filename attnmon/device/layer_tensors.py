@@ -19,6 +19,7 @@ class KernelKind(NamedTuple):
     softcap: bool
     sinks: bool
     padding: bool
+    ends: bool
     declared: bool
     scaled: bool
     """Whether the key that corresponds to a query is found by the ratio of their lengths."""
@@ -45,6 +46,9 @@ class LayerTensors:
     """[heads]"""
     padding: Tensor | None = None
     """bool [queries] True for those that count in no statistic."""
+    ends: Tensor | None = None
+    """int32 [2, queries] The keys between which a query may attend, as in `MaskFacts`; None where
+    the mask says the same of every query."""
     declared: tuple[Tensor, Tensor] | None = None
     """bool [queries], bool [keys] True for those that the user's batch says are padding."""
     earlier: int = 0

@@ -1,7 +1,6 @@
 """Whether the summary of a layer tells all that is to be told of it, and how large its map is."""
 
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.query_padding import is_alike_for_queries
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.messages import RenderOptions
 from attnmon.link.summaries.picture_sides import PICTURE_SIDES, SINGLE_ROWS
@@ -26,11 +25,9 @@ class SummaryChoice:
     def _mask_reason(self, layer: SelectedLayer, tensors: LayerTensors) -> str:
         stack = layer.role.stack
         if layer.role.type == "self_attention":
-            if tensors.bias is None:
-                return ""
-            self._masked_stacks.add(stack)
-            is_alike = is_alike_for_queries(tensors.bias)
-            return "" if is_alike else "its mask differs from query to query"
+            if tensors.bias is not None:
+                self._masked_stacks.add(stack)
+            return ""
         if stack in self._masked_stacks:
             return "the mask of another layer tells which of its queries are padding"
         return ""

@@ -114,6 +114,7 @@ class SurveyGrid:
             softcap=bool(layer.softcap),
             sinks=layer.sinks is not None,
             padding=layer.padding is not None,
+            ends=layer.ends is not None,
             declared=layer.declared is not None,
             scaled=layer.is_scaled,
             cells=self.has_cells,

@@ -132,6 +132,11 @@ class LayerSummary:
     """One group of heads after the other."""
     knows_padding: bool = False
     """Whether what real queries give to declared padding was summed up."""
+    ends: ArrayBlock | None = None
+    """int32 [2, queries] The first and the last key that a query may attend to, where the mask
+    differs from query to query and is not sent: the number of keys, and −1, where there is none."""
+    padding: ArrayBlock | None = None
+    """bool [queries] True for those that are padding; beside `ends`."""
 
     def __post_init__(self) -> None:
         heads, queries, keys = self.shape
@@ -139,8 +144,18 @@ class LayerSummary:
         require(self.query_step > 0 and self.key_step > 0, "step", self.shape)
         require(sum(some.rows.shape[0] for some in self.heads) == heads, "heads", heads)
         cells = (-(-queries // self.query_step), -(-keys // self.key_step))
+        for block, shape in ((self.ends, (2, queries)), (self.padding, (queries,))):
+            require(block is None or block.shape == shape, "mask", block)
+        require((self.ends is None) == (self.padding is None), "mask", self.padding)
         found = {some.cells.shape[1:] for some in self.heads}
         require(found in ({cells}, {(0, 0)}), "cells", found)
+
+    @property
+    def blocks(self) -> tuple[ArrayBlock, ...]:
+        """All its arrays."""
+        mask = (self.ends, self.padding)
+        of_heads = (block for some in self.heads for block in some.blocks)
+        return (*of_heads, *(block for block in mask if block is not None))
 
     @property
     def has_map(self) -> bool:
@@ -243,9 +258,8 @@ class Attention:
     def blocks(self) -> tuple[ArrayBlock, ...]:
         """All arrays that were sent."""
         given = (self.weights, self.query, self.key, self.bias, self.sinks, self.largest_logits)
-        summed = () if self.summary is None else self.summary.heads
-        of_heads = (block for some in summed for block in some.blocks)
-        return (*(block for block in given if block is not None), *of_heads)
+        summed = () if self.summary is None else self.summary.blocks
+        return (*(block for block in given if block is not None), *summed)
 
 
 @dataclass(frozen=True, slots=True)

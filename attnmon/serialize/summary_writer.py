@@ -14,6 +14,7 @@ from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler
 from attnmon.device import kernel_support, query_padding
 from attnmon.device.kernel_trust import KernelTrust
 from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.mask_facts import mask_facts
 from attnmon.device.summary_choice import SummaryChoice
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory, launch, of_heads
@@ -38,6 +39,8 @@ class SummaryWriter:
         self._writer = writer
         self._choice = SummaryChoice(options)
         self._guard = guard
+        self._mask_failure = ""
+        """Why masks cannot be read on the device; empty while they can."""
         self._scratch: dict[torch.device, Tensor] = {}
 
     def write(
@@ -72,12 +75,16 @@ class SummaryWriter:
     ) -> tuple[LayerTensors, SurveyGrid, str]:
         """Return the layer with its padding, its grid, and why it is not summed up."""
         grid = SurveyGrid.of(tensors, self._choice.side(layer))
+        if self._mask_failure:
+            return tensors, grid, self._mask_failure
         try:
             told = _with_padding(layer, tensors, builder)
         except Exception as error:
             if comes_from_signal_handler(error.__traceback__):
                 raise
-            return tensors, grid, f"its padding could not be found: {describe(error)}"
+            self._mask_failure = f"what a mask says could not be found: {describe(error)}"
+            self._warn(self._mask_failure)
+            return tensors, grid, self._mask_failure
         return told, grid, self._grid_reason(told, grid)
 
     def _grid_reason(self, tensors: LayerTensors, grid: SurveyGrid) -> str:
@@ -112,9 +119,14 @@ class SummaryWriter:
                 self.reasons[layer.name] = self.trust.refusal(kind)
                 return None
             groups.append(self._copy(memory, builder))
+        facts = {}
+        if tensors.ends is not None and tensors.padding is not None:
+            written = {"ends": tensors.ends, "padding": tensors.padding}
+            facts = self._writer.write(written, builder)
         return LayerSummary(
             tensors.shape, tensors.query.shape[2], grid.query_step, grid.key_step, kernel,
             tuple(groups), knows_padding=tensors.declared is not None,
+            ends=facts.get("ends"), padding=facts.get("padding"),
         )  # fmt: skip
 
     def _memory(self, tensors: LayerTensors, grid: SurveyGrid) -> SurveyMemory:
@@ -156,11 +168,14 @@ def _with_padding(
 ) -> LayerTensors:
     """Return the layer with what is known of its padding, as the renderer would find it."""
     _, queries, keys = tensors.shape
-    padding = None
+    padding = ends = None
     if layer.role.type == "self_attention" and tensors.bias is not None:
-        padding = query_padding.padding_of(tensors.bias, queries, keys, tensors.earlier)
+        if query_padding.is_alike_for_queries(tensors.bias):
+            padding = query_padding.padding_of(tensors.bias, queries, keys, tensors.earlier)
+        else:
+            padding, ends = mask_facts(tensors)
     declared = _declared(layer, tensors, builder.padding, builder)
-    return replace(tensors, padding=padding, declared=declared)
+    return replace(tensors, padding=padding, ends=ends, declared=declared)
 
 
 def _declared(

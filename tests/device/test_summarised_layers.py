@@ -13,6 +13,7 @@ from support.models import LanguageModel, batch
 from support.outputs import history
 from support.surveyed_layers import pretend_device
 from support.training_process import wait_for
+from torch import Tensor
 
 from attnmon import LightweightAttentionMonitor
 from attnmon.accounting.counters import Counters
@@ -87,12 +88,25 @@ def called(queries: int = 20, keys: int | None = None, **how: Any) -> AttentionC
     return any_call("blocks.0", query=query, key=key, **fields)
 
 
+def window(length: int, back: int) -> Tensor:
+    distance = torch.arange(length)[:, None] - torch.arange(length)
+    return (distance >= 0) & (distance < back)
+
+
+def padded_left(length: int, padding: int) -> Tensor:
+    mask = torch.ones(length, length).tril()
+    mask[:, :padding], mask[:padding] = 0, 1
+    return torch.where(mask > 0, 0.0, -1e4)
+
+
 CALLS = {
     "causal": (SELF, called(causal=True)),
     "not causal": (SELF, called()),
     "softcap": (SELF, called(causal=True, softcap=2.0)),
     "sinks": (SELF, called(causal=True, sinks=torch.tensor([1.0, -1.0]))),
     "padding": (SELF, called(bias=(torch.arange(20) < 15)[None, None], causal=True)),
+    "window": (SELF, called(bias=window(20, 6))),
+    "padded left": (SELF, called(bias=padded_left(20, 4))),
     "cross": (CROSS, called(20, 31)),
     "masked cross": (CROSS, called(20, 31, bias=torch.ones(20, 31).bernoulli(0.7).bool())),
     "biased cross": (CROSS, called(20, 31, bias=torch.randn(2, 20, 31))),
@@ -166,7 +180,6 @@ def test_a_kernel_that_fails_costs_nothing_but_itself(
 @pytest.mark.parametrize(
     ("options", "call", "reason"),
     [
-        (MAPS, called(bias=torch.ones(20, 20).tril().bool()), "differs from query to query"),
         (RenderOptions(("heatmap",), maps="all", maps_side=8), called(), "larger than the maps"),
         (RenderOptions(("heatmap",), pooling="max"), called(), "largest weight"),
         (RenderOptions((), raw_weights=True), called(), "single weights"),

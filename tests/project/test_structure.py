@@ -148,6 +148,7 @@ TESTED_THROUGH = {
         "attnmon.collector.missed_forward",
         "attnmon.monitor.logged_models",
     ),
+    "device/test_mask_facts.py": ("attnmon.device.mask_kernels",),
     "device/test_survey_kernels.py": ("attnmon.device.survey_kernels",),
     "device/test_summarised_layers.py": (
         "attnmon.device.kernel_trust",

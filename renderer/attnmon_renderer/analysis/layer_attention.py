@@ -23,7 +23,7 @@ from attnmon_renderer.analysis.arrays import (
     read_array,
     to_float32,
 )
-from attnmon_renderer.analysis.keys.reach import Reach, reach_of
+from attnmon_renderer.analysis.keys.reach import Reach, reach_between, reach_of
 from attnmon_renderer.analysis.masks import Mask, MaskTile
 from attnmon_renderer.analysis.softmax_tile import SoftmaxTile, tile_from_logits, tile_from_weights
 
@@ -80,6 +80,10 @@ class LayerAttention:
     def _own_padding(self) -> Booleans | None:
         if self.attention.type != "self_attention":
             return None  # its mask tells of the keys' sequence only
+        summary = self.attention.summary
+        if self.attention.is_summarised and summary is not None and summary.padding is not None:
+            padding = read_array(summary.padding, self.memory).astype(np.bool_)
+            return padding if padding.any() else None
         return self._mask.padding(*self.shape[1:], self.attention.earlier)
 
     def key_positions(self, rows: Rows) -> Doubles:
@@ -122,6 +126,9 @@ class LayerAttention:
             return Reach()
         if attention.causal:
             return Reach(0)
+        summary = attention.summary
+        if attention.is_summarised and summary is not None and summary.ends is not None:
+            return reach_between(read_array(summary.ends, self.memory), attention.earlier)
         return reach_of(self._allowed_rows, queries, attention.earlier)
 
     def _allowed_rows(self, rows: Integers) -> Booleans:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from attnmon_renderer.analysis.arrays import Floats, Memory
+from attnmon.link.messages import LayerSummary
+from attnmon_renderer.analysis.arrays import Floats, Memory, read_array
+from attnmon_renderer.analysis.keys.reach import reach_between
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
@@ -39,7 +41,23 @@ def difference(layer: LayerAttention, memory: Memory) -> str | None:
         return f"by {codes} of 255 in a cell of its map"
     if exact.per_head is not None and (summary.masked != exact.per_head.masked).any():
         return "in which cells are masked"
-    return ""
+    return _mask_difference(layer, summary.record, memory)
+
+
+def _mask_difference(layer: LayerAttention, summary: LayerSummary, memory: Memory) -> str:
+    """Return in what the device has read another mask."""
+    if summary.ends is None or summary.padding is None:
+        return ""
+    found = read_array(summary.padding, memory).astype(np.bool_)
+    expected = np.zeros_like(found) if layer.padding is None else layer.padding
+    if (found != expected).any():
+        return "in which queries are padding"
+    if layer.attention.causal or layer.attention.type != "self_attention":
+        return ""
+    _, queries, keys = summary.shape
+    ends = reach_between(read_array(summary.ends, memory), layer.attention.earlier)
+    is_told = queries + layer.attention.earlier == keys
+    return "in how far its mask reaches" if is_told and ends != layer.reach() else ""
 
 
 def _numbers(one: LayerStatistics, other: LayerStatistics) -> list[tuple[str, Any, Any]]:

@@ -37,9 +37,27 @@ def reach_of(allowed: Allowed, queries: int, earlier: int = 0) -> Reach:
         return Reach()
     rows = _pairs(queries)
     seen = np.asarray(allowed(rows), np.bool_)
-    sees = np.asarray(seen.any(axis=1))
     last = seen.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)
-    behind = rows + earlier - seen.argmax(axis=1)
+    return _reach(rows, np.asarray(seen.any(axis=1)), seen.argmax(axis=1), last, earlier)
+
+
+def reach_between(ends: npt.NDArray[Any], earlier: int = 0) -> Reach:
+    """Return the same from the first and last key that each query sees, [2, queries].
+
+    The last is −1 where a query sees none.
+    """
+    queries = ends.shape[1]
+    if queries < LEAST_QUERIES:
+        return Reach()
+    rows = _pairs(queries)
+    first, last = ends[:, rows].astype(np.intp)
+    return _reach(rows, last >= 0, first, last, earlier)
+
+
+def _reach(
+    rows: Indices, sees: npt.NDArray[np.bool_], starts: Indices, last: Indices, earlier: int
+) -> Reach:
+    behind = rows + earlier - starts
     end = int(last[sees].max(initial=-1))
     if bool(sees.any()) and bool((last[sees] == end).all()):
         return Reach(sees_all=True)

@@ -1,6 +1,7 @@
 """Trains one configuration under a monitor, and keeps its history and the loss of every step."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,17 @@ from insightlib.tasks import TASKS
 LARGEST_NORM = 1e9
 
 
-def train(configuration: Configuration, seed: int, folder: Path) -> None:
-    """Train, and write `series.json` beside the monitor's files; nothing where it is there."""
-    if (folder / "series.json").exists():
-        return
+def train(configuration: Configuration, seed: int, folder: Path) -> bool:
+    """Train, and write `series.json` beside the monitor's files.
+
+    False, and nothing done, where it was trained before, or another process is about to.
+    """
+    ticket = folder.with_name(f"{folder.name}.ticket")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.close(os.open(ticket, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(seed)
     run = _Training(configuration, seed, folder)
@@ -29,6 +37,7 @@ def train(configuration: Configuration, seed: int, folder: Path) -> None:
         run.go_on(configuration.steps)
     text = json.dumps({"losses": run.losses, "norms": run.norms, "accounts": run.accounts})
     (folder / "series.json").write_text(text)
+    return True
 
 
 class _Training:

@@ -10,6 +10,8 @@ rules were chosen on one half of the configurations, and are reported on the oth
 """
 
 import argparse
+import json
+import sys
 import time
 from pathlib import Path
 

@@ -111,7 +111,7 @@ def _alerts(
                 capture["metadata"]["loss_is_no_number"] = True
             record = record_of(capture)
             alerts += [change.alert for change in engine.observe(record)]
-            tops.append((step, max((l.top_logit or 0.0) for l in record.layers.values())))
+            tops.append((step, max((each.top_logit or 0.0) for each in record.layers.values())))
     return alerts, tops, len(tops)
 
 

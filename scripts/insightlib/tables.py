@@ -69,7 +69,7 @@ def account(runs: Sequence[Judged]) -> str:
     leaks = sum(_leaks(run) for run in runs if run.configuration.fault != "mask")
     errors = sum(a.severity == "error" for run in healthy for a in run.alerts if a.is_open)
     lines = [
-        f"Captures of healthy runs: {sum(run.captures for run in healthy):,} of {len(healthy)} runs.",
+        f"Healthy: {sum(run.captures for run in healthy):,} captures of {len(healthy)} runs.",
         f"Mask faults at the first capture: {len(at_once)} of {len(masks)}; false ones: {leaks}.",
         f"Errors in healthy runs: {errors}.",
         f"Messages a sick run: {max((run.messages for run in sick), default=0)} at most, "

@@ -11,7 +11,7 @@ FAMILIES = {
     "scale_odd": "masks",
     "loss_spike": "loss",
 }
-"""What a rule's alerts are about; of the others it is the logits, which grow and collapse at once."""
+"""What a rule's alerts are about; of the others it is the logits, which grow as heads collapse."""
 
 
 class News:

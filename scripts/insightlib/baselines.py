@@ -1,6 +1,7 @@
 """What others watch: the loss, the norm of the gradients, and the size of the largest logit."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import isfinite
 from statistics import fmean, pstdev
 
@@ -50,11 +51,11 @@ def of_loss(losses: Sequence[float]) -> list[int]:
 
 def large_logits(tops: Sequence[tuple[int, float]]) -> list[int]:
     """Return the steps of captures at which the largest logit is past 100 for the second time."""
-    pairs = zip(tops, tops[1:], strict=False)
+    pairs = pairwise(tops)
     return [step for (_, before), (step, top) in pairs if before > 100 and top > 100]
 
 
 def episodes(steps: Sequence[int], quiet: int = 50) -> int:
     """Return how many alarms these are, where those of neighbouring steps are one."""
-    gaps = (step - before for before, step in zip(steps, steps[1:], strict=False))
+    gaps = (step - before for before, step in pairwise(steps))
     return bool(steps) + sum(gap > quiet for gap in gaps)

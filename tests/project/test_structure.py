@@ -73,6 +73,7 @@ RENDERER_ROOMS = (
     "drawing/text",
     "drawing/spec",
     "tokens",
+    "insight/notify",
     "process_messages",
     "process_title",
     "insight",

@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import partial
 
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Setup
+from attnmon.link.messages import Acknowledgement, Setup
 from attnmon.link.ring import map_read_only
 from attnmon_renderer import process_messages
+from attnmon_renderer.insight.notify.notifier import Notifier
 from attnmon_renderer.process_messages import ProcessMessage, RunStatus
 from attnmon_renderer.process_title import set_title
 from attnmon_renderer.storage import regular_files
@@ -102,10 +103,11 @@ class Supervisor:
             self._run,
             new_pool("recorder", 1, record),
             setup.may_hold_run,
-            self._receiver.acknowledge,
+            self._acknowledge,
             self._drawing.draw_no_more_pictures,
         )
         self._uploading = UploadingStage(setup, self._selector)
+        self._notifier = Notifier(setup, self._selector, self._run.add_error)
         if server is not None:
             self._selector.register(server, selectors.EVENT_READ, self._stop)
 
@@ -139,9 +141,14 @@ class Supervisor:
         """Write how the run ended, end all children and release the write lock."""
         self._drawing.close()
         self._recording.close(tuple(self._drawing.pool.lost_pids))
+        self._notifier.close()
         self._write_lock.release()
         self._uploading.finish()
         self._selector.close()
+
+    def _acknowledge(self, acknowledgement: Acknowledgement) -> None:
+        self._receiver.acknowledge(acknowledgement)
+        self._notifier.tell(acknowledgement.alerts)
 
     def _timeout(self) -> float | None:
         if self._receiver.has_unsent:

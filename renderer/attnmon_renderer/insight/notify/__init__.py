@@ -1,0 +1,1 @@
+"""Sends alerts to an address of the web, from a process of its own."""

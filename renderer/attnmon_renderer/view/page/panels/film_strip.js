@@ -8,7 +8,7 @@ import * as store from "./store.js";
 import { meanThumb, paintThumb, thumbsOf } from "./thumbnail.js";
 
 const MOST = 12;
-const REST_MS = 120;
+const REST_MS = 300;
 
 class FilmStrip extends Panel {
   /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -13,7 +13,7 @@ import { paintThumb, thumbsOf } from "./thumbnail.js";
 /** @typedef {{stem: string, head: string, canvas: HTMLCanvasElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
 
 const MOST_IN_A_ROW = 16;
-const [FAST_MS, REST_MS, LONGEST_MS] = [200, 100, 600];
+const [FAST_MS, REST_MS, LONGEST_MS] = [400, 250, 1000];
 
 class HeadGrid extends Panel {
   /** @type {Map<string, Cell>} */
@@ -23,6 +23,7 @@ class HeadGrid extends Panel {
   capture = null;
   changedAt = -Infinity;
   isFast = false;
+  isLoading = false;
   loadedAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   timer = undefined;
@@ -110,7 +111,7 @@ class HeadGrid extends Panel {
     clearTimeout(this.timer);
     if (!map) return;
     if (map.capture !== this.capture) {
-      this.isFast = performance.now() - this.changedAt < FAST_MS;
+      this.isFast = this.isLoading || performance.now() - this.changedAt < FAST_MS;
       [this.capture, this.changedAt] = [map.capture, performance.now()];
     }
     const mayWait = this.isFast && performance.now() - this.loadedAt < LONGEST_MS;
@@ -124,17 +125,24 @@ class HeadGrid extends Panel {
    */
   loadAll(map, isDark) {
     this.loadedAt = performance.now();
-    for (const layer of layersShown()) {
-      void getThumbs(map.run, map.capture.c, layer.stem).then((codes) => {
-        if (store.shown.value?.capture !== map.capture) return;
-        thumbsOf(layer, codes).forEach((thumb, index) => {
-          const made = this.cells.get(`${layer.stem} ${layer.heads[index]}`);
-          made?.button.classList.toggle("missing", layer.missing.includes(layer.heads[index]));
-          if (made) paintThumb(made.canvas, thumb, isDark);
-        });
-        this.dataset.painted = map.capture.c;
-      }, () => undefined);
-    }
+    const loads = layersShown().map((layer) => this.loadLayer(map, layer, isDark));
+    this.isLoading = true;
+    void Promise.allSettled(loads).then(() => (this.isLoading = false));
+  }
+
+  /**
+   * @param {store.Shown} map
+   * @param {import("../pure/shapes.js").LayerMaps} layer
+   * @param {boolean} isDark
+   */
+  async loadLayer(map, layer, isDark) {
+    const codes = await getThumbs(map.run, map.capture.c, layer.stem);
+    if (store.shown.value?.capture !== map.capture) return;
+    thumbsOf(layer, codes).forEach((thumb, index) => {
+      const made = this.cells.get(`${layer.stem} ${layer.heads[index]}`);
+      made?.button.classList.toggle("missing", layer.missing.includes(layer.heads[index]));
+      if (made) paintThumb(made.canvas, thumb, isDark);
+    });
   }
 }
 

@@ -4,15 +4,15 @@ import { byChange, changes, layerName } from "../pure/sorting.js";
 import { signed } from "../pure/words.js";
 import { go, layersShown } from "./actions.js";
 import { Panel, button, choice, el } from "./elements.js";
+import { cell, layerRow } from "./head_cells.js";
 import { getThumbs } from "./server.js";
 import { STATISTICS } from "./statistics.js";
 import * as store from "./store.js";
 import { paintThumb, thumbsOf } from "./thumbnail.js";
 
 /** @typedef {import("../pure/sorting.js").HeadPlace} HeadPlace */
-/** @typedef {{stem: string, head: string, canvas: HTMLCanvasElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
+/** @typedef {import("./head_cells.js").Cell} Cell */
 
-const MOST_IN_A_ROW = 16;
 const [FAST_MS, REST_MS, LONGEST_MS] = [400, 250, 1000];
 
 class HeadGrid extends Panel {
@@ -166,35 +166,6 @@ function choices() {
     button("by change", "what changed most first (s)", () => go({ sort: "change" }), sort.value === "change"),
     el("span", { className: "faint" }, words),
   ];
-}
-
-/**
- * @param {string} stem
- * @param {Cell[]} cells
- */
-function layerRow(stem, cells) {
-  const name = layerName(stem);
-  const title = `mean of the heads of ${name?.kind} layer ${name?.layer}`;
-  const label = button(`L${name?.layer}`, title, () => go({ layer: stem, head: "mean" }), false);
-  label.className = "mean";
-  label.dataset.stem = stem;
-  const thumbs = el("div", { className: "thumbs" }, ...cells.map((each) => each.button));
-  thumbs.style.setProperty("--heads", String(Math.min(MOST_IN_A_ROW, Math.max(6, cells.length))));
-  return el("div", { className: "layer" }, label, thumbs);
-}
-
-/**
- * @param {string} stem
- * @param {string} head
- * @returns {Cell}
- */
-function cell(stem, head) {
-  const canvas = el("canvas", { width: 32, height: 32, "aria-hidden": "true" });
-  const words = el("span", {});
-  const made = button("", "", () => go({ layer: stem, head }), false);
-  made.className = "thumb";
-  made.replaceChildren(canvas, words);
-  return { stem, head, canvas, button: made, words };
 }
 
 customElements.define("attn-heads", HeadGrid);

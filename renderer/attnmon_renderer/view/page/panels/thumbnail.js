@@ -3,7 +3,7 @@
 import { pooledMask } from "../pure/cells.js";
 import { colourTable, ownTop, paintCodes } from "../pure/codes.js";
 import { MASKED, WEIGHT_COLOURS } from "../pure/palettes.js";
-import { maskOf } from "./loader.js";
+import { maskOf } from "./map_loader.js";
 import { place } from "./store.js";
 
 /** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */

@@ -1,0 +1,127 @@
+/** Loads the maps that are looked at. */
+
+import { maskedCells } from "../pure/cells.js";
+import { decode } from "../pure/codes.js";
+import { getCapture, getMap } from "./server.js";
+import * as store from "./store.js";
+import { told } from "./trouble.js";
+
+/** @typedef {import("../pure/shapes.js").CaptureLine} CaptureLine */
+/** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */
+/** @typedef {import("./store.js").Shown} Shown */
+
+let asked = 0;
+let answered = 0;
+
+/** Loads the map; of two that are asked for, the later is never replaced by the earlier. */
+export function loadShown() {
+  const { value: capture } = store.current;
+  const [layer, head] = [store.place.layer.value, store.place.head.value];
+  const run = store.runId.value;
+  const number = ++asked;
+  if (run === null || !capture?.maps) {
+    answered = number;
+    store.shown.value = null;
+    return;
+  }
+  void told(async () => {
+    const map = await loadMap(run, capture, layer, head);
+    if (number < answered) return;
+    answered = number;
+    store.shown.value = map;
+  });
+}
+
+let besideAsked = 0;
+
+/** Loads the map to compare with, if one is to be. */
+export function loadBeside() {
+  const here = store.shown.value;
+  const other = store.against.value;
+  const isWanted = store.place.view.value !== "map";
+  const number = ++besideAsked;
+  if (!here || !other || !isWanted || !other.capture.maps) {
+    store.beside.value = null;
+    store.besideMissing.value = missing(other);
+    return;
+  }
+  const head = partnerOf(here);
+  void told(async () => {
+    const map = await loadMap(other.run, other.capture, here.layer.stem, head);
+    if (number !== besideAsked) return;
+    const isSame = map?.layer.stem === here.layer.stem && map.head === head;
+    store.beside.value = isSame ? map : null;
+    store.besideMissing.value = isSame ? "" : "the other capture has no map of this layer and head";
+  });
+}
+
+/**
+ * The head of the other run that is shown beside.
+ * @param {Shown} here
+ */
+function partnerOf({ layer, head }) {
+  const [stem, own, partner] = store.place.partner.value?.split(":") ?? [];
+  const isMatched = store.place.other.value !== null && stem === layer.stem && own === head;
+  return isMatched ? partner : head;
+}
+
+/** @param {{capture: CaptureLine} | null} other */
+function missing(other) {
+  if (!other) return "there is no other capture to compare with";
+  return other.capture.maps ? "" : "the other capture has no maps";
+}
+
+/**
+ * Loads a map: of the layer and head if they are there, or of what is nearest to them.
+ * @param {string} run
+ * @param {CaptureLine} line
+ * @param {string | null} stem
+ * @param {string} head
+ * @returns {Promise<Shown | null>}
+ */
+async function loadMap(run, line, stem, head) {
+  const early = isLikely(stem, head) ? getMap(run, line.c, stem, head).catch(() => null) : null;
+  const capture = await getCapture(run, line.c);
+  const layer = capture.layers.find((each) => each.stem === stem) ?? firstChoice(capture.layers);
+  if (!layer) return null;
+  const found = layer.heads.includes(Number(head)) ? head : "mean";
+  const isEarly = layer.stem === stem && found === head;
+  const codes = (isEarly && (await early)) || (await getMap(run, line.c, layer.stem, found));
+  const masked = maskOf(layer, layer.heads.indexOf(Number(found)));
+  const weights = decode(codes.data, codes.scale);
+  return { run, capture, layer, head: found, codes: codes.data, scale: codes.scale, weights, masked };
+}
+
+/**
+ * Whether this map is likely to be there: it was in the last capture.
+ * @param {string | null} stem
+ * @param {string} head
+ * @returns {stem is string}
+ */
+function isLikely(stem, head) {
+  const last = store.shown.held; // not read as a signal: what it leads to is not loaded again
+  const layer = last?.capture.layers.find((each) => each.stem === stem);
+  return layer !== undefined && (head === "mean" || layer.heads.includes(Number(head)));
+}
+
+/**
+ * The layer to begin with: the last with cross-attention, or the first.
+ * @param {LayerMaps[]} layers
+ */
+function firstChoice(layers) {
+  return layers.filter(({ stem }) => stem.includes("cross")).at(-1) ?? layers[0];
+}
+
+/**
+ * The cells of a head that are grey: those that are masked, or all if nothing was recorded of it.
+ * @param {LayerMaps} layer
+ * @param {number} index of the head; −1 is the mean of all
+ */
+export function maskOf(layer, index) {
+  if (layer.missing.includes(layer.heads[index])) {
+    return new Uint8Array(layer.rows * layer.columns).fill(1);
+  }
+  if (!layer.allowed) return maskedCells(layer, null, index);
+  const data = Uint8Array.from(atob(layer.allowed), (character) => character.charCodeAt(0));
+  return maskedCells(layer, { data, shape: layer.allowed_shape }, index);
+}

@@ -1,5 +1,6 @@
 """The page while a model trains: what is captured appears by itself."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,17 @@ def test_a_training_is_followed(look: Callable[..., Look], tmp_path: Path) -> No
     folder = tmp_path / "run"
     training = PipedScript(TRAINING, str(folder))
     with served(tmp_path, "--port", 0) as server:
+        print(file=training.stdin, flush=True)
+        while not (folder / "history.jsonl").exists():
+            assert training.poll() is None
+            time.sleep(0.05)
         page = look(at=server)
         page.open("scale=0.5", "/latest")
         for step in range(STEPS):
-            print(file=training.stdin, flush=True)
             page.shown(step)
             assert page.text(".step") == f"step {step}"
+            if step + 1 < STEPS:
+                print(file=training.stdin, flush=True)
         assert page.text("attn-status b") == "running"
         page.page.click(f"[title^='{LAYER_WORDS}, head 1']")
         page.query("head=1")

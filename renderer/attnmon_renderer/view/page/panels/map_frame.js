@@ -65,7 +65,9 @@ export class MapFrame {
 
   /** Labels of queries: a text and the pixel of its middle. */
   queryLabels() {
-    return labels(this.tokens.queries, this.part.q0, this.part.q1, this.perQuery, (q) => this.y(q));
+    const isToken = this.tokens.queries !== null && this.perQuery >= LEAST_LABEL;
+    const room = isToken ? this.perQuery : this.perQuery / 2;
+    return labels(this.tokens.queries, this.part.q0, this.part.q1, room, (q) => this.y(q));
   }
 
   /**

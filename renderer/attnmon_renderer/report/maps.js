@@ -327,13 +327,14 @@ function drawQueries(context, layer, tokens, left, cell, height) {
 
 function drawKeys(context, layer, tokens, left, cell, width, height, bottom) {
   const areTokens = tokens.length && layer.key_step === 1;
+  const isSideways = areTokens && tokens.some((token) => context.measureText(short(token)).width > cell - 4);
   context.textBaseline = "middle";
   for (const { index, text } of labels(layer.columns, layer.key_step, tokens, cell, areTokens ? 13 : 34)) {
     context.save();
     context.translate(left + (index + 0.5) * cell, height + 5);
-    if (areTokens) context.rotate(-Math.PI / 2);
-    context.textAlign = areTokens ? "right" : "center";
-    context.fillText(short(text), 0, areTokens ? 0 : 5);
+    if (isSideways) context.rotate(-Math.PI / 2);
+    context.textAlign = isSideways ? "right" : "center";
+    context.fillText(short(text), 0, isSideways ? 0 : 5);
     context.restore();
   }
   context.textAlign = "center";

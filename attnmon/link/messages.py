@@ -141,11 +141,14 @@ class LayerSummary:
     def __post_init__(self) -> None:
         heads, queries, keys = self.shape
         require(all(0 < n <= LONGEST_SIDE for n in self.shape), "shape", self.shape)
-        require(self.query_step > 0 and self.key_step > 0, "step", self.shape)
+        steps = (self.query_step, self.key_step)
+        require(all(0 < step <= LONGEST_SIDE for step in steps), "step", steps)
+        require(self.width >= 0, "width", self.width)
         require(sum(some.rows.shape[0] for some in self.heads) == heads, "heads", heads)
         cells = (-(-queries // self.query_step), -(-keys // self.key_step))
-        for block, shape in ((self.ends, (2, queries)), (self.padding, (queries,))):
-            require(block is None or block.shape == shape, "mask", block)
+        of_mask = ((self.ends, "int32", (2, queries)), (self.padding, "bool", (queries,)))
+        for block, dtype, shape in of_mask:
+            require(block is None or (block.dtype, block.shape) == (dtype, shape), "mask", block)
         require((self.ends is None) == (self.padding is None), "mask", self.padding)
         found = {some.cells.shape[1:] for some in self.heads}
         require(found in ({cells}, {(0, 0)}), "cells", found)

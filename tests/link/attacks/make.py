@@ -24,11 +24,13 @@ from attnmon.link.messages import (
     Attention,
     Capture,
     Goodbye,
+    LayerSummary,
     Message,
     PatchedLayer,
     Refusal,
     SampleImage,
     Slots,
+    SummarisedHeads,
     encode,
 )
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES
@@ -43,6 +45,16 @@ LAYER = Attention(
     "decoder.0", "decoder", 0, "self_attention", "scaled_dot_product_attention", (0, 1, 2, 3),
     query=ArrayBlock(0, "float32", (4, 7, 8)), key=ArrayBlock(1024, "bfloat16", (2, 7, 8)),
     bias=ArrayBlock(4096, "bool", (7, 7)), sinks=ArrayBlock(8192, "float32", (4,)), scale=0.25,
+)  # fmt: skip
+SUMS = SummarisedHeads(
+    ArrayBlock(0, "float32", (4, 1, 17)), ArrayBlock(512, "float32", (4, 1, 2)),
+    ArrayBlock(640, "float32", (4, 6)), ArrayBlock(768, "float32", (4, 7)),
+    ArrayBlock(1024, "float32", (2, 7)), ArrayBlock(1152, "int32", (4, 7)),
+    ArrayBlock(1280, "float16", (4, 7, 7)),
+)  # fmt: skip
+SUMMARY = LayerSummary(
+    (4, 7, 7), 8, 1, 1, "kernel 0", (SUMS,), True,
+    ArrayBlock(2048, "int32", (2, 7)), ArrayBlock(2304, "bool", (7,)),
 )  # fmt: skip
 GIVEN = Attention(
     "encoder.0", "encoder", 0, "self_attention", "recorded", (0, 1),
@@ -81,6 +93,12 @@ def _put(packed: list[Any], record: Any, place: Place, value: Any) -> None:
 
 def capture(**change: Any) -> bytes:
     return encode(replace(CAPTURE, **change))
+
+
+def summed_up(**changes: Any) -> bytes:
+    """A capture of a layer that was summed up, with other fields of its summary."""
+    summary = replace(SUMMARY, **changes)
+    return layer(query=None, key=None, bias=None, sinks=None, summary=summary)
 
 
 def layer(**change: Any) -> bytes:
@@ -172,6 +190,10 @@ REFUSED: dict[str, bytes] = {
 }  # fmt: skip
 
 OUTSIDE: dict[str, bytes] = {
+    "summary_beyond_its_slots": summed_up(
+        heads=(replace(SUMS, cells=ArrayBlock(2 * SLOT_BYTES, "float16", (4, 7, 7))),)
+    ),
+    "summary_of_a_mask_beyond_the_ring": summed_up(ends=ArrayBlock(RING_BYTES, "int32", (2, 7))),
     "slots_beyond_the_ring": capture(slots=(Slots(RING_BYTES // SLOT_BYTES, 1),)),
     "slots_of_64_bits": capture(slots=(Slots(0, (1 << 64) - 1),)),
     "slots_none": capture(slots=()),
@@ -188,6 +210,19 @@ OUTSIDE: dict[str, bytes] = {
 }
 
 ALLOWED: dict[str, bytes] = {
+    "summary_of_anything": summed_up(),
+    "summary_of_a_kernel_of_30000_letters": summed_up(kernel="k" * 30_000),
+    "summary_of_steps_beyond_its_positions": summed_up(
+        query_step=1 << 22,
+        key_step=1 << 22,
+        heads=(
+            replace(
+                SUMS,
+                strongest=ArrayBlock(1152, "int32", (4, 1)),
+                cells=ArrayBlock(1280, "float16", (4, 1, 1)),
+            ),
+        ),
+    ),
     "timestamp_nan": capture(timestamp=math.nan),
     "timestamp_infinite": capture(timestamp=math.inf, loss=-math.inf, lr=math.nan),
     "step_negative": capture(step=-5, epoch=-3, by_epoch=True),

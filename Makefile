@@ -13,7 +13,7 @@ OLDEST := build/oldest
 TORCH_OLDEST ?= $(shell sed -n 's/^torch==//p' constraints.in)
 WHEEL := build/wheel
 WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_packaging \
-	commands/test_commands faults/test_environment end_to_end/test_monitor)
+	commands/test_commands faults/test_environment)
 PAGE_TESTS := tests/view/page
 FONTS := fonts-noto-cjk fonts-noto-color-emoji fonts-noto-core
 # Many tests wait for other processes: three side by side keep two processors busy.
@@ -26,7 +26,8 @@ PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: fonts browser test-browser help demo test test-source test-wheel test-latest test-newest test-oldest newest oldest \
+.PHONY: help demo test test-source test-serial test-wheel test-browser fonts browser \
+	test-latest test-newest test-oldest newest oldest test-cloud \
 	check docs constraints option-docs bench scan clean
 
 help: ## list the targets
@@ -35,7 +36,7 @@ help: ## list the targets
 demo: $(VENV)/.installed ## train the example for a minute and show where its pictures are
 	$(BIN)/python -u scripts/train_example.py --mode full --seconds 60 --save-dir $(DEMO_LOGS)
 
-test: test-source test-wheel ## run the tests, on the source and on the built wheel
+test: test-source test-serial test-wheel ## run the tests, on the source and on the built wheel
 
 # Tests of labels skip themselves by name where a font lacks.
 fonts: ## in CI: install the fonts that tests of labels need, as root on Debian
@@ -44,13 +45,15 @@ fonts: ## in CI: install the fonts that tests of labels need, as root on Debian
 	|| { apt-get update -qq && apt-get install -qq --yes $(FONTS); } \
 	|| echo "no fonts were installed"
 
-test-source: $(VENV)/.installed-dev fonts ## run the tests on the source
+test-source: $(VENV)/.compiled fonts ## run the tests on the source, but those that run one by one
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial and not browser"
+
+test-serial: $(VENV)/.installed-dev ## run the tests that need the machine to themselves
 	$(BIN)/python -m pytest -m serial $(SERIAL_TESTS)
 
 # Without root or apt nothing is installed: the tests then skip themselves by name. No test downloads
-# a browser.
-browser: ## install the browser and the type checker that the page's tests use
+# a browser. Two calls of apt-get would not wait for each other.
+browser: fonts ## install the browser and the type checker that the page's tests use
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 	&& apt-get update -qq && apt-get install -qq --yes chromium; } || echo "chromium was not installed"
 	@[ -e $(PAGE_TESTS)/node_modules ] || { command -v npm > /dev/null \
@@ -61,7 +64,7 @@ test-browser: $(VENV)/.installed-dev browser ## look at the page in a real brows
 
 # What a wheel can get wrong is what is in it, and how one process finds the other: one test compares
 # it with the source, and these start processes and commands, or ask what is loaded. The others would
-# run the same code a second time.
+# run the same code a second time. One by one, since they run beside those on the source in CI.
 # The second environment sees the dependencies of the first, but neither its editable install nor
 # the source: a plain path in a .pth file is searched, while the .pth files below it are not read.
 test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the source out of the way
@@ -71,8 +74,8 @@ test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the
 	$(BIN)/python -m venv --without-pip $(WHEEL)/venv
 	$(BIN)/python $(PURELIB) > "$$($(WHEEL)/venv/bin/python $(PURELIB))/dependencies.pth"
 	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --no-deps --no-index $(WHEEL)/dist/*.whl
-	cp -r tests scripts docs pyproject.toml README.md CHANGELOG.md SECURITY.md $(WHEEL)
-	cd $(WHEEL) && ATTNMON_SOURCE="$(CURDIR)" ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(SIDE_BY_SIDE) $(WHEEL_TESTS)
+	cp -a tests scripts docs pyproject.toml README.md CHANGELOG.md SECURITY.md $(WHEEL)
+	cd $(WHEEL) && ATTNMON_SOURCE="$(CURDIR)" ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(WHEEL_TESTS)
 
 # Not for CI: what others release would decide whether it passes. TESTS="tests/link ..." runs
 # these alone, TORCH_OLDEST=2.4 takes that torch, PYTHON=python3.11 one that old wheels were built for.
@@ -98,7 +101,6 @@ check: $(VENV)/.installed-dev ## lint, formatting and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/mypy --allow-untyped-calls scripts  # torch leaves Tensor.backward untyped
 
 # What is not there when it is built is a warning: a page, a heading, a picture, a module.
 docs: $(VENV)/.installed-dev ## build the site, build/site/index.html, and check its links
@@ -144,6 +146,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(call install-dev,$(VENV),$(CONSTRAINED))
+	touch $@
+
+# Each of the processes that test side by side would compile the tests, all at the same time.
+$(VENV)/.compiled: $(VENV)/.installed-dev
+	-$(BIN)/python -m pytest --collect-only --quiet > /dev/null
 	touch $@
 
 newest:

@@ -164,5 +164,5 @@ class DeviceCopies:
 
 def is_recording_a_graph() -> bool:
     """Return whether a CUDA graph is being captured, to which nothing may be added."""
-    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    in_use: bool = torch.cuda.is_initialized()
     return in_use and torch.cuda.is_current_stream_capturing()

@@ -88,7 +88,7 @@ class SoftmaxLog(TorchDispatchMode):
     """Follows the storages of products, of softmax weights and of parameters through a forward."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[Softmax] = []
         self._running: list[str] = [""]
         self._names = {id(module): name for name, module in model.named_modules()}

@@ -28,10 +28,7 @@ SECONDS = 20
 
 CAPTURES: Any = ("auto", "forward", "probe")
 
-pytestmark = [
-    pytest.mark.serial,  # it has a process for each processor
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here"),
-]
+pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
 
 
 @pytest.mark.parametrize("processes", [2, 4])

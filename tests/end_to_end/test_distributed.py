@@ -22,10 +22,7 @@ from attnmon import TrainingAttentionMonitor
 PROCESSES = 2
 STEPS = 5
 FEW: Any = {"save_frequency": 2, "save_on_epochs": None, "visualization_types": ["statistics"]}
-pytestmark = [
-    pytest.mark.serial,  # it has a process for each processor
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here"),
-]
+pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
 
 
 def run(program: str, folder: Path) -> None:

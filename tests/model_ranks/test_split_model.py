@@ -33,7 +33,6 @@ def rows_by_step(folder: Path) -> Rows:
     return {line["metadata"]["step"]: line["encoder"] for line in lines}
 
 
-@pytest.mark.serial  # four processes that wait for each other
 def test_four_processes_are_one_model(
     tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +71,6 @@ def compare_maps(merged: Path, whole: Path) -> None:
             np.testing.assert_allclose(ours.scale(stem), theirs.scale(stem), rtol=1e-6)
 
 
-@pytest.mark.serial
 def test_a_process_that_is_silent_is_named_and_not_waited_for(tmp_path: Path, whole: Path) -> None:
     run_on_all(split_model.__file__, 4, tmp_path, 1)
     with merged_copy(tmp_path, follow=False) as merged:

@@ -16,7 +16,6 @@ RANKS, WIDTH, HEADS = 2, 16, 4
 SECONDS = 60
 
 
-@pytest.mark.serial  # it has a process for each processor
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
 def test_training_is_bitwise_the_same_on_all_ranks(tmp_path: Path) -> None:
     meeting = str(tmp_path / "meeting")

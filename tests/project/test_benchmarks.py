@@ -9,11 +9,13 @@ from PIL import Image
 from support.forked_script import run_file
 from support.project import SCRIPTS
 
+pytestmark = pytest.mark.timeout(300)  # on whatever the machine has left
+
 
 def run(script: str, folder: Path, *arguments: str) -> Any:
     """Runs a benchmark in its smallest form. Returns the JSON that it wrote."""
     written = folder / "figures.json"
-    done = run_file(SCRIPTS / script, "--quick", "--json", str(written), *arguments)
+    done = run_file(SCRIPTS / script, "--quick", "--json", str(written), *arguments, timeout=280)
     assert done.returncode == 0, done.stderr
     return json.loads(written.read_text())
 

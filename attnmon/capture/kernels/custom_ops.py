@@ -61,7 +61,7 @@ def qualified_name(operator: Operator) -> str:
 
 def _schema(operator: Any) -> Any:
     if isinstance(operator, OpOverloadPacket):
-        operator = getattr(operator, operator.overloads()[0])  # type: ignore[no-untyped-call]
+        operator = getattr(operator, operator.overloads()[0])
     return operator._schema
 
 

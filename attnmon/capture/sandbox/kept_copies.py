@@ -43,7 +43,7 @@ class KeptCopies:
 
 
 def _copy(storage: UntypedStorage) -> UntypedStorage:
-    return storage.clone()  # type: ignore[no-any-return, no-untyped-call]
+    return storage.clone()  # type: ignore[no-any-return]
 
 
 def _bytes(storage: UntypedStorage) -> Tensor:

@@ -44,7 +44,7 @@ _UNSEEN = (
 """Higher-order operators that run what is made of no operators."""
 
 
-class OperatorGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperatorGuard(TorchDispatchMode):
     """Stops a forward before an operator writes to memory that is not its own, or communicates.
 
     Memory that an operator may change without saying so is copied first (`KeptCopies`).

@@ -20,7 +20,7 @@ class OwnMemory:
     def add(self, tensor: Tensor) -> None:
         """Takes this tensor's memory for the forward's own."""
         for storage in storages_of(tensor):
-            self._made[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+            self._made[storage._cdata] = StorageWeakRef(storage)
 
     def has(self, tensor: Tensor) -> bool:
         """Returns whether the forward has made all of this tensor's memory."""

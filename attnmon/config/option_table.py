@@ -271,7 +271,7 @@ class Settings:
         notify_address,
         "Address that alerts are sent to: a webhook of Slack or Discord, a topic of ntfy, or any "
         "that takes JSON. It is written nowhere. `None` takes the environment variable "
-        "`ATTNMON_NOTIFY`, if it is set: see [Alerts](#alerts).",
+        "`ATTNMON_NOTIFY`, if it is set: see [Messages](#messages).",
         is_secret=True,
     )
     notify_level: Severity = option(

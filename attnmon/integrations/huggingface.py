@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from torch import nn
 
 from attnmon.integrations.trainer_callback import MonitoredTraining, learning_rate
+from attnmon.link.alert import Severity
 from attnmon.monitor import AttentionMonitor
 from attnmon.options import CallbackSettings
 
@@ -28,7 +29,8 @@ class TrainerAttentionCallback(TrainerCallback):
     Attention is captured in the model's own forward. The monitor is made when training begins and
     closed when it ends. Steps have the numbers of the Trainer's log: optimizer steps, from 1.
     Epochs are those completed before. The loss is the last that the Trainer has logged, so let its
-    `logging_steps` divide `save_frequency`.
+    `logging_steps` divide `save_frequency`. With `stop_on="error"` (or "warn") an alert that is as
+    serious ends a training of a single process, after the step at which it is heard of.
 
     Args:
         save_dir (str | PathLike[str] | None): Directory that everything is written to; `None` is
@@ -51,9 +53,13 @@ class TrainerAttentionCallback(TrainerCallback):
     """
 
     def __init__(
-        self, save_dir: str | PathLike[str] | None = None, **settings: Unpack[CallbackSettings]
+        self,
+        save_dir: str | PathLike[str] | None = None,
+        *,
+        stop_on: Severity | None = None,
+        **settings: Unpack[CallbackSettings],
     ) -> None:
-        self._training = MonitoredTraining(save_dir, settings)
+        self._training = MonitoredTraining(save_dir, settings, stop_on)
         self._unlogged_step = False
         """Whether a step has ended that was not logged yet."""
         self._lr: float | None = None
@@ -95,6 +101,8 @@ class TrainerAttentionCallback(TrainerCallback):
         self._unlogged_step = True
         if not control.should_log:
             self._log_last_step(state, model)  # else when the Trainer has logged this step's loss
+        if self._training.is_to_stop(args.world_size):
+            control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         self._log_last_step(state, model)

@@ -15,6 +15,7 @@ from typing import Any, Self, Unpack
 from torch import Tensor
 
 from attnmon.integrations.trainer_callback import MonitoredTraining, learning_rate
+from attnmon.link.alert import Severity
 from attnmon.monitor import AttentionMonitor
 from attnmon.options import CallbackSettings
 
@@ -28,7 +29,8 @@ class LightningAttentionCallback:
     Attention is captured in the module's own training step. The monitor is made when training
     begins and closed when it ends. Steps are numbered as in the Trainer's log, by
     `trainer.global_step` when the step begins, from 0; epochs by `trainer.current_epoch`. The loss
-    is what the training step returned.
+    is what the training step returned. With `stop_on="error"` (or "warn") an alert that is as
+    serious ends a training of a single process, after the step at which it is heard of.
 
     An instance is a Callback of each package, `lightning.pytorch` or `pytorch_lightning`, that is
     imported when it is made.
@@ -63,16 +65,22 @@ class LightningAttentionCallback:
         return instance
 
     def __init__(
-        self, save_dir: str | PathLike[str] | None = None, **settings: Unpack[CallbackSettings]
+        self,
+        save_dir: str | PathLike[str] | None = None,
+        *,
+        stop_on: Severity | None = None,
+        **settings: Unpack[CallbackSettings],
     ) -> None:
-        self._training = MonitoredTraining(save_dir, settings)
+        self._training = MonitoredTraining(save_dir, settings, stop_on)
         self._capture_block = ExitStack()
         self._step = 0
         self._lr: float | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy, also in a spawned process, gets the options but no running monitor.
-        return partial(self._public_class, **self._training.options), (self._training.save_dir,)
+        training = self._training
+        make = partial(self._public_class, stop_on=training.stop_on, **training.options)
+        return make, (training.save_dir,)
 
     @property
     def state_key(self) -> str:
@@ -125,6 +133,8 @@ class LightningAttentionCallback:
             epoch=trainer.current_epoch,
             lr=self._lr,
         )
+        if self._training.is_to_stop(trainer.world_size):
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._capture_block.close()

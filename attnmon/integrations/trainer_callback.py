@@ -16,7 +16,8 @@ from attnmon.capture import is_uncompiled, modules_in
 from attnmon.collector.probe_batch import ProbeBatch
 from attnmon.config.run_config import config_json
 from attnmon.config.settings import checked_settings
-from attnmon.config.validation import tokenizer_in
+from attnmon.config.validation import choice, tokenizer_in
+from attnmon.link.alert import SEVERITIES, Severity
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
 from attnmon.options import CallbackSettings, CaptureMode
 
@@ -30,15 +31,25 @@ class MonitoredTraining:
     Construction raises what `TrainingAttentionMonitor` raises for options that are not allowed.
     """
 
-    def __init__(self, save_dir: str | PathLike[str] | None, options: CallbackSettings) -> None:
+    def __init__(
+        self,
+        save_dir: str | PathLike[str] | None,
+        options: CallbackSettings,
+        stop_on: Severity | None = None,
+    ) -> None:
+        if stop_on is not None:
+            choice("stop_on", stop_on, SEVERITIES)
         given = inspect.signature(TrainingAttentionMonitor).bind(save_dir or "", **options)
         given.apply_defaults()
         ProbeBatch.of(checked_settings(**given.arguments).probe)
         self.save_dir = save_dir
         self.options = options
+        self.stop_on: Severity | None = stop_on
+        """The least serious alert that ends the training; None for none."""
         self.monitor: AttentionMonitor | None = None
         """The monitor of the current training, or of the last one. None before the first, and
         where no attention can be captured."""
+        self._has_told_stop = False
         self.uses_model_forward = False
         """Whether attention is captured in the model's own forward, not in an extra one."""
 
@@ -85,6 +96,21 @@ class MonitoredTraining:
         self.monitor = TrainingAttentionMonitor(self.save_dir or folder / DEFAULT_FOLDER, **options)
         self.monitor.attach(model)
 
+    def is_to_stop(self, processes: int) -> bool:
+        """Return whether an alert is open that ends the training; of one process only.
+
+        One of several that stopped by itself would leave the others waiting.
+        """
+        if self.stop_on is None or self.monitor is None:
+            return False
+        level = self.stop_on
+        found = [a for a in self.monitor.alerts if a.is_open and a.is_at_least(level)]
+        if found and not self._has_told_stop:
+            self._has_told_stop = True
+            what = f"alert {found[0].rule} at step {found[0].step}"
+            logger.warning("%s", f"attnmon: {what}: {_STOPS if processes == 1 else _GOES_ON}")
+        return bool(found) and processes == 1
+
     def finish(self, error: BaseException | None = None) -> None:
         """Close the monitor; after an error, have the retained steps drawn first.
 
@@ -120,6 +146,8 @@ def learning_rate(optimizer: Any) -> float | None:
     return None if rate is None or on_device else float(rate)
 
 
+_STOPS = "stop_on ends the training after this step"
+_GOES_ON = "stop_on is for trainings of one process; this one goes on"
 _CANNOT_CAPTURE = (
     "attnmon is off: the model's own forward cannot be looked at, since it is compiled or since "
     "you asked for a probe, and the trainer gives its callbacks no batch for that. Say what to "

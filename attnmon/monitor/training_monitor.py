@@ -113,7 +113,7 @@ class TrainingAttentionMonitor(AttentionMonitor):
             `log_attention`. Default: None.
         notify (str | None): Address that alerts are sent to: a webhook of Slack or Discord, a topic
             of ntfy, or any that takes JSON. It is written nowhere. `None` takes the environment
-            variable `ATTNMON_NOTIFY`, if it is set: see "Alerts" in docs/guide.md. Default: None.
+            variable `ATTNMON_NOTIFY`, if it is set: see "Messages" in docs/guide.md. Default: None.
         notify_level ("info" | "warn" | "error"): The least serious alert that is sent there:
             `"info"`, `"warn"` or `"error"`. Default: "warn".
         renderer (str): Process that draws: `"own"` starts one; `"attach"`, or the path of a socket,

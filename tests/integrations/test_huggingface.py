@@ -190,3 +190,18 @@ AttentionCallback()
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert f"pip install 'attnmon[{module}]'" in ran.stderr.splitlines()[-1], ran.stderr
+
+
+ALARMED: Any = ["logit_high.high=1e-9", "logit_high.very_high=1e-9", "logit_high.patience=1"]
+"""What warns at the first capture."""
+
+
+def test_an_alert_ends_the_training_where_that_is_asked_for(tmp_path: Path) -> None:
+    callback = AttentionCallback(stop_on="warn", alerts=ALARMED, **QUICK)
+    done = trainer(tmp_path, callback, max_steps=20_000, logging_steps=10_000)
+    done.train()
+    assert done.state.global_step < 20_000
+    assert callback.monitor is not None
+    assert {alert.rule for alert in callback.monitor.alerts} == {"logit_high"}
+    with pytest.raises(ValueError, match="stop_on: unknown 'fatal'"):
+        AttentionCallback(stop_on="fatal")  # type: ignore[arg-type]

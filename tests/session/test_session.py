@@ -47,6 +47,9 @@ class Connection:
         notices, self.notices = self.notices, []
         return notices
 
+    def pop_verdicts(self) -> list[tuple[str, str]]:
+        return []
+
     def send_remarks(self, remarks: Remarks) -> bool:
         self.remarks.append(remarks)
         return True

@@ -47,6 +47,9 @@ class Connection:
         notices, self.notices = self.notices, []
         return notices
 
+    def pop_alerts(self) -> list[Any]:
+        return []
+
     def pop_verdicts(self) -> list[tuple[str, str]]:
         return []
 

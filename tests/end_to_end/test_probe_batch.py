@@ -77,7 +77,7 @@ def test_each_due_step_shows_the_same_sample_and_training_stays_what_it_was(tmp_
     assert losses == train(alone, None)
     assert lengths(tmp_path) == dict.fromkeys((0, 2, 4), ("probe", SHORT))
     run = json.loads((tmp_path / "run.json").read_text())
-    assert run["settings"]["probe"] == fingerprint(batch(2, SHORT)), "by which runs are compared"
+    assert run["probe"] == fingerprint(batch(2, SHORT)), "by which runs are compared"
     for step in (0, 2, 4):
         weights = load_file(next(tmp_path.glob(f"*step_{step}/*.safetensors")))
         (first,) = (each for name, each in weights.items() if "layer0" in name)

@@ -24,6 +24,7 @@ def write_run(
     tokens: Mapping[str, Sequence[str]] | None = None,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    start: Mapping[str, Any] | None = None,
     state: str = "closed",
 ) -> Path:
     """Write a run of these captures: by step, the weights of each layer by its stem."""
@@ -46,7 +47,7 @@ def write_run(
         "world_size": 1,
         "layers": [layer_row(stem, weights) for stem, weights in first(captures).items()],
     }  # fmt: skip
-    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "run.json").write_text(json.dumps(run | dict(start or {})))
     return folder
 
 

@@ -56,9 +56,13 @@ class Comparability:
         self.why.append(reason)
 
 
-def probe_of(description: Mapping[str, Any]) -> str | None:
-    """Return the fingerprint of a run's probe batch; "" if there is none, None if unknown."""
-    probe = (description.get("settings") or {}).get("probe", "")
+def probe_of(description: Mapping[str, Any], step: int) -> str | None:
+    """Return the fingerprint of the probe batch that a run had at a step, which was resumed or not.
+
+    "" if there was none, None if it is not known.
+    """
+    resumed = [each for each in description.get("resumed", ()) if (each.get("step") or 0) <= step]
+    probe = [description, *resumed][-1].get("probe", "")
     return "" if probe is None else str(probe) or None
 
 

@@ -100,8 +100,12 @@ class _PairOfCaptures:
     def _infos(self) -> list[CaptureInfo]:
         tokens = (None, None) if self._pair is None else self._pair.tokens
         return [
-            CaptureInfo(name, run.layers(at), run.metadata(at), probe_of(run.description), shown)
-            for name, (run, at), shown in zip("AB", self._each, tokens, strict=True)
+            CaptureInfo(
+                name, run.layers(at), run.metadata(at), probe_of(run.description, step), shown
+            )
+            for name, (run, at), step, shown in zip(
+                "AB", self._each, self._steps, tokens, strict=True
+            )
         ]
 
     def _is_identical(self) -> bool:

@@ -83,13 +83,14 @@ class _Groups:
 
     def _info(self, number: int) -> CaptureInfo:
         run, index = self._each[number]
+        step = run.captures[index].step
         with RunMaps(run.folder, run.damages) as maps:
-            tokens = tokens_of(maps.at(run.captures[index].step))
+            tokens = tokens_of(maps.at(step))
         return CaptureInfo(
             self._names[number],
             run.layers(index),
             run.metadata(index),
-            probe_of(run.description),
+            probe_of(run.description, step),
             tokens,
         )
 

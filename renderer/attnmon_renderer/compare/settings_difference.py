@@ -6,7 +6,7 @@ from typing import Any
 from attnmon_renderer.storage.run_reader import Run
 
 _PARTS = ("settings", "config", "versions", "git")
-_ALONE = ("command", "host", "rank", "world_size")
+_ALONE = ("command", "host", "rank", "world_size", "probe")
 MOST_ITEMS = 20
 """Values of a group's runs that are named."""
 

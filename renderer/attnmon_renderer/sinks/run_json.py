@@ -84,6 +84,7 @@ def _start(setup: Setup) -> dict[str, Any]:
         "directory": setup.launch.directory,
         "git": _git(setup.launch.directory),
         "versions": dict(setup.versions),
+        "probe": setup.launch.probe,
     }
 
 

@@ -96,7 +96,6 @@ def settings_shown(setup: Setup) -> dict[str, Any]:
         "save_raw_weights": options.raw_weights,
         "maps": options.maps,
         "maps_side": options.maps_side,
-        "probe": setup.launch.probe,
         "use_tensorboard": options.tensorboard,
         "max_workers": setup.workers,
         "keep_last": setup.keep_last,

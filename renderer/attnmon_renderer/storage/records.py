@@ -117,9 +117,10 @@ _LAYER = record(
     },
 )
 _RUN = record(
-    {"id": text, **_START, "resumed": listed(record(_START, {"step": whole}))},
+    {"id": text, **_START, "resumed": listed(record(_START, {"step": whole, "probe": text}))},
     {
         "format": text,
+        "probe": text,
         "settings": named(scalars),
         "config": _any_json,
         "rank": count,

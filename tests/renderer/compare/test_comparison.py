@@ -117,13 +117,13 @@ def test_of_pooled_maps_the_distance_is_said_to_be_at_least_that(tmp_path: Path)
     [
         ({"tokens": {"decoder": list("abcdefghijklmnopqrstuvwx")}}, "tokens are not the same"),
         ({"length": 20, "tokens": None}, "A has queries × keys 24 × 24, B"),
-        ({"tokens": None, "settings": {"probe": "0123"}}, "not all were given the same probe="),
+        ({"tokens": None, "start": {"probe": "0123"}}, "not all were given the same probe="),
     ],
 )
 def test_another_text_is_not_comparable_and_the_numbers_are_shown_all_the_same(
     other: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    probe = {"settings": {"probe": "4567"}} if "settings" in other else {}
+    probe = {"start": {"probe": "4567"}} if "start" in other else {}
     first = write_wandering(tmp_path / "first", 1, **probe)
     found = compared(first, write_wandering(tmp_path / "other", 2, **other))
     assert (found["verdict"], found["comparable"]) == (verdicts.NOT_COMPARABLE, False)
@@ -137,34 +137,47 @@ def test_another_text_is_not_comparable_and_the_numbers_are_shown_all_the_same(
 
 
 def test_the_same_probe_is_the_same_text(tmp_path: Path) -> None:
-    probe: Any = {"tokens": None, "settings": {"probe": "4567"}}
+    probe: Any = {"tokens": None, "start": {"probe": "4567"}}
     a, b = (write_wandering(tmp_path / str(seed), seed, **probe) for seed in (1, 2))
     found = compared(a, b)
     assert (found["text"], found["verdict"]) == ("same", verdicts.WITHIN)
     assert found["matching"]["heads"] == 2 * HEADS
 
 
+def test_the_probe_of_a_resumed_run_is_that_of_the_step(tmp_path: Path) -> None:
+    start = json.loads((write_wandering(tmp_path / "any", 1) / "run.json").read_text())
+    resumed = {**start, "step": 600, "probe": "4567"}
+    runs = [
+        write_wandering(tmp_path / name, seed, tokens=None, start=start | more)
+        for name, seed, more in (
+            ("whole", 1, {"probe": "4567"}),
+            ("resumed", 2, {"probe": "0123", "resumed": [resumed]}),
+        )
+    ]
+    assert compared(*runs)["text"] == "same"
+    assert compared(*runs, "step", 500.0)["text"] == "different"
+
+
 def test_a_probe_that_was_refused_is_not_what_is_shown(tmp_path: Path) -> None:
-    probe: Any = {"tokens": None, "settings": {"probe": "4567"}}
+    probe: Any = {"tokens": None, "start": {"probe": "4567"}}
     runs = [write_wandering(tmp_path / str(seed), seed, **probe) for seed in (1, 2)]
     for run in runs:
         changed_rows(run, seen_in="forward")
     assert compared(*runs)["text"] == "unknown"
 
 
-@pytest.mark.parametrize("settings", [{}, {"probe": None}])
+@pytest.mark.parametrize("start", [{}, {"probe": None}])
 def test_where_the_text_is_not_known_numbers_are_compared_and_maps_are_not(
-    settings: dict[str, Any], tmp_path: Path
+    start: dict[str, Any], tmp_path: Path
 ) -> None:
     a, b = (
-        write_wandering(tmp_path / str(seed), seed, tokens=None, settings=settings)
-        for seed in (1, 2)
+        write_wandering(tmp_path / str(seed), seed, tokens=None, start=start) for seed in (1, 2)
     )
     found = compared(a, b)
     assert (found["text"], found["comparable"], found["matching"]) == ("unknown", True, None)
     assert found["verdict"] == verdicts.WITHIN
     assert "give the monitors the same probe=" in found["why"][0]
-    again = compared(a, write_wandering(tmp_path / "again", 1, tokens=None, settings=settings))
+    again = compared(a, write_wandering(tmp_path / "again", 1, tokens=None, start=start))
     assert (again["verdict"], again["text"]) == (verdicts.IDENTICAL, "same")
 
 

@@ -55,7 +55,7 @@ def test_it_says_what_the_run_is(tmp_path: Path) -> None:
         "role": "decoder_self", "layer": 1, "module": "layers.1", "source": "softmax", "heads": 2,
         "queries": 4, "keys": 5, "note": "",
     }  # fmt: skip
-    assert told["settings"]["probe"] is None
+    assert told["probe"] is None
     assert read_run_description(path) == told
 
 

@@ -130,7 +130,10 @@ def sliding(browser: Any, address: str, captures: int) -> float:
 
 
 def following(browser: Any, address: str, history: Path, captures: int) -> list[float]:
-    """Return the seconds from each line of a history that grows to its map in the page."""
+    """Return the seconds from each line of a history that grows to its map in the page.
+
+    Or to a newer one: of two captures that come together the page shows the last.
+    """
     page, _ = opened(browser, address)
     wait_for(page, "maps.length > 0")
     lines = [*history.read_bytes().splitlines()]
@@ -146,6 +149,7 @@ def following(browser: Any, address: str, history: Path, captures: int) -> list[
         last = len(content)
         page.wait_for_timeout(4)
     page.wait_for_timeout(3000)
-    painted = dict(reversed(page.evaluate("maps")))  # the first time of each step
+    painted = page.evaluate("maps")
     page.close()
-    return [painted[step] / 1000 - at for step, at in written.items() if step in painted]
+    seen = {step: [when for shown, when in painted if shown >= step] for step in written}
+    return [min(seen[step]) / 1000 - at for step, at in written.items() if seen[step]]

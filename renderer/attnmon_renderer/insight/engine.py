@@ -132,11 +132,16 @@ def _fire(rule: Rule, symptom: Symptom, step: int) -> Alert:
         role=role,
         layer=layer,
         heads=symptom.heads[:MOST_HEADS],
-        value=symptom.value,
-        threshold=symptom.threshold,
+        value=_as_float(symptom.value),
+        threshold=_as_float(symptom.threshold),
         text=symptom.text[:LONGEST_TEXT],
         advice=symptom.advice[:LONGEST_TEXT],
     )
+
+
+def _as_float(number: float | None) -> float | None:
+    """Return a number as messages have it: a count that a rule compares is an int."""
+    return None if number is None else float(number)
 
 
 def _resolve(alert: Alert, step: int) -> Alert:

@@ -266,7 +266,7 @@ class Recorder:
             folder = StepFolder(self._save_dir / results.folder)
             _attempt(errors, "statistics.json", write_statistics, folder, text)
         _attempt(errors, "history.jsonl", self._history.append, results, text, error)
-        _attempt(errors, ALERTS, self._judge, text, results.folder)
+        _attempt(errors, ALERTS, self._judge, text, results)
         _attempt(errors, "run.json", self._run_description.write, results)
         if not self._told_rank:
             self._told_rank = True
@@ -283,8 +283,11 @@ class Recorder:
             if self._quota.full:
                 self._notices.append(("disk", quota.DISK_FULL_NOTICE))
 
-    def _judge(self, text: StatisticsText, folder: str) -> None:
-        self._changed += self._alerts.judge(text.capture, folder)
+    def _judge(self, text: StatisticsText, results: Results) -> None:
+        changed = self._alerts.judge(text.capture, results.folder)
+        self._changed += changed
+        if self._tensorboard is not None and changed:
+            self._tensorboard.write_alerts(changed, results.timestamp)
 
     def close(self) -> None:
         """Write the last summary, if it is not written, and close the sinks.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.outputs import tensorboard
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -76,6 +77,10 @@ def test_a_mask_that_is_off_by_one_is_an_alert_at_the_first_capture(
     assert alert.pictures == ("step_0/decoder_layer0_self_attn.png",)
     assert (tmp_path / alert.pictures[0]).exists()
     assert read_alerts(tmp_path) == heard
+    events = tensorboard(tmp_path)
+    assert [(e.step, e.value) for e in events.Scalars("alerts/future_leak")] == [(0, 3.0)]
+    (text,) = events.Tensors("alerts/future_leak/text_summary")
+    assert text.tensor_proto.string_val[0].startswith(b"**error, firing**: Queries of the decoder")
     line = json.loads((tmp_path / "alerts.jsonl").read_text())
     assert line["try"].startswith("Shift the mask")
     assert line["role"] == "decoder_self"

@@ -9,10 +9,11 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from attnmon.link.alert import SEVERITIES, Alert
 from attnmon.link.messages import Attention, Capture
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.results import RenderedImage, Results
@@ -61,6 +62,21 @@ class TensorBoard:
         except OSError:
             self._writer = None  # readers stop at half an event: begin another file
             raise
+
+    def write_alerts(self, alerts: Sequence[Alert], timestamp: float) -> None:
+        """Append what became of alerts: how serious each rule's are, and their words.
+
+        Raises OSError.
+        """
+        from tensorboardX.proto import event_pb2
+
+        for alert in alerts:
+            event = event_pb2.Event(
+                wall_time=timestamp, step=alert.step, summary=_alert_summary(alert)
+            )
+            writer = self._open(alert.step)
+            writer.write(event.SerializeToString())
+            writer.flush()
 
     def close(self) -> None:
         if self._writer is not None:
@@ -117,6 +133,28 @@ def _summary(results: Results) -> Any:
     scalars = {tag: value for tag, value in train.items() if value is not None} | results.scalars
     values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
     return Summary(value=values + [_image(image) for image in results.images])
+
+
+def _alert_summary(alert: Alert) -> Any:
+    """Return `alerts/<rule>`, 0 for what is over and 3 for an error, and the words beside it."""
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboardX.proto.tensor_pb2 import TensorProto
+
+    level = SEVERITIES.index(alert.severity) + 1 if alert.is_open else 0
+    words = f"**{alert.severity}, {alert.state}**: {alert.text} {alert.advice}"
+    tag = f"alerts/{alert.rule}"
+    plugin = SummaryMetadata.PluginData(plugin_name="text")
+    text = TensorProto(dtype="DT_STRING", string_val=[words.encode()])
+    return Summary(
+        value=[
+            Summary.Value(tag=tag, simple_value=level),
+            Summary.Value(
+                tag=f"{tag}/text_summary",
+                metadata=SummaryMetadata(plugin_data=plugin),
+                tensor=text,
+            ),
+        ]
+    )
 
 
 def _image(image: RenderedImage) -> Any:

@@ -50,6 +50,9 @@ class Alert:
             require(len(text) <= LONGEST_TEXT, "text", text)
         require(len(self.heads) <= MOST_HEADS, "heads", len(self.heads))
         require(len(self.pictures) <= MOST_PICTURES, "pictures", len(self.pictures))
+        for name in ("value", "threshold"):  # a count, or a whole number in JSON, is no float
+            if (number := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(number))
 
     @property
     def is_open(self) -> bool:

@@ -9,7 +9,14 @@ import pytest
 
 from attnmon.link.alert import Alert
 from attnmon.link.schema import MessageError
-from attnmon_renderer.insight.alert_log import append_alerts, read_alerts, read_episodes
+from attnmon_renderer import process_messages
+from attnmon_renderer.insight.alert_log import (
+    append_alerts,
+    read_alert,
+    read_alerts,
+    read_episodes,
+)
+from attnmon_renderer.process_messages import ResultsWritten
 from attnmon_renderer.storage.regular_files import NotRegular
 
 FIRST = Alert(
@@ -87,3 +94,13 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
 def test_an_alert_is_bounded() -> None:
     with pytest.raises(MessageError):
         replace(FIRST, text="x" * 5000)
+
+
+def test_an_alert_of_a_count_travels_between_processes() -> None:
+    """A whole number would be refused on receipt, and the renderer would be lost."""
+    counted = Alert("a", "nonfinite", "error", "firing", 0, value=264, threshold=0)
+    written = ResultsWritten(1, alerts=(counted,))
+    assert process_messages.decode(process_messages.encode(written)) == written
+    read = read_alert(json.dumps(counted.fields()).replace("264.0", "264").encode())
+    assert read is not None
+    assert type(read.value) is float

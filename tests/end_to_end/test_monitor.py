@@ -565,10 +565,11 @@ def run_with_trouble(
 
 def test_a_loss_that_is_nan(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = LanguageModel()
-    (warning,) = run_with_trouble(
+    warning, alert = run_with_trouble(
         tmp_path, caplog, lambda m, step: m.log_attention(model, batch(), None, step, math.nan)
     )
     assert "loss is nan at step 0" in warning
+    assert "error at step 0: The loss is NaN" in alert
     assert [line["metadata"]["loss"] for line in history(tmp_path)] == [None] * 3
     assert summary(tmp_path)["rendered"] == 3
 
@@ -580,11 +581,12 @@ def test_attention_that_is_not_finite(
     model = LanguageModel()
     with torch.no_grad():
         model.embedding.weight[int(batch()[0, 5])] = value
-    (warning,) = run_with_trouble(
+    warning, alert = run_with_trouble(
         tmp_path, caplog, lambda m, step: m.log_attention(model, batch(), step=step)
     )
     assert "NaN or infinite at step 0 in decoder layer 0" in warning
     assert "learning rate" in warning
+    assert "error at step 0: " in alert
     assert summary(tmp_path)["rendered"] == 3
     assert history(tmp_path)[0]["decoder"][0]["mean"] is None
 

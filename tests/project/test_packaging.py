@@ -25,7 +25,8 @@ def test_the_packages_under_test_are_those_meant(package: str) -> None:
 
 
 def test_what_attnmon_offers() -> None:
-    offered = {"LightweightAttentionMonitor", "ShownRun", "TrainingAttentionMonitor", "__version__"}
+    monitors = {"LightweightAttentionMonitor", "TrainingAttentionMonitor"}
+    offered = {*monitors, "Alert", "ShownRun", "__version__"}
     assert set(attnmon.__all__) == offered
     assert all(hasattr(attnmon, name) for name in offered)
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attnmon_renderer.mirror.remote_folders import local_copy
+from attnmon_renderer.model_ranks.rank_file import model_ranks
 from attnmon_renderer.storage import regular_files
 from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.terminal import harmless
@@ -61,14 +63,12 @@ def _with_copies(
     value: Any, wanted: Callable[[str], bool], follow: bool, copies: contextlib.ExitStack
 ) -> Any:
     """Return an argument, or a list of them, with a path in place of each URL."""
-    from attnmon_renderer.mirror.remote_folders import local_copy
-    from attnmon_renderer.model_ranks.merged_copy import merged_copy
-    from attnmon_renderer.model_ranks.rank_file import model_ranks
-
     if isinstance(value, list):
         return [_with_copies(each, wanted, follow, copies) for each in value]
     if isinstance(value, str):
         value = copies.enter_context(local_copy(value, wanted, follow=follow))
     if isinstance(value, Path) and model_ranks(regular_files.resolved(value)):
+        from attnmon_renderer.model_ranks.merged_copy import merged_copy  # it loads numpy
+
         return copies.enter_context(merged_copy(regular_files.resolved(value), follow=follow))
     return value

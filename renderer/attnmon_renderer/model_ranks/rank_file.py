@@ -1,12 +1,12 @@
 """`rank.json`: which part of a split model a run is of. Both ends of the file stand here."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attnmon.link.messages import ModelPlace, Setup
-from attnmon_renderer.sinks.statistics_json import to_json
 from attnmon_renderer.storage import atomic_files, regular_files
 from attnmon_renderer.storage.json_fields import count, listed, parse, record, text
 from attnmon_renderer.storage.records import MOST_SUMMARY_BYTES
@@ -56,7 +56,7 @@ def write_rank(folder: Path, setup: Setup) -> None:
         "world_size": setup.world_size,
         "coordinates": {"pp": place.pipeline, "tp": place.tensor},
     }
-    atomic_files.replace(folder / NAME, (to_json(content, indent=2) + "\n").encode())
+    atomic_files.replace(folder / NAME, json.dumps(content, indent=2).encode() + b"\n")
 
 
 def read_rank(folder: Path) -> ModelRank:

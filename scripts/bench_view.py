@@ -49,7 +49,7 @@ def train(workload: str, steps: int, folder: Path | None, pause: float = 0.0) ->
     training, losses = Training(WORKLOADS[workload], BATCH[workload]), hashlib.sha256()
     with ExitStack() as stack:
         monitor = folder and stack.enter_context(
-            TrainingAttentionMonitor(folder, EVERY[workload], maps="all")
+            TrainingAttentionMonitor(folder, EVERY[workload], maps="all", max_overhead=None)
         )
         for step in range(steps):
             loss = training.step()
@@ -153,7 +153,7 @@ def followed_figures(workload: str, seconds: float) -> dict[str, Any]:
     torch.set_num_threads(SPARE)
     training = Training(WORKLOADS[workload], BATCH[workload])
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        monitor = TrainingAttentionMonitor(folder, EVERY[workload], maps="all")
+        monitor = TrainingAttentionMonitor(folder, EVERY[workload], maps="all", max_overhead=None)
         command = [sys.executable, view_client.__file__, folder]
         follower = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

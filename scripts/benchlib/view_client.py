@@ -53,11 +53,18 @@ class ViewServer:
 
     def get(self, target: str) -> bytes:
         """Ask over the one connection that is kept, as a browser does."""
-        self._kept.request("GET", target, headers=self._bearer())
-        answer = self._kept.getresponse()
-        content = answer.read()
+        try:
+            answer, content = self._ask(target)
+        except ConnectionError:  # it was closed for being idle
+            self._kept.close()
+            answer, content = self._ask(target)
         assert answer.status == 200, (target, answer.status, content)
         return content
+
+    def _ask(self, target: str) -> tuple[http.client.HTTPResponse, bytes]:
+        self._kept.request("GET", target, headers=self._bearer())
+        answer = self._kept.getresponse()
+        return answer, answer.read()
 
     def json(self, target: str) -> Any:
         return json.loads(self.get(target))

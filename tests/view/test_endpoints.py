@@ -45,6 +45,14 @@ def test_a_run_is_listed_and_described(viewed: Viewed, folder: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_the_summary_does_not_know_is_taken_from_the_last_capture(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {0: LAYERS, 7: LAYERS}, losses={7: 0.25})
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "last_step": None}))
+    [row] = Viewed([run]).json("/api/v1/runs")
+    assert (row["step"], row["loss"], row["updated"]) == (7, 0.25, 8.0)
+
+
 def test_the_index_of_a_capture_has_what_its_maps_need(viewed: Viewed) -> None:
     capture = viewed.json(viewed.captures()[5])
     assert capture["tokens"] == {"decoder": [f"␣d{n}" for n in range(9)], "encoder": list("abcde")}

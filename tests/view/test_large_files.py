@@ -21,6 +21,7 @@ from attnmon_renderer.view.runs.history_chunk import MOST_BYTES, BeyondEnd, read
 STEM = "decoder_layer0_self_attn"
 MOST_MEGABYTES = 200
 MEBIBYTE = 1 << 20
+LAYERS = 150
 
 
 def everything_of(server: Served) -> Generator[tuple[int, bytes], None, None]:
@@ -66,12 +67,12 @@ def large_run(folder: Path) -> Path:
 
 def many_layers_in_one_place(path: Path) -> None:
     """Writes maps whose header says that many layers have the numbers of one."""
-    heads, side = 1024, 128
+    heads, side = 64, 128
     tensors = {
         STEM: np.zeros((heads, side, side), np.uint8),
         f"{STEM}.scale": np.ones(heads, np.float32),
         f"{STEM}.thumbs": np.zeros((heads, 1, 1), np.uint8),
-        f"{STEM}.received": np.zeros((heads, side), np.float16),
+        f"{STEM}.allowed": np.ones((1, side, side), np.uint8),
     }
     about = {
         "format": "attnmon-maps 1", "step": "3",
@@ -79,12 +80,12 @@ def many_layers_in_one_place(path: Path) -> None:
     }  # fmt: skip
     own = {
         "heads": ",".join(map(str, range(heads))), "shape": f"{heads},{side},{side}",
-        "query_step": "1", "key_step": "1", "causal": "true",
+        "query_step": "1", "key_step": "1", "causal": "false",
     }  # fmt: skip
     content = safetensors.numpy.save(tensors)
     length = int.from_bytes(content[:8], "little")
     entries = json.loads(content[8 : 8 + length])
-    stems = [STEM.replace("0", str(number)) for number in range(64)]
+    stems = [STEM.replace("0", str(number)) for number in range(LAYERS)]
     header = {
         "__metadata__": about | {f"{s}.{key}": value for s in stems for key, value in own.items()}
     } | {s + name.removeprefix(STEM): entries[name] for s in stems for name in tensors}
@@ -101,7 +102,7 @@ def test_what_would_take_much_memory_is_left_out_and_told(tmp_path: Path) -> Non
         assert most_megabytes(server.process.pid) < MOST_MEGABYTES
     [capture] = [json.loads(body) for _, body in answers if body.startswith(b'{"c": "3-')]
     assert capture["tokens"] is None
-    assert 0 < len(capture["layers"]) < 64
+    assert 0 < len(capture["layers"]) < LAYERS
     told = " ".join(capture["damages"])
     assert "the tokens are left out" in told
     assert "more of it than can be sent" in told

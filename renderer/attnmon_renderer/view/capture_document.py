@@ -4,8 +4,6 @@ import base64
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from attnmon_renderer.maps.maps_file import MapsFile
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.maps.maps_metadata import LayerMaps, MapsMetadata
@@ -50,8 +48,7 @@ def _layers(maps: MapsFile, damages: list[str]) -> list[dict[str, Any]]:
         try:
             if room < 0:
                 raise BadMaps("there is more of it than can be sent")
-            with np.errstate(invalid="ignore"):  # a damaged file may hold signalling NaN
-                rows.append(_layer(maps, layer))
+            rows.append(_layer(maps, layer))
         except BadMaps as error:
             damages.append(f"{stem} is left out: {error}")
     return rows

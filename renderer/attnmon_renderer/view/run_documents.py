@@ -24,13 +24,17 @@ def run_row(key: str, title: str, source: LocalRun) -> dict[str, Any]:
         "directory": str(run.folder),
         "state": run.state,
         "alive": is_alive(run),
-        "step": run.summary.get("last_step", metadata.get("step")),
+        "step": _first_known(run.summary.get("last_step"), metadata.get("step")),
         "loss": metadata.get("loss"),
-        "updated": run.summary.get("written", metadata.get("timestamp")),
+        "updated": _first_known(run.summary.get("written"), metadata.get("timestamp")),
         "captures": run.count("rendered"),
         "alerts": sum(alert.is_open for alert in source.alerts()),
         "ranks": None if rank is None else [rank],
     }
+
+
+def _first_known(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
 
 
 def run_document(key: str, title: str, source: LocalRun, after: int) -> dict[str, Any]:

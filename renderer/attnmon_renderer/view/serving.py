@@ -27,6 +27,8 @@ from attnmon_renderer.view.runs.run_index import RunIndex
 
 SHUTDOWN_SECONDS = 2
 """How long answers under way are waited for."""
+KEPT_SECONDS = 60
+"""How long a connection is kept on which nothing is asked: a page asks again at each capture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _run(index: RunIndex, access: Access, listening: socket.socket) -> None:
         make_application(endpoints, access, changes),
         log_level="error", access_log=False, server_header=False, proxy_headers=False,
         ws="none", http="h11", loop="asyncio", lifespan="on",
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS, timeout_keep_alive=KEPT_SECONDS,
     )  # fmt: skip
     server = uvicorn.Server(config)
     # uvicorn ends in its own way at both signals, and then raises them again.

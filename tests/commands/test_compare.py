@@ -1,6 +1,9 @@
 """`attnmon compare`: what it prints, and its exit codes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,15 @@ def test_what_a_run_says_cannot_control_the_terminal(
     other = write_wandering(tmp_path / "other", 2, config={"\x1b[2J": "\x1b]0;title\x07"})
     assert main(["compare", str(runs / "first"), str(other)]) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_reader_that_has_had_enough_is_no_error(runs: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "attnmon", "compare", runs / "first", runs / "sharp", "--json"]
+    ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=100)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (1, b"")
 
 
 def test_the_json_has_the_keys_that_scripts_rely_on(

@@ -117,8 +117,8 @@ def renderer_pids_when_done(summary: Path, captures: int) -> list[int]:
 
 # Who opens a file by its path follows links. What is listed opens nothing in a run's directory.
 OPEN_BY_PATH = {
-    "commands/renderer.py", "compare/page/comparison_page.py", "doctor/machine.py",
-    "doctor/software.py",
+    "commands/__init__.py", "commands/renderer.py", "compare/page/comparison_page.py",
+    "doctor/machine.py", "doctor/software.py",
     "drawing/text/font_files.py", "process_title.py", "report/html.py", "server/client.py",
     "server/listener.py", "storage/regular_files.py", "supervision/child_process.py",
 }  # fmt: skip

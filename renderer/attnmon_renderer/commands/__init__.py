@@ -5,6 +5,8 @@ A subcommand's module has a docstring whose first line is its help, `add_argumen
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -23,7 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in SUBCOMMANDS:
         _add_subcommand(subcommands, name)
     arguments = parser.parse_args(argv)
-    code: int = arguments.run(arguments)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it, such as `head`, has had enough
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        return 1
     return code
 
 

@@ -12,7 +12,7 @@ from attnmon_renderer.compare.map_matching import MatchedLayer
 from attnmon_renderer.maps.maps_file import MapsFile, open_maps
 from attnmon_renderer.maps.maps_metadata import LayerMaps
 
-MOST_BYTES = 6_000_000
+MOST_BYTES = 8_000_000
 """Of maps, in both runs together; base64 makes them a third more."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from support.gcs_stub import GcsStub, serving
 
-from attnmon_renderer.mirror.bucket import NoSuchObject, open_bucket
+from attnmon_renderer.mirror.bucket import NoSuchObject, get, open_bucket
 
 URL = "gs://bucket/runs/one"
 
@@ -23,7 +23,7 @@ def started_library() -> None:
     with pytest.MonkeyPatch.context() as patch, serving(server := GcsStub()):
         patch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", service_account(server.url))
         with pytest.raises(NoSuchObject):
-            open_bucket(URL).get("nothing")
+            get(open_bucket(URL), "nothing")
 
 
 @pytest.fixture

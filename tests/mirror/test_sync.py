@@ -80,6 +80,34 @@ def test_a_hostile_bucket_writes_nothing_outside(
     assert "a file of a run" in capsys.readouterr().err
 
 
+def test_a_hostile_bucket_writes_no_file_but_a_run_s(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["sync", str(run.folder), URL])
+    line = b'{"name":"%s","size":3,"crc32c":"364b3fb7"}\n'  # of "abc"
+    hostile = (b"train.py", b"step_1/x.py", b"upload.jsonl", b"run_20260101-000000/conftest.py")
+    stub.objects["runs/one/index/evil/000001-000001.jsonl"] = b"".join(
+        line % name for name in (*hostile, b"alerts.jsonl"))  # fmt: skip
+    stub.objects["runs/one/index.json"] = (
+        b'{"format":"attnmon-index 1","run":"evil","segments":[[1,1,5]]}'
+    )
+    for name in (*hostile, b"alerts.jsonl"):
+        stub.objects[f"runs/one/{name.decode()}"] = b"abc"
+    assert main(["sync", URL, str(tmp_path / "back")]) == 1
+    assert sorted(contents(tmp_path / "back")) == ["alerts.jsonl"]
+    assert "train.py: left out" in capsys.readouterr().err
+
+
+def test_an_object_larger_than_told_is_not_brought(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["sync", str(run.folder), URL])
+    stub.objects["runs/one/run.json"] += bytes(5 << 20)
+    assert main(["sync", URL, str(tmp_path / "back")]) == 1
+    assert "run.json: other bytes" in capsys.readouterr().err
+    assert not (tmp_path / "back" / "run.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [(["a", "b"], "give a directory and a URL"), (["gs://a/b", "gs://b/c"], "give a directory"),

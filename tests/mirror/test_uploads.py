@@ -1,6 +1,8 @@
 """The log of uploads, its journal on disk and the index that is made from it."""
 
+import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from mirror.conftest import URL
 from support.gcs_stub import GcsStub
 from support.growing_run import GrowingRun
 
-from attnmon_renderer.mirror.bucket import NoSuchObject, open_bucket
+from attnmon_renderer.mirror.bucket import BucketError, NoSuchObject, open_bucket
 from attnmon_renderer.mirror.bucket_index import IndexReader, IndexWriter
 from attnmon_renderer.mirror.journal import NAME, InUse, Journal
 from attnmon_renderer.mirror.upload_status import STOPPED, UploadStatus, write_status
@@ -112,10 +114,28 @@ def test_an_index_names_all_uploads_in_few_segments(stub: GcsStub) -> None:
     assert sent < 4 * lines + 600 * 700
 
 
-def test_an_index_of_another_journal_is_written_anew(stub: GcsStub) -> None:
-    IndexWriter(open_bucket(URL), "one").write([PART, NEXT, PICTURE])
-    IndexWriter(open_bucket(URL), "one").write([PART])
-    assert IndexReader(open_bucket(URL)).read() == uploaded_files([PART])
+def test_an_index_is_gone_on_with_and_that_of_another_run_is_left_alone(stub: GcsStub) -> None:
+    plain = [PART, NEXT, replace(PICTURE, changed=0)]
+    IndexWriter(open_bucket(URL), "one").write(plain)
+    assert IndexWriter(open_bucket(URL), "one").look() == plain
+    with pytest.raises(BucketError, match="another run, one"):
+        IndexWriter(open_bucket(URL), "two").look()
+    assert IndexWriter(open_bucket(URL), "two").look({"one"}) == []
+
+
+def test_a_journal_that_is_behind_the_index_begins_with_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, URL)
+    journal.start_run("one")
+    journal.add(PICTURE)
+    plain = replace(PICTURE, changed=0)
+    journal.agree([plain])
+    assert journal.uploads == [PICTURE]
+    journal.agree([PART, plain])
+    assert journal.uploads == [PART, plain]
+    journal.close()
+    journal = Journal(tmp_path, URL)
+    assert (journal.run, journal.uploads) == ("one", [PART, plain])
+    journal.close()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +162,7 @@ def test_only_what_is_uploaded_makes_room(tmp_path: Path) -> None:
     for _ in range(6):
         run.capture(20_000)
     journal = Journal(tmp_path, URL)
-    journal.start_run("one")
+    journal.start_run(run.identity)
     names = UploadedNames(tmp_path)
     quota = DiskQuota(tmp_path, 70_000, True, is_elsewhere=names.may_go)
     assert len(list(tmp_path.glob("step_*/*.png"))) == 6
@@ -153,6 +173,23 @@ def test_only_what_is_uploaded_makes_room(tmp_path: Path) -> None:
     quota.add("step_6")
     assert len(list(tmp_path.glob("step_*/*.png"))) < 4
     assert quota.account()["used"] <= 70_000
+    journal.close()
+
+
+def test_what_is_uploaded_of_an_earlier_run_makes_no_room_for_this_one(tmp_path: Path) -> None:
+    names = UploadedNames(tmp_path)
+    journal = Journal(tmp_path, URL)
+    journal.start_run("earlier")
+    journal.add(Upload("step_1/attention_weights.safetensors", 7, "00000000"))
+    (tmp_path / "run.json").write_text(json.dumps({"id": "earlier"}))
+    assert names.may_go("step_1/attention_weights.safetensors", 7)
+    (tmp_path / "run.json").write_text(json.dumps({"id": "later"}))
+    assert not names.may_go("step_1/attention_weights.safetensors", 7)
+    journal.start_run("later")
+    for step in range(9):  # as long as before
+        journal.add(Upload(f"step_{step}/statistics.json", 7, "00000000"))
+    assert not names.may_go("step_1/attention_weights.safetensors", 7)
+    assert names.may_go("step_8/statistics.json", 7)
     journal.close()
 
 

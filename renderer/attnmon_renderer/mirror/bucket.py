@@ -4,7 +4,11 @@
 `patience` decides how long to wait.
 """
 
+import io
+import os
 import re
+import shutil
+import threading
 from collections.abc import Iterator
 from importlib import import_module
 from typing import IO, Any, Literal, Protocol
@@ -13,10 +17,14 @@ from attnmon.link.bucket_url import BUCKET_SCHEMES
 
 REQUEST_SECONDS = 300
 CONNECT_SECONDS = 20
+BLOCK_BYTES = 1 << 20
+MOST_BYTES = 1 << 28
+"""The largest object that is in memory as a whole."""
 
-Kind = Literal["network", "credentials", "clock", "refused"]
+Kind = Literal["network", "credentials", "clock", "refused", "taken"]
 """Why a request failed: the network or a busy service; credentials that are missing or have
-expired; a clock that is off; a bucket that is not there or may not be used."""
+expired; a clock that is off; a bucket that is not there or may not be used; a place that holds
+something else."""
 
 
 class BucketError(Exception):
@@ -37,8 +45,8 @@ class Bucket(Protocol):
     def put(self, name: str, content: bytes | IO[bytes]) -> None:
         """Write an object, in place of one that is there."""
 
-    def get(self, name: str) -> bytes:
-        """Return an object. Raises `NoSuchObject`."""
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of an object. Raises `NoSuchObject`."""
 
     def names(self) -> Iterator[tuple[str, int]]:
         """Yield the name and size of each object. For a check only: readers go by the index."""
@@ -47,12 +55,25 @@ class Bucket(Protocol):
         """Remove an object, if it is there."""
 
 
+def get(bucket: Bucket, name: str, most: int = MOST_BYTES) -> bytes:
+    """Return an object. Raises `BucketError`, `NoSuchObject`, and ValueError for a larger one."""
+    content = bytearray()
+    for block in bucket.blocks(name):
+        content += block
+        if len(content) > most:
+            raise ValueError(f"{name} has more than {most:,} bytes")
+    return bytes(content)
+
+
 def open_bucket(url: str) -> Bucket:
     """Return the bucket of a URL; its credentials come from the environment.
 
     Raises `BucketError` where it cannot be, as without credentials.
     """
-    return _Obstore(url) if url.partition("://")[0] in BUCKET_SCHEMES else _Fsspec(url)
+    try:
+        return _Obstore(url) if url.partition("://")[0] in BUCKET_SCHEMES else _Fsspec(url)
+    except ImportError as error:
+        raise BucketError("refused", f"{error}: it is installed where the training runs") from error
 
 
 class _Obstore:
@@ -78,8 +99,11 @@ class _Obstore:
         except NoSuchObject as error:  # some services say no more where there is no bucket
             raise BucketError("refused", str(error)) from error
 
-    def get(self, name: str) -> bytes:
-        return bytes(self._try(self._obstore.get, name, then="bytes"))
+    def blocks(self, name: str) -> Iterator[bytes]:
+        found = self._try(self._obstore.get, name)
+        blocks = iter(found.stream(min_chunk_size=BLOCK_BYTES))
+        while block := self._try(lambda store: next(blocks, b"")):
+            yield bytes(block)
 
     def names(self) -> Iterator[tuple[str, int]]:
         for batch in self._try(self._obstore.list):
@@ -92,10 +116,9 @@ class _Obstore:
         except NoSuchObject:
             pass
 
-    def _try(self, verb: Any, *given: Any, then: str = "") -> Any:
+    def _try(self, verb: Any, *given: Any) -> Any:
         try:
-            result = verb(self._store, *given)
-            return getattr(result, then)() if then else result
+            return verb(self._store, *given)
         except Exception as error:
             raise _meaning(error) from error
 
@@ -104,18 +127,34 @@ class _Fsspec:
     def __init__(self, url: str) -> None:
         try:
             self._files, self._root = import_module("fsspec.core").url_to_fs(url)
+            self._local = import_module("fsspec.implementations.local").LocalFileSystem
+        except ImportError:
+            raise
         except Exception as error:
             raise BucketError("refused", _first_line(error)) from error
 
     def put(self, name: str, content: bytes | IO[bytes]) -> None:
         path = f"{self._root}/{name}"
-        data = content if isinstance(content, bytes) else content.read()
-        self._try(self._files.makedirs, path.rpartition("/")[0], exist_ok=True)
-        self._try(self._files.pipe_file, path, data)
+        try:
+            self._try(self._files.makedirs, path.rpartition("/")[0], exist_ok=True)
+            self._try(self._write, path, content)
+        except NoSuchObject as error:
+            raise BucketError("refused", str(error)) from error
 
-    def get(self, name: str) -> bytes:
-        content: bytes = self._try(self._files.cat_file, f"{self._root}/{name}")
-        return content
+    def _write(self, path: str, content: bytes | IO[bytes]) -> None:
+        """Write a file. In a folder of this machine it is there whole or not at all."""
+        source = io.BytesIO(content) if isinstance(content, bytes) else content
+        is_local = isinstance(self._files, self._local)
+        writing = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp" if is_local else path
+        with self._files.open(writing, "wb") as target:
+            shutil.copyfileobj(source, target, BLOCK_BYTES)
+        if is_local:
+            os.replace(writing, path)
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        with self._try(self._files.open, f"{self._root}/{name}", "rb") as file:
+            while block := self._try(file.read, BLOCK_BYTES):
+                yield block
 
     def names(self) -> Iterator[tuple[str, int]]:
         found = self._try(self._files.find, self._root, detail=True)

@@ -7,18 +7,18 @@ that neither their number nor what is sent grows much. Objects are written befor
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
-from attnmon_renderer.mirror.bucket import Bucket, NoSuchObject
+from attnmon_renderer.mirror.bucket import Bucket, BucketError, NoSuchObject, get
 from attnmon_renderer.mirror.uploads import (
     Upload,
     UploadedFile,
     is_plain_name,
-    note_upload,
     read_upload,
+    uploaded_files,
 )
 from attnmon_renderer.storage.json_fields import count, listed, number, parse, record, text
 
@@ -27,6 +27,7 @@ FORMAT = "attnmon-index 1"
 MERGED = 16
 """So many segments of one size become one."""
 MOST_SEGMENTS = 100_000
+MOST_INDEX_BYTES = 1 << 22
 
 _SEGMENT = listed(count, 3)
 _INDEX = record(
@@ -72,10 +73,38 @@ class IndexWriter:
         """The number of uploads that the index names; None before it was looked at."""
         return None if self._segments is None else _lines(self._segments)
 
+    def look(self, replaceable: Set[str] = frozenset()) -> list[Upload]:
+        """Return what an index names of this run already, and go on from there.
+
+        Args:
+            replaceable: other runs, whose index may make way for this run's.
+
+        Raises:
+            BucketError: of kind "taken" where another run's index is, or something else.
+        """
+        reader = IndexReader(self._bucket)
+        self._segments = []
+        try:
+            uploads = reader.uploads()
+        except NoSuchObject:
+            return []
+        except ValueError as error:
+            raise BucketError("taken", f"{NAME} there is no index of a run ({error})") from None
+        if reader.run == self._run:
+            self._segments = reader.segments
+            return uploads
+        if reader.run not in replaceable:
+            raise BucketError("taken", f"it holds another run, {reader.run}")
+        return []
+
     def write(self, uploads: Sequence[Upload]) -> int:
-        """Have the index name all these uploads; return the bytes sent. Raises `BucketError`."""
+        """Have the index name all these uploads; return the bytes sent. Raises `BucketError`.
+
+        They begin with those that it names already.
+        """
         if self._segments is None:
-            self._segments = self._read_segments(uploads)
+            self.look()
+        assert self._segments is not None
         if self._segments and self.lines == len(uploads):
             return 0
         segments, sent = list(self._segments), 0
@@ -93,21 +122,6 @@ class IndexWriter:
                 self._bucket.delete(segment.name(self._run))
             self._outdated = merged
         return sent + len(content)
-
-    def _read_segments(self, uploads: Sequence[Upload]) -> list[Segment]:
-        """Return the segments of an index that an uploader before has written of these uploads."""
-        try:
-            index = _read_index(self._bucket)
-        except (NoSuchObject, ValueError):
-            return []
-        found = [Segment(*segment) for segment in index["segments"]]
-        if index["run"] != self._run:
-            return []
-        if _lines(found) <= len(uploads):
-            return found
-        last = found[-1].last  # the journal is another one: all is told anew
-        self._put(Segment(last + 1, last + 1, 0), [])
-        return [Segment(last + 1, last + 1, 0)]
 
     def _merge(self, segments: list[Segment], uploads: Sequence[Upload]) -> list[Segment]:
         """Replace as many neighbours of one size as are to be one; return those."""
@@ -136,8 +150,17 @@ class IndexReader:
     """The run whose index was read last."""
     _read: dict[Segment, list[Upload]] = field(default_factory=dict)
 
+    @property
+    def segments(self) -> list[Segment]:
+        """Those that the index named when it was read last."""
+        return list(self._read)
+
     def read(self) -> dict[str, UploadedFile]:
-        """Return what is in the bucket, by the file's name.
+        """Return what is in the bucket, by the file's name. Raises what `uploads` does."""
+        return uploaded_files(self.uploads())
+
+    def uploads(self) -> list[Upload]:
+        """Return all uploads, oldest first.
 
         Raises `BucketError`, `NoSuchObject` where there is no index, ValueError where it is none.
         """
@@ -148,18 +171,18 @@ class IndexReader:
         self._read = {
             segment: self._read.get(segment) or self._get(segment) for segment in segments
         }
-        files: dict[str, UploadedFile] = {}
-        for upload in chain.from_iterable(self._read.values()):
-            note_upload(files, upload)
-        return files
+        return list(chain.from_iterable(self._read.values()))
 
     def _get(self, segment: Segment) -> list[Upload]:
-        content = self.bucket.get(segment.name(self.run))
-        return [read_upload(line) for line in content.splitlines()]
+        content = get(self.bucket, segment.name(self.run))
+        uploads = [read_upload(line) for line in content.splitlines()]
+        if len(uploads) != segment.lines:
+            raise ValueError(f"{segment.name(self.run)} holds {len(uploads)} lines")
+        return uploads
 
 
 def _read_index(bucket: Bucket) -> dict[str, Any]:
-    index: dict[str, Any] = _INDEX(parse(bucket.get(NAME)))
+    index: dict[str, Any] = _INDEX(parse(get(bucket, NAME, MOST_INDEX_BYTES)))
     if index["format"] != FORMAT:
         raise ValueError(f"{NAME} is of the format {index['format']!r}, not {FORMAT!r}")
     if any(len(segment) != 3 for segment in index["segments"]):

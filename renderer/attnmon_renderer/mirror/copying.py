@@ -4,14 +4,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import google_crc32c
 
-from attnmon_renderer.mirror.bucket import NoSuchObject, open_bucket
+from attnmon_renderer.mirror.bucket import BLOCK_BYTES, NoSuchObject, get, open_bucket
 from attnmon_renderer.mirror.bucket_index import NAME as INDEX
 from attnmon_renderer.mirror.bucket_index import IndexReader
 from attnmon_renderer.mirror.journal import Journal
-from attnmon_renderer.mirror.run_contents import RunContents, grows
+from attnmon_renderer.mirror.run_contents import RunContents, belongs_to_run, grows
 from attnmon_renderer.mirror.uploader import Uploader
 from attnmon_renderer.mirror.uploads import Upload, UploadedFile, is_plain_name
 from attnmon_renderer.storage import atomic_files, earlier_runs, regular_files
@@ -72,11 +73,14 @@ class Download:
         """Copy what is new. Raises `BucketError`, `NoSuchObject`, ValueError, OSError."""
         copied = Copied()
         files = self._reader.read()
+        for name in filter(lambda name: not belongs_to_run(name), list(files)):
+            copied.damages.append(f"{name}: left out, for no run has a file of this name")
+            del files[name]
         order = sorted(files, key=lambda name: (grows(name), name == "summary.json", name))
         for name in filter(self._wanted, order):
             if self._known.get(name) != files[name] and not self._is_here(name, files[name]):
                 self._bring_file(name, files[name], copied)
-        self._known = files if not copied.damages else {}
+        self._known = {} if copied.damages else files
         return copied
 
     def _is_here(self, name: str, file: UploadedFile) -> bool:
@@ -89,21 +93,27 @@ class Download:
         try:
             with atomic_files.replacing(self._folder / name) as target:
                 for part in file.parts:
-                    target.write(self._content(part))
+                    self._bring_part(part, target)
         except NotAsIndexed as error:
             copied.damages.append(str(error))
         else:
             copied.files += 1
             copied.size += file.size
 
-    def _content(self, part: Upload) -> bytes:
+    def _bring_part(self, part: Upload, target: IO[bytes]) -> None:
+        """Write an object to a file; it is never in memory as a whole, nor longer than told."""
+        checksum = size = 0
         try:
-            content = self._bucket.get(part.object_name)
+            for block in self._bucket.blocks(part.object_name):
+                checksum = google_crc32c.extend(checksum, block)
+                size += len(block)
+                if size > part.size:
+                    break
+                target.write(block)
         except NoSuchObject:
             raise NotAsIndexed(f"{part.object_name}: the bucket has no such object") from None
-        if f"{google_crc32c.value(content):08x}" != part.crc32c:
+        if size != part.size or f"{checksum:08x}" != part.crc32c:
             raise NotAsIndexed(f"{part.object_name}: other bytes than the index says")
-        return content
 
 
 def check_run(folder: Path, url: str) -> list[str]:
@@ -140,10 +150,12 @@ def _differs(path: Path, file: UploadedFile) -> str | None:
     """Return how a file differs from what was uploaded; None if it does not. Raises OSError."""
     with regular_files.open_to_read(path) as here:
         for part in file.parts:
-            content = here.read(part.size)
-            if len(content) < part.size:
+            checksum, left = 0, part.size
+            while left and (block := here.read(min(left, BLOCK_BYTES))):
+                checksum, left = google_crc32c.extend(checksum, block), left - len(block)
+            if left:
                 return "shorter here than in the bucket"
-            if f"{google_crc32c.value(content):08x}" != part.crc32c:
+            if f"{checksum:08x}" != part.crc32c:
                 return "other bytes here than in the bucket"
         return "longer here than in the bucket" if here.read(1) else None
 
@@ -167,7 +179,7 @@ def runs_in_bucket(url: str) -> list[str]:
     """
     bucket = open_bucket(url)
     with contextlib.suppress(NoSuchObject):
-        bucket.get(INDEX)
+        get(bucket, INDEX)
         return [""]
     names = (name for name, _ in bucket.names() if name.endswith(f"/{INDEX}"))
     return sorted(name.removesuffix(f"/{INDEX}") for name in names if is_plain_name(name))

@@ -4,17 +4,30 @@ import contextlib
 import fcntl
 import json
 import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from attnmon_renderer.mirror.uploads import Upload, UploadedFile, note_upload, read_upload
 from attnmon_renderer.storage import atomic_files, regular_files
-from attnmon_renderer.storage.json_fields import parse, record, text
+from attnmon_renderer.storage.json_fields import count, parse, record, text
 
 NAME = "upload.jsonl"
 FORMAT = "attnmon-uploads 1"
 MOST_BYTES = 1 << 30
 
-_HEADING = record({"journal": text, "url": text, "run": text}, {})
+_HEADING = record({"journal": text, "url": text, "run": text}, {"begun": count})
+
+
+def read_heading(line: bytes) -> dict[str, Any]:
+    """Return what a journal's first line says; nothing if it is none."""
+    try:
+        heading: dict[str, Any] = _HEADING(parse(line))
+    except ValueError:
+        return {}
+    return heading
 
 
 class InUse(Exception):
@@ -63,7 +76,24 @@ class Journal:
         self.uploads.clear()
         self.files.clear()
         self.run = run
-        self._append(json.dumps(self._heading()).encode() + b"\n")
+        heading = {**self._heading(), "begun": time.time_ns()}  # tells it from the one before
+        self._append(json.dumps(heading).encode() + b"\n")
+
+    def agree(self, indexed: Sequence[Upload]) -> None:
+        """Begin with what the bucket's index names; a journal that does already stays as it is.
+
+        It does not where it was lost, or was of another URL meanwhile: then the index alone knows
+        of files that were removed here. Raises OSError.
+        """
+        own = [replace(upload, changed=0) for upload in self.uploads]
+        if own[: len(indexed)] == list(indexed):
+            return
+        known = set(indexed)
+        later = [upload for upload, plain in zip(self.uploads, own, strict=True)
+                 if plain not in known]  # fmt: skip
+        self.start_run(self.run)
+        for upload in [*indexed, *later]:
+            self.add(upload)
 
     def _take(self) -> None:
         with contextlib.suppress(OSError):  # a file system without locks: readers go by the index
@@ -82,11 +112,9 @@ class Journal:
         content = regular_files.read(self._path, MOST_BYTES)
         whole = content[: content.rfind(b"\n") + 1]
         lines = whole.splitlines(keepends=True)
-        try:
-            heading = _HEADING(parse(lines[0])) if lines else {}
-        except ValueError:
-            heading = {}
+        heading = read_heading(lines[0]) if lines else {}
         self.run = heading.get("run", "")
+        heading.pop("begun", None)
         if heading != self._heading():
             self.start_run("")
             return

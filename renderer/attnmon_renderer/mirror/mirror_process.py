@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from attnmon.link.channel import Channel, ChannelClosed
@@ -28,6 +29,9 @@ LOOK_SECONDS = 2.0
 """How often a run is looked at for news."""
 DISK_SECONDS = 30.0
 """How soon to try again when the journal cannot be written."""
+LOOKS_REST = 50.0
+"""A look for news is followed by so many times its processor time without one: however long the
+run, looking takes at most 2% of a core."""
 REST_SECONDS = 3600.0
 HOW_TO_GO_ON = "attnmon sync {folder} {url} sends what is missing"
 
@@ -74,13 +78,15 @@ class MirrorLoop:
     """When the run had ended, by `clock`."""
 
     def __post_init__(self) -> None:
-        self._status = self._written = UploadStatus(self.url)
+        self._status = UploadStatus(self.url)
+        self._written: UploadStatus | None = None
 
     def run(self) -> None:
         """Upload to the end."""
         journal = self._take_journal()
         if journal is None:
             return
+        self._tell()  # what an uploader before has left is not said of this one
         try:
             self._upload_with(journal)
         finally:
@@ -96,11 +102,14 @@ class MirrorLoop:
         while True:
             try:
                 return Journal(self.folder, self.url)
-            except (InUse, OSError) as error:
-                self._tell(last_error=str(error))
-                if self._wait(LOOK_SECONDS if isinstance(error, InUse) else DISK_SECONDS):
-                    self._tell(state="given up")
-                    return None
+            except InUse as error:  # it tells by itself how it stands
+                seconds, trouble = LOOK_SECONDS, str(error)
+            except OSError as error:
+                seconds, trouble = DISK_SECONDS, str(error)
+                self._tell(last_error=trouble)
+            if self._wait(seconds):
+                self._tell(state="given up", last_error=trouble)
+                return None
 
     def _upload_with(self, journal: Journal) -> None:
         uploader: Uploader | None = None
@@ -114,9 +123,10 @@ class MirrorLoop:
                 elif bucket is not None:  # credentials may be new
                     uploader.use(bucket)
                 has_ended = self._ended is not None
-                uploader.upload(everything=has_ended)
+                uploader.upload(everything=has_ended, go_on=partial(self._go_on, uploader, journal))
                 self._patience.succeeded()
                 self._tell(uploaded=len(journal.uploads), pending=uploader.pending, last_error="")
+                seconds = max(seconds, uploader.look_seconds * LOOKS_REST)
                 if has_ended and not uploader.pending:
                     self._finish(uploader)
                     return
@@ -125,15 +135,22 @@ class MirrorLoop:
                 is_first = uploader is None or not journal.uploads
                 pending = 0 if uploader is None else uploader.pending
                 self._tell(pending=pending, last_error=_describe(error))
-                if error.kind == "refused" and is_first:
+                if error.kind in ("refused", "taken") and is_first:
                     self._stop(STOPPED)
                     return
-            except OSError as error:  # the journal cannot be written
+            except Exception as error:  # such as a journal that cannot be written
                 seconds = DISK_SECONDS
-                self._tell(last_error=str(error))
+                self._tell(last_error=f"{type(error).__name__}: {error}")
             if self._wait(seconds):
                 self._stop("given up")
                 return
+
+    def _go_on(self, uploader: Uploader, journal: Journal) -> bool:
+        """Tell how a long upload stands; return whether there is still time."""
+        self._tell(uploaded=len(journal.uploads), pending=uploader.pending)
+        if self._ended is None:
+            self._wait(0)
+        return self._ended is None or self.clock() < self._ended + self.grace
 
     def _finish(self, uploader: Uploader) -> None:
         """Say in the summary that all is uploaded, and upload that."""
@@ -174,6 +191,8 @@ def _describe(error: BucketError) -> str:
         return f"the credentials are refused ({error}); new ones are looked for each minute"
     if error.kind == "clock":
         return f"this machine's clock is off ({error}); nothing is accepted until it is right"
+    if error.kind == "taken":
+        return f"nothing is written there ({error}): give each run a URL of its own"
     if error.kind == "refused":
         return f"the bucket is not there, or may not be written to ({error})"
     return str(error)

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnmon_renderer.storage import earlier_runs, inventory, paths, regular_files
-from attnmon_renderer.storage.records import read_run_description
+from attnmon_renderer.storage.json_fields import parse, record, text
+from attnmon_renderer.storage.records import MOST_SUMMARY_BYTES
 
 REWRITTEN_OFTEN = ("summary.json", "timeline.png")
 """Files that are written anew while the run goes on, and are uploaded at most now and then."""
+
+_IDENTITY = record({"id": text}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,27 @@ def is_rewritten_often(name: str) -> bool:
 def run_id(folder: Path) -> str:
     """Return the id of the run in a directory; empty before its first capture."""
     try:
-        identity: str = read_run_description(folder / "run.json")["id"]
+        described = parse(regular_files.read(folder / "run.json", MOST_SUMMARY_BYTES))
+        identity: str = _IDENTITY(described)["id"]
     except (OSError, ValueError):
         return ""
     return identity
+
+
+def belongs_to_run(name: str) -> bool:
+    """Return whether a file's path in a run's directory is one that attnmon gives."""
+    folder, _, below = name.partition("/")
+    if earlier_runs.is_folder(folder):
+        return belongs_to_run(below)
+    own_name = name.rpartition("/")[2]
+    if folder in inventory.RUN_FOLDERS:
+        begin, end = inventory.RUN_FOLDERS[folder]
+        return bool(below) and own_name.startswith(begin) and own_name.endswith(end)
+    if paths.step_of(folder) is not None:
+        return below == paths.STATISTICS or paths.is_removable(below)
+    if name.endswith(paths.PACKED):
+        return paths.step_of(name.removesuffix(paths.PACKED)) is not None
+    return name in inventory.RUN_FILES
 
 
 class RunContents:

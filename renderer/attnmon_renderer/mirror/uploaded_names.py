@@ -3,9 +3,12 @@
 from pathlib import Path
 
 from attnmon_renderer.mirror import journal
+from attnmon_renderer.mirror.run_contents import run_id
 from attnmon_renderer.mirror.upload_status import STOPPED, read_status
 from attnmon_renderer.mirror.uploads import UploadedFile, note_upload, read_upload
 from attnmon_renderer.storage import regular_files
+
+MOST_HEADING = 1 << 16
 
 
 class UploadedNames:
@@ -18,6 +21,7 @@ class UploadedNames:
     def __init__(self, folder: Path) -> None:
         self._path = folder / journal.NAME
         self._files: dict[str, UploadedFile] = {}
+        self._heading = b""
         self._read = 0
 
     def may_go(self, name: str, size: int) -> bool:
@@ -27,7 +31,8 @@ class UploadedNames:
         """
         self._follow()
         file = self._files.get(name)
-        if file is not None and file.size == size:
+        run = journal.read_heading(self._heading).get("run")
+        if file is not None and file.size == size and run == run_id(self._path.parent):
             return True
         status = read_status(self._path.parent)
         return status is not None and status.state == STOPPED
@@ -35,9 +40,9 @@ class UploadedNames:
     def _follow(self) -> None:
         try:
             with regular_files.open_to_read(self._path) as file:
-                if file.seek(0, 2) < self._read:  # it was begun anew
+                if (heading := file.readline(MOST_HEADING)) != self._heading:  # begun anew
                     self._files.clear()
-                    self._read = 0
+                    self._heading, self._read = heading, len(heading)
                 file.seek(self._read)
                 content = file.read()
         except OSError:
@@ -48,4 +53,4 @@ class UploadedNames:
             try:
                 note_upload(self._files, read_upload(line))
             except ValueError:
-                continue  # the heading
+                continue

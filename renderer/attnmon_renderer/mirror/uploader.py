@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,11 +20,13 @@ from attnmon_renderer.mirror.run_contents import (
     is_rewritten_often,
     run_id,
 )
-from attnmon_renderer.mirror.uploads import Upload, is_plain_name
-from attnmon_renderer.storage import regular_files
+from attnmon_renderer.mirror.uploads import Upload, UploadedFile, is_plain_name
+from attnmon_renderer.storage import earlier_runs, regular_files
 
 SIDE_BY_SIDE = 8
 """Objects that are sent at a time: most of a small one's time is spent waiting."""
+WAVE = 64
+"""Objects after which it is asked whether to go on, and the index is written if it is due."""
 PART_SECONDS = 60.0
 """How often a file that grows gets one more part."""
 PART_BYTES = 16 << 20
@@ -87,55 +89,81 @@ class Uploader:
         self._contents = RunContents(folder)
         self._index = IndexWriter(bucket, journal.run or UNNAMED_RUN)
         self._index_written = -INDEX_SECONDS
+        self._looked_at = ""
+        """The run whose index was looked at: what the bucket holds of it is known."""
         self._last_sent: dict[str, float] = {}
         """When a file that grows, or is rewritten often, was sent last."""
         self.sent = Sent()
         self.pending = 0
         """Objects that are not in the bucket yet, as far as is known."""
+        self.look_seconds = 0.0
+        """Processor time of the last look for news, which grows with the run."""
 
     def use(self, bucket: Bucket) -> None:
         """Go on with a bucket that was opened anew, with new credentials."""
         self._bucket = bucket
         self._index.use(bucket)
 
-    def upload(self, *, everything: bool = False) -> None:
+    def upload(self, *, everything: bool = False, go_on: Callable[[], bool] = lambda: True) -> None:
         """Send what is new. Raises `BucketError`; what was sent by then stays sent.
+
+        Nothing is sent of a run that goes on and has no id yet: the bucket may hold another.
 
         Args:
             everything: also what is otherwise put off, because it will change again.
+            go_on: asked now and then; where it returns False, what is left stays pending.
         """
-        self._follow_run()
-        pieces = list(self._pieces(everything))
+        run = run_id(self._folder)
+        if not run and not everything:
+            return
+        self._follow_run(run)
+        before = time.process_time()
+        pieces = self._pieces(everything)
+        self.look_seconds = time.process_time() - before
         self.pending = len(pieces)
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             for wave in _waves(pieces):
+                if not go_on():
+                    return
                 self._send_side_by_side(pool, wave)
+                self._write_index(everything=False)
         self._write_index(everything)
 
     def _send_side_by_side(self, pool: ThreadPoolExecutor, wave: list[Piece]) -> None:
-        """Send objects and note each that is sent; then raise the first error, if there is one."""
+        """Send objects and note each that is sent; after an error no more are begun."""
         errors = []
-        for sending in [pool.submit(self._send, piece) for piece in wave]:
+        sendings = [pool.submit(self._send, piece) for piece in wave]
+        for sending in as_completed(sendings):
+            if sending.cancelled():
+                continue
             try:
                 self._note(sending.result())
             except BucketError as error:
                 errors.append(error)
+                for waiting in sendings:
+                    waiting.cancel()
         if errors:
             raise errors[0]
 
-    def _follow_run(self) -> None:
-        run = run_id(self._folder)
-        if run and run != self._journal.run and is_plain_name(run):
+    def _follow_run(self, run: str) -> None:
+        """Go on with the run that is in the directory now, from what the bucket holds of it."""
+        run = run if is_plain_name(run) else self._journal.run or UNNAMED_RUN
+        if run == self._looked_at:
+            return
+        if run != self._journal.run:
             self._journal.start_run(run)
-            self._index = IndexWriter(self._bucket, run)
             self._last_sent.clear()
+        self._index = IndexWriter(self._bucket, run)
+        moved = {run_id(folder) for folder in earlier_runs.folders(self._folder)}
+        self._journal.agree(self._index.look({UNNAMED_RUN, *moved}))
+        self._looked_at = run
 
-    def _pieces(self, everything: bool) -> Iterator[Piece]:
-        """Yield what is to be sent: the files that grow last, for their lines name the others."""
+    def _pieces(self, everything: bool) -> list[Piece]:
+        """Return what is to be sent: the files that grow last, for their lines name the others."""
         files = self._contents.files()
-        for name in sorted(files, key=lambda name: (grows(name), is_rewritten_often(name))):
-            if is_plain_name(name):
-                yield from self._pieces_of(name, files[name], everything)
+        found = [piece for name in files for piece in self._pieces_of(name, files[name], everything)
+                 if is_plain_name(name)]  # fmt: skip
+        return sorted(found, key=lambda piece: (piece.is_part, is_rewritten_often(piece.name)))
 
     def _pieces_of(self, name: str, file: LocalFile, everything: bool) -> Iterator[Piece]:
         known = self._journal.files.get(name)
@@ -143,6 +171,8 @@ class Uploader:
         if grows(name):
             begin = 0 if known is None or file.size < known.size else known.size
             if everything or since >= PART_SECONDS or file.size - begin >= PART_BYTES:
+                if known is not None and begin < file.size and not self._goes_on(name, known):
+                    begin = 0
                 for at in range(begin, file.size, PART_BYTES):
                     size = min(PART_BYTES, file.size - at)
                     yield Piece(name, at, size, file.changed, is_part=True)
@@ -150,6 +180,19 @@ class Uploader:
         is_new = known is None or (known.size, known.changed) != (file.size, file.changed)
         if is_new and (everything or not is_rewritten_often(name) or since >= REWRITTEN_SECONDS):
             yield Piece(name, 0, file.size, file.changed, is_part=False)
+
+    def _goes_on(self, name: str, known: UploadedFile) -> bool:
+        """Return whether a file still holds the last part that was sent, before what is new.
+
+        Half a line that was sent may have been taken back since, on a full disk.
+        """
+        last = known.parts[-1]
+        try:
+            with regular_files.open_to_read(self._folder / name) as file:
+                file.seek(last.at)
+                return f"{google_crc32c.value(file.read(last.size)):08x}" == last.crc32c
+        except OSError:
+            return False
 
     def _send(self, piece: Piece) -> Upload | None:
         """Send an object; None if the file was removed or rewritten meanwhile."""
@@ -165,20 +208,27 @@ class Uploader:
     def _put(self, piece: Piece, file: IO[bytes]) -> str:
         """Send an object and return its checksum. A large one is never in memory as a whole."""
         _check_unchanged(piece, file)
+        content: bytes | IO[bytes] = file
         if piece.size <= PART_BYTES:
             file.seek(piece.at)
             content = file.read(piece.size)
             if len(content) < piece.size:
                 raise FileChanged(piece.name)
+            checksum = google_crc32c.value(content)
+        else:
+            checksum = 0
+            while block := file.read(PART_BYTES):
+                checksum = google_crc32c.extend(checksum, block)
+            file.seek(0)
+        if not self._is_there(piece, f"{checksum:08x}"):
             self._bucket.put(piece.object or piece.name, content)
-            return f"{google_crc32c.value(content):08x}"
-        checksum = 0
-        while block := file.read(PART_BYTES):
-            checksum = google_crc32c.extend(checksum, block)
-        file.seek(0)
-        self._bucket.put(piece.name, file)
         _check_unchanged(piece, file)
         return f"{checksum:08x}"
+
+    def _is_there(self, piece: Piece, checksum: str) -> bool:
+        """Return whether the bucket holds these very bytes, as after the journal was lost."""
+        known = None if piece.is_part else self._journal.files.get(piece.name)
+        return known is not None and (known.size, known.parts[0].crc32c) == (piece.size, checksum)
 
     def _note(self, upload: Upload | None) -> None:
         self.pending -= 1
@@ -208,7 +258,8 @@ def _check_unchanged(piece: Piece, file: IO[bytes]) -> None:
 def _waves(pieces: list[Piece]) -> Iterator[list[Piece]]:
     """Yield what may be sent side by side: the parts of one file come one after another."""
     whole = [piece for piece in pieces if not piece.is_part]
-    yield whole
+    for begin in range(0, len(whole), WAVE):
+        yield whole[begin : begin + WAVE]
     for piece in pieces:
         if piece.is_part:
             yield [piece]

@@ -30,6 +30,11 @@ def is_new_run(history: Path, step: int) -> bool:
     return step <= int(first["metadata"]["step"]) and step < int(last["metadata"]["step"])
 
 
+def is_folder(name: str) -> bool:
+    """Return whether an earlier run's folder is called so."""
+    return _FOLDER.fullmatch(name) is not None
+
+
 def folders(save_dir: Path) -> list[Path]:
     """Return the directories of the earlier runs below this one, oldest first."""
     names = filter(_FOLDER.fullmatch, regular_files.folders_in(save_dir))

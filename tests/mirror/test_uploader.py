@@ -1,0 +1,110 @@
+"""One look of the uploader at a time: what it sends, where it goes on, and what it leaves alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mirror.conftest import URL
+from support.gcs_stub import GcsStub
+from support.growing_run import GrowingRun, contents
+
+from attnmon_renderer.mirror import uploader as module
+from attnmon_renderer.mirror.bucket import BucketError, open_bucket
+from attnmon_renderer.mirror.copying import Download, check_run, upload_run
+from attnmon_renderer.mirror.journal import NAME, Journal
+from attnmon_renderer.mirror.uploader import SIDE_BY_SIDE, Uploader
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> GrowingRun:
+    run = GrowingRun(tmp_path / "run")
+    for _ in range(3):
+        run.capture()
+    return run
+
+
+def test_after_an_error_no_more_objects_are_begun(run: GrowingRun, stub: GcsStub) -> None:
+    for _ in range(30):
+        run.capture(10)
+    stub.fault = lambda method, path: (503, b"") if method == "PUT" else None
+    with pytest.raises(BucketError):
+        upload_run(run.folder, URL)
+    assert stub.requests <= 2 * SIDE_BY_SIDE + 1
+
+
+def test_a_long_upload_stops_when_it_is_told_to(
+    run: GrowingRun, stub: GcsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAVE", 2)
+    answers = iter([True, False])
+    uploader = Uploader(run.folder, open_bucket(URL), journal := Journal(run.folder, URL))
+    uploader.upload(everything=True, go_on=lambda: next(answers))
+    assert uploader.sent.objects == 2
+    assert uploader.pending > 0
+    uploader.upload(everything=True)
+    journal.close()
+    assert check_run(run.folder, URL) == []
+
+
+def test_a_lost_journal_is_made_from_the_index(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path
+) -> None:
+    upload_run(run.folder, URL)
+    whole = contents(run.folder)
+    removed = run.folder / "step_1" / "decoder_layer0_self_attn.png"
+    removed.unlink()  # by the disk budget, for it is in the bucket
+    (run.folder / NAME).unlink()
+    received = stub.received
+    assert upload_run(run.folder, "gs://bucket/elsewhere").files > 0
+    assert stub.received > received
+    received = stub.received
+    upload_run(run.folder, URL)
+    assert stub.received - received < 3000  # the index alone
+    Download(URL, tmp_path / "back").bring()
+    assert contents(tmp_path / "back") == whole
+
+
+def test_another_run_s_place_is_left_alone(run: GrowingRun, stub: GcsStub, tmp_path: Path) -> None:
+    upload_run(run.folder, URL)
+    before = dict(stub.objects)
+    other = GrowingRun(tmp_path / "other", identity="20260202-000000-def456")
+    other.capture()
+    with pytest.raises(BucketError, match=f"another run, {run.identity}"):
+        upload_run(other.folder, URL)
+    stub.objects["runs/one/index.json"] = b"<html>"
+    with pytest.raises(BucketError, match="no index of a run"):
+        upload_run(other.folder, URL)
+    assert stub.objects == {**before, "runs/one/index.json": b"<html>"}
+
+
+def test_nothing_is_sent_before_the_run_is_known(tmp_path: Path, stub: GcsStub) -> None:
+    run = GrowingRun(tmp_path / "run")
+    uploader = Uploader(run.folder, open_bucket(URL), journal := Journal(run.folder, URL))
+    uploader.upload()
+    assert stub.objects == {}
+    run.capture()
+    uploader.upload()
+    journal.close()
+    assert json.loads(stub.objects["runs/one/index.json"])["run"] == run.identity
+
+
+def test_half_a_line_that_was_taken_back_is_sent_anew(run: GrowingRun, stub: GcsStub) -> None:
+    history = run.folder / "history.jsonl"
+    whole = history.read_bytes()
+    history.write_bytes(whole + b'{"metadata":{"st')  # the disk is full amid a line
+    upload_run(run.folder, URL)
+    history.write_bytes(whole)
+    run.capture()  # and has room again
+    upload_run(run.folder, URL)
+    assert check_run(run.folder, URL) == []
+
+
+def test_a_folder_of_this_machine_by_its_url(run: GrowingRun, tmp_path: Path) -> None:
+    large = run.folder / "step_1" / "attention_weights.safetensors"
+    large.write_bytes(bytes(module.PART_BYTES + 5))
+    url = f"file://{tmp_path}/bucket"
+    upload_run(run.folder, url)
+    assert check_run(run.folder, url) == []
+    Download(url, tmp_path / "back").bring()
+    assert contents(tmp_path / "back") == contents(run.folder)
+    assert not list((tmp_path / "bucket").rglob("*.tmp"))

@@ -118,8 +118,9 @@ class LayerAttention:
         is_self = attention.type == "self_attention" and queries + attention.earlier == keys
         return is_self and attention.stack == "decoder"
 
+    @cached_property
     def reach(self) -> Reach:
-        """Return how far ahead its queries may look; of no cross-attention anything is said."""
+        """How far ahead its queries may look; of no cross-attention anything is said."""
         _, queries, keys = self.shape
         attention = self.attention
         if attention.type != "self_attention" or queries + attention.earlier != keys:
@@ -146,7 +147,9 @@ class LayerAttention:
         _, queries, keys = self.shape
         sides = (self._query, queries), (self._key, keys)
         return all(
-            have_one_length(np.linalg.norm(to_float32(array[:, :: -(-length // 64)]), axis=2))
+            have_one_length(
+                np.linalg.norm(to_float32(array[:, :: -(-length // MOST_MEASURED)]), axis=2)
+            )
             for array, length in sides
         )
 
@@ -251,6 +254,8 @@ class DeclaredPadding(NamedTuple):
 
 
 NO_PADDING = DeclaredPadding()
+MOST_MEASURED = 16
+"""Vectors of a head whose lengths are compared."""
 MOST_SPREAD = 0.03
 """Standard deviation of the lengths of vectors over their mean: that of normal ones with fewer
 than 500 numbers is larger."""

@@ -111,7 +111,7 @@ class StatisticsAccumulator:
     def _add_misplaced(self, tile: SoftmaxTile) -> None:
         """Add what lies on later keys, and what real queries give to padding."""
         keys = tile.numerators.shape[2]
-        if self._layer.is_own_future and not self._layer.attention.causal:
+        if self._layer.is_own_future and self._layer.reach.ahead != 0:
             places = self._layer.key_positions(tile.rows)
             later = (np.arange(keys) > places[:, None]).astype(np.float32)
             sums = tile.factors * np.einsum("hrk,rk->hr", tile.numerators, later)
@@ -184,7 +184,7 @@ class StatisticsAccumulator:
 
 def _structure(layer: LayerAttention) -> dict[str, Any]:
     """Return what the layer's mask and its logits are like."""
-    ahead, sees_all = layer.reach()
+    ahead, sees_all = layer.reach
     attention = layer.attention
     known = attention.query is not None
     return {

@@ -57,7 +57,7 @@ def _mask_difference(layer: LayerAttention, summary: LayerSummary, memory: Memor
     _, queries, keys = summary.shape
     ends = reach_between(read_array(summary.ends, memory), layer.attention.earlier)
     is_told = queries + layer.attention.earlier == keys
-    return "in how far its mask reaches" if is_told and ends != layer.reach() else ""
+    return "in how far its mask reaches" if is_told and ends != layer.reach else ""
 
 
 def _numbers(one: LayerStatistics, other: LayerStatistics) -> list[tuple[str, Any, Any]]:

@@ -89,7 +89,7 @@ class DeviceSummary:
         parts, keys = self._parts, self.record.shape[2]
         entries = parts["counted"].sum() * keys
         is_nan = np.isnan(parts["mass"])
-        ahead, sees_all = self.layer.reach()
+        ahead, sees_all = self.layer.reach
         attention = self.layer.attention
         return LayerStatistics(
             mean=float(parts["mass"].sum() / entries),

@@ -74,7 +74,8 @@ test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the
 	$(BIN)/python -m venv --without-pip $(WHEEL)/venv
 	$(BIN)/python $(PURELIB) > "$$($(WHEEL)/venv/bin/python $(PURELIB))/dependencies.pth"
 	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --no-deps --no-index $(WHEEL)/dist/*.whl
-	cp -a tests scripts docs pyproject.toml README.md CHANGELOG.md SECURITY.md $(WHEEL)
+	find tests scripts docs *.md pyproject.toml \( -name __pycache__ -o -name node_modules \) -prune \
+	-o -type f -print0 | xargs --null cp --parents --target-directory=$(WHEEL)
 	cd $(WHEEL) && ATTNMON_SOURCE="$(CURDIR)" ATTNMON_INSTALLED_BELOW="$$PWD/venv" venv/bin/python -m pytest $(WHEEL_TESTS)
 
 # Not for CI: what others release would decide whether it passes. TESTS="tests/link ..." runs

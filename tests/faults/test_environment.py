@@ -187,14 +187,20 @@ def test_a_monitor_may_be_made_and_closed_at_any_time(tmp_path: Path) -> None:
     """In another thread, after `close`, in an exit function and during interpreter shutdown."""
     ran = run_training(
         f"""
-        import atexit, threading
+        import atexit, threading, time
         model = LanguageModel()
         def use(monitor):
             monitor.log_attention(model, batch(), step=0)
             monitor.close()
         def make(name): return TrainingAttentionMonitor({str(tmp_path)!r} + "/" + name, 1)
+        def is_waited_for():
+            frame = sys._current_frames()[threading.main_thread().ident]
+            return "join" in (frame.f_code.co_name, frame.f_back.f_code.co_name)
         def in_a_thread(act):
-            thread = threading.Thread(target=act)
+            def run():
+                while not is_waited_for(): time.sleep(0.001)
+                act()
+            thread = threading.Thread(target=run)
             thread.start(), thread.join()
         in_a_thread(lambda: use(make("thread")))
         made_here = make("other thread")

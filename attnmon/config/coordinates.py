@@ -97,12 +97,16 @@ def find_coordinates(model: nn.Module | None = None) -> Coordinates | None:
 
 def _from_megatron() -> Coordinates | None:
     state = sys.modules.get(_MEGATRON)
-    if state is None or not state.model_parallel_is_initialized():
+    is_initialized = getattr(state, "model_parallel_is_initialized", lambda: False)
+    if not is_initialized():
         return None
 
     def place(kind: str) -> Coordinate:
-        rank = getattr(state, f"get_{kind}_rank")()
-        return int(rank), int(getattr(state, f"get_{kind}_world_size")())
+        try:
+            rank = getattr(state, f"get_{kind}_rank")()
+            return int(rank), int(getattr(state, f"get_{kind}_world_size")())
+        except (AttributeError, AssertionError):  # this version has no such dimension, or group
+            return ALONE
 
     return Coordinates(
         place("pipeline_model_parallel"), place("tensor_model_parallel"),

@@ -253,7 +253,7 @@ class Session:
             finish_summary(self._settings.save_dir, self.accounts(), self._settings.mode)
         elif not self._connection.producer.lost:
             self.report()
-            shut_down(self._connection.producer, self.poll, deadline)
+            shut_down(self._connection.producer, self.poll, deadline, self._settings.mirror)
             self._heed_refusal()
         self._connection.renderer.wait(deadline - time.monotonic())
         is_lost = self._connection.producer.lost and not self._connection.producer.refusal

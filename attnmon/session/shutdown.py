@@ -20,13 +20,16 @@ POLL_SECONDS = 0.2
 """The longest wait for one message, after which the line is updated."""
 
 
-def shut_down(producer: Producer, poll: Callable[[], None], deadline: float) -> None:
+def shut_down(
+    producer: Producer, poll: Callable[[], None], deadline: float, mirror: str | None = None
+) -> None:
     """Say goodbye and read acknowledgements until the renderer has ended, or until the deadline.
 
-    `poll` reads what the renderer has sent; `deadline` is a time of `time.monotonic`.
+    `poll` reads what the renderer has sent; `deadline` is a time of `time.monotonic`; `mirror` is
+    the URL that it uploads to before it ends.
     """
     started = time.monotonic()
-    progress = DrawingProgress(producer.pending)
+    progress = DrawingProgress(producer.pending, mirror)
     said_goodbye = producer.send_goodbye()
     while not producer.lost and (left := deadline - time.monotonic()) > 0:
         producer.wait_for_message(min(left, POLL_SECONDS))
@@ -38,19 +41,22 @@ def shut_down(producer: Producer, poll: Callable[[], None], deadline: float) -> 
 
 
 class DrawingProgress:
-    """A line that says how many of `total` drawings are left.
+    """A line that says how many of `total` drawings are left, and then what is waited for.
 
     A terminal shows it, and its numbers change; elsewhere the log gets one now and then.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, mirror: str | None = None) -> None:
         self._total = total
+        self._mirror = mirror
         self._shown = False
         self._logged = -LOG_EVERY_SECONDS
 
     def show(self, left: int) -> None:
         """Write the line, over the one before it."""
         text = f"attnmon: drawing the last captures, {left} of {self._total} left"
+        if not left and self._mirror is not None:
+            text = f"attnmon: all is drawn; uploading what is left to {self._mirror}"
         if standard_error.is_terminal():
             standard_error.write(f"\r{text}\033[K")
             self._shown = True

@@ -70,3 +70,7 @@ def test_megatron_s_state_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_coordinates()
     assert found == Coordinates((1, 2), (3, 4), (0, 1), (5, 8))
     assert found.describe() == "pipeline stage 1 of 2, tensor rank 3 of 4"
+    del state.get_context_parallel_rank  # an older version
+    assert find_coordinates() == found
+    del state.model_parallel_is_initialized
+    assert find_coordinates() != found  # nor is there a guess

@@ -66,6 +66,19 @@ def test_who_waits_long_sees_on_a_terminal_how_many_are_left(
     assert terminal.getvalue().endswith("\r\033[K"), "and the line is gone at the end"
 
 
+def test_who_waits_for_the_upload_alone_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Uploading(Producer):
+        def wait_for_message(self, seconds: float) -> None:
+            self.lost = self.pending == 0
+            self.pending = max(self.pending - 1, 0)
+
+    monkeypatch.setattr(sys, "stderr", terminal := TerminalStream())
+    monkeypatch.setattr(shutdown, "PROGRESS_AFTER_SECONDS", 0.0)
+    producer: Any = Uploading(1)
+    shut_down(producer, producer.poll, time.monotonic() + 60, "s3://bucket/run")
+    assert "all is drawn; uploading what is left to s3://bucket/run" in terminal.getvalue()
+
+
 def test_a_file_gets_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
     monkeypatch.setattr(shutdown, "PROGRESS_AFTER_SECONDS", 0.0)

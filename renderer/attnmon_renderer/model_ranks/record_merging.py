@@ -55,6 +55,8 @@ def _merge_rows(
     present = [rows[rank] for rank in sorted(rows)]
     first = present[0]
     heads = max(row["shape"][0] for row in present)
+    numbers = [row.get("head_indices") or list(range(heads)) for row in present]
+    step = 1 + max(map(max, numbers), default=0)  # as the maps: heads may be a selection
     missing = [rank for rank in range(tensor_ranks) if rank not in rows]
     why = [f"{silent.get((first['stage'], rank), 'not recorded')}: its heads are missing"
            for rank in missing]  # fmt: skip
@@ -66,9 +68,9 @@ def _merge_rows(
         "shape": [heads * tensor_ranks, *first["shape"][1:]],
         "heads": _merged_heads(rows, heads, tensor_ranks),
         "head_indices": [
-            rank * heads + head
+            rank * step + head
             for rank in range(tensor_ranks)
-            for head in rows.get(rank, first).get("head_indices", range(heads))
+            for head in rows.get(rank, first).get("head_indices") or range(heads)
         ],
         "non_finite": sum(row.get("non_finite", 0) for row in present),
         "row_sum_error": _largest(row.get("row_sum_error") for row in present),

@@ -9,7 +9,7 @@ from mirror.conftest import URL
 from support.gcs_stub import Answer, GcsStub
 from support.growing_run import GrowingRun, contents
 
-from attnmon_renderer.mirror.bucket import open_bucket
+from attnmon_renderer.mirror.bucket import Bucket, open_bucket
 from attnmon_renderer.mirror.bucket_index import IndexReader
 from attnmon_renderer.mirror.copying import Download, check_run
 from attnmon_renderer.mirror.mirror_process import MirrorLoop
@@ -198,3 +198,37 @@ def test_another_run_in_the_directory_has_an_index_of_its_own(
     assert_mirrored(second, stub, tmp_path)
     moved = contents(tmp_path / "back" / "run_20260101-000000")
     assert moved == before
+
+
+def test_a_place_that_another_run_holds_is_left_alone(tmp_path: Path, stub: GcsStub) -> None:
+    first = GrowingRun(tmp_path / "first")
+    mirror(first.folder, Day(first, end=100))
+    second = GrowingRun(tmp_path / "second", identity="20260202-000000-def456")
+    mirror(second.folder, Day(second, end=100))
+    status = read_status(second.folder)
+    assert status is not None
+    assert status.state == "stopped"
+    assert status.last_error == (
+        f"nothing is written there (it holds another run, {first.identity}): "
+        "give each run a URL of its own"
+    )
+    assert_mirrored(first, stub, tmp_path)
+
+
+def test_an_error_that_nobody_thought_of_is_told_and_not_the_end(
+    tmp_path: Path, stub: GcsStub
+) -> None:
+    run = GrowingRun(tmp_path / "run")
+    day = Day(run, end=300)
+
+    def open_late(url: str) -> Bucket:
+        if day.now < 1100:
+            status = read_status(run.folder)
+            told.append("" if status is None else status.last_error)
+            raise RuntimeError("no such thing")
+        return open_bucket(url)
+
+    told: list[str] = []
+    MirrorLoop(run.folder, URL, 600, day.wait, open_late, day.clock, day.sleep).run()
+    assert told[-1] == "RuntimeError: no such thing"
+    assert_mirrored(run, stub, tmp_path)

@@ -136,7 +136,7 @@ class MirrorLoop:
                 pending = 0 if uploader is None else uploader.pending
                 self._tell(pending=pending, last_error=_describe(error))
                 if error.kind in ("refused", "taken") and is_first:
-                    self._stop(STOPPED)
+                    self._stop(STOPPED, is_taken=error.kind == "taken")
                     return
             except Exception as error:  # such as a journal that cannot be written
                 seconds = DISK_SECONDS
@@ -159,8 +159,8 @@ class MirrorLoop:
         uploader.upload(everything=True)
         self._tell(state="complete", uploaded=last.uploaded, pending=0)
 
-    def _stop(self, state: str) -> None:
-        hint = HOW_TO_GO_ON.format(folder=self.folder, url=self.url)
+    def _stop(self, state: str, *, is_taken: bool = False) -> None:
+        hint = "" if is_taken else HOW_TO_GO_ON.format(folder=self.folder, url=self.url)
         error = "; ".join(filter(None, [self._status.last_error, hint]))
         self._tell(state=state, last_error=error)
         with suppress(OSError):

@@ -1,12 +1,11 @@
 """Real trainings by Hugging Face's Trainer, with the callback and without."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.forked_script import run_source
 from support.guide import code_in
 from support.outputs import check_outputs, history, summary
 
@@ -188,7 +187,7 @@ for name in frameworks:
 from attnmon.integrations.{module} import AttentionCallback
 AttentionCallback()
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    ran = run_source(code)
     assert f"pip install 'attnmon[{module}]'" in ran.stderr.splitlines()[-1], ran.stderr
 
 

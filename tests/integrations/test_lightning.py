@@ -4,13 +4,12 @@ import copy
 import csv
 import importlib
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.forked_script import run_source
 from support.guide import code_in
 from support.lightning_trainer import (
     HEADS,
@@ -191,7 +190,8 @@ def test_it_is_a_callback_of_the_tree_that_the_trainer_is_from(name: str) -> Non
     """Where the other tree is not loaded; also without a list around it."""
     pytest.importorskip(name)
     code = f"""
-import sys
+import sys, warnings
+warnings.simplefilter("ignore")
 from attnmon.integrations.lightning import AttentionCallback
 import {name} as tree
 callback = AttentionCallback()
@@ -202,7 +202,5 @@ assert callback.state_key == "AttentionCallback", "as in checkpoints that were s
 assert type("Own", (AttentionCallback,), {{}})().state_key == "Own"
 assert len({set(TREES)!r} & sys.modules.keys()) == 1
 """
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60
-    )
+    ran = run_source(code)
     assert ran.returncode == 0, ran.stderr

@@ -200,6 +200,15 @@ class PipedScript(ForkedScript):
             return output.result(), errors.result()
 
 
+def run_source(
+    source: str, *arguments: str, timeout: float = 100, **given: Any
+) -> subprocess.CompletedProcess[str]:
+    """Runs a script to its end as `python -P -c` would run it, with torch loaded."""
+    script = PipedScript(source, *arguments, **given)
+    output = script.communicate(timeout=timeout)
+    return subprocess.CompletedProcess("a script", script.wait(), *output)
+
+
 def run_file(
     file: Path, *arguments: str, cwd: Path | None = None, timeout: float = 100
 ) -> subprocess.CompletedProcess[str]:
@@ -209,6 +218,4 @@ import runpy, sys
 sys.path.insert(0, {str(file.parent)!r})
 runpy.run_path({str(file)!r}, run_name="__main__")
 """
-    script = PipedScript(source, *arguments, cwd=cwd)
-    output = script.communicate(timeout=timeout)
-    return subprocess.CompletedProcess(str(file), script.wait(), *output)
+    return run_source(source, *arguments, cwd=cwd, timeout=timeout)

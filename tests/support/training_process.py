@@ -11,7 +11,7 @@ from typing import Any
 
 from attnmon.monitor import AttentionMonitor
 from attnmon.session import renderer_process
-from support.forked_script import PipedScript, can_fork_with
+from support.forked_script import can_fork_with, run_source
 from support.outputs import summary
 from support.project import TESTS
 
@@ -36,9 +36,7 @@ def run_training(
     """
     source = textwrap.dedent(prelude) + textwrap.dedent(body)
     if prefix is None and can_fork_with(env):
-        script = PipedScript(source, cwd=cwd, variables=env)
-        output = script.communicate()
-        return subprocess.CompletedProcess("a script", script.wait(), *output)
+        return run_source(source, cwd=cwd, variables=env)
     return subprocess.run(
         [*(prefix or ()), sys.executable, "-P", "-c", source],
         capture_output=True, text=True, check=False, timeout=100, cwd=cwd, env=os.environ | env,

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchlib.live_run import DESIGNS, Order, carry_out, ordered
-from benchlib.workloads import SMALL, TINY, Training
+from benchlib.live_run import DESIGNS, Order, carry_out, fitting_batch, in_own_process
+from benchlib.workloads import SMALL, TINY
 
 CORES = os.cpu_count() or 1
 THREADS = {"saturated": CORES, "spare_core": max(1, CORES - 1)}
@@ -36,14 +36,13 @@ def runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield the figures of each run, by regime and round."""
     workload = TINY if options.quick else SMALL
     for regime in options.regime:
-        torch.set_num_threads(THREADS[regime])
-        batch = Training(workload).batch
+        batch = in_own_process(fitting_batch, workload.name, THREADS[regime])
         for turn in range(options.rounds):
             designs = list(DESIGNS)
             random.shuffle(designs)
             for design in designs:
                 order = Order(design, workload.name, batch, THREADS[regime], options.seconds)
-                found = ordered(Path(__file__), order)
+                found = in_own_process(carry_out, order)
                 print(f"  {regime}, round {turn + 1}: {design}", flush=True)
                 yield {"regime": regime, "round": turn, "design": design, **found}
 
@@ -109,11 +108,7 @@ def main() -> None:
     parser.add_argument("--regime", nargs="+", choices=THREADS, default=list(THREADS))
     parser.add_argument("--quick", action="store_true", help="only try whether it runs")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--order", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.order:
-        print(json.dumps(carry_out(Order(*json.loads(options.order)))))
-        return
     if options.quick:
         options.seconds, options.rounds, options.regime = 1.0, 1, ["spare_core"]
     found = list(runs(options))

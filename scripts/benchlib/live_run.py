@@ -1,16 +1,14 @@
 """One run of a live benchmark: a process that trains for some time while a design draws."""
 
-import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +17,7 @@ from benchlib.monitoring_designs import Attnmon, InLoop, NoMonitor, ThreadPool
 from benchlib.plain_drawing import EVERYTHING, Configuration
 from benchlib.workloads import WORKLOADS, Training
 
+T = TypeVar("T")
 CONFIGURATION = Configuration("everything_every_50", 50, EVERYTHING)
 MAX_OVERHEAD = 0.005
 WARM_UP = 20
@@ -58,12 +57,19 @@ class Order:
     seconds: float
 
 
-def ordered(script: Path, order: Order) -> dict[str, Any]:
-    """Have a new process carry out an order; returns its figures."""
-    command = [sys.executable, str(script), "--order", json.dumps(astuple(order))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def in_own_process(do: Callable[..., T], *arguments: Any) -> T:
+    """Return what a function returns in a process that is forked from this one.
+
+    This one may not have computed with torch: threads of it would be missing there.
+    """
+    with get_context("fork").Pool(1) as pool:
+        return pool.apply(do, arguments)
+
+
+def fitting_batch(workload: str, threads: int) -> int:
+    """Return the number of samples with which a step takes as long as it should."""
+    torch.set_num_threads(threads)
+    return Training(WORKLOADS[workload]).batch
 
 
 def carry_out(order: Order) -> dict[str, Any]:

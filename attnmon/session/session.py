@@ -29,7 +29,7 @@ from attnmon.serialize.step_info import StepInfo
 from attnmon.session.capture_errors import CaptureErrors
 from attnmon.session.producer import Producer
 from attnmon.session.publisher import Collect, Publisher
-from attnmon.session.shutdown import shut_down, summary_line
+from attnmon.session.shutdown import mirror_trouble, shut_down, summary_line
 from attnmon.session.startup import Connection, NotOpened, describe_loss, open_connection
 
 _WRITES_TO = "attnmon: writes to {folder}; to follow it: attnmon view {folder}"
@@ -227,10 +227,16 @@ class Session:
             self.guard.warn_once("close", f"attnmon did not close in order: {describe(error)}")
         else:
             self.alerts.deliver()
+            self._tell_of_mirror()
         finally:  # also after Ctrl-C, which must not have to wait for us
             self._disconnect()
             self.guard.set_off(CLOSED)
         return self.accounts()
+
+    def _tell_of_mirror(self) -> None:
+        """Warn of what is not uploaded, if the renderer has not had the time to say so."""
+        if self._settings.mirror is not None and (trouble := mirror_trouble(self.save_dir)):
+            self.guard.warn_once("mirror", f"mirror={self._settings.mirror!r}: {trouble}")
 
     def _patience(self, timeout: float | None) -> float:
         """Return the seconds to wait; the user's `close_timeout` where none were given."""

@@ -3,6 +3,7 @@
 Whoever waits is told how many are left: by a line on a terminal, now and then in the log.
 """
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,16 @@ class DrawingProgress:
         if self._shown:
             standard_error.write("\r\033[K")
             self._shown = False
+
+
+def mirror_trouble(save_dir: Path) -> str:
+    """Return why the run is not uploaded, as the uploader wrote it; empty if it is, or will be."""
+    try:
+        status = json.loads((save_dir / "mirror.json").read_bytes())
+        is_over = status["state"] in ("stopped", "given up")
+        return str(status["last_error"]) if is_over else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def summary_line(accounts: dict[str, Any], save_dir: Path) -> str:

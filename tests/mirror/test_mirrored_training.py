@@ -13,6 +13,7 @@ import torch
 from mirror.conftest import URL
 from support.gcs_stub import GcsStub
 from support.models import Translator, batch
+from support.project import TESTS
 from support.training_process import wait_for, wait_until_closed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -78,8 +79,11 @@ def test_a_bucket_that_is_not_there_is_told_and_training_goes_on(
     tmp_path: Path, stub: GcsStub, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub.bucket = "another"
-    _, accounts = train(tmp_path, mirror=URL, steps=30, close_timeout=60)
-    assert (accounts["rendered"], accounts["failed"]) == (30, 0)
+    _, accounts = train(tmp_path, mirror=URL, steps=2, close_timeout=60)
+    assert (accounts["rendered"], accounts["failed"]) == (2, 0)
+    told = [record.getMessage() for record in caplog.records if "mirror=" in record.getMessage()]
+    assert len(told) == 1
+    assert "attnmon sync" in told[0]
     mirror = read_summary(tmp_path / "summary.json").fields["mirror"]
     assert mirror["state"] == "stopped"
     assert "attnmon sync" in mirror["last_error"]
@@ -155,7 +159,11 @@ print(run.written)
 
 def test_fifty_kills_lose_nothing(tmp_path: Path, stub: GcsStub) -> None:
     command = [sys.executable, "-c", KILLS, str(tmp_path / "run"), URL]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=100, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert done.returncode == 0, done.stderr
     assert check_run(tmp_path / "run", URL) == []
     # What was sent and not yet noted when it was killed is sent again: the objects of one wave.
     assert stub.received <= 1.1 * int(done.stdout) + 50 * 8 * 20_000

@@ -130,7 +130,7 @@ def test_there_are_never_more_than_a_few(ring: np.ndarray, tmp_path: Path) -> No
 
 
 def test_a_disk_budget_counts_what_was_whole_of_it(ring: np.ndarray, tmp_path: Path) -> None:
-    """A worker is often killed at the second picture; the first is the oldest one some day."""
+    """A worker is often killed at the second picture; the first makes room like any other."""
     recorder = Recorder(setup_of(tmp_path, disk_budget=50_000))
     for step in range(3):
         picture = tmp_path / f"step_{step}" / "decoder_layer0_cross_attn.png"
@@ -139,7 +139,7 @@ def test_a_disk_budget_counts_what_was_whole_of_it(ring: np.ndarray, tmp_path: P
         task = WriteResults(status, step, "killed", save_capture=True)
         assert recorder.save_capture(task, capture_of(ring, step), memoryview(ring)) == ""
     left = [path.parent.name for path in tmp_path.glob("step_*/*.png")]
-    assert sorted(left) == ["step_1", "step_2"]
+    assert sorted(left) == ["step_0", "step_2"]  # the first and the latest stay
     disk = summary(tmp_path)["disk"]
     assert disk["pictures_removed"] == 1
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.*")) <= 50_000

@@ -25,6 +25,8 @@ GRACE_SECONDS = 20.0
 """A renderer ends when nobody else wants the processors; the tests beside may want them all."""
 FAILED = pytest.StashKey[bool]()
 
+gc.disable()  # until the tests begin: what libraries make when they are loaded stays
+
 for name, one in SINGLE_THREAD.items():
     os.environ.setdefault(name, one)  # here and in every process from here: tests run side by side
 os.environ.setdefault("TRITON_INTERPRET", "1")  # it is read when Triton is imported
@@ -51,6 +53,7 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv(MARK, "1")
         gc.freeze()  # the libraries are not searched for cycles after each test
+        gc.enable()
         resource_tracker.ensure_running()  # it stays to the end, whichever test starts it
         with script_server(), renderer_server():
             yield

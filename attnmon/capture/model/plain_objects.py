@@ -8,7 +8,8 @@ from typing import Any
 _CLOSED = frozenset(
     {"numpy", "attnmon", "attnmon_renderer", "lightning", "pytorch_lightning", "lightning_fabric",
      "accelerate", "deepspeed", "datasets", "pandas", "wandb", "tqdm", "einops", "IPython",
-     "ipykernel", "tornado", "traitlets", "zmq", "debugpy", "pydevd", "_pydevd_bundle"}
+     "ipykernel", "tornado", "traitlets", "zmq", "debugpy", "pydevd", "_pydevd_bundle", "_pytest",
+     "pluggy", "xdist", "execnet"}
 )  # fmt: skip
 """Packages whose objects do not change a model's, whatever they reach."""
 

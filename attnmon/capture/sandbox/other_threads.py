@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from dis import get_instructions
+from dis import EXTENDED_ARG, opmap
 from inspect import CO_OPTIMIZED
 from types import CellType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -20,13 +20,17 @@ from attnmon.capture.model.plain_objects import is_closed
 from attnmon.capture.sandbox.held_code import CODE, hold_class, hold_code, names_in
 from attnmon.capture.sandbox.held_values import LEAVES
 
-MOST_REACHED = 200_000
+MOST_REACHED = 20_000
 """How many objects of a thread are looked at; of one that reaches more it is not known."""
 
-MOST_REFERENTS = 2_000_000
+MOST_REFERENTS = 200_000
 """The same, with numbers and texts."""
 
-_STORES = ("STORE_GLOBAL", "STORE_ATTR", "STORE_DEREF", "DELETE_GLOBAL", "DELETE_ATTR")
+_STORES = {
+    opmap[name]: name != "STORE_DEREF"
+    for name in ("STORE_GLOBAL", "STORE_ATTR", "STORE_DEREF", "DELETE_GLOBAL", "DELETE_ATTR")
+}
+"""Operations that set a variable, and whether their argument is its name."""
 
 _DRAWING = frozenset(
     {"random", "rand", "randn", "randint", "randperm", "multinomial", "bernoulli", "normal"}
@@ -162,11 +166,22 @@ def _waits_for_this_one(frame: FrameType) -> bool:
 
 
 def _stored_in(code: CodeType) -> Iterator[str]:
-    """Yields the names that code sets, and the code of functions in it."""
-    for instruction in get_instructions(code):
-        if instruction.opname in _STORES:
-            is_cell = instruction.opname == "STORE_DEREF"
-            yield "cell_contents" if is_cell else instruction.argval
+    """Yields the names that code sets, and the code of functions in it.
+
+    The code is read as bytes, an operation and its argument each: `dis` takes a millisecond for a
+    function, and a thread may reach thousands.
+    """
+    operations = code.co_code[::2]
+    if not _STORES.keys().isdisjoint(operations):
+        extended = 0
+        for operation, argument in zip(operations, code.co_code[1::2], strict=True):
+            if operation == EXTENDED_ARG:
+                extended = (extended | argument) << 8
+                continue
+            if operation in _STORES:
+                is_named = _STORES[operation]
+                yield code.co_names[extended | argument] if is_named else "cell_contents"
+            extended = 0
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _stored_in(constant)

@@ -64,9 +64,19 @@ def find_reaching_thread(
     for ident, frame in sys._current_frames().items():
         if ident == own or _waits_for_this_one(frame):
             continue
-        if danger := _Reach(frame, restored).danger(places):
+        if danger := _danger_of(frame, restored, places):
             return ReachingThread(ident, names.get(ident, str(ident)), danger)
     return None
+
+
+def _danger_of(
+    frame: FrameType, restored: Collection[int], places: Collection[tuple[int, str]]
+) -> str:
+    """Returns what a thread may do; of one that cannot be looked through the worst is assumed."""
+    try:
+        return _Reach(frame, restored).danger(places)
+    except Exception as error:  # of an object of the user's
+        return f"cannot be looked through ({type(error).__name__}: {error})"
 
 
 class _Reach:
@@ -116,15 +126,17 @@ class _Reach:
             self._queue.append(value)
 
     def _referred_to_by(self, value: Any) -> Iterable[object]:
-        if isinstance(value, type):
+        # `isinstance` asks the value, which may be a proxy of what is gone, or run code of its own.
+        kind = type(value)
+        if issubclass(kind, type):
             return hold_class(value)[1]
-        if isinstance(value, FunctionType):
+        if kind is FunctionType:
             self._note_stores(value)
             found = [child for child in hold_code(value)[1] if child is not vars(value)]
             return [*found, *vars(value).values()]  # its attributes are names like any others
-        if isinstance(value, CODE):
+        if issubclass(kind, CODE):
             return hold_code(value)[1]
-        if isinstance(value, (Tensor, ModuleType, CodeType)) or is_closed(type(value)):
+        if issubclass(kind, (Tensor, ModuleType, CodeType)) or is_closed(kind):
             return ()
         return gc.get_referents(value)
 
@@ -132,7 +144,7 @@ class _Reach:
         """Notes the names that a function sets, where they may be, and whether it draws numbers."""
         names = frozenset(names_in(function.__code__))
         named = map(function.__globals__.get, names)
-        modules = [value for value in named if isinstance(value, ModuleType)]
+        modules: list[Any] = [each for each in named if issubclass(type(each), ModuleType)]
         spaces = (function.__globals__, vars(function), *map(vars, modules))
         self._spaces.update(map(id, spaces))
         self._stored.update(_stored_in(function.__code__))

@@ -230,3 +230,30 @@ def test_an_iterator_is_the_user_s_still_where_no_extra_forward_was_begun() -> N
     with pytest.raises(ForwardStopped, match=r"a queue\.Queue is held"):
         probe(model, X, None, TapLog(), batch_dim=0)
     assert next(model.store) == 0
+
+
+class Unfriendly:
+    """Says what class it is only to those it knows."""
+
+    @property
+    def __class__(self) -> type:
+        raise RuntimeError("none of your business")
+
+
+def test_what_a_thread_holds_is_not_asked() -> None:
+    """A proxy of what is gone raises at every question, and other objects run code of theirs."""
+    gone = Store()
+    held = [weakref.proxy(gone), Unfriendly()]
+    del gone
+    ending = threading.Event()
+
+    def wait(things: list[object]) -> None:
+        ending.wait()
+
+    thread = threading.Thread(target=wait, args=(held,))
+    thread.start()
+    try:
+        assert find_reaching_thread({id(X)}, ()) is None
+    finally:
+        ending.set()
+        thread.join()

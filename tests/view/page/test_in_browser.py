@@ -222,6 +222,7 @@ def test_a_head_of_which_nothing_was_recorded_says_so(look: MakeLook, ids: Ids) 
     assert "nothing was recorded of head 1" in page.text("attn-maps .note")
     page.page.wait_for_selector(".thumb.missing[title*='head 1']")
     assert page.page.query_selector(".thumb.missing[title*='head 2']") is None
+    page.page.unroute_all(behavior="wait")  # a request may be on its way when the page is closed
 
 
 def test_an_alert_leads_to_its_map(look: MakeLook, tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_an_alert_leads_to_its_map(look: MakeLook, tmp_path: Path) -> None:
         page.shown(60)
         assert "the largest logit has grown (step 20) lower" in page.text("attn-alerts")
         assert "it is over" not in page.text("attn-alerts")
-        assert len(page.page.query_selector_all(".curves .alert")) == 2
+        page.until("document.querySelectorAll('.curves .alert').length === 2")
         page.page.click("attn-alerts >> text=show")
         page.query("step=20", f"layer={CROSS}", "head=2")
         page.page.click("attn-alerts >> text=mute")
@@ -310,7 +311,7 @@ def test_a_run_without_maps_shows_pictures_and_curves(look: MakeLook, tmp_path: 
         page.open()
         page.until("document.querySelector('attn-pictures img')?.naturalWidth === 30")
         assert "No maps were kept" in page.text("attn-pictures")
-        assert len(page.page.query_selector_all(".curve")) >= 2
+        page.until("document.querySelectorAll('.curve').length >= 2")
         page.press("ArrowLeft")
         page.page.wait_for_selector("text=statistics alone")
         page.end()

@@ -106,9 +106,11 @@ def resident_mebibytes() -> float:
 def command_cost(*arguments: str) -> dict[str, float]:
     """Run a command of attnmon's; return its processor seconds and its memory."""
     code = (
-        "import resource, sys; from attnmon_renderer.commands import main; code = main(); "
-        "sys.stdout = sys.stderr; usage = resource.getrusage(resource.RUSAGE_SELF); "
-        "print('usage', usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)"
+        "import re, sys, time; from attnmon_renderer.commands import main; code = main(); "
+        "sys.stdout = sys.stderr; status = open('/proc/self/status').read(); "
+        # not ru_maxrss, which begins with the memory of the process that forked this one
+        "most = int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]); "
+        "print('usage', time.process_time(), most / 1024)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     seconds, memory = done.stderr.rpartition("usage")[2].split()

@@ -58,6 +58,8 @@ class ViewServer:
         except ConnectionError:  # it was closed for being idle
             self._kept.close()
             answer, content = self._ask(target)
+        if answer.status == 404:
+            raise Gone(target)
         assert answer.status == 200, (target, answer.status, content)
         return content
 
@@ -104,6 +106,10 @@ def fetch_maps(server: ViewServer, run: str, capture: str) -> int:
     return sum(map(len, [index, *thumbs, *shown]))
 
 
+class Gone(Exception):
+    """A capture was drawn again since it was listed; the next event tells."""
+
+
 @dataclass
 class Follower:
     """Follows the newest run below a directory, in a thread, until it is told to end.
@@ -145,7 +151,10 @@ class Follower:
         self.server.get(f"/api/v1/runs/{run}/history?after={before}")
         with_maps = [row for row in document["captures"] if row["maps"]]
         if event["cursor"] > before and with_maps:
-            self.fetched += fetch_maps(self.server, run, with_maps[-1]["c"])
+            try:
+                self.fetched += fetch_maps(self.server, run, with_maps[-1]["c"])
+            except Gone:
+                return
             self.captures += 1
             self.told(event["cursor"])
         cursors[run] = event["cursor"]

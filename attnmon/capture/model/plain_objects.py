@@ -9,6 +9,7 @@ _CLOSED = frozenset(
     {"numpy", "attnmon", "attnmon_renderer", "lightning", "pytorch_lightning", "lightning_fabric",
      "accelerate", "deepspeed", "datasets", "pandas", "wandb", "tqdm", "einops", "IPython",
      "ipykernel", "tornado", "traitlets", "zmq", "debugpy", "pydevd", "_pydevd_bundle", "_pytest",
+     "asyncio", "playwright", "greenlet", "pyee",
      "pluggy", "xdist", "execnet"}
 )  # fmt: skip
 """Packages whose objects do not change a model's, whatever they reach."""

@@ -13,6 +13,8 @@ from support.maps import encoded, write_run
 from attnmon_renderer.commands import main
 from attnmon_renderer.drawing.spec.palettes import CHANGE_PALETTE, LEVELS, WEIGHT_PALETTE
 
+pytestmark = pytest.mark.browser
+
 STEM, STEP, HEAD = "decoder_layer1_self_attn", 1100, 2
 ORDER = [1, 2, 3, 4, 5, 0]
 """Head `ORDER[i]` of the first run is head i of the second, but for its wobble."""

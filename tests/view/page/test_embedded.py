@@ -10,6 +10,8 @@ from support.browsing import WAIT_MS
 from support.outer_server import PREFIX, outer_server
 from support.served import Served, served
 
+pytestmark = pytest.mark.browser
+
 NOTEBOOK = '<title>notebook</title><iframe width="900" height="600" src="{}"></iframe>'
 
 

@@ -13,6 +13,8 @@ from support.maps import encoded, random_weights, write_run
 from attnmon_renderer.commands import main
 from attnmon_renderer.drawing.spec.palettes import CHANGE_PALETTE, LEVELS, WEIGHT_PALETTE
 
+pytestmark = pytest.mark.browser
+
 SELF, CROSS = "decoder_layer0_self_attn", "decoder_layer1_cross_attn"
 MASKED = {"light": 228, "dark": 82}
 _WATCHED = """

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchlib.live_run import DESIGNS, Order, carry_out, fitting_batch, in_own_process
+from benchlib.ratios import bootstrap, geometric_mean
 from benchlib.workloads import SMALL, TINY
 
 CORES = os.cpu_count() or 1
@@ -60,16 +61,15 @@ def row_of(regime: str, design: str, found: list[dict[str, Any]]) -> dict[str, A
         for run in found
         if (run["regime"], run["design"]) == (regime, "none")
     }
-    ratios = np.log([run["step_ms"] / alone[run["round"]] for run in own])
-    drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    ratios = [run["step_ms"] / alone[run["round"]] for run in own]
+    low, high = bootstrap(ratios)
     return {
         "regime": regime,
         "design": design,
         "step_ms": float(np.median([run["step_ms"] for run in own])),
         **{
-            name: float(np.expm1(value))
-            for name, value in (("lost", ratios.mean()), ("low", low), ("high", high))
+            name: value - 1
+            for name, value in (("lost", geometric_mean(ratios)), ("low", low), ("high", high))
         },
         "first_picture": worst(run["first_picture"] for run in own),
         "worst_age": worst(run["worst_age"] for run in own),

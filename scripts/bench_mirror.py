@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from benchlib.ratios import bootstrap, geometric_mean
 from benchlib.workloads import SMALL, TINY, Training, Workload
 
 from attnmon import TrainingAttentionMonitor
@@ -56,12 +56,11 @@ def measured(workload: Workload, steps: int, seconds: float) -> dict[str, Any]:
                 times[mirrored], _ = block(training, steps, folder, mirror)
             sent += size_of(Path(name, "bucket"))
             written += size_of(Path(name, "True"))
-        pairs.append(float(np.log(times[True] / times[False])))
-    ratios = np.array(pairs[1:])  # the first loads the libraries
-    drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios))).mean(axis=1)
-    low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
+        pairs.append(times[True] / times[False])
+    ratios = pairs[1:]  # the first loads the libraries
+    low, high = bootstrap(ratios)
     return {
-        "ratio": float(np.exp(ratios.mean())), "low": float(low), "high": float(high),
+        "ratio": geometric_mean(ratios), "low": low, "high": high,
         "pairs": len(ratios), "in_bucket": sent / written,
         "bit_identical": is_bit_identical(workload, steps),
     }  # fmt: skip

@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from benchlib import view_client
 from benchlib.many_captures import write_many
+from benchlib.ratios import bootstrap, geometric_mean
 from benchlib.view_client import Follower, ViewServer, fetch_maps
 from benchlib.workloads import SMALL, TINY, WORKLOADS, Training
 
@@ -179,11 +180,10 @@ def followed_figures(workload: str, seconds: float) -> dict[str, Any]:
         told = json.loads(follower.stdout.read())
         follower.wait()
         monitor.close()
-    ratios = np.log([on / off for on, off in blocks[1:] or blocks])
-    drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios))).mean(axis=1)
-    low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
+    ratios = [on / off for on, off in blocks[1:] or blocks]
+    low, high = bootstrap(ratios)
     return {
-        "ratio": float(np.exp(ratios.mean())), "low": float(low), "high": float(high),
+        "ratio": geometric_mean(ratios), "low": low, "high": high,
         "pairs": len(ratios), **told,
     }  # fmt: skip
 

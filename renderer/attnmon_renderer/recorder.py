@@ -7,7 +7,7 @@ the timeline and `summary.json`, and answers when what it was given is on disk.
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -315,7 +315,7 @@ class Recorder:
                 time.sleep(RETRY_SECONDS)
 
 
-def _everything(name: str, size: int) -> bool:
+def _everything(sizes: Mapping[str, int]) -> bool:
     """Without a mirror any picture may be removed for space."""
     return True
 

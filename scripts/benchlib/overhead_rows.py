@@ -1,17 +1,16 @@
 """Measures one configuration: runs its arms in turns and computes the cost from their blocks."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import numpy as np
-
 from benchlib.monitoring_designs import Attnmon, InLoop, NoMonitor, ThreadPool
 from benchlib.overhead_blocks import Arm, Pace
 from benchlib.plain_drawing import Configuration
+from benchlib.ratios import bootstrap, geometric_mean
 from benchlib.workloads import Training
 
 DESIGNS: dict[str, Callable[[Configuration, Path], NoMonitor]] = {
@@ -137,18 +136,6 @@ class Row:
             "cut_short": sum(block.cut_short for arm in self.arms.values() for block in arm.blocks),
             **{name: self.accounts[name] for name in ("captured", "rendered", "dropped")},
         }
-
-
-def geometric_mean(ratios: Sequence[float]) -> float:
-    return float(np.exp(np.mean(np.log(np.maximum(ratios, 1e-3)))))
-
-
-def bootstrap(ratios: Sequence[float], draws: int = 2000) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the geometric mean."""
-    rng = np.random.default_rng(0)
-    samples = rng.choice(np.log(np.maximum(ratios, 1e-3)), (draws, len(ratios)))
-    low, high = np.exp(np.percentile(samples.mean(axis=1), [2.5, 97.5]))
-    return float(low), float(high)
 
 
 def measure(training: Training, chosen: Configuration, pace: Pace) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def test_only_what_is_uploaded_makes_room(tmp_path: Path) -> None:
     journal = Journal(tmp_path, URL)
     journal.start_run(run.identity)
     names = UploadedNames(tmp_path)
-    quota = DiskQuota(tmp_path, 70_000, True, is_elsewhere=names.may_go)
+    quota = DiskQuota(tmp_path, 70_000, True, are_elsewhere=names.may_go)
     assert len(list(tmp_path.glob("step_*/*.png"))) == 6
     assert not quota.full
     for step in (1, 2, 3, 4, 5, 6):
@@ -182,19 +182,19 @@ def test_what_is_uploaded_of_an_earlier_run_makes_no_room_for_this_one(tmp_path:
     journal.start_run("earlier")
     journal.add(Upload("step_1/attention_weights.safetensors", 7, "00000000"))
     (tmp_path / "run.json").write_text(json.dumps({"id": "earlier"}))
-    assert names.may_go("step_1/attention_weights.safetensors", 7)
+    assert names.may_go({"step_1/attention_weights.safetensors": 7})
     (tmp_path / "run.json").write_text(json.dumps({"id": "later"}))
-    assert not names.may_go("step_1/attention_weights.safetensors", 7)
+    assert not names.may_go({"step_1/attention_weights.safetensors": 7})
     journal.start_run("later")
     for step in range(9):  # as long as before
         journal.add(Upload(f"step_{step}/statistics.json", 7, "00000000"))
-    assert not names.may_go("step_1/attention_weights.safetensors", 7)
-    assert names.may_go("step_8/statistics.json", 7)
+    assert not names.may_go({"step_1/attention_weights.safetensors": 7})
+    assert names.may_go({"step_8/statistics.json": 7})
     journal.close()
 
 
 def test_a_bucket_that_cannot_be_used_does_not_keep_the_disk_full(tmp_path: Path) -> None:
     names = UploadedNames(tmp_path)
-    assert not names.may_go("a", 1)
+    assert not names.may_go({"a": 1})
     write_status(tmp_path, UploadStatus(URL, STOPPED))
-    assert names.may_go("a", 1)
+    assert names.may_go({"a": 1})

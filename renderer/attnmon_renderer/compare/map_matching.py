@@ -114,7 +114,7 @@ def layer_name(stem: str) -> LayerName | None:
     if parsed is None:
         return None
     stack, layer, type_ = parsed
-    return LayerName(f"{stack}_{paths.SHORT_TYPE[type_]}", layer)
+    return LayerName(paths.role(stack, type_), layer)
 
 
 def _shared_stems(

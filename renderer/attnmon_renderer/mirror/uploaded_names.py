@@ -1,5 +1,6 @@
 """Follows the journal of an uploader from another process: what may be removed from the disk."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from attnmon_renderer.mirror import journal
@@ -24,15 +25,15 @@ class UploadedNames:
         self._heading = b""
         self._read = 0
 
-    def may_go(self, name: str, size: int) -> bool:
-        """Return whether a file of the run, of this size, may be removed from the disk.
+    def may_go(self, sizes: Mapping[str, int]) -> bool:
+        """Return whether files of the run, of these sizes by name, may be removed from the disk.
 
-        It may when it is in the bucket, and when nothing is uploaded any more, for good.
+        They may when they are in the bucket, and when nothing is uploaded any more, for good.
         """
         self._follow()
-        file = self._files.get(name)
         run = journal.read_heading(self._heading).get("run")
-        if file is not None and file.size == size and run == run_id(self._path.parent):
+        held = {name: file.size for name in sizes if (file := self._files.get(name)) is not None}
+        if held == sizes and run == run_id(self._path.parent):
             return True
         status = read_status(self._path.parent)
         return status is not None and status.state == STOPPED

@@ -5,7 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-Role = tuple[str, str]
+from attnmon.link.messages import AttentionType
+from attnmon_renderer.storage.records import recorded_layers
+
+Role = tuple[str, AttentionType]
 """The stack of a layer, and its type, as rows of statistics say them."""
 LocalLayer = tuple[int, Role, int]
 """A pipeline stage, a role, and the layer's number there."""
@@ -57,6 +60,5 @@ def _consecutive_numbers(names: Mapping[LocalLayer, str]) -> dict[LocalLayer, in
 
 def rows_of(record: Mapping[str, Any], stage: int) -> Iterable[tuple[LayerRow, dict[str, Any]]]:
     """Yield the layers of a capture's record, with their rows."""
-    for stack in ("encoder", "decoder"):
-        for row in record.get(stack, []):
-            yield LayerRow(stage, (stack, row["type"]), row["layer"], row.get("name", "")), row
+    for stack, row in recorded_layers(record):
+        yield LayerRow(stage, (stack, row["type"]), row["layer"], row.get("name", "")), row

@@ -90,8 +90,7 @@ def _layers(
             stack, local, type_ = paths.parse_stem(stem) or ("decoder", 0, "self_attention")
             number = numbers.get((key[0], (stack, type_), local))
             if number is not None:
-                whole = f"{stack}_layer{number}_{paths.SHORT_TYPE[type_]}_attn"
-                found[whole][key] = layer
+                found[paths.layer_stem(stack, number, type_)][key] = layer
     return found
 
 

@@ -70,6 +70,8 @@ class ModelMerging:
         self._read: dict[Key, int] = {}
         """Bytes of each process's history that are read."""
         self._rows: dict[LayerRow, None] = {}
+        self._written: dict[str, str] = {}
+        """What the accounts said last, by the file's name."""
 
     def update(self) -> None:
         """Merge what is new. Raises `NoRun` where no part can be read."""
@@ -159,8 +161,15 @@ class ModelMerging:
             "not_seen": [text for key in sorted(runs)
                          for text in runs[key].summary.get("not_seen", [])],
         }  # fmt: skip
-        atomic_files.replace(self._target / "summary.json", to_json(summary, 2).encode())
+        self._write("summary.json", summary)
         self._write_description(ranks)
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        """Write a file of the merged run, if it is to say anything new."""
+        text = to_json(content, 2)
+        if self._written.get(name) != text:
+            atomic_files.replace(self._target / name, text.encode())
+            self._written[name] = text
 
     def _write_description(self, ranks: dict[Key, ModelRank]) -> None:
         try:
@@ -172,11 +181,11 @@ class ModelMerging:
         content |= {
             "id": f"{content.get('id', '')}-model",
             "layers": [
-                {"role": _role(role), "layer": number, "module": row.name}
+                {"role": paths.role(*role), "layer": number, "module": row.name}
                 for (role, number), row in sorted(tables.items())
             ],
         }
-        atomic_files.replace(self._target / "run.json", to_json(content, 2).encode())
+        self._write("run.json", content)
 
 
 def _run(rank: ModelRank) -> Run | None:
@@ -188,8 +197,3 @@ def _run(rank: ModelRank) -> Run | None:
 
 def _step_folder(record: Record) -> str:
     return f"step_{record['metadata']['step']}"
-
-
-def _role(role: tuple[str, str]) -> str:
-    stack, type_ = role
-    return f"{stack}_{'cross' if type_ == 'cross_attention' else 'self'}"

@@ -62,7 +62,7 @@ def _maps(data: ReportData) -> str:
         last=str(len(data.maps.steps) - 1),
         facts=inert_json(facts),
         codes=codes,
-        script="\n".join([*map(_page_module, PAGE_MODULES), _read_resource("maps.js")]),
+        script="\n".join([*map(_page_module, PAGE_MODULES), _scripts("player.js", "maps.js")]),
     )
 
 
@@ -85,7 +85,7 @@ def _pictures(data: ReportData) -> str:
         shown=escape(shown),
         last=str(len(steps) - 1),
         steps=inert_json(steps),
-        script=_read_resource("page.js"),
+        script=_scripts("player.js", "page.js"),
     )
 
 
@@ -128,6 +128,10 @@ def _definition_list(items: dict[str, str]) -> str:
 
 def _note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
+
+
+def _scripts(*names: str) -> str:
+    return "\n".join(map(_read_resource, names))
 
 
 def _fill_template(name: str, **parts: str) -> str:

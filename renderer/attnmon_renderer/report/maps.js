@@ -9,7 +9,7 @@ const isDark = matchMedia("(prefers-color-scheme: dark)");
 const MEAN = -1, MOST_BLOCKS = 600, LARGEST = 560, ABOVE = 6;
 const blocks = new Map();
 const chosen = { stem: "", head: MEAN };
-let timer = null, turn = 0, shown = null, at = null;
+let turn = 0, shown = null, at = null;
 
 /* From the text to codes */
 
@@ -415,25 +415,6 @@ canvas.addEventListener("keydown", (event) => {
 
 /* Controls */
 
-function stop() {
-  clearInterval(timer);
-  timer = null;
-  play.textContent = "▶";
-  play.setAttribute("aria-label", "play");
-}
-
-function start() {
-  if (Number(slider.value) === steps.length - 1) slider.value = 0;
-  timer = setInterval(() => {
-    slider.value = Number(slider.value) + 1;
-    show();
-    if (Number(slider.value) === steps.length - 1) stop();
-  }, 300);
-  play.textContent = "❚❚";
-  play.setAttribute("aria-label", "pause");
-  show();
-}
-
 function chooseGroup() {
   chosen.stem = stemsShown().at(-1);
   chosen.head = MEAN;
@@ -444,10 +425,9 @@ const kinds = [...new Set(stems.map(kindOf))];
 for (const kind of kinds) group.add(new Option(`${kind}-attention`, kind));
 group.value = kinds.find((kind) => kind.endsWith("cross")) ?? kinds.at(-1);
 group.addEventListener("change", chooseGroup);
-slider.addEventListener("input", () => { stop(); show(); });
 for (const control of [against, other, colours]) control.addEventListener("input", show);
-play.addEventListener("click", () => (timer === null ? start() : stop()));
-play.disabled = slider.disabled = against.disabled = steps.length < 2;
+playsSteps(slider, play, show);
+against.disabled = steps.length < 2;
 isDark.addEventListener("change", show);
 addEventListener("resize", () => { if (shown) { drawMap(); pointAt(at); } });
 if (typeof DecompressionStream === "undefined") byId("map-note").textContent = "This browser is too old to unpack the maps.";

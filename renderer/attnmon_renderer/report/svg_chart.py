@@ -9,6 +9,7 @@ from typing import Any
 
 from attnmon_renderer.drawing.spec.palettes import LEVELS, WEIGHT_PALETTE
 from attnmon_renderer.report.history_rows import head_values, known, mean
+from attnmon_renderer.storage.records import recorded_layers
 
 WIDTH, LEFT, RIGHT = 1000, 64, 170
 HEIGHT, GAP, TOP = 110, 34, 22
@@ -84,15 +85,14 @@ def _loss_panels(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
 def _entropy_panels(history: list[dict[str, Any]]) -> Iterator[ChartPanel]:
     kinds: dict[str, dict[str, list[float | None]]] = {}
     for capture, line in enumerate(history):
-        for stack in ("encoder", "decoder"):
-            for row in line[stack]:
-                kind = f"{stack} {row['type'].replace('_', '-')}"
-                empty: list[float | None] = [None] * len(history)
-                curves = kinds.setdefault(kind, {})
-                curve = curves.setdefault(f"layer {row['layer']}", empty)
-                curve[capture] = mean(head_values(row, "entropy"))
-                if len(curves) > MOST_CURVES:
-                    curves.popitem()
+        for stack, row in recorded_layers(line):
+            kind = f"{stack} {row['type'].replace('_', '-')}"
+            empty: list[float | None] = [None] * len(history)
+            curves = kinds.setdefault(kind, {})
+            curve = curves.setdefault(f"layer {row['layer']}", empty)
+            curve[capture] = mean(head_values(row, "entropy"))
+            if len(curves) > MOST_CURVES:
+                curves.popitem()
     for kind, curves in kinds.items():
         yield ChartPanel(f"entropy of {kind} (of its maximum, mean of the heads)", curves, 0.0, 1.0)
 

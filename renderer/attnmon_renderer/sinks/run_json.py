@@ -14,7 +14,7 @@ from attnmon.link.messages import Setup
 from attnmon_renderer.results import LayerResult, Results
 from attnmon_renderer.sinks.statistics_json import to_json
 from attnmon_renderer.sinks.summary import settings_shown
-from attnmon_renderer.storage import atomic_files
+from attnmon_renderer.storage import atomic_files, paths
 from attnmon_renderer.storage.records import read_run_description
 
 FORMAT = "attnmon-run 1"
@@ -38,7 +38,9 @@ class RunDescription:
         """Write the file, if this capture adds anything to it. Raises OSError."""
         if not self._content:
             self._begin(results.step)
-        layers = {(_role(row), row.layer): _layer(row) for row in results.layers}
+        layers = {
+            (paths.role(row.stack, row.type), row.layer): _layer(row) for row in results.layers
+        }
         if not self._is_written or layers.keys() - self._layers.keys():
             self._layers = {**layers, **self._layers}
             table = [self._layers[place] for place in sorted(self._layers)]
@@ -152,10 +154,7 @@ def _numbered(settings: dict[str, str]) -> dict[str, str]:
 def _layer(row: LayerResult) -> dict[str, Any]:
     heads, queries, keys = row.shape
     return {
-        "role": _role(row), "layer": row.layer, "module": row.name, "source": row.source,
+        "role": paths.role(row.stack, row.type), "layer": row.layer,
+        "module": row.name, "source": row.source,
         "heads": heads, "queries": queries, "keys": keys, "note": row.note,
     }  # fmt: skip
-
-
-def _role(row: LayerResult) -> str:
-    return f"{row.stack}_{row.type.partition('_')[0]}"

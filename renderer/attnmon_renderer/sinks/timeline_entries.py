@@ -10,6 +10,7 @@ import numpy as np
 
 from attnmon_renderer.results import Results
 from attnmon_renderer.storage.history_reader import HistoryFile
+from attnmon_renderer.storage.records import recorded_layers
 
 if TYPE_CHECKING:  # it loads matplotlib
     from attnmon_renderer.drawing import TimelineData
@@ -128,8 +129,7 @@ def _range(name: str, entries: Sequence[TimelineEntry]) -> Any:
 def _entry_of_line(line: dict[str, Any]) -> TimelineEntry:
     heads = {
         _layer_name(stack, row["layer"], row["type"]): (row.get("heads") or {}).get("entropy", [])
-        for stack in ("encoder", "decoder")
-        for row in line[stack]
+        for stack, row in recorded_layers(line)
     }
     return _entry(line["metadata"]["step"], line["metadata"].get("loss"), heads)
 

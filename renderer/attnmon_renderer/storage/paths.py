@@ -69,7 +69,12 @@ def layer_group(attention: Attention) -> LayerGroup:
 
 def stem(attention: Attention) -> str:
     """Return the stem of a layer's files and tensors, such as "decoder_layer0_cross_attn"."""
-    return f"{attention.stack}_layer{attention.layer}_{SHORT_TYPE[attention.type]}_attn"
+    return layer_stem(attention.stack, attention.layer, attention.type)
+
+
+def layer_stem(stack: Stack, layer: int, type_: AttentionType) -> str:
+    """Return the same for a layer that is known by its place."""
+    return f"{stack}_layer{layer}_{SHORT_TYPE[type_]}_attn"
 
 
 def parse_stem(text: str) -> tuple[Stack, int, AttentionType] | None:
@@ -79,6 +84,11 @@ def parse_stem(text: str) -> tuple[Stack, int, AttentionType] | None:
         return None
     types = {short: type_ for type_, short in SHORT_TYPE.items()}
     return cast(Stack, named[1]), int(named[2]), types[named[3]]
+
+
+def role(stack: str, type_: AttentionType) -> str:
+    """Return what a kind of layers is called in `run.json`, such as "decoder_cross"."""
+    return f"{stack}_{SHORT_TYPE[type_]}"
 
 
 def figure_name(kind: str, attention: Attention) -> str:

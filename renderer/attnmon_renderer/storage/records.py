@@ -4,6 +4,7 @@ They may be damaged. What is returned has the types that the tables below say. W
 out, and told.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,6 +168,13 @@ def read_capture(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return capture
+
+
+def recorded_layers(capture: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the row of each layer in a capture's record, and before it the layer's stack."""
+    for stack in ("encoder", "decoder"):
+        for row in capture.get(stack) or ():
+            yield stack, row
 
 
 def read_tail(path: Path) -> bytes:

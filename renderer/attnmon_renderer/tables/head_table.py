@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnmon_renderer.storage import records
+from attnmon_renderer.storage import paths, records
 from attnmon_renderer.storage.history_reader import HistoryFile
 from attnmon_renderer.storage.run_reader import NoRun, find_runs
 
@@ -58,17 +58,15 @@ def _about_run(run: Path) -> Row:
 def _rows_of_capture(capture: dict[str, Any], about: Row) -> Iterator[Row]:
     metadata = capture["metadata"]
     of_capture = {**about, **{name: metadata.get(name) for name in _OF_CAPTURE}}
-    for stack in ("encoder", "decoder"):
-        for layer in capture.get(stack, []):
-            yield from _rows_of_layer(layer, stack, of_capture)
+    for stack, layer in records.recorded_layers(capture):
+        yield from _rows_of_layer(layer, stack, of_capture)
 
 
 def _rows_of_layer(layer: dict[str, Any], stack: str, of_capture: Row) -> Iterator[Row]:
     heads, queries, keys = layer.get("shape") or (None, None, None)
-    short = "cross" if layer["type"] == "cross_attention" else "self"
     of_layer = {
         **of_capture,
-        "role": f"{stack}_{short}", "layer": layer["layer"],
+        "role": paths.role(stack, layer["type"]), "layer": layer["layer"],
         "heads": heads, "queries": queries, "keys": keys,
         **{name: layer.get(name) for name in ("name", "source", "note")},
         **{f"layer_{name}": layer.get(name) for name in _OF_LAYER},

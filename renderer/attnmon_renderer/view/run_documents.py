@@ -5,6 +5,7 @@ from typing import Any
 
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.storage import paths
+from attnmon_renderer.storage.records import recorded_layers
 from attnmon_renderer.storage.run_reader import Run
 from attnmon_renderer.view.runs.listed_captures import ListedCapture
 from attnmon_renderer.view.runs.local_run import LocalRun
@@ -80,7 +81,10 @@ def capture_row(capture: ListedCapture) -> dict[str, Any]:
 def layer_rows(run: Run, description: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """Yield each layer that `run.json` or the last capture names."""
     named = {(row["role"], row["layer"]): row for row in description.get("layers") or []}
-    last = {(_role(stack, row), row["layer"]): row for stack, row in _last_rows(run)}
+    last = {
+        (paths.role(stack, row["type"]), row["layer"]): row
+        for stack, row in recorded_layers(run.last or {})
+    }
     for role, layer in sorted(named.keys() | last.keys()):
         described, row = named.get((role, layer), {}), last.get((role, layer), {})
         stack, _, short = role.partition("_")
@@ -95,13 +99,3 @@ def layer_rows(run: Run, description: dict[str, Any]) -> Iterable[dict[str, Any]
             "source": described.get("source") or row.get("source"),
             "note": row.get("note") or described.get("note"),
         }
-
-
-def _last_rows(run: Run) -> Iterable[tuple[str, dict[str, Any]]]:
-    for stack in ("encoder", "decoder"):
-        for row in (run.last or {}).get(stack) or []:
-            yield stack, row
-
-
-def _role(stack: str, row: dict[str, Any]) -> str:
-    return f"{stack}_{paths.SHORT_TYPE[row['type']]}"

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnmon_renderer.analysis.arrays import Doubles
+from attnmon_renderer.storage import paths
 from attnmon_renderer.storage.history_reader import HistoryFile
 from attnmon_renderer.storage.json_fields import number
-from attnmon_renderer.storage.records import read_capture, read_run_description
+from attnmon_renderer.storage.records import read_capture, read_run_description, recorded_layers
 from attnmon_renderer.storage.run_reader import Run, read_run
 
 OF_LAYERS = ("mean", "std", "min", "max")
@@ -139,9 +140,8 @@ class RunSeries:
 def rows_of(capture: dict[str, Any]) -> dict[LayerName, dict[str, Any]]:
     """Return the rows of a capture's layers, by their names."""
     return {
-        LayerName(f"{stack}_{row['type'].partition('_')[0]}", row["layer"]): row
-        for stack in ("encoder", "decoder")
-        for row in capture[stack]
+        LayerName(paths.role(stack, row["type"]), row["layer"]): row
+        for stack, row in recorded_layers(capture)
     }
 
 

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from attnmon_renderer.storage import paths
+from attnmon_renderer.storage.records import recorded_layers
+
 Place = tuple[str, int]
 """A layer's role, such as "decoder_self", and its number."""
 Values = tuple[float | None, ...]
@@ -69,7 +72,7 @@ class CaptureRecord:
 def record_of(capture: Mapping[str, Any]) -> CaptureRecord:
     """Return the record of a line of a history, as `read_capture` or `document` gives it."""
     metadata = capture["metadata"]
-    layers = [_layer(stack, row) for stack in ("encoder", "decoder") for row in capture[stack]]
+    layers = [_layer(stack, row) for stack, row in recorded_layers(capture)]
     return CaptureRecord(
         step=metadata["step"],
         timestamp=metadata.get("timestamp") or 0.0,
@@ -92,7 +95,7 @@ def _layer(stack: str, row: Mapping[str, Any]) -> LayerRecord:
         return tuple(map(_finite, heads.get(name) or ()))
 
     return LayerRecord(
-        role=f"{stack}_{row['type'].partition('_')[0]}",
+        role=paths.role(stack, row["type"]),
         layer=row["layer"],
         heads=tuple(row.get("head_indices") or ()),
         entropy=values("entropy"),

@@ -5,7 +5,7 @@ statistics stay, and so do the files that grow.
 """
 
 import contextlib
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -47,7 +47,7 @@ class DiskQuota:
         budget: bytes that the directory may hold.
         wants_pictures: whether captures without pictures are to be counted.
         alarmed_steps: returns the steps of alerts.
-        is_elsewhere: returns whether a file of the run, by its name and size, is also kept
+        are_elsewhere: returns whether files of the run, given their sizes by name, are also kept
             elsewhere. Only those are removed; until they are, the budget is exceeded.
     """
 
@@ -57,9 +57,9 @@ class DiskQuota:
         budget: int,
         wants_pictures: bool,
         alarmed_steps: Callable[[], Set[int]] = frozenset,
-        is_elsewhere: Callable[[str, int], bool] = lambda name, size: True,
+        are_elsewhere: Callable[[Mapping[str, int]], bool] = lambda sizes: True,
     ) -> None:
-        self._is_elsewhere = is_elsewhere
+        self._are_elsewhere = are_elsewhere
         self._save_dir = save_dir
         self._budget = budget
         self._wants_pictures = wants_pictures
@@ -131,10 +131,9 @@ class DiskQuota:
 
     def _may_go(self, folder: str) -> bool:
         files = inventory.capture_files(self._save_dir / folder).may_go
-        return all(
-            self._is_elsewhere(str(path.relative_to(self._save_dir)), status.st_size)
-            for path, status in files.items()
-        )
+        sizes = {str(path.relative_to(self._save_dir)): found.st_size
+                 for path, found in files.items()}  # fmt: skip
+        return self._are_elsewhere(sizes)
 
     def _put_back(self, folder: str) -> None:
         if "/" in folder:

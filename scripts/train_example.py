@@ -263,6 +263,8 @@ def where_to_look(save_dir: Path) -> None:
         print(f"    first and last picture   {pictures[0]}\n{'':29}{pictures[-1]}")
     print("\nWhat to type next:")
     print(f"    how the run stands       {command('attnmon')} status {save_dir}")
+    needed = "" if find_spec("starlette") else "    (pip install starlette uvicorn)"
+    print(f"    any map, in a browser    {command('attnmon')} view {save_dir}{needed}")
     if (save_dir / "tensorboard").exists():
         how = command("tensorboard") if find_spec("tensorboard") else "tensorboard"
         missing = "" if find_spec("tensorboard") else "    (pip install tensorboard)"

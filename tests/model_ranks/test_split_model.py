@@ -1,6 +1,7 @@
 """A model that is split over four processes is shown as one, with what is missing named."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 import torch.distributed as dist
 from support import split_model
 from support.processes import run_on_all
+from support.training_process import wait_for
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.maps.maps_file import open_maps
+from attnmon_renderer.mirror import remote_folders
 from attnmon_renderer.model_ranks.merged_copy import ModelMerging, merged_copy
 from attnmon_renderer.storage.paths import MAPS
+from attnmon_renderer.storage.run_reader import NoRun
 
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
 
@@ -122,6 +126,25 @@ def test_a_step_is_shown_in_time_and_again_when_it_is_whole(tmp_path: Path) -> N
     assert rows_by_step(tmp_path / "merged")[2][0]["heads"]["entropy"] == [0.25, 0.5]
     lines = (tmp_path / "merged" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["metadata"]["step"] for line in lines] == [1, 2, 2]
+
+
+def test_a_model_without_a_summary_is_no_run_yet_and_is_followed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_part(tmp_path, 0, [1], state="closed")
+    summary = tmp_path / "rank_00000" / "summary.json"
+    content = summary.read_text()
+    summary.unlink()
+    with pytest.raises(NoRun, match=r"no process .* has a summary\.json"):
+        ModelMerging(tmp_path, tmp_path / "merged").update()
+    summary.write_text(content)
+    monkeypatch.setattr(remote_folders, "FOLLOW_SECONDS", 0.02)
+    with merged_copy(tmp_path, follow=True) as merged:
+        summary.unlink()
+        time.sleep(0.1)  # some looks
+        summary.write_text(content)
+        write_part(tmp_path, 0, [1, 2], state="closed")
+        wait_for(lambda: 2 in rows_by_step(merged), "it is followed no more")
 
 
 def test_a_process_that_never_began_is_named(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_full_draws_every_kind_of_picture_of_every_layer(tmp_path: Path) -> None
     }
     assert "captured      1\n    rendered      1\n    dropped       0" in printed
     assert f"tensorboard --logdir {tmp_path / 'logs' / 'tensorboard'}" in printed
+    assert f"attnmon view {tmp_path / 'logs'}" in printed
 
 
 def test_lightweight_draws_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,12 @@ def merged_copy(folder: Path, *, follow: bool) -> Iterator[Path]:
         if not follow:
             yield copy
             return
-        with repeating(merging.update):
+
+        def update() -> None:
+            with suppress(NoRun, OSError):  # next time
+                merging.update()
+
+        with repeating(update):
             yield copy
 
 
@@ -79,6 +84,8 @@ class ModelMerging:
         if not ranks:
             raise NoRun(f"{self._folder} holds no runs of a split model")
         runs = {key: run for key, rank in ranks.items() if (run := _run(rank)) is not None}
+        if not runs:
+            raise NoRun(f"{self._folder}: no process of the split model has a summary.json yet")
         for key, rank in ranks.items():
             self._read_history(key, rank)
         place = next(iter(ranks.values())).place

@@ -363,12 +363,13 @@ _TRY_ALL = """async (address) => {
 def test_compared_runs_are_shown(look: MakeLook, ids: Ids) -> None:
     page = look()
     page.open(f"run={ids['first']}&other={ids['second']}&view=both&layer={CROSS}&head=0&step=40")
+    # Both maps stand on one scale as soon as both have come.
+    page.page.wait_for_selector("attn-facts >> text=bits apart")
     for name, seed in (("A", 0), ("B", 100)):
         top = rounded_top(max(stored(cross(40, 0, each)).max() for each in (0, 100)))
         weights = stored(cross(40, 0, seed))
         expected = weight_scale(top).indices(weights, np.zeros_like(weights, bool))
         assert np.array_equal(page.cells(None, name), WEIGHT_PALETTE.colours[expected])
-    assert "bits apart" in page.text("attn-facts")
     page.press("2")
     page.page.wait_for_selector("attn-compare .verdict >> text=differs in these two runs")
     assert "learning_rate" in page.text("attn-compare")

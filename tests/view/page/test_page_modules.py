@@ -11,6 +11,7 @@ import pytest
 from support.project import TESTS
 
 from attnmon_renderer.drawing.spec.palettes import CHANGE_PALETTE, LEVELS, WEIGHT_PALETTE, Palette
+from attnmon_renderer.view.page_files import joined
 
 PAGE = Path(str(resources.files("attnmon_renderer"))) / "view" / "page"
 HERE = TESTS / "view" / "page"
@@ -66,3 +67,21 @@ def test_the_types() -> None:
     done = subprocess.run([str(TSC), "--project", "tsconfig.json"], capture_output=True,
                           text=True, cwd=HERE)  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_modules_are_joined_into_one() -> None:
+    modules = {
+        "start.js": 'import "./side.js";\nimport { add as plus } from "./a/sums.js";\n'
+        'import * as sums from "./a/sums.js";\nconst own = 1;\nconsole.log(plus(own, sums.two));\n',
+        "side.js": 'import { two } from "./a/sums.js";\nconst own = two;\nconsole.log(own);\n',
+        "a/sums.js": "export const two = 2;\nexport function add(a, b) {\n  return a + b;\n}\n"
+        'console.log("once");\n',
+        "unused.js": "nonsense",
+    }
+    one = joined(modules, "start.js")
+    if shutil.which("node") is not None:
+        said = subprocess.run(["node", "-e", one], capture_output=True, text=True)
+        assert said.stdout.split() == ["once", "2", "3"], said.stderr
+    modules["a/sums.js"] = 'import "../side.js";\n'
+    with pytest.raises(ValueError, match=r"start\.js → side\.js → a/sums\.js → side\.js"):
+        joined(modules, "start.js")

@@ -1,5 +1,6 @@
 """Small tasks that small transformers learn in some hundred steps, each with its own batches."""
 
+import pydoc_data.topics
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -66,6 +67,20 @@ def text(generator: torch.Generator, size: int, length: int, changed: bool) -> B
     return Batch(rows[:, :-1], rows[:, 1:])
 
 
+_python: list[Tensor] = []
+
+
+def python(generator: torch.Generator, size: int, length: int, changed: bool) -> Batch:
+    """Say the next character of Python's own documentation, as `help()` has it."""
+    if not _python:
+        content = "\n".join(pydoc_data.topics.topics.values()).encode("ascii", "replace")
+        _python.append(torch.tensor([max(0, each - 31) for each in content]))
+    starts = torch.randint(0, len(_python[0]) - length - 1, (size, 1), generator=generator)
+    rows = _python[0][starts + torch.arange(length + 1)]
+    rows = rows.flip(1) if changed else rows
+    return Batch(rows[:, :-1], rows[:, 1:])
+
+
 def reverse(generator: torch.Generator, size: int, length: int, changed: bool) -> Batch:
     """Say the source backwards, of sources that differ in length."""
     source = torch.randint(3, VOCABULARY, (size, length), generator=generator)
@@ -110,6 +125,7 @@ def patches(generator: torch.Generator, size: int, length: int, changed: bool) -
 TASKS = {
     "copy": Task("decoder", 16, VOCABULARY, copy),
     "text": Task("decoder", 48, 96, text),
+    "python": Task("decoder", 48, 96, python),
     "reverse": Task("both", 14, VOCABULARY, reverse),
     "marker": Task("encoder", 24, 8, marker),
     "patches": Task("image", 17, 8, patches),

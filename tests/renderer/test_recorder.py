@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import support.pictures  # noqa: F401  # opens matplotlib's fonts before the leak check of a test
+from PIL import Image
 from support.outputs import history, summary
 
 from attnmon.link import directory_lock
+from attnmon.link.alert import Alert
 from attnmon.link.channel import Channel
 from attnmon.link.messages import Accounts, RenderOptions, Setup
 from attnmon_renderer import process_messages, recorder
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
+from attnmon_renderer.insight.alert_log import append_alerts
 from attnmon_renderer.process_messages import ResultsWritten, RunStatus, WriteResults
 from attnmon_renderer.recorder import SUMMARY_SECONDS, Recorder, run_recorder
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
@@ -245,15 +249,18 @@ def test_a_timeline_that_was_drawn_just_now_is_drawn_later(
     assert writer.seconds_left is None
     second = (tmp_path / "timeline.png").read_bytes()
     assert second != first
+    append_alerts(tmp_path, [Alert("a", "loss_spike", "warn", "firing", 20)])
     writer.write(WriteResults(STATUS, 6), results(30))
     writer.close()
-    assert (tmp_path / "timeline.png").read_bytes() != second
+    with Image.open(tmp_path / "timeline.png") as third:
+        pixels = np.asarray(third.convert("RGB"))
+    assert (pixels == [255, 127, 14]).all(-1).any()  # orange, of the alert
 
 
 def test_a_timeline_that_cannot_be_drawn_is_tried_with_the_next_capture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: TimelineEntries) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("no")
 
     monkeypatch.setattr(TimelineEntries, "data", fail)
@@ -270,7 +277,7 @@ def test_a_timeline_that_cannot_be_drawn_later_is_told_of(
     writer.write(WriteResults(STATUS, 4), results(10))
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    monkeypatch.setattr(TimelineEntries, "data", lambda self: 1 / 0)
+    monkeypatch.setattr(TimelineEntries, "data", lambda *_: 1 / 0)
     writer.write(WriteResults(STATUS, 5), results(20))
     now += REDRAW_SECONDS
     writer.catch_up()

@@ -22,6 +22,7 @@ from attnmon_renderer.drawing.charts.surface import surface
 from attnmon_renderer.drawing.charts.timeline import timeline
 from attnmon_renderer.drawing.layout.card import card
 from attnmon_renderer.drawing.spec.figure_data import (
+    AlertSpan,
     DifferenceData,
     HeadGridData,
     HeadMatrixData,
@@ -36,6 +37,7 @@ from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.drawing.spec.panel import Axis, Caption, Panel
 
 __all__ = [
+    "AlertSpan",
     "Axis",
     "Caption",
     "DifferenceData",

@@ -28,6 +28,7 @@ from attnmon_renderer.figures.figure_plan import plan_figures
 from attnmon_renderer.figures.figure_source import FigureSource
 from attnmon_renderer.figures.missing_fonts import missing_font_notices
 from attnmon_renderer.figures.pages import heatmap_data
+from attnmon_renderer.insight.alert_log import read_episodes
 from attnmon_renderer.redraw.capture_selection import NothingSelected, select
 from attnmon_renderer.redraw.request import JobResult, RedrawRequest
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
@@ -101,7 +102,7 @@ def draw_timeline(run: Path, request: RedrawRequest) -> JobResult:
     if not entries:
         none = f"timeline: there is no capture in {run / 'history.jsonl'}"
         return JobResult(errors=(none, *damages))
-    page = drawing.timeline(entries.data())
+    page = drawing.timeline(entries.data(read_episodes(run)))
     return JobResult((_write(page, request.out / "timeline", request),), tuple(damages))
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from attnmon_renderer.insight.alert_log import read_episodes
 from attnmon_renderer.results import AnimationFrame, Results
 from attnmon_renderer.sinks.put_off import PutOff
 from attnmon_renderer.sinks.timeline_entries import TimelineEntries
@@ -39,9 +40,13 @@ class Animations:
 
 
 class Timeline:
-    """`timeline.png`: entropy of all heads over the steps, layer by layer, the loss beneath."""
+    """`timeline.png`: entropy of all heads over the steps, layer by layer, the loss beneath.
+
+    The alerts so far are marked.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._path = folder / "timeline.png"
         self._entries = TimelineEntries.of_history(folder / "history.jsonl", damages=[])
         self._drawing = PutOff(REDRAW_SECONDS)
@@ -63,5 +68,5 @@ class Timeline:
         from attnmon_renderer import drawing
 
         self._drawing.begin()  # also one that cannot be drawn, which the next capture asks for
-        page = drawing.timeline(self._entries.data())
+        page = drawing.timeline(self._entries.data(read_episodes(self._folder)))
         atomic_files.replace(self._path, drawing.render_png(page).data)

@@ -1,19 +1,21 @@
 """What a timeline keeps of a run: so much for each of a bounded number of steps."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from attnmon.link.alert import Alert
 from attnmon_renderer.results import Results
 from attnmon_renderer.storage.history_reader import HistoryFile
 from attnmon_renderer.storage.records import recorded_layers
 
 if TYPE_CHECKING:  # it loads matplotlib
-    from attnmon_renderer.drawing import TimelineData
+    from attnmon_renderer.drawing import AlertSpan, TimelineData
 
 MOST_ENTRIES = 1500
 """Twice as many as a timeline is pixels wide."""
@@ -96,8 +98,12 @@ class TimelineEntries:
             left = earlier[len(joined) * 2 :]
             self._latest = {entry.step: entry for entry in (*joined, *left, last)}
 
-    def data(self) -> "TimelineData":
-        """Return the data of the timeline of what was added, which is something."""
+    def data(self, alerts: Sequence[Sequence[Alert]] = ()) -> "TimelineData":
+        """Return the data of the timeline of what was added, which is something.
+
+        Args:
+            alerts: The changes of state of each, as `read_episodes` gives them.
+        """
         from attnmon_renderer.drawing import Caption, TimelineData
         from attnmon_renderer.figures.captions import ENTROPY
 
@@ -112,6 +118,7 @@ class TimelineEntries:
             losses=[entry.loss for entry in entries],
             low=0.0,
             high=1.0,
+            alerts=[span for each in alerts for span in _spans(each, names, entries[-1].step)],
         )
 
     def _ordered(self) -> list[TimelineEntry]:
@@ -124,6 +131,26 @@ def _range(name: str, entries: Sequence[TimelineEntry]) -> Any:
 
     found = np.array([entry.entropies.get(name, _UNKNOWN) for entry in entries])
     return HeadRange(*found.T)
+
+
+def _spans(episode: Sequence[Alert], names: Sequence[str], end: int) -> Iterator["AlertSpan"]:
+    """Yield the stretches of an alert, one for each severity that it came to."""
+    from attnmon_renderer.drawing import AlertSpan
+
+    rows = frozenset(name for name in (*names, "loss") if _is_about(episode[0], name))
+    for alert, change in zip_longest(episode, episode[1:]):
+        last = end if change is None else change.step
+        if alert.is_open and alert.step <= end:
+            yield AlertSpan(alert.rule, alert.severity, alert.step, max(alert.step, last), rows)
+
+
+def _is_about(alert: Alert, name: str) -> bool:
+    stack, _, kind = alert.role.partition("_")
+    if not stack:
+        return name == "loss"
+    its_stack, number, its_kind = (*name.split(" "), "", "")[:3]
+    is_of_layer = alert.layer is None or number == str(alert.layer)
+    return (its_stack, its_kind) == (stack, kind) and is_of_layer
 
 
 def _entry_of_line(line: dict[str, Any]) -> TimelineEntry:

@@ -1,11 +1,13 @@
 """What a timeline keeps of a long run, against NumPy over all of its captures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from attnmon.link.alert import Alert
 from attnmon_renderer.sinks import timeline_entries
 from attnmon_renderer.sinks.statistics_json import to_json
 from attnmon_renderer.sinks.timeline_entries import Entropies, TimelineEntries, TimelineEntry
@@ -70,6 +72,36 @@ def test_the_entries_of_a_history_are_those_of_captures_all_along_it(tmp_path: P
     assert np.isnan(np.array(data.losses, float)).all()
     assert (data.steps[0], data.steps[-1]) == (1000, 1999)
     assert 25 <= len(data.steps) <= 50
+
+
+def test_an_alert_is_a_stretch_for_each_severity_and_marks_the_rows_it_is_about() -> None:
+    entries = TimelineEntries()
+    names = ("encoder 0 self", "decoder 0 self", "decoder 1 self", "decoder 1 cross")
+    for step in (0, 100):
+        numbers = {name: Entropies(0.1, 0.2, 0.15) for name in names}
+        entries.add(TimelineEntry(step, 1.0, numbers))
+    layer = Alert("a", "logit_growth", "warn", "firing", 10, "decoder_self", 1)
+    role = Alert("b", "future_leak", "error", "firing", 0, "decoder_self")
+    run = Alert("c", "loss_spike", "warn", "firing", 60)
+    later = replace(run, id="d", step=500)  # of a part of the run that was gone back from
+    episodes = [
+        [
+            layer,
+            replace(layer, step=40, severity="error"),
+            replace(layer, step=70, state="resolved"),
+        ],
+        [role],
+        [run],
+        [later],
+    ]
+    spans = entries.data(episodes).alerts
+    seen = [(span.severity, span.first, span.last, set(span.rows)) for span in spans]
+    assert seen == [
+        ("warn", 10, 40, {"decoder 1 self"}),
+        ("error", 40, 70, {"decoder 1 self"}),
+        ("error", 0, 100, {"decoder 0 self", "decoder 1 self"}),
+        ("warn", 60, 100, {"loss"}),
+    ]
 
 
 def test_without_captures_there_are_no_entries(tmp_path: Path) -> None:

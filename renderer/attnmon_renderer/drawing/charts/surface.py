@@ -10,7 +10,6 @@ from attnmon_renderer.drawing.charts.surface_mesh import surface_mesh
 from attnmon_renderer.drawing.charts.surface_projection import EDGE, SurfaceProjection
 from attnmon_renderer.drawing.layout import labels
 from attnmon_renderer.drawing.layout.cell_size import MapSide, merge_cells, merge_extremes
-from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.panel_scale import shared_scale
 from attnmon_renderer.drawing.layout.ticks import Ticks, position_ticks
 from attnmon_renderer.drawing.spec.figure_data import HeatmapData
@@ -18,6 +17,7 @@ from attnmon_renderer.drawing.spec.page import ColorBar, Mesh, Page, Shape, Text
 from attnmon_renderer.drawing.spec.palettes import INK, LEVELS, NOT_FINITE
 from attnmon_renderer.drawing.spec.panel import Axis, MaskArray, Panel, Values
 from attnmon_renderer.drawing.spec.scales import Scale
+from attnmon_renderer.drawing.text.font_sizes import FontSizes
 from attnmon_renderer.drawing.text.glyphs import text_width
 
 _SIZES = FontSizes(1.0)

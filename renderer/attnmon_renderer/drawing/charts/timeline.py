@@ -1,7 +1,8 @@
 """The timeline chart: a statistic of all heads over the steps of a run, and the loss beneath.
 
 There is a row for each layer. Its band reaches from the lowest head to the highest, its line is
-the mean of the heads, and the number at its end is the last mean.
+the mean of the heads, and the number at its end is the last mean. Alerts are bars in their
+rule's lane above, from when they fired until they were over, and marks in the rows concerned.
 """
 
 from collections.abc import Iterator
@@ -11,13 +12,13 @@ from functools import cached_property
 import numpy as np
 
 from attnmon_renderer.drawing.charts.curves import PlotFrame, value_range
-from attnmon_renderer.drawing.charts.timeline_rows import TimelineRows
+from attnmon_renderer.drawing.charts.timeline_rows import LOSS, TimelineRows
 from attnmon_renderer.drawing.layout import labels
-from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.spec.figure_data import TimelineData
 from attnmon_renderer.drawing.spec.page import ColorBlock, Page, Text
-from attnmon_renderer.drawing.spec.palettes import INK, WEIGHT_PALETTE
+from attnmon_renderer.drawing.spec.palettes import ALERT_PALETTE, INK
 from attnmon_renderer.drawing.spec.scales import linear_scale
+from attnmon_renderer.drawing.text.font_sizes import FontSizes
 from attnmon_renderer.drawing.text.glyphs import shorten, text_width
 
 _SIZES = FontSizes(1.0)
@@ -40,18 +41,20 @@ class _TimelinePage:
     def page(self) -> Page:
         bottom = self.rows.last_frame.bottom
         ticks = tuple(self._step_ticks(bottom))
+        legend = tuple(self.rows.lanes.legend(_SIZES))
         return Page(
             _WIDTH,
             bottom + 84 + _SIZES.margin,
-            WEIGHT_PALETTE,
+            ALERT_PALETTE,
             _SIZES.tick_length,
             (),
             (),
-            tuple(block for block, _ in ticks),
+            (*self.rows.blocks(), *(block for block, _ in (*legend, *ticks))),
             (
                 *self.header,
+                *self._lane_texts(),
                 *self._row_texts(),
-                *(text for _, text in ticks),
+                *(text for _, text in (*legend, *ticks)),
                 self._axis_title(bottom),
             ),
             tuple(self.rows.shapes()),
@@ -74,22 +77,33 @@ class _TimelinePage:
     def header(self) -> tuple[Text, ...]:
         low, high = self.limits
         rows = f"band: all heads, line: their mean, from {low:g} to {high:g}"
-        remarks = (f"{self.data.statistic} · {rows}",)
+        remarks = [f"{self.data.statistic} · {rows}"]
+        if self.data.alerts:
+            remarks.append("colours: alerts, bars while they last and marks where they fired")
         return tuple(labels.header_texts(self.data.caption, remarks, _WIDTH, _SIZES))
 
     @cached_property
     def rows(self) -> TimelineRows:
-        widest = max(text_width(name, _SIZES.tick) for name, _ in self.data.layers)
+        names = [name for name, _ in self.data.layers] + [span.rule for span in self.data.alerts]
+        widest = max(text_width(name, _SIZES.tick) for name in names)
         left = _SIZES.margin + min(max(widest, _LEAST_NAME_WIDTH), _MOST_NAME_WIDTH) + _GAP
         right = _WIDTH - _SIZES.margin - _NUMBER_WIDTH - _GAP
         return TimelineRows(self.data, left, right, self.header[-1].y + 24, self.limits)
+
+    def _lane_texts(self) -> Iterator[Text]:
+        """Yield the name of each rule that has a lane."""
+        lanes = self.rows.lanes
+        for rule in lanes.rules:
+            name = shorten(rule, _SIZES.tick, _MOST_NAME_WIDTH)
+            x = lanes.left - _GAP - text_width(name, _SIZES.tick)
+            yield Text(x, lanes.middle(rule) + _CAPITAL_HEIGHT // 2, name, _SIZES.tick)
 
     def _row_texts(self) -> Iterator[Text]:
         """Yield each row's name and last number, and the ends of the loss."""
         for frame, (name, heads) in zip(self.rows.layer_frames, self.data.layers, strict=True):
             yield from _name_and_number(frame, name, heads.mean[-1])
         if loss_frame := self.rows.loss_frame:
-            yield from _name_and_number(loss_frame, "loss", self.rows.losses[-1])
+            yield from _name_and_number(loss_frame, LOSS, self.rows.losses[-1])
             yield _left_of(loss_frame, f"{loss_frame.high:.3g}", 0)
             yield _left_of(loss_frame, f"{loss_frame.low:.3g}", 1)
 

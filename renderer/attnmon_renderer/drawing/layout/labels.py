@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.panel_grid import PanelGrid
 from attnmon_renderer.drawing.layout.ticks import Ticks
 from attnmon_renderer.drawing.layout.token_ticks import downward_parts, line_height, runs_downwards
 from attnmon_renderer.drawing.spec.page import ColorBar, ColorBlock, Font, Text
 from attnmon_renderer.drawing.spec.panel import Axis, Caption
+from attnmon_renderer.drawing.text.font_sizes import FontSizes
 from attnmon_renderer.drawing.text.glyphs import shorten, text_width, wrap
 
 _CAPITAL = 0.73

@@ -9,7 +9,6 @@ from functools import cached_property
 from itertools import accumulate
 
 from attnmon_renderer.drawing.layout.cell_size import FittedMap, fit_map
-from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.layout.strengths import key_strengths, query_strengths
 from attnmon_renderer.drawing.layout.ticks import Ticks, position_ticks
 from attnmon_renderer.drawing.layout.token_ticks import (
@@ -19,6 +18,7 @@ from attnmon_renderer.drawing.layout.token_ticks import (
     token_ticks,
 )
 from attnmon_renderer.drawing.spec.panel import Panel
+from attnmon_renderer.drawing.text.font_sizes import FontSizes
 
 _SIDE = {1: 640, 2: 420, 3: 320, 4: 256, 5: 230}
 """Pixels that a map's long side should have, by the number of columns."""

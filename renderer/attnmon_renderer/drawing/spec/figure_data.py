@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attnmon.link.alert import Severity
 from attnmon_renderer.drawing.spec.panel import (
     Axis,
     Caption,
@@ -200,6 +201,20 @@ class HeadRange:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertSpan:
+    """The steps through which an alert was of one severity."""
+
+    rule: str
+    severity: Severity
+    first: int
+    """The step at which it fired, or came to this severity."""
+    last: int
+    """The step at which it was over or got worse; that of the last capture where it lasts."""
+    rows: frozenset[str] = frozenset()
+    """Names of the layers that it is about, or "loss"."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineData:
     """The data of a timeline: one statistic of all heads, and the loss, over the steps of a run.
 
@@ -220,6 +235,7 @@ class TimelineData:
     """The number at which all rows begin; None chooses the smallest number."""
     high: float | None = None
     """The number at which all rows end; None chooses the largest number."""
+    alerts: Sequence[AlertSpan] = ()
 
     def __post_init__(self) -> None:
         captures = len(self.steps)

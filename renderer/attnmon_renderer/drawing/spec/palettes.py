@@ -12,6 +12,8 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 
+from attnmon.link.alert import Severity
+
 Indices = NDArray[np.uint8]
 """Palette indices, such as [rows, columns] of a raster image."""
 
@@ -52,6 +54,11 @@ WEIGHT_PALETTE = Palette("viridis", masked_index=228)
 """The palette of weights. It is perceptually uniform, safe for the colour-blind, and never grey nor
 vermilion: grey can mean "masked", and vermilion, which everybody can tell apart in the palette of
 Okabe and Ito, "not finite"."""
+
+ALERT_PALETTE = Palette("tab10", masked_index=228)
+"""The palette of alerts, of whose ten colours each has eight levels."""
+SEVERITY_COLOURS: dict[Severity, int] = {"info": 4, "warn": 12, "error": 28}
+"""Indices of blue, orange and red in it."""
 
 CHANGE_PALETTE = Palette("RdBu_r", masked_index=185)
 """The palette of changes: blue is less, white is no change, and red is more. The colour-blind can

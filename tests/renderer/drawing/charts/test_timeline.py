@@ -14,7 +14,7 @@ from support.pictures import (
 from attnmon_renderer.drawing import render_png
 from attnmon_renderer.drawing.charts.curves import BACKGROUND, BAND
 from attnmon_renderer.drawing.charts.timeline import timeline
-from attnmon_renderer.drawing.spec.figure_data import HeadRange, TimelineData
+from attnmon_renderer.drawing.spec.figure_data import AlertSpan, HeadRange, TimelineData
 from attnmon_renderer.drawing.spec.page import Shape
 
 
@@ -30,6 +30,13 @@ def example(layers: int, captures: int, heads: int = 4) -> TimelineData:
     )
 
 
+ROWS = frozenset({"decoder 0 cross"})
+ALERTS = (
+    AlertSpan("attention_collapse", "warn", 100, 150, ROWS),
+    AlertSpan("nonfinite", "error", 500, 2000, frozenset({"loss"})),
+)
+
+
 def bands(data: TimelineData) -> list[Shape]:
     return [shape for shape in timeline(data).shapes if shape.grey == BAND]
 
@@ -40,6 +47,25 @@ def test_timeline_is_matplotlibs_own(shape: tuple[int, int]) -> None:
     page = timeline(data)
     assert_matplotlib_draws_the_same(decoded(render_png(page)), page)
     assert_texts_stand_apart(page)
+
+
+def test_alerts_are_named_and_marked_where_they_fired() -> None:
+    quiet = example(6, 40)
+    page = timeline(replace(quiet, alerts=ALERTS))
+    pixels = decoded(render_png(page))
+    assert_matplotlib_draws_the_same(pixels, page)
+    assert_texts_stand_apart(page)
+    texts = [text.string for text in page.texts]
+    assert {"attention_collapse", "nonfinite", "warn", "error"} <= set(texts)
+    assert not {"info", "logit_growth"} & set(texts)
+    orange, red = (pixels == [255, 127, 14]).all(-1), (pixels == [214, 39, 40]).all(-1)
+    assert orange.any()
+    assert red.any()
+    # Below the lanes, orange is in the first layer's row alone, and red in that of the loss.
+    rows = [shape.points for shape in page.shapes if shape.grey == BACKGROUND]
+    first, loss = (row[:, 1][[0, 2]].astype(int).tolist() for row in (rows[0], rows[-1]))
+    found = [{y for y in np.flatnonzero(c.any(1)) if y >= first[0]} for c in (orange, red)]
+    assert found == [set(range(*first)), set(range(*loss))]
 
 
 def test_a_band_reaches_from_the_lowest_head_to_the_highest() -> None:

@@ -4,10 +4,10 @@ import pytest
 from support.pictures import CAPTION
 
 from attnmon_renderer.drawing.layout import labels
-from attnmon_renderer.drawing.layout.font_sizes import FontSizes
 from attnmon_renderer.drawing.spec.page import ColorBar, Font
 from attnmon_renderer.drawing.spec.panel import Caption
 from attnmon_renderer.drawing.spec.scales import weight_scale
+from attnmon_renderer.drawing.text.font_sizes import FontSizes
 from attnmon_renderer.drawing.text.glyphs import text_width
 
 SIZES = FontSizes(1.0)

@@ -94,6 +94,7 @@ class Options(TypedDict, total=False):
     on_alert: Callable[[Alert], Any] | None
     notify: str | None
     notify_level: Severity
+    notify_pictures: bool
     renderer: str
     renderer_cpus: Iterable[int] | None
     close_timeout: float

@@ -279,6 +279,12 @@ class Settings:
         choice_of(Severity),
         'The least serious alert that is sent there: `"info"`, `"warn"` or `"error"`.',
     )
+    notify_pictures: bool = option(
+        False,
+        switch,
+        "Whether the picture that an alert names is sent along: it may show tokens of the training "
+        "data. Otherwise words and numbers are all that is sent.",
+    )
     renderer: str = option(
         "own",
         validation.renderer,

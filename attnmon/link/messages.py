@@ -417,6 +417,8 @@ class Notification:
     """Empty where nobody is to be told."""
     level: Severity = "warn"
     """The least serious alert that is told."""
+    pictures: bool = False
+    """Whether the picture that an alert names goes along."""
 
 
 @dataclass(frozen=True, slots=True)

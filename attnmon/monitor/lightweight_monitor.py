@@ -39,8 +39,8 @@ class LightweightAttentionMonitor(AttentionMonitor):
             maps_side=128, pack=False, color_scale="auto", ranks="zero", coordinates=None,
             rank=None, max_overhead=0.005, disk_budget=None, on_full="drop", ring_bytes=None,
             on_device=False, keep_last=0, alerts="default", on_alert=None, notify=None,
-            notify_level="warn", renderer="own", renderer_cpus=None, close_timeout=60.0,
-            mirror=None, mirror_grace=300.0, config=None, mode=0o700.
+            notify_level="warn", notify_pictures=False, renderer="own", renderer_cpus=None,
+            close_timeout=60.0, mirror=None, mirror_grace=300.0, config=None, mode=0o700.
 
     Raises:
         TypeError: An option has a value of the wrong kind, or a keyword is no option.

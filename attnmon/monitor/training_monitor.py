@@ -116,6 +116,9 @@ class TrainingAttentionMonitor(AttentionMonitor):
             variable `ATTNMON_NOTIFY`, if it is set: see "Messages" in docs/guide.md. Default: None.
         notify_level ("info" | "warn" | "error"): The least serious alert that is sent there:
             `"info"`, `"warn"` or `"error"`. Default: "warn".
+        notify_pictures (bool): Whether the picture that an alert names is sent along: it may show
+            tokens of the training data. Otherwise words and numbers are all that is sent. Default:
+            False.
         renderer (str): Process that draws: `"own"` starts one; `"attach"`, or the path of a socket,
             joins one that listens: see "One renderer for several trainings" in docs/guide.md. The
             environment variable `ATTNMON_RENDERER` replaces this option. Default: "own".

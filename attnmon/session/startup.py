@@ -199,7 +199,7 @@ def _setup(settings: Settings, ring: Ring, started: float, directory: RunDirecto
         turn=directory.number,
         launch=_launch(settings),
         alerts=settings.alerts,
-        notification=Notification(settings.notify, settings.notify_level),
+        notification=Notification(settings.notify, settings.notify_level, settings.notify_pictures),
         may_hold_run=directory.may_hold_run,
         mode=settings.mode,
     )

@@ -1,8 +1,12 @@
 """Messages about alerts, received by a real server; the address is written nowhere."""
 
+import base64
+import email
+import email.header
 import json
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from attnmon import LightweightAttentionMonitor
+from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.link.alert import Alert
+from attnmon_renderer.insight.notify import attachment
+from attnmon_renderer.insight.notify.attachment import Attachment, read_attachment
 from attnmon_renderer.insight.notify.notifier import FAILED
 from attnmon_renderer.insight.notify.payloads import payload, title
 from attnmon_renderer.insight.notify.sending import HOUR, MOST_AN_HOUR, TRIES, Sender
@@ -24,6 +30,8 @@ GROWTH = Alert(
 )  # fmt: skip
 OVER = replace(GROWTH, state="resolved", step=1300, text="It is over.")
 SECRET = "T0SECRET"
+PICTURE = Attachment("step_1200.zip/decoder_layer2_self_attn.png", b"\x89PNG\r\n\x00--")
+FILE_NAME = "step_1200_decoder_layer2_self_attn.png"
 
 
 class Server(HTTPServer):
@@ -90,6 +98,60 @@ def test_any_other_address_gets_all_fields(server: Server) -> None:
     assert json.loads(body) == {"run": "run 7", "title": title(GROWTH, "run 7")} | GROWTH.fields()
 
 
+def test_discord_gets_the_picture_in_a_form_and_shows_it_in_the_message() -> None:
+    body, headers = payload("https://discord.com/api/webhooks/1/x", GROWTH, "run 7", PICTURE)
+    form = email.message_from_bytes(f"Content-Type: {headers['Content-Type']}\n\n".encode() + body)
+    words, file = form.get_payload()
+    (embed,) = json.loads(words.get_payload())["embeds"]
+    assert words.get_param("name", header="Content-Disposition") == "payload_json"
+    assert file.get_param("name", header="Content-Disposition") == "files[0]"
+    assert embed["image"]["url"] == f"attachment://{file.get_filename()}"
+    assert (file.get_filename(), file.get_content_type()) == (FILE_NAME, "image/png")
+    assert body.count(PICTURE.content) == 1
+
+
+def test_ntfy_gets_the_picture_as_a_file_and_the_text_beside_it() -> None:
+    told = replace(GROWTH, text="It grew – to 212.")
+    body, headers = payload("https://ntfy.example/my-topic", told, "run 7", PICTURE)
+    assert (body, headers["Filename"]) == (PICTURE.content, FILE_NAME)
+    ((text, charset),) = email.header.decode_header(headers["Message"])
+    assert str(text, charset) == "It grew – to 212. Lower the rate."
+
+
+def test_slack_gets_the_name_of_the_picture_and_others_get_it_in_base64() -> None:
+    slack = "https://hooks.slack.com/services/a/b"
+    text = json.loads(payload(slack, GROWTH, "run 7", PICTURE).body)["text"]
+    assert text.endswith("Lower the rate.\nPicture: step_1200.zip/decoder_layer2_self_attn.png")
+    sent = json.loads(payload("https://example.org", GROWTH, "run 7", PICTURE).body)["picture"]
+    assert base64.b64decode(sent.pop("data")) == PICTURE.content
+    assert sent == {"name": PICTURE.name, "type": "image/png"}
+
+
+def test_the_first_picture_that_is_there_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("timeline.png", "step_1.zip/a.png", "step_1/b.png")
+    alert = replace(GROWTH, pictures=names)
+    assert read_attachment(tmp_path, alert) is None
+    (tmp_path / "step_1").mkdir()
+    (tmp_path / "step_1" / "b.png").write_bytes(b"b")
+    assert read_attachment(tmp_path, alert) == ("step_1/b.png", b"b")
+    with zipfile.ZipFile(tmp_path / "step_1.zip", "w") as pack:
+        pack.writestr("a.png", b"aa")
+    assert read_attachment(tmp_path, alert) == ("step_1.zip/a.png", b"aa")
+    monkeypatch.setattr(attachment, "MOST_BYTES", 1)
+    assert read_attachment(tmp_path, alert) == ("step_1/b.png", b"b")
+    (tmp_path / "timeline.png").symlink_to("step_1/b.png")
+    assert read_attachment(tmp_path, alert) == ("step_1/b.png", b"b")
+
+
+def test_a_message_that_is_refused_with_its_picture_is_sent_without(server: Server) -> None:
+    server.answers = [413]
+    assert Sender(server.address, "r", pause=lambda _: None).send(GROWTH, PICTURE) == ""
+    bodies = [json.loads(body) for _, _, body in server.posted]
+    assert ["picture" in body for body in bodies] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("answers", "posts", "received"),
     [
@@ -134,6 +196,22 @@ def log(monitor: Any, step: int, loss: float) -> None:
     """Logs attention that the user has: the server's thread would forbid an extra forward."""
     monitor.record("layer", weights=torch.full((1, 8, 8), 1 / 8))
     monitor.log_attention(step=step, loss=loss)
+
+
+def test_a_training_sends_the_picture_that_was_drawn_where_that_was_asked_for(
+    server: Server, tmp_path: Path
+) -> None:
+    with TrainingAttentionMonitor(
+        tmp_path, notify=server.address, notify_pictures=True, use_tensorboard=False
+    ) as monitor:
+        monitor.record("layer", weights=torch.full((1, 8, 8), float("nan")))
+        monitor.log_attention(step=0)
+    wait_for(lambda: server.posted)
+    ((_, _, body),) = server.posted
+    sent = json.loads(body)["picture"]
+    drawn = (tmp_path / sent["name"]).read_bytes()
+    assert sent["name"] == "step_0/encoder_layer0_self_attn.png"
+    assert base64.b64decode(sent["data"]) == drawn
 
 
 def test_a_training_sends_one_message_and_writes_the_address_nowhere(

@@ -76,7 +76,7 @@ def _fork(setup: Setup) -> Channel:
     try:
         _keep_only(theirs.fileno())
         set_title("notifier", setup.save_dir)
-        _serve(theirs, setup.notification, Path(setup.save_dir).name)
+        _serve(theirs, setup.notification, Path(setup.save_dir))
     finally:
         os._exit(0)
 
@@ -87,10 +87,12 @@ def _keep_only(descriptor: int) -> None:
     os.closerange(descriptor + 1, min(os.sysconf("SC_OPEN_MAX"), 1 << 16))
 
 
-def _serve(channel: Channel, notification: Notification, run: str) -> None:
-    from attnmon_renderer.insight.notify.sending import Sender  # it takes time, and is only for us
+def _serve(channel: Channel, notification: Notification, save_dir: Path) -> None:
+    # They take time to load, and are only for us.
+    from attnmon_renderer.insight.notify.attachment import read_attachment
+    from attnmon_renderer.insight.notify.sending import Sender
 
-    sender, news = Sender(notification.address, run), News(notification.level)
+    sender, news = Sender(notification.address, save_dir.name), News(notification.level)
     with contextlib.suppress(ChannelClosed):
         while True:
             select.select([channel], [], [])
@@ -100,7 +102,8 @@ def _serve(channel: Channel, notification: Notification, run: str) -> None:
             told = messages.decode(packet.data)
             assert isinstance(told, Acknowledgement)
             for alert in news.of(told.alerts):
-                if why := sender.send(alert):
+                picture = read_attachment(save_dir, alert) if notification.pictures else None
+                if why := sender.send(alert, picture):
                     _answer(channel, why)
 
 

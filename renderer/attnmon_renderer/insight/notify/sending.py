@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from attnmon.link.alert import Alert
+from attnmon_renderer.insight.notify.attachment import Attachment
 from attnmon_renderer.insight.notify.payloads import Payload, payload
 
 SECONDS = 10.0
@@ -40,20 +41,30 @@ class Sender:
         self._clock = clock
         self._sent: deque[float] = deque(maxlen=MOST_AN_HOUR)
 
-    def send(self, alert: Alert) -> str:
-        """Send an alert; returns why it was not received, without the address. Raises nothing."""
+    def send(self, alert: Alert, picture: Attachment | None = None) -> str:
+        """Send an alert; returns why it was not received, without the address. Raises nothing.
+
+        Where it is refused with a picture, it is sent without.
+        """
         now = self._clock()
         if len(self._sent) == MOST_AN_HOUR and now - self._sent[0] < HOUR:
             return f"{MOST_AN_HOUR} messages within an hour are the most that are sent"
         self._sent.append(now)
-        content, why = payload(self._address, alert, self._run), ""
+        why, is_refused = self._try(payload(self._address, alert, self._run, picture))
+        if picture is not None and is_refused:
+            why, _ = self._try(payload(self._address, alert, self._run))
+        return why
+
+    def _try(self, content: Payload) -> tuple[str, bool]:
+        """Return why it was not received, and whether its server refused it for good."""
+        why = ""
         for number in range(TRIES):
             if number:
                 self._pause(PAUSE_SECONDS * number)
             why, may_help = self._post(content)
             if not may_help:
-                break
-        return why
+                return why, bool(why)
+        return why, False
 
     def _post(self, content: Payload) -> tuple[str, bool]:
         """Return why it was not received, and whether another try may help."""

@@ -22,9 +22,9 @@ NOTES = """
   const now = () => performance.timeOrigin + performance.now();
   window.maps = [];
   window.thumbs = [];
-  const put = CanvasRenderingContext2D.prototype.putImageData;
-  CanvasRenderingContext2D.prototype.putImageData = function (image, ...rest) {
-    put.call(this, image, ...rest);
+  const draw = CanvasRenderingContext2D.prototype.drawImage;
+  CanvasRenderingContext2D.prototype.drawImage = function (image, ...rest) {
+    draw.call(this, image, ...rest);
     if (this.canvas.closest("attn-heads")) thumbs.push(now());
   };
   new MutationObserver((changes) => {

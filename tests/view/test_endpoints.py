@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,13 @@ def test_the_mean_of_a_layer_has_a_scale_of_its_own(viewed: Viewed) -> None:
 def test_thumbnails_are_sent_with_their_shape(viewed: Viewed) -> None:
     sent = viewed.ask(f"{viewed.captures()[0]}/decoder_layer0_self_attn/thumbs")
     assert sent.headers["x-shape"] == "3,9,9"
-    assert sent.body == encoded(LAYERS["decoder_layer0_self_attn"].astype(np.float64))[0].tobytes()
+    own = encoded(LAYERS["decoder_layer0_self_attn"].astype(np.float64))[0].tobytes()
+    assert sent.body == own
+    every = viewed.ask(f"{viewed.captures()[0]}/all/thumbs").body
+    rows = viewed.json(viewed.captures()[0])["layers"]
+    assert len(every) == sum(math.prod(row["thumbs_shape"]) for row in rows)
+    [row] = [row for row in rows if row["stem"] == "decoder_layer0_self_attn"]
+    assert every[row["thumbs_at"] :][: len(own)] == own
 
 
 def test_a_picture_is_sent_as_it_is(viewed: Viewed) -> None:

@@ -20,6 +20,8 @@ from attnmon_renderer.maps.maps_header import BadMaps, read_header
 from attnmon_renderer.maps.maps_metadata import LayerMaps, MapsMetadata, Span
 
 MEAN: Literal["mean"] = "mean"
+MOST_THUMBS_BYTES = 1 << 25
+"""Of all layers together: a file may say that many of them are in the same place."""
 _NUMPY = {"U8": "u1", "F16": "<f2", "F32": "<f4", "U32": "<u4"}
 
 
@@ -71,6 +73,13 @@ class MapsFile:
     def thumbs(self, stem: str) -> Codes:
         """Return the small maps of all heads, [heads, ≤ 32, ≤ 32]: codes pooled by maximum."""
         return self._read(self._layer(stem), ".thumbs")
+
+    def all_thumbs(self) -> bytes:
+        """Return the small maps of all layers, one after the other in the order of the layers."""
+        layers = self.metadata.layers
+        if sum(layer.spans[".thumbs"].nbytes for layer in layers.values()) > MOST_THUMBS_BYTES:
+            raise BadMaps(f"{self.path}: there are more small maps than can be sent")
+        return b"".join(self.thumbs(stem).tobytes() for stem in layers)
 
     def scale(self, stem: str) -> Floats:
         """Return the largest weight of each head, [heads]."""

@@ -42,13 +42,15 @@ def _tokens(about: MapsMetadata, damages: list[str]) -> dict[str, list[str]] | N
 
 
 def _layers(maps: MapsFile, damages: list[str]) -> list[dict[str, Any]]:
-    rows, room = [], MOST_VALUES
+    rows, room, place = [], MOST_VALUES, 0
     for stem, layer in maps.metadata.layers.items():
         room -= _values_of(layer)
+        thumbs = layer.spans[".thumbs"]
+        place += thumbs.nbytes
         try:
             if room < 0:
                 raise BadMaps("there is more of it than can be sent")
-            rows.append(_layer(maps, layer))
+            rows.append({**_layer(maps, layer), "thumbs_at": place - thumbs.nbytes})
         except BadMaps as error:
             damages.append(f"{stem} is left out: {error}")
     return rows
@@ -80,6 +82,7 @@ def _layer(maps: MapsFile, layer: LayerMaps) -> dict[str, Any]:
         "sampled": layer.sampled,
         "non_finite": layer.non_finite,
         "missing": layer.missing,
+        "thumbs_shape": layer.spans[".thumbs"].shape,
         "scale": maps.scale(layer.stem).tolist(),
         "allowed": "" if allowed is None else base64.b64encode(allowed.tobytes()).decode(),
         "allowed_shape": [] if allowed is None else allowed.shape,

@@ -5,7 +5,7 @@ What a client sends is looked up among keys that were made here. It never become
 
 import math
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -28,6 +28,8 @@ Asked = Mapping[str, str]
 """The parts of an address that stand for something, and what follows the question mark."""
 MOST_DIGITS = 18
 CODES = "application/octet-stream"
+ALL = "all"
+"""Instead of a layer: every one."""
 
 
 class Endpoints:
@@ -82,12 +84,13 @@ class Endpoints:
                 return json_answer(capture_document(capture, maps))
 
     def thumbs(self, asked: Asked) -> Answer:
-        """Return the small maps of a layer."""
+        """Return the small maps of a layer, or of all of them."""
         run, capture = self._capture(asked)
         with _read_errors_refused(), run.maps(capture) as maps:
+            if asked["layer"] == ALL:
+                return _codes_answer(maps.all_thumbs())
             codes = maps.thumbs(asked["layer"])
-        shape = ",".join(map(str, codes.shape))
-        return Answer(codes.tobytes(), CODES, cache=IMMUTABLE, headers={"X-Shape": shape})
+        return _codes_answer(codes.tobytes(), codes.shape)
 
     def head(self, asked: Asked) -> Answer:
         """Return the map of one head, or of their mean."""
@@ -95,8 +98,7 @@ class Endpoints:
         head = MEAN if asked["head"] == MEAN else _number(asked["head"])
         with _read_errors_refused(), run.maps(capture) as maps:
             codes, scale = maps.codes(asked["layer"], head)
-        headers = {"X-Shape": ",".join(map(str, codes.shape)), "X-Scale": repr(scale)}
-        return Answer(codes.tobytes(), CODES, cache=IMMUTABLE, headers=headers)
+        return _codes_answer(codes.tobytes(), codes.shape, {"X-Scale": repr(scale)})
 
     def picture(self, asked: Asked) -> Answer:
         """Return a picture of a capture."""
@@ -132,6 +134,13 @@ class Endpoints:
 
 
 Endpoint = Callable[[Endpoints, Asked], Answer]
+
+
+def _codes_answer(
+    codes: bytes, shape: Sequence[int] = (), headers: Mapping[str, str] | None = None
+) -> Answer:
+    told = {"X-Shape": ",".join(map(str, shape or (len(codes),))), **(headers or {})}
+    return Answer(codes, CODES, cache=IMMUTABLE, headers=told)
 
 
 def _cursor(asked: Asked) -> int:

@@ -52,7 +52,28 @@ def test_the_cells_have_the_renderers_colours(look: MakeLook, ids: Ids, scheme: 
     expected = WEIGHT_PALETTE.colours[weight_scale(0.5).indices(weights, masked)]
     expected[masked] = GREY[scheme]
     assert np.array_equal(page.cells(0), expected)
+    assert np.array_equal(thumbnail(page, "decoder self layer 0, head 1", 12), expected)
     assert "masked" in page.text("attn-map[data-map=A] + attn-bar")
+
+
+_THUMBNAIL = """([title, side]) => {
+  const place = document.querySelector(`.thumb[title^="${title}"] i`).getBoundingClientRect();
+  const sheet = document.querySelector(".sheet");
+  const { left, top } = sheet.getBoundingClientRect();
+  const pen = sheet.getContext("2d");
+  const at = (cell, size) => (cell + 0.5) * size / side;
+  return Array.from({ length: side }, (_, row) => Array.from({ length: side }, (_, column) =>
+    [...pen.getImageData(place.left - left + at(column, place.width),
+      place.top - top + at(row, place.height), 1, 1).data.slice(0, 3)]));
+}"""
+
+
+def thumbnail(page: Look, title: str, side: int) -> list[list[list[int]]]:
+    """Returns the colour in the middle of each cell of a head's small map, [rows, columns, 3]."""
+    page.page.wait_for_selector(f".thumb[title^='{title}']")
+    page.until("document.querySelector('.sheet').width > 300")
+    colours: list[list[list[int]]] = page.page.evaluate(_THUMBNAIL, [title, side])
+    return colours
 
 
 def test_a_difference_has_the_renderers_colours(look: MakeLook, ids: Ids) -> None:

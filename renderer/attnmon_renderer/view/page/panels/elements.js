@@ -112,8 +112,16 @@ export class Panel extends HTMLElement {
    * @param {(width: number) => void} work
    */
   watchWidth(work) {
-    const observer = new ResizeObserver(() => work(this.clientWidth));
-    observer.observe(this);
+    this.watchSize(this, () => work(this.clientWidth));
+  }
+
+  /**
+   * @param {Element} element
+   * @param {() => void} work
+   */
+  watchSize(element, work) {
+    const observer = new ResizeObserver(work);
+    observer.observe(element);
     this.#ends.push(() => observer.disconnect());
   }
 }

@@ -22,31 +22,29 @@ class FilmStrip extends Panel {
 
   /** While the steps fly past, the strip stays as it is. */
   wait() {
-    const [map, isDark, scale] = [store.shown.value, store.isDark.value, store.place.scale.value];
-    void scale;
+    const map = store.shown.value;
+    void [store.isDark.value, store.place.scale.value];
     this.hidden = !map;
     clearTimeout(this.timer);
-    if (map && !this.hidden) this.timer = setTimeout(() => this.fill(map, isDark), REST_MS);
+    if (map && !this.hidden) this.timer = setTimeout(() => this.fill(map), REST_MS);
   }
 
   /**
    * @param {store.Shown} map
-   * @param {boolean} isDark
    */
-  fill(map, isDark) {
+  fill(map) {
     const captures = store.stateOf(map.run).captures.value.filter(({ maps }) => maps);
     const index = captures.findIndex(({ c }) => c === map.capture.c);
     const last = captures.slice(Math.max(0, index + 1 - MOST), index + 1);
-    this.strip?.replaceChildren(...last.map((line) => frame(map, line, isDark)));
+    this.strip?.replaceChildren(...last.map((line) => frame(map, line)));
   }
 }
 
 /**
  * @param {store.Shown} map
  * @param {import("../pure/shapes.js").CaptureLine} line
- * @param {boolean} isDark
  */
-function frame(map, line, isDark) {
+function frame(map, line) {
   const canvas = el("canvas", { width: 32, height: 32, "aria-hidden": "true" });
   const loss = store.stateOf(map.run).row(line.step)?.loss ?? null;
   const made = button("", `step ${whole(line.step)}`, () => go({ step: line.step }), line.c === map.capture.c);
@@ -54,7 +52,7 @@ function frame(map, line, isDark) {
   if (loss !== null) made.title = `step ${whole(line.step)}, loss ${short(loss)}`;
   made.className = "thumb";
   made.replaceChildren(canvas, words);
-  void paint(canvas, map, line.c, isDark);
+  void paint(canvas, map, line.c);
   return made;
 }
 
@@ -62,9 +60,8 @@ function frame(map, line, isDark) {
  * @param {HTMLCanvasElement} canvas
  * @param {store.Shown} map
  * @param {string} c
- * @param {boolean} isDark
  */
-async function paint(canvas, map, c, isDark) {
+async function paint(canvas, map, c) {
   try {
     const capture = await getCapture(map.run, c);
     const layer = capture.layers.find(({ stem }) => stem === map.layer.stem);
@@ -73,8 +70,8 @@ async function paint(canvas, map, c, isDark) {
     const thumb =
       map.head === "mean"
         ? meanThumb(layer, await getMap(map.run, c, layer.stem, "mean"))
-        : thumbsOf(layer, await getThumbs(map.run, c, layer.stem))[index];
-    if (thumb) paintThumb(canvas, thumb, isDark);
+        : thumbsOf(layer, (await getThumbs(map.run, c, layer.stem)).data)[index];
+    if (thumb) paintThumb(canvas, thumb);
   } catch {
     canvas.hidden = true; // the capture has been removed since
   }

@@ -4,7 +4,7 @@ import { layerName } from "../pure/sorting.js";
 import { go } from "./actions.js";
 import { button, el } from "./elements.js";
 
-/** @typedef {{stem: string, head: string, canvas: HTMLCanvasElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
+/** @typedef {{stem: string, head: string, place: HTMLElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
 
 const MOST_IN_A_ROW = 16;
 
@@ -31,10 +31,10 @@ export function layerRow(stem, cells) {
  * @returns {Cell}
  */
 export function cell(stem, head) {
-  const canvas = el("canvas", { width: 32, height: 32, "aria-hidden": "true" });
+  const place = el("i", {});
   const words = el("span", {});
   const made = button("", "", () => go({ layer: stem, head }), false);
   made.className = "thumb";
-  made.replaceChildren(canvas, words);
-  return { stem, head, canvas, button: made, words };
+  made.replaceChildren(place, words);
+  return { stem, head, place, button: made, words };
 }

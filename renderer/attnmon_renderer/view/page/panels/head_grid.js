@@ -8,58 +8,87 @@ import { cell, layerRow } from "./head_cells.js";
 import { getThumbs } from "./server.js";
 import { STATISTICS } from "./statistics.js";
 import * as store from "./store.js";
-import { paintThumb, thumbsOf } from "./thumbnail.js";
+import { paintSheet, thumbsOf } from "./thumbnail.js";
+import { told } from "./trouble.js";
 
 /** @typedef {import("../pure/sorting.js").HeadPlace} HeadPlace */
 /** @typedef {import("./head_cells.js").Cell} Cell */
 
-const [FAST_MS, REST_MS, LONGEST_MS] = [400, 250, 1000];
+const [FAST_MS, REST_MS, LONGEST_MS] = [400, 250, 500];
 
 class HeadGrid extends Panel {
   /** @type {Map<string, Cell>} */
   cells = new Map();
   drawn = "";
+  rows = el("div", {});
+  sheet = el("canvas", { className: "sheet", "aria-hidden": "true" });
   /** @type {import("../pure/shapes.js").Capture | null} */
   capture = null;
+  /** @type {{layers: import("../pure/shapes.js").LayerMaps[], codes: Uint8Array} | null} */
+  loaded = null;
   changedAt = -Infinity;
   isFast = false;
-  isLoading = false;
-  loadedAt = -Infinity;
+  shownAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   timer = undefined;
 
   build() {
     const bar = el("div", { className: "controls" });
-    const grid = el("div", { className: "heads" });
-    this.append(bar, grid);
+    this.append(bar, el("div", { className: "heads" }, this.rows, this.sheet));
     this.watch(() => bar.replaceChildren(...choices()));
-    this.watch(() => this.lay(grid));
+    this.watch(() => this.follow());
     this.watch(() => this.select());
-    this.watch(() => this.load());
+    this.watchSize(this.rows, () => this.paint());
   }
 
-  /** @param {HTMLElement} grid */
-  lay(grid) {
-    const layers = layersShown();
+  /** Shows what has changed at once, but while the steps fly past only now and then. */
+  follow() {
+    const map = store.shown.value;
+    const { sort, kind, statistic, scale } = store.place;
+    void [sort.value, kind.value, statistic.value, scale.value, store.isDark.value, thenRow()];
+    clearTimeout(this.timer);
+    if (!map) return;
+    const now = performance.now();
+    if (map.capture !== this.capture) {
+      this.isFast = now - this.changedAt < FAST_MS;
+      [this.capture, this.changedAt] = [map.capture, now];
+    }
+    if (this.isFast && now - this.shownAt < LONGEST_MS) this.timer = setTimeout(() => this.show(map), REST_MS);
+    else this.show(map);
+  }
+
+  /** @param {store.Shown} map */
+  show(map) {
+    this.shownAt = performance.now();
+    this.lay();
+    void told(async () => {
+      const { data } = await getThumbs(map.run, map.capture.c, "all");
+      if (store.shown.value?.capture !== map.capture) return;
+      this.loaded = { layers: map.capture.layers, codes: data };
+      this.paint();
+    });
+  }
+
+  lay() {
     const row = store.runState.value?.row(store.current.value?.step);
-    const then = thenRow();
-    const places = changes(layers, store.place.statistic.value, row, then);
+    const places = changes(layersShown(), store.place.statistic.value, row, thenRow());
     const isByChange = store.place.sort.value === "change";
     const ordered = isByChange ? byChange(places) : places;
     const order = JSON.stringify([isByChange, ordered.map(({ stem, head }) => [stem, head])]);
-    if (order !== this.drawn) grid.replaceChildren(...this.rows(ordered, isByChange));
+    if (order !== this.drawn) {
+      this.rows.replaceChildren(...this.grid(ordered, isByChange));
+      this.select();
+    }
     this.drawn = order;
     for (const { stem, head, change } of ordered) this.say(stem, String(head), change);
-    grid.classList.toggle("by-change", isByChange);
-    this.select();
-    this.load();
+    this.rows.classList.toggle("by-change", isByChange);
   }
 
   /**
    * @param {HeadPlace[]} places
    * @param {boolean} isByChange
    */
-  rows(places, isByChange) {
+  grid(places, isByChange) {
     this.cells = new Map(places.map(({ stem, head }) => [`${stem} ${head}`, cell(stem, String(head))]));
     if (isByChange) return [el("div", { className: "flow" }, ...[...this.cells.values()].map((each) => each.button))];
     const kinds = Map.groupBy(this.cells.values(), ({ stem }) => layerName(stem)?.kind ?? "");
@@ -87,6 +116,7 @@ class HeadGrid extends Panel {
     }
     const what = STATISTICS[store.place.statistic.value] ?? store.place.statistic.value;
     const title = `${name?.kind} layer ${name?.layer}, head ${head}${moved && ` · ${what}${moved}`}`;
+    if (made.button.title === title) return;
     made.button.title = title;
     made.button.setAttribute("aria-label", title);
   }
@@ -104,45 +134,20 @@ class HeadGrid extends Panel {
     }
   }
 
-  /** At once, but while the steps fly past only now and then: there are many thumbnails. */
-  load() {
-    const [map, isDark] = [store.shown.value, store.isDark.value];
-    void store.place.scale.value;
-    clearTimeout(this.timer);
-    if (!map) return;
-    if (map.capture !== this.capture) {
-      this.isFast = this.isLoading || performance.now() - this.changedAt < FAST_MS;
-      [this.capture, this.changedAt] = [map.capture, performance.now()];
-    }
-    const mayWait = this.isFast && performance.now() - this.loadedAt < LONGEST_MS;
-    if (mayWait) this.timer = setTimeout(() => this.loadAll(map, isDark), REST_MS);
-    else this.loadAll(map, isDark);
-  }
-
-  /**
-   * @param {store.Shown} map
-   * @param {boolean} isDark
-   */
-  loadAll(map, isDark) {
-    this.loadedAt = performance.now();
-    const loads = layersShown().map((layer) => this.loadLayer(map, layer, isDark));
-    this.isLoading = true;
-    void Promise.allSettled(loads).then(() => (this.isLoading = false));
-  }
-
-  /**
-   * @param {store.Shown} map
-   * @param {import("../pure/shapes.js").LayerMaps} layer
-   * @param {boolean} isDark
-   */
-  async loadLayer(map, layer, isDark) {
-    const codes = await getThumbs(map.run, map.capture.c, layer.stem);
-    if (store.shown.value?.capture !== map.capture) return;
-    thumbsOf(layer, codes).forEach((thumb, index) => {
-      const made = this.cells.get(`${layer.stem} ${layer.heads[index]}`);
-      made?.button.classList.toggle("missing", layer.missing.includes(layer.heads[index]));
-      if (made) paintThumb(made.canvas, thumb, isDark);
-    });
+  paint() {
+    if (!this.loaded) return;
+    const { layers, codes } = this.loaded;
+    paintSheet(this.sheet, layers.flatMap((layer) => {
+      const { thumbs_at: start, thumbs_shape: [heads, rows, columns], missing } = layer;
+      const thumbs = thumbsOf(layer, codes.subarray(start, start + heads * rows * columns));
+      return layer.heads.flatMap((head, index) => {
+        const made = this.cells.get(`${layer.stem} ${head}`);
+        if (!made) return [];
+        const isMissing = missing.includes(head);
+        made.button.classList.toggle("missing", isMissing);
+        return [{ thumb: thumbs[index], place: made.place, alpha: isMissing ? 0.35 : 1 }];
+      });
+    }));
   }
 }
 
@@ -153,7 +158,7 @@ function thenRow() {
 }
 
 function choices() {
-  const kinds = [...new Set(store.shown.value?.capture.layers.map(({ stem }) => layerName(stem)?.kind ?? ""))];
+  const kinds = [...new Set(store.layout.value.map(({ stem }) => layerName(stem)?.kind ?? ""))];
   const { sort, kind } = store.place;
   /** @type {[string, string][]} */
   const options = [["", "all kinds"], ...kinds.map((each) => /** @type {[string, string]} */ ([each, each]))];

@@ -11,7 +11,7 @@ import { told } from "./trouble.js";
 /** @typedef {import("./store.js").RunState} RunState */
 
 const [RUNS_MS, AGAIN_MS] = [10000, 3000];
-const CLOCK_MS = 1000;
+const [CLOCK_MS, SHOWN_MS] = [1000, 500];
 
 /** Begins to load, and goes on as long as the page is open. */
 export function begin() {
@@ -25,9 +25,14 @@ export function begin() {
   effect(loadBeside);
 }
 
-async function refreshRuns() {
-  const runs = await told(getRuns);
-  if (runs) store.runs.value = runs;
+/** @type {Promise<void> | null} the list of runs that is on its way: all who ask meanwhile get it */
+let runsUnderWay = null;
+
+function refreshRuns() {
+  runsUnderWay ??= told(getRuns).then((runs) => {
+    runsUnderWay = null;
+    if (runs) store.runs.value = runs;
+  });
 }
 
 /** @type {Map<RunState, boolean>} whether there is news while it is being read */
@@ -60,11 +65,19 @@ function isLookedAt(run) {
 async function readNews(state) {
   const facts = await getRun(state.id, state.facts.held?.cursor ?? null);
   state.facts.value = { ...facts, captures: withNews(state, facts.captures) };
-  for (;;) {
-    const { text, cursor } = await getHistory(state.id, state.cursor);
-    if (text) state.rows.value = merged(state.rows.value, readLines(text));
-    if (cursor === state.cursor) return true;
-    state.cursor = cursor;
+  let rows = state.rows.value;
+  try {
+    for (let shownAt = -Infinity; ; ) {
+      const { text, cursor } = await getHistory(state.id, state.cursor);
+      if (text) rows = merged(rows, readLines(text));
+      if (cursor === state.cursor) return true;
+      state.cursor = cursor;
+      if (performance.now() - shownAt < SHOWN_MS) continue; // a long one comes in many parts
+      state.rows.value = rows;
+      shownAt = performance.now();
+    }
+  } finally {
+    state.rows.value = rows;
   }
 }
 

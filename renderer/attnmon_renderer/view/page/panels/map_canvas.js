@@ -22,6 +22,8 @@ export class MapCanvas extends Panel {
   image = el("canvas");
   /** @type {MapFrame | null} */
   frame = null;
+  /** Another one after each painting: the pointer paints nothing again. */
+  painted = new Signal({});
   /** @type {{x: number, y: number, part: import("../pure/cells.js").Part} | null} */
   grabbed = null;
 
@@ -54,7 +56,7 @@ export class MapCanvas extends Panel {
     this.cells(content, pen, this.frame);
     axes(pen, this.frame, measure, isDark.value ? INK_DARK : INK_LIGHT);
     this.canvas.setAttribute("aria-label", content.title);
-    this.mark();
+    this.painted.value = {};
   }
 
   /**
@@ -75,6 +77,7 @@ export class MapCanvas extends Panel {
   }
 
   mark() {
+    void this.painted.value;
     const [at, content, { frame }] = [spot.value, this.content.value, this];
     const pen = context(this.marks);
     pen.clearRect(0, 0, this.marks.width, this.marks.height);

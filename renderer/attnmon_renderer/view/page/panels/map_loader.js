@@ -10,26 +10,51 @@ import { told } from "./trouble.js";
 /** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */
 /** @typedef {import("./store.js").Shown} Shown */
 
-let asked = 0;
-let answered = 0;
+/** @typedef {{run: string, capture: CaptureLine, layer: string | null, head: string}} Wish */
 
-/** Loads the map; of two that are asked for, the later is never replaced by the earlier. */
+const AHEAD = 2;
+
+/** @type {Wish | null} */
+let wished = null;
+let isLoading = false;
+let lastIndex = 0;
+
+/** Loads the map. While one is on its way, only the last that is wished for waits: others are past. */
 export function loadShown() {
-  const { value: capture } = store.current;
+  const [run, capture] = [store.runId.value, store.current.value];
   const [layer, head] = [store.place.layer.value, store.place.head.value];
-  const run = store.runId.value;
-  const number = ++asked;
-  if (run === null || !capture?.maps) {
-    answered = number;
-    store.shown.value = null;
-    return;
+  wished = run !== null && capture?.maps ? { run, capture, layer, head } : null;
+  if (!wished) store.shown.value = null;
+  else if (!isLoading) void loadWished();
+}
+
+async function loadWished() {
+  isLoading = true;
+  /** @type {Wish | null} */
+  let done = null;
+  while (wished && wished !== done) {
+    const wish = (done = wished);
+    const map = await told(() => loadMap(wish.run, wish.capture, wish.layer, wish.head));
+    if (map !== undefined && wished?.run === wish.run) store.shown.value = map;
+    if (wished === wish) loadAhead(wish);
   }
-  void told(async () => {
-    const map = await loadMap(run, capture, layer, head);
-    if (number < answered) return;
-    answered = number;
-    store.shown.value = map;
-  });
+  isLoading = false;
+}
+
+/**
+ * Loads what comes next, if steps go on as they went.
+ * @param {Wish} wish
+ */
+function loadAhead({ run, capture, layer, head }) {
+  const captures = store.stateOf(run).captures.value;
+  const index = captures.indexOf(capture);
+  const stride = index - lastIndex;
+  lastIndex = index;
+  for (let next = 1; stride && next <= AHEAD; next++) {
+    const line = captures[index + next * stride];
+    if (!line?.maps) return;
+    loadMap(run, line, layer, head).catch(() => null); // said when it is looked at
+  }
 }
 
 let besideAsked = 0;

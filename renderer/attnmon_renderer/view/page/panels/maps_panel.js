@@ -111,28 +111,34 @@ function slot(name) {
 function choices() {
   const { view, scale, full, other, tied } = store.place;
   const views = /** @type {const} */ ([["map", "map"], ["both", "A | B | B−A"], ["difference", "B−A"]]);
-  const held = ["shared", "own"].includes(scale.value) ? String(topOf(store.shown.value)) : scale.value;
+  const isHeld = !["shared", "own"].includes(scale.value);
   return [
     ...picks(),
     el("span", { className: "group" }, ...views.map(([value, text]) => button(text, `show ${text} (d)`, () => go({ view: value }), view.value === value))),
-    choice("colour scale", [["shared", "√ one scale"], ["own", "√ each its own"], [held, `√ held at ${held}`]], scale.value, (value) => go({ scale: value })),
+    choice("colour scale", [["shared", "√ one scale"], ["own", "√ each its own"], ["held", isHeld ? `√ held at ${scale.value}` : "√ held as now"]], isHeld ? "held" : scale.value, chooseScale),
     el("span", { className: "group" }, button("+", "magnify (+)", () => zoomBy(1.5)), button("−", "shrink (−)", () => zoomBy(1 / 1.5)), button("whole", "the whole map (0)", () => go({ part: null }))),
     other.value !== null && button("tied", "the other run follows the step", () => go({ tied: !tied.value }), tied.value),
     button("⤢", "the map alone, large (f)", () => go({ full: !full.value }), full.value),
   ].filter((child) => child !== false);
 }
 
+/** @param {string} scale */
+function chooseScale(scale) {
+  go({ scale: scale === "held" ? String(topOf(store.shown.value)) : scale });
+}
+
 /** The layer and the head, to be chosen. */
 function picks() {
-  const map = store.shown.value;
-  if (!map) return [];
+  const [layout, stem, head] = [store.layout.value, store.stemShown.value, store.headShown.value];
+  const layer = layout.find((each) => each.stem === stem);
+  if (!layer) return [];
   /** @type {[string, string][]} */
-  const layers = map.capture.layers.map(({ stem }) => [stem, `${layerName(stem)?.kind} ${layerName(stem)?.layer}`]);
+  const layers = layout.map(({ stem }) => [stem, `${layerName(stem)?.kind} ${layerName(stem)?.layer}`]);
   /** @type {[string, string][]} */
-  const heads = [["mean", "mean"], ...map.layer.heads.map((head) => /** @type {[string, string]} */ ([String(head), `head ${head}`]))];
+  const heads = [["mean", "mean"], ...layer.heads.map((head) => /** @type {[string, string]} */ ([String(head), `head ${head}`]))];
   return [
-    choice("layer", layers, map.layer.stem, (layer) => go({ layer })),
-    choice("head", heads, map.head, (head) => go({ head })),
+    choice("layer", layers, layer.stem, (layer) => go({ layer })),
+    choice("head", heads, head, (head) => go({ head })),
   ];
 }
 

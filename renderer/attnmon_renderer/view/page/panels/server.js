@@ -95,7 +95,7 @@ export function getMap(run, c, layer, head) {
  * The thumbnails of a layer's heads.
  * @param {string} run
  * @param {string} c
- * @param {string} layer
+ * @param {string} layer "all" for those of all layers
  * @returns {Promise<Codes>}
  */
 export function getThumbs(run, c, layer) {

@@ -6,25 +6,33 @@ import { Panel, button, choice, el } from "./elements.js";
 import { STATISTICS } from "./statistics.js";
 import * as store from "./store.js";
 
-/** @typedef {import("../pure/shapes.js").CaptureLine} CaptureLine */
-
 class StepControls extends Panel {
-  draw() {
+  play = button("▶", "play, stop (space)", togglePlay);
+  step = el("b", { className: "step" });
+  number = el("span", { className: "faint" });
+  follow = button("follow", "follow the newest capture (l)", toggleFollow, true);
+  choices = el("span", { className: "controls" });
+
+  build() {
+    const [back, next] = [button("‹", "the capture before (←)", () => stepBy(-1)), button("›", "the next capture (→)", () => stepBy(1))];
+    this.append(back, this.play, next, this.step, this.number, this.follow, this.choices);
+    this.watch(() => this.say());
+    this.watch(() => this.choices.replaceChildren(againstChoice(), curveChoice()));
+  }
+
+  say() {
     const captures = store.runState.value?.captures.value ?? [];
     const capture = store.current.value;
-    const number = capture ? captures.indexOf(capture) + 1 : 0;
-    const isFollowing = store.place.step.value === null;
-    return [
-      button("‹", "the capture before (←)", () => stepBy(-1)),
-      button(store.isPlaying.value ? "❚❚" : "▶", "play, stop (space)", togglePlay),
-      button("›", "the next capture (→)", () => stepBy(1)),
-      el("b", { className: "step" }, capture ? `step ${whole(capture.step)}` : "no capture yet"),
-      capture && el("span", { className: "faint" }, `${whole(number)} of ${whole(captures.length)}`),
-      button("follow", "follow the newest capture (l)", toggleFollow, isFollowing),
-      againstChoice(captures),
-      el("label", {}, "curve ", choice("curve", Object.entries(STATISTICS), store.place.statistic.value, chooseCurve)),
-    ];
+    this.step.textContent = capture ? `step ${whole(capture.step)}` : "no capture yet";
+    this.number.textContent = capture ? `${whole(captures.indexOf(capture) + 1)} of ${whole(captures.length)}` : "";
+    this.play.textContent = store.isPlaying.value ? "❚❚" : "▶";
+    this.follow.setAttribute("aria-pressed", String(store.place.step.value === null));
   }
+}
+
+function curveChoice() {
+  const chosen = choice("curve", Object.entries(STATISTICS), store.place.statistic.value, chooseCurve);
+  return el("label", {}, "curve ", chosen);
 }
 
 /** @param {string} statistic */
@@ -32,8 +40,7 @@ function chooseCurve(statistic) {
   go({ statistic });
 }
 
-/** @param {CaptureLine[]} captures */
-function againstChoice(captures) {
+function againstChoice() {
   const [against, other] = [store.place.against.value, store.place.other.value];
   const isStep = against !== "previous" && against !== "first";
   const others = (store.runs.value ?? []).filter(({ id }) => id !== store.runId.value);
@@ -42,7 +49,7 @@ function againstChoice(captures) {
     isStep && [against, `step ${whole(Number(against))}`],
     ["previous", "the capture before"],
     ["first", "the first capture"],
-    captures.length > 0 && ["pin", "this capture, from now on (p)"],
+    ["pin", "this capture, from now on (p)"],
     ...others.map(({ id, title }) => /** @type {[string, string]} */ ([`run:${id}`, `run ${title}`])),
   ];
   const present = options.filter((option) => option !== false);

@@ -118,6 +118,16 @@ export const pair = new Computed(() => {
   return place.other.value === null ? { a: there, b: here } : { a: here, b: there };
 });
 
+/** @type {{stem: string, heads: number[]}[]} */
+let lastLayout = [];
+
+/** The layers with their heads: the same as long as they do not change from capture to capture. */
+export const layout = new Computed(() => {
+  /** @type {{stem: string, heads: number[]}[]} */
+  const layers = (shown.value?.capture.layers ?? []).map(({ stem, heads }) => ({ stem, heads }));
+  if (JSON.stringify(layers) !== JSON.stringify(lastLayout)) lastLayout = layers;
+  return lastLayout;
+});
 /** The layer and the head that are on show. */
 export const stemShown = new Computed(() => shown.value?.layer.stem ?? place.layer.value);
 export const headShown = new Computed(() => shown.value?.head ?? place.head.value);

@@ -1,26 +1,28 @@
-/** A small map, which is painted again when its codes change. */
+/** Small maps, which are painted again when their codes change. */
 
 import { pooledMask } from "../pure/cells.js";
 import { colourTable, ownTop, paintCodes } from "../pure/codes.js";
 import { MASKED, WEIGHT_COLOURS } from "../pure/palettes.js";
 import { maskOf } from "./map_loader.js";
-import { place } from "./store.js";
+import { isDark, place } from "./store.js";
 
 /** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */
 /** @typedef {import("../pure/shapes.js").Codes} Codes */
 /** @typedef {{codes: Uint8Array, scale: number, top: number, masked: Uint8Array | null, shape: [number, number]}} Thumb */
 
+const MOST_FINE = 2;
+
 /**
  * The thumbnails of a layer's heads. They share a scale, unless each is to have its own.
  * @param {LayerMaps} layer
- * @param {Codes} codes
+ * @param {Uint8Array} codes
  * @returns {Thumb[]}
  */
 export function thumbsOf(layer, codes) {
-  const [, rows, columns] = codes.shape;
+  const [, rows, columns] = layer.thumbs_shape;
   const thumbs = layer.heads.map((_, index) => {
     const masked = pooledMask(maskOf(layer, index), layer, rows, columns);
-    const own = codes.data.subarray(index * rows * columns, (index + 1) * rows * columns);
+    const own = codes.subarray(index * rows * columns, (index + 1) * rows * columns);
     const scale = layer.scale[index] ?? 1;
     const top = ownTop(own, scale, masked, columns);
     return { codes: own, scale, top, masked, shape: /** @type {[number, number]} */ ([rows, columns]) };
@@ -45,18 +47,74 @@ export function meanThumb(layer, { data: codes, scale }) {
 }
 
 /**
+ * A thumbnail on a canvas of its own.
  * @param {HTMLCanvasElement} canvas
  * @param {Thumb} thumb
- * @param {boolean} isDark
  */
-export function paintThumb(canvas, { codes, scale, top, masked, shape: [rows, columns] }, isDark) {
-  if (canvas.width !== columns || canvas.height !== rows) {
-    canvas.width = columns;
-    canvas.height = rows;
-  }
+export function paintThumb(canvas, thumb) {
+  const [rows, columns] = thumb.shape;
+  if (canvas.width !== columns) canvas.width = columns;
+  if (canvas.height !== rows) canvas.height = rows;
   const image = new ImageData(columns, rows);
-  const pixels = new Uint32Array(image.data.buffer);
-  const grey = isDark ? MASKED.dark : MASKED.light;
-  paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, grey, pixels);
+  fill(thumb, new Uint32Array(image.data.buffer));
   canvas.getContext("2d")?.putImageData(image, 0, 0);
+}
+
+/**
+ * Many thumbnails on one canvas that lies over their places: a canvas for each would be a layer to be
+ * put together at every frame.
+ * @param {HTMLCanvasElement} sheet as large as the element before it
+ * @param {{thumb: Thumb, place: Element, alpha: number}[]} items
+ */
+export function paintSheet(sheet, items) {
+  const below = /** @type {Element} */ (sheet.previousElementSibling);
+  const { left, top, width, height } = below.getBoundingClientRect();
+  const pen = sheet.getContext("2d");
+  if (!pen || !width) return;
+  const places = items.map(({ place }) => place.getBoundingClientRect());
+  const fine = Math.min(MOST_FINE, devicePixelRatio);
+  [sheet.width, sheet.height] = [Math.ceil(width * fine), Math.ceil(height * fine)];
+  sheet.style.width = `${sheet.width / fine}px`;
+  pen.scale(fine, fine);
+  pen.imageSmoothingEnabled = false;
+  const { canvas, sources } = together(items.map(({ thumb }) => thumb));
+  items.forEach(({ thumb: { shape: [rows, columns] }, alpha }, index) => {
+    const { x, y, width: across, height: down } = places[index];
+    pen.globalAlpha = alpha;
+    pen.drawImage(canvas, ...sources[index], columns, rows, x - left, y - top, across, down);
+  });
+}
+
+/**
+ * All thumbnails in one image, and where each begins in it.
+ * @param {Thumb[]} thumbs
+ */
+function together(thumbs) {
+  const side = Math.max(1, ...thumbs.flatMap(({ shape }) => shape));
+  const across = Math.ceil(Math.sqrt(thumbs.length)) || 1;
+  const width = across * side;
+  const image = new ImageData(width, (Math.ceil(thumbs.length / across) || 1) * side);
+  const pixels = new Uint32Array(image.data.buffer);
+  const sources = thumbs.map((thumb, index) => {
+    const [rows, columns] = thumb.shape;
+    const [x, y] = [(index % across) * side, Math.floor(index / across) * side];
+    const own = new Uint32Array(rows * columns);
+    fill(thumb, own);
+    for (let row = 0; row < rows; row++) {
+      pixels.set(own.subarray(row * columns, (row + 1) * columns), (y + row) * width + x);
+    }
+    return /** @type {[number, number]} */ ([x, y]);
+  });
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  return { canvas, sources };
+}
+
+/**
+ * @param {Thumb} thumb
+ * @param {Uint32Array} pixels to be filled
+ */
+function fill({ codes, scale, top, masked }, pixels) {
+  const grey = isDark.value ? MASKED.dark : MASKED.light;
+  paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, grey, pixels);
 }

@@ -14,11 +14,12 @@ class Timeline extends Panel {
   width = new Signal(0);
   drawing = svg("svg", { class: "curves" });
   hint = el("output", { className: "hint" });
-  slider = el("div", { className: "slider", tabIndex: 0, role: "slider" }, this.drawing);
-  cursor = svg("line", { class: "cursor", y1: 0 });
-  other = svg("line", { class: "other", y1: 0 });
-  handle = svg("circle", { class: "handle", r: 6 });
+  cursor = el("i", { className: "cursor" }, el("i", { className: "handle" }));
+  other = el("i", { className: "other" });
+  slider = el("div", { className: "slider", tabIndex: 0, role: "slider" }, this.drawing, this.other, this.cursor);
   x = scale(0, 1, 0, 1);
+  /** Another one after each painting: what follows the step paints nothing again. */
+  painted = new Signal({});
 
   build() {
     this.slider.setAttribute("aria-label", "step of the capture");
@@ -44,12 +45,9 @@ class Timeline extends Panel {
       ...lanes.flatMap((lane, index) => this.lane(lane, index * (LANE + GAP), rows)),
       ...this.captures(state.steps.value, rail),
       ...this.foot(first, last, rail + RAIL + FOOT - 4),
-      this.other,
-      this.cursor,
       ...this.alerts(state.facts.value?.alerts ?? [], rail),
-      this.handle,
     );
-    this.placeCursors();
+    this.painted.value = {};
   }
 
   /**
@@ -60,8 +58,7 @@ class Timeline extends Panel {
     const height = rail + RAIL + FOOT;
     this.drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.drawing.setAttribute("height", String(height));
-    for (const line of [this.cursor, this.other]) line.setAttribute("y2", String(rail + RAIL));
-    this.handle.setAttribute("cy", String(rail + RAIL / 2));
+    for (const line of [this.cursor, this.other]) line.style.height = `${rail + RAIL}px`;
   }
 
   /**
@@ -139,15 +136,14 @@ class Timeline extends Panel {
   }
 
   placeCursors() {
+    void this.painted.value;
     const step = store.current.value?.step;
     const isCompared = store.place.view.value !== "map" && store.place.other.value === null;
     const other = isCompared ? store.against.value?.capture.step : undefined;
     for (const [line, at] of /** @type {const} */ ([[this.cursor, step], [this.other, other]])) {
-      line.toggleAttribute("hidden", at === undefined);
-      for (const end of ["x1", "x2"]) line.setAttribute(end, String(this.x(at ?? 0)));
+      line.hidden = at === undefined;
+      line.style.transform = `translateX(${this.x(at ?? 0)}px)`;
     }
-    this.handle.toggleAttribute("hidden", step === undefined);
-    this.handle.setAttribute("cx", String(this.x(step ?? 0)));
   }
 
   /** @param {PointerEvent} event */

@@ -13,6 +13,7 @@ class TokenText extends Panel {
   /** @type {HTMLElement[]} */
   parts = [];
   text = "";
+  isPlain = false;
 
   build() {
     this.words = el("p", { className: "faint" });
@@ -39,6 +40,9 @@ class TokenText extends Panel {
     const [map, at] = [shown.value, spot.value];
     const cell = map && at && cellAt(map.layer, at.query, at.key);
     if (this.words) this.words.textContent = cell ? asked(map, cell.row) : "Point at a query: its weights are painted on the keys.";
+    const wasPlain = this.isPlain;
+    this.isPlain = !cell;
+    if (wasPlain && this.isPlain) return;
     const table = map && colourTable(WEIGHT_COLOURS, map.scale, topOf(map));
     this.parts.forEach((each, column) => {
       const index = cell ? cell.row * map.layer.columns + column : 0;

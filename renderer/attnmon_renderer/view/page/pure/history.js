@@ -104,7 +104,11 @@ export function headValue(row, stem, head, statistic) {
  * @param {string} statistic
  */
 export function layerMean(row, stem, statistic) {
-  const values = row?.layers.get(stem)?.values[statistic]?.filter((value) => value !== null);
-  if (!values?.length) return null;
-  return values.reduce((sum, value) => Number(sum) + Number(value), 0) / values.length;
+  let [sum, count] = [0, 0];
+  for (const value of row?.layers.get(stem)?.values[statistic] ?? []) {
+    if (value === null) continue;
+    sum += value;
+    count += 1;
+  }
+  return count ? sum / count : null;
 }

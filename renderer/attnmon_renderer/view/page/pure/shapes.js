@@ -77,6 +77,8 @@
  * @property {number} non_finite
  * @property {number[]} missing heads of which nothing was recorded
  * @property {number[]} scale largest weight of each head
+ * @property {number} thumbs_at where its small maps begin among those of all layers
+ * @property {[number, number, number]} thumbs_shape heads, rows, columns
  * @property {string} allowed base64
  * @property {number[]} allowed_shape
  */

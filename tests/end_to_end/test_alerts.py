@@ -168,7 +168,9 @@ def test_padding_is_taken_from_the_attention_mask_in_the_batch(tmp_path: Path) -
     assert max(row["heads"]["padding_mass"]) == pytest.approx(alert.value)
 
 
-def test_logits_of_attention_that_is_written_by_hand_are_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folded", [False, True])
+def test_logits_of_attention_that_is_written_by_hand_are_seen(folded: bool, tmp_path: Path) -> None:
+    """Also where heads are folded into the batch, of a sample that is not the first."""
     seen: list[list[float]] = []
 
     class ByHand(Decoder):
@@ -179,13 +181,15 @@ def test_logits_of_attention_that_is_written_by_hand_are_seen(tmp_path: Path) ->
             )
             scores = q @ k.transpose(-1, -2)
             scores = scores.masked_fill(~self.allowed, float("-inf"))
-            seen.append(scores[0].amax((-1, -2)).tolist())
+            seen.append(scores[-1].amax((-1, -2)).tolist())
+            if folded:
+                scores, v = scores.flatten(0, 1), v.flatten(0, 1)
             scores = torch.softmax(scores, dim=-1)
             return scores @ v
 
     model = ByHand()
     model(tokens())
-    with LightweightAttentionMonitor(tmp_path) as monitor:
+    with LightweightAttentionMonitor(tmp_path, batch_idx_to_visualize=1) as monitor:
         monitor.log_attention(model, tokens(), step=0)
     (line,) = map(json.loads, (tmp_path / "history.jsonl").read_text().splitlines())
     assert line["decoder"][0]["source"] == "softmax"

@@ -22,12 +22,18 @@ class UnknownOrder(ValueError):
 
 
 class LargestLogits(NamedTuple):
-    """The largest logits of one sample's heads, where a softmax was seen at work."""
+    """The largest logits of heads, where a softmax was seen at work."""
 
-    sample: int
-    """Index in the batch of the scores."""
+    sample: int | None
+    """Index in the batch of the one sample that was looked at; None for all samples."""
     values: Tensor
-    """[heads]"""
+    """[heads] of the one sample, or [samples, heads]."""
+
+    def of_sample(self, index: int) -> "LargestLogits | None":
+        """Returns those of one sample; None if they are of another."""
+        if self.sample is None:
+            return LargestLogits(index, self.values[index])
+        return self if self.sample == index else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +96,7 @@ class AttentionCall:
     is_cross: bool | None = None
     """Whether the keys come from another input or stack than the queries; None if unknown."""
     largest_logits: LargestLogits | None = None
-    """Of one sample, where its weights are given and what their softmax was given was seen."""
+    """Where its weights are given, and what their softmax was given was seen."""
 
     @property
     def batch(self) -> int:
@@ -158,7 +164,7 @@ class AttentionCall:
             bias=self.bias_of(index),
             value=sample_of(self.value, index, self.rounding),
             output=sample_of(self.output, index),
-            largest_logits=peaks if peaks is not None and peaks.sample == index else None,
+            largest_logits=None if peaks is None else peaks.of_sample(index),
             rounding=None,
         )
 

@@ -1,6 +1,6 @@
 """Makes an `AttentionCall` of the product in which hand-written attention sums its values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -48,6 +48,8 @@ class ValueProduct:
     """Whether the softmax is taken to be one over query · key by its shape and place alone."""
     largest_logits: LargestLogits | None = None
     """What the softmax was given at most, where that was seen: of one sample."""
+    largest_of_rows: Tensor | None = None
+    """The same for each query: shaped as the weights, with a single key."""
 
     def to_call(self, site: CallSite) -> AttentionCall | None:
         """Returns the call; None if the product sums over another dimension than the softmax."""
@@ -73,14 +75,29 @@ class ValueProduct:
             note=join_notes(note, self._note),
             layout=site.layout,
             is_cross=site.is_cross,
-            largest_logits=self.largest_logits if self._are_as_they_were(weights) else None,
+            largest_logits=self._logits(weights, site),
         )
 
-    def _are_as_they_were(self, weights: Tensor) -> bool:
+    def _logits(self, weights: Tensor, site: CallSite) -> LargestLogits | None:
+        """Returns the largest logits, of weights that are in their place."""
+        if self.largest_of_rows is None:
+            return self.largest_logits if self._are_in_place(weights) else None
+        rows = replace(self, weights=self.largest_of_rows).tensors()
+        if rows is None:
+            return None
+        if site.layout is None:
+            arranged = _weights_by_shape(rows.weights, site.heads, bool(self.equation))
+        else:
+            arranged = site.layout.arrange(rows.weights)
+        return LargestLogits(None, arranged.amax((-1, -2)))
+
+    def _are_in_place(self, weights: Tensor) -> bool:
         """Returns whether these are the softmax's weights with samples and heads in their place."""
-        own = self.weights
-        is_same = weights.shape == own.shape and weights.stride() == own.stride()
-        return is_same and weights.data_ptr() == own.data_ptr()
+        lead, own = (
+            (each.shape[:-2], each.stride()[:-2], each.data_ptr())
+            for each in (weights, self.weights)
+        )
+        return lead == own
 
     @property
     def _note(self) -> str:
@@ -156,12 +173,17 @@ def _by_layout(tensors: ProductTensors, layout: Layout) -> _Arranged:
     return weights, layout.arrange(value), layout.arrange(tensors.output)
 
 
+def _weights_by_shape(tensor: Tensor, heads: int | None, is_einsum: bool) -> Tensor:
+    """Returns weights or an output as [samples, heads, queries, any]."""
+    if is_einsum and tensor.dim() > 4:  # its equation tells the batch from the groups of heads
+        tensor = tensor.flatten(1, -3)
+    return to_4d(tensor, heads)
+
+
 def _by_shape(tensors: ProductTensors, heads: int | None, is_einsum: bool) -> _Arranged:
     """Returns the tensors in an order that their shapes suggest."""
-    weights, output = tensors.weights, tensors.output
-    if is_einsum and weights.dim() > 4:  # its equation tells the batch from the groups of heads
-        weights, output = weights.flatten(1, -3), output.flatten(1, -3)
-    weights, output = to_4d(weights, heads), to_4d(output, heads)
+    weights = _weights_by_shape(tensors.weights, heads, is_einsum)
+    output = _weights_by_shape(tensors.output, heads, is_einsum)
     try:
         value = key_to_4d(tensors.value, tensors.weights.shape, weights)
     except (ShapeError, RuntimeError):

@@ -46,6 +46,9 @@ class _Weights:
     """Labels of the original."""
     largest_logits: LargestLogits | None = None
     """Of one sample, where the scores were [samples, heads, queries, keys]."""
+    largest_of_rows: Tensor | None = None
+    """The largest logit of each query, where they were in another order: shaped as the original,
+    with a single key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,19 +89,28 @@ class Provenance:
         self._in_parts: set[int] = set()
         self._largest_logits: LargestLogits | None = None
         """Of the scores that the next softmax is given."""
+        self._largest_of_rows: Tensor | None = None
         self._unused_scores: torch.Size | None = None
         """Shape of the latest scores, until a softmax, a product or a projection follows."""
 
     def before_softmax(self, args: Any, kwargs: Any, sample: int) -> None:
-        """Keeps the largest logits of a sample's heads: the scores are gone when they are used."""
+        """Keeps the largest logits: the scores are gone when the weights are used.
+
+        Those of one sample's heads in the usual order of dimensions; in another, as where heads are
+        folded into the batch, those of all rows, since it is not known yet which are the sample's.
+        """
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        self._largest_logits = None
+        self._largest_logits = self._largest_of_rows = None
         for scores in tensors_among((*args, *kwargs.values()))[:1]:
-            is_usual = type(scores) is Tensor and scores.dim() == 4 and dim in (-1, 3)
-            if is_usual and scores.numel() and isinstance(self._origin(scores), _Scores):
+            is_plain = type(scores) is Tensor and isinstance(dim, int) and scores.numel()
+            if not is_plain or not isinstance(self._origin(scores), _Scores):
+                continue
+            if scores.dim() == 4 and dim in (-1, 3):
                 index = min(sample, len(scores) - 1)
                 peaks = scores.detach()[index].amax((-1, -2))
                 self._largest_logits = LargestLogits(index, peaks)
+            else:
+                self._largest_of_rows = scores.detach().amax(dim, keepdim=True)
 
     def before_dropout(self, function: Function, args: Any, kwargs: Any) -> None:
         """Copies the weights if this dropout will overwrite them. Call it before each dropout."""
@@ -178,6 +190,7 @@ class Provenance:
             origin.is_changed,
             origin.is_assumed,
             None if origin.is_changed else origin.largest_logits,
+            None if origin.is_changed else origin.largest_of_rows,
         )
 
     def _combine(self, origins: Iterable[_Origin | None]) -> None:
@@ -196,12 +209,14 @@ class Provenance:
             keys_dim = dim if dim < 0 else dim - result.dim()
             keys = result.shape[keys_dim]
             logits, self._largest_logits = self._largest_logits, None
+            rows, self._largest_of_rows = self._largest_of_rows, None
             weights = _Weights(
                 self.softmax_count,
                 keys_dim,
                 keys,
                 is_assumed=is_assumed,
                 largest_logits=logits,
+                largest_of_rows=rows,
             )
             self._set_origin(result, weights)
             if is_assumed:
@@ -274,7 +289,18 @@ def _propagated(
     if origin.had_dropout:
         return origin
     is_changed = origin.is_changed or base_name(function) in CHANGES
-    return replace(origin, original=None, is_changed=is_changed)
+    rows = _same_rows(origin, result)
+    return replace(origin, original=None, is_changed=is_changed, largest_of_rows=rows)
+
+
+def _same_rows(origin: _Weights, result: Tensor) -> Tensor | None:
+    """Returns the largest logits of the rows; None where the result has no longer the same rows."""
+    rows = origin.largest_of_rows
+    if rows is None:
+        return None
+    shape = list(result.shape)
+    shape[origin.keys_dim] = 1
+    return rows if list(rows.shape) == shape else None
 
 
 def _permuted(
@@ -287,6 +313,9 @@ def _permuted(
     numbered = torch.empty(tuple(range(1, dims + 1)), device="meta")
     sizes = tuple(function(numbered, *args[1:], **kwargs).shape)
     keys_dim = sizes.index(dims + 1 + origin.keys_dim) - dims
+    rows = origin.largest_of_rows
+    if rows is not None:
+        origin = replace(origin, largest_of_rows=function(rows, *args[1:], **kwargs))
     if origin.original is None:
         return replace(origin, keys_dim=keys_dim)
     original, labels = function(origin.original, *args[1:], **kwargs), origin.labels

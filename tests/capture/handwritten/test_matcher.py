@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from support.tapping import TapLog, tapped, tapped_calls
 from torch import Tensor, nn
 
-from attnmon.capture import CallListener, Tap, module_names
+from attnmon.capture import AttentionCall, CallListener, Tap, module_names
 from attnmon.capture.calls.verification import output_error
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 4, 5, 7, 8
@@ -19,6 +19,7 @@ V = torch.randn(BATCH, HEADS, KEYS, 6)
 SCALE = 1 / math.sqrt(WIDTH)
 MASK = torch.arange(KEYS) < torch.tensor([[KEYS], [4]])
 EXPECTED = (Q @ K.mT * SCALE).softmax(-1)
+PEAKS = (Q @ K.mT * SCALE).amax((-1, -2))
 MASKED = (Q @ K.mT * SCALE).masked_fill(~MASK[:, None, None], -math.inf).softmax(-1)
 
 
@@ -98,6 +99,15 @@ WAYS = [
 ]  # fmt: skip
 
 
+def assert_logits(call: AttentionCall, peaks: Tensor) -> None:
+    """Of each sample of which they were seen; the first is always one."""
+    assert call.largest_logits is not None
+    for sample in range(BATCH if call.largest_logits.sample is None else 1):
+        seen = call.of_sample(sample).largest_logits
+        assert seen is not None
+        torch.testing.assert_close(seen.values, peaks[sample], check_dtype=False)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_ways_of_writing_attention(way: Callable[[], Tensor]) -> None:
     model = Named(way)
@@ -106,6 +116,7 @@ def test_ways_of_writing_attention(way: Callable[[], Tensor]) -> None:
     torch.testing.assert_close(call.weights, EXPECTED)
     assert output_error(call) < 1e-5
     assert output_error(call.of_sample(1)) < 1e-5
+    assert_logits(call, torch.zeros(BATCH, HEADS) if way is in_place else PEAKS)
 
 
 MASKINGS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -161,6 +172,8 @@ def test_einsum_in_any_order_of_letters(
     assert call.output is not None
     assert call.output.shape == (BATCH, HEADS, QUERIES, 6)
     assert output_error(call) < 1e-5
+    if order != "hbnd":  # whose samples are taken for its heads until its weights are used
+        assert_logits(call, PEAKS)
 
 
 def test_grouped_queries_by_einsum_and_by_folding() -> None:
@@ -184,6 +197,7 @@ def test_grouped_queries_by_einsum_and_by_folding() -> None:
         torch.testing.assert_close(call.weights, expected)
         assert call.value.shape[2:] == (KEYS, 6)
         assert output_error(call) < 1e-5
+        assert_logits(call, (Q @ key.repeat_interleave(2, 1).mT * SCALE).amax((-1, -2)))
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -205,6 +219,23 @@ def test_dropout_is_not_in_the_weights(inplace: bool) -> None:
         (call,) = tapped_calls(nn.Module(), forward)
         torch.testing.assert_close(call.weights, EXPECTED)
         assert call.output is None
+
+
+def test_logits_are_not_told_of_rows_that_are_others_than_the_softmax_had() -> None:
+    query, key, value = (tensor.flatten(0, 1) for tensor in (Q, K, V))
+    changes: list[tuple[Callable[[Tensor], Tensor], bool]] = [
+        (lambda weights: weights.float() @ value, True),
+        (lambda weights: weights[:, :3] @ value, False),
+        (lambda weights: weights[:4] @ value[:4], False),
+        (lambda weights: (weights * 0.5) @ value, False),
+    ]
+    for change, is_told in changes:
+
+        def forward(change: Callable[[Tensor], Tensor] = change) -> Tensor:
+            return change((query @ key.mT * SCALE).softmax(-1))
+
+        (call,) = tapped_calls(nn.Module(), forward)
+        assert (call.largest_logits is not None) == is_told
 
 
 class Router(nn.Module):

@@ -14,8 +14,9 @@ from torch import nn
 from attnmon.capture import module_names, unwrap
 from attnmon.link.messages import Attention, PatchedLayer
 
-_CLASS = re.compile(r"(cls|class)_?(token|emb|embedding)s?")
-_REGISTERS = re.compile(r"(reg|register|dist|distillation)_?(token|emb|embedding)s?")
+_TOKENS = r"_?(tok|token|emb|embed|embedding)s?"
+_CLASS = re.compile(rf"cls|(cls|class){_TOKENS}")
+_REGISTERS = re.compile(rf"regs?|registers?|(reg|register|dist|distillation){_TOKENS}")
 
 
 class NoPatches(ValueError):

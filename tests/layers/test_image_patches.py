@@ -35,6 +35,17 @@ def test_the_model_tells_the_grid_and_its_class_token_and_registers() -> None:
     assert seen(patched(TinyVision(0, 0), layer(24))) == (4, 6, 0, False, "")
 
 
+@pytest.mark.parametrize(
+    ("classes", "registers"),
+    [("cls", "reg"), ("cls_tok", "registers"), ("class_embed", "register_tok")],
+)
+def test_people_give_their_tokens_many_names(classes: str, registers: str) -> None:
+    model = TinyVision(0, 0)
+    model.register_parameter(classes, nn.Parameter(torch.zeros(1, 1, 8)))
+    model.register_parameter(registers, nn.Parameter(torch.zeros(2, 8)))
+    assert seen(patched(model, layer(27))) == (4, 6, 3, True, "")
+
+
 def test_before_the_class_token_is_added_there_are_patches_alone() -> None:
     assert seen(patched(TinyVision(1, 2), layer(24))) == (4, 6, 0, False, "")
 

@@ -103,7 +103,10 @@ def test_without_a_class_token_it_is_the_mean_over_the_patches(weights: np.ndarr
 
 
 def test_the_page_says_whose_attention_it_is_and_what_was_assumed(weights: np.ndarray) -> None:
-    remark = "a grid of 3 × 4 is assumed"
+    remark = (
+        "3 tokens are taken to come before the patches · the first token is taken for the class "
+        "token's · a grid of 3 × 4 is assumed"
+    )
     page = drawn(weights, capture_of(weights, remark=remark))["encoder_layer0_self_attn_overlay"]
     said = " ".join(text.string for text in page.texts)
     on_patches = weights[0].mean(axis=0)[0, EARLIER:].sum()
@@ -114,7 +117,7 @@ def test_the_page_says_whose_attention_it_is_and_what_was_assumed(weights: np.nd
         remark,
         "its smallest value black, its largest white",
     ):
-        assert words in said
+        assert words in said, "nothing of the note is cut off"
     pooled = drawn(weights, capture_of(weights, has_class=False))
     texts = pooled["encoder_layer0_self_attn_overlay"].texts
     assert any("mean over all patches" in text.string for text in texts)

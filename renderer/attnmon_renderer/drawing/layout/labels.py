@@ -22,7 +22,7 @@ _SWATCH, _SWATCH_GAP = 20, 9
 def header_texts(
     caption: Caption, remarks: Iterable[str], page_width: int, sizes: FontSizes
 ) -> Iterator[Text]:
-    """Yield the caption's title and run, and its note with the remarks in one line or two."""
+    """Yield the caption's title and run, and its note with the remarks in four lines at most."""
     x, room = sizes.margin, page_width - 2 * sizes.margin
     y = sizes.px(14) + sizes.title.size
     yield Text(x, y, shorten(caption.title, sizes.title, room), sizes.title)

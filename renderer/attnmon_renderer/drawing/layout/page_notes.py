@@ -36,9 +36,13 @@ def remarks(placed: Sequence[PlacedPanel], scale: Scale) -> Iterator[str]:
     yield from _describe_labels(placed)
     panels = [place.panel for place in placed]
     if beyond := _count_beyond(panels, scale):
-        yield f"{beyond:,} cells are beyond the colour scale"
+        yield f"{_cells_are(beyond)} beyond the colour scale"
     if not_finite := _count_not_finite(panels):
-        yield f"{not_finite:,} cells are not finite"
+        yield f"{_cells_are(not_finite)} not finite"
+
+
+def _cells_are(count: int) -> str:
+    return "1 cell is" if count == 1 else f"{count:,} cells are"
 
 
 def _describe_labels(placed: Sequence[PlacedPanel]) -> Iterator[str]:

@@ -234,7 +234,7 @@ def shorten(string: str, font: Font, max_width: int) -> str:
     return "".join(parts[:low]).rstrip() + "…"
 
 
-def wrap(string: str, font: Font, max_width: int, lines: int = 2) -> list[str]:
+def wrap(string: str, font: Font, max_width: int, lines: int = 4) -> list[str]:
     """Break the string at spaces into at most `lines` lines; the last line is shortened."""
     words = string.split(" ")
     done: list[str] = []

@@ -48,6 +48,7 @@ def test_cells_beyond_the_scale_are_counted() -> None:
     whole = panel("", 2, 2)
     values = np.array([[0.5, 0.2], [0.20000001, 0.9]], np.float32)
     assert said(replace(whole, values=values), top=0.2) == ["2 cells are beyond the colour scale"]
+    assert said(replace(whole, values=values), top=0.5) == ["1 cell is beyond the colour scale"]
 
 
 def test_each_size_of_merged_cells_is_said_once() -> None:

@@ -73,7 +73,7 @@ def test_shortened_is_the_longest_beginning_that_fits() -> None:
 
 
 def test_wrapped_breaks_at_spaces_and_shortens_the_last_line() -> None:
-    lines = wrap("one two three four five six seven eight nine ten", Font(20), 160)
+    lines = wrap("one two three four five six seven eight nine ten", Font(20), 160, lines=2)
     assert len(lines) == 2
     assert lines[0].split() == ["one", "two", "three", "four"][: len(lines[0].split())]
     assert all(text_width(line, Font(20)) <= 160 for line in lines)

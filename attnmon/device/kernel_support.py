@@ -1,9 +1,11 @@
 """What the kernels are made for. Anything else is sent as query and key."""
 
+import os
 from functools import cache
 
 import torch
 
+from attnmon.accounting.error_guard import describe
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.survey_grid import MOST_CHUNKS, SurveyGrid
 
@@ -13,7 +15,7 @@ ALIGNMENTS = 10 * 64
 """Of these, what may lie between the arrays."""
 WIDEST = 256
 LEAST_CAPABILITY = (8, 0)
-LEAST_TRITON = (3, 3)
+LEAST_TRITON = (3, 4)
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -54,5 +56,11 @@ def why_not_on(device: torch.device) -> str:
         import triton
     except ImportError:
         return "Triton is not installed, which torch's builds for CUDA bring along"
+    except Exception as error:  # of a build that does not fit
+        return f"Triton cannot be imported: {describe(error)}"
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return "TRITON_INTERPRET is set, and the CPU would do a device's work"
     version = tuple(int(part) for part in triton.__version__.split(".")[:2])
-    return "" if version >= LEAST_TRITON else f"Triton {triton.__version__} is too old"
+    if version < LEAST_TRITON:
+        return f"Triton {triton.__version__} is too old: 3.4 is needed, as with torch 2.8"
+    return ""

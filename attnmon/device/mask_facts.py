@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from attnmon.device.kernel_builds import BUILDS
 from attnmon.device.layer_tensors import LayerTensors
 
 
@@ -19,7 +20,11 @@ class MaskFacts(NamedTuple):
 
 
 def mask_facts(layer: LayerTensors) -> MaskFacts:
-    """Start to find what a layer's mask says, on the present stream."""
+    """Start to find what a layer's mask says, on the present stream.
+
+    Raises:
+        NotBuilt: a kernel was not launched.
+    """
     from attnmon.device import mask_kernels as kernels  # they need Triton
 
     _, queries, keys = layer.shape
@@ -37,6 +42,7 @@ def mask_facts(layer: LayerTensors) -> MaskFacts:
     read = heads, queries, keys, head, row, key
     kernels.survey_mask_rows[(-(-queries // kernels.ROWS),)](bias, facts, *read, **shared)
     kernels.survey_mask_keys[(-(-keys // kernels.KEYS),)](bias, latest, *read, **shared)
+    BUILDS.require()  # of numbers that nobody wrote, places in memory would be made
     return MaskFacts(_padding(facts, latest, layer.earlier), facts[:2])
 
 
@@ -46,7 +52,7 @@ def _padding(facts: Tensor, latest: Tensor, earlier: int) -> Tensor:
     if earlier + queries != keys:
         return torch.zeros(queries, dtype=torch.bool, device=facts.device)
     closed = facts[2]
-    blind = closed.argmax(keepdim=True) * closed.amax()  # the first that does not see all
+    blind = closed.argmax(keepdim=True)  # the first that does not see all, or the very first
     is_causal = facts[1].gather(0, blind) <= keys - queries + blind
     padding = latest[earlier:] < blind * is_causal
     return padding & ~padding.all()

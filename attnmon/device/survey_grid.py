@@ -7,10 +7,11 @@ from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PA
 
 STORE_SIDE = 128
 """Cells a side where no picture and no store asks for more."""
-WIDE_TILE, TILE = 64, 32
+WIDE_TILE, TILE, NARROW_TILE = 64, 32, 16
 """Positions a side of a tile. In a larger one registers spill, which ptxas tells without a device:
-so the wide one is for what is cheapest, 16-bit numbers without a mask."""
-WIDEST_OF_WIDE = 128
+so the wide one is for what is cheapest, 16-bit numbers without a mask. What is spilled is memory of
+the device, for each thread that it could run: 5 kB of float32 in wide heads would be a gigabyte."""
+WIDE_HEAD = 128
 MOST_PROGRAMS = 1024
 """Of the first kernel, over all heads: each leaves a few numbers."""
 MOST_LENGTHS = 64
@@ -125,5 +126,7 @@ class SurveyGrid:
 
 
 def _tile(layer: LayerTensors) -> int:
-    is_cheap = layer.query.itemsize == layer.key.itemsize == _HALF and layer.bias is None
-    return WIDE_TILE if is_cheap and layer.query.shape[2] <= WIDEST_OF_WIDE else TILE
+    is_half = layer.query.itemsize == layer.key.itemsize == _HALF
+    if layer.query.shape[2] > WIDE_HEAD:
+        return TILE if is_half else NARROW_TILE
+    return WIDE_TILE if is_half and layer.bias is None else TILE

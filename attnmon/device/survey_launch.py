@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attnmon.device.kernel_builds import BUILDS
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.survey_grid import SurveyGrid, cells_along, length_step, power_of_2
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
@@ -81,7 +82,11 @@ class SurveyMemory:
 
 
 def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
-    """Start the kernels for a layer on the present stream. Nothing here waits."""
+    """Start the kernels for a layer on the present stream. Nothing here waits.
+
+    Raises:
+        NotBuilt: a kernel was not launched.
+    """
     from attnmon.device import survey_kernels as kernels  # they need Triton
 
     heads, queries, keys = layer.shape
@@ -138,13 +143,14 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
     kernels.survey_keys[(heads,)](
         memory.received, memory.rows, memory.keys, keys, grid.row_programs, KEYS=KEYS_AT_ONCE
     )
+    BUILDS.require()
     _measure_lengths(layer.query, memory.query_lengths)
     _measure_lengths(layer.key, memory.key_lengths)
 
 
 def _measure_lengths(vectors: Tensor, lengths: Tensor) -> None:
     """Write the lengths of some vectors [heads, positions, width]."""
-    some = vectors[:, :: length_step(vectors.shape[1])]
+    some = vectors.detach()[:, :: length_step(vectors.shape[1])]
     torch.linalg.vector_norm(some, dim=2, dtype=torch.float32, out=lengths)
 
 

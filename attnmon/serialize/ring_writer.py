@@ -91,22 +91,23 @@ def choose_heads(
     """
     chosen: dict[str, Tensor] = {}
     if weights is not None:
-        chosen["weights"] = _pick(weights, heads)
+        chosen["weights"] = pick_heads(weights, heads)
     if query is not None and key is not None:
         group = query.shape[0] // key.shape[0]
         whole = heads == tuple(range(query.shape[0]))
-        chosen["query"] = _pick(query, heads)
-        chosen["key"] = key if whole else _pick(key, tuple(head // group for head in heads))
+        chosen["query"] = pick_heads(query, heads)
+        chosen["key"] = key if whole else pick_heads(key, tuple(head // group for head in heads))
     if sinks is not None:
-        chosen["sinks"] = _pick(sinks, heads)
+        chosen["sinks"] = pick_heads(sinks, heads)
     return chosen
 
 
-def _pick(tensor: Tensor, heads: tuple[int, ...]) -> Tensor:
+def pick_heads(tensor: Tensor, heads: tuple[int, ...]) -> Tensor:
+    """Return these heads of a tensor [heads, …]: a view, where they are neighbours."""
     first = heads[0]
     if heads == tuple(range(first, first + len(heads))):
         return tensor[first : first + len(heads)] if len(heads) < tensor.shape[0] else tensor
-    return tensor[list(heads)]
+    return torch.stack([tensor[head] for head in heads])  # a list of indices waits for a device
 
 
 def choose_mask(heads: tuple[int, ...], bias: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ def choose_mask(heads: tuple[int, ...], bias: Tensor) -> Tensor:
     for dimension, stride in enumerate(bias.stride()):
         if stride == 0 and bias.shape[dimension] > 1:
             bias = bias.narrow(dimension, 0, 1)
-    return _pick(bias, heads) if bias.dim() == 3 and bias.shape[0] > 1 else bias
+    return pick_heads(bias, heads) if bias.dim() == 3 and bias.shape[0] > 1 else bias
 
 
 def compact_mask(bias: Tensor) -> Tensor:

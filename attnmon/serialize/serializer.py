@@ -26,7 +26,13 @@ from attnmon.link.messages import (
 from attnmon.link.ring import Ring
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.capture_message import MessageFactory
-from attnmon.serialize.ring_writer import RingWriter, choose_heads, choose_mask, compact_mask
+from attnmon.serialize.ring_writer import (
+    RingWriter,
+    choose_heads,
+    choose_mask,
+    compact_mask,
+    pick_heads,
+)
 from attnmon.serialize.step_info import StepInfo
 from attnmon.serialize.summary_writer import SummaryWriter
 from attnmon.serialize.written_layers import WrittenLayer, WrittenLayers, signature_of
@@ -116,7 +122,7 @@ class CaptureSerializer:
         """Return whether a layer that was written as query and key will be so the next time."""
         if self.summaries is None or call.is_on_cpu:
             return True
-        return layer.name in self.summaries.reasons
+        return self.summaries.is_decided(layer.name)
 
     def _is_checked(self, call: AttentionCall) -> bool:
         return call.output is not None and not self._layers_written % CHECK_EVERY
@@ -231,7 +237,7 @@ def _logits_of(call: AttentionCall, heads: tuple[int, ...]) -> dict[str, Tensor]
     seen = call.largest_logits
     if seen is None or len(seen.values) != call.heads:
         return {}
-    return {"largest_logits": seen.values[list(heads)]}
+    return {"largest_logits": pick_heads(seen.values, heads)}
 
 
 def _is_equal(mask: Tensor, written: Tensor) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
 from attnmon.device import kernel_support, query_padding
+from attnmon.device.kernel_builds import BUILDS, NotBuilt
 from attnmon.device.kernel_trust import KernelTrust
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.mask_facts import mask_facts
@@ -41,6 +42,8 @@ class SummaryWriter:
         self._guard = guard
         self._mask_failure = ""
         """Why masks cannot be read on the device; empty while they can."""
+        self._waiting: set[str] = set()
+        """Those whose kernels are being compiled: they may be summed up the next time."""
         self._scratch: dict[torch.device, Tensor] = {}
 
     def write(
@@ -51,15 +54,32 @@ class SummaryWriter:
         Raises what `reserve` raises. What else goes wrong costs this kernel, and is said once.
         """
         self.reasons.pop(layer.name, None)
-        device = tensors.query.device
-        reason = self._choice.why_not(layer, tensors) or kernel_support.why_not_on(device)
+        self._waiting.discard(layer.name)
+        reason = self._choice.why_not(layer, tensors)
+        if not reason and (reason := kernel_support.why_not_on(tensors.query.device)):
+            self._guard.warn_once("no kernels", f"on_device: {reason}. Queries and keys are sent.")
         if not reason:
-            with self._writer.device_copies.beside_training(device, _read(tensors)):
-                told, grid, reason = self._prepared(layer, tensors, builder)
-                if not reason:
-                    return self._survey(layer, told, grid, builder)
+            told = replace(tensors, declared=_declared(layer, tensors, builder.padding, builder))
+            try:
+                return self._write_beside_training(layer, told, builder)
+            except torch.cuda.OutOfMemoryError:
+                reason = "its device has no memory left for it"
+            except NotBuilt as error:
+                reason = str(error)
+                if BUILDS.failure:
+                    self._warn(reason)
+                else:
+                    self._waiting.add(layer.name)
         self.reasons[layer.name] = reason
         return None
+
+    def is_decided(self, name: str) -> bool:
+        """Return whether this module's query and key will be sent as long as it is called alike."""
+        return name in self.reasons and name not in self._waiting
+
+    def close(self) -> None:
+        """End what is compiled beside the training."""
+        BUILDS.end()
 
     def settle(self, verdicts: list[tuple[str, str]]) -> None:
         """Take in what the renderer has found of layers that it has made too."""
@@ -70,32 +90,52 @@ class SummaryWriter:
                     f"what a kernel made of a layer differs from the renderer's {difference}"
                 )
 
-    def _prepared(
+    def _write_beside_training(
         self, layer: SelectedLayer, tensors: LayerTensors, builder: CaptureBuilder
+    ) -> LayerSummary | None:
+        device = tensors.query.device
+        scratch = self._scratch_on(device)
+        read = (*_read(tensors), scratch)
+        with self._writer.device_copies.beside_training(device, read), BUILDS.only_built(device):
+            told, grid, reason = self._prepared(layer, tensors)
+            if not reason:
+                return self._survey(layer, told, grid, builder, scratch)
+        self.reasons[layer.name] = reason
+        return None
+
+    def _prepared(
+        self, layer: SelectedLayer, tensors: LayerTensors
     ) -> tuple[LayerTensors, SurveyGrid, str]:
         """Return the layer with its padding, its grid, and why it is not summed up."""
         grid = SurveyGrid.of(tensors, self._choice.side(layer))
-        if self._mask_failure:
-            return tensors, grid, self._mask_failure
+        if reason := self._mask_failure or self._grid_reason(tensors, grid):
+            return tensors, grid, reason
         try:
-            told = _with_padding(layer, tensors, builder)
+            told = _with_padding(layer, tensors)
+        except NotBuilt:
+            raise
         except Exception as error:
             if comes_from_signal_handler(error.__traceback__):
                 raise
             self._mask_failure = f"what a mask says could not be found: {describe(error)}"
             self._warn(self._mask_failure)
             return tensors, grid, self._mask_failure
-        return told, grid, self._grid_reason(told, grid)
+        return told, grid, self.trust.refusal(grid.kind(told))
 
     def _grid_reason(self, tensors: LayerTensors, grid: SurveyGrid) -> str:
         if reason := kernel_support.why_not(tensors, grid):
             return reason
         if WORTH * tensors.shape[0] * grid.bytes_sent > tensors.nbytes:
             return "query and key are hardly larger than what would be made of them"
-        return self.trust.refusal(grid.kind(tensors))
+        return ""
 
     def _survey(
-        self, layer: SelectedLayer, tensors: LayerTensors, grid: SurveyGrid, builder: CaptureBuilder
+        self,
+        layer: SelectedLayer,
+        tensors: LayerTensors,
+        grid: SurveyGrid,
+        builder: CaptureBuilder,
+        scratch: Tensor,
     ) -> LayerSummary | None:
         kind = grid.kind(tensors)
         kernel = self.trust.name_of(kind)
@@ -109,8 +149,11 @@ class SummaryWriter:
         for first in range(0, heads, at_once):
             some = of_heads(tensors, first, min(first + at_once, heads))
             try:
-                memory = self._memory(some, grid)
+                memory = SurveyMemory.on(scratch, grid, some.shape[0], len(some.key))
                 launch(some, grid, memory)
+            except NotBuilt:
+                builder.compared.discard(kernel)
+                raise
             except Exception as error:  # of Triton's, or of its compiler's
                 if comes_from_signal_handler(error.__traceback__):
                     raise
@@ -129,13 +172,15 @@ class SummaryWriter:
             ends=facts.get("ends"), padding=facts.get("padding"),
         )  # fmt: skip
 
-    def _memory(self, tensors: LayerTensors, grid: SurveyGrid) -> SurveyMemory:
-        """Divide the device's own memory, which is used by one layer after the other."""
-        device = tensors.query.device
+    def _scratch_on(self, device: torch.device) -> Tensor:
+        """Return the device's own memory, which is used by one layer after the other.
+
+        Of the training's stream: for another one the allocator would reserve 20 MB.
+        """
         if device not in self._scratch:
             size = kernel_support.MEMORY
             self._scratch[device] = torch.empty(size, dtype=torch.uint8, device=device)
-        return SurveyMemory.on(self._scratch[device], grid, tensors.shape[0], len(tensors.key))
+        return self._scratch[device]
 
     def _copy(self, memory: SurveyMemory, builder: CaptureBuilder) -> SummarisedHeads:
         sent = memory.sent_bytes
@@ -159,14 +204,13 @@ class SummaryWriter:
 
 def _read(tensors: LayerTensors) -> tuple[Tensor, ...]:
     """Return what is read of a layer beside training, for whose memory this is to be known."""
-    given = (tensors.query, tensors.key, tensors.bias, tensors.sinks)
+    declared = tensors.declared or ()
+    given = (tensors.query, tensors.key, tensors.bias, tensors.sinks, *declared)
     return tuple(tensor for tensor in given if tensor is not None)
 
 
-def _with_padding(
-    layer: SelectedLayer, tensors: LayerTensors, builder: CaptureBuilder
-) -> LayerTensors:
-    """Return the layer with what is known of its padding, as the renderer would find it."""
+def _with_padding(layer: SelectedLayer, tensors: LayerTensors) -> LayerTensors:
+    """Return the layer with what its mask says of padding, as the renderer would find it."""
     _, queries, keys = tensors.shape
     padding = ends = None
     if layer.role.type == "self_attention" and tensors.bias is not None:
@@ -174,8 +218,7 @@ def _with_padding(
             padding = query_padding.padding_of(tensors.bias, queries, keys, tensors.earlier)
         else:
             padding, ends = mask_facts(tensors)
-    declared = _declared(layer, tensors, builder.padding, builder)
-    return replace(tensors, padding=padding, ends=ends, declared=declared)
+    return replace(tensors, padding=padding, ends=ends)
 
 
 def _declared(

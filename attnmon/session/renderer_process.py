@@ -8,7 +8,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from attnmon.config.own_python import is_own_python
 from attnmon.link import descriptors
 from attnmon.link.channel import Channel
 from attnmon.link.descriptors import OwnDescriptor
@@ -33,8 +33,6 @@ for name, folder in ours.items():
 from attnmon_renderer.supervision.supervisor import serve
 serve(int(sys.argv[2]))
 """
-_PYTHON = re.compile("python|pypy|graalpy|hython|mayapy", re.I)
-"""What the names of programs that take Python's arguments have in them."""
 END_SECONDS = 5.0
 """How long to wait for a renderer that was killed."""
 _NOT_FOR_THE_RENDERER = (
@@ -107,16 +105,10 @@ def _has_ended(pid: int) -> bool:
 
 
 def require_python() -> None:
-    """Raise `LaunchError` where `sys.executable` is no Python, which would run the user's program.
-
-    It is none in a frozen application, in one that embeds Python, and in some servers.
-    """
+    """Raise `LaunchError` where `sys.executable` is no Python: it would run the user's program."""
     if not sys.executable:
         raise LaunchError("this Python does not know its own executable")
-    is_compiled = "__compiled__" in vars(sys.modules["__main__"])  # by Nuitka
-    names = {os.path.basename(path) for path in (sys.executable, os.path.realpath(sys.executable))}
-    is_python = any(_PYTHON.search(name) for name in names)
-    if getattr(sys, "frozen", False) or is_compiled or not is_python:
+    if not is_own_python():
         raise LaunchError(
             f"this is a frozen application, or one that embeds Python: {sys.executable} may be the "
             "application itself, and is not started to draw anything. Start `attnmon-renderer` on "

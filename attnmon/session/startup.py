@@ -80,6 +80,8 @@ class Connection:
         """Close the descriptors and unpin the ring, whose memory goes with the last reference."""
         self.abandon()
         self.serializer.ring_writer.device_copies.unpin()
+        if self.serializer.summaries is not None:
+            self.serializer.summaries.close()
 
 
 def open_connection(chosen: Settings, counters: Counters, guard: ErrorGuard) -> Connection:

@@ -1,0 +1,131 @@
+"""Kernels as they are compiled and launched for a device, which needs none: the driver is noted.
+
+In processes of their own: in this one Triton interprets them.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from support.project import PROJECT, TESTS
+
+from attnmon.device import kernel_builds, kernel_compiler
+from attnmon.device.kernel_builds import KernelBuilds, NotBuilt
+
+pytest.importorskip("triton", reason="Triton has no wheel for this machine")
+
+CUDA = torch.device("cuda", 0)
+KERNELS = [
+    "survey_mask_rows", "survey_mask_keys", "survey_rows", "survey_columns", "survey_keys",
+]  # fmt: skip
+LEAST_SHARED = 99 * 1024
+"""Bytes of shared memory that a program may have on every device of capability 8.0 or later."""
+MOST_SPILLED = 256
+"""Bytes a thread of memory that devices set aside anyway: 1 kB, whatever is launched."""
+
+
+def test_kernels_are_compiled_elsewhere_and_launched_when_they_are(tmp_path: Path) -> None:
+    """What is launched is found in Triton's cache: this is where training would have waited."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path / "cache")
+    environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *sys.path])
+    script = TESTS / "support" / "launched_without_device.py"
+    command = [sys.executable, str(script), "80", str(tmp_path / "found.json")]
+    subprocess.run(command, env=environment, check=True, timeout=240)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["failure"] == ""
+    assert found["waited"] > 0
+    assert found["compiled_here"] == []
+    assert [each["name"] for each in found["launches"]] == KERNELS
+    assert max(each["shared"] for each in found["launches"]) <= LEAST_SHARED
+    import triton
+
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    binaries = list((tmp_path / "cache").rglob("*.cubin"))
+    assert len(binaries) == len(KERNELS)
+    for binary in binaries:
+        listing = [str(tool), "--dump-resource-usage", str(binary)]
+        used = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
+        (spilled,) = re.findall(r"STACK:(\d+)", used)
+        assert int(spilled) <= MOST_SPILLED, (binary, used)
+
+
+def told_of(module: str) -> dict[str, Any]:
+    """Return what Triton says of a kernel that it is about to compile."""
+    function = SimpleNamespace(fn=SimpleNamespace(__name__="kernel"))
+    return {
+        "fn": SimpleNamespace(module=module, jit_function=function),
+        "compile": {"specialization_data": "{}"},
+    }
+
+
+def test_others_kernels_are_left_to_triton() -> None:
+    """One of the user's that is compiled meanwhile, on another thread, is launched as ever."""
+    builds = KernelBuilds()
+    heard = []
+
+    def theirs(**told: Any) -> bool:
+        heard.append(told["fn"].module)
+        return False
+
+    assert builds._is_missing(None, **told_of("their.kernels")) is None
+    assert builds._is_missing(theirs, **told_of("their.kernels")) is False
+    assert heard == ["their.kernels"]
+    builds.require()
+
+
+@pytest.mark.parametrize(
+    ("program", "failure"),
+    [
+        ("raise SystemExit(3)", "ended with 3"),
+        ("print('OSError: the cache cannot be written to')", "cannot be written to"),
+    ],
+)
+def test_what_cannot_be_compiled_is_given_up(
+    program: str, failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_builds, "_BOOT", program)
+    builds = KernelBuilds()
+    builds._start(("one request",))
+    process = builds._process
+    assert process is not None
+    with pytest.raises(NotBuilt, match=kernel_builds.WAITING), builds.only_built(CUDA):
+        pytest.fail("launched before the process has answered")
+    process.wait()
+    for _ in range(2):
+        with pytest.raises(NotBuilt, match=failure), builds.only_built(CUDA):
+            pytest.fail("launched although nothing was compiled")
+    assert builds._process is None
+
+
+def test_an_application_that_is_no_python_is_not_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    builds = KernelBuilds()
+    with pytest.raises(NotBuilt, match="is no Python"), builds.only_built(CUDA):
+        pytest.fail("launched although nothing can be compiled")
+
+
+def test_a_compilation_ends_with_the_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_builds, "_BOOT", "import time; time.sleep(600)")
+    builds = KernelBuilds()
+    builds._start(())
+    process = builds._process
+    assert process is not None
+    builds.end()
+    assert process.returncode == -9
+    builds.end()
+
+
+def test_an_error_of_the_compiler_is_one_line() -> None:
+    answer = kernel_compiler._error_of({"specialization": "no JSON\n"})
+    assert answer.startswith("JSONDecodeError: ")
+    assert "\n" not in answer

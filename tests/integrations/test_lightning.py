@@ -153,6 +153,22 @@ def test_the_steps_before_an_error_are_drawn(tree: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # from dynamo
+def test_an_error_among_the_alerts_ends_the_training_where_that_is_asked_for(
+    tree: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    growth = ("top=1e-9", "factor=1e-9", "worst=0", "patience=1")  # as soon as there are captures
+    alerts = [f"logit_growth.{setting}" for setting in growth]
+    callback = AttentionCallback(stop_on="error", alerts=alerts, save_frequency=1, **QUICK)
+    module = fit(tree, tmp_path, callback, max_epochs=5000)
+    assert 6 < len(module.losses) < 50_000
+    assert callback.monitor is not None
+    (alert, *_) = callback.monitor.alerts
+    assert (alert.rule, alert.severity) == ("logit_growth", "error")
+    said = f"alert logit_growth at step {alert.step}: stop_on ends the training after this step"
+    assert [text for text in caplog.messages if said in text] == [f"attnmon: {said}"]
+    assert summary(tmp_path / "attention_logs")["state"] == "closed"
+
+
 def test_a_compiled_module_is_looked_at_beside_its_training(tree: Any, tmp_path: Path) -> None:
     def compiled() -> Any:
         return torch.compile(module_of(tree), backend="eager")

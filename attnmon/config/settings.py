@@ -17,6 +17,7 @@ from typing import Any
 from attnmon.config.coordinates import find_coordinates
 from attnmon.config.distributed import find_process_rank
 from attnmon.config.option_table import OPTIONS, Settings
+from attnmon.link.bucket_url import refuse_inside
 from attnmon.options import PRIVATE_FOLDER, Options
 
 __all__ = ["Settings", "checked_settings", "is_disabled", "make_writable_directory", "prepare_run"]
@@ -87,6 +88,9 @@ def prepare_run(settings: Settings) -> str:
 
 
 def _make_directories(settings: Settings) -> None:
+    if settings.mirror is not None:
+        base = settings.save_dir if settings.ranks == "zero" else settings.save_dir.parent
+        refuse_inside(settings.mirror, base)
     if settings.ranks != "zero":  # in a folder of its own below the user's, which is made likewise
         make_writable_directory(settings.save_dir.parent, settings.mode)
         if settings.save_dir.is_symlink():

@@ -1,6 +1,8 @@
 """The URLs that a run can be mirrored to."""
 
 import importlib.util
+import os
+from pathlib import Path
 from urllib.parse import urlsplit
 
 BUCKET_SCHEMES = ("s3", "gs", "az")
@@ -27,3 +29,16 @@ def check_bucket_url(given: str) -> str:
         package = "'attnmon[cloud]'" if library == "obstore" else "fsspec"
         raise ValueError(f"{given}: needs {library}, which `pip install {package}` installs")
     return given.rstrip("/")
+
+
+def refuse_inside(url: str, folder: Path) -> None:
+    """Raise ValueError where a URL leads to a directory that is to be uploaded, or into it."""
+    scheme, _, path = url.partition("://")
+    if scheme not in ("file", "local"):
+        return
+    target, source = (os.path.realpath(os.path.expanduser(each)) for each in (path, folder))
+    if os.path.commonpath([target, source]) == source:
+        raise ValueError(
+            f"{url} is {source}, or lies inside it: a run cannot be uploaded into its own "
+            "directory. Give a place outside it"
+        )

@@ -93,6 +93,14 @@ def test_a_mistake_raises_and_says_what_is_allowed(
     assert not (tmp_path / "logs").exists(), "nothing is made for a monitor that cannot be"
 
 
+@pytest.mark.parametrize("below", ["", "/", "/deep/er", "/../logs/x", "-link/x"])
+def test_a_run_is_not_uploaded_into_its_own_directory(tmp_path: Path, below: str) -> None:
+    (tmp_path / "logs-link").symlink_to("logs")
+    with pytest.raises(ValueError, match="cannot be uploaded into its own directory"):
+        TrainingAttentionMonitor(tmp_path / "logs", mirror=f"file://{tmp_path}/logs{below}")
+    assert not (tmp_path / "logs").exists()
+
+
 def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     with TrainingAttentionMonitor(tmp_path) as monitor:
         chosen = monitor._settings

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from support.gcs_stub import GcsStub, serving
 
-from attnmon_renderer.mirror.bucket import NoSuchObject, get, open_bucket
+from attnmon_renderer.mirror.buckets.bucket import NoSuchObject, get
+from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 
 URL = "gs://bucket/runs/one"
 

@@ -9,8 +9,9 @@ from mirror.conftest import URL
 from support.gcs_stub import Answer, GcsStub
 from support.growing_run import GrowingRun, contents
 
-from attnmon_renderer.mirror.bucket import Bucket, open_bucket
 from attnmon_renderer.mirror.bucket_index import IndexReader
+from attnmon_renderer.mirror.buckets.bucket import Bucket
+from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.copying import Download, check_run
 from attnmon_renderer.mirror.mirror_process import MirrorLoop
 from attnmon_renderer.mirror.upload_status import read_status

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,12 @@ def test_status_of_a_run_and_of_many(
     assert main(["status", "gs://bucket/job/rank_00001", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["state"], told["last_capture"]["step"]) == ("closed", 1)
+    assert told["directory"] == "gs://bucket/job/rank_00001"
+    main(["status", "gs://bucket/job/rank_00001/"])
+    assert "gs://bucket/job/rank_00001\n" in capsys.readouterr().out
     main(["status", "gs://bucket/job"])
     assert re.findall(r"rank_\d+", capsys.readouterr().out) == ["rank_00000", "rank_00001"]
+    assert main(["export", "gs://bucket/job", "--format", "csv", "-o", str(tmp_path / "t")]) == 0
 
 
 def test_report_and_compare(
@@ -46,7 +51,10 @@ def test_report_and_compare(
     assert "<html" in (tmp_path / "report.html").read_text()
     capsys.readouterr()
     assert main(["compare", URL, str(tmp_path / "run"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["verdict"] == "identical"
+    compared = capsys.readouterr().out
+    assert json.loads(compared)["verdict"] == "identical"
+    assert f'"{URL}"' in compared
+    assert tempfile.gettempdir() + "/attnmon-" not in compared
 
 
 def test_a_copy_follows_the_bucket(

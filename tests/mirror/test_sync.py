@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+import google_crc32c
 import pytest
 from mirror.conftest import URL
 from support.gcs_stub import GcsStub
 from support.growing_run import GrowingRun, contents
 
 from attnmon_renderer.commands import main
-from attnmon_renderer.mirror.bucket import open_bucket
 from attnmon_renderer.mirror.bucket_index import IndexWriter
+from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.uploads import Upload
 
 
@@ -86,10 +87,11 @@ def test_a_hostile_bucket_writes_no_file_but_a_run_s(
     main(["sync", str(run.folder), URL])
     line = b'{"name":"%s","size":3,"crc32c":"364b3fb7"}\n'  # of "abc"
     hostile = (b"train.py", b"step_1/x.py", b"upload.jsonl", b"run_20260101-000000/conftest.py")
-    stub.objects["runs/one/index/evil/000001-000001.jsonl"] = b"".join(
-        line % name for name in (*hostile, b"alerts.jsonl"))  # fmt: skip
+    segment = b"".join(line % name for name in (*hostile, b"alerts.jsonl"))
+    checksum = google_crc32c.value(segment)
+    stub.objects[f"runs/one/index/evil/000001-000001-{checksum:08x}.jsonl"] = segment
     stub.objects["runs/one/index.json"] = (
-        b'{"format":"attnmon-index 1","run":"evil","segments":[[1,1,5]]}'
+        b'{"format":"attnmon-index 1","run":"evil","segments":[[1,1,5,%d]]}' % checksum
     )
     for name in (*hostile, b"alerts.jsonl"):
         stub.objects[f"runs/one/{name.decode()}"] = b"abc"
@@ -113,6 +115,7 @@ def test_an_object_larger_than_told_is_not_brought(
     [(["a", "b"], "give a directory and a URL"), (["gs://a/b", "gs://b/c"], "give a directory"),
      (["{empty}", URL], "no run in"), ([URL, "{empty}/back"], "no run at this URL"),
      (["{empty}", "gs://bucket/a?b"], "without credentials"),
+     (["{run}", "file://{run}/copy"], "into its own directory"),
      (["{run}", "nope://x/y"], "nope")],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said(

@@ -1,6 +1,9 @@
 """One look of the uploader at a time: what it sends, where it goes on, and what it leaves alone."""
 
 import json
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ from support.gcs_stub import GcsStub
 from support.growing_run import GrowingRun, contents
 
 from attnmon_renderer.mirror import uploader as module
-from attnmon_renderer.mirror.bucket import BucketError, open_bucket
+from attnmon_renderer.mirror.buckets.bucket import BucketError, Changed, get
+from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.copying import Download, check_run, upload_run
 from attnmon_renderer.mirror.journal import NAME, Journal
 from attnmon_renderer.mirror.uploader import SIDE_BY_SIDE, Uploader
@@ -99,12 +103,94 @@ def test_half_a_line_that_was_taken_back_is_sent_anew(run: GrowingRun, stub: Gcs
     assert check_run(run.folder, URL) == []
 
 
-def test_a_folder_of_this_machine_by_its_url(run: GrowingRun, tmp_path: Path) -> None:
+FOLDERS = ("file://{}/bucket", "memory://{}/bucket")
+
+
+@pytest.mark.parametrize("url", FOLDERS)
+def test_a_folder_of_a_file_system_that_fsspec_knows(
+    run: GrowingRun, tmp_path: Path, url: str
+) -> None:
+    url = url.format(tmp_path)
     large = run.folder / "step_1" / "attention_weights.safetensors"
     large.write_bytes(bytes(module.PART_BYTES + 5))
-    url = f"file://{tmp_path}/bucket"
+    upload_run(run.folder, url)
+    run.capture()
     upload_run(run.folder, url)
     assert check_run(run.folder, url) == []
     Download(url, tmp_path / "back").bring()
     assert contents(tmp_path / "back") == contents(run.folder)
-    assert not list((tmp_path / "bucket").rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.tmp"))
+    other = GrowingRun(tmp_path / "other", identity="20260202-000000-def456")
+    other.capture()
+    with pytest.raises(BucketError, match=f"another run, {run.identity}"):
+        upload_run(other.folder, url)
+
+
+@pytest.mark.parametrize("url", FOLDERS)
+def test_a_file_is_made_by_one_of_two(tmp_path: Path, url: str) -> None:
+    ours, theirs = (open_bucket(url.format(tmp_path)) for _ in range(2))
+    first = ours.put_over("index.json", b"1", None)
+    with pytest.raises(Changed):
+        theirs.put_over("index.json", b"2", None)
+    assert theirs.put_over("index.json", b"3", first)
+    with pytest.raises(Changed):
+        ours.put_over("index.json", b"4", first)
+    assert get(ours, "index.json") == b"3"
+
+
+def at_once(stub: GcsStub, folders: list[Path]) -> list[BaseException | None]:
+    """Upload two runs to one place; each has looked at it before any writes its index."""
+    both_have_looked, waited = threading.Barrier(2, timeout=30), set[int]()
+
+    def fault(method: str, path: str) -> None:
+        if method == "PUT" and path.endswith("index%2Ejson") and len(waited) < 2:
+            waited.add(both_have_looked.wait())
+
+    stub.fault = fault
+    with ThreadPoolExecutor(2) as pool:
+        return [sent.exception() for sent in [pool.submit(upload_run, f, URL) for f in folders]]
+
+
+def test_of_two_runs_at_once_one_has_the_place(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path
+) -> None:
+    other = GrowingRun(tmp_path / "other", identity="20260202-000000-def456")
+    other.capture()
+    errors = at_once(stub, [run.folder, other.folder])
+    (refused,) = filter(None, errors)
+    assert isinstance(refused, BucketError)
+    assert refused.kind == "taken"
+    won, lost = (run, other) if errors[0] is None else (other, run)
+    assert won.identity in str(refused)
+    assert check_run(won.folder, URL) == []
+    assert set(stub.objects.values()).isdisjoint(
+        content for name, content in contents(lost.folder).items() if name.endswith(".png")
+    )
+
+
+def test_two_copies_of_a_run_at_once_are_one(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path
+) -> None:
+    upload_run(run.folder, URL)
+    run.capture()
+    shutil.copytree(run.folder, tmp_path / "copy")
+    copy = GrowingRun(tmp_path / "copy")
+    copy.step = run.step
+    run.capture()  # the copy is behind
+    assert at_once(stub, [run.folder, copy.folder]) == [None, None]
+    upload_run(run.folder, URL)
+    assert check_run(run.folder, URL) == []
+    assert Download(URL, tmp_path / "back").bring().damages == []
+    assert contents(tmp_path / "back") == contents(run.folder)
+
+
+def test_a_service_without_conditions_is_looked_at_before(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path
+) -> None:
+    stub.knows_conditions = False
+    upload_run(run.folder, URL)
+    run.capture()
+    upload_run(run.folder, URL)
+    assert check_run(run.folder, URL) == []
+    with pytest.raises(Changed):
+        open_bucket(URL).put_over("index.json", b"", None)

@@ -10,8 +10,9 @@ from mirror.conftest import URL
 from support.gcs_stub import GcsStub
 from support.growing_run import GrowingRun
 
-from attnmon_renderer.mirror.bucket import BucketError, NoSuchObject, open_bucket
 from attnmon_renderer.mirror.bucket_index import IndexReader, IndexWriter
+from attnmon_renderer.mirror.buckets.bucket import BucketError, NoSuchObject
+from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.journal import NAME, InUse, Journal
 from attnmon_renderer.mirror.upload_status import STOPPED, UploadStatus, write_status
 from attnmon_renderer.mirror.uploaded_names import UploadedNames
@@ -117,10 +118,10 @@ def test_an_index_names_all_uploads_in_few_segments(stub: GcsStub) -> None:
 def test_an_index_is_gone_on_with_and_that_of_another_run_is_left_alone(stub: GcsStub) -> None:
     plain = [PART, NEXT, replace(PICTURE, changed=0)]
     IndexWriter(open_bucket(URL), "one").write(plain)
-    assert IndexWriter(open_bucket(URL), "one").look() == plain
+    assert IndexWriter(open_bucket(URL), "one").take() == plain
     with pytest.raises(BucketError, match="another run, one"):
-        IndexWriter(open_bucket(URL), "two").look()
-    assert IndexWriter(open_bucket(URL), "two").look({"one"}) == []
+        IndexWriter(open_bucket(URL), "two").take()
+    assert IndexWriter(open_bucket(URL), "two").take({"one"}) == []
 
 
 def test_a_journal_that_is_behind_the_index_begins_with_it(tmp_path: Path) -> None:

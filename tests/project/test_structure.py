@@ -81,6 +81,7 @@ RENDERER_ROOMS = (
     "insight/judging",
     "storage/budget",
     "mirror",
+    "mirror/buckets",
     "storage",
     "terminal",
     "",
@@ -131,8 +132,15 @@ TESTED_THROUGH = {
         "attnmon_renderer.mirror.run_contents",
     ),
     "mirror/test_mirrored_training.py": ("attnmon_renderer.supervision.uploading_stage",),
-    "mirror/test_remote_folders.py": ("attnmon_renderer.commands.bucket_places",),
+    "mirror/test_remote_folders.py": (
+        "attnmon_renderer.commands.bucket_places",
+        "attnmon_renderer.storage.copies",
+    ),
     "mirror/test_sync.py": ("attnmon.link.bucket_url", "attnmon_renderer.commands.sync"),
+    "mirror/test_uploader.py": (
+        "attnmon_renderer.mirror.buckets.fsspec_bucket",
+        "attnmon_renderer.mirror.buckets.obstore_bucket",
+    ),
     "model_ranks/test_split_model.py": (
         "attnmon_renderer.model_ranks.map_merging",
         "attnmon_renderer.model_ranks.rank_file",

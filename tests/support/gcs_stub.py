@@ -4,6 +4,7 @@ The same faults can be put in front of other services: `FaultyProxy` passes on w
 """
 
 import http.client
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,10 @@ class GcsStub(FaultyServer):
         super().__init__()
         self.bucket = bucket
         self.objects: dict[str, bytes] = {}
+        self.generations: dict[str, int] = {}
+        self.knows_conditions = True
+        self._count = itertools.count(2)
+        self._writing = threading.Lock()
 
     def answer(self, handler: "_Handler", body: bytes) -> tuple[int, dict[str, str], bytes]:
         parts = urlsplit(handler.path)
@@ -62,15 +67,31 @@ class GcsStub(FaultyServer):
         if not name:
             return 200, {}, self._listing(parse_qs(parts.query).get("prefix", [""])[0])
         if handler.command == "PUT":
-            self.objects[name] = body
-            return 200, {"ETag": '"1"'}, b""
+            return self._put(name, body, handler.headers.get("x-goog-if-generation-match"))
         if name not in self.objects:
             return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
         if handler.command == "DELETE":
             del self.objects[name]
+            self.generations.pop(name, None)
             return 204, {}, b""
         stamp = "Thu, 01 Jan 2026 00:00:00 GMT"
-        return 200, {"ETag": '"1"', "Last-Modified": stamp}, self.objects[name]
+        return 200, {"Last-Modified": stamp, **self._version(name)}, self.objects[name]
+
+    def _put(
+        self, name: str, body: bytes, expected: str | None
+    ) -> tuple[int, dict[str, str], bytes]:
+        if expected is not None and not self.knows_conditions:
+            return 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
+        with self._writing:
+            if expected not in (None, str(self.generations.get(name, 0))):
+                return 412, {}, b"<Error><Code>PreconditionFailed</Code></Error>"
+            self.objects[name] = body
+            self.generations[name] = next(self._count)
+            return 200, self._version(name), b""
+
+    def _version(self, name: str) -> dict[str, str]:
+        told = str(self.generations.setdefault(name, 1))
+        return {"ETag": f'"{told}"', "x-goog-generation": told}
 
     def _listing(self, prefix: str) -> bytes:
         found = "".join(

@@ -20,6 +20,7 @@ from attnmon_renderer.overview.run_lines import overview_lines
 from attnmon_renderer.overview.troubles import alert_line, find_troubles, open_alerts
 from attnmon_renderer.overview.watching import watch
 from attnmon_renderer.storage import regular_files
+from attnmon_renderer.storage.copies import shown_place
 from attnmon_renderer.storage.run_reader import NoRun, Run, find_runs, read_run
 from attnmon_renderer.terminal import ago, counted, harmless, table
 
@@ -95,7 +96,7 @@ def _print_run(recorded: Run, troubles: list[str]) -> None:
 def _summary_rows(recorded: Run) -> dict[str, str]:
     """Returns names and values of the lines to print."""
     summary, now = recorded.summary, time.time()
-    rows = {"run": str(recorded.folder), "state": recorded.state}
+    rows = {"run": harmless(shown_place(recorded.folder)), "state": recorded.state}
     if "written" in summary:
         rows["written"] = f"{ago(now - summary['written'])} ago"
     rows["accounts"] = ", ".join(f"{recorded.count(name)} {name}" for name in COUNTS)
@@ -110,7 +111,7 @@ def _summary_rows(recorded: Run) -> dict[str, str]:
         rows["kept and drawn"] = "; ".join(map(_describe_dump, recorded.dumps))
     rows["processes"] = _describe_processes(recorded)
     if below := recorded.runs_below():
-        rows["runs below"] = ", ".join(map(str, below))
+        rows["runs below"] = ", ".join(map(shown_place, below))
     return rows
 
 
@@ -183,10 +184,10 @@ def _texts(recorded: Run, name: str) -> list[Any]:
 def _as_json(recorded: Run, troubles: list[str]) -> dict[str, Any]:
     return {
         **recorded.summary,
-        "directory": str(recorded.folder),
+        "directory": shown_place(recorded.folder),
         "last_capture": None if recorded.last is None else recorded.last["metadata"],
         "alive": {str(pid): alive for pid, alive in recorded.processes().items()},
         "alerts": [alert.fields() for alert in read_alerts(recorded.folder)],
-        "runs_below": [str(folder) for folder in recorded.runs_below()],
+        "runs_below": [shown_place(folder) for folder in recorded.runs_below()],
         "trouble": troubles,
     }

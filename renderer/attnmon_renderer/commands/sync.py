@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from attnmon.link.bucket_url import check_bucket_url
+from attnmon.link.bucket_url import check_bucket_url, refuse_inside
 from attnmon_renderer.storage import regular_files
 from attnmon_renderer.terminal import harmless
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from attnmon_renderer.mirror.bucket import BucketError, NoSuchObject
+    from attnmon_renderer.mirror.buckets.bucket import BucketError, NoSuchObject
     from attnmon_renderer.mirror.journal import InUse
 
     source, target = arguments.source, arguments.target
@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         upwards = "://" in target
         folder = regular_files.resolved(source if upwards else target)
         url = check_bucket_url(target if upwards else source)
+        refuse_inside(url, folder)
         if arguments.check:
             return _check(folder, url)
         return _upload(folder, url) if upwards else _download(url, folder)

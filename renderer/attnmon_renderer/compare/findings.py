@@ -14,6 +14,7 @@ from attnmon_renderer.compare.measures.permutation_test import GroupTest
 from attnmon_renderer.compare.series.curves_over_training import CurvePair
 from attnmon_renderer.compare.series.run_series import Block, RunSeries
 from attnmon_renderer.compare.series.series_alignment import Align
+from attnmon_renderer.storage.copies import shown_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,11 @@ class RunInfo:
     @classmethod
     def of(cls, run: RunSeries, index: int | None = None) -> "RunInfo":
         at = None if index is None else run.captures[index]
+        place = shown_place(run.folder)
         step, loss = (None, None) if at is None else (at.step, at.loss)
         return cls(
-            "/".join(run.folder.parts[-2:]),
-            str(run.folder),
+            "/".join(place.split("/")[-2:]),
+            place,
             run.run.state,
             len(run.captures),
             step,

@@ -8,9 +8,10 @@ from typing import IO
 
 import google_crc32c
 
-from attnmon_renderer.mirror.bucket import BLOCK_BYTES, NoSuchObject, get, open_bucket
 from attnmon_renderer.mirror.bucket_index import NAME as INDEX
 from attnmon_renderer.mirror.bucket_index import IndexReader
+from attnmon_renderer.mirror.buckets.bucket import BLOCK_BYTES, NoSuchObject, get
+from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.journal import Journal
 from attnmon_renderer.mirror.run_contents import RunContents, belongs_to_run, grows
 from attnmon_renderer.mirror.uploader import Uploader

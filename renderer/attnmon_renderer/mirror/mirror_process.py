@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon_renderer.mirror.bucket import Bucket, BucketError, open_bucket
+from attnmon_renderer.mirror.buckets.bucket import Bucket, BucketError
+from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.journal import InUse, Journal
 from attnmon_renderer.mirror.patience import Patience
 from attnmon_renderer.mirror.upload_status import (

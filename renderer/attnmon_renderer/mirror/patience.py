@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, field
 
-from attnmon_renderer.mirror.bucket import Kind
+from attnmon_renderer.mirror.buckets.bucket import Kind
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0

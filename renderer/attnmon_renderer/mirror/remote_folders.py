@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attnmon.link.bucket_url import check_bucket_url
 from attnmon_renderer.storage import paths, regular_files
+from attnmon_renderer.storage.copies import copy_of
 from attnmon_renderer.storage.run_reader import NoRun
 
 FOLLOW_SECONDS = 5.0
@@ -39,6 +40,7 @@ def local_copy(url: str, wanted: Callable[[str], bool], *, follow: bool) -> Iter
     with tempfile.TemporaryDirectory(prefix="attnmon-") as above, contextlib.ExitStack() as stack:
         folder = regular_files.resolved(above) / (url.rstrip("/").rpartition("/")[2] or "run")
         bring = _bringing(url, folder, wanted)
+        stack.enter_context(copy_of(check_bucket_url(url), folder))
         if follow:
             stack.enter_context(repeating(bring))
         yield folder
@@ -46,7 +48,7 @@ def local_copy(url: str, wanted: Callable[[str], bool], *, follow: bool) -> Iter
 
 def _bringing(url: str, folder: Path, wanted: Callable[[str], bool]) -> Callable[[], None]:
     """Bring the runs at a URL; return what brings what is new. Raises `NoRun`."""
-    from attnmon_renderer.mirror.bucket import BucketError, NoSuchObject
+    from attnmon_renderer.mirror.buckets.bucket import BucketError, NoSuchObject
     from attnmon_renderer.mirror.copying import downloads
 
     try:

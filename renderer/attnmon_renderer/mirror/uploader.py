@@ -10,8 +10,8 @@ from typing import IO
 
 import google_crc32c
 
-from attnmon_renderer.mirror.bucket import Bucket, BucketError
-from attnmon_renderer.mirror.bucket_index import IndexWriter
+from attnmon_renderer.mirror.bucket_index import MOST_TRIES, IndexWriter
+from attnmon_renderer.mirror.buckets.bucket import Bucket, BucketError, Changed
 from attnmon_renderer.mirror.journal import Journal
 from attnmon_renderer.mirror.run_contents import (
     LocalFile,
@@ -35,7 +35,7 @@ REWRITTEN_SECONDS = 30.0
 """How often a file that is rewritten while the run goes on is sent again."""
 INDEX_SECONDS = 30.0
 INDEX_FRACTION = 1 / 20
-"""The index is written when the data is so much more, and at the latest after so long."""
+"""The index is written if the data is so much more, and at the latest after so long."""
 UNNAMED_RUN = "unnamed"
 
 
@@ -53,10 +53,12 @@ class Piece:
     changed: int
     is_part: bool
 
-    @property
-    def object(self) -> str:
-        """The name of the object where that is not the file's."""
-        return f"{self.name}.parts/{self.at:015}" if self.is_part else ""
+    def object(self, checksum: str) -> str:
+        """Return the name of the object where that is not the file's.
+
+        It holds the checksum: a part is never written over, by whichever process.
+        """
+        return f"{self.name}.parts/{self.at:015}-{checksum}" if self.is_part else ""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,8 @@ class Uploader:
         self._index_written = -INDEX_SECONDS
         self._looked_at = ""
         """The run whose index was looked at: what the bucket holds of it is known."""
+        self._disputed: set[str] = set()
+        """Files of which either this process's bytes may be in the bucket, or another's."""
         self._last_sent: dict[str, float] = {}
         """When a file that grows, or is rewritten often, was sent last."""
         self.sent = Sent()
@@ -124,10 +128,13 @@ class Uploader:
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             for wave in _waves(pieces):
                 if not go_on():
-                    return
+                    break
                 self._send_side_by_side(pool, wave)
-                self._write_index(everything=False)
-        self._write_index(everything)
+                if self._index_is_due():
+                    self._write_index()
+        is_cheap = self.sent.index_bytes <= self.sent.data_bytes * INDEX_FRACTION
+        if everything or is_cheap or self._index_is_due():
+            self._write_index()
 
     def _send_side_by_side(self, pool: ThreadPoolExecutor, wave: list[Piece]) -> None:
         """Send objects and note each that is sent; after an error no more are begun."""
@@ -153,9 +160,10 @@ class Uploader:
         if run != self._journal.run:
             self._journal.start_run(run)
             self._last_sent.clear()
+            self._disputed.clear()
         self._index = IndexWriter(self._bucket, run)
         moved = {run_id(folder) for folder in earlier_runs.folders(self._folder)}
-        self._journal.agree(self._index.look({UNNAMED_RUN, *moved}))
+        self._journal.agree(self._index.take({UNNAMED_RUN, *moved}))
         self._looked_at = run
 
     def _pieces(self, everything: bool) -> list[Piece]:
@@ -166,7 +174,7 @@ class Uploader:
         return sorted(found, key=lambda piece: (piece.is_part, is_rewritten_often(piece.name)))
 
     def _pieces_of(self, name: str, file: LocalFile, everything: bool) -> Iterator[Piece]:
-        known = self._journal.files.get(name)
+        known = self._known(name)
         since = self._clock() - self._last_sent.get(name, -REWRITTEN_SECONDS - PART_SECONDS)
         if grows(name):
             begin = 0 if known is None or file.size < known.size else known.size
@@ -194,6 +202,10 @@ class Uploader:
         except OSError:
             return False
 
+    def _known(self, name: str) -> UploadedFile | None:
+        """Return what of a file is in the bucket for certain."""
+        return None if name in self._disputed else self._journal.files.get(name)
+
     def _send(self, piece: Piece) -> Upload | None:
         """Send an object; None if the file was removed or rewritten meanwhile."""
         try:
@@ -202,7 +214,12 @@ class Uploader:
         except (OSError, FileChanged):
             return None
         return Upload(
-            piece.name, piece.size, checksum, piece.object, piece.at, changed=piece.changed
+            piece.name,
+            piece.size,
+            checksum,
+            piece.object(checksum),
+            piece.at,
+            changed=piece.changed,
         )
 
     def _put(self, piece: Piece, file: IO[bytes]) -> str:
@@ -220,14 +237,15 @@ class Uploader:
             while block := file.read(PART_BYTES):
                 checksum = google_crc32c.extend(checksum, block)
             file.seek(0)
-        if not self._is_there(piece, f"{checksum:08x}"):
-            self._bucket.put(piece.object or piece.name, content)
+        told = f"{checksum:08x}"
+        if not self._is_there(piece, told):
+            self._bucket.put(piece.object(told) or piece.name, content)
         _check_unchanged(piece, file)
-        return f"{checksum:08x}"
+        return told
 
     def _is_there(self, piece: Piece, checksum: str) -> bool:
         """Return whether the bucket holds these very bytes, as after the journal was lost."""
-        known = None if piece.is_part else self._journal.files.get(piece.name)
+        known = None if piece.is_part else self._known(piece.name)
         return known is not None and (known.size, known.parts[0].crc32c) == (piece.size, checksum)
 
     def _note(self, upload: Upload | None) -> None:
@@ -235,17 +253,37 @@ class Uploader:
         if upload is None:
             return
         self._journal.add(upload)
+        self._disputed.discard(upload.name)
         self._last_sent[upload.name] = self._clock()
         self.sent.objects += 1
         self.sent.data_bytes += upload.size
 
-    def _write_index(self, everything: bool) -> None:
-        news = len(self._journal.uploads) != self._index.lines
-        since = self._clock() - self._index_written
-        is_cheap = self.sent.index_bytes <= self.sent.data_bytes * INDEX_FRACTION
-        if news and (everything or is_cheap or since >= INDEX_SECONDS):
-            self.sent.index_bytes += self._index.write(self._journal.uploads)
+    def _index_is_due(self) -> bool:
+        return self._clock() - self._index_written >= INDEX_SECONDS
+
+    def _write_index(self) -> None:
+        """Have the index name what was sent, with what another process has sent of this run."""
+        for _ in range(MOST_TRIES):
+            try:
+                self.sent.index_bytes += self._index.write(self._journal.uploads)
+            except Changed:
+                self._agree_with_other()
+                continue
             self._index_written = self._clock()
+            return
+        raise BucketError("network", "another process uploads this run, too")
+
+    def _agree_with_other(self) -> None:
+        """Go on from what another process has written into the index of this run.
+
+        Of a file that both have sent either's bytes may be in the bucket: it is sent again.
+        """
+        known = self._index.lines or 0
+        ours = {upload.name for upload in self._journal.uploads[known:] if not upload.is_part}
+        indexed = self._index.take()
+        self._journal.agree(indexed)
+        self._disputed |= ours & {upload.name for upload in indexed[known:]}
+        self.pending = len(self._disputed)
 
 
 def _check_unchanged(piece: Piece, file: IO[bytes]) -> None:

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 from attnmon_renderer.storage import packed_step, regular_files
 from attnmon_renderer.storage import paths as layout
+from attnmon_renderer.storage.copies import shown_place
 
 MOST_PICTURE_BYTES = 1 << 26
 """A picture of ours has some hundred thousand, a large SVG some million."""
@@ -82,7 +83,7 @@ class PicturedSteps:
         shown = {picture.name: picture for picture in stored if picture.suffix in MIME_TYPES}
         if sum(picture.size for picture in shown.values()) <= MOST_STEP_BYTES:
             return shown
-        self._damages.append(f"{folder} is left out: it is larger than any step")
+        self._damages.append(f"{shown_place(folder)} is left out: it is larger than any step")
         return {}
 
     def _names(self) -> Iterator[tuple[StepKey, list[str]]]:
@@ -108,7 +109,7 @@ class PicturedSteps:
     def _tell_strangers(self, folder: Path, names: list[str]) -> None:
         """Tell of each link, pipe or device in place of a step or a picture."""
         self._damages += [
-            f"{folder / name} is left out: it is neither a file nor a folder"
+            f"{shown_place(folder / name)} is left out: it is neither a file nor a folder"
             for name in sorted(names)
             if Path(name).suffix in MIME_TYPES
             or layout.step_of(name.removesuffix(layout.PACKED)) is not None

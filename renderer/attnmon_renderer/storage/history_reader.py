@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from attnmon_renderer.storage import regular_files
+from attnmon_renderer.storage.copies import shown_place
 from attnmon_renderer.storage.records import read_capture
 
 MOST_HISTORY_BYTES = 1 << 32
@@ -30,7 +31,7 @@ class HistoryFile:
     """
 
     def __init__(self, path: Path, damages: list[str]) -> None:
-        self._path = path
+        self._place = shown_place(path)
         self._damages = damages
         self._file: IO[bytes] | None = None
         try:
@@ -38,7 +39,7 @@ class HistoryFile:
         except FileNotFoundError:
             pass
         except OSError as error:
-            damages.append(f"{path} is left out: {error}")
+            damages.append(f"{self._place} is left out: {error}")
 
     def __enter__(self) -> "HistoryFile":
         return self
@@ -98,13 +99,13 @@ class HistoryFile:
         """Tell that so many lines are damaged, if there are any."""
         if lines:
             left_out = "1 line is" if lines == 1 else f"{lines:,} lines are"
-            self._damages.append(f"{self._path}: {left_out} left out: torn, or no capture")
+            self._damages.append(f"{self._place}: {left_out} left out: torn, or no capture")
 
     def _first_place(self, size: int) -> int:
         excess = max(size - MOST_HISTORY_BYTES, 0)
         if excess:
             cut = f"the first {excess:,} bytes are left out: it is too long"
-            self._damages.append(f"{self._path}: {cut}")
+            self._damages.append(f"{self._place}: {cut}")
         return excess
 
 

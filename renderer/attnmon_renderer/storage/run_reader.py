@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attnmon_renderer.storage import paths, records, regular_files
+from attnmon_renderer.storage.copies import shown_place
 
 ENDED = ("closed", "trainer lost", "renderer stopped", "renderer lost", "off")
 """States after which nothing more is written."""
@@ -83,7 +84,7 @@ def read_run(folder: Path) -> Run:
     except FileNotFoundError:
         raise NoRun(_describe_missing_run(folder)) from None
     except (OSError, ValueError) as error:
-        raise NoRun(f"{path} cannot be read: {error}") from error
+        raise NoRun(f"{shown_place(path)} cannot be read: {error}") from error
     last = records.last_capture(folder / "history.jsonl")
     return Run(folder, summary.fields, last, summary.damages)
 
@@ -129,10 +130,11 @@ def is_alive(pid: int) -> bool:
 
 def _describe_missing_run(folder: Path) -> str:
     if not folder.is_dir():
-        return f"there is no directory {folder}"
+        return f"there is no directory {shown_place(folder)}"
     runs = runs_below(folder)
-    hint = f"; runs below it: {', '.join(map(str, runs[:5]))}" if runs else ""
+    hint = f"; runs below it: {', '.join(map(shown_place, runs[:5]))}" if runs else ""
     return (
-        f"no run in {folder}: it has no summary.json{hint}. Give a monitor's save_dir. If one was "
-        "just made there, its renderer has had no processor time yet: ask again in a few seconds"
+        f"no run in {shown_place(folder)}: it has no summary.json{hint}. Give a monitor's "
+        "save_dir. If one was just made there, its renderer has had no processor time yet: ask "
+        "again in a few seconds"
     )

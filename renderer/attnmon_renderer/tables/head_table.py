@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from attnmon_renderer.storage import paths, records
+from attnmon_renderer.storage.copies import shown_place
 from attnmon_renderer.storage.history_reader import HistoryFile
 from attnmon_renderer.storage.run_reader import NoRun, find_runs
 
@@ -49,7 +50,7 @@ def _about_run(run: Path) -> Row:
     config = described.get("config")
     return {
         "run": described.get("id", run.name),
-        "directory": str(run),
+        "directory": shown_place(run),
         "host": described.get("host"),
         "config": None if config is None else json.dumps(config, sort_keys=True),
     }

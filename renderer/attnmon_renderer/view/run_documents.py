@@ -5,6 +5,7 @@ from typing import Any
 
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.storage import paths
+from attnmon_renderer.storage.copies import shown_place
 from attnmon_renderer.storage.records import recorded_layers
 from attnmon_renderer.storage.run_reader import Run
 from attnmon_renderer.view.runs.listed_captures import ListedCapture
@@ -22,7 +23,7 @@ def run_row(key: str, title: str, source: LocalRun) -> dict[str, Any]:
     return {
         "id": key,
         "title": title,
-        "directory": str(run.folder),
+        "directory": shown_place(run.folder),
         "state": run.state,
         "alive": is_alive(run),
         "step": _first_known(run.summary.get("last_step"), metadata.get("step")),

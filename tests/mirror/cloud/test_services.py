@@ -10,7 +10,8 @@ from support.gcs_stub import FaultyServer, no_fault
 from support.growing_run import GrowingRun, contents
 
 from attnmon_renderer.commands import main
-from attnmon_renderer.mirror.bucket import BucketError, NoSuchObject, get, open_bucket
+from attnmon_renderer.mirror.buckets.bucket import BucketError, Changed, NoSuchObject, get
+from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.copying import Download, check_run
 from attnmon_renderer.mirror.mirror_process import MirrorLoop
 
@@ -28,6 +29,18 @@ def test_the_verbs(service: Service) -> None:
     bucket.delete("a/1.bin")
     with pytest.raises(NoSuchObject):
         get(bucket, "a/1.bin")
+
+
+def test_an_object_is_written_over_the_version_that_was_seen_alone(service: Service) -> None:
+    bucket = open_bucket(f"{service[1]}/conditions")
+    first = bucket.put_over("x", b"1", None)
+    with pytest.raises(Changed):
+        bucket.put_over("x", b"2", None)
+    assert bucket.version("x") == first
+    second = bucket.put_over("x", b"3", first)
+    with pytest.raises(Changed):
+        bucket.put_over("x", b"4", first)
+    assert (get(bucket, "x"), bucket.version("x")) == (b"3", second)
 
 
 def test_a_large_file_is_sent_in_pieces(service: Service, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Opens buckets of every kind, and says what their errors mean."""

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif len(runs) == 1:
         _print_run(runs[0], troubles[0])
     else:
-        print("\n".join(overview_lines(runs, folders)))
+        print("\n".join(overview_lines(runs, folders, least=least)))
     return 1 if any(troubles) else 0
 
 
@@ -154,8 +154,10 @@ def _describe_last_capture(recorded: Run) -> str:
 def _describe_freshness(summary: dict[str, Any], now: float, *, has_ended: bool) -> str:
     """Returns the age of the newest picture, how long drawing took, and what slows it down."""
     newest, lag = summary.get("newest_picture"), summary.get("lag") or 0.0
-    text = "no picture yet" if newest is None else f"newest picture {ago(now - newest)} old"
-    text += f", drawn {lag:.1f} s after its step" if lag else ""
+    none = "no picture" if has_ended else "no picture yet"
+    text = none if newest is None else f"newest picture {ago(now - newest)} old"
+    done = "drawn" if newest is not None else "the last capture written"
+    text += f", {done} {lag:.1f} s after its step" if lag else ""
     if summary.get("starved") and not has_ended:
         text += "; training keeps every core busy, so drawing takes its time, in short bursts"
     return text

@@ -111,6 +111,8 @@ class Engine:
         if episode.alert is None or episode.fired is None:
             del self._episodes[key]
             return
+        if _is_unknown(key, self._past):
+            return
         if rule.lasts(episode.fired, self._past):
             episode.clear = 0
             return
@@ -118,6 +120,13 @@ class Engine:
         if episode.clear >= CLEARS_AFTER:
             del self._episodes[key]
             yield Change(_resolve(episode.alert, self._past.newest.step), None)
+
+
+def _is_unknown(key: _Key, past: Past) -> bool:
+    """Return whether the layer is NaN or infinite: nothing found there is no recovery."""
+    role, number = key[1]
+    layer = None if number is None else past.newest.layers.get((role, number))
+    return layer is not None and layer.non_finite > 0
 
 
 def _fire(rule: Rule, symptom: Symptom, step: int) -> Alert:

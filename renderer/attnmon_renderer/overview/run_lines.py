@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnmon.link.alert import Severity
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.storage.run_reader import Run
 from attnmon_renderer.terminal import ago, harmless
@@ -15,15 +16,19 @@ LONGEST_NAME = 48
 
 
 def overview_lines(
-    runs: Sequence[Run], folders: Sequence[Path], rates: dict[Path, float] | None = None
+    runs: Sequence[Run],
+    folders: Sequence[Path],
+    rates: dict[Path, float] | None = None,
+    least: Severity = "error",
 ) -> list[str]:
     """Return a heading and a line for each run, its columns aligned.
 
     Args:
         folders: The directories that were given; names of runs are shown from there on.
         rates: Steps a second at present, by the run's directory; those of the whole run otherwise.
+        least: The least serious open alert that is told.
     """
-    rows = [HEADINGS, *(_cells(run, folders, rates or {}) for run in runs)]
+    rows = [HEADINGS, *(_cells(run, folders, rates or {}, least) for run in runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_aligned(row, widths) for row in rows]
 
@@ -34,12 +39,14 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(f"{c:{w}}" if n in texts else f"{c:>{w}}" for c, w, n in each).rstrip()
 
 
-def _cells(run: Run, folders: Sequence[Path], rates: dict[Path, float]) -> tuple[str, ...]:
+def _cells(
+    run: Run, folders: Sequence[Path], rates: dict[Path, float], least: Severity
+) -> tuple[str, ...]:
     summary, now = run.summary, time.time()
     loss = None if run.last is None else run.last["metadata"].get("loss")
     newest, step = summary.get("newest_picture"), summary.get("last_step")
     rate = rates.get(run.folder, _rate_of_whole_run(run))
-    troubles = find_troubles(run)
+    troubles = find_troubles(run, least)
     return (
         harmless(_name(run.folder, folders))[-LONGEST_NAME:],
         harmless(run.state),

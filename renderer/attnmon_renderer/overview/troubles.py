@@ -48,4 +48,4 @@ def open_alerts(folder: Path) -> list[Alert]:
 
 def alert_line(alert: Alert) -> str:
     """Return an alert in one line."""
-    return f"{alert.severity} since step {alert.step:,}: {harmless(alert.text)}"
+    return f"{alert.severity} {alert.rule} since step {alert.step:,}: {harmless(alert.text)}"

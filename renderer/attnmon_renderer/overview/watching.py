@@ -36,7 +36,7 @@ def watch(
         while True:
             runs = _read_all(folders)
             rates.add(runs)
-            _show(_page(runs, folders, rates), stream)
+            _show(_page(runs, folders, rates, least), stream)
             time.sleep(seconds)
     if not runs:
         return 2
@@ -70,11 +70,14 @@ def _read_all(folders: Sequence[Path]) -> list[Run]:
     return found
 
 
-def _page(runs: Sequence[Run], folders: Sequence[Path], rates: StepRates) -> list[str]:
+def _page(
+    runs: Sequence[Run], folders: Sequence[Path], rates: StepRates, least: Severity
+) -> list[str]:
     moment = time.strftime("%H:%M:%S")
     if not runs:
         return [f"{moment}  no run yet in {harmless(', '.join(map(str, folders)))}"]
-    return [f"{moment}  Ctrl-C ends this", "", *overview_lines(runs, folders, rates.now)]
+    lines = overview_lines(runs, folders, rates.now, least)
+    return [f"{moment}  Ctrl-C ends this", "", *lines]
 
 
 def _show(lines: Sequence[str], stream: TextIO) -> None:

@@ -72,6 +72,15 @@ def test_a_layer_that_is_not_captured_any_more_clears() -> None:
     assert changes(judge, others) == [("warn", "resolved", 6)]
 
 
+def test_a_layer_of_nans_is_no_recovery() -> None:
+    judge = engine(NAME)
+    changes(judge, run_of(SICK, SICK))
+    broken = layer(row={"non_finite": 9}, entropy=None, coverage=None)
+    assert changes(judge, [record(n, broken) for n in range(2, 20)]) == []
+    assert len(judge.open_alerts) == 1
+    assert changes(judge, run_of(*[None] * 5, first=20)) == [("warn", "resolved", 24)]
+
+
 def restored(records: list[CaptureRecord], alerts: list[Alert]) -> Any:
     judge = engine(NAME)
     judge.restore(records, alerts)

@@ -53,7 +53,8 @@ class AttentionCollapse(Rule):
         is_over = sum(chosen) >= self.share * len(chosen)
         heads = layer.heads_where(chosen if is_over else near)
         sinks = sum((first or 0.0) > 0.3 for first in layer.first_token)
-        beside = f", beside the first one, a sink of {sinks} heads" if sinks else ""
+        beside = f", beside the first one, a sink of {sinks} head{'s' * (sinks > 1)}"
+        beside *= bool(sinks)
         entropy, coverage = _lowest(layer.entropy), _lowest(layer.coverage)
         return Symptom(
             place=layer.place,

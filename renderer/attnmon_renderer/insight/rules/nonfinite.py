@@ -28,7 +28,8 @@ class Nonfinite(Rule):
             return []
         if broken:
             first, count = broken[0], broken[0].non_finite
-            more = f", and in {len(broken) - 1} layers more" if len(broken) > 1 else ""
+            others = len(broken) - 1
+            more = f", and in {others} more layer{'s' * (others > 1)}" if others else ""
             text = f"{count:,} weights are NaN or infinite in {layer_words(first)}{more}."
             return [_symptom(text, count, "heatmap", "multi_head")]
         return [_symptom("The loss is NaN or infinite.", None, "timeline")]

@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from attnmon.device.layer_tensors import KernelKind, LayerTensors
-from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
+from attnmon.link.summaries.summary_parts import (
+    COLUMN_PARTS,
+    KEY_PARTS,
+    LOGIT_PARTS,
+    ROW_PARTS,
+)
 
 STORE_SIDE = 128
 """Cells a side where no picture and no store asks for more."""
@@ -103,7 +108,8 @@ class SurveyGrid:
         cells = self.key_cells * strongest
         lengths = sum(cells_along(each, length_step(each)) for each in (self.queries, self.keys))
         numbers = self.row_programs * len(ROW_PARTS) + self.column_programs * len(COLUMN_PARTS)
-        return _FLOAT * (numbers + len(KEY_PARTS) + lengths + strongest) + _HALF * cells
+        numbers += len(KEY_PARTS) + self.query_cells * len(LOGIT_PARTS)
+        return _FLOAT * (numbers + lengths + strongest) + _HALF * cells
 
     def kind(self, layer: LayerTensors) -> KernelKind:
         """Return what chooses the kernels' code for a layer of this shape."""

@@ -120,7 +120,8 @@ def _logits(
 
 @triton.jit(do_not_specialize=_VARYING)
 def survey_rows(
-    query, key, bias, sinks, padding, declared_queries, declared_keys, lse, strongest, parts,
+    query, key, bias, sinks, padding, declared_queries, declared_keys, lse,
+    top_logits, strongest, parts,
     queries, keys, width, group, query_step, query_cells, earlier, scale, softcap,
     query_head, query_row, query_column,
     key_head, key_row, key_column,
@@ -132,10 +133,11 @@ def survey_rows(
 ):  # fmt: skip
     """Sum up every so many rows of cells of a head; write the log-sum-exp of each query.
 
-    lse: [heads, queries]. strongest: [heads, query cells] the key with the largest weight in each
-    row of cells. parts: [heads, programs, …], by `ROW_PARTS`. padding: [queries], not 0
-    for queries that do not count; declared_queries, declared_keys: not 0 for what is said to be
-    padding. SCALED: the key that corresponds to a query is found by the ratio of the lengths.
+    lse: [heads, queries]. top_logits: [heads, …, query cells], by `LOGIT_PARTS`. strongest: [heads,
+    query cells] the key with the largest weight in each row of cells. parts: [heads, programs, …],
+    by `ROW_PARTS`. padding: [queries], not 0 for queries that do not count; declared_queries,
+    declared_keys: not 0 for what is said to be padding. SCALED: the key that corresponds to a query
+    is found by the ratio of the lengths.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     head = tl.program_id(1).to(tl.int64)
@@ -148,11 +150,12 @@ def survey_rows(
     future, error, non_finite, largest = zeros, zeros, zeros, zeros
     misplaced, real_rows = zeros, zeros
     smallest = zeros + float("inf")
-    top_logit = zeros + float("-inf")
     tile_rows: tl.constexpr = ROWS // CELL_ROWS
     for tile in range(program, tl.cdiv(query_cells, tile_rows), programs):
         best_weight = tl.zeros([tile_rows], tl.float32) - 1
         best_key = tl.zeros([tile_rows], tl.int32)
+        top_lse = tl.zeros([tile_rows], tl.float32) + float("-inf")
+        top_logit = top_lse
         for row_chunk in range(tl.cdiv(query_step, CELL_ROWS)):
             rows, is_row = _positions(tile, row_chunk, query_step, queries, ROWS, CELL_ROWS)
             q = _load(query, rows, is_row, query_row, query_column, width, WIDTH)
@@ -260,17 +263,25 @@ def survey_rows(
             weakest = tl.exp(tl.minimum(minimum, maximum) - maximum) * factor
             smallest = tl.minimum(smallest, tl.where(counts, weakest, float("inf")))
             largest = tl.maximum(largest, tl.where(counts, factor, 0.0))
-            top_logit = tl.maximum(top_logit, tl.where(attends, maximum, float("-inf")))
+            logits_of_rows = tl.where(attends, maximum, float("-inf"))
+            top_logit = tl.maximum(
+                top_logit, tl.max(logits_of_rows.reshape(tile_rows, CELL_ROWS), 1)
+            )
+            lse_of_rows = tl.where(attends, normaliser, float("-inf"))
+            top_lse = tl.maximum(top_lse, tl.max(lse_of_rows.reshape(tile_rows, CELL_ROWS), 1))
             in_cells = tl.where(is_row, factor, -1.0).reshape(tile_rows, CELL_ROWS)
             heaviest = tl.max(in_cells, 1)
             candidates = top_key.reshape(tile_rows, CELL_ROWS)
             chosen = tl.min(tl.where(in_cells == heaviest[:, None], candidates, keys), 1)
             best_key = tl.where(heaviest > best_weight, chosen, best_key)
             best_weight = tl.maximum(best_weight, heaviest)
+        cell_rows = tile * tile_rows + tl.arange(0, tile_rows)
+        is_cell = cell_rows < query_cells
+        place = top_logits + head * 2 * query_cells + cell_rows
+        tl.store(place, top_lse, mask=is_cell)
+        tl.store(place + query_cells, top_logit, mask=is_cell)
         if CELLS:
-            cell_rows = tile * tile_rows + tl.arange(0, tile_rows)
-            place = strongest + head * query_cells + cell_rows
-            tl.store(place, best_key, mask=cell_rows < query_cells)
+            tl.store(strongest + head * query_cells + cell_rows, best_key, mask=is_cell)
     parts += (head * programs + program) * _ROW_LENGTH
     tl.store(parts + 0, tl.sum(counted_rows, 0))
     tl.store(parts + 1, tl.sum(attending, 0))
@@ -288,7 +299,6 @@ def survey_rows(
     tl.store(parts + 13, tl.max(error, 0))
     tl.store(parts + 14, tl.min(smallest, 0))
     tl.store(parts + 15, tl.max(largest, 0))
-    tl.store(parts + 16, tl.max(top_logit, 0))
 
 
 @triton.jit(do_not_specialize=[*_VARYING, "key_step", "key_cells"])

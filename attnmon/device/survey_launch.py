@@ -10,7 +10,12 @@ from torch import Tensor
 from attnmon.device.kernel_builds import BUILDS
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.survey_grid import SurveyGrid, cells_along, length_step, power_of_2
-from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
+from attnmon.link.summaries.summary_parts import (
+    COLUMN_PARTS,
+    KEY_PARTS,
+    LOGIT_PARTS,
+    ROW_PARTS,
+)
 
 KEYS_AT_ONCE = 1024
 _OTHER_DTYPES = {"strongest": torch.int32, "cells": torch.float16}
@@ -34,6 +39,8 @@ class SurveyMemory:
     """float32 [heads, programs, …], by `COLUMN_PARTS`"""
     keys: Tensor
     """float32 [heads, …], by `KEY_PARTS`"""
+    logits: Tensor
+    """float32 [heads, …, query cells], by `LOGIT_PARTS`"""
     query_lengths: Tensor
     """float32 [heads, …] Lengths of some queries, evenly spaced."""
     key_lengths: Tensor
@@ -57,6 +64,7 @@ class SurveyMemory:
             "rows": (heads, grid.row_programs, len(ROW_PARTS)),
             "columns": (heads, grid.column_programs, len(COLUMN_PARTS)),
             "keys": (heads, len(KEY_PARTS)),
+            "logits": (heads, len(LOGIT_PARTS), grid.query_cells),
             "query_lengths": (heads, cells_along(grid.queries, length_step(grid.queries))),
             "key_lengths": (key_heads, cells_along(grid.keys, length_step(grid.keys))),
             "strongest": (heads, rows),
@@ -76,8 +84,8 @@ class SurveyMemory:
     def sent(self) -> tuple[Tensor, ...]:
         """What leaves the device."""
         return (
-            self.rows, self.columns, self.keys, self.query_lengths, self.key_lengths,
-            self.strongest, self.cells,
+            self.rows, self.columns, self.keys, self.logits, self.query_lengths,
+            self.key_lengths, self.strongest, self.cells,
         )  # fmt: skip
 
 
@@ -117,6 +125,7 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
         padding,
         *declared,
         memory.lse,
+        memory.logits,
         memory.strongest if grid.has_cells else unused,
         memory.rows,
         earlier=layer.earlier,

@@ -14,7 +14,12 @@ from typing import Any, Literal
 from attnmon.link.alert import Alert, Severity
 from attnmon.link.dtypes import DTYPES
 from attnmon.link.schema import MessageError, Schema, require
-from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
+from attnmon.link.summaries.summary_parts import (
+    COLUMN_PARTS,
+    KEY_PARTS,
+    LOGIT_PARTS,
+    ROW_PARTS,
+)
 
 VERSION = 6
 
@@ -84,6 +89,8 @@ class SummarisedHeads:
     """[heads, programs, …], by `COLUMN_PARTS`"""
     keys: ArrayBlock
     """[heads, …], by `KEY_PARTS`"""
+    logits: ArrayBlock
+    """[heads, …, query cells], by `LOGIT_PARTS`; also without a map."""
     query_lengths: ArrayBlock
     """[heads, …] Lengths of some query vectors."""
     key_lengths: ArrayBlock
@@ -96,22 +103,23 @@ class SummarisedHeads:
 
     def __post_init__(self) -> None:
         parts = (len(ROW_PARTS), len(COLUMN_PARTS), len(KEY_PARTS))
-        for block, dimensions in zip(self.blocks, (3, 3, 2, 2, 2, 2, 3), strict=True):
+        for block, dimensions in zip(self.blocks, (3, 3, 2, 3, 2, 2, 2, 3), strict=True):
             require(len(block.shape) == dimensions, "shape", block.shape)
         found = tuple(block.shape[-1] for block in self.blocks[:3])
         require(found == parts, "parts", found)
+        require(self.logits.shape[1] == len(LOGIT_PARTS), "parts", self.logits.shape)
         heads = {block.shape[0] for block in self.blocks if block is not self.key_lengths}
         require(len(heads) == 1, "heads", heads)
         require(self.strongest.shape == self.cells.shape[:2], "cells", self.cells.shape)
         dtypes = tuple(block.dtype for block in self.blocks)
-        require(dtypes == (*["float32"] * 5, "int32", "float16"), "dtypes", dtypes)
+        require(dtypes == (*["float32"] * 6, "int32", "float16"), "dtypes", dtypes)
 
     @property
     def blocks(self) -> tuple[ArrayBlock, ...]:
         """All its arrays, in the order in which they lie."""
         return (
-            self.rows, self.columns, self.keys, self.query_lengths, self.key_lengths,
-            self.strongest, self.cells,
+            self.rows, self.columns, self.keys, self.logits, self.query_lengths,
+            self.key_lengths, self.strongest, self.cells,
         )  # fmt: skip
 
 
@@ -152,6 +160,8 @@ class LayerSummary:
         require((self.ends is None) == (self.padding is None), "mask", self.padding)
         found = {some.cells.shape[1:] for some in self.heads}
         require(found in ({cells}, {(0, 0)}), "cells", found)
+        rows = {some.logits.shape[2] for some in self.heads}
+        require(rows == {cells[0]}, "rows of cells", rows)
 
     @property
     def blocks(self) -> tuple[ArrayBlock, ...]:

@@ -5,12 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from support.collecting import any_call
 from support.models import LanguageModel, batch
 from support.outputs import history
+from support.surveyed import exact_logits_of_cells
 from support.surveyed_layers import pretend_device
 from support.training_process import wait_for
 from torch import Tensor
@@ -33,9 +35,11 @@ from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.session.producer import Producer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.masks import Mask
+from attnmon_renderer.analysis.pooling_grid import PoolingGrid
 from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS
 from attnmon_renderer.summaries.device_comparison import difference
 from attnmon_renderer.summaries.device_summary import DeviceSummary
+from attnmon_renderer.summaries.top_logits import top_logits
 
 pytest.importorskip("triton", reason="Triton has no wheel for this machine")
 
@@ -123,6 +127,24 @@ def test_statistics_and_maps_are_those_of_query_and_key(device: Device, name: st
     assert difference(read, read.memory) == ""
 
 
+@pytest.mark.parametrize("name", ["causal", "sinks", "padding", "masked cross"])
+def test_the_largest_logits_of_query_and_key_are_those_of_float64(
+    device: Device, name: str
+) -> None:
+    layer, call = CALLS[name]
+    read = device.read(device.write(call, layer))
+    _, queries, keys = read.shape
+    grid = PoolingGrid.of_side(queries, keys, 8)
+    bias = None if call.bias is None else call.bias.reshape(-1, keys)
+    tensors = LayerTensors(
+        call.query, call.key, call.scale, call.causal, bias=bias, sinks=call.sinks,
+        padding=None if read.padding is None else torch.from_numpy(read.padding),
+    )  # fmt: skip
+    found = top_logits(read, grid, np.arange(grid.shape[0]))
+    exact = exact_logits_of_cells(tensors, 8).numpy()
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
+
+
 def test_once_it_was_found_right_a_layer_leaves_without_query_and_key(device: Device) -> None:
     first = device.write(called(causal=True))
     again = device.write(called(causal=True))
@@ -138,14 +160,19 @@ def test_once_it_was_found_right_a_layer_leaves_without_query_and_key(device: De
     assert device.summaries.reasons == {}
 
 
+@pytest.mark.parametrize(
+    ("array", "part", "place"),
+    [("rows", 7, "diagonal of head 0"), ("logits", 0, "the lse of head 0")],
+)
 def test_a_kernel_that_differs_is_not_used_again_and_that_is_said(
-    device: Device, monkeypatch: pytest.MonkeyPatch
+    device: Device, monkeypatch: pytest.MonkeyPatch, array: str, part: int, place: str
 ) -> None:
     right = summary_writer.launch
 
     def wrong(layer: LayerTensors, grid: SurveyGrid, memory: Any) -> None:
         right(layer, grid, memory)
-        memory.rows[..., 7] *= 1.01  # the diagonal
+        values = getattr(memory, array)
+        values.select(2 if array == "rows" else 1, part).mul_(1.01)
 
     monkeypatch.setattr(summary_writer, "launch", wrong)
     attention = device.write(called(causal=True))
@@ -153,13 +180,13 @@ def test_a_kernel_that_differs_is_not_used_again_and_that_is_said(
     read = device.read(attention)
     found = difference(read, read.memory)
     assert found is not None
-    assert found.startswith("in diagonal of head 0")
+    assert found.startswith(f"in {place}")
     device.summaries.settle([(attention.summary.kernel, found)])
     device.next_capture()
     assert device.write(called(causal=True)).summary is None
-    assert device.summaries.reasons["blocks.0"].startswith("in diagonal of head 0")
+    assert device.summaries.reasons["blocks.0"].startswith(f"in {place}")
     (warning,) = device.guard.remarks.warnings
-    assert "differs from the renderer's in diagonal" in warning
+    assert f"differs from the renderer's in {place}" in warning
 
 
 def test_a_kernel_that_fails_costs_nothing_but_itself(
@@ -208,7 +235,7 @@ def test_a_long_layer_leaves_in_a_hundredth_of_its_query_and_key() -> None:
     layer = layer_of(32, 8192, 128, torch.bfloat16)
     grid = SurveyGrid.of(layer, 128)
     assert 100 * 32 * grid.bytes_sent <= layer.nbytes
-    assert 1000 * 32 * SurveyGrid.of(layer, None).bytes_sent <= layer.nbytes
+    assert 800 * 32 * SurveyGrid.of(layer, None).bytes_sent <= layer.nbytes
 
 
 def test_sides_are_those_of_the_pictures() -> None:

@@ -7,7 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.surveyed import exact_cells, exact_parts, exact_weights, survey
+from support.surveyed import (
+    exact_cells,
+    exact_logits_of_cells,
+    exact_parts,
+    exact_weights,
+    survey,
+)
 from torch import Tensor
 
 from attnmon.device.layer_tensors import LayerTensors
@@ -38,7 +44,7 @@ def check(layer: LayerTensors, side: int = 128, tile: int = 32) -> None:
     spread = found.parts["squares"] + unvisited / keys**2
     parts = {**found.parts, "spread": spread}
     for name, expected in exact.items():
-        is_extreme = name in ("min", "max", "max_logit")
+        is_extreme = name in ("min", "max")
         share = torch.ones(()) if is_extreme else counted
         found_mean, exact_mean = parts[name] / share, expected / share
         assert torch.allclose(found_mean, exact_mean, rtol=FLOAT, atol=FLOAT), (
@@ -52,6 +58,8 @@ def check(layer: LayerTensors, side: int = 128, tile: int = 32) -> None:
         torch.testing.assert_close(lengths, vectors[:, ::every].float().norm(dim=2))
     cells = found.memory.cells.abs().double()
     torch.testing.assert_close(cells, exact_cells(layer, side), rtol=2**-10, atol=1e-6)
+    logits = exact_logits_of_cells(layer, side)
+    torch.testing.assert_close(found.memory.logits.double(), logits, rtol=FLOAT, atol=FLOAT)
     check_strongest(layer, side, found.memory.strongest.long())
     assert found.parts["non_finite"].sum() == 0
     assert found.parts["row_sum_error"].max() < FLOAT

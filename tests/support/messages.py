@@ -37,9 +37,10 @@ SUMMED_UP = replace(
         (4, 7, 9), 8, 1, 2, "kernel 0",
         (
             SummarisedHeads(
-                ArrayBlock(0, "float32", (4, 2, 17)),
+                ArrayBlock(0, "float32", (4, 2, 16)),
                 ArrayBlock(1024, "float32", (4, 1, 2)),
                 ArrayBlock(2048, "float32", (4, 6)),
+                ArrayBlock(7168, "float32", (4, 2, 7)),
                 ArrayBlock(3072, "float32", (4, 7)),
                 ArrayBlock(4096, "float32", (2, 9)),
                 ArrayBlock(5120, "int32", (4, 7)),

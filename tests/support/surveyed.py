@@ -35,7 +35,7 @@ def survey(layer: LayerTensors, side: int | None = 128, tile: int = 32) -> Surve
         **dict(zip(COLUMN_PARTS, memory.columns.double().unbind(2), strict=True)),
     }
     extremes = {"row_sum_error": torch.amax, "min": torch.amin}
-    extremes |= {"max": torch.amax, "max_logit": torch.amax}
+    extremes["max"] = torch.amax
     summed = {name: extremes.get(name, torch.sum)(part, 1) for name, part in parts.items()}
     keys = dict(zip(KEY_PARTS, memory.keys.double().unbind(1), strict=True))
     return Surveyed(memory, summed | keys)
@@ -110,7 +110,6 @@ def exact_parts(layer: LayerTensors) -> dict[str, Tensor]:
         "future": over(counts, (weights * later).sum(-1)),
         "min": weights[:, counts].amin((1, 2)),
         "max": weights[:, counts].amax((1, 2)),
-        "max_logit": torch.where(attends[..., None], logits, -math.inf).amax((1, 2)),
         "spread": ((weights - 1 / keys) * counts[:, None]).square().sum((1, 2)),
         "total": received.sum(-1),
         "squared": received.square().sum(-1),
@@ -120,6 +119,21 @@ def exact_parts(layer: LayerTensors) -> dict[str, Tensor]:
         "shares": shares,
         "padding": over(is_real, weights[..., is_padding].sum(-1)),
     }
+
+
+def exact_logits_of_cells(layer: LayerTensors, side: int) -> Tensor:
+    """Return [heads, 2, query cells] the largest log-sum-exp and logit of each row of cells."""
+    logits = exact_logits(layer)
+    counts = torch.ones(layer.shape[1]).bool() if layer.padding is None else ~layer.padding
+    attends = counts & (logits > -9e3).any(-1)
+    every = logits
+    if layer.sinks is not None:
+        sinks = layer.sinks.double()[:, None, None].expand(*logits.shape[:2], 1)
+        every = torch.cat([logits, sinks], -1)
+    both = torch.stack([every.logsumexp(-1), logits.amax(-1)], 1)
+    both = torch.where(attends[:, None], both, -math.inf)
+    step = max(1, -(-layer.shape[1] // side))
+    return torch.stack([part.amax(-1) for part in both.split(step, -1)], -1)
 
 
 def exact_cells(layer: LayerTensors, side: int) -> Tensor:

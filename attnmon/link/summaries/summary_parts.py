@@ -3,12 +3,15 @@
 ROW_PARTS = (
     "counted", "attending", "comparing", "mass", "effective_keys", "first_token", "distance",
     "diagonal", "entropy", "future", "padding", "real_rows", "non_finite", "row_sum_error", "min",
-    "max", "max_logit",
+    "max",
 )  # fmt: skip
 """Of rows: how many count, may attend to a key, to two; sums over these; what real rows give to
 padding, and how many these are; extremes."""
 COLUMN_PARTS = ("squares", "visited")
 """Of weights: the squares of their differences to 1 / keys, and of how many that was taken."""
+LOGIT_PARTS = ("lse", "logit")
+"""Of the queries in a row of cells that count and may attend to a key: the largest log-sum-exp, and
+the largest logit; minus infinity where there is none."""
 KEY_PARTS = ("total", "squared", "largest", "others", "seen", "shares")
 """Of what each key receives in all: the sum, that of squares, the largest; then without a first key
 that is a sink, and of keys that may be attended to: the sum, how many they are, and the sum of

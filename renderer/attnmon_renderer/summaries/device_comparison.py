@@ -7,16 +7,20 @@ from typing import Any
 import numpy as np
 
 from attnmon.link.messages import LayerSummary
+from attnmon.link.summaries.summary_parts import LOGIT_PARTS
 from attnmon_renderer.analysis.arrays import Floats, Memory, read_array
 from attnmon_renderer.analysis.keys.reach import reach_between
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.summaries.device_summary import DeviceSummary
+from attnmon_renderer.summaries.top_logits import top_logits
 
 RELATIVE, ABSOLUTE = 3e-4, 3e-6
 """Largest difference of a number: several times what sums of float32 in another order differ by."""
 CODES = 255
+MOST_ROWS = 16
+"""Rows of cells whose logits are compared."""
 _NOT_COMPARED = ("row_sum_error", "non_finite")
 """What tells how numbers were rounded, or was counted in tiles."""
 _MAY_BE_UNKNOWN = ("padding_mass",)
@@ -41,7 +45,21 @@ def difference(layer: LayerAttention, memory: Memory) -> str | None:
         return f"by {codes} of 255 in a cell of its map"
     if exact.per_head is not None and (summary.masked != exact.per_head.masked).any():
         return "in which cells are masked"
+    if differs := _logit_difference(layer, summary):
+        return differs
     return _mask_difference(layer, summary.record, memory)
+
+
+def _logit_difference(layer: LayerAttention, summary: DeviceSummary) -> str:
+    """Return in what the largest logits of some rows of cells differ."""
+    rows = summary.grid.shape[0]
+    cells = np.arange(0, rows, math.ceil(rows / MOST_ROWS))
+    found, exact = summary.logits[:, :, cells], top_logits(layer, summary.grid, cells)
+    is_close = np.isclose(found, exact, rtol=RELATIVE, atol=RELATIVE)
+    for head, part, cell in np.argwhere(~is_close)[:1]:
+        one, other = (float(values[head, part, cell]) for values in (found, exact))
+        return f"in the {LOGIT_PARTS[part]} of head {head}: {one} instead of {other}"
+    return ""
 
 
 def _mask_difference(layer: LayerAttention, summary: LayerSummary, memory: Memory) -> str:

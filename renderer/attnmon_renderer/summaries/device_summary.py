@@ -18,7 +18,7 @@ from attnmon_renderer.analysis.layer_attention import LayerAttention, have_one_l
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.analysis.pooling_grid import PoolingGrid
 
-_EXTREMES = {"row_sum_error": np.max, "min": np.min, "max": np.max, "max_logit": np.max}
+_EXTREMES = {"row_sum_error": np.max, "min": np.min, "max": np.max}
 
 
 class DeviceSummary:
@@ -63,6 +63,11 @@ class DeviceSummary:
     def strongest(self) -> npt.NDArray[np.int32]:
         """[heads, query cells] The key with the largest weight in each row of cells."""
         return self._joined("strongest")
+
+    @cached_property
+    def logits(self) -> Doubles:
+        """[heads, …, query cells] What its logits are at most, by `LOGIT_PARTS`."""
+        return self._joined("logits").astype(np.float64)
 
     @property
     def _average(self) -> Floats:
@@ -146,7 +151,7 @@ class DeviceSummary:
             name: parts[name] / rows[statistic.least_keys]
             for name, statistic in HEAD_STATISTICS.items()
         }
-        largest = parts["max_logit"]
+        largest = self.logits[:, 1].max(axis=1)
         unknown = np.isneginf(largest) | (np.isnan(parts["mass"]) & ~np.isinf(largest))
         found["max_logit"] = np.where(unknown, np.nan, largest)
         found |= round_numbers(self._of_keys())

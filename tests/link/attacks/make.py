@@ -47,8 +47,9 @@ LAYER = Attention(
     bias=ArrayBlock(4096, "bool", (7, 7)), sinks=ArrayBlock(8192, "float32", (4,)), scale=0.25,
 )  # fmt: skip
 SUMS = SummarisedHeads(
-    ArrayBlock(0, "float32", (4, 1, 17)), ArrayBlock(512, "float32", (4, 1, 2)),
-    ArrayBlock(640, "float32", (4, 6)), ArrayBlock(768, "float32", (4, 7)),
+    ArrayBlock(0, "float32", (4, 1, 16)), ArrayBlock(512, "float32", (4, 1, 2)),
+    ArrayBlock(640, "float32", (4, 6)), ArrayBlock(1792, "float32", (4, 2, 7)),
+    ArrayBlock(768, "float32", (4, 7)),
     ArrayBlock(1024, "float32", (2, 7)), ArrayBlock(1152, "int32", (4, 7)),
     ArrayBlock(1280, "float16", (4, 7, 7)),
 )  # fmt: skip
@@ -218,6 +219,7 @@ ALLOWED: dict[str, bytes] = {
         heads=(
             replace(
                 SUMS,
+                logits=ArrayBlock(1792, "float32", (4, 2, 1)),
                 strongest=ArrayBlock(1152, "int32", (4, 1)),
                 cells=ArrayBlock(1280, "float16", (4, 1, 1)),
             ),

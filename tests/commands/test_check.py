@@ -1,6 +1,7 @@
 """`attnmon check` and what `attnmon status` says of alerts."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +113,15 @@ def test_status_exits_with_1_for_an_open_error_and_with_strict_for_a_warning(
     assert main(["status", str(run)]) == 0
     assert "  alert     warn logit_growth since step 20: They grew." in capsys.readouterr().out
     assert main(["status", "--strict", str(run)]) == 1
+    shutil.copytree(run, run / "second")
+    capsys.readouterr()
+    assert main(["status", "--strict", str(run), str(run / "second")]) == 1
+    assert capsys.readouterr().out.count("! warn logit_growth since step 20") == 2
     append_alerts(run, [ERROR])
     assert main(["status", str(run)]) == 1
     out = capsys.readouterr().out
     assert "! error nonfinite since step 30: NaN." in out
     assert [alert.id for alert in open_alerts(run)] == ["e", "w"]
     assert find_troubles(read_run(run)) == ["error nonfinite since step 30: NaN."]
-    assert main(["status", "--strict", str(run), str(run.parent)]) == 1
-    assert "! error nonfinite since" in capsys.readouterr().out
     assert main(["status", "--json", str(run)]) == 1
     assert [each["id"] for each in json.loads(capsys.readouterr().out)["alerts"]] == ["w", "e"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ def test_only_what_has_changed_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "a" / "summary.json").write_text(json.dumps({**summary, "state": "closed"}))
     [event] = changes.look()
     assert (event["run"], event["state"]) == (first, "closed")
+    shutil.rmtree(tmp_path / "a")
+    assert changes.look() == [{"run": first, "cursor": 0, "state": "gone"}]
+    assert changes.look() == []
 
 
 def test_runs_that_nobody_asked_for_are_looked_at_more_rarely(tmp_path: Path) -> None:

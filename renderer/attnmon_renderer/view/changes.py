@@ -16,6 +16,8 @@ OTHERS_SECONDS = 5.0
 """How often all others are."""
 BEAT_SECONDS = 15.0
 """The longest silence of a stream: a proxy takes a longer one for the end."""
+GONE = "gone"
+"""The state of a run that was there before."""
 RETRY = b"retry: 2000\n\n"
 BEAT = b": still here\n\n"
 
@@ -90,8 +92,10 @@ class Changes:
         stamp = run.stamp()
         if self._stamps.get(key) == stamp:
             return None
+        was_there = key in self._stamps
         self._stamps[key] = stamp
-        return _event_of(key, run)
+        gone = {"run": key, "cursor": 0, "state": GONE} if was_there else None
+        return _event_of(key, run) or gone
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Yield server-sent events: how all runs stand now, and then each change."""

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,16 @@ def test_an_alert_leads_to_its_map(look: MakeLook, tmp_path: Path) -> None:
         page.query("step=20", f"layer={CROSS}", "head=2")
         page.page.click("attn-alerts >> text=mute")
         page.until("document.querySelector('attn-alerts li') === null")
+        page.press("ArrowLeft")
+        page.shown(0)
+        page.expected = ("404", "422")
+        shutil.rmtree(run / "step_40")
+        page.press("End", "ArrowLeft")
+        page.until("document.querySelector('attn-steps').textContent.includes('2 of 3')")
+        page.shown(20)
+        assert page.text("attn-status .facts").startswith("closed"), "no trouble is told"
+        shutil.rmtree(run)
+        page.page.wait_for_selector("attn-status >> text=not there any more")
         page.end()
 
 

@@ -54,12 +54,18 @@ def test_a_training_is_followed(look: Callable[..., Look], tmp_path: Path) -> No
             assert training.poll() is None
             time.sleep(0.05)
         page = look(at=server)
+        page.page.add_init_script(_STREAMS)
         page.open("scale=0.5", "/latest")
         for step in range(STEPS):
             page.shown(step)
             assert page.text(".step") == f"step {step}"
             if step + 1 < STEPS:
+                if step:
+                    hide(page, True)
+                    page.until("window.streams.every(({ readyState }) => readyState === 2)")
                 print(file=training.stdin, flush=True)
+                if step:
+                    hide(page, False)
         assert page.text("attn-status b") == "running"
         page.page.click(f"[title^='{LAYER_WORDS}, head 1']")
         page.query("head=1")
@@ -71,6 +77,28 @@ def test_a_training_is_followed(look: Callable[..., Look], tmp_path: Path) -> No
         assert np.array_equal(page.cells(STEPS - 1), expected_of(folder / f"step_{STEPS - 1}"))
         assert "latest?" in page.page.url, "it goes on to lead to the newest"
         page.end()
+
+
+_STREAMS = """
+  window.streams = [];
+  window.EventSource = class extends EventSource {
+    constructor(...given) {
+      super(...given);
+      streams.push(this);
+    }
+  };
+"""
+
+
+def hide(page: Look, is_hidden: bool) -> None:
+    """Has the page believe that its tab is in the background."""
+    page.page.evaluate(
+        """(hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }""",
+        is_hidden,
+    )
 
 
 def expected_of(step: Path) -> np.ndarray[Any, Any]:

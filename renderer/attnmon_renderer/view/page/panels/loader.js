@@ -11,12 +11,13 @@ import { told } from "./trouble.js";
 /** @typedef {import("./store.js").RunState} RunState */
 
 const [RUNS_MS, AGAIN_MS] = [10000, 3000];
-const [CLOCK_MS, SHOWN_MS] = [1000, 500];
+const [CLOCK_MS, SHOWN_MS, ASLEEP_SECONDS] = [1000, 500, 30];
 
 /** Begins to load, and goes on as long as the page is open. */
 export function begin() {
-  setInterval(() => (store.clock.value = Date.now() / 1000), CLOCK_MS);
-  setInterval(refreshRuns, RUNS_MS);
+  setInterval(tick, CLOCK_MS);
+  setInterval(() => document.hidden || refreshRuns(), RUNS_MS);
+  document.addEventListener("visibilitychange", listen);
   refreshRuns();
   listen();
   effect(() => void (store.runId.value !== null && refresh(store.stateOf(store.runId.value))));
@@ -91,20 +92,37 @@ function withNews(state, news) {
   return [...new Map([...known, ...news].map((capture) => [capture.folder, capture])).values()];
 }
 
+/** @type {EventSource | null} */
+let events = null;
+
+/**
+ * Follows what the server tells, as long as the page is seen: a browser opens six connections to a
+ * host for all of its tabs together. A new stream begins with how all runs stand.
+ */
 function listen() {
-  const events = new EventSource("api/v1/events");
-  events.onmessage = ({ data }) => {
+  events?.close();
+  events = document.hidden ? null : new EventSource("api/v1/events");
+  if (events) hear(events);
+}
+
+/** @param {EventSource} stream */
+function hear(stream) {
+  stream.onmessage = ({ data }) => {
     const { run } = JSON.parse(data);
     if (isLookedAt(run)) refresh(store.stateOf(run));
     else refreshRuns();
   };
-  events.onopen = () => {
-    store.trouble.value = "";
-    if (store.runState.value) refresh(store.runState.value);
-  };
-  events.onerror = () => {
-    if (events.readyState !== EventSource.CLOSED) return;
+  stream.onopen = () => (store.trouble.value = "");
+  stream.onerror = () => {
+    if (stream.readyState !== EventSource.CLOSED) return;
     setTimeout(listen, RUNS_MS);
     refreshRuns(); // which says what is wrong
   };
+}
+
+/** A machine that slept may have lost its connection, and would never hear of it. */
+function tick() {
+  const now = Date.now() / 1000;
+  if (now - store.clock.held > ASLEEP_SECONDS) listen();
+  store.clock.value = now;
 }

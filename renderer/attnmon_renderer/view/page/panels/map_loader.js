@@ -2,7 +2,7 @@
 
 import { maskedCells } from "../pure/cells.js";
 import { decode } from "../pure/codes.js";
-import { getCapture, getMap } from "./server.js";
+import { Refused, getCapture, getMap, getRun } from "./server.js";
 import * as store from "./store.js";
 import { told } from "./trouble.js";
 
@@ -34,11 +34,24 @@ async function loadWished() {
   let done = null;
   while (wished && wished !== done) {
     const wish = (done = wished);
-    const map = await told(() => loadMap(wish.run, wish.capture, wish.layer, wish.head));
+    const map = await told(() => loadMap(wish.run, wish.capture, wish.layer, wish.head).catch((error) => leaveOut(wish, error)));
     if (map !== undefined && wished?.run === wish.run) store.shown.value = map;
     if (wished === wish) loadAhead(wish);
   }
   isLoading = false;
+}
+
+/**
+ * Reads again which captures there are, if this one is gone: a `disk_budget` thins them.
+ * @param {Wish} wish
+ * @param {unknown} error
+ * @returns {Promise<undefined>}
+ */
+async function leaveOut({ run, capture }, error) {
+  if (!(error instanceof Refused && error.status === 404)) throw error;
+  const facts = await getRun(run, null);
+  if (facts.captures.some(({ c }) => c === capture.c)) throw error;
+  store.stateOf(run).facts.value = facts;
 }
 
 /**

@@ -6,6 +6,13 @@ import { byKind } from "../pure/sorting.js";
 
 const MOST_BYTES = 96 * 2 ** 20;
 
+/** @type {Record<number, string>} */
+const WORDS = {
+  403: "this page's token is no longer valid: open the address that `attnmon view` has printed",
+  404: "this is not there any more",
+  422: "this cannot be read",
+};
+
 /** An answer that is no success. */
 export class Refused extends Error {
   /**
@@ -13,7 +20,7 @@ export class Refused extends Error {
    * @param {string} path
    */
   constructor(status, path) {
-    super(status === 403 ? "this page's token is no longer valid" : `${status} for ${path}`);
+    super(WORDS[status] ?? `${status} for ${path}`);
     this.status = status;
   }
 }

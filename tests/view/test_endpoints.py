@@ -82,6 +82,12 @@ def test_the_mean_of_a_layer_has_a_scale_of_its_own(viewed: Viewed) -> None:
     sent = viewed.ask(f"{viewed.captures()[0]}/{stem}/mean")
     codes = np.frombuffer(sent.body, np.uint8).reshape(mean.shape)
     assert float(sent.headers["x-scale"]) * (codes / 255.0) ** 2 == pytest.approx(mean, abs=0.005)
+    assert "x-strongest" not in sent.headers
+    received = [float(each) for each in sent.headers["x-received"].split(",")]
+    assert received == pytest.approx(mean.mean(0), rel=1e-3)
+    sent = viewed.ask(f"{viewed.captures()[0]}/{stem}/1")
+    strongest = [int(each) for each in sent.headers["x-strongest"].split(",")]
+    assert strongest == LAYERS[stem][1].argmax(1).tolist()
 
 
 def test_thumbnails_are_sent_with_their_shape(viewed: Viewed) -> None:

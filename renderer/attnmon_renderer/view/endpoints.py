@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
 from attnmon_renderer.compare.comparison import compare_runs
 from attnmon_renderer.compare.series.series_alignment import ALIGNMENTS
-from attnmon_renderer.maps.maps_file import MEAN
+from attnmon_renderer.maps.maps_file import MEAN, MapsFile
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.view.answer import IMMUTABLE, Answer, Refused, json_answer
@@ -98,7 +99,8 @@ class Endpoints:
         head = MEAN if asked["head"] == MEAN else _number(asked["head"])
         with _read_errors_refused(), run.maps(capture) as maps:
             codes, scale = maps.codes(asked["layer"], head)
-        return _codes_answer(codes.tobytes(), codes.shape, {"X-Scale": repr(scale)})
+            marginals = dict(_marginals(maps, asked["layer"], head))
+        return _codes_answer(codes.tobytes(), codes.shape, {"X-Scale": repr(scale), **marginals})
 
     def picture(self, asked: Asked) -> Answer:
         """Return a picture of a capture."""
@@ -134,6 +136,17 @@ class Endpoints:
 
 
 Endpoint = Callable[[Endpoints, Asked], Answer]
+
+
+def _marginals(maps: MapsFile, stem: str, head: int | Literal["mean"]) -> Iterator[tuple[str, str]]:
+    """Yield the headers that say what each key receives, and each query's strongest key."""
+    received, strongest = maps.received(stem), maps.strongest(stem)
+    heads = maps.metadata.layers[stem].heads
+    if received is not None:
+        own = received.mean(0) if head == MEAN else received[heads.index(head)]
+        yield "X-Received", ",".join(f"{share:.4g}" for share in own)
+    if strongest is not None and head != MEAN:
+        yield "X-Strongest", ",".join(map(str, strongest[heads.index(head)]))
 
 
 def _codes_answer(

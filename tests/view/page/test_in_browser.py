@@ -125,8 +125,26 @@ def test_a_pooled_map_says_so(look: MakeLook, ids: Ids) -> None:
     page.point(200, 100)
     assert float(page.text(".weight")) == pytest.approx(stored(cells[1])[66, 33], abs=5e-5)
     assert "query 198–200 → key 99–101" in page.text("attn-facts")
+    true = random_weights(2, 300, 300, causal=True)[1]
+    assert f"strongest key {true[198].argmax()}\n" in page.text("attn-facts") + "\n"
     page.point(100, 200)
     assert "masked" in page.text(".weight")
+    received = pooled(random_weights(2, 300, 300, causal=True), 128)[0][1].mean(0)
+    heights = page.page.evaluate(_BARS, page.shown(0))
+    assert heights == pytest.approx(received / received.max() * 34, abs=1.1)
+
+
+_BARS = """(map) => {
+  const { frame, content } = map;
+  const { layer } = content.value.map;
+  const { top, height } = frame.box;
+  const pen = map.canvas.getContext("2d");
+  return Array.from({ length: layer.columns }, (_, column) => {
+    const x = Math.round(frame.x((column + 0.4) * layer.key_step));
+    const { data } = pen.getImageData(x, Math.ceil(top + height + 2), 1, 36);
+    return Array.from({ length: 36 }, (_, y) => data[4 * y + 3] / 255).reduce((a, b) => a + b);
+  });
+}"""
 
 
 def test_everything_can_be_done_with_keys(look: MakeLook, ids: Ids) -> None:

@@ -7,6 +7,7 @@ import { lookAt } from "./actions.js";
 import { axisTokens } from "./content.js";
 import { Panel, el } from "./elements.js";
 import { FONT, MapFrame, cut } from "./map_frame.js";
+import { marginalRoom, paintMarginals } from "./marginals.js";
 import { isDark, place, spot } from "./store.js";
 
 /** @typedef {import("./content.js").Content} Content */
@@ -51,10 +52,11 @@ export class MapCanvas extends Panel {
     const tokens = { queries: queries?.map(visible) ?? null, keys: keys?.map(visible) ?? null };
     const part = inside(place.part.value ?? whole(layer), layer);
     const most = place.full.value ? Math.max(320, innerHeight - 210) : Math.max(320, Math.min(620, innerHeight - 335));
-    this.frame = new MapFrame(part, tokens, measure, width, most);
+    this.frame = new MapFrame(part, tokens, measure, width, most, marginalRoom(content, width));
     for (const canvas of [this.canvas, this.marks]) resize(canvas, width, this.frame.height);
     this.cells(content, pen, this.frame);
     axes(pen, this.frame, measure, isDark.value ? INK_DARK : INK_LIGHT);
+    paintMarginals(pen, this.frame, content, measure);
     this.canvas.setAttribute("aria-label", content.title);
     this.painted.value = {};
   }

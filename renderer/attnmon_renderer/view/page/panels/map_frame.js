@@ -16,14 +16,16 @@ export class MapFrame {
    * @param {(text: string) => number} measure width of a text
    * @param {number} width of the canvas
    * @param {number} most height of the canvas, at most
+   * @param {{right: number, bottom: number}} room beside the map
    */
-  constructor(part, tokens, measure, width, most) {
+  constructor(part, tokens, measure, width, most, room) {
     this.part = part;
     this.tokens = tokens;
+    this.room = room;
     const left = tokens.queries ? longest(tokens.queries, part.q0, part.q1, measure) : measure("0000");
     const top = tokens.keys ? longest(tokens.keys, part.k0, part.k1, measure) : 14;
-    this.box = fit(part, left + 24, top + 22, width, most);
-    this.height = this.box.top + this.box.height + EDGE;
+    this.box = fit(part, left + 24, top + 22, width - room.right, most - room.bottom);
+    this.height = this.box.top + this.box.height + EDGE + room.bottom;
   }
 
   /** A smaller one where rows are narrow. */
@@ -143,10 +145,11 @@ function roundStep(least) {
  * The text, cut where it is too long.
  * @param {string} text
  * @param {(text: string) => number} measure
+ * @param {number} [most]
  */
-export function cut(text, measure) {
-  if (measure(text) <= LONGEST) return text;
+export function cut(text, measure, most = LONGEST) {
+  if (measure(text) <= most) return text;
   let length = text.length;
-  while (length > 1 && measure(`${text.slice(0, length)}…`) > LONGEST) length -= 1;
+  while (length > 1 && measure(`${text.slice(0, length)}…`) > most) length -= 1;
   return `${text.slice(0, length)}…`;
 }

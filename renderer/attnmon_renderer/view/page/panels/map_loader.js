@@ -127,7 +127,8 @@ async function loadMap(run, line, stem, head) {
   const codes = (isEarly && (await early)) || (await getMap(run, line.c, layer.stem, found));
   const masked = maskOf(layer, layer.heads.indexOf(Number(found)));
   const weights = decode(codes.data, codes.scale);
-  return { run, capture, layer, head: found, codes: codes.data, scale: codes.scale, weights, masked };
+  const { data, scale, received, strongest } = codes;
+  return { run, capture, layer, head: found, codes: data, scale, weights, masked, received, strongest };
 }
 
 /**

@@ -140,7 +140,13 @@ async function readCodes(answer) {
   if (shape.reduce((cells, side) => cells * side, 1) !== data.length) {
     throw new Error(`${data.length} cells where ${shape.join(" × ")} were told`);
   }
-  return [{ data, shape, scale }, data.length];
+  const [received, strongest] = ["X-Received", "X-Strongest"].map((name) => numbers(answer.headers.get(name)));
+  return [{ data, shape, scale, received, strongest }, data.length];
+}
+
+/** @param {string | null} text numbers between commas */
+function numbers(text) {
+  return text?.split(",").map((each) => Number(each) || 0) ?? null;
 }
 
 /** @type {Map<string, {made: Promise<any>, bytes: number}>} */

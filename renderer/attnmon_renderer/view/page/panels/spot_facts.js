@@ -6,6 +6,7 @@ import { headValue } from "../pure/history.js";
 import { positions, short, signed, tokensAt } from "../pure/words.js";
 import { axisTokens, unlike } from "./content.js";
 import { Panel, button, el } from "./elements.js";
+import { strongestKey } from "./marginals.js";
 import { STATISTICS } from "./statistics.js";
 import * as store from "./store.js";
 
@@ -42,15 +43,16 @@ function cellFacts(map, pair, { row, column }) {
   const weight = isMasked && !pair ? hidden : exact(weights[index]);
   const value = pair ? values(pair.a.weights[index], pair.b.weights[index]) : weight;
   const facts = rowFacts(weights.subarray(row * layer.columns, (row + 1) * layer.columns));
-  const mean = columnMean(weights, masked, layer.columns, column);
-  const strongest = named(map, "key", facts.strongest);
+  const received = map.received?.[column] ?? columnMean(weights, masked, layer.columns, column);
+  const key = strongestKey(map, row);
+  const strongest = key === null ? "none" : `key ${quoted(axisTokens(map).keys, [key, key])}`;
   const whose = pair ? ` of ${map === pair.a ? "A" : "B"}` : "";
   const many = layer.key_step > 1 ? `groups of ${layer.key_step} keys` : "keys";
   return [
     el("b", {}, `${named(map, "query", row)} → ${named(map, "key", column)}`),
     el("output", { className: "weight", "aria-live": "polite" }, value),
     el("span", {}, `row${whose}: effective ${many} ${short(facts.effective)}, entropy ${short(facts.bits)} bits, strongest ${strongest}`),
-    el("span", {}, `column${whose}: mean ${short(mean)}`),
+    el("span", {}, `column${whose}: receives ${short(received)} of a query on average`),
     store.spot.value?.isLocked && button("let go", "let go of the cell (esc)", () => (store.spot.value = null)),
   ].filter((child) => child !== false && child !== undefined);
 }
@@ -78,8 +80,17 @@ function named(map, axis, cell) {
   const tokens = axisTokens(map);
   const isQuery = axis === "query";
   const ends = isQuery ? span(cell, layer.query_step, layer.queries) : span(cell, layer.key_step, layer.keys);
-  const text = tokensAt(isQuery ? tokens.queries : tokens.keys, ends);
-  return `${axis} ${positions(ends)}${text && ` “${text.length > 40 ? `${text.slice(0, 40)}…` : text}”`}`;
+  return `${axis} ${quoted(isQuery ? tokens.queries : tokens.keys, ends)}`;
+}
+
+/**
+ * Positions with their tokens.
+ * @param {string[] | null} tokens
+ * @param {[number, number]} ends
+ */
+function quoted(tokens, ends) {
+  const text = tokensAt(tokens, ends);
+  return `${positions(ends)}${text && ` “${text.length > 40 ? `${text.slice(0, 40)}…` : text}”`}`;
 }
 
 /**

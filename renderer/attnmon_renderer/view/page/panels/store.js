@@ -20,6 +20,8 @@ import { Computed, Signal } from "../pure/signals.js";
  * @property {number} scale
  * @property {Float64Array} weights
  * @property {Uint8Array | null} masked
+ * @property {number[] | null} received mean weight that the keys of a column get
+ * @property {number[] | null} strongest position of the key that each row attends to most
  */
 
 /**

@@ -7,12 +7,8 @@
 export function rowFacts(row) {
   const total = row.reduce((sum, weight) => sum + weight, 0);
   let nats = 0;
-  let strongest = 0;
-  row.forEach((weight, key) => {
-    if (weight > 0) nats -= (weight / total) * Math.log(weight / total);
-    if (weight > row[strongest]) strongest = key;
-  });
-  return { total, bits: nats / Math.LN2, effective: total > 0 ? Math.exp(nats) : 0, strongest };
+  for (const weight of row) if (weight > 0) nats -= (weight / total) * Math.log(weight / total);
+  return { total, bits: nats / Math.LN2, effective: total > 0 ? Math.exp(nats) : 0 };
 }
 
 /**

@@ -102,6 +102,8 @@
  * @property {Uint8Array} data
  * @property {number[]} shape
  * @property {number} scale
+ * @property {number[] | null} received mean weight that the keys of a column get
+ * @property {number[] | null} strongest position of the key that each row attends to most
  */
 
 /**

@@ -1,7 +1,11 @@
 """A model that is split over four processes is shown as one, with what is missing named."""
 
 import json
+import os
+import platform
+import signal
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +13,18 @@ import numpy as np
 import pytest
 import torch.distributed as dist
 from support import split_model
-from support.processes import run_on_all
+from support.maps import random_weights, write_maps
+from support.processes import run_on_all, started_on_all
 from support.training_process import wait_for
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.maps.maps_file import open_maps
 from attnmon_renderer.mirror import remote_folders
-from attnmon_renderer.model_ranks.merged_copy import ModelMerging, merged_copy
+from attnmon_renderer.model_ranks import rank_history, waiting_steps
+from attnmon_renderer.model_ranks.merged_copy import merged_copy
+from attnmon_renderer.model_ranks.model_merging import ModelMerging
 from attnmon_renderer.storage.paths import MAPS
-from attnmon_renderer.storage.run_reader import NoRun
+from attnmon_renderer.storage.run_reader import NoRun, read_run
 
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="gloo is not here")
 
@@ -40,7 +47,7 @@ def rows_by_step(folder: Path) -> Rows:
 def test_four_processes_are_one_model(
     tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_on_all(split_model.__file__, 4, tmp_path, -1)
+    run_on_all(split_model.__file__, 4, tmp_path, "to the end")
     with merged_copy(tmp_path, follow=False) as merged:
         # In a job of several processes the first map is that of the second step.
         compare(rows_by_step(merged), rows_by_step(whole))
@@ -51,8 +58,8 @@ def test_four_processes_are_one_model(
     assert main(["report", str(tmp_path), "-o", str(tmp_path / "report.html")]) == 0
 
 
-def compare(merged: Rows, whole: Rows) -> None:
-    assert len(merged) >= split_model.STEPS - 1
+def compare(merged: Rows, whole: Rows, least: int = split_model.STEPS - 1) -> None:
+    assert len(merged) >= least
     for step, rows in merged.items():
         assert [row["layer"] for row in rows] == list(range(split_model.LAYERS))
         for row, expected in zip(rows, whole[step], strict=True):
@@ -75,26 +82,94 @@ def compare_maps(merged: Path, whole: Path) -> None:
             np.testing.assert_allclose(ours.scale(stem), theirs.scale(stem), rtol=1e-6)
 
 
-def test_a_process_that_is_silent_is_named_and_not_waited_for(tmp_path: Path, whole: Path) -> None:
-    run_on_all(split_model.__file__, 4, tmp_path, 1)
+def test_a_process_that_is_killed_is_named_and_the_rest_is_shown(
+    tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = [tmp_path / f"rank_{rank:05}" for rank in range(4)]
+    with started_on_all(split_model.__file__, 4, tmp_path, "until loss") as ranks:
+        wait_for(lambda: len(recorded(ends[3])) > 1, "nothing is recorded")
+        ranks[3].send_signal(signal.SIGKILL)
+        errors = [rank.communicate(timeout=60)[1] for rank in ranks]
+        assert [rank.returncode for rank in ranks] == [1, 1, 1, -signal.SIGKILL], errors
+    for end in ends:
+        wait_for(lambda end=end: read_run(end).has_ended, f"{end} does not end")
+    last = max(recorded(ends[3]))
+    name = f"rank 3 (pipeline stage 1, tensor rank 1) is silent since step {last:,} (trainer lost)"
     with merged_copy(tmp_path, follow=False) as merged:
-        rows, expected = rows_by_step(merged)[3], rows_by_step(whole)[3]
-        for row, full in zip(rows, expected, strict=True):
-            missing = row["layer"] >= 2
-            ours, theirs = row["heads"]["entropy"], full["heads"]["entropy"]
-            assert ours[:2] == pytest.approx(theirs[:2], abs=1e-6)
-            assert (ours[2:] == [None, None]) == missing
-            named = "rank 3 (pipeline stage 1, tensor rank 1) is silent since step 1"
-            assert (named in row["note"]) == missing
-        with open_maps(merged / "step_3" / MAPS) as maps:
+        shown = rows_by_step(merged)
+        compare({step: shown[step] for step in shown if step < min(last, split_model.STEPS)},
+                rows_by_step(whole), 1)  # fmt: skip
+        for row in shown[last + 1]:
+            entropy = row["heads"]["entropy"]
+            assert None not in entropy[:2]
+            assert (entropy[2:] == [None, None]) == (name in row["note"]) == (row["layer"] >= 2)
+        with open_maps(merged / f"step_{last + 1}" / MAPS) as maps:
             layers = maps.metadata.layers
             assert [layer.missing for layer in layers.values()] == [(), (), (2, 3), (2, 3)]
         summary = json.loads((merged / "summary.json").read_text())
-        assert summary["warnings"] == [named]
+        assert name in summary["warnings"]
+    assert main(["status", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert f"{tmp_path}\n" in told
+    assert "trainer lost" in told
 
 
-def write_part(folder: Path, rank: int, steps: list[int], state: str = "running") -> None:
-    """Write one process's run: rank 0 and 1 share a layer's heads."""
+def recorded(folder: Path) -> list[int]:
+    """Return the steps that a process has recorded."""
+    return list(rows_by_step(folder)) if (folder / "history.jsonl").exists() else []
+
+
+def test_a_stage_that_is_silent_is_shown_empty(tmp_path: Path) -> None:
+    for rank, steps in enumerate(([1, 2], [1])):
+        write_part(tmp_path, rank, steps, "closed", pipeline=True)
+        for step in steps:
+            weights = {"encoder_layer0_self_attn": random_weights(1, 2, 2)}
+            (folder := tmp_path / f"rank_{rank:05}" / f"step_{step}").mkdir()
+            write_maps(folder / MAPS, step, weights)
+    with merged_copy(tmp_path, follow=False) as merged:
+        rows = rows_by_step(merged)[2]
+        with open_maps(merged / "step_2" / MAPS) as maps:
+            layers = maps.metadata.layers
+            assert [layer.missing for layer in layers.values()] == [(), (0,)]
+            assert "tensor rank 0) is silent since step 1" in list(layers.values())[1].note
+            assert not maps.all_codes(list(layers)[1]).any()
+    assert [row["heads"]["entropy"] for row in rows] == [[0.25], [None]]
+    assert "rank 1 (pipeline stage 1, tensor rank 0) is silent since step 1" in rows[1]["note"]
+
+
+def test_a_model_that_goes_on_is_no_trouble(tmp_path: Path) -> None:
+    for rank in range(2):
+        write_part(tmp_path, rank, [1])
+        (tmp_path / f"rank_{rank:05}" / "summary.json").write_text(
+            json.dumps({"state": "running", "host": platform.node(), "pids": [os.getpid()]})
+        )
+    assert main(["status", str(tmp_path)]) == 0
+
+
+def test_memory_does_not_grow_with_the_captures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_history, "BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(waiting_steps, "MOST_WAITING_BYTES", 100_000)
+    peaks = {}
+    for captures in (1000, 5000):
+        folder = tmp_path / str(captures)
+        folder.mkdir()
+        for rank in range(2):
+            steps = range(captures) if rank == 0 else range(0, captures, 2)  # it leaves some out
+            write_part(folder, rank, list(steps))
+        tracemalloc.start()
+        ModelMerging(folder, folder / "merged", lambda: 0.0, with_maps=False).update()
+        peaks[captures] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert list(rows_by_step(folder / "merged")) == list(range(captures - 1))
+    assert peaks[5000] - peaks[1000] < 300 * (5000 - 1000) / 2  # what tells where a line is
+
+
+def write_part(
+    folder: Path, rank: int, steps: list[int], state: str = "running", *, pipeline: bool = False
+) -> None:
+    """Write one process's run: rank 0 and 1 share a layer's heads, or have a layer each."""
     part = folder / f"rank_{rank:05}"
     part.mkdir(exist_ok=True)
     row = {
@@ -105,7 +180,7 @@ def write_part(folder: Path, rank: int, steps: list[int], state: str = "running"
              for step in steps]  # fmt: skip
     (part / "history.jsonl").write_text("".join(lines))
     (part / "summary.json").write_text(json.dumps({"state": state}))
-    places = {"pp": [0, 1], "tp": [rank, 2]}
+    places = {"pp": [rank, 2], "tp": [0, 1]} if pipeline else {"pp": [0, 1], "tp": [rank, 2]}
     content = {"format": "attnmon-rank 1", "rank": rank, "world_size": 2, "coordinates": places}
     (part / "rank.json").write_text(json.dumps(content))
 

@@ -143,6 +143,7 @@ TESTED_THROUGH = {
     ),
     "model_ranks/test_split_model.py": (
         "attnmon_renderer.model_ranks.map_merging",
+        "attnmon_renderer.model_ranks.merged_accounts",
         "attnmon_renderer.model_ranks.rank_file",
     ),
     "models/test_sharded.py": ("attnmon.capture.model.sharding",),

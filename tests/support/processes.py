@@ -2,7 +2,8 @@
 
 import signal
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from support.forked_script import PipedScript, program_of
 
@@ -12,6 +13,15 @@ SECONDS = 90
 
 def run_on_all(program: str, processes: int, *arguments: object) -> None:
     """Runs a program on all processes. Fails if one of them fails or does not end."""
+    with started_on_all(program, processes, *arguments) as ranks:
+        for rank in ranks:
+            _, errors = rank.communicate(timeout=SECONDS)
+            assert rank.returncode == 0, errors
+
+
+@contextmanager
+def started_on_all(program: str, processes: int, *arguments: object) -> Iterator[list[PipedScript]]:
+    """Starts a program on all processes, and kills those that are left when the block ends."""
     launched = {
         "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "GROUP_RANK": "0",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
@@ -26,9 +36,7 @@ def run_on_all(program: str, processes: int, *arguments: object) -> None:
         for rank in range(processes)
     ]
     try:
-        for rank in ranks:
-            _, errors = rank.communicate(timeout=SECONDS)
-            assert rank.returncode == 0, errors
+        yield ranks
     finally:
         for rank in ranks:
             rank.send_signal(signal.SIGKILL)

@@ -4,6 +4,8 @@ Run as a program it is one process of a job that trains it so, or the whole of i
 """
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ from attnmon import TrainingAttentionMonitor
 LAYERS, HEADS, WIDTH, LENGTH, BATCH = 4, 4, 16, 6, 3
 STAGES, TENSOR_RANKS = 2, 2
 STEPS = 4
+MOST_STEPS = 2000
 
 
 class HalfAttention(nn.Module):
@@ -52,8 +55,18 @@ class Layer(nn.Module):
         assert isinstance(total, Tensor)
         if self.group is not None:
             total = total.detach()  # no test needs gradients
-            dist.all_reduce(total, group=self.group)
+            if not reached(lambda: dist.all_reduce(total, group=self.group)):
+                self.group = None  # it goes on with its own heads
         return x + total
+
+
+def reached(communicate: Callable[[], object]) -> bool:
+    """Communicate with peers; False if one of them is gone."""
+    try:
+        communicate()
+    except RuntimeError:
+        return False
+    return True
 
 
 def whole_model() -> list[list[HalfAttention]]:
@@ -83,8 +96,11 @@ def run_whole(folder: str) -> None:
             monitor.log_attention(layers, x, step=step, loss=float(step))
 
 
-def run_part(folder: str, silent_after: int | None) -> None:
-    """One of four processes. `silent_after`: after this step the last one records nothing."""
+def run_part(folder: str, until_loss: bool) -> None:
+    """One of four processes.
+
+    `until_loss`: it goes on until a peer is gone, some steps further, and ends by an error.
+    """
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     stage, tensor = divmod(rank, TENSOR_RANKS)
@@ -95,17 +111,21 @@ def run_part(folder: str, silent_after: int | None) -> None:
     places = {"pp": (stage, STAGES), "tp": (tensor, TENSOR_RANKS), "dp": (0, 1)}
     monitor = TrainingAttentionMonitor(folder, ranks="model", coordinates=places, **options())  # type: ignore[arg-type]
     monitor.attach(layers)
-    for step in range(STEPS):
+    step, last = 0, MOST_STEPS if until_loss else STEPS
+    while step < last:
         x = batch(step)
-        if stage == 1:
-            dist.recv(x, rank - TENSOR_RANKS)
-        out = layers(x)
+        alone = stage == 1 and not reached(lambda x=x: dist.recv(x, rank - TENSOR_RANKS))
+        out = layers(x).detach()
         if stage == 0:
-            dist.send(out.detach(), rank + TENSOR_RANKS)
+            alone = not reached(lambda out=out: dist.send(out, rank + TENSOR_RANKS))
         loss = float(step) if stage == 1 else None
         monitor.log_attention(layers, x, step=step, loss=loss)
-        if rank == 3 and step == silent_after:
-            monitor.disable()
+        if alone or any(layer.group is None for layer in layers):
+            last = min(last, step + STEPS)
+        time.sleep(0.02 if until_loss else 0)
+        step += 1
+    if until_loss:
+        raise RuntimeError("a peer is gone")  # with the monitor open
     monitor.close()
     dist.destroy_process_group()
 
@@ -113,7 +133,7 @@ def run_part(folder: str, silent_after: int | None) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if len(sys.argv) > 2:
-        run_part(sys.argv[1], int(sys.argv[2]) if int(sys.argv[2]) >= 0 else None)
+        run_part(sys.argv[1], sys.argv[2] == "until loss")
     else:
         Path(sys.argv[1]).mkdir(exist_ok=True)
         run_whole(sys.argv[1])

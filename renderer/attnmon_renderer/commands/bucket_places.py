@@ -70,5 +70,7 @@ def _with_copies(
     if isinstance(value, Path) and model_ranks(regular_files.resolved(value)):
         from attnmon_renderer.model_ranks.merged_copy import merged_copy  # it loads numpy
 
-        return copies.enter_context(merged_copy(regular_files.resolved(value), follow=follow))
+        return copies.enter_context(
+            merged_copy(regular_files.resolved(value), wanted, follow=follow)
+        )
     return value

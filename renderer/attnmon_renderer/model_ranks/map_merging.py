@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,52 +21,83 @@ from attnmon_renderer.storage import paths
 Array = npt.NDArray[Any]
 
 
-def merge_maps(
-    steps: Mapping[Key, Path],
-    numbers: Mapping[LocalLayer, int],
-    tensor_ranks: int,
-    silent: Mapping[Key, str],
-) -> bytes | None:
-    """Return the file of all maps of a step; None where there are none.
+class MapMerging:
+    """Merges the maps of one step after another.
 
-    Heads of a process that is silent are empty maps, which the metadata name as `missing`.
-
-    Args:
-        steps: the folder of the step of each process that has it.
+    It remembers the layers that it has seen: of a stage that is silent their maps are empty.
     """
-    files: dict[Key, MapsFile] = {}
-    try:
-        for key, folder in steps.items():
-            try:
-                files[key] = open_maps(folder / paths.MAPS)
-            except (OSError, BadMaps):
-                continue
-        if not files:
-            return None
-        tensors, about = _merged(files, numbers, tensor_ranks, silent)
-        return safetensors.numpy.save(tensors, about)
-    finally:
-        for file in files.values():
-            file.close()
+
+    def __init__(self, tensor_ranks: int = 1) -> None:
+        self.tensor_ranks = tensor_ranks
+        """How many processes share the heads of a layer."""
+        self._empty: dict[str, _EmptyLayer] = {}
+
+    def merged(
+        self,
+        steps: Mapping[Key, Path],
+        numbers: Mapping[LocalLayer, int],
+        silent: Mapping[Key, str],
+    ) -> bytes | None:
+        """Return the file of all maps of a step; None where there are none.
+
+        Heads of a process that is silent are empty maps, which the metadata name as `missing`.
+
+        Args:
+            steps: the folder of the step of each process that has it.
+            silent: by place, why a process has not.
+        """
+        with ExitStack() as stack:
+            files: dict[Key, MapsFile] = {}
+            for key, folder in steps.items():
+                try:
+                    files[key] = open_maps(folder / paths.MAPS)
+                except (OSError, BadMaps):
+                    continue
+                stack.callback(files[key].close)
+            if not files:
+                return None
+            return safetensors.numpy.save(*self._merged(files, numbers, silent))
+
+    def _merged(
+        self,
+        files: Mapping[Key, MapsFile],
+        numbers: Mapping[LocalLayer, int],
+        silent: Mapping[Key, str],
+    ) -> tuple[dict[str, Array], dict[str, str]]:
+        tensors: dict[str, Array] = {}
+        about = _about_capture(files)
+        for stem, parts in _layers(files, numbers).items():
+            stage = next(iter(parts))[0]
+            merged = _MergedLayer({key[1]: (files[key], layer) for key, layer in parts.items()},
+                                  self.tensor_ranks)  # fmt: skip
+            own = {f"{stem}{suffix}": values for suffix, values in merged.tensors()}
+            tensors |= own
+            why = [silent.get((stage, rank), "not recorded") for rank in merged.missing]
+            about |= {f"{stem}.{name}": text for name, text in merged.about(why).items()}
+            forms = {name: (values.shape, values.dtype) for name, values in own.items()}
+            self._empty[stem] = _EmptyLayer(stage, forms, merged.about([]))
+        for stem, layer in self._empty.items():
+            why = [silent.get((layer.stage, rank), "") for rank in range(self.tensor_ranks)]
+            if all(why):
+                tensors |= layer.tensors()
+                about |= {f"{stem}.{name}": text for name, text in layer.about(why).items()}
+        return tensors, about
 
 
-def _merged(
-    files: Mapping[Key, MapsFile],
-    numbers: Mapping[LocalLayer, int],
-    tensor_ranks: int,
-    silent: Mapping[Key, str],
-) -> tuple[dict[str, Array], dict[str, str]]:
-    tensors: dict[str, Array] = {}
-    about = _about_capture(files)
-    for stem, parts in _layers(files, numbers).items():
-        stage = next(iter(parts))[0]
-        merged = _MergedLayer({key[1]: (files[key], layer) for key, layer in parts.items()},
-                              tensor_ranks)  # fmt: skip
-        for suffix, values in merged.tensors():
-            tensors[f"{stem}{suffix}"] = values
-        why = [silent.get((stage, rank), "not recorded") for rank in merged.missing]
-        about |= {f"{stem}.{name}": text for name, text in merged.about(why).items()}
-    return tensors, about
+class _EmptyLayer(NamedTuple):
+    """A layer as it was last, to be shown where its stage is silent."""
+
+    stage: int
+    forms: Mapping[str, tuple[tuple[int, ...], Any]]
+    """By the tensor's name, its shape and type."""
+    known: Mapping[str, str]
+
+    def tensors(self) -> dict[str, Array]:
+        return {name: np.zeros(shape, kind) for name, (shape, kind) in self.forms.items()}
+
+    def about(self, why: list[str]) -> dict[str, str]:
+        note = " · ".join(f"{reason}: its heads are missing" for reason in why)
+        return {**self.known, "missing": self.known["heads"], "note": note}
 
 
 def _about_capture(files: Mapping[Key, MapsFile]) -> dict[str, str]:

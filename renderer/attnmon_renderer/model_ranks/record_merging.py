@@ -5,36 +5,52 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnmon_renderer.model_ranks.layer_places import LocalLayer, Role, rows_of
+from attnmon_renderer.model_ranks.layer_places import LocalLayer, rows_of
 
 Record = dict[str, Any]
 Key = tuple[int, int]
 """A pipeline stage and a tensor rank."""
 
 
-def merge_records(
-    records: Mapping[Key, Record],
-    numbers: Mapping[LocalLayer, int],
-    tensor_ranks: int,
-    silent: Mapping[Key, str],
-) -> Record:
-    """Return the record of the whole model.
+class RecordMerging:
+    """Merges the records of one step after another.
 
-    Args:
-        records: of one step, by the place of the process; at least one.
-        numbers: of the layers in the whole model.
-        tensor_ranks: how many share the heads of a layer.
-        silent: by place, why a process has no record.
+    It remembers the layers that it has seen: of a stage that is silent they are shown empty.
     """
-    parts: dict[tuple[Role, int], dict[int, Record]] = defaultdict(dict)
-    for (stage, tensor_rank), record in records.items():
-        for layer, row in rows_of(record, stage):
-            number = numbers[stage, layer.role, layer.number]
-            parts[layer.role, number][tensor_rank] = {**row, "stage": stage}
-    merged: Record = {"metadata": _metadata(records), "encoder": [], "decoder": []}
-    for (role, number), rows in sorted(parts.items()):
-        merged[role[0]].append(_merge_rows(number, rows, tensor_ranks, silent))
-    return merged
+
+    def __init__(self, tensor_ranks: int = 1) -> None:
+        self.tensor_ranks = tensor_ranks
+        """How many processes share the heads of a layer."""
+        self._seen: dict[LocalLayer, Record] = {}
+        """A row of each layer, to tell its shape."""
+
+    def merged(
+        self,
+        records: Mapping[Key, Record],
+        numbers: Mapping[LocalLayer, int],
+        silent: Mapping[Key, str],
+    ) -> Record:
+        """Return the record of the whole model.
+
+        Args:
+            records: of one step, by the place of the process; at least one.
+            numbers: of the layers in the whole model.
+            silent: by place, why a process has no record.
+        """
+        parts: dict[LocalLayer, dict[int, Record]] = defaultdict(dict)
+        for (stage, tensor_rank), record in records.items():
+            for named, row in rows_of(record, stage):
+                parts[stage, named.role, named.number][tensor_rank] = row
+        self._seen |= {layer: next(iter(rows.values())) for layer, rows in parts.items()}
+        there = {stage for stage, _ in records}
+        parts |= {layer: {} for layer in self._seen if layer[0] not in there}
+        merged: Record = {"metadata": _metadata(records), "encoder": [], "decoder": []}
+        for layer in sorted(parts, key=lambda layer: (layer[1], numbers[layer])):
+            why = {rank: silent.get((layer[0], rank), "not recorded")
+                   for rank in range(self.tensor_ranks) if rank not in parts[layer]}  # fmt: skip
+            row = _merge_rows(parts[layer], self._seen[layer], self.tensor_ranks, why)
+            merged[layer[1][0]].append({**row, "layer": numbers[layer]})
+        return merged
 
 
 def _metadata(records: Mapping[Key, Record]) -> dict[str, Any]:
@@ -49,24 +65,26 @@ def _metadata(records: Mapping[Key, Record]) -> dict[str, Any]:
 
 
 def _merge_rows(
-    number: int, rows: Mapping[int, Record], tensor_ranks: int, silent: Mapping[Key, str]
+    rows: Mapping[int, Record], like: Record, tensor_ranks: int, why: Mapping[int, str]
 ) -> Record:
-    """Return a layer's row, from those of the tensor ranks that are there."""
+    """Return a layer's row, from those of the tensor ranks that are there.
+
+    Args:
+        like: a row of the layer, by which the shape is known where no rank is there.
+        why: by tensor rank, why it is not there.
+    """
     present = [rows[rank] for rank in sorted(rows)]
-    first = present[0]
-    heads = max(row["shape"][0] for row in present)
-    numbers = [row.get("head_indices") or list(range(heads)) for row in present]
+    first = present[0] if present else like
+    heads = max(row["shape"][0] for row in present or [like])
+    numbers = [row.get("head_indices") or list(range(heads)) for row in present or [like]]
     step = 1 + max(map(max, numbers), default=0)  # as the maps: heads may be a selection
-    missing = [rank for rank in range(tensor_ranks) if rank not in rows]
-    why = [f"{silent.get((first['stage'], rank), 'not recorded')}: its heads are missing"
-           for rank in missing]  # fmt: skip
-    notes = dict.fromkeys(filter(None, [row.get("note", "") for row in present] + why))
+    notes = [row.get("note", "") for row in present or [like]]
+    notes += [f"{each}: its heads are missing" for each in why.values()]
     return {
-        **{name: value for name, value in first.items() if name != "stage"},
-        "layer": number,
+        **first,
         **merged_moments(present),
         "shape": [heads * tensor_ranks, *first["shape"][1:]],
-        "heads": _merged_heads(rows, heads, tensor_ranks),
+        "heads": _merged_heads(rows, first, heads, tensor_ranks),
         "head_indices": [
             rank * step + head
             for rank in range(tensor_ranks)
@@ -75,7 +93,7 @@ def _merge_rows(
         "non_finite": sum(row.get("non_finite", 0) for row in present),
         "row_sum_error": _largest(row.get("row_sum_error") for row in present),
         "error": _largest(row.get("error") for row in present),
-        "note": " · ".join(notes),
+        "note": " · ".join(dict.fromkeys(filter(None, notes))),
     }
 
 
@@ -85,8 +103,9 @@ def merged_moments(rows: Sequence[Record]) -> dict[str, float | None]:
     From those of parts, by Chan, Golub & LeVeque 1983, "Algorithms for computing the sample
     variance", equation 2.1.
     """
-    if any(row.get(name) is None for row in rows for name in ("mean", "std", "min", "max")):
-        return dict.fromkeys(("mean", "std", "min", "max"))
+    names = ("mean", "std", "min", "max")
+    if not rows or any(row.get(name) is None for row in rows for name in names):
+        return dict.fromkeys(names)
     counts = [math.prod(row["shape"]) for row in rows]
     total = sum(counts)
     mean = sum(n * row["mean"] for n, row in zip(counts, rows, strict=True)) / total
@@ -103,10 +122,10 @@ def merged_moments(rows: Sequence[Record]) -> dict[str, float | None]:
 
 
 def _merged_heads(
-    rows: Mapping[int, Record], heads: int, tensor_ranks: int
+    rows: Mapping[int, Record], first: Record, heads: int, tensor_ranks: int
 ) -> dict[str, list[float | None]]:
     """Return each statistic of all heads; None for the heads of a process that is silent."""
-    names = dict.fromkeys(name for row in rows.values() for name in row.get("heads", {}))
+    names = dict.fromkeys(name for row in (*rows.values(), first) for name in row.get("heads", {}))
     unknown: list[float | None] = [None] * heads
     return {
         name: [

@@ -45,12 +45,18 @@ class RecordMerging:
         there = {stage for stage, _ in records}
         parts |= {layer: {} for layer in self._seen if layer[0] not in there}
         merged: Record = {"metadata": _metadata(records), "encoder": [], "decoder": []}
-        for layer in sorted(parts, key=lambda layer: (layer[1], numbers[layer])):
+        for layer in sorted(parts, key=lambda layer: _order(layer, numbers)):
             why = {rank: silent.get((layer[0], rank), "not recorded")
                    for rank in range(self.tensor_ranks) if rank not in parts[layer]}  # fmt: skip
             row = _merge_rows(parts[layer], self._seen[layer], self.tensor_ranks, why)
             merged[layer[1][0]].append({**row, "layer": numbers[layer]})
         return merged
+
+
+def _order(layer: LocalLayer, numbers: Mapping[LocalLayer, int]) -> tuple[str, int, bool]:
+    """Return what sorts layers as a model computes them: by block, to itself before the other."""
+    _, (stack, kind), _ = layer
+    return stack, numbers[layer], kind != "self_attention"
 
 
 def _metadata(records: Mapping[Key, Record]) -> dict[str, Any]:

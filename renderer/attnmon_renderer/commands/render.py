@@ -1,6 +1,7 @@
-"""Draw pictures again from the raw weights of a run, with other settings.
+"""Draw pictures again from the raw weights of a run, or its maps, with other settings.
 
-It reads what a monitor with save_raw_weights=True has stored, and writes below DIR/rendered, so
+It reads what a monitor with save_raw_weights=True has stored, of other steps the maps of a byte a
+cell, where they are not pooled; a picture says so. It writes below DIR/rendered, so
 that the pictures drawn while training are kept. The exit code is 0, 1 when some picture could not
 be drawn, 2 when there is nothing to draw from.
 """

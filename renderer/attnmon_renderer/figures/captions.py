@@ -12,6 +12,8 @@ from attnmon_renderer.storage import paths
 
 ENTROPY = "entropy (of its maximum)"
 """The name of the entropy statistic at a scale."""
+FROM_MAPS = "from the stored map: within 0.4 % of a head's largest weight"
+"""The note of a layer whose weights were not stored as they are."""
 
 
 def layer_caption(capture: Capture, attention: Attention, pooled: PooledMap, heads: str) -> Caption:
@@ -27,6 +29,8 @@ def layer_caption(capture: Capture, attention: Attention, pooled: PooledMap, hea
 def group_caption(capture: Capture, attention: Attention, content: str, note: str) -> Caption:
     """Return the caption of a figure of the group of layers that `attention` belongs to."""
     title = f"{attention.stack} {paths.SHORT_TYPE[attention.type]}-attention · {content}"
+    if attention.note.endswith(FROM_MAPS):
+        note = f"{note} · {FROM_MAPS}"
     return Caption(title, run_line(capture), note)
 
 

@@ -1,1 +1,1 @@
-"""`attnmon render`: draws pictures again from raw weights, with the code that draws live."""
+"""`attnmon render`: draws pictures again from what is stored, with the code that draws live."""

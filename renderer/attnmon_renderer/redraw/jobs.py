@@ -31,7 +31,8 @@ from attnmon_renderer.figures.pages import heatmap_data
 from attnmon_renderer.insight.alert_log import read_episodes
 from attnmon_renderer.redraw.capture_selection import NothingSelected, select
 from attnmon_renderer.redraw.request import JobResult, RedrawRequest
-from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
+from attnmon_renderer.redraw.stored_capture import NotStored, StoredCapture
+from attnmon_renderer.redraw.stored_maps import read_stored
 from attnmon_renderer.sinks.timeline_entries import TimelineEntries
 from attnmon_renderer.storage import atomic_files
 from attnmon_renderer.storage import paths as layout
@@ -58,7 +59,8 @@ def run_job(job: Job) -> JobResult:
 
 def draw_step(path: Path, request: RedrawRequest) -> JobResult:
     """Draw all pictures of one step."""
-    step = _analyzed(path, request)
+    stored = read_stored(path)
+    step = _analyzed(stored, request)
     capture, analyses = step.capture, step.analyses
     folder = request.out / layout.folder(capture)
     figures = plan_figures(capture, request.options, analyses, step.pixels)
@@ -67,8 +69,12 @@ def draw_step(path: Path, request: RedrawRequest) -> JobResult:
     errors = draw_capture(capture, request.options, analyses, results, folder, step.pixels)
     failed = {error.partition(":")[0] for error in errors}
     written = (folder / f"{name}.{request.image_format}" for name in sorted(planned - failed))
-    notices = tuple(text for _, text in missing_font_notices(request.options, capture))
-    return JobResult(tuple(written), tuple(f"{folder.name}: {error}" for error in errors), notices)
+    notices = (text for _, text in missing_font_notices(request.options, capture))
+    return JobResult(
+        tuple(written),
+        tuple(f"{folder.name}: {error}" for error in errors),
+        (*stored.left_out, *notices),
+    )
 
 
 def draw_animation(paths: Sequence[Path], stem: str, request: RedrawRequest) -> JobResult:
@@ -76,7 +82,7 @@ def draw_animation(paths: Sequence[Path], stem: str, request: RedrawRequest) -> 
     animation = b""
     request = replace(request, kinds=("animation",))
     for path in paths:
-        step = _analyzed(path, request, stem)
+        step = _analyzed(read_stored(path), request, stem)
         for frame in animation_frames(step.capture, request.options, step.analyses):
             animation = append_frame(animation, drawing.heatmap(frame.heatmap())).data
     target = request.out / "animations" / f"{stem}.png"
@@ -91,7 +97,7 @@ def selected_stems(path: Path, request: RedrawRequest) -> tuple[str, ...]:
         NotStored: the file cannot be read.
         NothingSelected: the request selects no layer or no head.
     """
-    capture, _ = select(read_capture(path), request.layers, request.heads)
+    capture, _ = select(read_stored(path), request.layers, request.heads)
     return tuple(layout.stem(attention) for attention in capture.attentions)
 
 
@@ -109,7 +115,7 @@ def draw_timeline(run: Path, request: RedrawRequest) -> JobResult:
 def draw_difference(first: Path, last: Path, request: RedrawRequest) -> JobResult:
     """Draw how each layer's map has changed from one step to another."""
     request = replace(request, kinds=("heatmap",))
-    before, after = _analyzed(first, request), _analyzed(last, request)
+    before, after = (_analyzed(read_stored(path), request) for path in (first, last))
     earlier = {layout.stem(attention): attention for attention in before.analyses}
     folder = request.out / f"{layout.folder(before.capture)}_to_{layout.folder(after.capture)}"
     pictures, errors = [], []
@@ -147,9 +153,10 @@ def _change_caption(first: Capture, last: Capture) -> str:
     return f"{words} · loss {first.loss:.3g} → {last.loss:.3g}"
 
 
-def _analyzed(path: Path, request: RedrawRequest, stem: str | None = None) -> FigureSource:
-    """Read a capture and analyze its selected layers, or only the one with this file stem."""
-    stored = read_capture(path)
+def _analyzed(
+    stored: StoredCapture, request: RedrawRequest, stem: str | None = None
+) -> FigureSource:
+    """Analyze the selected layers of a capture, or only the one with this file stem."""
     capture, layers = select(stored, request.layers, request.heads)
     analyses = {
         attention: analyze(layer, request.options)

@@ -7,7 +7,8 @@ from pathlib import Path
 from attnmon_renderer.redraw import jobs
 from attnmon_renderer.redraw.jobs import Job
 from attnmon_renderer.redraw.request import RedrawRequest
-from attnmon_renderer.redraw.stored_capture import NotStored, steps_stored
+from attnmon_renderer.redraw.stored_capture import NotStored
+from attnmon_renderer.redraw.stored_maps import files_stored
 from attnmon_renderer.storage import regular_files
 from attnmon_renderer.storage.paths import RUN_FIGURES
 
@@ -19,7 +20,7 @@ def plan_jobs(run: Path, request: RedrawRequest, steps: list[int] | None) -> Ite
     """Yields the jobs for a run's directory; `steps` of None are all stored steps.
 
     Raises:
-        NotStored: the run has no raw weights, or none of a requested step.
+        NotStored: the run has neither raw weights nor maps, or none of a requested step.
         NothingSelected: the request selects no layer or no head.
     """
     kinds = set(request.kinds)
@@ -27,7 +28,7 @@ def plan_jobs(run: Path, request: RedrawRequest, steps: list[int] | None) -> Ite
         yield partial(jobs.draw_timeline, run, request)
     if kinds == {"timeline"}:
         return
-    paths = _raw_weights(run, steps)
+    paths = _files(run, steps)
     if kinds - MULTI_STEP_KINDS:
         yield from (partial(jobs.draw_step, path, request) for path in paths)
     if "animation" in kinds:
@@ -37,14 +38,15 @@ def plan_jobs(run: Path, request: RedrawRequest, steps: list[int] | None) -> Ite
         yield partial(jobs.draw_difference, *_steps_to_compare(paths, steps), request)
 
 
-def _raw_weights(run: Path, steps: list[int] | None) -> list[Path]:
-    stored = steps_stored(run)
+def _files(run: Path, steps: list[int] | None) -> list[Path]:
+    stored = files_stored(run)
     if not stored:
         raise NotStored(_no_weights_message(run))
     absent = sorted(set(steps or ()) - set(stored.values()))
     if absent:
         known = ", ".join(map(str, dict.fromkeys(stored.values())))
-        raise NotStored(f"no raw weights of step {absent[0]}; there are those of {known}")
+        none = f"neither raw weights nor maps of step {absent[0]}"
+        raise NotStored(f"{none}; there are those of {known}")
     return [path for path, step in stored.items() if steps is None or step in steps]
 
 
@@ -59,9 +61,9 @@ def _no_weights_message(run: Path) -> str:
     if not run.is_dir():
         return f"there is no directory {run}"
     below = (run / name for name in regular_files.folders_in(run))
-    runs_below = [str(folder) for folder in sorted(below) if steps_stored(folder)]
+    runs_below = [str(folder) for folder in sorted(below) if files_stored(folder)]
     hint = f" Runs below it that have: {', '.join(runs_below[:5])}." if runs_below else ""
     return (
-        f"no raw weights in {run}: a monitor stores them with save_raw_weights=True. "
+        f"neither raw weights (save_raw_weights=True) nor maps (maps=) in {run}. "
         f"Without them only --kinds timeline can be drawn.{hint}"
     )

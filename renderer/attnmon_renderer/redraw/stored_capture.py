@@ -23,7 +23,7 @@ from attnmon.link.messages import (
 )
 from attnmon_renderer.analysis.arrays import Memory
 from attnmon_renderer.sinks import safetensors
-from attnmon_renderer.sinks.raw_weights import ALLOWED, IMAGE, NAME
+from attnmon_renderer.sinks.raw_weights import ALLOWED, IMAGE
 from attnmon_renderer.storage import paths, regular_files
 
 
@@ -38,14 +38,8 @@ class StoredCapture:
     capture: Capture
     memory: Memory
     """The whole file; the offsets of the capture's blocks refer to it."""
-
-
-def steps_stored(run: Path) -> dict[Path, int]:
-    """Returns the files of raw weights in a run's directory and their steps, in step order."""
-    found = {name: paths.step_of(name) for name in regular_files.folders_in(run)}
-    known = {run / name / NAME: step for name, step in found.items() if step is not None}
-    known = {path: step for path, step in known.items() if regular_files.exists(path)}
-    return dict(sorted(known.items(), key=lambda item: (item[1], item[0])))
+    left_out: tuple[str, ...] = ()
+    """A line for each layer that is stored in a form of which no picture can be made."""
 
 
 def read_capture(path: Path) -> StoredCapture:

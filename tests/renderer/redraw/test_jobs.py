@@ -11,7 +11,8 @@ from attnmon_renderer.redraw.jobs import run_job
 from attnmon_renderer.redraw.plan import plan_jobs
 from attnmon_renderer.redraw.process_pool import run_jobs
 from attnmon_renderer.redraw.request import JobResult, RedrawRequest
-from attnmon_renderer.redraw.stored_capture import NotStored, steps_stored
+from attnmon_renderer.redraw.stored_capture import NotStored
+from attnmon_renderer.redraw.stored_maps import files_stored
 from attnmon_renderer.storage.paths import RAW_WEIGHTS
 
 
@@ -80,7 +81,7 @@ def planned(run: Path, steps: list[int] | None, *kinds: str) -> list[tuple[str, 
 
 
 def test_steps_are_found_in_their_order(run: Path) -> None:
-    assert list(steps_stored(run).values()) == [2, 9, 10]
+    assert list(files_stored(run).values()) == [2, 9, 10]
 
 
 def test_each_step_is_a_job_and_a_difference_is_of_the_first_and_the_last(run: Path) -> None:

@@ -195,7 +195,7 @@ def test_what_was_masked_is_masked_when_drawn_again(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--steps", "3"], "no raw weights of step 3; there are those of 0, 2, 4"),
+        (["--steps", "3"], "neither raw weights nor maps of step 3; there are those of 0, 2, 4"),
         (["--layers", "7"], "no layer is one of 7; stored are encoder_layer0_self_attn"),
         (["--heads", "9"], "has no head 9; stored are 0, 1, 2, 3"),
         (["--kinds", "difference", "--steps", "0"], "a difference takes two steps, not 1"),

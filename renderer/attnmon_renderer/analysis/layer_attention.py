@@ -140,18 +140,20 @@ class LayerAttention:
         return np.broadcast_to(allowed, (len(rows), self.shape[2]))
 
     @np.errstate(all="ignore")
-    def is_normed(self) -> bool | None:
-        """Return whether its queries, and its keys, have one length; None if they are not known."""
+    def normed_parts(self) -> list[bool | None]:
+        """Return of each part whether queries, and keys, have one length; None if not known."""
+        parts = len(self.parts)
         if self._weights is not None or not all(self.shape):
-            return None
+            return [None] * parts
         _, queries, keys = self.shape
-        sides = (self._query, queries), (self._key, keys)
-        return all(
-            have_one_length(
-                np.linalg.norm(to_float32(array[:, :: -(-length // MOST_MEASURED)]), axis=2)
-            )
-            for array, length in sides
-        )
+        found = np.ones(parts, np.bool_)
+        for array, positions in ((self._query, queries), (self._key, keys)):
+            vectors = to_float32(array[:, :: -(-positions // MOST_MEASURED)])
+            lengths = np.sqrt(np.einsum("hpw,hpw->hp", vectors, vectors))
+            found &= have_one_length(lengths).reshape(parts, -1).all(axis=1)
+            if not found.any():
+                break
+        return [bool(each) for each in found]
 
     def full(self) -> Floats:
         """Returns all weights at once, [heads, queries, keys]: for small maps only."""
@@ -261,10 +263,14 @@ MOST_SPREAD = 0.03
 than 500 numbers is larger."""
 
 
-def have_one_length(lengths: npt.NDArray[Any]) -> bool:
-    """Return whether lengths [heads, positions] are one in each head, but for 0."""
-    each = [head[head > 0] for head in lengths]
-    return all(len(head) > 3 and head.std() < MOST_SPREAD * head.mean() for head in each)
+@np.errstate(all="ignore")
+def have_one_length(lengths: npt.NDArray[Any]) -> Booleans:
+    """Return of each head whether its lengths [heads, positions] are one, but for 0."""
+    lengths = lengths.astype(np.float64)
+    counts = (lengths > 0).sum(axis=1)
+    means = lengths.sum(axis=1) / counts
+    variances = (lengths**2).sum(axis=1) / counts - means**2
+    return np.asarray((counts > 3) & (variances < (MOST_SPREAD * means) ** 2))
 
 
 def declare_padding(layers: Collection[LayerAttention], capture: Capture, memory: Memory) -> None:

@@ -119,9 +119,11 @@ class StatisticsAccumulator:
         queries, padding = self._layer.declared
         if padding is not None:
             real = np.ones(len(tile.rows)) if queries is None else ~queries[tile.rows.indices]
-            given = tile.factors * (tile.numerators @ padding[:keys].astype(np.float32))
-            self._padding_mass[tile.heads] += (np.where(real, given, 0)).sum(axis=1)
             self._real_rows[tile.heads] += np.where(real, tile.factors > 0, 0).sum(axis=1)
+            seen = padding[:keys] & tile.mask.seen_keys.any(axis=0)
+            if seen.any():  # where the mask hides all padding, there is none to sum up
+                given = tile.factors * (tile.numerators @ seen.astype(np.float32))
+                self._padding_mass[tile.heads] += (np.where(real, given, 0)).sum(axis=1)
 
     def _add_row_sum_errors(self, tile: SoftmaxTile, sums: RowValues, attends: Booleans) -> None:
         expected = 1 if tile.sink_shares is None else 1 - tile.sink_shares
@@ -154,6 +156,7 @@ class StatisticsAccumulator:
         squares = self._by_layer(self._usage.squares).sum(axis=1)
         variance = np.maximum(squares / entries - (mean - self._center) ** 2, 0)
         future = self._by_layer(self._future).sum(axis=1) * self._layer.shape[2] / entries
+        structure = _structure(self._layer)
         std, empty = np.sqrt(variance), not self._entries
         return [
             LayerStatistics(
@@ -169,9 +172,10 @@ class StatisticsAccumulator:
                 non_finite=int(self._non_finite[index]),
                 queries_used=queries_used,
                 future_mass=float(future[index]) if self._layer.is_own_future else None,
-                **_structure(part),
+                normed=normed,
+                **structure,
             )
-            for index, part in enumerate(self._layer.parts)
+            for index, normed in enumerate(self._layer.normed_parts())
         ]
 
     def _added(self) -> dict[str, Any]:
@@ -183,7 +187,7 @@ class StatisticsAccumulator:
 
 
 def _structure(layer: LayerAttention) -> dict[str, Any]:
-    """Return what the layer's mask and its logits are like."""
+    """Return what the mask and the logits of all joined layers are like."""
     ahead, sees_all = layer.reach
     attention = layer.attention
     known = attention.query is not None
@@ -192,7 +196,6 @@ def _structure(layer: LayerAttention) -> dict[str, Any]:
         "sees_all": sees_all,
         "scale": attention.scale if known else None,
         "width": attention.query.shape[2] if attention.query is not None else None,
-        "normed": layer.is_normed(),
         "softcap": attention.softcap,
     }
 

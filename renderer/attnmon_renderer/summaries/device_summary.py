@@ -110,8 +110,10 @@ class DeviceSummary:
             sees_all=sees_all,
             scale=attention.scale,
             width=self.record.width,
-            normed=have_one_length(self._joined("query_lengths"))
-            and have_one_length(self._joined("key_lengths")),
+            normed=all(
+                bool(have_one_length(self._joined(name)).all())
+                for name in ("query_lengths", "key_lengths")
+            ),
             softcap=attention.softcap,
         )
 

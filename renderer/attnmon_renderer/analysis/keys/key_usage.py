@@ -66,14 +66,16 @@ class KeyUsage:
     @np.errstate(all="ignore")
     def numbers(self) -> dict[str, list[float]]:
         """Return each head's numbers by name; NaN where nothing is defined."""
+        total = self._sums.sum(axis=1)
         found = {
-            "coverage": self._coverage(),
+            "coverage": self._coverage(total),
             "largest_key": self._sums.max(axis=1, initial=0) / self._rows,
-            "row_residual": self._row_residual(),
+            "row_residual": self._row_residual(total),
         }
-        return {name: values.tolist() for name, values in round_numbers(found).items()}
+        rounded = np.round(np.stack(list(found.values())), _DIGITS).tolist()
+        return dict(zip(found, rounded, strict=True))
 
-    def _coverage(self) -> Doubles:
+    def _coverage(self, total: Doubles) -> Doubles:
         """``mean_j min(1, max(Q, K) · c_j / Σ_j c_j)`` over the K keys that may be attended to.
 
         Where each key gets one row's weight or more it is 1; where all queries look at one key it
@@ -82,23 +84,24 @@ class KeyUsage:
         look for. Ours; that all weight on few keys announces divergence is seen by Zhai et al. 2023
         (arXiv 2303.06296).
         """
-        counted = self._seen.copy()
-        has_sink = self._sums[:, :1].sum(axis=1) > SINK_SHARE * self._rows
-        counted[has_sink, :1] = False
-        sums = np.where(counted, self._sums, 0)
-        total, keys = sums.sum(axis=1), counted.sum(axis=1)
-        most = np.maximum(self._rows, keys)
-        shares = np.minimum(1, sums * (most / total)[:, None])
-        coverage = np.where(counted, shares, 0).sum(axis=1) / keys
+        sums, seen = self._sums, self._seen
+        has_sink = sums[:, :1].sum(axis=1) > SINK_SHARE * self._rows
+        if has_sink.any() or not seen.all():
+            seen = seen.copy()
+            seen[has_sink, :1] = False
+            sums = np.where(seen, sums, 0)
+            total = sums.sum(axis=1)
+        keys = seen.sum(axis=1)
+        shares = sums * (np.maximum(self._rows, keys) / total)[:, None]
+        coverage = np.minimum(1, shares, out=shares).sum(axis=1) / keys
         return np.where(total >= LEAST_REST * self._rows, coverage, np.nan)
 
-    def _row_residual(self) -> Doubles:
+    def _row_residual(self, total: Doubles) -> Doubles:
         """``‖A − 1mᵀ‖ / ‖A‖`` (Frobenius) with ``m`` the mean row: 0 where all rows are alike.
 
         The residual of Dong et al. 2021 (arXiv 2103.03404), of the weights and not of what they
         mix. ``‖A − 1mᵀ‖² = ‖A‖² − Q ‖m‖²``, so that no second pass is needed.
         """
-        total = self._sums.sum(axis=1)
         norms = self._squares + self._center * (2 * total - self._center * self._entries)
-        alike = (self._sums**2).sum(axis=1) / self._rows
+        alike = np.einsum("hk,hk->h", self._sums, self._sums) / self._rows
         return np.asarray(np.sqrt(np.maximum(norms - alike, 0) / norms))

@@ -26,6 +26,8 @@ class LayerRecord:
     coverage: Values
     first_token: Values
     max_logit: Values
+    top_logit: float | None
+    """The largest logit of all heads; None where none is known."""
     padding_mass: Values
     keys: int
     non_finite: int
@@ -42,11 +44,6 @@ class LayerRecord:
     def place(self) -> Place:
         """Its role and number, which no other layer has."""
         return self.role, self.layer
-
-    @property
-    def top_logit(self) -> float | None:
-        """The largest logit of all heads; None where none is known."""
-        return max((value for value in self.max_logit if value is not None), default=None)
 
     def heads_where(self, chosen: list[bool]) -> tuple[int, ...]:
         """Return the numbers of some heads, by whether each is chosen."""
@@ -94,6 +91,7 @@ def _layer(stack: str, row: Mapping[str, Any]) -> LayerRecord:
     def values(name: str) -> Values:
         return tuple(map(_finite, heads.get(name) or ()))
 
+    logits = values("max_logit")
     return LayerRecord(
         role=paths.role(stack, row["type"]),
         layer=row["layer"],
@@ -101,7 +99,8 @@ def _layer(stack: str, row: Mapping[str, Any]) -> LayerRecord:
         entropy=values("entropy"),
         coverage=values("coverage"),
         first_token=values("first_token"),
-        max_logit=values("max_logit"),
+        max_logit=logits,
+        top_logit=max((value for value in logits if value is not None), default=None),
         padding_mass=values("padding_mass"),
         keys=(row.get("shape") or [0, 0, 0])[2],
         non_finite=row.get("non_finite") or 0,

@@ -39,18 +39,22 @@ class AttentionCollapse(Rule):
     loss_least: float = 0.1
 
     def judge(self, past: Past) -> list[Symptom]:
-        is_worse = past.loss_is_worse(self.loss_share, self.loss_least)
-        found = (self._of_layer(layer, is_worse) for layer in past.newest.layers.values())
-        return [symptom for symptom in found if symptom is not None]
+        near = {
+            layer.place: self._collapsed(layer, 1 / 0.8)
+            for layer in past.newest.layers.values()
+            if layer.keys >= self.least_keys and layer.entropy
+        }
+        found = {place: heads for place, heads in near.items() if self._is_enough(heads)}
+        is_worse = bool(found) and past.loss_is_worse(self.loss_share, self.loss_least)
+        layers = past.newest.layers
+        return [self._symptom(layers[place], heads, is_worse) for place, heads in found.items()]
 
-    def _of_layer(self, layer: LayerRecord, is_worse: bool) -> Symptom | None:
-        if layer.keys < self.least_keys or not layer.entropy:
-            return None
-        near = self._collapsed(layer, 1 / 0.8)
-        if sum(near) < self.share * len(near):
-            return None
+    def _is_enough(self, heads: list[bool]) -> bool:
+        return sum(heads) >= self.share * len(heads)
+
+    def _symptom(self, layer: LayerRecord, near: list[bool], is_worse: bool) -> Symptom:
         chosen = self._collapsed(layer, 1.0)
-        is_over = sum(chosen) >= self.share * len(chosen)
+        is_over = self._is_enough(chosen)
         heads = layer.heads_where(chosen if is_over else near)
         sinks = sum((first or 0.0) > 0.3 for first in layer.first_token)
         beside = f", beside the first one, a sink of {sinks} head{'s' * (sinks > 1)}"

@@ -39,6 +39,8 @@ class LogitGrowth(Rule):
         if len(known) < 2 * SMOOTHED or tops[-1] is None:
             return None
         now = median(known[-SMOOTHED:])
+        if now < 0.8 * self.top:
+            return None
         at = max(0, len(known) - SMOOTHED - self.captures)
         before = max(median(known[at : at + SMOOTHED]), 1e-3)
         ratio = min(now / self.top, now / before / self.factor)

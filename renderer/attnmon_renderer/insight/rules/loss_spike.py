@@ -28,7 +28,10 @@ class LossSpike(Rule):
         *before, now = past.losses(self.window + 1) or [0.0]
         if past.newest.loss is None or len(before) < self.fewest:
             return []
-        mean, deviation = fmean(before), pstdev(before)
+        mean = fmean(before)
+        if now - mean < 0.8 * self.least * abs(mean):
+            return []  # as nearly always, without the deviation, which takes its time
+        deviation = pstdev(before)
         limit = max(self.sigmas * deviation, self.least * abs(mean))
         ratio = (now - mean) / limit if limit else 0.0
         if ratio < 0.8:

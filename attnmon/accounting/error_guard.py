@@ -54,7 +54,7 @@ class ErrorGuard:
         if self.off:
             return
         self.set_off(reason)
-        text = f"attnmon is off from now on; training goes on. {shortened(reason, LONGEST_LINE)}"
+        text = f"attnmon is off from now on, training goes on: {shortened(reason, LONGEST_LINE)}"
         heard = standard_error.receives(logger, logging.WARNING)
         _warn(text)
         if not heard:

@@ -14,7 +14,14 @@ from attnmon.config import validation
 from attnmon.config.alert_options import chosen_rules, notify_address
 from attnmon.config.coordinates import Coordinates
 from attnmon.config.run_config import config_json
-from attnmon.config.validation import Check, choice_of, optional, switch, whole_number
+from attnmon.config.validation import (
+    Check,
+    choice_of,
+    choice_or_none,
+    optional,
+    switch,
+    whole_number,
+)
 from attnmon.link.alert import Alert, Severity
 from attnmon.link.messages import MOST_MAP_SIDE, ChosenRule
 from attnmon.options import (
@@ -171,7 +178,7 @@ class Settings:
     )
     maps: Maps | None = option(
         "drawn",
-        optional(choice_of(Maps)),
+        choice_or_none(Maps),
         "Layers whose maps are kept for `attnmon view`, `compare` and the report, every head in "
         'one byte a cell: `"drawn"`, those that pictures are made of, so that the lightweight '
         'monitor keeps none; `"all"`, every layer that is seen; `None`, none. See [The maps, kept '

@@ -24,16 +24,20 @@ Check = Callable[[str, Any], Any]
 # Kinds of values
 
 
-def choice(name: str, given: Any, allowed: tuple[str, ...]) -> str:
+def choice(name: str, given: Any, allowed: tuple[str | None, ...]) -> Any:
     if given not in allowed:
         raise ValueError(_unknown(name, given, allowed))
-    known: str = given
-    return known
+    return given
 
 
 def choice_of(literal: Any) -> Check:
     """Return a check that allows the values of a `Literal`."""
     return partial(choice, allowed=get_args(literal))
+
+
+def choice_or_none(literal: Any) -> Check:
+    """Return a check that allows the values of a `Literal`, and None."""
+    return partial(choice, allowed=(*get_args(literal), None))
 
 
 def optional(check: Check) -> Check:
@@ -77,6 +81,8 @@ def whole_numbers(
 
 def access_mode(name: str, given: Any) -> int:
     """Return the mode of folders: all rights for their owner, and none to write for everybody."""
+    if isinstance(given, str):
+        raise TypeError(f"{name}={given!r}: give a number, such as 0o750")
     mode = whole_number(name, given)
     if mode & 0o700 != 0o700 or mode & ~0o2775:
         raise ValueError(
@@ -273,8 +279,8 @@ def _several(given: Any) -> Iterable[Any]:
     return given if isinstance(given, Iterable) else (given,)
 
 
-def _unknown(name: str, given: Any, allowed: tuple[str, ...]) -> str:
+def _unknown(name: str, given: Any, allowed: tuple[str | None, ...]) -> str:
     known = ", ".join(repr(option) for option in allowed)
-    near = difflib.get_close_matches(str(given), allowed, n=1)
+    near = difflib.get_close_matches(str(given), filter(None, allowed), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{name}: unknown {given!r}; known are {known}.{hint}"

@@ -77,7 +77,7 @@ def test_what_is_said_is_kept_also_where_nobody_hears_it(
     assert capsys.readouterr().err == ""
     guard.switch_off("no room")
     guard.switch_off("another reason")
-    assert capsys.readouterr().err == "attnmon is off from now on; training goes on. no room\n"
+    assert capsys.readouterr().err == "attnmon is off from now on, training goes on: no room\n"
     said = guard.remarks.figures()
     assert said["off"] == "no room"
     assert said["not_seen"] == ["decoder: a softmax over channels"]

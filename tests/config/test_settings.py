@@ -68,6 +68,8 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"options": {"disk_budget": "-3 GB"}}, ValueError, "must be 1 byte or more"),
     ({"options": {"disk_budget": 2.5}}, TypeError, "disk_budget=2.5: give bytes"),
     ({"options": {"forward_fn": 3}}, TypeError, "forward_fn=3: give a function"),
+    ({"options": {"maps": "none"}}, ValueError, "known are 'drawn', 'all', None"),
+    ({"options": {"mode": "750"}}, TypeError, "mode='750': give a number, such as 0o750"),
     ({"options": {"ranks": "none"}}, ValueError, "known are 'zero', 'all'"),
     ({"options": {"ranks": []}}, ValueError, "ranks=.*nothing is chosen"),
     ({"options": {"ranks": [-1]}}, ValueError, "ranks=-1: must be 0 or more"),

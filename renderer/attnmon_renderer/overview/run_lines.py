@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from attnmon.link.alert import Severity
@@ -13,6 +13,7 @@ from attnmon_renderer.terminal import ago, harmless
 HEADINGS = ("run", "state", "step", "steps/s", "loss", "picture", "drawn", "lost", "")
 LONGEST_NAME = 48
 """Characters of a run's path; of a longer one the end is shown, which tells runs apart."""
+_SHORTEST_NAME = 12
 
 
 def overview_lines(
@@ -20,8 +21,11 @@ def overview_lines(
     folders: Sequence[Path],
     rates: dict[Path, float] | None = None,
     least: Severity = "error",
+    width: int | None = None,
 ) -> list[str]:
     """Return a heading and a line for each run, its columns aligned.
+
+    A run whose line would be longer than `width` has what is wrong with it on a line of its own.
 
     Args:
         folders: The directories that were given; names of runs are shown from there on.
@@ -30,7 +34,22 @@ def overview_lines(
     """
     rows = [HEADINGS, *(_cells(run, folders, rates or {}, least) for run in runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_aligned(row, widths) for row in rows]
+    if width is None:
+        return [_aligned(row, widths) for row in rows]
+    room = width - sum(column + 2 for column in widths[1:-1])
+    widths[0] = min(widths[0], max(room, _SHORTEST_NAME))
+    return [line for row in rows for line in _fitted(row, widths, width)]
+
+
+def _fitted(cells: Sequence[str], widths: Sequence[int], width: int) -> Iterator[str]:
+    if len(cells[0]) > widths[0]:
+        cells = (f"…{cells[0][1 - widths[0] :]}", *cells[1:])
+    line = _aligned(cells, widths)
+    if len(line) <= width or not cells[-1]:
+        yield line
+    else:
+        yield _aligned((*cells[:-1], ""), widths)
+        yield f"  {cells[-1]}"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

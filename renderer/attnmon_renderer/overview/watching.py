@@ -36,7 +36,9 @@ def watch(
         while True:
             runs = _read_all(folders)
             rates.add(runs)
-            _show(_page(runs, folders, rates, least), stream)
+            width = shutil.get_terminal_size().columns - 1 if stream.isatty() else None
+            lines = overview_lines(runs, folders, rates.now, least, width)
+            _show(_page(runs, lines, folders), stream)
             time.sleep(seconds)
     if not runs:
         return 2
@@ -70,13 +72,10 @@ def _read_all(folders: Sequence[Path]) -> list[Run]:
     return found
 
 
-def _page(
-    runs: Sequence[Run], folders: Sequence[Path], rates: StepRates, least: Severity
-) -> list[str]:
+def _page(runs: Sequence[Run], lines: Sequence[str], folders: Sequence[Path]) -> list[str]:
     moment = time.strftime("%H:%M:%S")
     if not runs:
         return [f"{moment}  no run yet in {harmless(', '.join(map(str, folders)))}"]
-    lines = overview_lines(runs, folders, rates.now, least)
     return [f"{moment}  Ctrl-C ends this", "", *lines]
 
 

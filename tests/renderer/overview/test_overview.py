@@ -106,6 +106,18 @@ def test_several_directories_are_told_apart(runs: Path) -> None:
     assert names == ["one", "one/monitor_2", "sweep/lr_1/attention_logs"]
 
 
+def test_on_a_narrow_terminal_what_is_wrong_has_a_line_of_its_own(runs: Path) -> None:
+    shown = [read_run(run) for run in find_runs(runs)]
+    lines = overview_lines(shown, [runs], width=72)
+    heading, one, below, lost, wrong = lines
+    assert all(len(line) <= 72 for line in lines)
+    assert heading.split()[-2:] == ["drawn", "lost"]
+    assert one.split()[-2:] == below.split()[-2:] == lost.split()[-2:] == ["3/4", "1"]
+    assert lost.startswith("…tention_logs  trainer lost"), "the end of its name tells it apart"
+    assert wrong == "  ! the training process ended without closing the monitor"
+    assert len(overview_lines(shown, [runs], width=200)) == 4
+
+
 def test_what_a_run_s_files_say_cannot_control_the_terminal(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a\x1b[2J", state="run\x1b[2Jning", off="\x1b]0;x\x07")
     lines = overview_lines([read_run(run)], [tmp_path])

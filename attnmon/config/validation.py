@@ -24,10 +24,11 @@ Check = Callable[[str, Any], Any]
 # Kinds of values
 
 
-def choice(name: str, given: Any, allowed: tuple[str | None, ...]) -> Any:
+def choice(name: str, given: Any, allowed: tuple[str | None, ...]) -> str:
     if given not in allowed:
         raise ValueError(_unknown(name, given, allowed))
-    return given
+    known: str = given
+    return known
 
 
 def choice_of(literal: Any) -> Check:

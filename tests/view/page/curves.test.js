@@ -38,3 +38,11 @@ test("the nearest of sorted numbers", () => {
   for (const [value, index] of cases) assert.equal(curves.nearest(steps, value), index, String(value));
   assert.equal(curves.nearest([], 3), -1);
 });
+
+test("seconds go with steps, between rows in proportion, and never back", () => {
+  const rows = [[0, 1000], [10, 1060], [20, null], [30, 1040], [40, 1100]].map(([step, time]) => ({ step: Number(step), time }));
+  const at = curves.secondsAt(rows);
+  assert.ok(at);
+  assert.deepEqual([0, 5, 10, 20, 30, 35, 40, 50].map(at), [0, 30, 60, 60, 60, 80, 100, 140]);
+  assert.equal(curves.secondsAt(rows.slice(0, 1)), null);
+});

@@ -213,6 +213,11 @@ def test_curves_are_the_slider(look: MakeLook, ids: Ids) -> None:
     page.shown(60)
     assert slider.get_attribute("aria-valuetext") == "step 60"
     assert page.page.query_selector(".curve.loss").get_attribute("d").count("L") == len(STEPS) - 1
+    page.page.select_option("[aria-label='axis of the curves']", "time")
+    page.query("axis=time")
+    page.page.wait_for_selector(".curves .tick >> text=60 s")
+    page.page.mouse.click(box["x"] + 60, box["y"] + 40)
+    page.shown(0)
 
 
 def test_no_screen_is_wider_than_the_window_in_either_theme(look: MakeLook, ids: Ids) -> None:

@@ -17,7 +17,7 @@ class StepControls extends Panel {
     const [back, next] = [button("‹", "the capture before (←)", () => stepBy(-1)), button("›", "the next capture (→)", () => stepBy(1))];
     this.append(back, this.play, next, this.step, this.number, this.follow, this.choices);
     this.watch(() => this.say());
-    this.watch(() => this.choices.replaceChildren(againstChoice(), curveChoice()));
+    this.watch(() => this.choices.replaceChildren(againstChoice(), curveChoice(), axisChoice()));
   }
 
   say() {
@@ -33,6 +33,11 @@ class StepControls extends Panel {
 function curveChoice() {
   const chosen = choice("curve", Object.entries(STATISTICS), store.place.statistic.value, chooseCurve);
   return el("label", {}, "curve ", chosen);
+}
+
+function axisChoice() {
+  const chosen = choice("axis of the curves", [["step", "step"], ["time", "time"]], store.place.axis.value, (axis) => go({ axis: /** @type {"step"} */ (axis) }));
+  return el("label", {}, "over ", chosen);
 }
 
 /** @param {string} statistic */

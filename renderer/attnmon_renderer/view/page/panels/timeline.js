@@ -1,6 +1,6 @@
 /** The curves, which are the slider of the steps: since when? */
 
-import { extent, nearest, path, scale, thinned, ticks } from "../pure/curves.js";
+import { extent, nearest, path, scale, secondsAt, thinned, ticks } from "../pure/curves.js";
 import { Signal } from "../pure/signals.js";
 import { short, whole } from "../pure/words.js";
 import { goToIndex } from "./actions.js";
@@ -10,6 +10,9 @@ import * as store from "./store.js";
 
 const [LEFT, RIGHT, LANE, GAP, RAIL, FOOT] = [52, 14, 54, 6, 20, 18];
 
+/** @type {[number, string][]} */
+const UNITS = [[86400, "days"], [3600, "h"], [60, "min"]];
+
 class Timeline extends Panel {
   width = new Signal(0);
   drawing = svg("svg", { class: "curves" });
@@ -17,6 +20,7 @@ class Timeline extends Panel {
   cursor = el("i", { className: "cursor" }, el("i", { className: "handle" }));
   other = el("i", { className: "other" });
   slider = el("div", { className: "slider", tabIndex: 0, role: "slider" }, this.drawing, this.other, this.cursor);
+  /** From steps to pixels. */
   x = scale(0, 1, 0, 1);
   /** Another one after each painting: what follows the step paints nothing again. */
   painted = new Signal({});
@@ -39,12 +43,15 @@ class Timeline extends Panel {
     const lanes = lanesOf(rows);
     const [first, last] = extent([...rows.map(({ step }) => step), ...state.steps.value]);
     const rail = lanes.length * (LANE + GAP);
-    this.x = scale(first, last, LEFT, width - RIGHT);
+    const seconds = store.place.axis.value === "time" ? secondsAt(rows) : null;
+    const ends = seconds ? [seconds(first), seconds(last)] : [first, last];
+    const pixel = scale(ends[0], ends[1], LEFT, width - RIGHT);
+    this.x = seconds ? (step) => pixel(seconds(step)) : pixel;
     this.size(width, rail);
     this.drawing.replaceChildren(
       ...lanes.flatMap((lane, index) => this.lane(lane, index * (LANE + GAP), rows)),
       ...this.captures(state.steps.value, rail),
-      ...this.foot(first, last, rail + RAIL + FOOT - 4),
+      ...this.foot(ends, pixel, rail + RAIL + FOOT - 4, seconds !== null),
       ...this.alerts(state.facts.value?.alerts ?? [], rail),
     );
     this.painted.value = {};
@@ -110,14 +117,19 @@ class Timeline extends Panel {
   }
 
   /**
-   * @param {number} first
-   * @param {number} last
+   * @param {number[]} ends
+   * @param {(value: number) => number} pixel
    * @param {number} y
+   * @param {boolean} isTime
    */
-  foot(first, last, y) {
-    return ticks(first, last, this.width.value / 110)
-      .filter(Number.isInteger)
-      .map((step) => text("tick", this.x(step), y, "middle", whole(step)));
+  foot([first, last], pixel, y, isTime) {
+    const count = this.width.value / 110;
+    if (!isTime) {
+      const steps = ticks(first, last, count).filter(Number.isInteger);
+      return steps.map((step) => text("tick", pixel(step), y, "middle", whole(step)));
+    }
+    const [size, unit] = UNITS.find(([size]) => last - first >= 2 * size) ?? [1, "s"];
+    return ticks(first / size, last / size, count).map((value) => text("tick", pixel(value * size), y, "middle", `${value} ${unit}`));
   }
 
   mark() {
@@ -158,22 +170,23 @@ class Timeline extends Panel {
   move(event) {
     if (event.buttons & 1) this.goTo(event);
     const rows = store.runState.value?.rows.value ?? [];
-    const steps = rows.map(({ step }) => step);
-    const row = rows[nearest(steps, this.stepAt(event))];
+    const row = rows[this.nearestTo(event, rows.map(({ step }) => step))];
     const loss = !row || row.loss === null ? "" : ` · loss ${short(row.loss)}`;
     this.hint.textContent = row ? `pointer: step ${whole(row.step)}${loss}` : "";
   }
 
   /** @param {PointerEvent} event */
   goTo(event) {
-    const index = nearest(store.runState.value?.steps.value ?? [], this.stepAt(event));
+    const index = this.nearestTo(event, store.runState.value?.steps.value ?? []);
     if (index >= 0) goToIndex(index);
   }
 
-  /** @param {PointerEvent} event */
-  stepAt(event) {
-    const pixel = event.clientX - this.drawing.getBoundingClientRect().left;
-    return (pixel - this.x(0)) / (this.x(1) - this.x(0));
+  /**
+   * @param {PointerEvent} event
+   * @param {number[]} steps
+   */
+  nearestTo(event, steps) {
+    return nearest(steps.map(this.x), event.clientX - this.drawing.getBoundingClientRect().left);
   }
 }
 

@@ -22,6 +22,7 @@
  * @property {Part | null} part null: the whole map
  * @property {boolean} full
  * @property {"step" | "loss" | "end"} align
+ * @property {"step" | "time"} axis of the curves
  */
 
 /** @type {Readonly<Place>} */
@@ -43,6 +44,7 @@ export const START = Object.freeze({
   part: null,
   full: false,
   align: "step",
+  axis: "step",
 });
 
 /** @type {Record<string, string[]>} */
@@ -51,6 +53,7 @@ const CHOICES = {
   view: ["map", "both", "difference"],
   sort: ["layer", "change"],
   align: ["step", "loss", "end"],
+  axis: ["step", "time"],
 };
 
 /** @type {Record<string, RegExp>} */

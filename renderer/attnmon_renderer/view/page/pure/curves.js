@@ -48,6 +48,24 @@ export function ticks(low, high, count) {
 }
 
 /**
+ * A function from steps to the seconds since the first of some rows, which never go back; between rows in
+ * proportion. Null where fewer than two rows have a time.
+ * @param {{step: number, time: number | null}[]} rows in the order of steps
+ */
+export function secondsAt(rows) {
+  const known = rows.filter(({ time }) => time !== null);
+  if (known.length < 2) return null;
+  const steps = known.map(({ step }) => step);
+  let latest = 0;
+  const seconds = known.map(({ time }) => (latest = Math.max(latest, Number(time) - Number(known[0].time))));
+  return (/** @type {number} */ step) => {
+    const near = nearest(steps, step);
+    const first = Math.min(Math.max(0, steps[near] > step ? near - 1 : near), steps.length - 2);
+    return scale(steps[first], steps[first + 1], seconds[first], seconds[first + 1])(step);
+  };
+}
+
+/**
  * Of the points on one pixel, keeps the first, the lowest, the highest and the last: a spike is seen
  * however many points there are.
  * @param {Point[]} points in the order of x, in pixels

@@ -123,6 +123,12 @@ def test_every_test_that_the_page_on_reliability_names_is_there() -> None:
         assert re.search(rf"^(def {name}\(|{name} = )", source, re.MULTILINE), f"{file}::{name}"
 
 
+def test_the_guide_begins_with_a_link_to_each_chapter() -> None:
+    text = (PROJECT / "docs" / "guide.md").read_text()
+    links = re.findall(r"\[([^]]+)\]\(#", text.partition("\n## ")[0])
+    assert links == re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+
 @GUIDE
 def test_the_guide_lists_every_setting(guide: str) -> None:
     assert list(documented(guide)) == list(OPTIONS)

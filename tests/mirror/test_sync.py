@@ -132,3 +132,57 @@ def test_what_cannot_be_done_is_said(
     ]
     assert main(["sync", *filled]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_directory_with_another_run_is_left_alone(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["sync", str(run.folder), URL])
+    other = GrowingRun(tmp_path / "other", identity="20260202-000000-def456")
+    other.capture()
+    before = contents(other.folder)
+    assert main(["sync", URL, str(other.folder)]) == 2
+    assert f"holds another run, {other.identity}" in capsys.readouterr().err
+    assert contents(other.folder) == before
+
+
+def test_what_is_newer_is_not_taken_back_by_what_is_older(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["sync", str(run.folder), URL])
+    main(["sync", URL, str(tmp_path / "old")])
+    run.capture()
+    removed = run.folder / "step_1" / "decoder_layer0_self_attn.png"
+    removed.unlink()
+    assert main(["sync", URL, str(run.folder)]) == 1  # the bucket is behind
+    assert "history.jsonl: kept as it is here" in capsys.readouterr().err
+    assert len((run.folder / "history.jsonl").read_text().splitlines()) == 4
+    assert removed.exists()
+    main(["sync", str(run.folder), URL])
+    assert main(["sync", str(tmp_path / "old"), URL]) == 2  # the copy is behind
+    assert "an older copy" in capsys.readouterr().err
+    assert main(["sync", str(run.folder), URL, "--check"]) == 0
+    assert main(["sync", URL, str(tmp_path / "old")]) == 0
+    assert contents(tmp_path / "old") == contents(run.folder)
+
+
+ODD = ("a b", "ü/läufe", "a+b&c=d", "100%", "日本", "*[x]", "~/x")
+
+
+@pytest.mark.parametrize("prefix", ODD)
+def test_odd_names_lead_there_and_back(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path, prefix: str
+) -> None:
+    job = tmp_path / "job"
+    (job / prefix).parent.mkdir(parents=True)
+    run.folder.rename(job / prefix)
+    assert main(["sync", str(job), f"gs://bucket/{prefix}"]) == 0
+    assert main(["sync", f"gs://bucket/{prefix}", str(tmp_path / "back")]) == 0
+    assert contents(tmp_path / "back") == contents(job)
+    assert f"{prefix}/{prefix}/index.json" in stub.objects
+
+
+def test_credentials_in_a_url_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["status"], ["view"], ["report"], ["compare", "/nowhere"]):
+        assert main([*command, "s3://key:geheim@bucket/run"]) == 2
+        assert "geheim" not in capsys.readouterr().err

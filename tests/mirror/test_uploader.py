@@ -1,6 +1,7 @@
 """One look of the uploader at a time: what it sends, where it goes on, and what it leaves alone."""
 
 import json
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,15 @@ from mirror.conftest import URL
 from support.gcs_stub import GcsStub
 from support.growing_run import GrowingRun, contents
 
+from attnmon_renderer.mirror import journal as journal_module
 from attnmon_renderer.mirror import uploader as module
 from attnmon_renderer.mirror.buckets.bucket import BucketError, Changed, get
 from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.copying import Download, check_run, upload_run
 from attnmon_renderer.mirror.journal import NAME, Journal
+from attnmon_renderer.mirror.run_contents import RunContents
 from attnmon_renderer.mirror.uploader import SIDE_BY_SIDE, Uploader
+from attnmon_renderer.storage import regular_files
 
 
 @pytest.fixture
@@ -101,6 +105,50 @@ def test_half_a_line_that_was_taken_back_is_sent_anew(run: GrowingRun, stub: Gcs
     run.capture()  # and has room again
     upload_run(run.folder, URL)
     assert check_run(run.folder, URL) == []
+
+
+def test_a_full_disk_has_nothing_sent_twice(
+    run: GrowingRun, stub: GcsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_full, write = False, os.write
+
+    def write_if_there_is_room(descriptor: int, line: bytes) -> int:
+        return write(descriptor, line[: len(line) // 2 if is_full else None])
+
+    uploader = Uploader(run.folder, open_bucket(URL), journal := Journal(run.folder, URL))
+    monkeypatch.setattr(journal_module.os, "write", write_if_there_is_room)
+    uploader.upload()
+    is_full = True
+    run.capture()
+    uploader.upload(everything=True)
+    assert "No space left" in journal.trouble
+    sent = stub.received
+    uploader.upload(everything=True)
+    assert stub.received == sent
+    is_full = False
+    journal.write()
+    assert journal.trouble == ""
+    journal.close()
+    again = Journal(run.folder, URL)
+    assert again.uploads == journal.uploads
+    again.close()
+    assert check_run(run.folder, URL) == []
+
+
+def test_a_step_that_vanishes_while_it_is_looked_at_is_left_out(
+    run: GrowingRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders_in = regular_files.folders_in
+
+    def vanishing(folder: Path) -> list[str]:
+        found = folders_in(folder)
+        if folder == run.folder and (run.folder / "step_2").exists():
+            shutil.rmtree(run.folder / "step_2")
+        return found
+
+    monkeypatch.setattr(regular_files, "folders_in", vanishing)
+    names = RunContents(run.folder).files()
+    assert {name.partition("/")[0] for name in names if "step" in name} == {"step_1", "step_3"}
 
 
 FOLDERS = ("file://{}/bucket", "memory://{}/bucket")

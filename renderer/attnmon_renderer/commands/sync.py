@@ -62,7 +62,10 @@ def _download(url: str, folder: Path) -> int:
 
     regular_files.refuse_to_make_top_folder(folder)
     damages = []
-    for download in downloads(url, folder):
+    bringing = downloads(url, folder)
+    for download in bringing:
+        download.refuse_other_run()
+    for download in bringing:
         copied = download.bring()
         print(f"{harmless(download.url)}: {copied.files} files, {copied.size / 1e6:.1f} MB brought")
         damages += copied.damages

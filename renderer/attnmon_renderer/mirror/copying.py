@@ -12,12 +12,12 @@ from attnmon_renderer.mirror.bucket_index import NAME as INDEX
 from attnmon_renderer.mirror.bucket_index import IndexReader
 from attnmon_renderer.mirror.buckets.bucket import BLOCK_BYTES, NoSuchObject, get
 from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
-from attnmon_renderer.mirror.journal import Journal
-from attnmon_renderer.mirror.run_contents import RunContents, belongs_to_run, grows
+from attnmon_renderer.mirror.journal import Journal, was_uploaded_from
+from attnmon_renderer.mirror.run_contents import RunContents, belongs_to_run, grows, run_id
 from attnmon_renderer.mirror.uploader import Uploader
 from attnmon_renderer.mirror.uploads import Upload, UploadedFile, is_plain_name
 from attnmon_renderer.storage import atomic_files, earlier_runs, regular_files
-from attnmon_renderer.storage.run_reader import find_runs
+from attnmon_renderer.storage.run_reader import DEEPEST_RUN, find_runs
 
 MOST_TRIES = 5
 """How often a run is looked at again because it goes on meanwhile."""
@@ -51,6 +51,11 @@ def upload_run(folder: Path, url: str) -> Copied:
         journal.close()
 
 
+def everything(name: str) -> bool:
+    """Return that any file is wanted."""
+    return True
+
+
 class NotAsIndexed(Exception):
     """An object is not as the index says: it is being replaced, or damaged."""
 
@@ -62,7 +67,7 @@ class Download:
         wanted: which files; all, if it is not given.
     """
 
-    def __init__(self, url: str, folder: Path, wanted: Wanted = lambda name: True) -> None:
+    def __init__(self, url: str, folder: Path, wanted: Wanted = everything) -> None:
         self.url = url
         self._bucket = open_bucket(url)
         self._reader = IndexReader(self._bucket)
@@ -70,16 +75,34 @@ class Download:
         self._wanted = wanted
         self._known: dict[str, UploadedFile] = {}
 
+    def refuse_other_run(self) -> None:
+        """Raise ValueError where the directory holds another run than the bucket."""
+        self._reader.read()
+        here = run_id(self._folder)
+        if here and here != self._reader.run:
+            raise ValueError(
+                f"{self._folder} holds another run, {here}, than {self.url}, {self._reader.run}: "
+                "give another directory"
+            )
+
     def bring(self) -> Copied:
-        """Copy what is new. Raises `BucketError`, `NoSuchObject`, ValueError, OSError."""
+        """Copy what is new. In the directory that was uploaded, what is there stays as it is.
+
+        Raises `BucketError`, `NoSuchObject`, ValueError, OSError.
+        """
         copied = Copied()
         files = self._reader.read()
+        is_source = was_uploaded_from(self._folder)
         for name in filter(lambda name: not belongs_to_run(name), list(files)):
             copied.damages.append(f"{name}: left out, for no run has a file of this name")
             del files[name]
         order = sorted(files, key=lambda name: (grows(name), name == "summary.json", name))
         for name in filter(self._wanted, order):
-            if self._known.get(name) != files[name] and not self._is_here(name, files[name]):
+            if self._known.get(name) == files[name] or self._is_here(name, files[name]):
+                continue
+            if is_source and regular_files.exists(self._folder / name):
+                copied.damages.append(f"{name}: kept as it is here, where the run was written")
+            else:
                 self._bring_file(name, files[name], copied)
         self._known = {} if copied.damages else files
         return copied
@@ -183,10 +206,16 @@ def runs_in_bucket(url: str) -> list[str]:
         get(bucket, INDEX)
         return [""]
     names = (name for name, _ in bucket.names() if name.endswith(f"/{INDEX}"))
-    return sorted(name.removesuffix(f"/{INDEX}") for name in names if is_plain_name(name))
+    return sorted(place for name in names if _leads_down(place := name.removesuffix(f"/{INDEX}")))
 
 
-def downloads(url: str, folder: Path, wanted: Wanted = lambda name: True) -> list["Download"]:
+def _leads_down(place: str) -> bool:
+    """Return whether a path, whatever its names, leads to a folder below."""
+    parts = place.split("/")
+    return place.isprintable() and len(parts) <= DEEPEST_RUN and not {"", ".", ".."} & set(parts)
+
+
+def downloads(url: str, folder: Path, wanted: Wanted = everything) -> list["Download"]:
     """Return what brings each of the runs at a URL and below it.
 
     Raises `BucketError`, `NoSuchObject` where there is none.

@@ -1,6 +1,7 @@
 """The journal of a run's uploads, `upload.jsonl`, by which an uploader goes on where one ended."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -30,6 +31,19 @@ def read_heading(line: bytes) -> dict[str, Any]:
     return heading
 
 
+def was_uploaded_from(folder: Path) -> bool:
+    """Return whether something in a bucket is from this directory, which is no mere copy."""
+    try:
+        lines = regular_files.read(folder / NAME, MOST_BYTES).splitlines()
+    except OSError:
+        return False
+    for line in lines[1:]:
+        with contextlib.suppress(ValueError):
+            if read_upload(line).changed:
+                return True
+    return False
+
+
 class InUse(Exception):
     """Another process uploads from this directory."""
 
@@ -50,6 +64,9 @@ class Journal:
         self._url = url
         self.run = ""
         """The run that the uploads are of: its id in `run.json`."""
+        self.trouble = ""
+        """Why it cannot be written now: nothing is sent again for that, and it is tried again."""
+        self._unwritten: list[bytes] = []
         self.uploads: list[Upload] = []
         self.files: dict[str, UploadedFile] = {}
         self._descriptor = atomic_files.open_to_append(self._path)
@@ -65,7 +82,7 @@ class Journal:
         os.close(self._descriptor)
 
     def add(self, upload: Upload) -> None:
-        """Note an object that is in the bucket. Raises OSError."""
+        """Note an object that is in the bucket."""
         self._append(upload.line(for_index=False))
         self.uploads.append(upload)
         note_upload(self.files, upload)
@@ -73,6 +90,7 @@ class Journal:
     def start_run(self, run: str) -> None:
         """Forget all that was uploaded: this is another run. Raises OSError."""
         os.ftruncate(self._descriptor, 0)
+        self._unwritten.clear()
         self.uploads.clear()
         self.files.clear()
         self.run = run
@@ -125,8 +143,22 @@ class Journal:
                 self.uploads.append(read_upload(line))
                 note_upload(self.files, self.uploads[-1])
 
+    def write(self) -> None:
+        """Write what could not be written before, as on a full disk."""
+        try:
+            while self._unwritten:
+                self._write(self._unwritten[0])
+                del self._unwritten[0]
+            self.trouble = ""
+        except OSError as error:
+            self.trouble = f"{self._path} cannot be written: {error.strerror}"
+
     def _append(self, line: bytes) -> None:
+        self._unwritten.append(line)
+        self.write()
+
+    def _write(self, line: bytes) -> None:
         before = os.fstat(self._descriptor).st_size
         if os.write(self._descriptor, line) != len(line):
             os.ftruncate(self._descriptor, before)
-            raise OSError(28, "no space left for a line", str(self._path))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -126,7 +126,9 @@ class MirrorLoop:
                 has_ended = self._ended is not None
                 uploader.upload(everything=has_ended, go_on=partial(self._go_on, uploader, journal))
                 self._patience.succeeded()
-                self._tell(uploaded=len(journal.uploads), pending=uploader.pending, last_error="")
+                journal.write()
+                self._tell(uploaded=len(journal.uploads), pending=uploader.pending,
+                           last_error=journal.trouble)  # fmt: skip
                 seconds = max(seconds, uploader.look_seconds * LOOKS_REST)
                 if has_ended and not uploader.pending:
                     self._finish(uploader)
@@ -136,7 +138,7 @@ class MirrorLoop:
                 is_first = uploader is None or not journal.uploads
                 pending = 0 if uploader is None else uploader.pending
                 self._tell(pending=pending, last_error=_describe(error))
-                if error.kind in ("refused", "taken") and is_first:
+                if error.kind == "taken" or (error.kind == "refused" and is_first):
                     self._stop(STOPPED, is_taken=error.kind == "taken")
                     return
             except Exception as error:  # such as a journal that cannot be written

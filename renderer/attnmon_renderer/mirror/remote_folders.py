@@ -37,10 +37,14 @@ def local_copy(url: str, wanted: Callable[[str], bool], *, follow: bool) -> Iter
     Args:
         follow: keep the copy up to date while the block runs.
     """
+    try:
+        url = check_bucket_url(url)
+    except ValueError as error:
+        raise NoRun(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="attnmon-") as above, contextlib.ExitStack() as stack:
-        folder = regular_files.resolved(above) / (url.rstrip("/").rpartition("/")[2] or "run")
+        folder = regular_files.resolved(above) / (url.rpartition("/")[2] or "run")
+        stack.enter_context(copy_of(url, folder))
         bring = _bringing(url, folder, wanted)
-        stack.enter_context(copy_of(check_bucket_url(url), folder))
         if follow:
             stack.enter_context(repeating(bring))
         yield folder
@@ -52,7 +56,7 @@ def _bringing(url: str, folder: Path, wanted: Callable[[str], bool]) -> Callable
     from attnmon_renderer.mirror.copying import downloads
 
     try:
-        bringing = downloads(check_bucket_url(url), folder, wanted)
+        bringing = downloads(url, folder, wanted)
         for each in bringing:
             each.bring()
     except (BucketError, NoSuchObject, OSError, ValueError) as error:

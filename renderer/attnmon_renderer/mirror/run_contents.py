@@ -111,7 +111,10 @@ class RunContents:
                     yield f"{name}/{inside}", file
 
     def _in_step(self, folder: Path, name: str) -> dict[str, LocalFile]:
-        changed = os.stat(folder, follow_symlinks=False).st_mtime_ns
+        try:
+            changed = os.stat(folder, follow_symlinks=False).st_mtime_ns
+        except OSError:  # it was removed, or packed, since it was listed
+            return {}
         known = self._known.get(name)
         if known is None or known[0] != changed:
             statistics, may_go = inventory.capture_files(folder)

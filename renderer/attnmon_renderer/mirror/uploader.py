@@ -164,7 +164,21 @@ class Uploader:
         self._index = IndexWriter(self._bucket, run)
         moved = {run_id(folder) for folder in earlier_runs.folders(self._folder)}
         self._journal.agree(self._index.take({UNNAMED_RUN, *moved}))
+        self._refuse_older_copy()
         self._looked_at = run
+
+    def _refuse_older_copy(self) -> None:
+        """Raise `BucketError` where the bucket holds more of this run than the directory does."""
+        for name, file in self._contents.files().items():
+            if self._is_ahead(name, file):
+                raise BucketError(
+                    "taken", "it holds more of this run than this directory, which is an older copy"
+                )
+
+    def _is_ahead(self, name: str, file: LocalFile) -> bool:
+        """Return whether another process has sent more of a file that grows than there is here."""
+        known = self._journal.files.get(name)
+        return known is not None and grows(name) and file.size < known.size and not known.changed
 
     def _pieces(self, everything: bool) -> list[Piece]:
         """Return what is to be sent: the files that grow last, for their lines name the others."""
@@ -176,6 +190,8 @@ class Uploader:
     def _pieces_of(self, name: str, file: LocalFile, everything: bool) -> Iterator[Piece]:
         known = self._known(name)
         since = self._clock() - self._last_sent.get(name, -REWRITTEN_SECONDS - PART_SECONDS)
+        if self._is_ahead(name, file):
+            return
         if grows(name):
             begin = 0 if known is None or file.size < known.size else known.size
             if everything or since >= PART_SECONDS or file.size - begin >= PART_BYTES:

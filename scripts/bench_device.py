@@ -51,6 +51,14 @@ def times_of(heads: int, positions: int, width: int) -> dict[str, Any]:
     return found
 
 
+def timed(heads: int, positions: int, width: int) -> dict[str, Any]:
+    """Return the times, or the error that there was instead."""
+    try:
+        return times_of(heads, positions, width)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:500]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="two shapes only")
@@ -59,22 +67,22 @@ def main() -> None:
     has_device = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if has_device else "no CUDA device: nothing is timed"
     print(f"{device}, torch {torch.__version__}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for shape in SHAPES[1:3] if options.quick else SHAPES:
-        row = bytes_of(*shape) | (times_of(*shape) if has_device else {})
+        row = bytes_of(*shape) | (timed(*shape) if has_device else {})
         rows.append(row)
+        if options.json:  # one by one: the next shape may not fit
+            options.json.write_text(json.dumps({"device": device, "rows": rows}, indent=2) + "\n")
         share = row["query_and_key"] / row["with_map"]
         line = f"{shape[0]} heads × {shape[1]:6,}: {row['query_and_key'] / 1e6:6.1f} MB of query "
         line += f"and key, {row['with_map'] / 1e6:.2f} MB with a map (1/{share:.0f}), "
         line += f"{row['without_map'] / 1e6:.2f} without"
-        if has_device:
+        if "ms" in row:
             line += f"; {row['ms']:.2f} ms, {row['peak_bytes'] / 1e6:.1f} MB on the device"
         if "dense_ms" in row:
             line += f"; materialised {row['dense_ms']:.1f} ms, "
             line += f"{row['dense_peak_bytes'] / 1e6:,.0f} MB"
-        print(line)
-    if options.json:
-        options.json.write_text(json.dumps({"device": device, "rows": rows}, indent=2) + "\n")
+        print(line + (f"; {row['error']}" if "error" in row else ""), flush=True)
 
 
 if __name__ == "__main__":

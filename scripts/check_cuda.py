@@ -1,18 +1,20 @@
 """Check the monitor's claims on a machine with a CUDA device, and print a table.
 
-    python scripts/check_cuda.py [--json FILE]
+    python scripts/check_cuda.py [--json FILE] [--minutes 6] [--only TEXT]
 
-Ends with 0 when every claim holds, 1 when one does not, 2 without a device.
+Ends with 0 when every claim holds, 1 when one does not or was not reached, 2 without a device. A
+claim whose process hangs or dies costs itself alone.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any
 
 import torch
 from benchlib.attention_block import AttentionBlock
+from benchlib.claim_runner import Check, Row, check_here, checked_apart
 from benchlib.device_layers import (
     SIDE,
     largest_error,
@@ -31,15 +34,18 @@ from benchlib.device_layers import (
     survey,
     variants,
 )
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
+from attnmon.device.kernel_builds import BUILDS
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.link.ring import MEBIBYTE, make_ring
 from attnmon.serialize.device_copy import DeviceCopies
 
-DEVICE = "cuda"
+DEVICE, STEPS = "cuda", 50
+MOST_SECONDS = 100.0
+"""After which a claim is given up."""
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may not repeat itself
 BATCH, LENGTH, WIDTH, HEADS, LAYERS = 16, 1024, 768, 12, 12
 
 
@@ -113,19 +119,63 @@ def nothing_synchronises(**how: Any) -> tuple[bool, str]:
 
 
 def until_trusted(training: Training, monitor: Any) -> int:
-    """Train until the renderer has found kernels right; return how many it has."""
+    """Train until kernels are compiled and found right; return how many are."""
     trust = monitor._session.serializer.summaries.trust
     started = time.monotonic()
-    while not trust.trusted and time.monotonic() < started + 30:
+    while not trust.trusted and time.monotonic() < started + 60 and not BUILDS.failure:
         training.step(monitor)
         time.sleep(0.1)
     return len(trust.trusted)
 
 
+def kernels_are_compiled() -> None:
+    """Train beside another monitor, until this process has what it launches."""
+    with (
+        folder() as path,
+        LightweightAttentionMonitor(path, 1, max_overhead=None, **ON_DEVICE) as monitor,
+    ):
+        until_trusted(Training(), monitor)
+
+
+def nothing_is_compiled_in_the_training() -> tuple[bool, str]:
+    from triton import knobs
+
+    compiled: list[str] = []
+    knobs.compilation.listener = lambda *, src, cache_hit, **_: (
+        None if cache_hit else compiled.append(src.name)
+    )
+    training, calls = Training(), [0.0]
+    with (
+        folder() as path,
+        LightweightAttentionMonitor(path, 1, on_device=True, max_overhead=None) as monitor,
+    ):
+        log, started = monitor.log_attention, time.monotonic()
+
+        def timed(*given: Any, **named: Any) -> None:
+            before = time.perf_counter()
+            log(*given, **named)
+            calls.append(time.perf_counter() - before)
+
+        monitor.log_attention = timed  # type: ignore[method-assign]
+        trusted = until_trusted(training, monitor)
+        seconds = time.monotonic() - started
+    knobs.compilation.listener = None
+    longest = sorted(calls)[-3:]
+    found = f"{len(compiled)} kernels compiled in it, {trusted} trusted after {seconds:.0f} s; "
+    found += f"longest calls {', '.join(f'{1e3 * call:.0f}' for call in longest)} ms"
+    return trusted > 0 and not compiled, found + (f"; {BUILDS.failure}" if BUILDS.failure else "")
+
+
 def layers_are_summed_up_as_in_float64() -> tuple[bool, str]:
-    errors = {name: largest_error(layer) for name, layer in variants(DEVICE).items()}
-    worst = max(errors, key=lambda name: errors[name])
-    return errors[worst] < 1e-5, f"at most {errors[worst]:.1e}, {worst}; {len(errors)} kinds"
+    errors, failed = {}, []
+    for name, layer in variants(DEVICE).items():
+        try:
+            errors[name] = largest_error(layer)
+        except Exception as error:
+            failed.append(f"{name}: {type(error).__name__}: {error}"[:200])
+    worst = max(errors.values(), default=math.inf)
+    told = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    return not failed and worst < 1e-5, "; ".join([told, *failed])
 
 
 def a_training_is_summed_up_as_by_the_renderer() -> tuple[bool, str]:
@@ -147,6 +197,10 @@ def a_training_is_summed_up_as_by_the_renderer() -> tuple[bool, str]:
 def a_long_layer_is_quick_and_small() -> tuple[bool, str]:
     layer = layer_on(DEVICE, 32, 8192, 128, torch.bfloat16)
     scratch = new_scratch(DEVICE)
+    free = torch.cuda.mem_get_info()[0]
+    survey(layer, scratch)
+    torch.cuda.synchronize()
+    taken = free - torch.cuda.mem_get_info()[0]
     ms, dense_ms = (
         median_ms(lambda: survey(layer, scratch)),
         median_ms(lambda: materialised(layer), 3),
@@ -158,19 +212,25 @@ def a_long_layer_is_quick_and_small() -> tuple[bool, str]:
     holds = holds and 100 * sent <= layer.nbytes
     return holds, (
         f"{ms:.1f} ms of {dense_ms:.0f}, {extra / 1e6:.1f} MB of {dense / 1e6:,.0f}; "
-        f"{sent / 1e6:.2f} MB sent of {layer.nbytes / 1e6:.0f}"
+        f"{sent / 1e6:.2f} MB sent of {layer.nbytes / 1e6:.0f}; with code and local memory "
+        f"{taken / 1e6:.1f} MB of the device"
     )
 
 
 def training_is_bit_identical(mode: str | None = None, **how: Any) -> tuple[bool, str]:
     def run(monitor: Any) -> list[Tensor]:
-        training = Training(mode)
-        losses = [training.step(monitor) for _ in range(10)]
+        training, losses = Training(mode), []
+        for _ in range(10):
+            losses.append(training.step(monitor))
+            if how and monitor is not None:
+                time.sleep(0.3)  # the renderer's answer is to come
         return [torch.stack(losses), *training.model.parameters()]
 
     def are_equal(one: list[Tensor], other: list[Tensor]) -> bool:
         return all(map(torch.equal, one, other))
 
+    if how:
+        kernels_are_compiled()
     torch.use_deterministic_algorithms(True)  # cuDNN's attention, for one, gives other sums
     try:
         without, again = run(None), run(None)
@@ -179,16 +239,21 @@ def training_is_bit_identical(mode: str | None = None, **how: Any) -> tuple[bool
             TrainingAttentionMonitor(path, 1, max_overhead=None, **how) as monitor,
         ):
             watched = run(monitor)
+            summaries = monitor._session.serializer.summaries
+            trusted = len(summaries.trust.trusted) if summaries is not None else 0
             accounts = monitor.close()
     finally:
         torch.use_deterministic_algorithms(False)
     if not are_equal(without, again):
         return False, "two trainings without a monitor differ: nothing can be said"
     drawn = f"10 steps, losses and parameters; {accounts['rendered']} captures drawn"
-    return are_equal(without, watched) and accounts["rendered"] > 0, drawn
+    holds = are_equal(without, watched) and accounts["rendered"] > 0
+    return (holds and trusted > 0, f"{drawn}, {trusted} kernels trusted") if how else (holds, drawn)
 
 
 def weights_are_the_models_own() -> tuple[bool, str]:
+    from safetensors.torch import load_file
+
     training = Training()
     model = training.model
     assert isinstance(model, LanguageModel)
@@ -256,7 +321,7 @@ def copies_run_at_the_speed_of_pinned_memory() -> tuple[bool, str]:
     return ratio >= 0.95, f"{ratio:.3f} of the speed into pinned memory"
 
 
-def overhead(every: int, most: float, times: int = 6, **how: Any) -> Callable[[], tuple[bool, str]]:
+def overhead(every: int, most: float, times: int = 6, **how: Any) -> Check:
     def measure() -> tuple[bool, str]:
         plain, watched = Training(), Training()
         with folder() as path:
@@ -267,7 +332,7 @@ def overhead(every: int, most: float, times: int = 6, **how: Any) -> Callable[[]
 
             def steps(training: Training, watching: Any) -> Callable[[], None]:
                 def run() -> None:
-                    for _ in range(50):
+                    for _ in range(STEPS):
                         training.step(watching)
                     torch.cuda.synchronize()
 
@@ -293,51 +358,66 @@ def in_turns(one: Callable[[], None], other: Callable[[], None], times: int) -> 
     return statistics.median(seconds[0]) / statistics.median(seconds[1])
 
 
-CLAIMS: dict[str, Callable[[], tuple[bool, str]]] = {
+ON_DEVICE: dict[str, Any] = {"on_device": True, "maps": "all"}
+WITHOUT_PICTURES: dict[str, Any] = {**ON_DEVICE, "visualization_types": ["statistics"]}
+
+CLAIMS: dict[str, Check] = {
+    "on the device: as in float64": layers_are_summed_up_as_in_float64,
+    "… compiled beside the training": nothing_is_compiled_in_the_training,
+    "… as the renderer finds": a_training_is_summed_up_as_by_the_renderer,
+    "… training is bit-identical": partial(training_is_bit_identical, **WITHOUT_PICTURES),
+    "… 8,192 positions: 10 times quicker": a_long_layer_is_quick_and_small,
+    "… no synchronisation": partial(nothing_synchronises, **ON_DEVICE),
+    "… at most 2 MiB": partial(memory_stays_small, **WITHOUT_PICTURES),
+    "… every 10 steps at most 1.005": overhead(10, 1.005, 3, **ON_DEVICE),
+    "… every step at most 1.02": overhead(1, 1.02, 3, **ON_DEVICE),
     "no synchronisation in a watched step": nothing_synchronises,
     "training is bit-identical": training_is_bit_identical,
-    "a compiled one is": partial(training_is_bit_identical, "default"),
-    "one compiled to CUDA graphs is": partial(training_is_bit_identical, "reduce-overhead"),
     "the weights are the model's own": weights_are_the_models_own,
     "little memory on the device": memory_stays_small,
     "copies as fast as into pinned memory": copies_run_at_the_speed_of_pinned_memory,
+    "a compiled one is": partial(training_is_bit_identical, "default"),
+    "one compiled to CUDA graphs is": partial(training_is_bit_identical, "reduce-overhead"),
     "every 10 steps at most 1.002": overhead(10, 1.002),
     "every step at most 1.02": overhead(1, 1.02),
-    "on the device: as in float64": layers_are_summed_up_as_in_float64,
-    "… as the renderer finds": a_training_is_summed_up_as_by_the_renderer,
-    "… no synchronisation": partial(nothing_synchronises, on_device=True, maps="all"),
-    "… training is bit-identical": partial(
-        training_is_bit_identical, on_device=True, visualization_types=["statistics"], maps="all"
-    ),
-    "… at most 2 MiB": partial(
-        memory_stays_small, on_device=True, visualization_types=["statistics"], maps="all"
-    ),
-    "… 8,192 positions: 10 times quicker": a_long_layer_is_quick_and_small,
-    "… every 10 steps at most 1.005": overhead(10, 1.005, 3, on_device=True, maps="all"),
-    "… every step at most 1.02": overhead(1, 1.02, 3, on_device=True, maps="all"),
 }
+"""In the order of what is known least: when the time is over, the last ones are left out."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file, one by one")
+    parser.add_argument("--minutes", type=float, default=6, help="begin no claim after so many")
+    parser.add_argument("--only", default="", help="claims with this in their names")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--to", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may not repeat itself
+    chosen = {claim: check for claim, check in CLAIMS.items() if options.only in claim}
+    if options.child is not None:
+        check_here(list(chosen.values()), options.child, options.to, torch.cuda.synchronize)
+        return 0
     if not torch.cuda.is_available():
         print("no CUDA device: nothing was checked")
         return 2
-    device = torch.cuda.get_device_name()
-    print(f"{device}, torch {torch.__version__}")
-    rows = []
-    for claim, check in CLAIMS.items():
-        try:
-            holds, what = check()
-        except Exception as error:
-            holds, what = False, f"{type(error).__name__}: {error}"
-        rows.append({"claim": claim, "holds": holds, "measured": what})
-        print(f"{'yes' if holds else 'NO ':3}  {claim:40}  {what}")
-    if options.json:
-        options.json.write_text(json.dumps({"device": device, "rows": rows}, indent=2) + "\n")
+    with folder() as cache:
+        os.environ.setdefault("TRITON_CACHE_DIR", str(cache))
+        return report(chosen, options)
+
+
+def report(chosen: Collection[str], options: argparse.Namespace) -> int:
+    device = f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    print(device, flush=True)
+    rows: list[Row] = []
+    seconds = 60 * options.minutes
+    more = ("--only", options.only)
+    for row in checked_apart(__file__, list(chosen), MOST_SECONDS, seconds, more):
+        rows.append(row)
+        held = {True: "yes", False: "NO", None: "-"}[row["holds"]]
+        took = f"{row['seconds']:4.0f} s" if "seconds" in row else ""
+        print(f"{held:3}  {row['claim']:40}  {took:6}  {row['measured']}", flush=True)
+        if options.json:
+            found = {"device": device, "rows": rows}
+            options.json.write_text(json.dumps(found, indent=2) + "\n")
     return 0 if all(row["holds"] for row in rows) else 1
 
 

@@ -186,7 +186,8 @@ class SummaryWriter:
         sent = memory.sent_bytes
         offset = builder.reserve(sent.nbytes)
         self._writer.copy_from_device(offset, sent)
-        distances = (part.data_ptr() - sent.data_ptr() for part in memory.sent)
+        start = int(sent.storage_offset())  # an empty array has no address, but a place
+        distances = (int(part.storage_offset()) * part.itemsize - start for part in memory.sent)
         return SummarisedHeads(
             *(
                 ArrayBlock(offset + distance, _NAMES[part.dtype], tuple(part.shape))

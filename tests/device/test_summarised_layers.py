@@ -145,6 +145,15 @@ def test_the_largest_logits_of_query_and_key_are_those_of_float64(
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("device", [RenderOptions((), maps=None)], indirect=True)
+def test_statistics_alone_are_sent_without_a_map(device: Device) -> None:
+    attention = device.write(called(causal=True))
+    assert attention.summary is not None
+    assert not attention.summary.has_map
+    read = device.read(attention)
+    assert difference(read, read.memory) == ""
+
+
 def test_once_it_was_found_right_a_layer_leaves_without_query_and_key(device: Device) -> None:
     first = device.write(called(causal=True))
     again = device.write(called(causal=True))

@@ -108,7 +108,8 @@ class SummaryWriter:
     ) -> tuple[LayerTensors, SurveyGrid, str]:
         """Return the layer with its padding, its grid, and why it is not summed up."""
         grid = SurveyGrid.of(tensors, self._choice.side(layer))
-        if reason := self._mask_failure or self._grid_reason(tensors, grid):
+        failure = "" if tensors.bias is None else self._mask_failure
+        if reason := failure or self._grid_reason(tensors, grid):
             return tensors, grid, reason
         try:
             told = _with_padding(layer, tensors)

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,9 +18,12 @@ from support.surveyed import (
 )
 from torch import Tensor
 
+from attnmon.device import survey_launch
 from attnmon.device.layer_tensors import LayerTensors
 
 pytest.importorskip("triton", reason="Triton has no wheel for this machine")
+import triton.language as tl
+from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 FLOAT = 1e-5
 """Largest difference of a mean over rows, relative to a mean above 1."""
@@ -141,6 +146,61 @@ def test_half_precision_is_read_as_it_is_and_summed_in_float32(
     """Their products are exact in float32: nothing is lost but what the model rounded itself."""
     layer = made(dtype=dtype)
     check(replace(layer, key=layer.key.to(key_dtype), causal=True))
+
+
+def dot_of_bfloat16(self: Any, a: Any, b: Any, d: Any, *how: Any) -> Any:
+    """Multiply as a tensor core does: products in full, sums in float32."""
+    one, other = (widened(each) if each.dtype == tl.bfloat16 else each.data for each in (a, b))
+    return TensorHandle(np.matmul(one, other, dtype=np.float32) + d.data, d.dtype.scalar)
+
+
+def widened(handle: Any) -> Any:
+    return (handle.data.astype(np.uint32) << 16).view(np.float32)
+
+
+@pytest.fixture
+def tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the interpreter multiply bfloat16 as it is, as devices do; it has no such type."""
+    both = {torch.float16, torch.bfloat16}
+    monkeypatch.setattr(survey_launch, "_multiplied", lambda is_cuda: both)
+    monkeypatch.setattr(InterpreterBuilder, "create_dot", dot_of_bfloat16)
+
+
+@pytest.mark.usefixtures("tensor_cores")
+def test_bfloat16_is_multiplied_as_it_is() -> None:
+    """A product of two numbers of 8 bits has 16, and float32 has 24."""
+    layer = made(heads=2, key_heads=1, width=64, dtype=torch.bfloat16)
+    check(replace(layer, causal=True, softcap=8.0))
+
+
+@pytest.mark.usefixtures("tensor_cores")
+def test_what_bfloat16_loses_is_what_its_rounding_loses() -> None:
+    """A factor is off by 2⁻⁸ of itself at most, so a logit by what its products sum up to."""
+    exact = replace(made(width=64), causal=True)
+    rounded = replace(exact, query=exact.query.bfloat16(), key=exact.key.bfloat16())
+    found = survey(rounded).memory.logits.double()
+    unit = 2.0**-8
+    products = (exact.query.double().abs() @ exact.key.double().abs().mT) * exact.scale
+    most = (2 * unit + unit**2) * products.tril().amax(-1) + FLOAT
+    assert ((found - exact_logits_of_cells(exact, 128)).abs() <= most[:, None]).all()
+
+
+def test_a_layer_of_4096_positions_is_as_in_float64() -> None:
+    """In wide tiles: what the interpreter takes is for each of them."""
+    layer = replace(made(queries=4096), causal=True)
+    found = survey(layer, side=128, tile=512)
+    weights = exact_weights(layer)
+    entropy = -torch.xlogy(weights, weights).sum(-1)
+    for name, expected in (
+        ("effective_keys", entropy.exp()), ("first_token", weights[..., 0]),
+        ("mass", weights.sum(-1)),
+    ):  # fmt: skip
+        mean = found.parts[name] / 4096
+        torch.testing.assert_close(mean, expected.mean(-1), rtol=FLOAT, atol=FLOAT)
+    pooled = weights.view(1, 128, 32, 128, 32).sum(-1).mean(2)
+    torch.testing.assert_close(found.memory.cells.abs().double(), pooled, rtol=2**-10, atol=1e-6)
+    logits = exact_logits_of_cells(layer, 128)
+    torch.testing.assert_close(found.memory.logits.double(), logits, rtol=FLOAT, atol=FLOAT)
 
 
 @pytest.mark.parametrize("width", [1, 40, 64, 128, 256])

@@ -1,6 +1,6 @@
 """What a figure costs, against plain matplotlib with the same content at the same size.
 
-    python scripts/bench_figures.py [--quick] [--json FILE]
+    python scripts/bench_figures.py [--quick] [--once] [--json FILE]
 
 CPU time of one thread, best of several. Plain matplotlib is `subplots`, `imshow`, `colorbar` and
 `savefig` as one writes them. Pixels are compared with matplotlib's drawing of the same page, with
@@ -37,8 +37,7 @@ class Row(NamedTuple):
 
 
 def cpu_milliseconds(draw: Callable[[], object], times: int) -> float:
-    """Return the least CPU time of several calls, after one that fills caches."""
-    draw()
+    """Return the least CPU time of several calls; the first fills caches."""
     best = float("inf")
     for _ in range(times):
         start = time.process_time()
@@ -57,11 +56,11 @@ def differing_pixels(png: Png, page: Page) -> int:
         return int((np.asarray(image.convert("RGB")) != expected).any(axis=2).sum())
 
 
-def measure(case: Case, times: int) -> Row:
+def measure(case: Case, naive_times: int, our_times: int) -> Row:
     page = case.page()
     png = render_png(page)
-    naive_ms = cpu_milliseconds(lambda: case.naive(page), times)
-    ours_ms = cpu_milliseconds(lambda: render_png(case.page()), 5 * times)
+    naive_ms = cpu_milliseconds(lambda: case.naive(page), naive_times)
+    ours_ms = cpu_milliseconds(lambda: render_png(case.page()), our_times)
     differing = differing_pixels(png, page)
     return Row(case.name, naive_ms, ours_ms, naive_ms / ours_ms, len(png.data), differing)
 
@@ -76,13 +75,15 @@ def table_row(row: Row, page: Page) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer sizes, fewer times")
+    parser.add_argument("--once", action="store_true", help="each once, to see whether it runs")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there as well")
     options = parser.parse_args()
+    times = (1, 1) if options.once else (2, 6) if options.quick else (10, 46)
     run_on_one_thread()
     print(f"{'picture':32} {'pixels':>11} {'matplotlib':>11} {'here':>9}  ratio    bytes  differ")
     rows = []
     for case in cases(options.quick):
-        row = measure(case, 1 if options.quick else 9)
+        row = measure(case, *times)
         rows.append(row._asdict())
         print(table_row(row, case.page()), flush=True)
     if options.json:

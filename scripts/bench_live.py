@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     if options.quick:
-        options.seconds, options.rounds, options.regime = 1.0, 1, ["spare_core"]
+        options.seconds, options.rounds, options.regime = 0.5, 1, ["spare_core"]
     found = list(runs(options))
     rows = summarized(found)
     print(HEADING, *map(line, rows), sep="\n")

@@ -40,14 +40,17 @@ def block(training: Training, steps: int, folder: Path, mirror: Path | None) -> 
     return seconds, " ".join(loss.hex() for loss in losses)
 
 
-def measured(workload: Workload, steps: int, seconds: float) -> dict[str, Any]:
-    """Return how much longer a step takes with a mirror, and what was sent for what was written."""
+def measured(workload: Workload, steps: int, seconds: float, least: int) -> dict[str, Any]:
+    """Return how much longer a step takes with a mirror, and what was sent for what was written.
+
+    It takes so many seconds, and at least so many pairs of blocks.
+    """
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
     training = Training(workload)
     pairs: list[float] = []
     sent = written = 0
     begin = time.monotonic()
-    while time.monotonic() - begin < seconds or len(pairs) < 3:
+    while time.monotonic() - begin < seconds or len(pairs) < least:
         with tempfile.TemporaryDirectory() as name:
             times = {}
             for mirrored in random.sample((True, False), 2):
@@ -90,7 +93,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only try whether it runs")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    found = measured(TINY, EVERY, 0.0) if options.quick else measured(SMALL, 200, options.seconds)
+    quick, usual = (TINY, EVERY, 0.0, 2), (SMALL, 200, options.seconds, 3)
+    found = measured(*(quick if options.quick else usual))
     print(
         f"mirrored  step x {found['ratio']:.4f} ({found['low']:.4f} … {found['high']:.4f}), "
         f"{found['pairs']} pairs; the bucket holds {found['in_bucket']:.2f} of what was written; "

@@ -94,7 +94,8 @@ def parsed() -> argparse.Namespace:
         "large": Pace(max(1, rounds // 2), 10, 60.0),
     }
     if options.quick:
-        options.pace["small"] = Pace(rounds, 4, 2.0, QUICK_TURNS, QUICK_WARM_UP, longest=0)
+        for name, patience in (("tiny", 0.2), ("small", 2.0)):
+            options.pace[name] = Pace(rounds, 4, patience, QUICK_TURNS, QUICK_WARM_UP, longest=0)
     return options
 
 

@@ -1,6 +1,6 @@
 """Measure what statistics cost tile by tile, against the whole queries × keys in numpy.
 
-    python scripts/bench_statistics.py [--quick] [--json FILE]
+    python scripts/bench_statistics.py [--quick] [--queries N …] [--json FILE]
 
 Both compute the same numbers in float32, in one thread, in turns; CPU time, best of several. The
 error is that of the tiled statistics against the whole computation in float64. Where the whole is
@@ -183,13 +183,14 @@ def line(row: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="up to 2,048 queries, few times")
+    parser.add_argument("--queries", type=int, nargs="+", help="these lengths")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     options = parser.parse_args()
     run_on_one_thread()
     print(f"{HEADS} heads of width {WIDTH}, one thread, numpy {np.__version__}")
     print(COLUMNS)
     rows = []
-    for length in QUICK_LENGTHS if options.quick else LENGTHS:
+    for length in options.queries or (QUICK_LENGTHS if options.quick else LENGTHS):
         for causal in (False, True):
             most = 3 if options.quick else 20
             repeats = max(1, min(most, most * 1024**2 // length**2))

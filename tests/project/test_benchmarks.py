@@ -118,9 +118,20 @@ def test_due_step(tmp_path: Path) -> None:
     assert all(row["captured"] and row["accounted"] > 0 and row["due call"] > 0 for row in rows)
 
 
-@pytest.mark.parametrize("script", ["bench_statistics.py", "bench_figures.py"])
-def test_statistics_and_figures(script: str, tmp_path: Path) -> None:
-    assert run(script, tmp_path)
+def test_statistics(tmp_path: Path) -> None:
+    rows = run("bench_statistics.py", tmp_path, "--queries", "512")["rows"]
+    assert [(row["queries"], row["causal"]) for row in rows] == [(512, False), (512, True)]
+    for row in rows:
+        assert min(row["whole_ms"], row["tiled_ms"], row["default_ms"], row["with_maps_ms"]) > 0
+        assert row["tiled_peak_bytes"] < row["whole_peak_bytes"]
+        assert row["error"] < 1e-5
+
+
+def test_figures(tmp_path: Path) -> None:
+    rows = run("bench_figures.py", tmp_path, "--once")["rows"]
+    assert len(rows) == 11
+    for row in rows:
+        assert min(row["naive_ms"], row["ours_ms"], row["bytes"]) > 0
 
 
 def test_records(tmp_path: Path) -> None:

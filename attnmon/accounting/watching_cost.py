@@ -28,6 +28,8 @@ class _Pairs:
     latest: float = 0.0
     count: int = 0
     """Watched forwards so far."""
+    cost: float | None = None
+    """Seconds that watching one takes; None if it could not be estimated yet."""
     unpaid: int = 0
     """Those whose cost could not be estimated yet."""
 
@@ -55,13 +57,15 @@ class WatchingCost:
         pairs.count += 1
         pairs.unpaid += 1
         pairs.latest = seconds
-        if len(pairs.plain) < FEWEST_PAIRS:
+        if pairs.cost is None:
             return 0.0
         unpaid, pairs.unpaid = pairs.unpaid, 0
-        return unpaid * max(0.0, median(pairs.watched) - median(pairs.plain))
+        return unpaid * pairs.cost
 
     def add_plain(self, seconds: float) -> None:
         """Compare with the latest that was watched one that was not, and came next."""
         pairs = self._pairs[self._kind]
         pairs.watched.append(pairs.latest)
         pairs.plain.append(seconds)
+        if len(pairs.plain) >= FEWEST_PAIRS:
+            pairs.cost = max(0.0, median(pairs.watched) - median(pairs.plain))

@@ -8,7 +8,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from types import FrameType
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from attnmon.capture.layouts import Layouts
 from attnmon.capture.model.inputs import GivenInputs, Inputs, inputs_in
 from attnmon.capture.model.module_names import unwrap
 from attnmon.capture.model.watched_calls import unwatch_calls, watch_calls
-from attnmon.capture.module_tap import CallsByName, tapped_modules
+from attnmon.capture.module_tap import CallsByName, TappedModules
 from attnmon.capture.tap import Tap
 from attnmon.capture.tap_listener import TapListener
 
@@ -36,6 +36,10 @@ class TapScope(NamedTuple):
     """Where each layer's tensors hold samples and heads."""
     calls_by_name: CallsByName | None = None
     """What is known of how the modules make their calls; None where they are to be followed."""
+
+
+_Tapping = tuple[Tap, AbstractContextManager[object]]
+"""The tap of a forward, and the context in which it sees what it is to see."""
 
 
 class ForwardTap:
@@ -75,6 +79,7 @@ class ForwardTap:
 
     @contextmanager
     def _forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Iterator[None]:
+        started = time.perf_counter()
         if torch._C._current_graph_task_id() != -1:  # in backward: checkpointing computes it again
             yield
             return
@@ -84,24 +89,25 @@ class ForwardTap:
         if not is_training or not self._running.acquire(blocking=False):
             yield
             return
-        tapping, completed, is_tapped = ExitStack(), False, not self.only_times
-        started, tap = time.perf_counter(), None
+        tapping: list[_Tapping] = []  # one at most; an interrupt leaves it here
+        completed, is_tapped = False, not self.only_times
         try:
-            tap = self._begin(module, args, kwargs, tapping) if is_tapped else None
+            if is_tapped:
+                self._begin(module, args, kwargs, tapping)
             yield
             completed = True
         finally:
             try:
-                if is_tapped:
-                    self._end(tap, tapping, completed)
+                for tap, tapped in tapping:
+                    self._end(tap, tapped, completed)
                 if completed:
                     self._tell_time(time.perf_counter() - started, watched=is_tapped)
             finally:  # also where a signal handler has raised
                 self._running.release()
 
     def _begin(
-        self, module: nn.Module, args: Any, kwargs: dict[str, Any], tapping: ExitStack
-    ) -> Tap | None:
+        self, module: nn.Module, args: Any, kwargs: dict[str, Any], tapping: list[_Tapping]
+    ) -> None:
         try:
             with self._listener.timed():
                 tensors = inputs_in((args, kwargs))
@@ -110,20 +116,18 @@ class ForwardTap:
                 scope = self._scope_of(module, tensors)
                 tap = Tap(scope.names, self._listener, self._handwritten, scope.layouts)
                 modules = scope.modules
-                by_name = scope.calls_by_name
-                tapping.enter_context(tapped_modules(tap, modules, by_name) if modules else tap)
-                return tap
+                tapped = TappedModules(tap, modules, scope.calls_by_name) if modules else tap
+                tapped.__enter__()
+                tapping.append((tap, tapped))
         except Exception as error:
             self._listener.on_error(error)
-            return None
 
-    def _end(self, tap: Tap | None, tapping: ExitStack, completed: bool) -> None:
+    def _end(self, tap: Tap, tapped: AbstractContextManager[object], completed: bool) -> None:
         try:
             with self._listener.timed():
-                tapping.close()
-                if tap is not None:
-                    tap.finish()
-                    self._listener.on_forward_end(completed)
+                tapped.__exit__(None, None, None)
+                tap.finish()
+                self._listener.on_forward_end(completed)
         except Exception as error:
             self._listener.on_error(error)
 

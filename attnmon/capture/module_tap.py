@@ -5,8 +5,8 @@ avoids most of that. Where a module calls all its attention by name (`NamedCalls
 function mode is on the stack.
 """
 
-from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from threading import get_ident
 from typing import Any
 
@@ -24,36 +24,38 @@ It is filled while the modules are tapped by the function mode, which sees all c
 OTHERWISE = -1
 
 
-@contextmanager
-def tapped_modules(
-    tap: Tap, modules: Collection[nn.Module], calls_by_name: CallsByName | None = None
-) -> Iterator[None]:
-    """Runs the forwards of these modules under the tap, while the context lasts.
+class TappedModules:
+    """Runs the forwards of some modules under the tap while it lasts, on the thread that made it.
 
     It does not replace `forward`: a script may read or replace that attribute, or copy the module,
-    in the middle of the model's forward. calls_by_name: what earlier forwards have shown, and this
-    one is to add to; None has all modules tapped by the function mode.
+    in the middle of the model's forward.
     """
-    calls = _TappedCalls(tap, calls_by_name)
-    try:
-        for module in modules:
-            watch_calls(module, calls.context)
-        yield
-    finally:
-        for module in modules:
-            unwatch_calls(module, calls.context)
 
-
-class _TappedCalls:
-    """The calls of modules, which are tapped on the thread that made this object."""
-
-    def __init__(self, tap: Tap, calls_by_name: CallsByName | None) -> None:
+    def __init__(
+        self, tap: Tap, modules: Collection[nn.Module], calls_by_name: CallsByName | None = None
+    ) -> None:
+        """calls_by_name: what earlier forwards have shown, and this one is to add to; None has all
+        modules tapped by the function mode.
+        """
         self._tap = tap
+        self._modules = modules
         self._known = {} if calls_by_name is None else calls_by_name
         self._named_calls = None if calls_by_name is None else NamedCalls(tap.call_by_name)
         self._thread = get_ident()
 
-    def context(self, module: nn.Module, *_: Any) -> AbstractContextManager[None]:
+    def __enter__(self) -> None:
+        try:
+            for module in self._modules:
+                watch_calls(module, self._context)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        for module in self._modules:
+            unwatch_calls(module, self._context)
+
+    def _context(self, module: nn.Module, *_: Any) -> AbstractContextManager[None]:
         if get_ident() != self._thread:
             return nullcontext()
         return _ModuleCall(self._tap, module, self._known, self._named_calls)

@@ -41,6 +41,7 @@ _DIVIDED = (
     "chunk after the other: its calls are no layers. Give the weights that you mean to record()"
 )
 _MULTI_HEAD = multi_head.torchs_own()
+_is_grad_enabled, _set_grad_enabled = torch.is_grad_enabled, torch._C._set_grad_enabled
 _PLAIN_TENSORS = torch._C.DisableTorchFunctionSubclass
 """Around our own code: what a class of tensors does at a call is for the user's calls alone."""
 
@@ -211,8 +212,27 @@ class Tap(TorchFunctionMode):
         self, adapter: Adapter, kernel: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         result = kernel(*args, **kwargs)
-        self._guard(self._report_kernel, adapter, result, args, kwargs)
+        if self.module is None or adapter is not scaled_dot_product_attention:
+            self._guard(self._report_kernel, adapter, result, args, kwargs)
+        elif not self._is_alike_in_module(self.module, args, kwargs):
+            self._guard(self._describe_kernel, adapter, self.module, result, args, kwargs)
         return result
+
+    def _is_alike_in_module(self, module: nn.Module, args: Any, kwargs: Any) -> bool:
+        """Does what `_is_alike` does, as `_guard` does it, for plain tensors alone.
+
+        It stands around every layer of a capture, and calls no more functions than it has to.
+        """
+        before = _is_grad_enabled()
+        _set_grad_enabled(False)  # as torch.no_grad does, in a third of the time
+        try:
+            with self._listener.timed():
+                return self._is_alike(module, args, kwargs)
+        except Exception as error:
+            self._listener.on_error(error)
+            return True
+        finally:
+            _set_grad_enabled(before)
 
     def _run_tracked(
         self, operation: Operation, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]
@@ -237,14 +257,16 @@ class Tap(TorchFunctionMode):
         module = self.module or calling_module(self._names)
         if adapter is scaled_dot_product_attention and self._is_alike(module, args, kwargs):
             return
+        self._describe_kernel(adapter, module, result, args, kwargs)
+
+    def _describe_kernel(
+        self, adapter: Adapter, module: nn.Module | None, result: Any, args: Any, kwargs: Any
+    ) -> None:
         site = self._call_site(module)
         self._describe(site, lambda: self._kernel_call(adapter, site, result, args, kwargs))
 
     def _is_alike(self, module: nn.Module | None, args: Any, kwargs: Any) -> bool:
-        """Reports the call by its arguments alone, if that is enough for the listener.
-
-        It stands around every layer of a capture, and calls no more functions than it has to.
-        """
+        """Reports the call by its arguments alone, if that is enough for the listener."""
         name = self._names.get(id(module), "")
         call_index = self._calls.get(name, 0)
         if not self._layouts.is_usual(name, call_index):
@@ -309,11 +331,11 @@ class Tap(TorchFunctionMode):
         """Runs attnmon's own code, timed and without gradients; exceptions go to the listener."""
         try:
             with self._listener.timed(), _PLAIN_TENSORS():
-                before = torch.is_grad_enabled()
-                torch._C._set_grad_enabled(False)  # as torch.no_grad does, in a third of the time
+                before = _is_grad_enabled()
+                _set_grad_enabled(False)
                 try:
                     report(*arguments)
                 finally:
-                    torch._C._set_grad_enabled(before)
+                    _set_grad_enabled(before)
         except Exception as error:
             self._listener.on_error(error)

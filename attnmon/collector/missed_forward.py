@@ -24,7 +24,8 @@ class MissedForward:
     def review(self, tap: ForwardTap, model: nn.Module) -> str:
         """Return why the model's forward since the last step was not seen; empty if it was."""
         if tap.calls[True]:
-            self._misses[model] = 0
+            if self._misses:
+                self._misses.pop(model, None)
             return ""
         self._misses[model] = self._misses.get(model, 0) + 1
         cause = _WITHOUT if tap.calls[False] else _NEVER

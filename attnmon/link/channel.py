@@ -58,6 +58,9 @@ class Channel:
         self._arrived: tuple[int, ...] = ()
         self._outgoing = b""
         self._buffer = memoryview(bytearray(PACKET_BYTES + 1))
+        # `select.select` takes descriptors below 1024 only, and epoll needs one of its own.
+        self._poller = select.poll()
+        self._poller.register(end, select.POLLIN)
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
@@ -120,6 +123,8 @@ class Channel:
 
     def receive(self) -> Packet | None:
         """Return the next message, or None when there is none yet. Raises `ChannelClosed`."""
+        if not (self._incoming or self._poller.poll(0)):
+            return None  # as a rule; to be told so by an error would take three times as long
         packet = self._receive_from_stream() if self._stream else self._receive_packet()
         if packet is None or packet.data != _IN_A_FILE or not packet.descriptors:
             return packet
@@ -136,12 +141,8 @@ class Channel:
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until there is something to receive, the other side is gone, or the time is up."""
-        # `select.select` takes descriptors below 1024 only, and epoll needs one of its own.
-        if self.was_taken:
-            return
-        poller = select.poll()
-        poller.register(self, select.POLLIN)
-        poller.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
+        if not self.was_taken:
+            self._poller.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
 
     def _transmit(self, data: bytes, descriptors: Sequence[int]) -> int:
         ancillary = []

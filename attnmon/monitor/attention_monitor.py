@@ -137,18 +137,24 @@ class AttentionMonitor:
             self._collector.reset()  # or every forward would be looked at to the end of the run
             self._session.report()
             return
+        is_due = False
         with self._guard:
             with counters.timed():
                 given = StepInfo(step, False, epoch, loss, lr, tokens, image, grad_norm, padding)
                 is_due = self._log(given, model, enc, dec)
             self._flight_recorder.account_time(due=is_due)
-        self._hear()
+        if is_due or self._session.awaits_answers:
+            self._hear(has_read=is_due)
 
-    def _hear(self) -> None:
-        """Read what the renderer has answered, and hand over its alerts; never waits."""
+    def _hear(self, *, has_read: bool = False) -> None:
+        """Read what the renderer has answered, and hand over its alerts; never waits.
+
+        `has_read`: its answers were read already, before a capture was announced.
+        """
         with self._guard.tolerant():
-            with self._counters.timed():
-                self._session.poll()
+            if not has_read:
+                with self._counters.timed():
+                    self._session.poll()
             self._session.deliver_alerts()
 
     @property

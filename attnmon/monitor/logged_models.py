@@ -17,6 +17,8 @@ class LoggedModels:
         self._step: int | None = None
         self._latest: Callable[[], nn.Module | None] = _no_model
         self._before: Callable[[], nn.Module | None] = _no_model
+        self._given: Callable[[], nn.Module | None] = _no_model
+        """The latest model as it was given, perhaps inside a wrapper."""
 
     def refuse(self, model: nn.Module | None, step: int) -> str:
         """Return why this model is not captured at this step; empty if it is.
@@ -25,10 +27,13 @@ class LoggedModels:
         """
         if not isinstance(model, nn.Module):
             return ""
+        if model is self._given():
+            self._step = step
+            return ""
         inner, latest, is_same_step = unwrap(model), self._latest(), step == self._step
         self._step = step
         if latest is None or latest is inner:
-            self._latest = weakref.ref(inner)
+            self._latest, self._given = weakref.ref(inner), weakref.ref(model)
             return ""
         names = f"{type(latest).__name__} and {type(inner).__name__}"
         if is_same_step:
@@ -36,7 +41,8 @@ class LoggedModels:
             return _REFUSED
         if inner is self._before():
             self._guard.warn_once("two models", f"two models, {names}, {_IN_TURN}")
-        self._before, self._latest = self._latest, weakref.ref(inner)
+        self._before = self._latest
+        self._latest, self._given = weakref.ref(inner), weakref.ref(model)
         return ""
 
 

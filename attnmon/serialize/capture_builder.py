@@ -42,7 +42,7 @@ class TooLarge(ValueError):
 class SlotSource(Protocol):
     """Where a builder gets its slots from: the producer."""
 
-    def allocate(self, nbytes: int, *, retained: bool) -> Slots: ...
+    def allocate(self, nbytes: int, *, retained: bool, hoped: int = 0) -> Slots: ...
     def free(self, runs: Iterable[Slots]) -> None: ...
 
 
@@ -59,7 +59,9 @@ class CaptureBuilder:
         sample: int = 0,
         seen_in: SeenIn = "probe",
         retained: bool = False,
+        hoped: int = 0,
     ) -> None:
+        """`hoped`: bytes that it will likely take; they are asked for at once."""
         self.sample = sample
         """Index in the batch of the sample that is captured: the same for all layers."""
         self.seen_in: SeenIn = seen_in
@@ -89,6 +91,7 @@ class CaptureBuilder:
         self.image: SampleImage | None = None
         """The record of the image that was written."""
         self._source = source
+        self._hoped = hoped
         self._next = self._end = 0
         """The unused bytes of the run allocated last: offsets in the ring."""
 
@@ -98,13 +101,20 @@ class CaptureBuilder:
         Small layers share a slot: each begins where the one before it ended, if there is room.
         """
         if not self.slots or self._next + nbytes > self._end:
-            slots = self._source.allocate(nbytes, retained=self.retained)
+            hoped = 0 if self.slots else self._hoped
+            slots = self._source.allocate(nbytes, retained=self.retained, hoped=hoped)
             self.slots.append(slots)
             self._next = slots.first * SLOT_BYTES
             self._end = self._next + slots.count * SLOT_BYTES
         offset = self._next
         self._next += aligned(nbytes)
         return offset
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved so far, with what was left of runs that were too short."""
+        slots = sum(run.count for run in self.slots)
+        return slots * SLOT_BYTES - (self._end - self._next)
 
     def forget_padding(self) -> None:
         """Leave out what devices have summed up of padding: it is said to be elsewhere."""

@@ -65,6 +65,8 @@ class Producer:
         self._counters = counters
         self._pending: dict[int, list[Slots]] = {}
         self._unsent: deque[bytes] = deque()
+        self._latest_bytes = 0
+        """What the latest capture took: the next will likely take as much."""
         descriptors.abandon_after_fork(self)
 
     # Captures
@@ -82,16 +84,22 @@ class Producer:
         self, *, sample: int = 0, seen_in: SeenIn = "probe", retained: bool = False
     ) -> CaptureBuilder:
         """Return an empty capture whose slots come from this ring."""
-        return CaptureBuilder(self, sample=sample, seen_in=seen_in, retained=retained)
+        hoped = 0 if retained else self._latest_bytes
+        return CaptureBuilder(self, sample=sample, seen_in=seen_in, retained=retained, hoped=hoped)
 
-    def allocate(self, nbytes: int, *, retained: bool = False) -> Slots:
+    def allocate(self, nbytes: int, *, retained: bool = False, hoped: int = 0) -> Slots:
         """Return a run of slots for this many bytes; reclaims some where none are free.
+
+        `hoped`: bytes that are taken instead, where the ring is not half full.
 
         Raises `RingFull` (for a retained capture `NoRoomToRetain`), `TooLarge`, `ChannelClosed`.
         """
         self.require_renderer()
-        count = -(-max(nbytes, 1) // SLOT_BYTES)
-        slots = self.allocator.allocate(count)
+        count, more = (-(-max(size, 1) // SLOT_BYTES) for size in (nbytes, hoped))
+        slots = None
+        if count < more <= self.allocator.pool.free_count // 2:
+            slots = self.allocator.allocate(more)
+        slots = slots or self.allocator.allocate(count)
         return reclaim(self, count, retained=retained) if slots is None else slots
 
     def free(self, runs: Iterable[Slots]) -> None:
@@ -232,6 +240,7 @@ class Producer:
         self, packed: bytes, sequence: int, builder: CaptureBuilder, table: dict[int, list[Slots]]
     ) -> bool:
         """Move the builder's slots to `table` and send the message; False: no room for it."""
+        self._latest_bytes = builder.nbytes
         # Before it is sent: an interrupt between the two must not free slots that are being read.
         table[sequence], builder.slots = builder.slots, []
         try:

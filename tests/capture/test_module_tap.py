@@ -13,7 +13,7 @@ from support.tapping import TapLog, is_watched
 from torch import Tensor, nn
 
 from attnmon.capture import Tap, module_names
-from attnmon.capture.module_tap import tapped_modules
+from attnmon.capture.module_tap import TappedModules
 
 
 def attending(model: nn.Module) -> list[nn.Module]:
@@ -23,7 +23,7 @@ def attending(model: nn.Module) -> list[nn.Module]:
 @contextmanager
 def tapping(model: nn.Module, log: TapLog) -> Iterator[None]:
     tap = Tap(module_names(model), log)
-    with tapped_modules(tap, attending(model)):
+    with TappedModules(tap, attending(model)):
         yield
     tap.finish()
 
@@ -113,6 +113,6 @@ def test_of_modules_inside_each_other_each_tells_its_own_once() -> None:
     model = nn.Sequential(Nested())
     log = TapLog()
     tap = Tap(module_names(model), log)
-    with tapped_modules(tap, [model[0], model[0].inner]):
+    with TappedModules(tap, [model[0], model[0].inner]):
         model(torch.randn(1, 3, 8))
     assert [(call.name, call.call_index) for call in log.calls] == [("0.inner", 0), ("0", 0)]

@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from attnmon.capture import OTHERWISE, CallsByName, Tap, module_names
-from attnmon.capture.module_tap import tapped_modules
+from attnmon.capture.module_tap import TappedModules
 from attnmon.capture.named_calls import NamedCalls
 
 ORIGINAL = F.scaled_dot_product_attention
@@ -158,7 +158,7 @@ def tapping(model: nn.Module, log: TapLog, known: CallsByName) -> Iterator[None]
     kinds = (nn.MultiheadAttention, Attention)
     modules = [module for module in model.modules() if isinstance(module, kinds)]
     tap = Tap(module_names(model), log)
-    with tapped_modules(tap, modules, known):
+    with TappedModules(tap, modules, known):
         yield
     tap.finish()
 

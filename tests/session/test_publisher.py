@@ -99,7 +99,7 @@ class Source:
     def __init__(self) -> None:
         self.allocated: list[Slots] = []
 
-    def allocate(self, nbytes: int, *, retained: bool) -> Slots:
+    def allocate(self, nbytes: int, *, retained: bool, hoped: int = 0) -> Slots:
         self.allocated.append(Slots(len(self.allocated), 1))
         return self.allocated[-1]
 

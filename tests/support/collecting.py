@@ -64,7 +64,7 @@ class FakeSession:
 
     # The slots' part
 
-    def allocate(self, nbytes: int, *, retained: bool) -> Slots:
+    def allocate(self, nbytes: int, *, retained: bool, hoped: int = 0) -> Slots:
         self.slots_in_use += 1
         return Slots(self.slots_in_use, 1)
 

@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
 
 from attnmon.capture.model.batches import batch_size, can_be_cut, direct_leaves, is_nested
-from attnmon.capture.model.input_parts import Leaf, copy_of, leaves_of, with_leaves
+from attnmon.capture.model.input_parts import DEEPEST, Leaf, copy_of, leaves_of, with_leaves
 
 ForwardFunction = Callable[[nn.Module, Any, Any], object]
 """Runs the forward to capture, given (model, enc, dec); for models called in an unusual way."""
@@ -232,6 +233,10 @@ def _is_for_all_samples(mask: Leaf, name: str) -> bool:
 
 
 def _parameter_names(model: nn.Module, args: tuple[Any, ...]) -> tuple[str, ...]:
+    function = getattr(model.forward, "__func__", None)
+    if type(function) is FunctionType and not vars(function):  # it wraps no other
+        code = function.__code__
+        return code.co_varnames[1 : code.co_argcount][: len(args)]
     try:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):
@@ -250,4 +255,21 @@ def inputs_in(value: Any) -> Inputs:
 
     A nested tensor, whose samples have different sizes, is not among them.
     """
-    return tuple(leaf for leaf in leaves_of(value) if not is_nested(leaf))
+    found: list[Leaf] = []
+    _add_inputs(value, found)
+    return tuple(found)
+
+
+def _add_inputs(value: Any, found: list[Leaf], depth: int = DEEPEST) -> None:
+    """Adds them to a list; what is looked at for each capture is looked at first."""
+    if isinstance(value, Tensor):
+        if not value.is_nested:
+            found.append(value)
+    elif depth and type(value) in (tuple, list):
+        for part in value:
+            _add_inputs(part, found, depth - 1)
+    elif depth and type(value) is dict:
+        for part in value.values():
+            _add_inputs(part, found, depth - 1)
+    else:
+        found.extend(leaf for leaf in leaves_of(value, depth) if not is_nested(leaf))

@@ -41,10 +41,12 @@ def unwatch_calls(module: nn.Module, context: CallContext) -> None:
     """Undoes `watch_calls`."""
     watched = vars(module).get(_ATTRIBUTE)
     if isinstance(watched, WatchedCalls):
+        undone: Any = context
         watched.contexts = [
             (owner, function)
             for owner, function in watched.contexts
-            if (there := owner()) is not None and function.__get__(there) != context
+            if (there := owner()) is not None
+            and (there is not undone.__self__ or function is not undone.__func__)
         ]
         if not watched.contexts:
             del vars(module)[_ATTRIBUTE]
@@ -98,10 +100,12 @@ class WatchedCalls:
 
 def is_traced() -> bool:
     """Returns whether torch records what runs now, as a graph to which nothing may be added."""
+    if torch._C._get_tracing_state() is not None or _symbolic_trace._is_fx_tracing_flag:
+        return True
+    if not torch._C._len_torch_dispatch_stack():
+        return False
     modes = torch._C._TorchDispatchModeKey
     return (
-        torch._C._get_tracing_state() is not None
-        or _symbolic_trace._is_fx_tracing_flag
-        or torch._C._get_dispatch_mode(modes.PROXY) is not None
+        torch._C._get_dispatch_mode(modes.PROXY) is not None
         or torch._C._get_dispatch_mode(modes.FAKE) is not None
     )

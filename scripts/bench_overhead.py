@@ -1,6 +1,6 @@
 """Measure what the monitor costs a training: against none, a thread pool, and drawing in the loop.
 
-    python scripts/bench_overhead.py [--quick] [--json FILE] [--plot FILE]
+    python scripts/bench_overhead.py [--quick] [--json FILE]
 
 All arms run in one process on one model, a block of steps each, in turns. Where captures are rare,
 a block holds one, so that more of them are seen than in as many seconds of a real run; and it goes
@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from benchlib.overhead_blocks import Pace
-from benchlib.overhead_report import HEADING, line, plot, without_pause_line
+from benchlib.overhead_report import HEADING, line, without_pause_line
 from benchlib.overhead_rows import measure
 from benchlib.plain_drawing import CONFIGURATIONS
 from benchlib.without_pause import drawing_without_pause
@@ -76,10 +76,6 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a rough look, within 50 seconds")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there as well")
-    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw them there")
-    parser.add_argument(
-        "--from", dest="earlier", metavar="FILE", type=Path, help="of an earlier run"
-    )
     parser.add_argument("--rounds", type=int, help="of blocks; two of ours in each")
     names = [configuration.name for configuration in CONFIGURATIONS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="CONFIGURATION")
@@ -100,18 +96,8 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    options = parsed()
-    if options.earlier:
-        found = json.loads(options.earlier.read_text())
-        write(found, options.json)
-    else:
-        found = run(options)
-    if options.plot:
-        plot(found, options.plot)
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure all rows and print them; each is written at once, since all take long."""
+    options = parsed()
     machine = f"{platform.platform()}, {CORES} cores, torch {torch.__version__}"
     found: dict[str, Any] = {"machine": machine, "rows": [], "without_pause": []}
     print(HEADING)
@@ -123,7 +109,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         found["without_pause"].append(row)
         print(without_pause_line(row), flush=True)
         write(found, options.json)
-    return found
 
 
 def write(found: dict[str, Any], path: Path | None) -> None:

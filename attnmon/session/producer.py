@@ -84,7 +84,8 @@ class Producer:
         self, *, sample: int = 0, seen_in: SeenIn = "probe", retained: bool = False
     ) -> CaptureBuilder:
         """Return an empty capture whose slots come from this ring."""
-        hoped = 0 if retained else self._latest_bytes
+        is_spare = not len(self.allocator.window)  # what is retained takes all that is left
+        hoped = self._latest_bytes if is_spare else 0
         return CaptureBuilder(self, sample=sample, seen_in=seen_in, retained=retained, hoped=hoped)
 
     def allocate(self, nbytes: int, *, retained: bool = False, hoped: int = 0) -> Slots:

@@ -22,6 +22,8 @@ CONFIGURATION = Configuration("everything_every_50", 50, EVERYTHING)
 MAX_OVERHEAD = 0.005
 WARM_UP = 20
 """Steps before the monitor is constructed."""
+WINDOW = 15.0
+"""Seconds of training of which a mean step is told: many captures fall into it."""
 _STEP_FOLDER = re.compile(r"step_(\d+)$")
 
 
@@ -38,10 +40,17 @@ class InLoopTimed(InLoop):
             self.drawn[step] = time.time()
 
 
+class ThreadPoolStopped(ThreadPool):
+    """It does not draw what is left at the end, which may take minutes."""
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
 DESIGNS: dict[str, Callable[[Path], NoMonitor]] = {
     "none": lambda folder: NoMonitor(),
     "attnmon": lambda folder: Attnmon(CONFIGURATION, folder, MAX_OVERHEAD),
-    "thread_pool": lambda folder: ThreadPool(CONFIGURATION, folder),
+    "thread_pool": lambda folder: ThreadPoolStopped(CONFIGURATION, folder),
     "in_loop": lambda folder: InLoopTimed(CONFIGURATION, folder),
 }
 
@@ -89,7 +98,9 @@ def carry_out(order: Order) -> dict[str, Any]:
         seconds_to_close = time.time() - closing
     ages = list(_ages(logged, drawn, end))
     return {
+        "seconds": end - begin,
         "step_ms": 1e3 * (end - begin) / len(logged),
+        "windows_ms": list(_windows_ms(begin, logged)),
         "steps": len(logged),
         "captures": design.captures(len(logged)),
         "drawn": len(drawn),
@@ -109,6 +120,18 @@ def _train(training: Training, design: NoMonitor, until: float) -> Iterator[floa
         design.log(training.model, training.enc, training.dec, step, loss)
         step += 1
         yield now
+
+
+def _windows_ms(begin: float, logged: list[float]) -> Iterator[float]:
+    """Yield the mean step of each window; of all, where there is not a whole one."""
+    first, count = begin, 0
+    for moment in logged:
+        count += 1
+        if moment - first >= WINDOW:
+            yield 1e3 * (moment - first) / count
+            first, count = moment, 0
+    if first == begin:
+        yield 1e3 * (logged[-1] - begin) / len(logged)
 
 
 def _drawn(design: NoMonitor, folder: Path) -> dict[int, float]:

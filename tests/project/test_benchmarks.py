@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.forked_script import run_file
-from support.project import SCRIPTS
+from support.project import PROJECT, SCRIPTS
 
 pytestmark = pytest.mark.timeout(300)  # on whatever the machine has left
 
@@ -21,10 +21,8 @@ def run(script: str, folder: Path, *arguments: str) -> Any:
 
 
 def test_overhead(tmp_path: Path) -> None:
-    picture = tmp_path / "overhead.png"
     only = ("--only", "heatmaps_every_100", "lightweight_every_1", "--workload", "tiny")
-    one = ("--regime", "spare_core", "--plot", str(picture))
-    found = run("bench_overhead.py", tmp_path, *only, *one)
+    found = run("bench_overhead.py", tmp_path, *only, "--regime", "spare_core")
     assert found["machine"]
     assert [row["configuration"] for row in found["rows"]] == list(only[1:3])
     for row in found["rows"]:
@@ -36,21 +34,6 @@ def test_overhead(tmp_path: Path) -> None:
         assert {"thread_pool_ab", "in_loop_ab", "trainer_cpu"} <= row.keys()
         assert row["captured"] > 0
         assert row["rendered"] + row["dropped"] <= row["captured"]
-    with Image.open(picture) as image:
-        image.load()
-
-
-def test_overhead_of_an_earlier_run_is_drawn_again(tmp_path: Path) -> None:
-    row = {
-        "configuration": "lightweight_every_1", "workload": "small", "regime": "spare_core",
-        "accounted": 1.01, "ab": 0.99, "thread_pool_ab": 2.0, "in_loop_ab": 3.0, "step_ms": 25.0,
-    }  # fmt: skip
-    earlier, picture = tmp_path / "earlier.json", tmp_path / "overhead.png"
-    earlier.write_text(json.dumps({"machine": "this one", "rows": [row]}))
-    found = run("bench_overhead.py", tmp_path, "--from", str(earlier), "--plot", str(picture))
-    assert found["rows"] == [row]
-    with Image.open(picture) as image:
-        image.load()
 
 
 def test_mirror(tmp_path: Path) -> None:
@@ -72,11 +55,18 @@ def test_maps(tmp_path: Path) -> None:
 
 def test_live(tmp_path: Path) -> None:
     """Each design draws while the training runs; the newest picture is as old as its step."""
-    found = run("bench_live.py", tmp_path)
+    document, picture = tmp_path / "performance.md", tmp_path / "images" / "overhead.png"
+    picture.parent.mkdir()
+    document.write_text((PROJECT / "docs" / "performance.md").read_text())
+    found = run("bench_live.py", tmp_path, "--docs", str(tmp_path))
+    assert_only_the_table_is_new(document)
+    with Image.open(picture) as image:
+        image.load()
     rows = {row["design"]: row for row in found["rows"]}
     assert rows.keys() == {"none", "attnmon", "thread_pool", "in_loop"}
     assert rows["none"]["captures"] == rows["none"]["drawn"] == 0
     assert rows["none"]["lost"] == 0
+    assert all(row["low"] <= row["lost"] <= row["high"] for row in rows.values())
     for live in found["runs"]:
         assert live["steps"] > 0
         if live["design"] != "none":
@@ -84,6 +74,17 @@ def test_live(tmp_path: Path) -> None:
             assert live["drawn"] == 0 or live["first_picture"] > 0
             assert all(0 < age <= live["worst_age"] for _, age in live["ages"])
     assert rows["in_loop"]["drawn"] == rows["in_loop"]["captures"] > 0
+
+
+def assert_only_the_table_is_new(document: Path) -> None:
+    before = (PROJECT / "docs" / "performance.md").read_text().splitlines()
+    lines = document.read_text().splitlines()
+    assert before[:50] == lines[:50]
+    assert before[-50:] == lines[-50:]
+    begin, end = map(lines.index, (f"<!-- bench_live {part} -->" for part in ("begins", "ends")))
+    table = [line for line in lines[begin:end] if line.startswith("|")]
+    assert len(table) == 5
+    assert table[2].startswith("| attnmon, a core to spare |")
 
 
 def test_transport(tmp_path: Path) -> None:

@@ -12,28 +12,23 @@ from safetensors.torch import load_file
 from support.collecting import any_call
 from support.models import LanguageModel, batch
 from support.outputs import history
+from support.summarising import SELF, Device
 from support.surveyed import exact_logits_of_cells
 from support.surveyed_layers import pretend_device
 from support.training_process import wait_for
 from torch import Tensor
 
 from attnmon import LightweightAttentionMonitor
-from attnmon.accounting.counters import Counters
-from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.capture import AttentionCall
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.query_padding import padding_of
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import SelectedLayer
-from attnmon.link.channel import Channel
-from attnmon.link.messages import Attention, Capture, RenderOptions
-from attnmon.link.ring import MEBIBYTE, make_ring
+from attnmon.link.messages import Capture, RenderOptions
 from attnmon.link.summaries.picture_sides import PICTURE_SIDES
 from attnmon.serialize import summary_writer
 from attnmon.serialize.serializer import CaptureSerializer
-from attnmon.session.producer import Producer
-from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.masks import Mask
 from attnmon_renderer.analysis.pooling_grid import PoolingGrid
 from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS
@@ -43,38 +38,8 @@ from attnmon_renderer.summaries.top_logits import top_logits
 
 pytest.importorskip("triton", reason="Triton has no wheel for this machine")
 
-SELF = SelectedLayer("blocks.0", parse_role("decoder_self"), 0, (0, 1))
 CROSS = SelectedLayer("blocks.0", parse_role("decoder_cross"), 0, (0, 1))
 MAPS = RenderOptions((), maps="all", maps_side=8)
-
-
-class Device:
-    """A serializer whose layers are summed up, and what it has written."""
-
-    def __init__(self, options: RenderOptions) -> None:
-        ours, self.theirs = Channel.pair()
-        self.producer = Producer(make_ring(MEBIBYTE), ours, Counters())
-        self.guard = ErrorGuard()
-        self.serializer = CaptureSerializer(self.producer.ring, self.guard, options)
-        assert self.serializer.summaries is not None
-        self.summaries = self.serializer.summaries
-        self.builder = self.producer.new_builder(sample=0, seen_in="forward")
-
-    def write(self, call: Any, layer: SelectedLayer = SELF) -> Attention:
-        with torch.no_grad():
-            self.serializer.write(layer, call, self.builder)
-        return self.builder.attentions[-1]
-
-    def read(self, attention: Attention) -> LayerAttention:
-        return LayerAttention(attention, bytes(self.producer.ring.memory))
-
-    def next_capture(self) -> None:
-        self.builder = self.producer.new_builder(sample=0, seen_in="forward")
-
-    def close(self) -> None:
-        self.producer.abandon()
-        self.theirs.close()
-        del self.producer, self.serializer, self.summaries, self.builder
 
 
 @pytest.fixture
@@ -192,25 +157,12 @@ def test_a_kernel_that_differs_is_not_used_again_and_that_is_said(
     assert found.startswith(f"in {place}")
     device.summaries.settle([(attention.summary.kernel, found)])
     device.next_capture()
-    assert device.write(called(causal=True)).summary is None
+    again = device.write(called(causal=True))
+    assert again.summary is None
+    assert again.query is not None
     assert device.summaries.reasons["blocks.0"].startswith(f"in {place}")
     (warning,) = device.guard.remarks.warnings
     assert f"differs from the renderer's in {place}" in warning
-
-
-def test_a_kernel_that_fails_costs_nothing_but_itself(
-    device: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*arguments: object) -> None:
-        raise RuntimeError("no ptxas")
-
-    monkeypatch.setattr(summary_writer, "launch", fail)
-    for _ in range(2):
-        attention = device.write(called(causal=True))
-        assert attention.summary is None
-        assert attention.query is not None
-    assert len(device.guard.remarks.warnings) == 1
-    assert "no ptxas" in device.summaries.reasons["blocks.0"]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +241,11 @@ def test_a_training_is_recorded_as_without_kernels(
                 monitor.log_attention(model, batch(seed=step), step=step)
                 monitor.log_attention(model, batch(seed=step), step=step + 1)  # it has landed
                 wait_for(partial(is_drawn, monitor, step), "the capture to be drawn")
-            assert not [row.why for row in monitor.coverage() if row.why]
+            rows = monitor.coverage()
+            assert not [row.why for row in rows if row.why]
+            if (summaries := monitor._session.serializer.summaries) is not None:
+                summaries.reasons[rows[0].name] = "of a reason"
+                assert "not summed up on its device: of a reason" in monitor.coverage()[0].why
     assert sent == [[False, False], [True, True], [True, True]]
     both = [history(tmp_path / where) for where in ("device", "cpu")]
     for found, expected in zip(*both, strict=True):

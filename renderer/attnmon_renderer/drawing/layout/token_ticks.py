@@ -6,7 +6,8 @@ it stands clear of them. Below a map a label that is written upright, such as Ch
 downwards; others are turned.
 """
 
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 import numpy as np
@@ -35,7 +36,8 @@ _GAP = 18
 _LONGEST_TOKEN = 9
 """The most pixels of a token's label, in font sizes."""
 _LETTERS, _SQUARES = 0.8, 0.95
-"""Font size in parts of the room; Chinese characters have their gap within themselves."""
+"""Font size in parts of the room. Chinese characters have their gap within themselves, but letters
+with marks above and below, as Hindi's, need it beside them."""
 _LINE = 1.08
 """Pixels from one upright character to the next, in font sizes."""
 _STRONGEST = 4
@@ -64,9 +66,8 @@ def token_ticks(side: MapSide, font: Font, across: bool, strengths: Strengths) -
     every, shown = 1, named.tolist()
     if pitch < _READABLE:
         every, shown = thinned(named, _GAP / pitch, strengths())
-    upright = any(stands_upright(part) for label in labels for part in clusters(label))
     least = min(np.diff([cell_centre(position, side) for position in shown]), default=side.pixels)
-    size = int(least * (_SQUARES if upright else _LETTERS))
+    size = int(least * _font_share(labels))
     letters = Font(min(font.size, size), font.bold, han_language(side.axis.tokens))
     room = _LONGEST_TOKEN * font.size
     short = [_shortened(label, letters, room, across) for label in labels]
@@ -79,6 +80,13 @@ def token_ticks(side: MapSide, font: Font, across: bool, strengths: Strengths) -
         tokens=True,
         every=every,
     )
+
+
+def _font_share(labels: Sequence[str]) -> float:
+    """Return the font size in parts of the room that a label has."""
+    upright = any(stands_upright(part) for label in labels for part in clusters(label))
+    tall = any(unicodedata.category(character) in {"Mn", "Mc"} for character in "".join(labels))
+    return _SQUARES if upright and not tall else _LETTERS
 
 
 def thinned(

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from support.font_packages import IN_TEN_SCRIPTS, require_fonts
 from support.pictures import (
     CAPTION,
     assert_matplotlib_draws_the_same,
@@ -242,3 +243,13 @@ def test_memory_stays_flat_over_many_pictures() -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 100_000
+
+
+@pytest.mark.parametrize("tokens", [30, 60])
+def test_labels_in_ten_scripts_stand_apart(tokens: int) -> None:
+    require_fonts()
+    words = (IN_TEN_SCRIPTS * 6)[:tokens]
+    values = attention(1, tokens, tokens)[0]
+    assert_texts_stand_apart(
+        heatmaps.heatmap(heatmap_data(values, query_tokens=words, key_tokens=words))
+    )

@@ -42,19 +42,19 @@ class IntervalController:
 
     def _warning(self, before: int) -> str:
         counters = self._counters
+        dropped = f", with {counters.dropped} dropped" if counters.dropped else ""
+        no_drops = " and no drops" if counters.dropped else ""
         return (
-            f"a capture every {before} steps took {counters.overhead:.2%} of training time, with "
-            f"{counters.dropped} dropped; max_overhead allows {self._limit:.2%} and no drops, "
-            f"so captures are now made every {counters.interval} steps, and more often again when "
-            f"there is room. {self._remedy()}summary.json tells the interval; max_overhead=None "
-            "keeps it as it was asked for."
+            f"a capture every {before} steps took {counters.overhead:.2%} of training time"
+            f"{dropped}; max_overhead allows {self._limit:.2%}{no_drops}, so captures are now made "
+            f"every {counters.interval} steps, and more often again when there is room. "
+            f"{self._remedy()}max_overhead=None keeps the interval that was asked for."
         )
 
     def _remedy(self) -> str:
         if not self._counters.competed_seconds:
             return ""
         return (
-            "Training keeps every core busy, so what is drawn takes its time: leave a core free "
-            "(torch.set_num_threads with one thread less), draw fewer pictures, or allow a larger "
-            "max_overhead. "
+            "Training keeps every core busy, so drawing takes its time: leave a core free "
+            "(torch.set_num_threads), draw fewer pictures, or allow a larger max_overhead. "
         )

@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from mirror.conftest import URL
 from support.gcs_stub import GcsStub
 from support.growing_run import GrowingRun, contents
@@ -172,6 +174,24 @@ def test_a_folder_of_a_file_system_that_fsspec_knows(
     other.capture()
     with pytest.raises(BucketError, match=f"another run, {run.identity}"):
         upload_run(other.folder, url)
+
+
+def test_a_file_system_of_one_connection_is_asked_one_thing_at_a_time(
+    run: GrowingRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, makedirs, clashes = threading.Lock(), MemoryFileSystem.makedirs, list[str]()
+
+    def one_at_a_time(files: MemoryFileSystem, path: str, exist_ok: bool = False) -> None:
+        if not turn.acquire(blocking=False):
+            clashes.append(path)
+            return
+        time.sleep(0.002)  # others come meanwhile, if they may
+        makedirs(files, path, exist_ok)
+        turn.release()
+
+    monkeypatch.setattr(MemoryFileSystem, "makedirs", one_at_a_time)
+    assert upload_run(run.folder, "memory://one_connection").files > SIDE_BY_SIDE
+    assert clashes == []
 
 
 @pytest.mark.parametrize("url", FOLDERS)

@@ -1,5 +1,6 @@
 """A folder of any file system that fsspec knows."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -32,11 +33,16 @@ class FsspecBucket:
         except Exception as error:
             raise BucketError("refused", first_line(error)) from error
 
+        goes_side_by_side = self._files.async_impl or isinstance(self._files, self._local)
+        self._turn = contextlib.nullcontext() if goes_side_by_side else threading.Lock()
+        """Most file systems talk over one connection, which takes one request at a time."""
+
     def put(self, name: str, content: bytes | IO[bytes]) -> None:
         path = f"{self._root}/{name}"
         try:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._write(path, content)
+            with self._turn:
+                self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self._write(path, content)
         except Exception as error:
             raise refused(_of_file_system(error)) from error
 
@@ -51,15 +57,14 @@ class FsspecBucket:
             os.replace(writing, path)
 
     def put_over(self, name: str, content: bytes, seen: Version | None) -> Version:
-        if seen is None and self._has_created(name, content):
-            return {"content": content}
         if self.version(name) != seen:
             raise Changed(name)
-        self.put(name, content)
+        if seen is not None or not self._has_created(name, content):
+            self.put(name, content)
         return {"content": content}
 
     def _has_created(self, name: str, content: bytes) -> bool:
-        """Write a file that is not there yet; False where the file system does not know how."""
+        """Write a file that is not there yet; False where the file system says that it cannot."""
         path = f"{self._root}/{name}"
         self._try(self._files.makedirs, path.rpartition("/")[0], exist_ok=True)
         try:

@@ -89,7 +89,8 @@ def _layer(stack: str, row: Mapping[str, Any]) -> LayerRecord:
     heads = row.get("heads") or {}
 
     def values(name: str) -> Values:
-        return tuple(map(_finite, heads.get(name) or ()))
+        found = heads.get(name) or ()
+        return tuple([v if v is not None and math.isfinite(v) else None for v in found])
 
     logits = values("max_logit")
     return LayerRecord(

@@ -1,9 +1,10 @@
 """The logits of a layer grow fast."""
 
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 
-from attnmon_renderer.insight.judging.capture_record import LayerRecord
+from attnmon_renderer.insight.judging.capture_record import LayerRecord, Place
 from attnmon_renderer.insight.judging.past import Past
 from attnmon_renderer.insight.judging.rule import Rule, Symptom
 from attnmon_renderer.insight.judging.wording import figure, heads_words, layer_words
@@ -30,8 +31,15 @@ class LogitGrowth(Rule):
     """The logit from which on it is an error: float16 ends at 65,504."""
 
     def judge(self, past: Past) -> list[Symptom]:
-        found = (self._of_layer(past.of_layer(place)) for place in past.newest.layers)
+        large = [place for place in past.newest.layers if self._is_large(past, place)]
+        found = (self._of_layer(past.of_layer(place)) for place in large)
         return [symptom for symptom in found if symptom is not None]
+
+    def _is_large(self, past: Past, place: Place) -> bool:
+        """Return whether one of the latest logits is near `top`: of most layers none ever is."""
+        latest = (record.layers.get(place) for record in islice(reversed(past.recent), SMOOTHED))
+        tops = [None if layer is None else layer.top_logit for layer in latest]
+        return any(top is None or top >= 0.8 * self.top for top in tops)
 
     def _of_layer(self, layers: list[LayerRecord]) -> Symptom | None:
         tops = [layer.top_logit for layer in layers]
@@ -39,8 +47,6 @@ class LogitGrowth(Rule):
         if len(known) < 2 * SMOOTHED or tops[-1] is None:
             return None
         now = median(known[-SMOOTHED:])
-        if now < 0.8 * self.top:
-            return None
         at = max(0, len(known) - SMOOTHED - self.captures)
         before = max(median(known[at : at + SMOOTHED]), 1e-3)
         ratio = min(now / self.top, now / before / self.factor)

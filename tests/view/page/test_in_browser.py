@@ -142,7 +142,8 @@ _BARS = """(map) => {
   return Array.from({ length: layer.columns }, (_, column) => {
     const x = Math.round(frame.x((column + 0.4) * layer.key_step));
     const { data } = pen.getImageData(x, Math.ceil(top + height + 2), 1, 36);
-    return Array.from({ length: 36 }, (_, y) => data[4 * y + 3] / 255).reduce((a, b) => a + b);
+    const inks = Array.from({ length: 36 }, (_, y) => data[4 * y + 3]);
+    return inks.reduce((a, b) => a + b) / 255 / 0.65;
   });
 }"""
 
@@ -367,6 +368,7 @@ def test_a_run_without_maps_shows_pictures_and_curves(look: MakeLook, tmp_path: 
         page.until("document.querySelector('attn-pictures img')?.naturalWidth === 30")
         assert "No maps were kept" in page.text("attn-pictures")
         page.until("document.querySelectorAll('.curve').length >= 2")
+        assert not page.page.is_visible("attn-heads"), "there is nothing in it"
         page.press("ArrowLeft")
         page.page.wait_for_selector("text=statistics alone")
         page.end()

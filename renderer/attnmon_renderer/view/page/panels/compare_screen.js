@@ -79,7 +79,7 @@ function details() {
 function verdict({ verdict: words, reason, why, a, b }) {
   const reasons = why.filter((each) => each !== reason).map((each) => el("li", {}, each));
   const points = [...(a ?? []), ...(b ?? [])].map(({ name, step, loss, captures }, index) =>
-    el("li", {}, `${"AB"[index]} ${name}: ${whole(captures)} captures, compared at step ${whole(step)}, loss ${short(loss)}`),
+    el("li", {}, `${"AB"[index]} ${name}: ${whole(captures)} ${captures === 1 ? "capture" : "captures"}, compared at step ${whole(step)}, loss ${short(loss)}`),
   );
   return el("section", { className: "verdict" }, el("h2", {}, words), el("p", {}, reason ?? ""), el("ul", {}, ...reasons, ...points));
 }

@@ -109,7 +109,7 @@ export function titleOf({ layer, head, capture }) {
  * @param {import("../pure/shapes.js").LayerMaps} layer
  */
 export function cellWords(layer) {
-  const size = `${layer.queries} queries × ${layer.keys} keys`;
+  const size = `${layer.queries} ${layer.queries === 1 ? "query" : "queries"} × ${layer.keys} ${layer.keys === 1 ? "key" : "keys"}`;
   const sampled = layer.sampled ? `made of ${layer.sampled} evenly spaced queries` : "";
   const pooled = isPooled(layer)
     ? `a cell is ${layer.query_step} × ${layer.key_step} positions: the keys' sum, the queries' mean`

@@ -47,6 +47,7 @@ class HeadGrid extends Panel {
     const { sort, kind, statistic, scale } = store.place;
     void [sort.value, kind.value, statistic.value, scale.value, store.isDark.value, thenRow()];
     clearTimeout(this.timer);
+    this.hidden = !map;
     if (!map) return;
     const now = performance.now();
     if (map.capture !== this.capture) {

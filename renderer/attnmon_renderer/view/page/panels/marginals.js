@@ -8,7 +8,7 @@ import { cut } from "./map_frame.js";
 /** @typedef {import("./content.js").Content} Content */
 
 const LEAST_WIDTH = 340;
-const [BARS, LABELS, LEAST_TEXT] = [34, 64, 10];
+const [BARS, LABELS, LEAST_TEXT] = [34, 80, 10];
 
 /**
  * The room that they take on the right and below; none where it would be the map's.
@@ -34,7 +34,6 @@ export function paintMarginals(pen, frame, { map }, measure) {
   pen.globalAlpha = 0.65;
   pen.fillText("strongest key", left + width + 6, Math.max(8, top - 8));
   pen.fillText(`received by each key, at most ${short(most)}`, left, top + height + BARS + 10);
-  pen.globalAlpha = 1;
   pen.save();
   pen.beginPath();
   pen.rect(left, top, width + LABELS, height + BARS + 2);
@@ -44,6 +43,7 @@ export function paintMarginals(pen, frame, { map }, measure) {
     const end = frame.x(Math.min((column + 1) * layer.key_step, layer.keys));
     if (end > left && x < left + width) pen.fillRect(x, top + height + 2, Math.max(0.5, Math.min(end, left + width) - x - 0.5), (share / most) * BARS || 0);
   });
+  pen.globalAlpha = 1;
   for (let row = 0; row < layer.rows; row++) strongest(pen, frame, map, row, measure);
   pen.restore();
 }

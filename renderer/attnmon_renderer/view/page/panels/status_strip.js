@@ -48,7 +48,7 @@ function pickRun() {
   /** @type {[string, string][]} */
   const options = lines.map(({ id, title }) => [id, title]);
   const id = runId.value ?? "";
-  if (id && !lines.some((line) => line.id === id)) options.push([id, "no such run"]);
+  if (id && !lines.some((line) => line.id === id)) options.push([id, runs.value ? "no such run" : "…"]);
   return choice("run", options, id, (run) => visit({ run, step: null, part: null }));
 }
 

@@ -178,6 +178,10 @@ def test_everything_can_be_done_with_keys(look: MakeLook, ids: Ids) -> None:
     page.page.wait_for_selector("attn-run >> text=Settings of the monitor")
     page.press("1", "l")
     page.until("location.search.includes('step=') === false")
+    page.press("3", "4", "1")
+    for screen in ("runs", "run", "live", "run"):
+        page.page.go_back()
+        page.until("(screen) => document.body.dataset.screen === screen", screen)
 
 
 def test_the_address_holds_what_is_looked_at(look: MakeLook, ids: Ids) -> None:
@@ -371,6 +375,11 @@ def test_a_run_without_maps_shows_pictures_and_curves(look: MakeLook, tmp_path: 
         assert not page.page.is_visible("attn-heads"), "there is nothing in it"
         page.press("ArrowLeft")
         page.page.wait_for_selector("text=statistics alone")
+        page.expected = ("404", "416", "422")
+        shutil.rmtree(run)
+        write_run(tmp_path / "pictures", {7: layers})
+        page.page.wait_for_selector("attn-steps >> text=1 of 1")
+        page.shown(7)
         page.end()
 
 

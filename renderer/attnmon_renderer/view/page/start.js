@@ -13,22 +13,18 @@ import "./panels/two_curves.js";
 import "./panels/compare_screen.js";
 import "./panels/run_screen.js";
 import "./panels/runs_screen.js";
-import { go } from "./panels/actions.js";
+import { go, writeAddress } from "./panels/actions.js";
 import { listenToKeys } from "./panels/keys.js";
 import { begin } from "./panels/loader.js";
 import { place, placeNow, runs } from "./panels/store.js";
 import { followTheme } from "./panels/theme.js";
-import { format, parse } from "./pure/address.js";
+import { parse } from "./pure/address.js";
 import { effect } from "./pure/signals.js";
 
 const ADDRESS_MS = 200;
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let later;
-
-function writeAddress() {
-  history.replaceState(null, "", (location.pathname.split("/").pop() ?? "") + format(placeNow()) || ".");
-}
 
 /** An address that is passed on has to lead to the same run; `latest` stays what it says. */
 function nameRun() {

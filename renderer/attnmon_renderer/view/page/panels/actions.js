@@ -1,9 +1,10 @@
 /** What keys and buttons do. */
 
+import { format } from "../pure/address.js";
 import { layerName } from "../pure/sorting.js";
 import { ownTop } from "../pure/codes.js";
 import { inside, whole, zoomed } from "../pure/cells.js";
-import { current, isPlaying, place, runState, shown, spot } from "./store.js";
+import { current, isPlaying, place, placeNow, runState, shown, spot } from "./store.js";
 
 /** @typedef {import("../pure/address.js").Place} Place */
 
@@ -19,11 +20,17 @@ export function go(changes) {
   }
 }
 
+/** Has the address say what is looked at. */
+export function writeAddress() {
+  history.replaceState(null, "", (location.pathname.split("/").pop() ?? "") + format(placeNow()) || ".");
+}
+
 /**
  * Shows another screen; the browser's way back leads here again.
  * @param {Partial<Place>} changes
  */
 export function visit(changes) {
+  writeAddress();
   history.pushState(null, "", location.href);
   go(changes);
 }

@@ -3,7 +3,7 @@
 import { merged, readLines } from "../pure/history.js";
 import { effect } from "../pure/signals.js";
 import { loadBeside, loadShown } from "./map_loader.js";
-import { getHistory, getRun, getRuns } from "./server.js";
+import { Refused, getHistory, getRun, getRuns } from "./server.js";
 import * as store from "./store.js";
 import { told } from "./trouble.js";
 
@@ -62,8 +62,22 @@ function isLookedAt(run) {
   return run === store.runId.value || run === store.place.other.value;
 }
 
-/** @param {RunState} state */
+/**
+ * Reads on; from the beginning where the run has begun anew, and its history is shorter than it was.
+ * @param {RunState} state
+ */
 async function readNews(state) {
+  try {
+    return await readOn(state);
+  } catch (error) {
+    if (!(error instanceof Refused && error.status === 416)) throw error;
+    [state.cursor, state.facts.value, state.rows.value] = [null, null, []];
+    return readOn(state);
+  }
+}
+
+/** @param {RunState} state */
+async function readOn(state) {
   const facts = await getRun(state.id, state.facts.held?.cursor ?? null);
   state.facts.value = { ...facts, captures: withNews(state, facts.captures) };
   let rows = state.rows.value;

@@ -334,7 +334,8 @@ def test_no_command_makes_a_folder_at_the_root_of_the_file_system(
         ),
     }[command]()
     assert code == (1 if command == "renderer" else 2)
-    assert str(folder) in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"attnmon{'-' if command == 'renderer' else ' '}{command}: {folder} is not there" in said
     assert not folder.exists()
 
 

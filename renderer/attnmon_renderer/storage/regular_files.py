@@ -6,7 +6,6 @@ follows, once, the links by which a user names a directory.
 """
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -65,9 +64,8 @@ def refuse_to_make_top_folder(folder: Path) -> None:
     top = Path(*folder.absolute().parts[:2])
     if not top.exists():
         raise FileNotFoundError(
-            errno.ENOENT,
-            "no folder is made at the root of the file system; make it first",
-            str(top),
+            f"{top} is not there, and no folder is made at the root of the file system; "
+            "make it first"
         )
 
 

@@ -47,6 +47,10 @@ def test_the_cells_have_the_renderers_colours(look: MakeLook, ids: Ids, scheme: 
     scale = weight_scale(rounded_top(weights.max()))
     expected = WEIGHT_PALETTE.colours[scale.indices(weights, np.zeros_like(weights, bool))]
     assert np.array_equal(page.cells(40), expected)
+    page.press("ArrowLeft")
+    page.shown(20)
+    page.press("ArrowRight")
+    assert np.array_equal(page.cells(40), expected), "painted once more"
     page.open(f"run={ids['first']}&layer={CAUSAL}&head=1&step=0&scale=0.5")
     weights = stored(random_weights(3, 12, 12, 2, causal=True)[1])
     masked = ~np.tri(12, 12, dtype=bool)

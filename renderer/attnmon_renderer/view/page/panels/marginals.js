@@ -30,11 +30,11 @@ export function paintMarginals(pen, frame, { map }, measure) {
   const { received, layer } = map;
   if (!received || !frame.room.right) return;
   const most = Math.max(...received);
+  pen.save();
   pen.textAlign = "left";
   pen.globalAlpha = 0.65;
   pen.fillText("strongest key", left + width + 6, Math.max(8, top - 8));
   pen.fillText(`received by each key, at most ${short(most)}`, left, top + height + BARS + 10);
-  pen.save();
   pen.beginPath();
   pen.rect(left, top, width + LABELS, height + BARS + 2);
   pen.clip();

@@ -326,9 +326,10 @@ def overhead(every: int, most: float, times: int = 6, **how: Any) -> Check:
         plain, watched = Training(), Training()
         with folder() as path:
             monitor = LightweightAttentionMonitor(path, every, max_overhead=None, **how)
+            trusted = 0
             if how:
                 watched.step(monitor)
-                until_trusted(watched, monitor)
+                trusted = until_trusted(watched, monitor)
 
             def steps(training: Training, watching: Any) -> Callable[[], None]:
                 def run() -> None:
@@ -340,7 +341,8 @@ def overhead(every: int, most: float, times: int = 6, **how: Any) -> Check:
 
             ratio = 1 / in_turns(steps(plain, None), steps(watched, monitor), times)
             monitor.close()
-        return ratio <= most, f"{ratio:.4f} of the time without"
+        told = f"{ratio:.4f} of the time without" + f", {trusted} kernels trusted" * bool(how)
+        return ratio <= most and (trusted > 0 or not how), told
 
     return measure
 

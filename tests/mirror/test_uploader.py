@@ -15,7 +15,7 @@ from support.gcs_stub import GcsStub
 from support.growing_run import GrowingRun, contents
 
 from attnmon_renderer.mirror import journal as journal_module
-from attnmon_renderer.mirror import uploader as module
+from attnmon_renderer.mirror import pieces
 from attnmon_renderer.mirror.buckets.bucket import BucketError, Changed, get
 from attnmon_renderer.mirror.buckets.open_bucket import open_bucket
 from attnmon_renderer.mirror.copying import Download, check_run, upload_run
@@ -45,7 +45,7 @@ def test_after_an_error_no_more_objects_are_begun(run: GrowingRun, stub: GcsStub
 def test_a_long_upload_stops_when_it_is_told_to(
     run: GrowingRun, stub: GcsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WAVE", 2)
+    monkeypatch.setattr(pieces, "WAVE", 2)
     answers = iter([True, False])
     uploader = Uploader(run.folder, open_bucket(URL), journal := Journal(run.folder, URL))
     uploader.upload(everything=True, go_on=lambda: next(answers))
@@ -162,7 +162,7 @@ def test_a_folder_of_a_file_system_that_fsspec_knows(
 ) -> None:
     url = url.format(tmp_path)
     large = run.folder / "step_1" / "attention_weights.safetensors"
-    large.write_bytes(bytes(module.PART_BYTES + 5))
+    large.write_bytes(bytes(pieces.PART_BYTES + 5))
     upload_run(run.folder, url)
     run.capture()
     upload_run(run.folder, url)

@@ -146,6 +146,21 @@ def test_a_model_that_goes_on_is_no_trouble(tmp_path: Path) -> None:
     assert main(["status", str(tmp_path)]) == 0
 
 
+def test_a_split_model_in_a_bucket_is_one_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank in range(2):
+        write_part(tmp_path, rank, [1, 2], "closed")
+    assert main(["sync", str(tmp_path), "memory://bucket/split"]) == 0
+    capsys.readouterr()
+    assert main(["status", "memory://bucket/split", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["directory"], told["captured"]) == ("memory://bucket/split", 2)
+    assert main(["sync", "memory://bucket/split", str(tmp_path / "back")]) == 0
+    with merged_copy(tmp_path / "back", follow=False) as merged:
+        assert rows_by_step(merged)[2][0]["heads"]["entropy"] == [0.25, 0.5]
+
+
 def test_memory_does_not_grow_with_the_captures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,11 +106,11 @@ class Journal:
         own = [replace(upload, changed=0) for upload in self.uploads]
         if own[: len(indexed)] == list(indexed):
             return
-        known = set(indexed)
-        later = [upload for upload, plain in zip(self.uploads, own, strict=True)
+        known, sent = set(indexed), dict(zip(own, self.uploads, strict=True))
+        later = [upload for plain, upload in zip(own, self.uploads, strict=True)
                  if plain not in known]  # fmt: skip
         self.start_run(self.run)
-        for upload in [*indexed, *later]:
+        for upload in [*(sent.get(each, each) for each in indexed), *later]:
             self.add(upload)
 
     def _take(self) -> None:

@@ -17,7 +17,7 @@ from attnmon_renderer.storage.run_reader import NoRun
 
 FOLLOW_SECONDS = 5.0
 """How often a bucket is looked at for news."""
-ACCOUNTS = ("summary.json", "run.json", "history.jsonl", "alerts.jsonl")
+ACCOUNTS = ("summary.json", "run.json", "rank.json", "history.jsonl", "alerts.jsonl")
 
 
 def is_account(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +13,13 @@ import google_crc32c
 from attnmon_renderer.mirror.bucket_index import MOST_TRIES, IndexWriter
 from attnmon_renderer.mirror.buckets.bucket import Bucket, BucketError, Changed
 from attnmon_renderer.mirror.journal import Journal
-from attnmon_renderer.mirror.run_contents import (
-    LocalFile,
-    RunContents,
-    grows,
-    is_rewritten_often,
-    run_id,
-)
-from attnmon_renderer.mirror.uploads import Upload, UploadedFile, is_plain_name
+from attnmon_renderer.mirror.pieces import PART_BYTES, Piece, UnsentFiles, waves
+from attnmon_renderer.mirror.run_contents import run_id
+from attnmon_renderer.mirror.uploads import Upload, is_plain_name
 from attnmon_renderer.storage import earlier_runs, regular_files
 
 SIDE_BY_SIDE = 8
 """Objects that are sent at a time: most of a small one's time is spent waiting."""
-WAVE = 64
-"""Objects after which it is asked whether to go on, and the index is written if it is due."""
-PART_SECONDS = 60.0
-"""How often a file that grows gets one more part."""
-PART_BYTES = 16 << 20
-"""So many bytes make a part at once, and no part is longer."""
-REWRITTEN_SECONDS = 30.0
-"""How often a file that is rewritten while the run goes on is sent again."""
 INDEX_SECONDS = 30.0
 INDEX_FRACTION = 1 / 20
 """The index is written if the data is so much more, and at the latest after so long."""
@@ -41,24 +28,6 @@ UNNAMED_RUN = "unnamed"
 
 class FileChanged(Exception):
     """A file was rewritten while it was read; it is sent again later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What is to be sent as one object."""
-
-    name: str
-    at: int
-    size: int
-    changed: int
-    is_part: bool
-
-    def object(self, checksum: str) -> str:
-        """Return the name of the object where that is not the file's.
-
-        It holds the checksum: a part is never written over, by whichever process.
-        """
-        return f"{self.name}.parts/{self.at:015}-{checksum}" if self.is_part else ""
 
 
 @dataclass(slots=True)
@@ -88,20 +57,20 @@ class Uploader:
         self._bucket = bucket
         self._journal = journal
         self._clock = clock
-        self._contents = RunContents(folder)
+        self._unsent = UnsentFiles(folder, journal, clock)
         self._index = IndexWriter(bucket, journal.run or UNNAMED_RUN)
         self._index_written = -INDEX_SECONDS
         self._looked_at = ""
         """The run whose index was looked at: what the bucket holds of it is known."""
-        self._disputed: set[str] = set()
-        """Files of which either this process's bytes may be in the bucket, or another's."""
-        self._last_sent: dict[str, float] = {}
-        """When a file that grows, or is rewritten often, was sent last."""
         self.sent = Sent()
-        self.pending = 0
-        """Objects that are not in the bucket yet, as far as is known."""
+        self._left = 0
         self.look_seconds = 0.0
         """Processor time of the last look for news, which grows with the run."""
+
+    @property
+    def pending(self) -> int:
+        """Objects that are not in the bucket yet, as far as is known."""
+        return self._left + len(self._unsent.disputed)
 
     def use(self, bucket: Bucket) -> None:
         """Go on with a bucket that was opened anew, with new credentials."""
@@ -122,11 +91,11 @@ class Uploader:
             return
         self._follow_run(run)
         before = time.process_time()
-        pieces = self._pieces(everything)
+        pieces = self._unsent.pieces(everything)
         self.look_seconds = time.process_time() - before
-        self.pending = len(pieces)
+        self._left = len(pieces) - len(self._unsent.disputed)
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            for wave in _waves(pieces):
+            for wave in waves(pieces):
                 if not go_on():
                     break
                 self._send_side_by_side(pool, wave)
@@ -159,68 +128,15 @@ class Uploader:
             return
         if run != self._journal.run:
             self._journal.start_run(run)
-            self._last_sent.clear()
-            self._disputed.clear()
+            self._unsent.forget()
         self._index = IndexWriter(self._bucket, run)
         moved = {run_id(folder) for folder in earlier_runs.folders(self._folder)}
         self._journal.agree(self._index.take({UNNAMED_RUN, *moved}))
-        self._refuse_older_copy()
+        if self._unsent.is_older_copy():
+            raise BucketError(
+                "taken", "it holds more of this run than this directory, which is an older copy"
+            )
         self._looked_at = run
-
-    def _refuse_older_copy(self) -> None:
-        """Raise `BucketError` where the bucket holds more of this run than the directory does."""
-        for name, file in self._contents.files().items():
-            if self._is_ahead(name, file):
-                raise BucketError(
-                    "taken", "it holds more of this run than this directory, which is an older copy"
-                )
-
-    def _is_ahead(self, name: str, file: LocalFile) -> bool:
-        """Return whether another process has sent more of a file that grows than there is here."""
-        known = self._journal.files.get(name)
-        return known is not None and grows(name) and file.size < known.size and not known.changed
-
-    def _pieces(self, everything: bool) -> list[Piece]:
-        """Return what is to be sent: the files that grow last, for their lines name the others."""
-        files = self._contents.files()
-        found = [piece for name in files for piece in self._pieces_of(name, files[name], everything)
-                 if is_plain_name(name)]  # fmt: skip
-        return sorted(found, key=lambda piece: (piece.is_part, is_rewritten_often(piece.name)))
-
-    def _pieces_of(self, name: str, file: LocalFile, everything: bool) -> Iterator[Piece]:
-        known = self._known(name)
-        since = self._clock() - self._last_sent.get(name, -REWRITTEN_SECONDS - PART_SECONDS)
-        if self._is_ahead(name, file):
-            return
-        if grows(name):
-            begin = 0 if known is None or file.size < known.size else known.size
-            if everything or since >= PART_SECONDS or file.size - begin >= PART_BYTES:
-                if known is not None and begin < file.size and not self._goes_on(name, known):
-                    begin = 0
-                for at in range(begin, file.size, PART_BYTES):
-                    size = min(PART_BYTES, file.size - at)
-                    yield Piece(name, at, size, file.changed, is_part=True)
-            return
-        is_new = known is None or (known.size, known.changed) != (file.size, file.changed)
-        if is_new and (everything or not is_rewritten_often(name) or since >= REWRITTEN_SECONDS):
-            yield Piece(name, 0, file.size, file.changed, is_part=False)
-
-    def _goes_on(self, name: str, known: UploadedFile) -> bool:
-        """Return whether a file still holds the last part that was sent, before what is new.
-
-        Half a line that was sent may have been taken back since, on a full disk.
-        """
-        last = known.parts[-1]
-        try:
-            with regular_files.open_to_read(self._folder / name) as file:
-                file.seek(last.at)
-                return f"{google_crc32c.value(file.read(last.size)):08x}" == last.crc32c
-        except OSError:
-            return False
-
-    def _known(self, name: str) -> UploadedFile | None:
-        """Return what of a file is in the bucket for certain."""
-        return None if name in self._disputed else self._journal.files.get(name)
 
     def _send(self, piece: Piece) -> Upload | None:
         """Send an object; None if the file was removed or rewritten meanwhile."""
@@ -261,16 +177,15 @@ class Uploader:
 
     def _is_there(self, piece: Piece, checksum: str) -> bool:
         """Return whether the bucket holds these very bytes, as after the journal was lost."""
-        known = None if piece.is_part else self._known(piece.name)
+        known = None if piece.is_part else self._unsent.known(piece.name)
         return known is not None and (known.size, known.parts[0].crc32c) == (piece.size, checksum)
 
     def _note(self, upload: Upload | None) -> None:
-        self.pending -= 1
+        self._left -= 1
         if upload is None:
             return
         self._journal.add(upload)
-        self._disputed.discard(upload.name)
-        self._last_sent[upload.name] = self._clock()
+        self._unsent.note(upload)
         self.sent.objects += 1
         self.sent.data_bytes += upload.size
 
@@ -298,8 +213,7 @@ class Uploader:
         ours = {upload.name for upload in self._journal.uploads[known:] if not upload.is_part}
         indexed = self._index.take()
         self._journal.agree(indexed)
-        self._disputed |= ours & {upload.name for upload in indexed[known:]}
-        self.pending = len(self._disputed)
+        self._unsent.disputed |= ours & {upload.name for upload in indexed[known:]}
 
 
 def _check_unchanged(piece: Piece, file: IO[bytes]) -> None:
@@ -307,13 +221,3 @@ def _check_unchanged(piece: Piece, file: IO[bytes]) -> None:
     status = os.fstat(file.fileno())
     if not piece.is_part and (status.st_size, status.st_mtime_ns) != (piece.size, piece.changed):
         raise FileChanged(piece.name)
-
-
-def _waves(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    """Yield what may be sent side by side: the parts of one file come one after another."""
-    whole = [piece for piece in pieces if not piece.is_part]
-    for begin in range(0, len(whole), WAVE):
-        yield whole[begin : begin + WAVE]
-    for piece in pieces:
-        if piece.is_part:
-            yield [piece]

@@ -1,12 +1,11 @@
 /** Layers × heads as thumbnails: what moved? */
 
 import { byChange, changes, layerName } from "../pure/sorting.js";
-import { signed } from "../pure/words.js";
+import { STATISTICS, signed } from "../pure/words.js";
 import { go, layersShown } from "./actions.js";
 import { Panel, button, choice, el } from "./elements.js";
 import { cell, layerRow } from "./head_cells.js";
 import { getThumbs } from "./server.js";
-import { STATISTICS } from "./statistics.js";
 import * as store from "./store.js";
 import { paintSheet, thumbsOf } from "./thumbnail.js";
 import { told } from "./trouble.js";

@@ -3,7 +3,7 @@
 import { extent } from "../pure/curves.js";
 import { headValue, layerMean } from "../pure/history.js";
 import { layerName } from "../pure/sorting.js";
-import { STATISTICS } from "./statistics.js";
+import { STATISTICS } from "../pure/words.js";
 import { headShown, place, stemShown } from "./store.js";
 
 /** @typedef {import("../pure/history.js").HistoryRow} HistoryRow */

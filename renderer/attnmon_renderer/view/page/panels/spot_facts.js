@@ -3,11 +3,10 @@
 import { cellAt, span } from "../pure/cells.js";
 import { columnMean, meanDistance, rowFacts } from "../pure/distance.js";
 import { headValue } from "../pure/history.js";
-import { positions, short, signed, tokensAt } from "../pure/words.js";
+import { STATISTICS, positions, short, signed, tokensAt } from "../pure/words.js";
 import { axisTokens, unlike } from "./content.js";
 import { Panel, button, el } from "./elements.js";
 import { strongestKey } from "./marginals.js";
-import { STATISTICS } from "./statistics.js";
 import * as store from "./store.js";
 
 /** @typedef {import("./store.js").Shown} Shown */

@@ -1,9 +1,8 @@
 /** The buttons beside the curves: one capture on, play, follow, and what to compare with. */
 
-import { whole } from "../pure/words.js";
+import { STATISTICS, whole } from "../pure/words.js";
 import { go, pin, stepBy, toggleFollow, togglePlay } from "./actions.js";
 import { Panel, button, choice, el } from "./elements.js";
-import { STATISTICS } from "./statistics.js";
 import * as store from "./store.js";
 
 class StepControls extends Panel {

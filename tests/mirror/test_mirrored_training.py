@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from mirror.conftest import URL
+from support.forked_script import PipedScript
 from support.gcs_stub import GcsStub
 from support.models import Translator, batch
 from support.project import TESTS
@@ -20,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from attnmon import TrainingAttentionMonitor
 from attnmon_renderer.commands import main
 from attnmon_renderer.mirror.copying import check_run
+from attnmon_renderer.mirror.upload_status import read_status
 from attnmon_renderer.storage.records import read_summary
 
 
@@ -118,6 +120,29 @@ def test_a_killed_uploader_is_followed_by_another(tmp_path: Path, stub: GcsStub)
         wait_for(lambda: kill(killed), "no uploader is started anew")
         wait_for(lambda: bool(_uploaders()), "no uploader is started anew")
     assert check_run(tmp_path, URL) == []
+
+
+ENDS = """
+import os, signal, sys, torch
+from attnmon import TrainingAttentionMonitor
+
+monitor = TrainingAttentionMonitor(sys.argv[1], mirror=sys.argv[2], on_full="wait")
+monitor.record("layer", weights=torch.eye(3).expand(1, 1, 3, 3))
+monitor.log_attention(step=0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_training_has_recorded_is_uploaded(tmp_path: Path) -> None:
+    folder, url = tmp_path / "run", f"file://{tmp_path}/bucket"
+    training = PipedScript(ENDS, str(folder), url)
+    _, errors = training.communicate(timeout=60)
+    assert training.returncode == -signal.SIGKILL, errors
+    wait_for(lambda: (folder / "mirror.json").exists(), "no uploader has begun")
+    wait_for(lambda: read_status(folder).state == "complete", "it is not uploaded")  # type: ignore[union-attr]
+    wait_until_closed(folder)
+    assert read_summary(folder / "summary.json").fields["state"] == "trainer lost"
+    assert check_run(folder, url) == []
 
 
 def _uploaders() -> list[int]:

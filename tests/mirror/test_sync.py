@@ -186,3 +186,17 @@ def test_credentials_in_a_url_are_not_repeated(capsys: pytest.CaptureFixture[str
     for command in (["status"], ["view"], ["report"], ["compare", "/nowhere"]):
         assert main([*command, "s3://key:geheim@bucket/run"]) == 2
         assert "geheim" not in capsys.readouterr().err
+
+
+def test_an_endpoint_that_is_no_address_is_told(
+    run: GrowingRun, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "geheim", "AWS_REGION": "x",
+        "AWS_ENDPOINT_URL": "localhost:9000",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert main(["sync", str(run.folder), "s3://bucket/run"]) == 2
+    told = capfd.readouterr().err
+    assert "AWS_ENDPOINT_URL=http://" in told
+    assert "geheim" not in told

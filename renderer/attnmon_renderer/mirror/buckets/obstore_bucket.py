@@ -33,22 +33,24 @@ class ObstoreBucket:
             "allow_http": True,  # an http:// endpoint is only ever the user's own choice
         }
         try:
-            self._store: Any = from_url(
-                url, client_options=options, retry_config={"max_retries": 0}
+            self._store: Any = _unpanicked(
+                from_url, url, client_options=options, retry_config={"max_retries": 0}
             )
         except Exception as error:
             raise _meaning(error) from error
 
     def put(self, name: str, content: bytes | IO[bytes]) -> None:
         try:
-            self._obstore.put(self._store, name, content)
+            _unpanicked(self._obstore.put, self._store, name, content)
         except Exception as error:
             raise refused(_meaning(error)) from error
 
     def put_over(self, name: str, content: bytes, seen: Version | None) -> Version:
         mode = "create" if seen is None else seen
         try:
-            written = self._obstore.put(self._store, name, content, mode=mode, use_multipart=False)
+            written = _unpanicked(
+                self._obstore.put, self._store, name, content, mode=mode, use_multipart=False
+            )
         except (self._errors.AlreadyExistsError, self._errors.PreconditionError) as error:
             raise Changed(name) from error
         except Exception as error:
@@ -86,9 +88,25 @@ class ObstoreBucket:
 
     def _try(self, verb: Any, *given: Any) -> Any:
         try:
-            return verb(self._store, *given)
+            return _unpanicked(verb, self._store, *given)
         except Exception as error:
             raise _meaning(error) from error
+
+
+class _Panicked(Exception):
+    """obstore gave up, as over an endpoint that is no address."""
+
+
+def _unpanicked(verb: Any, *given: Any, **options: Any) -> Any:
+    """Call obstore, whose panic is no `Exception` and would end the process."""
+    try:
+        return verb(*given, **options)
+    except Exception:
+        raise
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _Panicked(str(error)) from error
 
 
 _CLOCK = re.compile("RequestTimeTooSkewed|RequestExpired|date header.*too old", re.I)
@@ -116,6 +134,12 @@ def _is_unknown_to_service(error: Exception) -> bool:
 def _meaning(error: Exception) -> Exception:
     """Return what an error of obstore's means. Its text holds the service's answer."""
     text = str(error)
+    if isinstance(error, _Panicked):
+        return BucketError(
+            "refused",
+            f"obstore gave up: {first_line(error)}; are the variables of the endpoint, such as "
+            "AWS_ENDPOINT_URL=http://…, and of the credentials right?",
+        )
     if _CLOCK.search(text):
         told = _SERVER_TIME.search(text)
         return BucketError("clock", f"its clock says {told[1]}" if told else first_line(error))

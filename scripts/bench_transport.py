@@ -45,7 +45,7 @@ def copies(quick: bool) -> Iterator[dict[str, Any]]:
         query, key = source.view(2, 1, 1, -1, 64)
         look = ("decoder.0", 0, query.shape)
         seen = AttentionCall("decoder.0", 0, "kernel", 1, query=query, key=key, signature=look)
-        call = SdpaCall("decoder.0", 0, look, query, key, None, None)
+        call = SdpaCall("decoder.0", 0, look, query, key, None, None, 1)
 
         def into_ring(seen: AttentionCall = seen, call: SdpaCall = call) -> None:
             with producer.new_builder() as builder:  # one in 101 is described anew, and checked

@@ -151,7 +151,9 @@ class Channel:
             rights = array.array("i", descriptors)
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
         try:
-            return self._socket.sendmsg([data], ancillary, _FLAGS)
+            if ancillary:
+                return self._socket.sendmsg([data], ancillary, _FLAGS)
+            return self._socket.send(data, _FLAGS)
         except OSError as error:
             if error.errno in _BUSY:
                 return 0

@@ -61,16 +61,11 @@ class Schema(Generic[M]):
         """Return a message in bytes. Raises `MessageError` when they are more than `LIMIT`."""
         kind, values = type(message), _values(message)
         place = self._kept_at.get(kind, len(values))
-        packer = msgpack.Packer(default=_values, unicode_errors=_ANY_TEXT, autoreset=False)
-        packer.pack_array_header(2 + len(values))
-        for value in (self.version, self._kinds.index(kind), *values[:place]):
-            packer.pack(value)
-        packed: bytes = packer.bytes()
+        packer = msgpack.Packer(default=_values, unicode_errors=_ANY_TEXT)
+        head = (self.version, self._kinds.index(kind), *values[:place])
+        packed: bytes = packer.pack_array_header(2 + len(values)) + _items(packer, head)
         if place < len(values):
-            packer.reset()
-            for value in values[place + 1 :]:
-                packer.pack(value)
-            packed += self._packed_once(values[place]) + packer.bytes()
+            packed += self._packed_once(values[place]) + _items(packer, values[place + 1 :])
         if len(packed) > LIMIT:
             raise MessageError(f"a message of {len(packed)} bytes; {LIMIT} is the most there is")
         return packed
@@ -125,6 +120,12 @@ class Schema(Generic[M]):
                 self._read.clear()
             self._read[value] = found
         return found
+
+
+def _items(packer: Any, values: tuple[Any, ...]) -> bytes:
+    """Return the bytes of some values as they stand in a list: without its header."""
+    packed: bytes = packer.pack(values)
+    return packed[1 if len(values) < 16 else 3 :]
 
 
 _ANY_TEXT = "surrogatepass"  # paths that are no UTF-8 are lone surrogates in Python's strings

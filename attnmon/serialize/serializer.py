@@ -136,10 +136,10 @@ class CaptureSerializer:
         builder: CaptureBuilder,
     ) -> Attention:
         mask = None if bias is None else self._write_mask(written.layer, bias, builder)
-        offset = builder.reserve(written.nbytes)
-        query_memory, key_memory, attention = written.at(offset, mask, self.ring_writer)
-        self.ring_writer.copy(query_memory, query)
-        self.ring_writer.copy(key_memory, key)
+        ring, offset = self.ring_writer, builder.reserve(written.nbytes)
+        query_memory, key_memory, attention = written.at(offset, mask, ring)
+        ring.copy(query_memory, query)
+        ring.copy(key_memory, key)
         return attention
 
     def _describe_and_copy(

@@ -215,6 +215,12 @@ class Producer:
         if self.lost:
             raise ChannelClosed("the renderer is gone, or is another process's")
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to be popped, or a refusal."""
+        news = self._notices or self._verdicts or self._alerts or self.allocator.notices
+        return bool(news or self.refusal)
+
     def pop_notices(self) -> list[tuple[str, str]]:
         """Return the new warnings for the user, as (kind, text), each once."""
         notices, self._notices = self._notices + self.allocator.notices, []

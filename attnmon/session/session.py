@@ -162,14 +162,18 @@ class Session:
         if producer is None or producer.lost:
             return
         still_there = producer.poll()
+        if producer.has_news:
+            self._take_in(producer)
+        if not still_there and not self.closed:
+            self._switch_off_without_renderer()
+
+    def _take_in(self, producer: Producer) -> None:
         for kind, text in producer.pop_notices():
             self.guard.warn_once(kind, text)
         if (verdicts := producer.pop_verdicts()) and self.serializer.summaries is not None:
             self.serializer.summaries.settle(verdicts)
         self.alerts.add(producer.pop_alerts())
         self._heed_refusal()
-        if not still_there and not self.closed:
-            self._switch_off_without_renderer()
 
     @property
     def awaits_answers(self) -> bool:

@@ -137,7 +137,7 @@ def test_an_error_of_ours_is_raised_once_when_it_is_asked_for(parts: Parts) -> N
 
 def test_a_call_is_copied_by_its_signature_where_that_is_known(parts: Parts) -> None:
     query = torch.zeros(3, 2, 4, 8)
-    call = SdpaCall("a", 0, ("signature",), query, query, None, None)
+    call = SdpaCall("a", 0, ("signature",), query, query, None, None, 3)
     parts.know("a")
     assert not parts.forward.on_sdpa_call(call), "there is no forward"
     parts.forward.on_forward_start((TOKENS,))

@@ -96,7 +96,7 @@ def test_the_second_time_a_layer_is_only_copied(
 
 def test_a_call_with_a_known_signature_needs_no_description(parts: Parts) -> None:
     query, key = torch.randn(3, 2, 4, 8), torch.randn(3, 2, 4, 8)
-    call = SdpaCall("blocks.0", 0, ("signature",), query, key, None, None)
+    call = SdpaCall("blocks.0", 0, ("signature",), query, key, None, None, 3)
     assert not parts.serializer.write_alike(LAYER, call, parts.builder, 1, 3)
     assert parts.builder.attentions == []
     parts.write(any_call("blocks.0", signature=("signature",)), sample=1, samples=3)

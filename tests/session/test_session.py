@@ -43,6 +43,10 @@ class Connection:
         self.log.append("poll")
         return not self.lost
 
+    @property
+    def has_news(self) -> bool:
+        return bool(self.notices or self.refusal)
+
     def pop_notices(self) -> list[tuple[str, str]]:
         notices, self.notices = self.notices, []
         return notices

@@ -16,6 +16,9 @@ CallSignature = tuple[object, ...]
 """All that determines the description of a call, except the values of its tensors."""
 
 
+_innermost_transform = torch._C._functorch.peek_interpreter_stack
+
+
 class SdpaCall(NamedTuple):
     """A call of `scaled_dot_product_attention` in the usual layout; tensors are the model's own."""
 
@@ -33,11 +36,8 @@ class SdpaCall(NamedTuple):
     """As `AttentionCall.bias`."""
     rounding: torch.dtype | None
     """As `AttentionCall.rounding`."""
-
-    @property
-    def batch(self) -> int:
-        """Number of samples."""
-        return self.query.shape[0]
+    batch: int
+    """Number of samples."""
 
     def mask_of(self, sample: int) -> Tensor | None:
         """Returns the mask of one sample, rounded as autocast does."""
@@ -63,12 +63,12 @@ def sdpa_call(
         return None
     if isinstance(scale, Tensor):  # its value may differ at the next call
         return None
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap or grad may wrap tensors
+    if _innermost_transform() is not None:  # vmap or grad may wrap tensors
         return None
     shape, key_shape = query.shape, key.shape
     if len(shape) != 4 or len(key_shape) != 4 or shape[0] != key_shape[0]:
         return None
     rounding = autocast_rounding(query)
-    caller = name, call_index
-    signature = *caller, shape, key_shape, query.dtype, key.dtype, rounding, is_causal, scale
-    return SdpaCall(*caller, signature, query, key, attn_mask, rounding)
+    dtypes = query.dtype, key.dtype
+    signature = (name, call_index, shape, key_shape, *dtypes, rounding, is_causal, scale)
+    return SdpaCall(name, call_index, signature, query, key, attn_mask, rounding, shape[0])

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from types import FrameType
+from typing import Any
 
 from torch import nn
 
@@ -22,10 +23,13 @@ def unwrap(model: nn.Module) -> nn.Module:
     gathers the weights.
     """
     while True:
+        modules: Any = model._modules
         if any(base.__name__ in _REPLICATORS for base in type(model).__mro__):
             inner = getattr(model, "module", None)
+        elif type(modules) is dict:
+            inner = modules.get("_orig_mod")
         else:
-            inner = dict(model._modules.items()).get("_orig_mod")  # TorchScript's has no `get`
+            inner = dict(modules.items()).get("_orig_mod")  # TorchScript's has no `get`
         if not isinstance(inner, nn.Module):
             return model
         model = inner

@@ -194,7 +194,8 @@ def test_a_batch_that_is_smaller_than_another_input(
 
 def test_autocast_is_asked_for_by_device() -> None:
     """Of each: torch's own list of those where any may be on lacks some."""
-    query = cast("Tensor", SimpleNamespace(device=SimpleNamespace(type="mps"), dtype=torch.float32))
+    device = SimpleNamespace(type="mps")
+    query = cast("Tensor", SimpleNamespace(device=device, is_cpu=False, dtype=torch.float32))
     before = torch.get_autocast_dtype("mps")
     torch.set_autocast_enabled("mps", True)
     torch.set_autocast_dtype("mps", torch.float16)

@@ -57,12 +57,13 @@ class NotedDriver:
 
 
 def once(layer: LayerTensors) -> None:
-    """Launch all kernels for a layer: for its mask, its rows, columns and keys."""
+    """Launch all kernels for a layer: for its mask, if it has one, its rows, columns and keys."""
     grid = SurveyGrid.of(layer, 128)
     heads, key_heads = layer.shape[0], len(layer.key)
     scratch = torch.zeros(4_000_000, dtype=torch.uint8)
     with BUILDS.only_built(CUDA):
-        mask_facts(layer)
+        if layer.bias is not None:
+            mask_facts(layer)
         launch(layer, grid, SurveyMemory.on(scratch, grid, heads, key_heads))
 
 
@@ -73,17 +74,20 @@ def main() -> None:
     )
     torch.manual_seed(0)
     query = torch.randn(4, 500, 128).half()
-    layer = LayerTensors(
+    masked = LayerTensors(
         query, query[:2], 0.1, softcap=5.0, bias=torch.zeros(4, 500, 500),
         sinks=torch.zeros(4).half(), padding=torch.zeros(500).bool(),
         declared=(torch.zeros(500).bool(), torch.zeros(500).bool()),
     )  # fmt: skip
+    wide = torch.randn(1, 100, 256)
+    layers = masked, LayerTensors(wide, wide, 0.1, causal=True)
     waited = 0
     until = time.monotonic() + 200
     while time.monotonic() < until:
         launches.clear()
         try:
-            once(layer)
+            for layer in layers:
+                once(layer)
             break
         except NotBuilt:
             waited += 1

@@ -12,8 +12,10 @@ NEWEST := build/newest
 OLDEST := build/oldest
 TORCH_OLDEST ?= $(shell sed -n 's/^torch==//p' constraints.in)
 WHEEL := build/wheel
-WHEEL_TESTS := $(patsubst %,tests/%.py,project/test_boundaries project/test_packaging \
-	commands/test_commands faults/test_environment)
+# Of the files that test the wheel, these would show the same of the source, in a minute.
+ON_THE_WHEEL_ALONE := $(patsubst %,tests/%.py,project/test_boundaries commands/test_commands \
+	faults/test_environment)
+WHEEL_TESTS := tests/project/test_packaging.py $(ON_THE_WHEEL_ALONE)
 PAGE_TESTS := tests/view/page
 FONTS := fonts-noto-cjk fonts-noto-color-emoji fonts-noto-core
 # Many tests wait for other processes: three side by side keep two processors busy.
@@ -45,8 +47,9 @@ fonts: ## in CI: install the fonts that tests of labels need, as root on Debian
 	|| { apt-get update -qq && apt-get install -qq --yes $(FONTS); } \
 	|| echo "no fonts were installed"
 
-test-source: $(VENV)/.compiled fonts ## run the tests on the source, but those that run one by one
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial and not browser"
+test-source: $(VENV)/.compiled fonts ## run the tests on the source, but those of other targets
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial and not browser" \
+	$(ON_THE_WHEEL_ALONE:%=--ignore=%)
 
 test-serial: $(VENV)/.installed-dev ## run the tests that need the machine to themselves
 	$(BIN)/python -m pytest -m serial $(SERIAL_TESTS)

@@ -82,7 +82,8 @@ def batch(step: int) -> Tensor:
 def options() -> dict[str, object]:
     return {
         "save_frequency": 1, "layers_to_visualize": "all", "heads_to_visualize": "all",
-        "maps": "all", "max_overhead": None, "on_full": "wait", "use_tensorboard": False,
+        "maps": "all", "visualization_types": ["statistics"], "max_overhead": None,
+        "on_full": "wait", "use_tensorboard": False,
     }  # fmt: skip
 
 

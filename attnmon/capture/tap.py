@@ -44,6 +44,8 @@ _MULTI_HEAD = multi_head.torchs_own()
 _is_grad_enabled, _set_grad_enabled = torch.is_grad_enabled, torch._C._set_grad_enabled
 _PLAIN_TENSORS = torch._C.DisableTorchFunctionSubclass
 """Around our own code: what a class of tensors does at a call is for the user's calls alone."""
+_PLAIN_CALLS = torch._C.DisableTorchFunction
+"""The same, and without function modes: those of a discovery would see our thousand calls, too."""
 
 
 class Tap(TorchFunctionMode):
@@ -75,6 +77,7 @@ class Tap(TorchFunctionMode):
         self._layouts = layouts or KnownLayouts()
         self._provenance = Provenance(self._layouts.labels_of)
         self._follow = self._layouts.after if self._layouts.follows else None
+        self._plain = _PLAIN_CALLS if self._layouts.follows else _PLAIN_TENSORS
         self.module: nn.Module | None = None
         """The module that runs, where only modules are tapped; None where the whole forward is."""
         self.is_on = False
@@ -244,7 +247,7 @@ class Tap(TorchFunctionMode):
             self._guard(self._provenance.before_softmax, args, kwargs, sample)
         result = func(*args, **kwargs)
         try:
-            with _PLAIN_TENSORS():
+            with self._plain():
                 product = self._provenance.after(operation, func, args, kwargs, result)
         except Exception as error:
             self._listener.on_error(error)
@@ -330,7 +333,7 @@ class Tap(TorchFunctionMode):
     def _guard(self, report: Callable[..., object], *arguments: Any) -> None:
         """Runs attnmon's own code, timed and without gradients; exceptions go to the listener."""
         try:
-            with self._listener.timed(), _PLAIN_TENSORS():
+            with self._listener.timed(), self._plain():
                 before = _is_grad_enabled()
                 _set_grad_enabled(False)
                 try:

@@ -1,14 +1,19 @@
 """The tap: attention of whole modules, and nothing of the forward changed by capturing it."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from support.models import LanguageModel, batch
 from support.tapping import TapLog, exact_weights, tapped_calls
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from attnmon.capture import AttentionCall, CallListener, Tap, module_names
 from attnmon.capture.calls.verification import output_error
+from attnmon.capture.layouts import FollowedLayouts
 
 HEADS, WIDTH = 4, 32
 PADDING = torch.tensor([[False] * 6, [False] * 4 + [True] * 2])
@@ -160,3 +165,31 @@ def test_what_cannot_be_told_is_refused_with_a_reason() -> None:
         "inside torch.func (vmap, grad)",
         "query (1, 4, 5, 8) beside (3, 4, 5, 8)",
     ]
+
+
+class Counting(TorchFunctionMode):
+    """Counts the calls of torch functions."""
+
+    calls = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_mode_of_the_users_sees_no_call_by_which_the_forward_is_followed() -> None:
+    model, tokens, log = LanguageModel(), batch(), TapLog()
+    with Counting() as alone:
+        model(tokens)
+    followed = FollowedLayouts((tokens,), 0)
+    with Counting() as watched, Tap(module_names(model), log, layouts=followed):
+        model(tokens)
+    assert [call.layout is not None for call in log.calls] == [True, True]
+    assert watched.calls == alone.calls > 10
+
+
+def test_a_forward_is_followed_on_the_processor_whatever_the_default_device_is() -> None:
+    model, tokens, log = LanguageModel(), batch(), TapLog()
+    with torch.device("meta"), Tap(module_names(model), log, layouts=FollowedLayouts((tokens,), 0)):
+        model(tokens)
+    assert [call.layout is not None for call in log.calls] == [True, True]

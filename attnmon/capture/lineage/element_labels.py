@@ -89,14 +89,14 @@ def input_labels(tensor: Tensor, stream: int, is_shared: Sequence[bool] | None) 
     dimensions.
     """
     shape = tuple(tensor.shape)
-    source = torch.full((1,) * len(shape), stream, dtype=torch.int32)
+    source = torch.full((1,) * len(shape), stream, dtype=torch.int32, device="cpu")
     if is_shared is None:
         return Labels(shape, source=source, stream=stream)
 
     def index(dim: int) -> Label:
         if len(shape) <= dim or (shape[dim] == 1 and dim < 2 and is_shared[dim]):
             return None
-        numbers = torch.arange(shape[dim], dtype=torch.int32)
+        numbers = torch.arange(shape[dim], dtype=torch.int32, device="cpu")
         return numbers.view(*(-1 if other == dim else 1 for other in range(len(shape))))
 
     last = index(2) if len(shape) == 3 else None
@@ -105,7 +105,7 @@ def input_labels(tensor: Tensor, stream: int, is_shared: Sequence[bool] | None) 
 
 def features_of(projection: int, count: int) -> Tensor:
     """Return the numbers of a projection's features: no two projections have one in common."""
-    return torch.arange(count) + (projection << _FEATURE_BITS)
+    return torch.arange(count, device="cpu") + (projection << _FEATURE_BITS)
 
 
 def projection_of(features: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode, _pop_mode, _push_mode
 
 from attnmon.capture.model.module_names import calling_module
 from attnmon.capture.sandbox.communication import no_communication
@@ -45,9 +46,14 @@ class Sandbox:
         """Lets everything pass: for attnmon's own code inside the forward."""
         before = self.guard.paused
         self.guard.paused = self.raw_access.paused = True
+        is_on_top = _get_current_dispatch_mode() is self.guard
+        if is_on_top:  # it would be asked a thousand times
+            _pop_mode()
         try:
             yield
         finally:
+            if is_on_top:
+                _push_mode(self.guard)
             self.guard.paused = self.raw_access.paused = before
 
     def _keep(self, tensor: Tensor) -> bool:

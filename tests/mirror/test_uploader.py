@@ -252,10 +252,11 @@ def test_two_copies_of_a_run_at_once_are_one(
     assert contents(tmp_path / "back") == contents(run.folder)
 
 
+@pytest.mark.parametrize("status", [400, 501])
 def test_a_service_without_conditions_is_looked_at_before(
-    run: GrowingRun, stub: GcsStub, tmp_path: Path
+    run: GrowingRun, stub: GcsStub, status: int
 ) -> None:
-    stub.knows_conditions = False
+    stub.refuses_conditions = status
     upload_run(run.folder, URL)
     run.capture()
     upload_run(run.folder, URL)

@@ -55,7 +55,8 @@ class GcsStub(FaultyServer):
         self.bucket = bucket
         self.objects: dict[str, bytes] = {}
         self.generations: dict[str, int] = {}
-        self.knows_conditions = True
+        self.refuses_conditions = 0
+        """The status of the answer to a request to write if the object is of some generation."""
         self._count = itertools.count(2)
         self._writing = threading.Lock()
 
@@ -80,8 +81,8 @@ class GcsStub(FaultyServer):
     def _put(
         self, name: str, body: bytes, expected: str | None
     ) -> tuple[int, dict[str, str], bytes]:
-        if expected is not None and not self.knows_conditions:
-            return 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
+        if expected is not None and self.refuses_conditions:
+            return self.refuses_conditions, {}, b"<Error><Code>NotImplemented</Code></Error>"
         with self._writing:
             if expected not in (None, str(self.generations.get(name, 0))):
                 return 412, {}, b"<Error><Code>PreconditionFailed</Code></Error>"

@@ -54,7 +54,7 @@ class ObstoreBucket:
         except (self._errors.AlreadyExistsError, self._errors.PreconditionError) as error:
             raise Changed(name) from error
         except Exception as error:
-            if seen != {} and not _is_unknown_to_service(error):
+            if seen != {} and not _knows_no_conditions(error):
                 raise refused(_meaning(error)) from error
             if self.version(name) != seen:
                 raise Changed(name) from error
@@ -116,6 +116,7 @@ _CREDENTIALS = re.compile(
     re.I,
 )
 _BUSY = re.compile("SlowDown|429|50[0-9]")
+_ODD_REQUEST = ("400", "405", "501")
 _SERVER_TIME = re.compile(r"<ServerTime>([^<]+)</ServerTime>")
 _STATUS = re.compile(r"status code: (\d+)")
 
@@ -125,10 +126,12 @@ def _version(found: Mapping[str, Any]) -> Version:
     return {name: found[name] for name in ("e_tag", "version") if found[name] is not None}
 
 
-def _is_unknown_to_service(error: Exception) -> bool:
-    """Return whether a service, such as an old one like S3, knows no conditions for writing."""
-    status = _STATUS.search(str(error))
-    return isinstance(error, NotImplementedError) or bool(status and status[1] == "501")
+def _knows_no_conditions(error: Exception) -> bool:
+    """Return whether a service, such as an old one like S3, takes no condition for writing."""
+    text = str(error)
+    status = _STATUS.search(text)
+    is_odd = isinstance(error, NotImplementedError) or bool(status and status[1] in _ODD_REQUEST)
+    return is_odd and not (_CLOCK.search(text) or _CREDENTIALS.search(text))
 
 
 def _meaning(error: Exception) -> Exception:

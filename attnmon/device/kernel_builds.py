@@ -18,6 +18,7 @@ from typing import IO, Any
 import torch
 
 from attnmon.config.own_python import is_own_python
+from attnmon.device.kernel_compiler import ANSWER
 
 _BOOT = """\
 import importlib.machinery, importlib.util, json, sys
@@ -126,7 +127,8 @@ class KernelBuilds:
         code, self._process = self._process.returncode, None
         with self._answers as answers:
             answers.seek(0)
-            errors = answers.read().decode(errors="replace").split("\n")[:-1]
+            lines = answers.read().decode(errors="replace").splitlines()
+        errors = [line.removeprefix(ANSWER) for line in lines if line.startswith(ANSWER)]
         if code or len(errors) != len(self._asked):
             self.failure = f"its kernels could not be compiled: the process ended with {code}"
         elif found := next(filter(None, errors), ""):

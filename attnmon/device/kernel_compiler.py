@@ -13,6 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 NICE = 10
+ANSWER = "attnmon answers: "
+"""The start of an answer: what others print when they are imported is none."""
 
 
 def main() -> None:
@@ -21,7 +23,7 @@ def main() -> None:
     with suppress(Exception):  # whoever launches kernels will meet it, and say it
         _build_driver()
     for line in sys.stdin:
-        sys.stdout.write(f"{_error_of(json.loads(line))}\n")
+        sys.stdout.write(f"{ANSWER}{_error_of(json.loads(line))}\n")
 
 
 def _build_driver() -> None:

@@ -18,6 +18,7 @@ from support.project import PROJECT, TESTS
 
 from attnmon.device import kernel_builds, kernel_compiler
 from attnmon.device.kernel_builds import KernelBuilds, NotBuilt
+from attnmon.device.kernel_compiler import ANSWER
 
 pytest.importorskip("triton", reason="Triton has no wheel for this machine")
 
@@ -30,6 +31,7 @@ MOST_SPILLED = 256
 """Bytes a thread of memory that devices set aside anyway: 1 kB, whatever is launched."""
 
 
+@pytest.mark.timeout(300)  # on whatever the machine has left
 def test_kernels_are_compiled_elsewhere_and_launched_when_they_are(tmp_path: Path) -> None:
     """What is launched is found in Triton's cache: this is where training would have waited.
 
@@ -87,7 +89,7 @@ def test_others_kernels_are_left_to_triton() -> None:
     ("program", "failure"),
     [
         ("raise SystemExit(3)", "ended with 3"),
-        ("print('OSError: the cache cannot be written to')", "cannot be written to"),
+        (f"print('hello'); print({ANSWER!r} 'OSError: read-only cache')", "read-only cache"),
     ],
 )
 def test_what_cannot_be_compiled_is_given_up(

@@ -13,6 +13,9 @@ import { told } from "./trouble.js";
 const [RUNS_MS, AGAIN_MS] = [10000, 3000];
 const [CLOCK_MS, SHOWN_MS, ASLEEP_SECONDS] = [1000, 500, 30];
 
+/** The server's answer where a history is shorter than what was read of it. */
+const SHORTER = 416;
+
 /** Begins to load, and goes on as long as the page is open. */
 export function begin() {
   setInterval(tick, CLOCK_MS);
@@ -70,7 +73,7 @@ async function readNews(state) {
   try {
     return await readOn(state);
   } catch (error) {
-    if (!(error instanceof Refused && error.status === 416)) throw error;
+    if (!(error instanceof Refused && error.status === SHORTER)) throw error;
     [state.cursor, state.facts.value, state.rows.value] = [null, null, []];
     return readOn(state);
   }
@@ -78,7 +81,9 @@ async function readNews(state) {
 
 /** @param {RunState} state */
 async function readOn(state) {
-  const facts = await getRun(state.id, state.facts.held?.cursor ?? null);
+  const after = state.facts.held?.cursor ?? null;
+  const facts = await getRun(state.id, after);
+  if (Number(facts.cursor) < Number(after)) throw new Refused(SHORTER, state.id);
   state.facts.value = { ...facts, captures: withNews(state, facts.captures) };
   let rows = state.rows.value;
   try {
@@ -86,6 +91,7 @@ async function readOn(state) {
       const { text, cursor } = await getHistory(state.id, state.cursor);
       if (text) rows = merged(rows, readLines(text));
       if (cursor === state.cursor) return true;
+      if (Number(cursor) < Number(state.cursor)) throw new Refused(SHORTER, state.id);
       state.cursor = cursor;
       if (performance.now() - shownAt < SHOWN_MS) continue; // a long one comes in many parts
       state.rows.value = rows;

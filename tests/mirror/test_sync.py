@@ -1,5 +1,6 @@
 """`attnmon sync`, both ways, against a real HTTP server."""
 
+import shutil
 from pathlib import Path
 
 import google_crc32c
@@ -166,7 +167,7 @@ def test_what_is_newer_is_not_taken_back_by_what_is_older(
     assert contents(tmp_path / "old") == contents(run.folder)
 
 
-ODD = ("a b", "ü/läufe", "a+b&c=d", "100%", "日本", "*[x]", "~/x")
+ODD = ("a b", "a%20b", "ü/läufe", "a+b&c=d", "100%", "日本", "*[x]", "~/x")
 
 
 @pytest.mark.parametrize("prefix", ODD)
@@ -180,6 +181,19 @@ def test_odd_names_lead_there_and_back(
     assert main(["sync", f"gs://bucket/{prefix}", str(tmp_path / "back")]) == 0
     assert contents(tmp_path / "back") == contents(job)
     assert f"{prefix}/{prefix}/index.json" in stub.objects
+
+
+def test_names_of_runs_that_a_url_would_cut_off(
+    run: GrowingRun, stub: GcsStub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = tmp_path / "job"
+    for name in ("lr=1#a", "lr=1#b", "what?", "a%20b", "a b"):
+        shutil.copytree(run.folder, job / name)
+    assert main(["sync", str(job), "gs://bucket/job"]) == 0
+    assert main(["sync", "gs://bucket/job", str(tmp_path / "back")]) == 0
+    assert contents(tmp_path / "back") == contents(job)
+    assert main(["status", "gs://bucket/job"]) == 0
+    assert "lr=1#b" in capsys.readouterr().out
 
 
 def test_credentials_in_a_url_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import IO, Any
+from urllib.parse import quote
 
 from attnmon_renderer.mirror.buckets.bucket import (
     BLOCK_BYTES,
@@ -34,7 +35,7 @@ class ObstoreBucket:
         }
         try:
             self._store: Any = _unpanicked(
-                from_url, url, client_options=options, retry_config={"max_retries": 0}
+                from_url, _quoted(url), client_options=options, retry_config={"max_retries": 0}
             )
         except Exception as error:
             raise _meaning(error) from error
@@ -91,6 +92,13 @@ class ObstoreBucket:
             return _unpanicked(verb, self._store, *given)
         except Exception as error:
             raise _meaning(error) from error
+
+
+def _quoted(url: str) -> str:
+    """Return a URL that obstore, which decodes paths, takes as it stands."""
+    scheme, _, rest = url.partition("://")
+    bucket, slash, prefix = rest.partition("/")
+    return f"{scheme}://{bucket}{slash}{quote(prefix)}"
 
 
 class _Panicked(Exception):

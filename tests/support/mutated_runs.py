@@ -142,6 +142,7 @@ def _ask_for_all(viewed: Viewed) -> list[Response]:
         for capture in captures:
             address = f"{run}/captures/{capture['c']}"
             found += [viewed.ask(address), viewed.ask(f"{address}/{STEM}/thumbs"),
+                      viewed.ask(f"{address}/all/thumbs"),
                       viewed.ask(f"{address}/{STEM}/1"), viewed.ask(f"{address}/{STEM}/mean"),
                       viewed.ask(f"{run}/pictures/{capture['c']}/{STEM}.png")]  # fmt: skip
     return found

@@ -38,6 +38,18 @@ export function svg(name, attributes = {}, ...children) {
 }
 
 /**
+ * A text of a drawing.
+ * @param {string} className
+ * @param {number} x
+ * @param {number} y
+ * @param {string} anchor
+ * @param {string} words
+ */
+export function svgText(className, x, y, anchor, words) {
+  return svg("text", { class: className, x, y, "text-anchor": anchor }, words);
+}
+
+/**
  * @param {Child[]} children
  * @returns {(Node | string)[]}
  */

@@ -4,7 +4,7 @@ import { extent, nearest, path, scale, secondsAt, thinned, ticks } from "../pure
 import { Signal } from "../pure/signals.js";
 import { short, whole } from "../pure/words.js";
 import { goToIndex } from "./actions.js";
-import { Panel, el, svg } from "./elements.js";
+import { Panel, el, svg, svgText } from "./elements.js";
 import { lanesOf } from "./lanes.js";
 import * as store from "./store.js";
 
@@ -85,9 +85,9 @@ class Timeline extends Panel {
     return [
       svg("rect", { class: "frame", x: LEFT, y: top, width, height: LANE }),
       ...paths,
-      text("tick", LEFT - 6, top + 11, "end", short(ends[1])),
-      text("tick", LEFT - 6, top + LANE - 3, "end", short(ends[0])),
-      text("title", LEFT + width - 8, top + 15, "end", title),
+      svgText("tick", LEFT - 6, top + 11, "end", short(ends[1])),
+      svgText("tick", LEFT - 6, top + LANE - 3, "end", short(ends[0])),
+      svgText("title", LEFT + width - 8, top + 15, "end", title),
     ];
   }
 
@@ -126,10 +126,10 @@ class Timeline extends Panel {
     const count = this.width.value / 110;
     if (!isTime) {
       const steps = ticks(first, last, count).filter(Number.isInteger);
-      return steps.map((step) => text("tick", pixel(step), y, "middle", whole(step)));
+      return steps.map((step) => svgText("tick", pixel(step), y, "middle", whole(step)));
     }
     const [size, unit] = UNITS.find(([size]) => last - first >= 2 * size) ?? [1, "s"];
-    return ticks(first / size, last / size, count).map((value) => text("tick", pixel(value * size), y, "middle", `${value} ${unit}`));
+    return ticks(first / size, last / size, count).map((value) => svgText("tick", pixel(value * size), y, "middle", `${value} ${unit}`));
   }
 
   mark() {
@@ -188,17 +188,6 @@ class Timeline extends Panel {
   nearestTo(event, steps) {
     return nearest(steps.map(this.x), event.clientX - this.drawing.getBoundingClientRect().left);
   }
-}
-
-/**
- * @param {string} className
- * @param {number} x
- * @param {number} y
- * @param {string} anchor
- * @param {string} words
- */
-function text(className, x, y, anchor, words) {
-  return svg("text", { class: className, x, y, "text-anchor": anchor }, words);
 }
 
 customElements.define("attn-timeline", Timeline);

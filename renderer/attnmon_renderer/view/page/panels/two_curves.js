@@ -3,7 +3,7 @@
 import { extent, path, scale, thinned, ticks } from "../pure/curves.js";
 import { Signal } from "../pure/signals.js";
 import { short, whole } from "../pure/words.js";
-import { Panel, el, svg } from "./elements.js";
+import { Panel, el, svg, svgText } from "./elements.js";
 import { otherState, place, runState } from "./store.js";
 
 /** @typedef {import("../pure/history.js").HistoryRow} HistoryRow */
@@ -42,21 +42,11 @@ class TwoCurves extends Panel {
       return svg("path", { class: `curve ${"ab"[index]}`, d: path(thinned(points)) });
     });
     const frame = svg("rect", { class: "frame", x: LEFT, y: TOP, width: width - LEFT - RIGHT, height: HEIGHT });
-    const down = ticks(...ends, 4).map((value) => label(LEFT - 6, y(value) + 4, "end", short(value)));
-    const along = ticks(first, last, width / 110).filter(Number.isInteger).map((step) => label(x(step), TOP + HEIGHT + 15, "middle", whole(step)));
+    const down = ticks(...ends, 4).map((value) => svgText("tick", LEFT - 6, y(value) + 4, "end", short(value)));
+    const along = ticks(first, last, width / 110).filter(Number.isInteger).map((step) => svgText("tick", x(step), TOP + HEIGHT + 15, "middle", whole(step)));
     const height = TOP + HEIGHT + FOOT;
     return svg("svg", { class: "curves", viewBox: `0 0 ${width} ${height}`, height }, frame, ...paths, ...down, ...along);
   }
-}
-
-/**
- * @param {number} x
- * @param {number} y
- * @param {string} anchor
- * @param {string} words
- */
-function label(x, y, anchor, words) {
-  return svg("text", { class: "tick", x, y, "text-anchor": anchor }, words);
 }
 
 customElements.define("attn-two-curves", TwoCurves);

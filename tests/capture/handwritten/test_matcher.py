@@ -221,6 +221,15 @@ def test_dropout_is_not_in_the_weights(inplace: bool) -> None:
         assert call.output is None
 
 
+def test_logits_of_multi_head_attention_that_returns_its_weights() -> None:
+    model = nn.MultiheadAttention(HEADS * WIDTH, HEADS, batch_first=True)
+    x = torch.randn(BATCH, QUERIES, HEADS * WIDTH)
+    (call,) = tapped_calls(model, lambda: model(x, x, x, need_weights=True))
+    query, key, _ = F.linear(x, model.in_proj_weight, model.in_proj_bias).chunk(3, -1)
+    query, key = (each.unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for each in (query, key))
+    assert_logits(call, (query @ key.mT * SCALE).amax((-1, -2)))
+
+
 def test_logits_are_not_told_of_rows_that_are_others_than_the_softmax_had() -> None:
     query, key, value = (tensor.flatten(0, 1) for tensor in (Q, K, V))
     changes: list[tuple[Callable[[Tensor], Tensor], bool]] = [

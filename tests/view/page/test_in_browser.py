@@ -240,8 +240,13 @@ def test_no_screen_is_wider_than_the_window_in_either_theme(look: MakeLook, ids:
             page.press(key)
             page.page.wait_for_selector(part)
             assert page.overflow() == 0, (width, scheme, part)
+        heads = page.page.evaluate("document.querySelector('.heads').clientWidth")
+        assert heads > 220 if width > 800 else heads > 300, "all of a narrow window"
         paper = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert paper == PAPER[scheme]
+    page.page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    page.press("f")
+    page.until("document.querySelector('.look').clientWidth > 1200")
     page.page.click("[title^='light, dark']")
     paper = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == PAPER["light"], "chosen"

@@ -61,7 +61,8 @@ function strongest(pen, frame, map, row, measure) {
   const start = frame.y(row * map.layer.query_step);
   const room = frame.perQuery * map.layer.query_step;
   const left = frame.box.left + frame.box.width + 6;
-  if (key === null || start + room < frame.box.top) return;
+  const { top, height } = frame.box;
+  if (key === null || start + room / 2 < top || start + room / 2 > top + height) return;
   const text = tokensAt(frame.tokens.keys, [key, key]);
   if (room >= LEAST_TEXT) pen.fillText(cut(text || String(key), measure, LABELS - 8), left, start + room / 2);
   else pen.fillRect(left + (key / map.layer.keys) * (LABELS - 12), start + room / 2 - 1, 2.5, Math.max(1.5, room));

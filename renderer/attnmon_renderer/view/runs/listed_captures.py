@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -49,12 +50,13 @@ class ListedCaptures:
 
     def refresh(self, history_size: int) -> None:
         """Look at each folder that has changed since the last time."""
-        stamps = self._stamps_of(regular_files.statuses_in(self._folder, MOST_ENTRIES))
+        entries = regular_files.statuses_in(self._folder, MOST_ENTRIES)
+        stamps = self._stamps_of(entries)
         if stamps == self._stamps:
             return
         for name, stamp in stamps.items():
             if self._stamps.get(name) != stamp:
-                self._by_folder[name] = self._read(name, stamp, history_size)
+                self._by_folder[name] = self._read(name, stamp, history_size, entries)
         for name in self._stamps.keys() - stamps.keys():
             del self._by_folder[name]
         self._stamps = stamps
@@ -88,8 +90,10 @@ class ListedCaptures:
             found[folder] = (*found.get(folder, ()), *own)
         return found
 
-    def _read(self, name: str, stamp: _Stamp, history_size: int) -> ListedCapture:
-        packed = self._members(name)
+    def _read(
+        self, name: str, stamp: _Stamp, history_size: int, entries: Container[str]
+    ) -> ListedCapture:
+        packed = self._members(name) if name + paths.PACKED in entries else []
         files = packed or list(regular_files.files_in(self._folder / name))
         pictures = sorted(file for file in files if os.path.splitext(file)[1] in MIME_TYPES)
         step = paths.step_of(name) or 0

@@ -70,7 +70,7 @@ test-browser: $(VENV)/.installed-dev browser ## look at the page in a real brows
 # run the same code a second time. One by one, since they run beside those on the source in CI.
 # The second environment sees the dependencies of the first, but neither its editable install nor
 # the source: a plain path in a .pth file is searched, while the .pth files below it are not read.
-test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the source out of the way
+test-wheel: $(VENV)/.compiled ## run the tests on the built wheel, with the source out of the way
 	rm -rf $(WHEEL)
 	$(BIN)/python -m build --no-isolation --outdir $(WHEEL)/dist .
 	$(BIN)/python -m twine check --strict $(WHEEL)/dist/*
@@ -152,7 +152,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(call install-dev,$(VENV),$(CONSTRAINED))
 	touch $@
 
-# Each of the processes that test side by side would compile the tests, all at the same time.
+# Each of the processes that test side by side would compile tests and libraries, all at once.
 $(VENV)/.compiled: $(VENV)/.installed-dev
 	-$(BIN)/python -m pytest --collect-only --quiet > /dev/null
 	touch $@

@@ -45,6 +45,11 @@ def hear_signals_as_usual() -> None:
 hear_signals_as_usual()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the tests that are given more time than others, so that none is waited for."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A temporary directory in which every entry comes from these tests."""

@@ -23,6 +23,11 @@ class ReceivedAlerts:
         self._undelivered: list[Alert] = []
 
     @property
+    def are_waiting(self) -> bool:
+        """Whether there are some to deliver."""
+        return bool(self._undelivered)
+
+    @property
     def all(self) -> tuple[Alert, ...]:
         """Every alert in its last state, in the order in which they began."""
         return tuple(self._latest.values())

@@ -143,7 +143,7 @@ class AttentionMonitor:
                 given = StepInfo(step, False, epoch, loss, lr, tokens, image, grad_norm, padding)
                 is_due = self._log(given, model, enc, dec)
             self._flight_recorder.account_time(due=is_due)
-        if is_due or self._session.awaits_answers:
+        if self._session.awaits_answers or self._session.alerts.are_waiting:
             self._hear(has_read=is_due)
 
     def _hear(self, *, has_read: bool = False) -> None:

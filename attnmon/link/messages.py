@@ -21,7 +21,7 @@ from attnmon.link.summaries.summary_parts import (
     ROW_PARTS,
 )
 
-VERSION = 6
+VERSION = 7
 
 MASKED_BIAS = -9e3
 """A bias at or below this forbids the key, for both processes.

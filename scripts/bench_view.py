@@ -75,7 +75,7 @@ def freshness(workload: str, captures: int) -> dict[str, Any]:
             Follower(server, shown.note),
         ):
             followed = other_process.apply(train, (workload, steps, folder, pause))
-            time.sleep(2.0)
+            shown.wait_for((folder / "history.jsonl").stat().st_size)
         alone = train(workload, steps, None)
     waits = [moment - written.first_at(cursor) for cursor, moment in shown.all]
     return {
@@ -94,6 +94,14 @@ class Moments:
 
     def note(self, size: int) -> None:
         self.all.append((size, time.monotonic()))
+
+    def wait_for(self, size: int) -> None:
+        """Wait until the history is known to have so many bytes. Raises TimeoutError."""
+        ending = time.monotonic() + 30.0
+        while not any(known >= size for known, _ in self.all):
+            if time.monotonic() > ending:
+                raise TimeoutError(f"the end of a history of {size} bytes was not shown")
+            time.sleep(0.05)
 
     def first_at(self, size: int) -> float:
         """Return when the history first had so many bytes."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch.distributed as dist
 from torch import nn
 
 Coordinate = tuple[int, int]
@@ -124,8 +125,11 @@ def _mesh_of(model: nn.Module) -> Any:
 
 
 def _largest_mesh() -> Any:
-    """Return the mesh with the most dimensions that the program has made; None if there is none."""
-    if _MESH not in sys.modules:
+    """Return the mesh with the most dimensions that the program has made; None if there is none.
+
+    One may outlive its processes' group: it says nothing any more.
+    """
+    if _MESH not in sys.modules or not (dist.is_available() and dist.is_initialized()):
         return None
     found = [each for each in gc.get_objects() if _is_mesh(each)]
     return max(found, key=lambda mesh: mesh.ndim, default=None)

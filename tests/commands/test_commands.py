@@ -99,7 +99,10 @@ def test_a_run_is_seen_from_its_construction_whenever_the_renderer_gets_to_it(
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        ({"newest_picture": None}, "no picture, the last capture written 0.2 s after its step"),
+        (
+            {"newest_picture": None, "lag": 0.25},
+            "no picture, the last capture written 0.2 s after its step",
+        ),
         ({"newest_picture": 1e9, "lag": 2.25}, "days old, drawn 2.2 s after its step"),
         (
             {"starved": True, "state": "running", "pids": [os.getpid()]},

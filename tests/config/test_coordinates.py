@@ -53,6 +53,14 @@ def test_a_mesh_is_found_and_may_be_given(mesh: DeviceMesh) -> None:
     assert coordinates_of(mesh) == find_coordinates() == expected
 
 
+def test_a_mesh_whose_group_has_ended_says_nothing(mesh: DeviceMesh) -> None:
+    dist.destroy_process_group()
+    try:
+        assert find_coordinates() is None
+    finally:
+        dist.init_process_group("fake", store=FakeStore(), rank=3, world_size=4)
+
+
 def test_a_parameter_s_mesh_is_found_as_a_whole(mesh: DeviceMesh) -> None:
     layer = nn.Linear(4, 4)
     parallelize_module(layer, mesh["tp"], ColwiseParallel())

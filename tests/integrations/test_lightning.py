@@ -152,7 +152,6 @@ def test_the_steps_before_an_error_are_drawn(tree: Any, tmp_path: Path) -> None:
     check_outputs(logs)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # from dynamo
 def test_an_error_among_the_alerts_ends_the_training_where_that_is_asked_for(
     tree: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -169,6 +168,7 @@ def test_an_error_among_the_alerts_ends_the_training_where_that_is_asked_for(
     assert summary(tmp_path / "attention_logs")["state"] == "closed"
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # from dynamo
 def test_a_compiled_module_is_looked_at_beside_its_training(tree: Any, tmp_path: Path) -> None:
     def compiled() -> Any:
         return torch.compile(module_of(tree), backend="eager")

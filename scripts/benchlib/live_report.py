@@ -77,6 +77,4 @@ def _bar(ax: Axes, place: int, row: Row) -> None:
         return  # by definition nothing: its interval tells how much the machine varies
     label = f"{lost:+.1f} %" if abs(lost) < 10 else f"{lost:+.0f} %"
     end = max(lost, high, 0)
-    ax.annotate(
-        label, (end, place), (5, 0), textcoords="offset points", va="center", weight="bold"
-    )
+    ax.annotate(label, (end, place), (5, 0), textcoords="offset points", va="center", weight="bold")

@@ -83,8 +83,9 @@ def assert_only_the_table_is_new(document: Path) -> None:
     assert before[-50:] == lines[-50:]
     begin, end = map(lines.index, (f"<!-- bench_live {part} -->" for part in ("begins", "ends")))
     table = [line for line in lines[begin:end] if line.startswith("|")]
-    assert len(table) == 5
-    assert table[2].startswith("| attnmon, a core to spare |")
+    assert len(table) == 6
+    assert table[2].startswith("| no monitor, a core to spare |")
+    assert table[3].startswith("| attnmon, a core to spare |")
 
 
 def test_transport(tmp_path: Path) -> None:

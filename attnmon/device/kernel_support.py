@@ -62,5 +62,6 @@ def why_not_on(device: torch.device) -> str:
         return "TRITON_INTERPRET is set, and the CPU would do a device's work"
     version = tuple(int(part) for part in triton.__version__.split(".")[:2])
     if version < LEAST_TRITON:
-        return f"Triton {triton.__version__} is too old: 3.4 is needed, as with torch 2.8"
+        least = ".".join(map(str, LEAST_TRITON))
+        return f"Triton {triton.__version__} is too old: {least} is needed, as with torch 2.8"
     return ""

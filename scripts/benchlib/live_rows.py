@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from benchlib.live_impact import Stretch, lost_beside
+
 DRAWS = 2000
 Row = dict[str, Any]
 
@@ -20,11 +22,16 @@ def _row(regime: str, design: str, runs: Sequence[dict[str, Any]]) -> Row:
         [run for run in runs if (run["regime"], run["design"]) == (regime, name)]
         for name in (design, "none")
     )
-    lost, low, high = lost_to(_windows(own), _windows(alone))
+    stretches = [Stretch(*one) for run in own for one in run["stretches"] or ()]
+    seconds = sum(run["seconds"] for run in own)
+    if stretches:
+        lost, low, high = lost_beside(stretches, seconds)
+    else:
+        lost, low, high = lost_to(_windows(own), _windows(alone))
     return {
         "regime": regime,
         "design": design,
-        "seconds": sum(run["seconds"] for run in own),
+        "seconds": seconds,
         "step_ms": float(np.mean(_windows(own))),
         "lost": lost,
         "low": low,

@@ -10,9 +10,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchlib.live_impact import Activity, stretches
 from benchlib.monitoring_designs import Attnmon, InLoop, NoMonitor, ThreadPool
 from benchlib.plain_drawing import EVERYTHING, Configuration
 from benchlib.workloads import WORKLOADS, Training
@@ -90,7 +92,11 @@ def carry_out(order: Order) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="attnmon-bench-") as folder:
         begin = time.time()
         design = DESIGNS[order.design](Path(folder))
-        logged = list(_train(training, design, begin + order.seconds))
+        activity, felt = Activity(design), list[bool]()
+        logged = []
+        for moment in _train(training, design, begin + order.seconds):
+            logged.append(moment)
+            felt.append(activity.felt())
         end = time.time()
         drawn = _drawn(design, Path(folder))
         closing = time.time()
@@ -101,6 +107,7 @@ def carry_out(order: Order) -> dict[str, Any]:
         "seconds": end - begin,
         "step_ms": 1e3 * (end - begin) / len(logged),
         "windows_ms": list(_windows_ms(begin, logged)),
+        "stretches": stretches(np.diff([begin, *logged]).tolist(), felt),
         "steps": len(logged),
         "captures": design.captures(len(logged)),
         "drawn": len(drawn),

@@ -5,8 +5,7 @@
 
 Each sick training has a healthy twin of the same seed, data and model. What was trained before in
 --runs is not trained again, so that other rules can be judged on the same histories (--judge). The
-rules were chosen on one half of the configurations, and are reported on the other: see
-`insightlib.configurations`.
+rules were chosen on `insightlib.configurations`, and are reported on `insightlib.held_out`.
 """
 
 import argparse
@@ -18,13 +17,15 @@ from pathlib import Path
 
 import torch
 from benchlib.one_thread import run_on_one_thread
-from insightlib.configurations import ALL, HALF, SEEDS, Configuration
+from insightlib.configuration import SEEDS, Configuration
+from insightlib.configurations import ALL, HALF
 from insightlib.judging import OURS, Judged, judge
 from insightlib.tables import account, table
 from insightlib.training import train
 
 QUICK = ("copy", "copy_jump", "copy_ahead_by_hand")
 QUICK_STEPS, QUICK_FAULT = 100, 40
+HALVES = ("held out", "reported", "choosing")
 
 
 def main() -> int:
@@ -43,7 +44,7 @@ def main() -> int:
     judged = [run for run in runs if run is not None]
     if options.quick:
         return check_quick(judged)
-    for half in ("choosing", "reported") if options.half is None else (options.half,):
+    for half in HALVES if options.half is None else (options.half,):
         report(half, [run for run in judged if run.half == half])
     if options.json:
         text = json.dumps([as_json(run) for run in judged], indent=1)
@@ -100,7 +101,7 @@ def parsed() -> argparse.Namespace:
     add("--quick", action="store_true", help="three short trainings of one seed, and a check")
     add("--only", default="", metavar="NAME", help="those whose names hold this")
     add("--judge", action="store_true", help="train nothing, judge what is there")
-    add("--half", choices=("choosing", "reported"), help="of the configurations; default: both")
+    add("--half", choices=HALVES, help="of the configurations; default: both")
     add("--json", type=Path, metavar="FILE", help="write what is known of every run")
     return parser.parse_args()
 

@@ -15,7 +15,8 @@ from attnmon_renderer.insight.rule_table import make_rules
 from attnmon_renderer.storage.history_reader import HistoryFile
 from attnmon_renderer.storage.records import read_capture
 from insightlib import baselines
-from insightlib.configurations import HALF, Configuration
+from insightlib.configuration import Configuration
+from insightlib.configurations import HALF
 
 LASTS = 50
 """Steps that a loss must stay too high."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from insightlib.tasks import TASKS, Batch
+from insightlib.batch import Batch
+from insightlib.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Shape:
     """ "masked", "open" or "inverted"."""
     qk_gain: float = 1.0
     """Factor of the initial weights of Q and K."""
+    rotary: bool = False
+    """Whether queries and keys are turned by their positions."""
     tied_heads: bool = False
     zero_query: bool = False
     ignores_source: bool = False
@@ -63,6 +66,8 @@ class Attention(nn.Module):
         if self.gain is not None:
             q = functional.rms_norm(q, (self.size,)) * self.gain
             k = functional.rms_norm(k, (self.size,))
+        if self.shape.rotary:
+            q, k = _turned(q), _turned(k)
         by_hand = self.shape.by_hand or self.shape.half or self.shape.softcap
         attend = self._by_hand if by_hand else self._fused
         mixed = attend(q, k, v, scale, self._bias(allowed, x.shape[1], memory.shape[1]))
@@ -94,6 +99,16 @@ class Attention(nn.Module):
         if bias is not None:
             scores = scores + bias
         return torch.softmax(scores, dim=-1).to(v.dtype) @ v
+
+
+def _turned(x: Tensor) -> Any:
+    """Return [batch, heads, positions, width] turned by the positions, as RoPE does."""
+    *_, positions, width = x.shape
+    speeds = 100.0 ** -(torch.arange(width // 2) / (width // 2))
+    angles = torch.arange(positions)[:, None] * speeds
+    first, second = x.chunk(2, -1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 class Block(nn.Module):

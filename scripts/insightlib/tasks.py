@@ -1,37 +1,15 @@
 """Small tasks that small transformers learn in some hundred steps, each with its own batches."""
 
 import pydoc_data.topics
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-VOCABULARY = 32
+from insightlib.batch import VOCABULARY, Batch, Task
+from insightlib.later_tasks import LATER_TASKS
+
 PROJECT = Path(__file__).parents[2]
-
-
-class Batch(NamedTuple):
-    """What a model is given, and what it is to say."""
-
-    source: Tensor
-    targets: Tensor
-    """Class numbers; -100 counts in no loss."""
-    decoder: Tensor | None = None
-    padding: Tensor | None = None
-    """bool [batch, positions] of the source."""
-
-
-class Task(NamedTuple):
-    """A task, and the model that it takes."""
-
-    kind: str
-    """ "decoder", "encoder", "both" or "image"."""
-    length: int
-    classes: int
-    batch: Callable[[torch.Generator, int, int, bool], Batch]
-    """From a generator, the size, the length and whether the data have changed."""
 
 
 def copy(generator: torch.Generator, size: int, length: int, changed: bool) -> Batch:
@@ -129,4 +107,5 @@ TASKS = {
     "reverse": Task("both", 14, VOCABULARY, reverse),
     "marker": Task("encoder", 24, 8, marker),
     "patches": Task("image", 17, 8, patches),
+    **LATER_TASKS,
 }

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from attnmon import LightweightAttentionMonitor
-from insightlib.configurations import EVERY, Configuration
+from insightlib.configuration import EVERY, Configuration
 from insightlib.models import Transformer, loss_of
 from insightlib.tasks import TASKS
 

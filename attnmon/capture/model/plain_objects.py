@@ -14,11 +14,11 @@ _CLOSED = frozenset(
 )  # fmt: skip
 """Packages whose objects do not change a model's, whatever they reach."""
 
-_OPAQUE = _CLOSED | {"torch"} | sys.stdlib_module_names
-"""Packages whose objects are more than what they hold."""
-
 _TRANSPARENT = frozenset({"collections", "types", "argparse", "dataclasses"})
 """Those of the standard library whose objects are containers."""
+
+_OPAQUE = (_CLOSED | {"torch"} | sys.stdlib_module_names) - _TRANSPARENT
+"""Packages whose objects are more than what they hold."""
 
 _RESOURCES = frozenset(
     {"_thread", "threading", "_io", "io", "socket", "_socket", "queue", "_queue", "multiprocessing",
@@ -39,8 +39,7 @@ def is_plain_object(value: object) -> bool:
 
 def is_opaque(value: type | FunctionType | ModuleType) -> bool:
     """Returns whether a class, function or module is torch's, NumPy's, Python's, or attnmon's."""
-    package = package_of(value)
-    return package in _OPAQUE and package not in _TRANSPARENT
+    return package_of(value) in _OPAQUE
 
 
 def is_closed(kind: type) -> bool:
@@ -51,7 +50,12 @@ def is_closed(kind: type) -> bool:
 def package_of(value: type | FunctionType | ModuleType) -> str:
     """Returns the outermost package that a class or function is defined in, or a module is of."""
     module = value.__name__ if isinstance(value, ModuleType) else value.__module__
-    return str(module).partition(".")[0]
+    return _package_of(str(module))
+
+
+@lru_cache(maxsize=4096)
+def _package_of(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def slots_of(kind: type) -> dict[str, Any]:

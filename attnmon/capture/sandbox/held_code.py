@@ -1,7 +1,7 @@
 """What functions and classes hold besides their code, as it was, and how it is put back."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import _lru_cache_wrapper, partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -27,6 +27,8 @@ CODE = (
 
 _DEFAULTS = ("__defaults__", "__kwdefaults__")
 
+_FOLLOWED = (type, *CODE)
+
 _NAMELESS = (type, ModuleType, FunctionType, staticmethod, classmethod)
 
 Found = tuple[list[Held], Iterable[object]]
@@ -51,6 +53,8 @@ class HeldCache:
 
 def hold_code(value: Any) -> Found:
     """Returns what a function or method encloses, and the globals that it names."""
+    if isinstance(value, FunctionType):
+        return _hold_function(value)
     if isinstance(value, MethodType):
         return [], (value.__self__, value.__func__)
     if isinstance(value, partial):
@@ -63,12 +67,7 @@ def hold_code(value: Any) -> Found:
         return _hold_cell(value)
     if is_opaque(value):
         return [], ()
-    if isinstance(value, _lru_cache_wrapper):
-        return [HeldCache(value)], (value.__wrapped__,)
-    held, named = _hold_globals(value)
-    defaults = HeldNames(value, _DEFAULTS, partial(getattr, value), partial(setattr, value))
-    enclosed = value.__closure__ or ()
-    return [*held, defaults], (*named, *enclosed, *defaults.values(), value.__dict__)
+    return [HeldCache(value)], (value.__wrapped__,)
 
 
 def hold_class(kind: type) -> Found:
@@ -92,21 +91,31 @@ def _hold_cell(cell: CellType) -> Found:
     )
 
 
+def _hold_function(function: FunctionType) -> Found:
+    if is_opaque(function):
+        return [], ()
+    held, named = _hold_globals(function)
+    read, write = partial(getattr, function), partial(setattr, function)
+    defaults = HeldNames(function, _DEFAULTS, read, write)
+    enclosed = function.__closure__ or ()
+    return [*held, defaults], (*named, *enclosed, *defaults.values(), function.__dict__)
+
+
 def _hold_globals(function: FunctionType) -> Found:
     """Holds what the function's code names: globals, and what is in modules that it names."""
-    mentioned = frozenset(names_in(function.__code__))
+    mentioned = names_in(function.__code__)
     spaces, held, found = [function.__globals__], list[Held](), list[object]()
     for space in spaces:  # it grows
         there = {name: space[name] for name in mentioned if name in space}
         states = [name for name, value in there.items() if _is_state(value)]
         if states:
             held.append(HeldNames(space, states, space.get, space.__setitem__))
-        found += [there[name] for name in states]
+            found += [there[name] for name in states]
         for value in there.values():
             if isinstance(value, ModuleType):
                 if not is_opaque(value) and all(vars(value) is not other for other in spaces):
                     spaces.append(vars(value))
-            elif isinstance(value, (type, *CODE)):
+            elif isinstance(value, _FOLLOWED):
                 found.append(value)
     return held, found
 
@@ -124,9 +133,10 @@ def _is_state(value: object) -> bool:
     )
 
 
-def names_in(code: CodeType) -> Iterator[str]:
-    """Yields the names that a function's code refers to, and the code of functions in it."""
-    yield from code.co_names
+def names_in(code: CodeType) -> set[str]:
+    """Returns the names that a function's code refers to, and the code of functions in it."""
+    names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from names_in(constant)
+            names |= names_in(constant)
+    return names

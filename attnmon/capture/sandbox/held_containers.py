@@ -3,6 +3,7 @@
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from functools import lru_cache
 from operator import is_
 from threading import get_ident
 from typing import Any, Protocol
@@ -28,16 +29,11 @@ class HeldDict:
     def __init__(self, held: dict[Any, Any]) -> None:
         self._held = held
         self._kind: Any = OrderedDict if isinstance(held, OrderedDict) else dict
-        self._before = list(self._kind.items(held))
+        self.items: list[tuple[Any, Any]] = list(self._kind.items(held))
 
     def put_back(self) -> None:
-        held, before, kind = self._held, self._before, self._kind
-        if len(held) == len(before) and all(
-            key is key_before and value is value_before
-            for (key, value), (key_before, value_before) in zip(
-                kind.items(held), before, strict=True
-            )
-        ):
+        held, before, kind = self._held, self.items, self._kind
+        if len(held) == len(before) and (not before or _are_same(kind.items(held), before)):
             return
         kind.clear(held)
         for key, value in before:
@@ -125,10 +121,7 @@ class HeldWeak:
 
     def put_back(self) -> None:
         held, before, now = self._held, self._before, _items(self._held)
-        if len(now) == len(before) and all(
-            key is key_before and value is value_before
-            for (key, value), (key_before, value_before) in zip(now, before, strict=True)
-        ):
+        if len(now) == len(before) and _are_same(now, before):
             return
         held.clear()
         for key, value in before:
@@ -140,6 +133,13 @@ class HeldWeak:
 
 
 WEAK = (WeakKeyDictionary, WeakValueDictionary, WeakIdKeyDictionary, WeakSet)
+
+
+def _are_same(now: Iterable[tuple[Any, Any]], before: list[tuple[Any, Any]]) -> bool:
+    return all(
+        key is key_before and value is value_before
+        for (key, value), (key_before, value_before) in zip(now, before, strict=True)
+    )
 
 
 def _items(held: Any) -> list[tuple[Any, Any]]:
@@ -200,7 +200,12 @@ def is_iterator(value: object) -> bool:
 
     One of the user's own classes is an object like any other; a file is a resource.
     """
-    kind = type(value)
+    kind: Any = type(value)
+    return _iterates(kind)
+
+
+@lru_cache(maxsize=1024)
+def _iterates(kind: Any) -> bool:
     return hasattr(kind, "__next__") and is_opaque(kind) and package_of(kind) not in ("_io", "io")
 
 

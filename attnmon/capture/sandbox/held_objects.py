@@ -125,15 +125,21 @@ class HeldObjects:
             children = self._hold(value)
         except Exception:  # an object of the user's that cannot be looked at
             children = ()
-        if len(self._held) > number and not isinstance(value, (type, threading.local, *CODE)):
+        if len(self._held) > number and not isinstance(value, _IN_PARTS):
             self._restored.add(id(value))
         if len(self._seen) > MOST_OBJECTS:
             self.irreversible = f"more than {MOST_OBJECTS:,} objects"
         if depth < DEEPEST:
-            self._queue += [(child, depth + 1) for child in children if type(child) not in LEAVES]
+            self._queue += [
+                (child, depth + 1)
+                for child in children
+                if type(child) not in LEAVES and id(child) not in self._seen
+            ]
 
     def _hold(self, value: object) -> Iterable[object]:
         """Notes the object's state. Returns the objects that it holds."""
+        if type(value) in _CODE_ITSELF:  # as most are: the questions below would take longer
+            return self._hold_code(value)
         if isinstance(value, Tensor):
             return self._hold_tensor(value)
         if (items := _number_of_items(value)) > MOST_ITEMS:
@@ -167,26 +173,28 @@ class HeldObjects:
             return ()
         if isinstance(value, torch.jit.ScriptModule):
             return [*value.parameters()]
-        if isinstance(value, (type, *CODE)):
-            held, children = hold_class(value) if isinstance(value, type) else hold_code(value)
-            self._held += held
-            for names in held:
-                if isinstance(names, HeldNames):
-                    self._stand_ins.append(partial(names.stop_iterators, self._stop))
-            return children
+        if isinstance(value, _CODE_AND_CLASSES):
+            return self._hold_code(value)
         if isinstance(value, nn.Module) or is_plain_object(value):
             return [*self._hold_attributes(value), type(value)]
         if isinstance(value, _NOT_RESTORABLE):
             self.irreversible = f"a {type(value).__module__}.{type(value).__qualname__}"
         return ()
 
+    def _hold_code(self, value: Any) -> Iterable[object]:
+        held, children = hold_class(value) if isinstance(value, type) else hold_code(value)
+        self._held += held
+        for names in held:
+            if isinstance(names, HeldNames):
+                self._stand_ins.append(partial(names.stop_iterators, self._stop))
+        return children
+
     def _hold_dict(self, value: dict[Any, Any]) -> list[object]:
-        items = [*dict.items(value)]
-        self._held.append(HeldDict(value))
-        for key, item in items:
+        self._held.append(held := HeldDict(value))
+        for key, item in held.items:
             if (stopped := stopping(item, self._stop)) is not item:
                 self._stand_ins.append(partial(dict.__setitem__, value, key, stopped))
-        return [item for _, item in items]
+        return [item for _, item in held.items]
 
     def _hold_sequence(self, value: Any) -> list[object]:
         items = [*value]
@@ -222,6 +230,11 @@ class HeldObjects:
             found += slots.values()
         return found
 
+
+_CODE_AND_CLASSES = (type, *CODE)
+_CODE_ITSELF = frozenset(_CODE_AND_CLASSES)
+_IN_PARTS = (threading.local, *_CODE_AND_CLASSES)
+"""Kinds of objects of which only some names are put back."""
 
 _NOT_RESTORABLE = (Queue, SimpleQueue, StringIO, BytesIO)
 """Kinds of objects of Python's that hold state which cannot be put back."""

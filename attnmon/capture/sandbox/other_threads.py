@@ -142,7 +142,7 @@ class _Reach:
 
     def _note_stores(self, function: FunctionType) -> None:
         """Notes the names that a function sets, where they may be, and whether it draws numbers."""
-        names = frozenset(names_in(function.__code__))
+        names = names_in(function.__code__)
         named = map(function.__globals__.get, names)
         modules: list[Any] = [each for each in named if issubclass(type(each), ModuleType)]
         spaces = (function.__globals__, vars(function), *map(vars, modules))

@@ -86,11 +86,18 @@ def test_a_stream_tells_how_all_stand_then_each_change_and_ends_with_the_server(
             pass
         assert [event["run"] for event in told] == [key_of(tmp_path / "b")]
         assert await until_silent(stream) == b": still here\n\n"
+        monkeypatch.setattr(module, "BEAT_SECONDS", 1e6)
+        rest = asyncio.create_task(all_of(stream))
+        await asyncio.sleep(0)
         ending.append(True)
-        assert [chunk async for chunk in stream] == []
-        polling.cancel()
+        assert await rest == []
+        await polling
 
     run_apart(listen())
+
+
+async def all_of(stream: AsyncIterator[bytes]) -> list[bytes]:
+    return [chunk async for chunk in stream]
 
 
 async def next_events(stream: AsyncIterator[bytes]) -> list[dict[str, Any]]:

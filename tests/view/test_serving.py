@@ -160,6 +160,8 @@ def test_the_next_port_is_taken_if_the_usual_one_is_in_use() -> None:
         ]
         first, second = (each.getsockname()[1] for each in found)
         assert PORT <= first < second
+        with socket.create_connection(("127.0.0.1", first)), found[0].accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), "no body waits"
         with pytest.raises(OSError, match="in use"):
             listen_at_port("127.0.0.1", second)
 

@@ -36,6 +36,10 @@ class Subscription:
         self._pending[event["run"]] = event
         self._news.set()
 
+    def wake(self) -> None:
+        """End a `take` that waits."""
+        self._news.set()
+
     async def take(self, seconds: float) -> list[Event]:
         """Return the events there are, as soon as there are any; none after so many seconds."""
         try:
@@ -68,8 +72,8 @@ class Changes:
         self._next_look_at_others = 0.0
 
     async def poll_forever(self) -> None:
-        """Look at runs until it is cancelled."""
-        while True:
+        """Look at runs until it is cancelled; ends the streams before the server does."""
+        while not self._is_ending():
             if self._subscriptions:
                 for event in await asyncio.to_thread(self.look):
                     for subscription in self._subscriptions:
@@ -77,6 +81,8 @@ class Changes:
             else:
                 self._watched.clear()
             await asyncio.sleep(POLL_SECONDS)
+        for subscription in self._subscriptions:
+            subscription.wake()
 
     def look(self) -> list[Event]:
         """Return an event for each run that has changed since it was looked at last."""
@@ -105,16 +111,10 @@ class Changes:
             yield RETRY
             for event in await asyncio.to_thread(self._all):
                 subscription.put(event)
-            silent_since = time.monotonic()
             while not self._is_ending():
-                events = await subscription.take(POLL_SECONDS)
-                if events:
-                    yield b"".join(map(_sent, events))
-                elif time.monotonic() - silent_since >= BEAT_SECONDS:
-                    yield BEAT
-                else:
-                    continue
-                silent_since = time.monotonic()
+                events = await subscription.take(BEAT_SECONDS)
+                if not self._is_ending():
+                    yield b"".join(map(_sent, events)) or BEAT
         finally:
             self._subscriptions.discard(subscription)
 

@@ -369,13 +369,13 @@ def test_hostile_texts_are_text(look: MakeLook, tmp_path: Path) -> None:
 
 def test_a_run_without_maps_shows_pictures_and_curves(look: MakeLook, tmp_path: Path) -> None:
     layers = {"decoder_layer0_self_attn": random_weights(2, 4, 4)}
-    run = write_run(tmp_path / "pictures", {0: layers, 1: layers})
+    run = write_run(tmp_path / "runs" / "pictures", {0: layers, 1: layers})
     for step in (0, 1):
         (run / f"step_{step}" / "maps.safetensors").unlink()
     from PIL import Image
 
     Image.new("RGB", (30, 20), "red").save(run / "step_1" / "decoder_layer0_self_attn.png")
-    with served(tmp_path, "--port", 0) as server:
+    with served(run.parent, "--port", 0) as server:
         page = look(at=server)
         page.open()
         page.until("document.querySelector('attn-pictures img')?.naturalWidth === 30")
@@ -386,9 +386,15 @@ def test_a_run_without_maps_shows_pictures_and_curves(look: MakeLook, tmp_path: 
         page.page.wait_for_selector("text=statistics alone")
         page.expected = ("404", "416", "422")
         shutil.rmtree(run)
-        write_run(tmp_path / "pictures", {7: layers})
+        write_run(run, {7: layers})
         page.page.wait_for_selector("attn-steps >> text=1 of 1")
         page.shown(7)
+        longer = dict.fromkeys((8, 9, 10), layers)
+        another = write_run(tmp_path / "another", longer, start={"id": "another"})
+        run.rename(tmp_path / "aside")
+        another.rename(run)
+        page.page.wait_for_selector("attn-steps >> text=1 of 3")
+        page.shown(8)
         page.end()
 
 

@@ -13,7 +13,7 @@ import { told } from "./trouble.js";
 const [RUNS_MS, AGAIN_MS] = [10000, 3000];
 const [CLOCK_MS, SHOWN_MS, ASLEEP_SECONDS] = [1000, 500, 30];
 
-/** The server's answer where a history is shorter than what was read of it. */
+/** The server's answer where a history is shorter than what was read of it: it is another one. */
 const SHORTER = 416;
 
 /** Begins to load, and goes on as long as the page is open. */
@@ -66,7 +66,7 @@ function isLookedAt(run) {
 }
 
 /**
- * Reads on; from the beginning where the run has begun anew, and its history is shorter than it was.
+ * Reads on; from the beginning where another run has begun in the place of this one.
  * @param {RunState} state
  */
 async function readNews(state) {
@@ -81,9 +81,10 @@ async function readNews(state) {
 
 /** @param {RunState} state */
 async function readOn(state) {
-  const after = state.facts.held?.cursor ?? null;
-  const facts = await getRun(state.id, after);
-  if (Number(facts.cursor) < Number(after)) throw new Refused(SHORTER, state.id);
+  const known = state.facts.held;
+  const facts = await getRun(state.id, known?.cursor ?? null);
+  const isAnother = known && known.run.id !== facts.run.id;
+  if (isAnother || Number(facts.cursor) < Number(known?.cursor)) throw new Refused(SHORTER, state.id);
   state.facts.value = { ...facts, captures: withNews(state, facts.captures) };
   let rows = state.rows.value;
   try {

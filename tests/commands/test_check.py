@@ -82,7 +82,7 @@ def test_where_there_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_what_to_try_is_said_once_and_severities_are_counted(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sick = [layer(number, entropy=0.03, coverage=0.1) for number in (0, 1)]
+    sick = [layer(number, entropy=0.03, coverage=0.1, max_logit=60.0) for number in (0, 1)]
     lines = [json.dumps(capture(step, *sick)) for step in range(40)]
     (run / "history.jsonl").write_text("\n".join(lines) + "\n")
     code, out, _ = check(capsys, run, "--set", "loss_spike.sigmas=1")

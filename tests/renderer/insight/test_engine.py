@@ -7,8 +7,8 @@ from support.captures import capture, changes, engine, layer, record
 from attnmon.link.alert import Alert
 from attnmon_renderer.insight.judging.capture_record import CaptureRecord, record_of
 
-SICK = {"entropy": 0.03, "coverage": 0.1}
-NEAR = {"entropy": 0.11, "coverage": 0.1}
+SICK = {"entropy": 0.03, "coverage": 0.1, "max_logit": 60.0}
+NEAR = {"entropy": 0.11, "coverage": 0.1, "max_logit": 60.0}
 NAME = "attention_collapse"
 
 

@@ -23,6 +23,7 @@ from attnmon_renderer.insight.rules.nonfinite import Nonfinite
 from attnmon_renderer.insight.rules.padding_leak import PaddingLeak
 from attnmon_renderer.insight.rules.scale_odd import ScaleOdd
 
+COLLAPSED: dict[str, float | None] = {"entropy": 0.03, "coverage": 0.1, "max_logit": 60.0}
 CLASSES = (
     Nonfinite, FutureLeak, PaddingLeak, ScaleOdd, LogitGrowth, LogitHigh, AttentionCollapse,
     DeadAttention, LossSpike,
@@ -151,20 +152,52 @@ def test_high_logits_inform_and_very_high_ones_warn() -> None:
 @pytest.mark.parametrize(
     ("values", "fires"),
     [
-        ({"entropy": 0.03, "coverage": 0.1}, True),
-        ({"entropy": 0.03, "coverage": 0.6}, False),  # copies the token before: every key is used
-        ({"entropy": 0.5, "coverage": 0.1}, False),
-        ({"entropy": 0.03, "coverage": None, "first_token": 1.0}, False),  # only a sink
+        ({}, True),
+        ({"coverage": 0.6}, False),  # copies the token before: every key is used
+        ({"entropy": 0.5}, False),
+        ({"coverage": None, "first_token": 1.0}, False),  # only a sink
+        ({"max_logit": 12.0}, False),  # as sharp as it takes to pick a key
+        ({"max_logit": None}, True),
     ],
 )
-def test_collapse_takes_both_low_entropy_and_few_keys(values: dict[str, Any], fires: bool) -> None:
-    found = changes(engine("attention_collapse"), [record(n, layer(**values)) for n in range(9)])
+def test_collapse_takes_few_keys_by_large_logits(values: dict[str, Any], fires: bool) -> None:
+    given = COLLAPSED | values
+    found = changes(engine("attention_collapse"), [record(n, layer(**given)) for n in range(9)])
     assert found == [("warn", "firing", 1)] * fires
+
+
+def test_a_soft_cap_below_what_a_collapse_takes_hides_none() -> None:
+    capped = layer(**COLLAPSED | {"max_logit": 19.5}, row={"softcap": 20.0})
+    assert changes(engine("attention_collapse"), [record(n, capped) for n in range(9)])
+
+
+@pytest.mark.parametrize(
+    ("losses", "found"),
+    [
+        ([2.0] * 40, [("warn", "firing", 21)]),
+        ([2.0 * 0.93**step for step in range(40)], [("info", "firing", 21)]),  # it learns
+        ([2.0] * 15 + [0.1] * 25, [("info", "firing", 21)]),  # it has learnt, and nothing is left
+        ([2.0] * 15 + [0.8] * 25, [("info", "firing", 21), ("warn", "firing", 27)]),
+        ([1.0] * 15 + [1.5] * 25, [("error", "firing", 21)]),
+        ([None] * 40, [("warn", "firing", 21)]),
+    ],
+)
+def test_a_collapse_while_the_loss_falls_only_informs(
+    losses: list[float | None], found: list[tuple[str, str, int]]
+) -> None:
+    after = layer(**COLLAPSED)
+    records = [record(n, after if n >= 20 else layer(), loss=loss) for n, loss in enumerate(losses)]
+    assert changes(engine("attention_collapse"), records) == found
+
+
+def test_a_collapse_of_which_neither_logits_nor_a_loss_are_known_only_informs() -> None:
+    records = [record(n, layer(**COLLAPSED | {"max_logit": None}), loss=None) for n in range(9)]
+    assert changes(engine("attention_collapse"), records) == [("info", "firing", 1)]
 
 
 def test_half_of_the_heads_are_enough_and_a_rising_loss_makes_it_an_error() -> None:
     def low(count: int) -> dict[str, Any]:
-        pairs = {"entropy": (0.03, 0.5), "coverage": (0.1, 0.6)}
+        pairs = {"entropy": (0.03, 0.5), "coverage": (0.1, 0.6), "max_logit": (60.0, 5.0)}
         return layer(of_heads={n: [a] * count + [b] * (4 - count) for n, (a, b) in pairs.items()})
 
     assert changes(engine("attention_collapse"), [record(n, low(1)) for n in range(9)]) == []
@@ -179,6 +212,24 @@ def test_dead_attention_waits_and_only_informs() -> None:
     assert changes(engine("dead_attention"), dead) == [("info", "firing", 34)]
     one = [record(n, layer(entropy=0.995), layer(1, entropy=0.9)) for n in range(45)]
     assert changes(engine("dead_attention"), one) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({"entropy": 1.0, "max_logit": 0.0}, [("warn", "firing", 4)]),
+        ({"entropy": 1.0 - 1e-8, "max_logit": 3.0}, [("warn", "firing", 34)]),  # constant keys
+        ({"entropy": 1.0, "max_logit": None}, [("warn", "firing", 34)]),
+        ({"entropy": 0.9999, "max_logit": 0.1}, []),
+        ({"entropy": 0.5, "max_logit": 0.0}, []),  # logits less the largest of their row
+        ({"entropy": None, "max_logit": 0.0}, []),  # a single key
+    ],
+)
+def test_a_layer_whose_logits_do_not_differ_at_all_is_a_warning(
+    values: dict[str, Any], found: list[tuple[str, str, int]]
+) -> None:
+    records = [record(n, layer(), layer(1, **values)) for n in range(40)]
+    assert changes(engine("dead_attention"), records) == found
 
 
 def test_a_loss_that_jumps_is_a_spike_and_noise_is_none() -> None:

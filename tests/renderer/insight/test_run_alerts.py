@@ -12,7 +12,7 @@ from attnmon_renderer.insight.alert_pictures import find_pictures
 from attnmon_renderer.insight.rule_table import make_rules
 from attnmon_renderer.insight.run_alerts import RunAlerts
 
-SICK = {"entropy": 0.03, "coverage": 0.1}
+SICK = {"entropy": 0.03, "coverage": 0.1, "max_logit": 60.0}
 RULES = make_rules(["attention_collapse", "nonfinite"])
 
 

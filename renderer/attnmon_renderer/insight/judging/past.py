@@ -12,6 +12,8 @@ MOST_LOSSES = 512
 """Losses that are held."""
 SMOOTHED = 5
 """Losses whose median is one point of the loss, since single batches differ."""
+FALLING = 10
+"""Captures within which a loss that falls is compared."""
 
 
 class Past:
@@ -22,6 +24,7 @@ class Past:
         """Captures so far."""
         self.recent: deque[CaptureRecord] = deque(maxlen=RECENT)
         """The latest, newest last."""
+        self._first_losses: list[tuple[int, float]] = []
         self._losses: deque[tuple[int, float]] = deque(maxlen=MOST_LOSSES)
         self._norms: deque[tuple[int, float]] = deque(maxlen=MOST_LOSSES)
 
@@ -35,12 +38,14 @@ class Past:
         for values, value in ((self._losses, record.loss), (self._norms, record.grad_norm)):
             if value is not None:
                 values.append((record.step, value))
+        if record.loss is not None and len(self._first_losses) < SMOOTHED:
+            self._first_losses.append((record.step, record.loss))
         return went_back
 
     def _forget_from(self, step: int) -> None:
         kept = [record for record in self.recent if record.step < step]
         self.recent = deque(kept, maxlen=RECENT)
-        for values in (self._losses, self._norms):
+        for values in (self._first_losses, self._losses, self._norms):
             while values and values[-1][0] >= step:
                 values.pop()
 
@@ -72,3 +77,16 @@ class Past:
         if len(smooth) <= SMOOTHED:
             return False
         return smooth[-1] - min(smooth) > max(least, share * abs(min(smooth)))
+
+    def loss_is_learning(self, share: float, solved: float) -> bool:
+        """Return whether the loss falls by `share` within ten captures, or nothing is left of it.
+
+        Nothing is left where it is below `solved` of what it was at first. All are medians of a few
+        captures. False while there are too few losses.
+        """
+        losses = self.losses(FALLING + SMOOTHED)
+        if len(losses) < FALLING + SMOOTHED:
+            return False
+        now, before = median(losses[-SMOOTHED:]), median(losses[:SMOOTHED])
+        first = median(loss for _, loss in self._first_losses)
+        return now < (1 - share) * before or now < solved * first

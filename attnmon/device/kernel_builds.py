@@ -2,7 +2,8 @@
 
 Triton compiles a kernel at its first launch, in the thread that launches it, for seconds. Here it
 asks before: what is not compiled yet is not launched, and a process of its own (`kernel_compiler`)
-compiles it into Triton's cache on disk, from where the next launch loads it.
+compiles it into Triton's cache on disk, from where the next launch loads it. Where that cache is
+may change: torch's compiler puts it elsewhere when it is first used.
 """
 
 import json
@@ -44,8 +45,8 @@ class KernelBuilds:
     def __init__(self) -> None:
         self.failure = ""
         """Why no kernel can be compiled any more; empty while all could."""
-        self._is_prepared = False
-        """Whether Triton's driver was built, too, by a C compiler."""
+        self._prepared_in = ""
+        """The cache in which Triton's driver was built, too, by a C compiler."""
         self._built: set[str] = set()
         self._missing: dict[str, None] = {}
         """Requests for what was to be launched and was not, in their order."""
@@ -88,7 +89,7 @@ class KernelBuilds:
     def _require_prepared(self) -> None:
         """Take in what the process has answered. Raises `NotBuilt` while there is more to do."""
         self._take_answers()
-        if not self._is_prepared and not self.failure and self._process is None:
+        if self._prepared_in != _cache() and not self.failure and self._process is None:
             self._start(())
         if self.failure or self._process is not None:
             raise NotBuilt(self.failure or WAITING)
@@ -109,6 +110,7 @@ class KernelBuilds:
             self._start(requests)
 
     def _start(self, requests: tuple[str, ...]) -> None:
+        self._prepared_in = _cache()
         try:
             if not is_own_python():
                 raise OSError(f"{sys.executable} is no Python")
@@ -116,7 +118,7 @@ class KernelBuilds:
             with _nameless_file() as given:
                 given.write("".join(f"{request}\n" for request in requests).encode())
                 given.seek(0)
-                self._process = _popen(given, self._answers)
+                self._process = _popen(given, self._answers, self._prepared_in)
         except OSError as error:
             self.failure = f"its kernels could not be compiled: {error}"
         self._asked = requests
@@ -129,11 +131,10 @@ class KernelBuilds:
             answers.seek(0)
             lines = answers.read().decode(errors="replace").splitlines()
         errors = [line.removeprefix(ANSWER) for line in lines if line.startswith(ANSWER)]
-        if code or len(errors) != len(self._asked):
+        if code or len(errors) != 1 + len(self._asked):
             self.failure = f"its kernels could not be compiled: the process ended with {code}"
         elif found := next(filter(None, errors), ""):
             self.failure = f"its kernels could not be compiled: {found}"
-        self._is_prepared = True
         self._built.update(self._asked)
 
     def end(self) -> None:
@@ -150,6 +151,13 @@ BUILDS = KernelBuilds()
 """Those of this process, whichever monitor asks."""
 
 
+def _cache() -> str:
+    """Return the folder in which Triton looks for what is compiled, at present."""
+    from triton import knobs
+
+    return str(knobs.cache.dir)
+
+
 def _request_of(fn: Any, compile: dict[str, Any], **_: Any) -> str:
     from triton.runtime import driver
 
@@ -159,6 +167,7 @@ def _request_of(fn: Any, compile: dict[str, Any], **_: Any) -> str:
         "name": fn.jit_function.fn.__name__,
         "specialization": compile["specialization_data"],
         "target": [target.backend, target.arch, target.warp_size],
+        "cache": _cache(),
     }
     return json.dumps(told)
 
@@ -167,7 +176,7 @@ def _nameless_file() -> IO[bytes]:
     return open(os.memfd_create("attnmon-kernels"), "w+b")
 
 
-def _popen(requests: IO[bytes], answers: IO[bytes]) -> "subprocess.Popen[bytes]":
+def _popen(requests: IO[bytes], answers: IO[bytes], cache: str) -> "subprocess.Popen[bytes]":
     ours = str(Path(__file__).absolute().parents[2])
     search_path = [folder for folder in sys.path if os.path.isabs(folder)]
     return subprocess.Popen(
@@ -175,5 +184,6 @@ def _popen(requests: IO[bytes], answers: IO[bytes]) -> "subprocess.Popen[bytes]"
         stdin=requests,
         stdout=answers,
         stderr=subprocess.DEVNULL,
+        env={**os.environ, "TRITON_CACHE_DIR": cache},
         process_group=0,  # Ctrl-C is not for it
     )

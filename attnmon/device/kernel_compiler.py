@@ -1,15 +1,16 @@
 """Compiles kernels in a process of its own, for Triton's cache on disk, from where they are loaded.
 
 Requests are JSON, one a line: what Triton tells of a kernel before it compiles it. The answers are
-lines too, an error each, empty where there was none. A device is not used, and has no context here.
+lines too, an error each, empty where there was none; the first is of what Triton builds of its
+driver by a C compiler. A device is not used, and has no context here.
 """
 
 import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 NICE = 10
@@ -18,33 +19,35 @@ ANSWER = "attnmon answers: "
 
 
 def main() -> None:
-    """Answer the requests on standard input; none at all only has Triton's driver built."""
+    """Answer the requests on standard input, after one that is always made."""
     os.nice(NICE)
-    with suppress(Exception):  # whoever launches kernels will meet it, and say it
-        _build_driver()
+    _answer(_build_driver)
     for line in sys.stdin:
-        sys.stdout.write(f"{ANSWER}{_error_of(json.loads(line))}\n")
+        _answer(partial(_compile, json.loads(line)))
 
 
-def _build_driver() -> None:
-    """Have what Triton builds of its driver by a C compiler ready in its cache."""
-    from triton.runtime import driver
-
-    assert driver.active.utils is not None
+def _answer(build: Callable[[], object]) -> None:
+    sys.stdout.write(f"{ANSWER}{_error_of(build)}\n")
 
 
-def _error_of(request: Mapping[str, Any]) -> str:
+def _error_of(build: Callable[[], object]) -> str:
     try:
-        _compile(request)
+        build()
     except Exception as error:
         return " ".join(f"{type(error).__name__}: {error}".split())[:1000]
     return ""
 
 
+def _build_driver() -> None:
+    from triton.backends.nvidia.driver import CudaUtils
+
+    CudaUtils()
+
+
 def _compile(request: Mapping[str, Any]) -> None:
     from triton.backends.compiler import GPUTarget
+    from triton.backends.nvidia import driver
     from triton.compiler import ASTSource, compile
-    from triton.runtime import driver
 
     told = json.loads(request["specialization"])
     kernel = getattr(importlib.import_module(request["module"]), request["name"])
@@ -55,8 +58,8 @@ def _compile(request: Mapping[str, Any]) -> None:
     options = {name: _as_tuple(value) for name, value in told["options"].items()}
     source = ASTSource(kernel, signature, constants, attributes)
     compiled = compile(source, target=GPUTarget(*request["target"]), options=options)
-    with suppress(Exception):  # versions that build a launcher for each signature
-        driver.active.launcher_cls(compiled.src, compiled.metadata)
+    if hasattr(driver, "make_launcher"):  # before 3.7 one is built for each signature
+        driver.CudaLauncher(compiled.src, compiled.metadata)
 
 
 def _as_tuple(value: Any) -> Any:

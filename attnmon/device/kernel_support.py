@@ -1,6 +1,7 @@
-"""What the kernels are made for. Anything else is sent as query and key."""
+"""What the kernels are made for, and Triton itself. Anything else is sent as query and key."""
 
 import os
+from contextlib import suppress
 from functools import cache
 
 import torch
@@ -65,3 +66,19 @@ def why_not_on(device: torch.device) -> str:
         least = ".".join(map(str, LEAST_TRITON))
         return f"Triton {triton.__version__} is too old: {least} is needed, as with torch 2.8"
     return ""
+
+
+def load_triton() -> None:
+    """Import Triton before training, and have it hash its own library; only in builds for CUDA.
+
+    It hashes half a gigabyte before its first kernel, in the thread that launches it: a second, or
+    several from a slow disk. An error is left to whoever launches a kernel, and says it.
+    """
+    if torch.version.cuda is None:
+        return
+    with suppress(Exception):
+        try:
+            from triton.runtime.cache import triton_key
+        except ImportError:  # before 3.5
+            from triton.compiler.compiler import triton_key
+        triton_key()

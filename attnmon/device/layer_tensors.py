@@ -17,7 +17,7 @@ class KernelKind(NamedTuple):
     bias: torch.dtype | None
     causal: bool
     softcap: bool
-    sinks: bool
+    sinks: torch.dtype | None
     padding: bool
     ends: bool
     declared: bool
@@ -27,6 +27,13 @@ class KernelKind(NamedTuple):
     cell_rows: int
     cell_keys: int
     chunks: int
+    places: tuple[int, ...]
+    """What Triton compiles for of how query, key and bias lie in memory, as `divisor`."""
+
+
+def divisor(place: int) -> int:
+    """Return for what of an address or a stride Triton compiles: 16 for its multiples, 1, or 0."""
+    return 16 if place % 16 == 0 else int(place == 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

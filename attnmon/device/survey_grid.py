@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from attnmon.device.layer_tensors import KernelKind, LayerTensors
+from attnmon.device.layer_tensors import KernelKind, LayerTensors, divisor
 from attnmon.link.summaries.summary_parts import (
     COLUMN_PARTS,
     KEY_PARTS,
@@ -113,13 +113,16 @@ class SurveyGrid:
 
     def kind(self, layer: LayerTensors) -> KernelKind:
         """Return what chooses the kernels' code for a layer of this shape."""
+        both = layer.query, layer.key
+        places = [place for each in both for place in (each.data_ptr(), *each.stride())]
+        places.append(layer.bias_strides[2])
         return KernelKind(
             dtypes=(layer.query.dtype, layer.key.dtype),
             width=layer.query.shape[2],
             bias=None if layer.bias is None else layer.bias.dtype,
             causal=layer.causal,
             softcap=bool(layer.softcap),
-            sinks=layer.sinks is not None,
+            sinks=None if layer.sinks is None else layer.sinks.dtype,
             padding=layer.padding is not None,
             ends=layer.ends is not None,
             declared=layer.declared is not None,
@@ -128,6 +131,7 @@ class SurveyGrid:
             cell_rows=self.cell_rows,
             cell_keys=self.cell_keys,
             chunks=self.chunks,
+            places=tuple(map(divisor, places)),
         )
 
 

@@ -212,7 +212,8 @@ def survey_rows(
             if CAUSAL:
                 minimum = tl.where(rows + 1 < keys, _MASKED, minimum)
                 own_logit = tl.where(nearest > rows, _MASKED, own_logit)
-            nothing = maximum < _MASKED / 2
+            # Of a row of NaN the maximum is what it began with: a device's maxima leave NaN out.
+            nothing = (maximum < _MASKED / 2) & (total == total)
             shift, denominator = maximum, total
             sink_share = zeros
             if SINKS:
@@ -431,9 +432,10 @@ def survey_keys(received, row_parts, parts, keys, programs, KEYS: tl.constexpr):
         counts = _is_counted(signed, columns, columns < keys, has_sink)
         shares += tl.where(counts, tl.minimum(tl.abs(signed) * most, 1.0), 0.0)
     parts += head * _KEY_LENGTH
-    tl.store(parts + 0, tl.sum(total, 0))
+    given = tl.sum(total, 0)
+    tl.store(parts + 0, given)
     tl.store(parts + 1, tl.sum(squared, 0))
-    tl.store(parts + 2, tl.max(largest, 0))
+    tl.store(parts + 2, tl.where(given == given, tl.max(largest, 0), given))  # NaN is the largest
     tl.store(parts + 3, rest)
     tl.store(parts + 4, count)
     tl.store(parts + 5, tl.sum(shares, 0))

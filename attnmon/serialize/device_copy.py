@@ -93,8 +93,11 @@ class DeviceCopies:
     def beside_training(self, device: torch.device, read: Iterable[Tensor]) -> Iterator[None]:
         """Have what is started in this block run on the side stream, after training so far.
 
-        `read`: what is read there, of which the allocator is told.
+        `read`: what is read there, of which the allocator is told. Raises RuntimeError, and nothing
+        is started, while a CUDA graph is recorded: it would be started again at each replay.
         """
+        if is_recording_a_graph():
+            raise RuntimeError("attention cannot be copied while a CUDA graph is recorded")
         stream = self._stream_of(device)
         stream.wait_stream(self._cuda.current_stream(device))
         try:

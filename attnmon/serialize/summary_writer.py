@@ -37,6 +37,7 @@ class SummaryWriter:
         self.trust = KernelTrust()
         self.reasons: dict[str, str] = {}
         """Why a layer's query and key are sent, by the name of its module."""
+        kernel_support.load_triton()
         self._writer = writer
         self._choice = SummaryChoice(options)
         self._guard = guard

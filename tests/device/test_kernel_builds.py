@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,6 +48,7 @@ def test_kernels_are_compiled_elsewhere_and_launched_when_they_are(tmp_path: Pat
     assert found["failure"] == ""
     assert found["waited"] > 0
     assert found["compiled_here"] == []
+    assert found["hashed_here"] == 0
     assert [each["name"] for each in found["launches"]] == KERNELS
     assert max(each["shared"] for each in found["launches"]) <= LEAST_SHARED
     import triton
@@ -89,7 +91,8 @@ def test_others_kernels_are_left_to_triton() -> None:
     ("program", "failure"),
     [
         ("raise SystemExit(3)", "ended with 3"),
-        (f"print('hello'); print({ANSWER!r} 'OSError: read-only cache')", "read-only cache"),
+        (f"print('hello'); print({ANSWER!r}); print({ANSWER!r} 'OSError: no disk')", "no disk"),
+        (f"print({ANSWER!r} 'no C compiler'); print({ANSWER!r})", "no C compiler"),
     ],
 )
 def test_what_cannot_be_compiled_is_given_up(
@@ -130,6 +133,7 @@ def test_a_compilation_ends_with_the_monitor(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_error_of_the_compiler_is_one_line() -> None:
-    answer = kernel_compiler._error_of({"specialization": "no JSON\n"})
+    request = {"specialization": "no JSON\n"}
+    answer = kernel_compiler._error_of(partial(kernel_compiler._compile, request))
     assert answer.startswith("JSONDecodeError: ")
     assert "\n" not in answer

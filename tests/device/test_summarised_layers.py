@@ -1,5 +1,6 @@
 """Layers that are sent by their summary: what the renderer makes of it, and when it is not sent."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from attnmon.link.messages import Capture, RenderOptions
 from attnmon.link.summaries.picture_sides import PICTURE_SIDES
 from attnmon.serialize import summary_writer
 from attnmon.serialize.serializer import CaptureSerializer
+from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.masks import Mask
 from attnmon_renderer.analysis.pooling_grid import PoolingGrid
 from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS
@@ -90,6 +92,31 @@ def test_statistics_and_maps_are_those_of_query_and_key(device: Device, name: st
     assert attention.query is not None
     read = device.read(attention)
     assert difference(read, read.memory) == ""
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    ("part", "value"), [("query", math.nan), ("key", math.nan), ("query", math.inf)]
+)
+def test_where_numbers_are_not_finite_the_same_ones_are_unknown(
+    device: Device, part: str, value: float, causal: bool
+) -> None:
+    call = called(causal=causal)
+    getattr(call, part)[0, 7, 3] = value
+    read = device.read(device.write(call))
+    found = DeviceSummary(read, read.memory).analysis(None, 8)
+    exact = analyze_layer(read, head_side=8, statistics_queries="all")
+    for name, expected in exact.statistics.heads.items():
+        values = found.statistics.heads[name]
+        assert values == pytest.approx(expected, rel=1e-4, abs=1e-5, nan_ok=True), name
+    for name in ("mean", "std", "min", "max", "future_mass"):
+        one, other = (getattr(each.statistics, name) for each in (found, exact))
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-5, nan_ok=True), name
+    assert found.per_head is not None
+    assert exact.per_head is not None
+    unknown = [np.isnan(each.per_head.values) for each in (found, exact)]
+    assert (unknown[0] == unknown[1]).all()
 
 
 @pytest.mark.parametrize("name", ["causal", "sinks", "padding", "masked cross"])

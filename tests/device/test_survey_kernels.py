@@ -113,6 +113,16 @@ VARIANTS = {
     "mask a head": replace(made(heads=2), bias=torch.stack([window(37, 5), window(37, 20)])),
     "a row without a key": replace(made(), bias=window(37, 9) & (torch.arange(37) > 3)[:, None]),
     "alibi": replace(made(), bias=alibi(1, 37, 37), causal=True),
+    "a row of minus infinity": replace(
+        made(), bias=torch.where(window(37, 9) & (torch.arange(37) > 3)[:, None], 0.0, -math.inf)
+    ),
+    "a sink for a row without a key": replace(
+        made(), sinks=torch.tensor([1.0]), bias=window(37, 9) & (torch.arange(37) > 3)[:, None]
+    ),
+    "a window that is longer": replace(made(), bias=window(37, 100)),
+    "keys of one head for all": replace(made(heads=2), key=made().key.expand(2, -1, -1)),
+    "one key at all positions": replace(made(), key=made().key[:, :1].expand(-1, 37, -1)),
+    "one query": replace(made(queries=1, keys=100), earlier=99),
     "minus infinity": replace(made(), bias=torch.where(window(37, 9), 0.0, -math.inf)),
     "minus ten thousand": replace(made(), bias=torch.where(window(37, 9), 0.5, -1e4).bfloat16()),
     "all": replace(
@@ -183,6 +193,16 @@ def test_what_bfloat16_loses_is_what_its_rounding_loses() -> None:
     products = (exact.query.double().abs() @ exact.key.double().abs().mT) * exact.scale
     most = (2 * unit + unit**2) * products.tril().amax(-1) + FLOAT
     assert ((found - exact_logits_of_cells(exact, 128)).abs() <= most[:, None]).all()
+
+
+def test_queries_of_bfloat16_may_be_huge() -> None:
+    layer = made(dtype=torch.bfloat16)
+    check(replace(layer, query=layer.query * 1e4, causal=True))
+
+
+def test_one_query_of_4096_keys() -> None:
+    layer = made(heads=2, queries=1, keys=4096, key_heads=1, width=16)
+    check(replace(layer, earlier=4095, sinks=torch.randn(2)), tile=512)
 
 
 def test_a_layer_of_4096_positions_is_as_in_float64() -> None:

@@ -16,7 +16,7 @@ from support.slow_device import SlowDevice
 from torch import Tensor
 
 from attnmon import TrainingAttentionMonitor
-from attnmon.serialize import ring_writer
+from attnmon.serialize import device_copy, ring_writer
 from attnmon.serialize.device_copy import DeviceCopies
 
 
@@ -51,6 +51,16 @@ def test_where_pinning_is_refused_the_ring_is_written_when_the_copy_has_landed()
     assert torch.equal(target, torch.arange(4.0))
     copies.unpin()
     assert "unregister" not in device.log
+
+
+def test_nothing_is_added_to_a_graph_that_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_copy, "is_recording_a_graph", lambda: True)
+    device, target = SlowDevice(), torch.zeros(1)
+    copies = DeviceCopies(target.view(torch.uint8), lambda: 4, device)
+    with pytest.raises(RuntimeError, match="while a CUDA graph is recorded"):
+        copies.copy(target, torch.ones(1))
+    assert "on the side stream" not in device.log
+    assert not copies.has_copies
 
 
 def test_each_departure_has_its_own_copies() -> None:

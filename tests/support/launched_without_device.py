@@ -2,22 +2,26 @@
 
     python launched_without_device.py CAPABILITY FILE
 
-Writes JSON: how often nothing could be launched yet, which launches came, and what was compiled in
-this very process.
+Writes JSON: how often nothing could be launched yet, which launches came, what was compiled in this
+very process, and whether it hashed Triton. Half way, the cache moves, as torch's compiler moves it.
 """
 
 import json
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
+from triton.runtime.cache import triton_key
 
 from attnmon.device import kernel_builds
 from attnmon.device.kernel_builds import BUILDS, NotBuilt
+from attnmon.device.kernel_support import load_triton
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.mask_facts import mask_facts
 from attnmon.device.survey_grid import SurveyGrid
@@ -70,8 +74,12 @@ def once(layer: LayerTensors) -> None:
 
 def main() -> None:
     driver.set_active(NotedDriver(int(sys.argv[1])))
-    at_once = "kernel_compiler.NICE = 0\nkernel_compiler.main()"  # beside other tests
-    kernel_builds._BOOT = kernel_builds._BOOT.replace("kernel_compiler.main()", at_once)
+    # Beside other tests, and without CUDA's library, against which the driver is linked.
+    here = "kernel_compiler.NICE, kernel_compiler._build_driver = 0, int\nkernel_compiler.main()"
+    kernel_builds._BOOT = kernel_builds._BOOT.replace("kernel_compiler.main()", here)
+    torch.version.cuda = "13.0"
+    load_triton()
+    hashed = triton_key.cache_info().misses
     knobs.compilation.listener = lambda src, cache_hit, **_: (
         None if cache_hit else compiled_here.append(src.name)
     )
@@ -84,6 +92,7 @@ def main() -> None:
     )  # fmt: skip
     wide = torch.randn(1, 100, 256)
     layers = masked, LayerTensors(wide, wide, 0.1, causal=True)
+    moved = Path(os.environ["TRITON_CACHE_DIR"]) / "moved"
     waited = 0
     until = time.monotonic() + 200
     while time.monotonic() < until:
@@ -96,10 +105,12 @@ def main() -> None:
             waited += 1
             if BUILDS.failure:
                 break
+            if BUILDS._asked:  # what is compiled now will not be looked for where it is then
+                os.environ["TRITON_CACHE_DIR"] = str(moved)
             time.sleep(0.2)
     found = {
         "waited": waited, "failure": BUILDS.failure, "launches": launches,
-        "compiled_here": compiled_here,
+        "compiled_here": compiled_here, "hashed_here": triton_key.cache_info().misses - hashed,
     }  # fmt: skip
     with open(sys.argv[2], "w") as file:
         json.dump(found, file)

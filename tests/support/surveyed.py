@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,6 +58,11 @@ def exact_logits(layer: LayerTensors) -> Tensor:
     return logits
 
 
+def is_allowed(layer: LayerTensors) -> Tensor:
+    """Return where a query may attend to a key, [heads, queries, keys]: by the masks alone."""
+    return exact_logits(replace(layer, query=torch.zeros_like(layer.query))) > -9e3
+
+
 def exact_weights(layer: LayerTensors) -> Tensor:
     """Return the weights [heads, queries, keys] in float64; zeros for a row without any key."""
     logits = exact_logits(layer)
@@ -69,9 +74,8 @@ def exact_weights(layer: LayerTensors) -> Tensor:
 
 def exact_parts(layer: LayerTensors) -> dict[str, Tensor]:
     """Return in float64 what the kernels sum up, [heads]."""
-    logits, weights = exact_logits(layer), exact_weights(layer)
+    allowed, weights = is_allowed(layer), exact_weights(layer)
     _, queries, keys = layer.shape
-    allowed = logits > -9e3
     counts = torch.ones(queries).bool() if layer.padding is None else ~layer.padding
     allowed_keys = allowed.sum(-1)
     attends, compares = counts & (allowed_keys >= 1), counts & (allowed_keys >= 2)
@@ -125,7 +129,7 @@ def exact_logits_of_cells(layer: LayerTensors, side: int) -> Tensor:
     """Return [heads, 2, query cells] the largest log-sum-exp and logit of each row of cells."""
     logits = exact_logits(layer)
     counts = torch.ones(layer.shape[1]).bool() if layer.padding is None else ~layer.padding
-    attends = counts & (logits > -9e3).any(-1)
+    attends = counts & is_allowed(layer).any(-1)
     every = logits
     if layer.sinks is not None:
         sinks = layer.sinks.double()[:, None, None].expand(*logits.shape[:2], 1)

@@ -21,7 +21,7 @@ from attnmon_renderer.report.gather import ReportData, ReportStep
 from attnmon_renderer.report.map_steps import StepMaps, page_data
 from attnmon_renderer.report.svg_chart import step_x, svg_chart
 
-PAGE_MODULES = ("palettes.js", "codes.js", "cells.js")
+PAGE_MODULES = ("codes.js", "cells.js")
 """Of the live page: what it has in common with a report."""
 
 

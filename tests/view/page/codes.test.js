@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as codes from "../../../renderer/attnmon_renderer/view/page/pure/codes.js";
-import * as palettes from "../../../renderer/attnmon_renderer/view/page/pure/palettes.js";
+import * as palettes from "../../../renderer/attnmon_renderer/view/page/pure/codes.js";
 
 const PURPLE = 0xff540144;
 const YELLOW = 0xff25e7fd;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as history from "../../../renderer/attnmon_renderer/view/page/pure/history.js";
-import { byChange, changes, layerName } from "../../../renderer/attnmon_renderer/view/page/pure/sorting.js";
+import { byChange, changes, layerName } from "../../../renderer/attnmon_renderer/view/page/pure/history.js";
 
 /** @param {number} step @param {(number | null)[]} entropy */
 const line = (step, entropy) =>

@@ -1,7 +1,7 @@
 /** What keys and buttons do. */
 
 import { format } from "../pure/address.js";
-import { layerName } from "../pure/sorting.js";
+import { layerName } from "../pure/history.js";
 import { ownTop } from "../pure/codes.js";
 import { inside, whole, zoomed } from "../pure/cells.js";
 import { current, isPlaying, place, placeNow, runState, shown, spot } from "./store.js";

@@ -1,10 +1,9 @@
 /** What a map canvas shows: cells with colours, values and words. */
 
-import { cellAt, isPooled } from "../pure/cells.js";
-import { colourTable, largestTold, paintChanges, paintCodes, roundedTop } from "../pure/codes.js";
+import { isPooled } from "../pure/cells.js";
+import { CHANGE_COLOURS, MASKED, WEIGHT_COLOURS, colourTable, largestTold, paintChanges, paintCodes, roundedTop } from "../pure/codes.js";
 import { difference } from "../pure/distance.js";
-import { CHANGE_COLOURS, MASKED, WEIGHT_COLOURS } from "../pure/palettes.js";
-import { layerName } from "../pure/sorting.js";
+import { layerName } from "../pure/history.js";
 import { whole } from "../pure/words.js";
 
 /** @typedef {import("./store.js").Shown} Shown */
@@ -118,17 +117,4 @@ export function cellWords(layer) {
   const { missing } = layer;
   const lost = missing.length ? `nothing was recorded of head ${missing.join(", ")}` : "";
   return [size, pooled, sampled, hidden, lost, layer.note].filter(Boolean).join(" · ");
-}
-
-/**
- * The value at a place; null outside of the map.
- * @param {Content} content
- * @param {number} query
- * @param {number} key
- */
-export function valueAt({ map: { layer }, values, masked }, query, key) {
-  const cell = cellAt(layer, query, key);
-  if (!cell) return null;
-  const index = cell.row * layer.columns + cell.column;
-  return { ...cell, value: values[index], isMasked: Boolean(masked?.[index]) };
 }

@@ -1,19 +1,18 @@
 /** Layers × heads as thumbnails: what moved? */
 
-import { byChange, changes, layerName } from "../pure/sorting.js";
+import { byChange, changes, layerName } from "../pure/history.js";
 import { STATISTICS, signed } from "../pure/words.js";
 import { go, layersShown } from "./actions.js";
 import { Panel, button, choice, el } from "./elements.js";
-import { cell, layerRow } from "./head_cells.js";
-import { getThumbs } from "./server.js";
+import { getThumbs, told } from "./server.js";
 import * as store from "./store.js";
 import { paintSheet, thumbsOf } from "./thumbnail.js";
-import { told } from "./trouble.js";
 
-/** @typedef {import("../pure/sorting.js").HeadPlace} HeadPlace */
-/** @typedef {import("./head_cells.js").Cell} Cell */
+/** @typedef {import("../pure/history.js").HeadPlace} HeadPlace */
+/** @typedef {{stem: string, head: string, place: HTMLElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
 
 const [FAST_MS, REST_MS, LONGEST_MS] = [400, 250, 500];
+const MOST_IN_A_ROW = 16;
 
 class HeadGrid extends Panel {
   /** @type {Map<string, Cell>} */
@@ -171,6 +170,37 @@ function choices() {
     button("by change", "what changed most first (s)", () => go({ sort: "change" }), sort.value === "change"),
     el("span", { className: "faint" }, words),
   ];
+}
+
+/**
+ * A layer: the mean of its heads, and each of them.
+ * @param {string} stem
+ * @param {Cell[]} cells
+ */
+function layerRow(stem, cells) {
+  const name = layerName(stem);
+  const title = `mean of the heads of ${name?.kind} layer ${name?.layer}`;
+  const label = button(`L${name?.layer}`, title, () => go({ layer: stem, head: "mean" }), false);
+  label.className = "mean";
+  label.dataset.stem = stem;
+  const thumbs = el("div", { className: "thumbs" }, ...cells.map((each) => each.button));
+  thumbs.style.setProperty("--heads", String(Math.min(MOST_IN_A_ROW, Math.max(6, cells.length))));
+  return el("div", { className: "layer" }, label, thumbs);
+}
+
+/**
+ * A head: its thumbnail and its number.
+ * @param {string} stem
+ * @param {string} head
+ * @returns {Cell}
+ */
+function cell(stem, head) {
+  const place = el("i", {});
+  const words = el("span", {});
+  const made = button("", "", () => go({ layer: stem, head }), false);
+  made.className = "thumb";
+  made.replaceChildren(place, words);
+  return { stem, head, place, button: made, words };
 }
 
 customElements.define("attn-heads", HeadGrid);

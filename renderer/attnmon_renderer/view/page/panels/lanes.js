@@ -1,8 +1,7 @@
 /** The lanes of the timeline: the loss, and a statistic of the layers. */
 
 import { extent } from "../pure/curves.js";
-import { headValue, layerMean } from "../pure/history.js";
-import { layerName } from "../pure/sorting.js";
+import { headValue, layerMean, layerName } from "../pure/history.js";
 import { STATISTICS } from "../pure/words.js";
 import { headShown, place, stemShown } from "./store.js";
 

@@ -3,9 +3,8 @@
 import { merged, readLines } from "../pure/history.js";
 import { effect } from "../pure/signals.js";
 import { loadBeside, loadShown } from "./map_loader.js";
-import { Refused, getHistory, getRun, getRuns } from "./server.js";
+import { Refused, getHistory, getRun, getRuns, told } from "./server.js";
 import * as store from "./store.js";
-import { told } from "./trouble.js";
 
 /** @typedef {import("../pure/shapes.js").CaptureLine} CaptureLine */
 /** @typedef {import("./store.js").RunState} RunState */

@@ -2,9 +2,8 @@
 
 import { maskedCells } from "../pure/cells.js";
 import { decode } from "../pure/codes.js";
-import { Refused, getCapture, getMap, getRun } from "./server.js";
+import { Refused, getCapture, getMap, getRun, told } from "./server.js";
 import * as store from "./store.js";
-import { told } from "./trouble.js";
 
 /** @typedef {import("../pure/shapes.js").CaptureLine} CaptureLine */
 /** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */

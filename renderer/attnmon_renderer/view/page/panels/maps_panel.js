@@ -1,8 +1,9 @@
 /** The map that is looked at: alone, or A, B and their difference. */
 
-import { layerName } from "../pure/sorting.js";
+import { CHANGE_COLOURS, LEVELS, MASKED, WEIGHT_COLOURS, css } from "../pure/codes.js";
+import { layerName } from "../pure/history.js";
+import { short } from "../pure/words.js";
 import { go, topOf, zoomBy } from "./actions.js";
-import { ColourBar } from "./colour_bar.js";
 import { cellWords, changeContent, textsApart, titleOf, unlike, weightContent } from "./content.js";
 import { Panel, button, choice, el } from "./elements.js";
 import { MapCanvas } from "./map_canvas.js";
@@ -142,4 +143,31 @@ function picks() {
   ];
 }
 
-customElements.define("attn-maps", MapsPanel);
+class ColourBar extends HTMLElement {
+  levels = el("canvas", { width: LEVELS, height: 1, "aria-hidden": "true" });
+  low = el("span");
+  middle = el("span");
+  high = el("span");
+  masked = el("span", { className: "masked" });
+
+  connectedCallback() {
+    this.replaceChildren(this.low, this.levels, this.high, this.masked);
+  }
+
+  /** @param {import("./content.js").Content} content */
+  show({ top, isChange, masked, map: { layer } }) {
+    const colours = isChange ? CHANGE_COLOURS : WEIGHT_COLOURS;
+    const image = new ImageData(LEVELS, 1);
+    new Uint32Array(image.data.buffer).set(colours);
+    this.levels.getContext("2d")?.putImageData(image, 0, 0);
+    const unit = layer.key_step > 1 ? `weight of ${layer.key_step} keys` : "weight";
+    this.low.textContent = isChange ? `−${short(top)}` : "0";
+    this.high.textContent = `${isChange ? "+" : ""}${short(top)} ${unit} (√ scale)`;
+    const swatch = el("i");
+    swatch.style.background = css(store.isDark.value ? MASKED.dark : MASKED.light);
+    this.masked.replaceChildren(...(masked ? [swatch, "masked"] : []));
+  }
+}
+
+customElements.define("attn-bar", ColourBar);
+customElements.define("attn-maps", MapsPanel);  // it has the other in it

@@ -1,6 +1,7 @@
 /** Asks the server: relative addresses only, so that the page works below any prefix. */
 
-import { byKind } from "../pure/sorting.js";
+import { byKind } from "../pure/history.js";
+import { trouble } from "./store.js";
 
 /** @typedef {import("../pure/shapes.js").Codes} Codes */
 
@@ -190,5 +191,22 @@ function makeRoom() {
     if (bytes === 0) continue; // still under way
     store.delete(path);
     bytesKept -= bytes;
+  }
+}
+
+/**
+ * Does what may fail, and says why it did; until the next that succeeds.
+ * @template T
+ * @param {() => Promise<T>} work
+ */
+export async function told(work) {
+  try {
+    const value = await work();
+    trouble.value = "";
+    return value;
+  } catch (error) {
+    const reason = error instanceof TypeError ? "the server does not answer" : String(error);
+    trouble.value = error instanceof Refused ? error.message : reason;
+    return undefined;
   }
 }

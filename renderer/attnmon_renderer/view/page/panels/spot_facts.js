@@ -1,9 +1,11 @@
-/** What is known of the cell that is looked at, of its row and of its column. */
+/** What is known of the cell that is looked at, and the text that its query attends to. */
 
 import { cellAt, span } from "../pure/cells.js";
+import { WEIGHT_COLOURS, colourTable, css, inkOn } from "../pure/codes.js";
 import { columnMean, meanDistance, rowFacts } from "../pure/distance.js";
 import { headValue } from "../pure/history.js";
 import { STATISTICS, positions, short, signed, tokensAt } from "../pure/words.js";
+import { topOf } from "./actions.js";
 import { axisTokens, unlike } from "./content.js";
 import { Panel, button, el } from "./elements.js";
 import { strongestKey } from "./marginals.js";
@@ -108,4 +110,75 @@ function headFacts({ run, capture, layer, head }, pair) {
   return [...apart, ...facts].join(" · ");
 }
 
+class TokenText extends Panel {
+  /** @type {HTMLElement[]} */
+  parts = [];
+  text = "";
+  isPlain = false;
+
+  build() {
+    this.words = el("p", { className: "faint" });
+    this.tokens = el("p", { className: "tokens", role: "list" });
+    this.append(this.words, this.tokens);
+    this.watch(() => this.write());
+    this.watch(() => this.paint());
+  }
+
+  write() {
+    const map = store.shown.value;
+    const keys = map && axisTokens(map).keys;
+    this.hidden = !keys;
+    if (!map || !keys) return;
+    const { columns, key_step, keys: count } = map.layer;
+    const text = JSON.stringify([keys, columns]);
+    if (text === this.text) return;
+    this.text = text;
+    this.parts = Array.from({ length: columns }, (_, column) => part(keys, span(column, key_step, count), column));
+    this.tokens?.replaceChildren(...this.parts);
+  }
+
+  paint() {
+    const [map, at] = [store.shown.value, store.spot.value];
+    const cell = map && at && cellAt(map.layer, at.query, at.key);
+    if (this.words) this.words.textContent = cell ? asked(map, cell.row) : "Point at a query: its weights are painted on the keys.";
+    const wasPlain = this.isPlain;
+    this.isPlain = !cell;
+    if (wasPlain && this.isPlain) return;
+    const table = map && colourTable(WEIGHT_COLOURS, map.scale, topOf(map));
+    this.parts.forEach((each, column) => {
+      const index = cell ? cell.row * map.layer.columns + column : 0;
+      const isPlain = !cell || !table || map.masked?.[index];
+      const colour = isPlain ? null : table[map.codes[index]];
+      each.style.backgroundColor = colour === null ? "" : css(colour);
+      each.style.color = colour === null ? "" : inkOn(colour);
+      each.classList.toggle("hidden", Boolean(cell && map.masked?.[index]));
+    });
+  }
+}
+
+/**
+ * @param {import("./store.js").Shown} map
+ * @param {number} row
+ */
+function asked(map, row) {
+  const ends = span(row, map.layer.query_step, map.layer.queries);
+  const token = tokensAt(axisTokens(map).queries, ends);
+  return `What query ${positions(ends)}${token && ` “${token}”`} attends to:`;
+}
+
+/**
+ * @param {string[]} keys
+ * @param {[number, number]} ends
+ * @param {number} column
+ */
+function part(keys, ends, column) {
+  const show = () => {
+    const [map, at] = [store.shown.value, store.spot.value];
+    if (map && at) store.spot.value = { ...at, key: column * map.layer.key_step };
+  };
+  const title = `key ${positions(ends)}`;
+  return el("span", { role: "listitem", title, onclick: show }, tokensAt(keys, ends));
+}
+
 customElements.define("attn-facts", SpotFacts);
+customElements.define("attn-tokens", TokenText);

@@ -1,8 +1,7 @@
 /** Small maps, which are painted again when their codes change. */
 
 import { pooledMask } from "../pure/cells.js";
-import { colourTable, ownTop, paintCodes } from "../pure/codes.js";
-import { MASKED, WEIGHT_COLOURS } from "../pure/palettes.js";
+import { MASKED, WEIGHT_COLOURS, colourTable, ownTop, paintCodes } from "../pure/codes.js";
 import { maskOf } from "./map_loader.js";
 import { isDark, place } from "./store.js";
 

@@ -9,8 +9,7 @@ What it says goes to the log, and is kept: scripts disable loggers, some without
 import inspect
 import logging
 import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 from types import CodeType, FrameType, TracebackType
@@ -86,16 +85,9 @@ class ErrorGuard:
         """Count a capture that went well: failures are no longer in a row."""
         self.failures_in_a_row = 0
 
-    @contextmanager
-    def tolerant(self) -> Iterator[None]:
-        """Let no error of ours out, and warn once of it; it is no capture that failed."""
-        try:
-            yield
-        except Exception as error:
-            if comes_from_signal_handler(error.__traceback__):
-                raise
-            self.warn_once(location_of(error), describe(error))
-            drop_frames(error)
+    def tolerant(self) -> "_Tolerance":
+        """Return a context that lets no error of ours out, and warns once; no capture failed."""
+        return _Tolerance(self)
 
     def __enter__(self) -> None:
         pass
@@ -109,6 +101,28 @@ class ErrorGuard:
         if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
             return False
         self.failed(location_of(error), describe(error))
+        drop_frames(error)
+        return True
+
+
+class _Tolerance:
+    __slots__ = ("_guard",)
+
+    def __init__(self, guard: ErrorGuard) -> None:
+        self._guard = guard
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
+            return False
+        self._guard.warn_once(location_of(error), describe(error))
         drop_frames(error)
         return True
 

@@ -41,24 +41,29 @@ class TappedModules:
         self._modules = modules
         self._known = {} if calls_by_name is None else calls_by_name
         self._named_calls = None if calls_by_name is None else NamedCalls(tap.call_by_name)
+        self._sees_names = False
         self._thread = get_ident()
 
     def __enter__(self) -> None:
         try:
             for module in self._modules:
                 watch_calls(module, self._context)
+            if self._named_calls is not None:
+                self._sees_names = self._named_calls.__enter__()
         except BaseException:
             self.__exit__()
             raise
 
     def __exit__(self, *error: object) -> None:
+        if self._named_calls is not None:
+            self._named_calls.__exit__()
         for module in self._modules:
             unwatch_calls(module, self._context)
 
     def _context(self, module: nn.Module, *_: Any) -> AbstractContextManager[None]:
         if get_ident() != self._thread:
             return nullcontext()
-        return _ModuleCall(self._tap, module, self._known, self._named_calls)
+        return _ModuleCall(self._tap, module, self._known if self._sees_names else None)
 
 
 class _ModuleCall:
@@ -68,25 +73,21 @@ class _ModuleCall:
     """
 
     __slots__ = (
-        "_by_name", "_is_watching", "_known", "_module", "_name", "_named_calls",
-        "_outer", "_puts_on", "_reported", "_tap",
+        "_by_name", "_known", "_module", "_name", "_outer", "_puts_on", "_reported", "_tap",
     )  # fmt: skip
 
-    def __init__(
-        self, tap: Tap, module: nn.Module, known: CallsByName, named_calls: NamedCalls | None
-    ) -> None:
+    def __init__(self, tap: Tap, module: nn.Module, known: CallsByName | None) -> None:
+        """`known`: how modules call, to be added to; None where calls by name are not seen."""
         self._tap = tap
         self._module = module
         self._known = known
-        self._named_calls = named_calls
 
     def __enter__(self) -> None:
-        tap, named_calls = self._tap, self._named_calls
-        self._name = tap.name_of(self._module)
+        tap, known = self._tap, self._known
+        self._name = tap.names.get(id(self._module), "")
         self._reported, self._by_name = tap.reported, tap.reported_by_name
-        self._is_watching = named_calls is not None and named_calls.__enter__()
         self._outer, tap.module = tap.module, self._module
-        is_known = self._is_watching and self._known.get(self._name, 0) > 0
+        is_known = known is not None and known.get(self._name, 0) > 0
         self._puts_on = not (is_known or tap.is_on)
         if self._puts_on:
             tap.__enter__()
@@ -96,17 +97,16 @@ class _ModuleCall:
         if self._puts_on:
             tap.__exit__(*error)
         tap.module = self._outer
-        if self._is_watching and self._named_calls is not None:
-            self._named_calls.__exit__()
+        if self._known is not None and error[0] is None:
             reported = tap.reported - self._reported
-            known = self._known.get(self._name, 0)
-            if error[0] is None and reported != known:
-                self._learn(reported, known)
+            if reported != self._known.get(self._name, 0):
+                self._learn(self._known, reported)
 
-    def _learn(self, reported: int, known: int) -> None:
+    def _learn(self, known: CallsByName, reported: int) -> None:
         """Note how the module has made its calls; fewer than before are not all there were."""
-        if known > 0:
-            self._known[self._name] = OTHERWISE
-        elif self._puts_on and not known:
+        before = known.get(self._name, 0)
+        if before > 0:
+            known[self._name] = OTHERWISE
+        elif self._puts_on and not before:
             is_by_name = self._tap.reported_by_name - self._by_name == reported
-            self._known[self._name] = reported if is_by_name else OTHERWISE
+            known[self._name] = reported if is_by_name else OTHERWISE

@@ -40,27 +40,22 @@ _watching: dict[int, "NamedCalls"] = {}
 class NamedCalls:
     """A context in which the calls by name that this thread makes are passed to a receiver.
 
-    It may be entered again while it is. It does nothing where another one watches this thread.
+    It does nothing where another one watches this thread.
     """
 
     def __init__(self, receiver: Receiver) -> None:
         self.receiver = receiver
-        self._times_entered = 0
 
     def __enter__(self) -> bool:
         """Begin; returns whether it is this one that watches."""
         is_watching = _watching.setdefault(get_ident(), self) is self
-        self._times_entered += is_watching
         if is_watching and type(F) is ModuleType:
             _functional.__class__ = _WatchedModule
         return is_watching
 
     def __exit__(self, *error: object) -> None:
         thread = get_ident()
-        if _watching.get(thread) is not self:
-            return
-        self._times_entered -= 1
-        if not self._times_entered:
+        if _watching.get(thread) is self:
             del _watching[thread]
         if not _watching and type(F) is _WatchedModule:
             _functional.__class__ = ModuleType

@@ -49,3 +49,6 @@ class SandboxedListener(TapListener):
     def timed(self) -> Iterator[None]:
         with self._sandbox.paused(), self._listener.timed():
             yield
+
+    def add_time(self, seconds: float) -> None:
+        self._listener.add_time(seconds)

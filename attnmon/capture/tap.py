@@ -7,6 +7,7 @@ nothing at any other time.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -68,7 +69,8 @@ class Tap(TorchFunctionMode):
         layouts: Layouts | None = None,
     ) -> None:
         super().__init__()
-        self._names = names
+        self.names = names
+        """Modules' names by id; a module that is not among them has none."""
         self._listener = listener
         self._calls: Counter[str] = Counter()
         self._heads: list[int] = []
@@ -103,10 +105,6 @@ class Tap(TorchFunctionMode):
         if not self._heads and self.module is None and exception[0] is None:
             self.finish()
 
-    def name_of(self, module: nn.Module | None) -> str:
-        """Returns the module's name; empty if unknown or the model itself."""
-        return self._names.get(id(module), "")
-
     def call_by_name(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Makes a call that `NamedCalls` has seen, and reports it as if this mode were on.
 
@@ -124,7 +122,11 @@ class Tap(TorchFunctionMode):
                 return function(*args, **kwargs)
         if function is _MULTI_HEAD:
             return self._enter_multi_head(args, kwargs)
-        return self._run_kernel(scaled_dot_product_attention, function, *args, **kwargs)
+        result = function(*args, **kwargs)
+        if not self._is_alike_in_module(self.module, args, kwargs):
+            adapter = scaled_dot_product_attention
+            self._guard(self._describe_kernel, adapter, self.module, result, args, kwargs)
+        return result
 
     def finish(self) -> None:
         """Reports the softmaxes that are no map by themselves. Call it after the forward."""
@@ -226,16 +228,16 @@ class Tap(TorchFunctionMode):
 
         It stands around every layer of a capture, and calls no more functions than it has to.
         """
-        before = _is_grad_enabled()
+        started, before = perf_counter(), _is_grad_enabled()
         _set_grad_enabled(False)  # as torch.no_grad does, in a third of the time
         try:
-            with self._listener.timed():
-                return self._is_alike(module, args, kwargs)
+            return self._is_alike(module, args, kwargs)
         except Exception as error:
             self._listener.on_error(error)
             return True
         finally:
             _set_grad_enabled(before)
+            self._listener.add_time(perf_counter() - started)
 
     def _run_tracked(
         self, operation: Operation, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]
@@ -257,7 +259,7 @@ class Tap(TorchFunctionMode):
         return result
 
     def _report_kernel(self, adapter: Adapter, result: Any, args: Any, kwargs: Any) -> None:
-        module = self.module or calling_module(self._names)
+        module = self.module or calling_module(self.names)
         if adapter is scaled_dot_product_attention and self._is_alike(module, args, kwargs):
             return
         self._describe_kernel(adapter, module, result, args, kwargs)
@@ -270,7 +272,7 @@ class Tap(TorchFunctionMode):
 
     def _is_alike(self, module: nn.Module | None, args: Any, kwargs: Any) -> bool:
         """Reports the call by its arguments alone, if that is enough for the listener."""
-        name = self._names.get(id(module), "")
+        name = self.names.get(id(module), "")
         call_index = self._calls.get(name, 0)
         if not self._layouts.is_usual(name, call_index):
             return False
@@ -291,7 +293,7 @@ class Tap(TorchFunctionMode):
         return adapter(site, result, *args, **kwargs)
 
     def _report_handwritten(self, product: ValueProduct | None) -> None:
-        site = self._call_site(self.module or calling_module(self._names))
+        site = self._call_site(self.module or calling_module(self.names))
         if len(self._softmaxes) < self._provenance.softmax_count:
             self._softmaxes.append(site.name)
         is_new = product is not None and product.softmax_index not in self._used_softmaxes
@@ -326,7 +328,7 @@ class Tap(TorchFunctionMode):
         self.reported += 1
 
     def _call_site(self, module: nn.Module | None) -> CallSite:
-        name = self.name_of(module)
+        name = self.names.get(id(module), "")
         heads = self._heads[-1] if self._heads else heads_of(module)
         return CallSite(name, self._calls[name], heads)
 

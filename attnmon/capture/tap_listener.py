@@ -55,6 +55,9 @@ class TapListener(Protocol):
     def timed(self) -> AbstractContextManager[None]:
         """Returns a context that measures the time taken from the model's own computation."""
 
+    def add_time(self, seconds: float) -> None:
+        """Adds time that was taken from it, outside such a context."""
+
 
 class CallListener(TapListener):
     """Passes each call to one function, keeps the first error, and ignores everything else."""
@@ -91,6 +94,9 @@ class CallListener(TapListener):
 
     def timed(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def add_time(self, seconds: float) -> None:
+        pass
 
     def raise_error(self) -> None:
         """Raises the first error that was reported, if there was one."""

@@ -125,8 +125,10 @@ class Collector:
             self._add_manual(builder)
             builder.roles = self.registry.roles
             builder.shows_probe = probe_inputs is not None
-            if probe_inputs is not None or (held is not None and not held.is_of(logged)):
-                image = padding = None  # of what was logged, and something else was looked at
+            if image is not None or padding is not None:
+                is_other = held is not None and not held.is_of(logged)
+                if is_other or probe_inputs is not None:  # something else was looked at
+                    image = padding = None
             self._images.write(builder, image)
             self._write_padding(builder, padding)
         if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
@@ -175,10 +177,13 @@ class Collector:
         held = self._forward.pop_held()
         if held is None or model is None:
             return held
-        if not held.is_of(logged) and self._probe.refusal(model):
+        if held.is_of(logged):
+            self._logged.were_of_the_forward()
+            return held
+        if self._probe.refusal(model):
             return held
         is_called_otherwise = self._settings.forward_fn is not None
-        if held.is_of(logged) if is_called_otherwise else self._logged.are_of(held, logged):
+        if not is_called_otherwise and self._logged.are_copies(held, logged):
             return held
         held.builder.discard()
         return None

@@ -123,6 +123,10 @@ class ForwardCollector(TapListener):
         """Count what happens inside as time that the monitor took from the training."""
         return self._session.counters.timed()
 
+    def add_time(self, seconds: float) -> None:
+        """Count time that the monitor took from the training, outside such a context."""
+        self._session.counters.hook_seconds += seconds
+
     def on_forward_timed(self, seconds: float, *, watched: bool) -> None:
         """Count what watching has cost beside the time that is counted already."""
         if not watched:

@@ -25,14 +25,15 @@ class LoggedInputs:
         self._are_copies = False
         """Whether what is logged was once a copy of what the model was called with."""
 
-    def are_of(self, held: HeldForward, logged: Inputs) -> bool:
-        """Return whether this was the forward of what is logged; warn if it repeatedly is not.
+    def were_of_the_forward(self) -> None:
+        """Note that the latest forward was one of what was logged."""
+        self._misses = 0
+
+    def are_copies(self, held: HeldForward, logged: Inputs) -> bool:
+        """Return whether it was the forward of copies of these; warn if it repeatedly was not.
 
         To compare by value waits for a device: at most twice in a run.
         """
-        if held.is_of(logged):
-            self._misses = 0
-            return True
         if self._is_a_fixed_batch(logged):
             return False
         self._misses += 1

@@ -22,6 +22,7 @@ _MASKS = (
 """Names of a model's inputs: 0 in the first of a pair, and True in the second, is padding."""
 _DECODERS = ("decoder_input_ids", "labels")
 NUMBERS = (torch.int64, torch.int32, torch.int16, torch.uint8)
+TRUTHS = (torch.bool,)
 LONGEST = 1 << 20
 
 
@@ -56,11 +57,13 @@ def padding_in(given: GivenInputs | None, sample: int, batch_dim: int | None) ->
     if given is None:
         return SamplePadding()
     inputs, dim = given.by_name(), batch_dim or 0
-    own, decoder = (_of_masks(inputs, names, sample, dim) for names in _MASKS)
-    values = [*given.args, *(v for name, v in given.kwargs.items() if "mask" not in name)]
-    has_decoder_s = any(inputs.get(name) is not None for name in _DECODERS)
-    ids = sum(_is_batch(value) and value.dtype in NUMBERS for value in values)
-    return SamplePadding(own, decoder, max(ids, 2) if ids and has_decoder_s else ids)
+    # Lists and loops, not generators: to go on with one costs as much as a call, for each value.
+    own, decoder = [_of_masks(inputs, *names, sample, dim) for names in _MASKS]
+    values = [*given.args, *[v for name, v in given.kwargs.items() if "mask" not in name]]
+    ids = len([value for value in values if _is_batch_of(value, NUMBERS)])
+    if ids and [name for name in _DECODERS if inputs.get(name) is not None]:
+        ids = max(ids, 2)
+    return SamplePadding(own, decoder, ids)
 
 
 def given_padding(given: Padding, sample: int) -> SamplePadding:
@@ -78,13 +81,13 @@ def write_padding(row: Tensor | None, writer: RingWriter, reserver: Any) -> Arra
 
 
 def _of_masks(
-    inputs: dict[str, Any], names: tuple[str, str], sample: int, dim: int
+    inputs: dict[str, Any], shown: str, hidden: str, sample: int, dim: int
 ) -> Tensor | None:
-    shown, hidden = (inputs.get(name) for name in names)
-    if _is_batch(shown):
-        row = _row(shown, sample, dim)
+    if (mask := inputs.get(shown)) is not None and _is_batch(mask):
+        row = _row(mask, sample, dim)
         return None if row is None else row == 0
-    return _row(hidden, sample, dim) if _is_batch_of_truths(hidden) else None
+    mask = inputs.get(hidden)
+    return _row(mask, sample, dim) if _is_batch_of(mask, TRUTHS) else None
 
 
 def _row(mask: Tensor | None, sample: int, dim: int) -> Tensor | None:
@@ -94,7 +97,7 @@ def _row(mask: Tensor | None, sample: int, dim: int) -> Tensor | None:
 
 
 def _checked(mask: Tensor | None) -> Tensor | None:
-    if mask is not None and not _is_batch_of_truths(mask):
+    if mask is not None and not _is_batch_of(mask, TRUTHS):
         raise TypeError(
             "padding: give a bool tensor [batch, positions] that is True where there is padding, "
             "or a pair of them (the encoder's, the decoder's)"
@@ -102,8 +105,8 @@ def _checked(mask: Tensor | None) -> Tensor | None:
     return mask
 
 
-def _is_batch_of_truths(value: Any) -> bool:
-    return _is_batch(value) and value.dtype == torch.bool
+def _is_batch_of(value: Any, dtypes: tuple[torch.dtype, ...]) -> bool:
+    return type(value) is Tensor and value.dtype in dtypes and _is_batch(value)
 
 
 def _is_batch(value: Any) -> bool:

@@ -128,12 +128,14 @@ def test_a_name_can_be_taken_away_and_set_while_it_is_watched(
 def test_the_first_that_watches_a_thread_is_the_only_one_until_it_ends() -> None:
     one, other = Log(), Log()
     first, second = NamedCalls(one.receive), NamedCalls(other.receive)
-    with first, second, first:
+    with first:
+        with second:
+            called(False)
         called(False)
-    assert (one.calls, other.calls) == (CALLS, 0)
+    assert (one.calls, other.calls) == (2 * CALLS, 0)
     with second:
         called(False)
-    assert (one.calls, other.calls) == (CALLS, CALLS)
+    assert (one.calls, other.calls) == (2 * CALLS, CALLS)
     assert type(F) is type(torch)
 
 

@@ -53,6 +53,7 @@ RENDERER_ROOMS = (
     "compare/measures",
     "redraw",
     "tables",
+    "html_parts",
     "server",
     "supervision",
     "supervision/scheduling",

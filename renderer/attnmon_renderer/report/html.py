@@ -4,16 +4,14 @@ Everything that comes from the run is data and is escaped. A policy in the docum
 browser to load anything, and to run any script but this package's.
 """
 
-import json
-import re
 import time
 from collections.abc import Iterable
 from html import escape
-from importlib.resources import files
 from string import Template
 from typing import Any
 
 from attnmon._version import __version__
+from attnmon_renderer.html_parts import inert_json, live_modules, note, resource
 from attnmon_renderer.report import tables
 from attnmon_renderer.report.alerts import find_alerts
 from attnmon_renderer.report.embed import data_uris
@@ -21,7 +19,7 @@ from attnmon_renderer.report.gather import ReportData, ReportStep
 from attnmon_renderer.report.map_steps import StepMaps, page_data
 from attnmon_renderer.report.svg_chart import step_x, svg_chart
 
-PAGE_MODULES = ("codes.js", "cells.js")
+LIVE_MODULES = ("codes.js", "cells.js")
 """Of the live page: what it has in common with a report."""
 
 
@@ -32,14 +30,14 @@ def render_report(data: ReportData, title: str) -> str:
     return _fill_template(
         "page.html",
         title=escape(title),
-        style=_read_resource("page.css"),
+        style=_resource("page.css"),
         headline=escape(tables.headline(data)),
         alerts=_alert_list(find_alerts(data)),
-        chart=svg_chart(history) or _note("No capture was recorded."),
+        chart=svg_chart(history) or note("No capture was recorded."),
         maps=_maps(data),
         pictures=pictures,
         last_step=last,
-        statistics=_table(*tables.statistics_table(history[-1])) if history else _note("None."),
+        statistics=_table(*tables.statistics_table(history[-1])) if history else note("None."),
         facts=_definition_list(tables.run_facts(data)),
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M %Z"),
@@ -62,15 +60,8 @@ def _maps(data: ReportData) -> str:
         last=str(len(data.maps.steps) - 1),
         facts=inert_json(facts),
         codes=codes,
-        script="\n".join([*map(_page_module, PAGE_MODULES), _scripts("player.js", "maps.js")]),
+        script="\n".join([live_modules(LIVE_MODULES), _resource("player.js", "maps.js")]),
     )
-
-
-def _page_module(name: str) -> str:
-    """Return a module of the live page as a part of a script: nothing is imported or exported."""
-    source = files("attnmon_renderer").joinpath("view/page/pure", name).read_text(encoding="utf-8")
-    without_imports = re.sub(r"^import [^;]*;\n", "", source, flags=re.MULTILINE)
-    return re.sub(r"^export ", "", without_imports, flags=re.MULTILINE)
 
 
 def _pictures(data: ReportData) -> str:
@@ -78,14 +69,14 @@ def _pictures(data: ReportData) -> str:
     if not data.steps and data.maps.steps:
         return ""
     if not data.steps:
-        return f"<section><h2>Pictures</h2>{_note(shown)}</section>"
+        return f"<section><h2>Pictures</h2>{note(shown)}</section>"
     steps = [_step(step, data) for step in data.steps]
     return _fill_template(
         "viewer.html",
         shown=escape(shown),
         last=str(len(steps) - 1),
         steps=inert_json(steps),
-        script=_scripts("player.js", "page.js"),
+        script=_resource("player.js", "page.js"),
     )
 
 
@@ -95,12 +86,6 @@ def _step(step: ReportStep, data: ReportData) -> dict[str, Any]:
         "x": round(step_x(step.number, data.history), 1),
         "pictures": data_uris(step.pictures, data.damages),
     }
-
-
-def inert_json(content: Any) -> str:
-    """Returns JSON that is safe in a script element: it cannot end the element or start another."""
-    text = json.dumps(content, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _alert_list(lines: list[str]) -> str:
@@ -126,17 +111,9 @@ def _definition_list(items: dict[str, str]) -> str:
     return f"<dl>{''.join(pairs)}</dl>"
 
 
-def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
-
-
-def _scripts(*names: str) -> str:
-    return "\n".join(map(_read_resource, names))
+def _resource(*names: str) -> str:
+    return resource(*(f"report/{name}" for name in names))
 
 
 def _fill_template(name: str, **parts: str) -> str:
-    return Template(_read_resource(name)).substitute(parts)
-
-
-def _read_resource(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8").rstrip()
+    return Template(_resource(name)).substitute(parts)

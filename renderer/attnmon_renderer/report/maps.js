@@ -93,7 +93,7 @@ function told({ values, scale }, { layer, masked, telling }) {
 }
 
 function paint(target, view, block, top) {
-  const { rows, columns } = block.layer, grey = isDark.matches ? MASKED.dark : MASKED.light;
+  const { rows, columns } = block.layer, grey = maskedGrey(isDark.matches, Boolean(view.earlier));
   const image = new ImageData(columns, rows), pixels = new Uint32Array(image.data.buffer), { values, scale } = view;
   if (view.earlier) paintChanges(values, CHANGE_COLOURS, top, block.masked, grey, pixels);
   else if (scale !== undefined) paintCodes(values, colourTable(WEIGHT_COLOURS, scale, top), block.masked, grey, pixels);

@@ -82,7 +82,7 @@ def test_what_a_run_says_is_data(page: str) -> None:
     assert "<img" not in page
     assert page.count("</script>") == 2
     assert "/&lt;b&gt;first | " in page
-    assert data_of(page)["maps"]["layers"][0]["queries"][0] == HOSTILE
+    assert data_of(page)["maps"]["layers"][0]["tokens"][0][0] == HOSTILE
 
 
 def test_it_shows_the_verdict_the_settings_curves_and_numbers(page: str) -> None:
@@ -105,11 +105,8 @@ def test_its_maps_are_those_of_the_files_and_each_head_has_its_partner(page: str
             codes = np.frombuffer(base64.b64decode(shown["codes"]), np.uint8)
             decoded = shown["scale"] * (codes.reshape(LENGTH, LENGTH) / 255.0) ** 2
             assert decoded == pytest.approx(weights[int(head)], abs=0.004 * shown["scale"])
-        masked = np.unpackbits(np.frombuffer(base64.b64decode(layer["masked"]), np.uint8))
-        expected = ~np.tri(LENGTH, LENGTH, dtype=bool)
-        assert (
-            masked[: LENGTH**2].reshape(LENGTH, LENGTH).astype(bool).tolist() == expected.tolist()
-        )
+        assert (layer["queries"], layer["keys"], layer["causal"]) == (LENGTH, LENGTH, True)
+        assert layer["allowed"] == "", "no mask forbids more"
 
 
 def test_where_there_is_no_room_the_heads_that_differ_most_are_shown(

@@ -18,6 +18,7 @@ from support.stored_run import HOSTILE, STEPS, train_with_raw_weights
 
 from attnmon.link.alert import Alert
 from attnmon_renderer.commands import main
+from attnmon_renderer.html_parts import inert_json
 from attnmon_renderer.insight.alert_log import append_alerts
 from attnmon_renderer.report import svg_chart as charts
 from attnmon_renderer.report.gather import (
@@ -27,7 +28,6 @@ from attnmon_renderer.report.gather import (
     gather_report_data,
     load_steps,
 )
-from attnmon_renderer.report.html import inert_json
 from attnmon_renderer.report.stored_pictures import StoredPicture
 
 Output = pytest.CaptureFixture[str]

@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import zlib
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ import safetensors.numpy
 from support.maps import encoded, random_weights, write_maps, write_run
 
 from attnmon_renderer.commands import main
+from attnmon_renderer.compare.page import comparison_page
+from attnmon_renderer.html_parts import live_modules, resource
 from attnmon_renderer.maps.maps_file import open_maps
+from attnmon_renderer.report import html
 from attnmon_renderer.report.gather import gather_report_data
-from attnmon_renderer.report.html import PAGE_MODULES
 from attnmon_renderer.report.map_blocks import map_block
 from attnmon_renderer.report.map_steps import SIDES
 
@@ -159,11 +160,15 @@ def test_damaged_maps_are_told_and_the_others_shown(
     assert "step_100/maps.safetensors: a header of" in capsys.readouterr().err
 
 
-def test_what_the_page_s_modules_need_is_in_the_script() -> None:
+@pytest.mark.parametrize("page", [html, comparison_page])
+def test_what_modules_of_the_live_page_need_is_there_and_no_name_twice(page: Any) -> None:
     """They are put together without their imports."""
-    for name in PAGE_MODULES:
-        source = files("attnmon_renderer").joinpath("view/page/pure", name).read_text()
-        assert set(re.findall(r'from "\./(.+?)"', source)) <= set(PAGE_MODULES), name
+    for name in page.LIVE_MODULES:
+        source = resource(f"view/page/pure/{name}")
+        assert set(re.findall(r'from "\./(.+?)"', source)) <= set(page.LIVE_MODULES), name
+    names = re.findall(r"^(?:function|const|let) (\w+)", live_modules(page.LIVE_MODULES), re.M)
+    assert "decode" in names
+    assert len(set(names)) == len(names)
 
 
 def test_a_run_without_maps_has_no_such_section(run: Path) -> None:

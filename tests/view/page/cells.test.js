@@ -49,7 +49,7 @@ test("a thumbnail hides a cell where all that it stands for is masked", () => {
 
 test("a part is held inside of the map and keeps its size", () => {
   assert.deepEqual(cells.inside({ q0: -2, q1: 1, k0: 4, k1: 8 }, GRID), { q0: 0, q1: 3, k0: 2, k1: 6 });
-  assert.deepEqual(cells.inside({ q0: -9, q1: 99, k0: -9, k1: 99 }, GRID), cells.whole(GRID));
+  assert.deepEqual(cells.inside({ q0: -9, q1: 99, k0: -9, k1: 99 }, GRID), cells.wholeMap(GRID));
   assert.deepEqual(cells.inside({ q0: 2, q1: 2.1, k0: 0, k1: 6 }, GRID), { q0: 2, q1: 4, k0: 0, k1: 6 });
 });
 

@@ -12,6 +12,7 @@ from support.maps import encoded, write_run
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.drawing.spec.palettes import CHANGE_PALETTE, LEVELS, WEIGHT_PALETTE
+from attnmon_renderer.drawing.spec.scales import rounded_top
 
 pytestmark = pytest.mark.browser
 
@@ -83,11 +84,11 @@ def test_the_maps_of_a_head_its_partner_and_their_difference_are_painted(page: A
     assert page.input_value("#layer") == "1"
     assert f"B · decoder self 1 · head {ORDER.index(HEAD)}" in page.inner_text("#name-b")
     a, b = stored(1, HEAD), stored(2, HEAD)
-    top = max(a.max(), b.max())
+    top = rounded_top(max(a.max(), b.max()))
     for name, weights in (("map-a", a), ("map-b", b)):
         levels = np.sqrt(weights / top)
         assert share_of_equal(colours(page, name), levels, page, WEIGHT_PALETTE) > 0.97
-    change = (b - a) / np.abs(b - a).max()
+    change = (b - a) / rounded_top(np.abs(b - a).max())
     levels = (np.sign(change) * np.sqrt(np.abs(change)) + 1) / 2
     assert share_of_equal(colours(page, "map-d"), levels, page, CHANGE_PALETTE) > 0.97
     assert "bits" in page.inner_text("#distance")

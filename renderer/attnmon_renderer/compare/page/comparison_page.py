@@ -6,11 +6,9 @@ browser to load anything, and lets it use only this package's style and script, 
 
 import base64
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator
 from html import escape
-from importlib.resources import files
 from string import Template
 from typing import Any
 
@@ -21,25 +19,25 @@ from attnmon_renderer.compare.page.curve_svg import curve_svg
 from attnmon_renderer.compare.page.map_data import map_data
 from attnmon_renderer.compare.series.curves_over_training import CurvePair
 from attnmon_renderer.compare.verdicts import WORDS
-from attnmon_renderer.drawing.spec.palettes import (
-    CHANGE_PALETTE,
-    INK,
-    LEVELS,
-    WEIGHT_PALETTE,
-    Palette,
-)
+from attnmon_renderer.html_parts import inert_json, live_modules, note, resource
 
 MOST_ROWS = 2000
 """Numbers that are listed; more are in the JSON."""
 FIRST_ROWS = 25
 """Numbers that are seen before more are asked for."""
 FIRST_CURVES = 6
+LIVE_MODULES = ("codes.js", "cells.js", "words.js")
+"""Of the live page: what it has in common with this one."""
+SCRIPT = '(() => {{\n"use strict";\n{}\n{}\n}})();'
 
 
 def comparison_page(found: Comparison) -> str:
     """Return the whole HTML document. Raises OSError and BadMaps where maps are gone meanwhile."""
-    style, script = (_resource(f"comparison.{kind}") for kind in ("css", "js"))
-    return Template(_resource("comparison.html")).substitute(
+    style, template, script = (
+        resource(f"compare/page/comparison.{kind}") for kind in ("css", "html", "js")
+    )
+    script = SCRIPT.format(live_modules(LIVE_MODULES), script)
+    return Template(template).substitute(
         style=style,
         script=script,
         style_hash=_hash(style),
@@ -59,12 +57,6 @@ def comparison_page(found: Comparison) -> str:
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M %Z"),
     )
-
-
-def inert_json(content: Any) -> str:
-    """Return JSON that is safe in a script element: it cannot end the element or start another."""
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _title(found: Comparison) -> str:
@@ -96,7 +88,7 @@ def _run_row(letter: str, run: RunInfo) -> str:
 
 def _settings(found: Comparison) -> str:
     if not found.settings:
-        return _note("No setting differs, of those that are recorded.")
+        return note("No setting differs, of those that are recorded.")
     rows = (
         _row(
             escape(name),
@@ -109,7 +101,7 @@ def _settings(found: Comparison) -> str:
 
 def _curves(found: Comparison) -> str:
     if not found.curves:
-        return _note("Curves are drawn for two runs that have captures.")
+        return note("Curves are drawn for two runs that have captures.")
     first, more = found.curves[:FIRST_CURVES], found.curves[FIRST_CURVES:]
     rest = f"<details><summary>{len(more)} more</summary>{_grid(more, found)}</details>"
     return _grid(first, found) + (rest if more else "")
@@ -122,7 +114,7 @@ def _grid(pairs: Iterable[CurvePair], found: Comparison) -> str:
 
 def _numbers(found: Comparison) -> str:
     if not found.rows:
-        return _note("There are no numbers that both have.")
+        return note("There are no numbers that both have.")
     unit = "spreads within a group" if found.is_of_groups else "wobbles of a run"
     listed = [row for row in found.rows[:MOST_ROWS] if row.delta == row.delta]
     rows = [_number_row(row) for row in listed]
@@ -153,10 +145,10 @@ def _maps(found: Comparison) -> str:
             if found.is_of_groups
             else "There are no maps that are known to show the same text in both."
         )
-        return _note(reason)
+        return note(reason)
     said = (line.partition(": ")[2] for line in maps_lines(found.matching))
     lines = "".join(f"<p>{escape(line[:1].upper() + line[1:])}.</p>" for line in said)
-    return f'<div class="said">{lines}</div>{_resource("maps.html")}'
+    return f'<div class="said">{lines}</div>{resource("compare/page/maps.html")}'
 
 
 def _data(found: Comparison) -> dict[str, Any]:
@@ -169,18 +161,7 @@ def _data(found: Comparison) -> dict[str, Any]:
              *(each if each == each else None for each in (row.a, row.b, row.times))]
             for row in rows if row.head is not None
         ],
-        "weights": _colours(WEIGHT_PALETTE),
-        "changes": _colours(CHANGE_PALETTE),
-        "masked": {
-            "weights": WEIGHT_PALETTE.masked_index, "changes": CHANGE_PALETTE.masked_index,
-            "dark": INK,
-        },
     }  # fmt: skip
-
-
-def _colours(palette: Palette) -> list[list[int]]:
-    colours: list[list[int]] = palette.colours[:LEVELS].tolist()
-    return colours
 
 
 def _table(heading: Iterable[str], rows: Iterable[str], kind: str) -> str:
@@ -196,13 +177,5 @@ def _row(*cells: str) -> str:
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
-def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
-
-
 def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _resource(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8").rstrip()

@@ -56,15 +56,20 @@ def _layer(layer: MatchedLayer, heads: Sequence[int], a: MapsFile, b: MapsFile) 
     partners = [layer.heads[layer.partners[head]] for head in heads]
     in_b = list(dict.fromkeys([*numbers, *partners]))
     queries, keys = a.metadata.axis_tokens(about)
+    allowed = a.allowed(layer.stem)
     return {
         "name": str(layer.name),
         "rows": about.rows,
         "columns": about.columns,
         "query_step": about.query_step,
         "key_step": about.key_step,
-        "queries": list(queries),
-        "keys": list(keys),
-        "masked": _text(np.packbits(_masked(about, a))),
+        "queries": about.shape[1],
+        "keys": about.shape[2],
+        "causal": about.causal,
+        "earlier": about.earlier,
+        "allowed": "" if allowed is None else _text(allowed.any(0)),
+        "allowed_shape": [] if allowed is None else allowed.shape[1:],
+        "tokens": [list(queries), list(keys)],
         "at_least": layer.is_bound,
         "heads": [
             {
@@ -83,19 +88,6 @@ def _layer(layer: MatchedLayer, heads: Sequence[int], a: MapsFile, b: MapsFile) 
 def _map(maps: MapsFile, stem: str, head: int) -> dict[str, Any]:
     found = maps.codes(stem, head)
     return {"codes": _text(found.codes), "scale": found.scale}
-
-
-def _masked(about: LayerMaps, maps: MapsFile) -> Any:
-    """Return where no query may attend to a key, [rows, columns]; of a cell, none of them."""
-    rows, columns = np.ogrid[: about.rows, : about.columns]
-    masked = np.zeros((about.rows, about.columns), bool)
-    if about.causal:
-        last_query = (rows + 1) * about.query_step - 1
-        masked |= columns * about.key_step > last_query + about.earlier
-    allowed = maps.allowed(about.stem)
-    if allowed is not None:
-        masked |= ~np.broadcast_to(allowed.any(0), masked.shape)
-    return masked
 
 
 def _known(value: float) -> float | None:

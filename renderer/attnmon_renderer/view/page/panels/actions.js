@@ -3,7 +3,7 @@
 import { format } from "../pure/address.js";
 import { layerName } from "../pure/history.js";
 import { ownTop } from "../pure/codes.js";
-import { inside, whole, zoomed } from "../pure/cells.js";
+import { inside, wholeMap, zoomed } from "../pure/cells.js";
 import { current, isPlaying, place, placeNow, runState, shown, spot } from "./store.js";
 
 /** @typedef {import("../pure/address.js").Place} Place */
@@ -133,7 +133,7 @@ export function topOf(map) {
 export function zoomBy(factor) {
   const grid = shown.value?.layer;
   if (!grid) return;
-  const part = place.part.value ?? whole(grid);
+  const part = place.part.value ?? wholeMap(grid);
   const middle = { q: (part.q0 + part.q1) / 2, k: (part.k0 + part.k1) / 2 };
   const at = spot.value ? { q: spot.value.query + 0.5, k: spot.value.key + 0.5 } : middle;
   lookAt(zoomed(part, factor, at));

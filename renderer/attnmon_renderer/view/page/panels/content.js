@@ -1,7 +1,7 @@
 /** What a map canvas shows: cells with colours, values and words. */
 
 import { isPooled } from "../pure/cells.js";
-import { CHANGE_COLOURS, MASKED, WEIGHT_COLOURS, colourTable, largestTold, paintChanges, paintCodes, roundedTop } from "../pure/codes.js";
+import { CHANGE_COLOURS, WEIGHT_COLOURS, colourTable, largestTold, maskedGrey, paintChanges, paintCodes, roundedTop } from "../pure/codes.js";
 import { difference } from "../pure/distance.js";
 import { layerName } from "../pure/history.js";
 import { whole } from "../pure/words.js";
@@ -29,8 +29,7 @@ import { whole } from "../pure/words.js";
 export function weightContent(map, top, isDark, title) {
   const { codes, scale, weights: values, masked } = map;
   const pixels = new Uint32Array(codes.length);
-  const grey = isDark ? MASKED.dark : MASKED.light;
-  paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, grey, pixels);
+  paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, maskedGrey(isDark), pixels);
   return { map, values, masked, pixels, top, isChange: false, title };
 }
 
@@ -47,8 +46,7 @@ export function changeContent(a, b, isDark, title) {
   const masked = a.masked && b.masked && a.masked.map((hidden, cell) => hidden & Number(b.masked?.[cell]));
   const top = roundedTop(largestTold(values, masked, a.layer.columns));
   const pixels = new Uint32Array(values.length);
-  const grey = isDark ? MASKED.dark : MASKED.light;
-  paintChanges(values, CHANGE_COLOURS, top, masked, grey, pixels);
+  paintChanges(values, CHANGE_COLOURS, top, masked, maskedGrey(isDark, true), pixels);
   return { map: a, values, masked, pixels, top, isChange: true, title };
 }
 

@@ -1,6 +1,6 @@
 /** One map: its cells, its axes, and the spot that is looked at. */
 
-import { inside, moved, whole, zoomed } from "../pure/cells.js";
+import { inside, moved, wholeMap, zoomed } from "../pure/cells.js";
 import { Signal } from "../pure/signals.js";
 import { visible } from "../pure/words.js";
 import { lookAt } from "./actions.js";
@@ -50,7 +50,7 @@ export class MapCanvas extends Panel {
     const measure = (/** @type {string} */ text) => pen.measureText(text).width;
     const { queries, keys } = axisTokens(content.map);
     const tokens = { queries: queries?.map(visible) ?? null, keys: keys?.map(visible) ?? null };
-    const part = inside(place.part.value ?? whole(layer), layer);
+    const part = inside(place.part.value ?? wholeMap(layer), layer);
     const most = place.full.value ? Math.max(320, innerHeight - 210) : Math.max(320, Math.min(620, innerHeight - 335));
     this.frame = new MapFrame(part, tokens, measure, width, most, marginalRoom(content, width));
     for (const canvas of [this.canvas, this.marks]) resize(canvas, width, this.frame.height);
@@ -116,7 +116,7 @@ export class MapCanvas extends Panel {
   grab(event) {
     const layer = this.content.value?.map.layer;
     if (event.button !== 0 || !layer || !this.at(event)) return;
-    this.grabbed = { x: event.clientX, y: event.clientY, part: place.part.value ?? whole(layer) };
+    this.grabbed = { x: event.clientX, y: event.clientY, part: place.part.value ?? wholeMap(layer) };
   }
 
   /** @param {PointerEvent} event */

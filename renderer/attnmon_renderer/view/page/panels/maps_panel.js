@@ -1,6 +1,6 @@
 /** The map that is looked at: alone, or A, B and their difference. */
 
-import { CHANGE_COLOURS, LEVELS, MASKED, WEIGHT_COLOURS, css } from "../pure/codes.js";
+import { CHANGE_COLOURS, LEVELS, WEIGHT_COLOURS, css, maskedGrey } from "../pure/codes.js";
 import { layerName } from "../pure/history.js";
 import { short } from "../pure/words.js";
 import { go, topOf, zoomBy } from "./actions.js";
@@ -164,7 +164,7 @@ class ColourBar extends HTMLElement {
     this.low.textContent = isChange ? `−${short(top)}` : "0";
     this.high.textContent = `${isChange ? "+" : ""}${short(top)} ${unit} (√ scale)`;
     const swatch = el("i");
-    swatch.style.background = css(store.isDark.value ? MASKED.dark : MASKED.light);
+    swatch.style.background = css(maskedGrey(store.isDark.value, isChange));
     this.masked.replaceChildren(...(masked ? [swatch, "masked"] : []));
   }
 }

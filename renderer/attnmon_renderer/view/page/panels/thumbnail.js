@@ -1,7 +1,7 @@
 /** Small maps, which are painted again when their codes change. */
 
 import { pooledMask } from "../pure/cells.js";
-import { MASKED, WEIGHT_COLOURS, colourTable, ownTop, paintCodes } from "../pure/codes.js";
+import { WEIGHT_COLOURS, colourTable, maskedGrey, ownTop, paintCodes } from "../pure/codes.js";
 import { maskOf } from "./map_loader.js";
 import { isDark, place } from "./store.js";
 
@@ -114,6 +114,5 @@ function together(thumbs) {
  * @param {Uint32Array} pixels to be filled
  */
 function fill({ codes, scale, top, masked }, pixels) {
-  const grey = isDark.value ? MASKED.dark : MASKED.light;
-  paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, grey, pixels);
+  paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, maskedGrey(isDark.value), pixels);
 }

@@ -102,7 +102,7 @@ export function pooledMask(masked, grid, rows, columns) {
  * @param {Grid} grid
  * @returns {Part}
  */
-export function whole(grid) {
+export function wholeMap(grid) {
   return { q0: 0, q1: grid.queries, k0: 0, k1: grid.keys };
 }
 

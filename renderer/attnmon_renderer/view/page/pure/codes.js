@@ -23,17 +23,19 @@ const CHANGES =
   "e27c62de735cdb6a55d7624ed2594ace5045c94641c53d3dc03438bc2b34b72230b2192ba9152aa01228960f27" +
   "8d0c258309247a062270032167001f";
 
-/** Greys of the table: masked cells on a light page, masked cells on a dark one. */
-export const MASKED = { light: grey(228), dark: grey(82) };
-
 /** Colours of the levels of weights, from none to the largest. */
 export const WEIGHT_COLOURS = parse(WEIGHTS);
 
 /** Colours of the levels of changes, from less (blue) by none (white) to more (red). */
 export const CHANGE_COLOURS = parse(CHANGES);
 
-/** @param {number} value from 0 (black) to 255 (white) */
-function grey(value) {
+/**
+ * The grey of masked cells. Among changes it is darker: there white says that nothing has changed.
+ * @param {boolean} isDark the page
+ * @param {boolean} [isChange]
+ */
+export function maskedGrey(isDark, isChange) {
+  const value = isDark ? 82 : isChange ? 185 : 228;
   return (0xff000000 | (value << 16) | (value << 8) | value) >>> 0;
 }
 

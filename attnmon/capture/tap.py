@@ -245,8 +245,7 @@ class Tap(TorchFunctionMode):
         if operation is Operation.DROPOUT:
             self._guard(self._provenance.before_dropout, func, args, kwargs)
         elif operation is Operation.SOFTMAX:
-            sample = self._listener.sample
-            self._guard(self._provenance.before_softmax, args, kwargs, sample)
+            self._guard(self._before_softmax, args, kwargs)
         result = func(*args, **kwargs)
         try:
             with self._plain():
@@ -300,6 +299,12 @@ class Tap(TorchFunctionMode):
         if product is not None and is_new and product.tensors() is not None:
             self._used_softmaxes.add(product.softmax_index)
             self._describe(site, lambda: self._handwritten_call(site, product))
+
+    def _before_softmax(self, args: Any, kwargs: Any) -> None:
+        site = self._call_site(self.module or calling_module(self.names))
+        is_usual = self._layouts.is_usual(site.name, site.call_index)
+        sample = self._listener.sample if is_usual else None
+        self._provenance.before_softmax(args, kwargs, sample)
 
     def _handwritten_call(self, site: CallSite, product: ValueProduct) -> AttentionCall | None:
         labels = product.leading_labels()

@@ -570,6 +570,52 @@ def test_a_note_says_that_a_window_is_shown_and_that_its_output_is_another(
         assert row["error"] == pytest.approx(1 / 3, abs=1e-5)
 
 
+class WindowsByHand(nn.Module):
+    """Attention in windows as Swin writes it: relative bias, and a mask by window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(100, 8), nn.Linear(8, 2)
+        self.qkv, self.bias = nn.Linear(8, 24), nn.Parameter(torch.randn(2, 4, 4))
+        mask = torch.zeros(3, 4, 4)
+        mask[2, :2, 2:] = mask[2, 2:, :2] = -100.0
+        self.register_buffer("mask", mask)
+
+    def scores(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns those of all windows, and the values."""
+        windows = self.embedding(tokens).view(-1, 4, 8)
+        query, key, value = self.qkv(windows).view(-1, 4, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        scores = (query * 9) @ key.transpose(-2, -1) + self.bias
+        masked = scores.view(-1, 3, 2, 4, 4) + self.mask[:, None]
+        return masked.view(-1, 2, 4, 4), value
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores, value = self.scores(tokens)
+        mixed = scores.softmax(-1) @ value
+        return self.head(mixed.transpose(1, 2).reshape(len(tokens), 12, 8))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("capture", ["probe", "forward"])
+def test_the_logits_of_windows_are_those_of_the_window_that_is_shown(
+    capture: Any, tmp_path: Path
+) -> None:
+    model, tokens = WindowsByHand(), batch(length=12)
+    with TrainingAttentionMonitor(
+        tmp_path, 1, capture=capture, batch_idx_to_visualize=1, roles={"*": "encoder_self"}
+    ) as monitor:
+        monitor.attach(model)
+        for step in range(3):
+            model(tokens).sum().backward()
+            monitor.log_attention(model, tokens, step=step)
+    expected = model.double().scores(tokens)[0][3].amax((-1, -2))
+    lines = history(tmp_path)
+    assert len(lines) == 3
+    for line in lines:
+        (row,) = line["encoder"]
+        assert row["note"].startswith("only the first of 3 windows of this sample")
+        assert row["heads"]["max_logit"] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
 def test_coverage_says_of_each_layer_whether_and_why_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 """Makes an `AttentionCall` of the product in which hand-written attention sums its values."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -16,6 +17,37 @@ HANDWRITTEN = "softmax"
 """`AttentionCall.source` of hand-written attention."""
 
 _ASSUMED = "what is done to query · key before the softmax could not be followed"
+
+
+class RowLogits(NamedTuple):
+    """The largest logit of each query, which a softmax was given."""
+
+    sample: int | None
+    """The one index of the first dimension that was looked at; None for all."""
+    values: Tensor
+    """Shaped as the scores, with a single key. Of one sample it stands for all of them: the first
+    dimension has no stride, by which it is found again."""
+
+    @classmethod
+    def of(cls, scores: Tensor, keys_dim: int, sample: int | None) -> "RowLogits":
+        """Returns those of scores, with a pass over one sample or all."""
+        if sample is None:
+            return cls(None, scores.amax(keys_dim, keepdim=True))
+        index = min(sample, len(scores) - 1)
+        one = scores[index : index + 1].amax(keys_dim, keepdim=True)
+        return cls(index, one.expand(len(scores), *one.shape[1:]))
+
+    def of_heads(self, arranged: Tensor) -> LargestLogits | None:
+        """Returns each head's, of the values as [samples, heads, queries, 1].
+
+        None where the one that was looked at is no sample of these.
+        """
+        if self.sample is None:
+            return LargestLogits(None, arranged.amax((-1, -2)))
+        is_of_samples = len(arranged) == len(self.values) and arranged.stride(0) == 0
+        if not is_of_samples and len(self.values) > 1:
+            return None
+        return LargestLogits(self.sample, arranged[0].amax((-1, -2)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,10 +78,8 @@ class ValueProduct:
     """Whether something was computed with the weights after the softmax."""
     is_assumed: bool = False
     """Whether the softmax is taken to be one over query · key by its shape and place alone."""
-    largest_logits: LargestLogits | None = None
-    """What the softmax was given at most, where that was seen: of one sample."""
-    largest_of_rows: Tensor | None = None
-    """The same for each query: shaped as the weights, with a single key."""
+    row_logits: RowLogits | None = None
+    """What the softmax was given at most, where that was seen."""
 
     def to_call(self, site: CallSite) -> AttentionCall | None:
         """Returns the call; None if the product sums over another dimension than the softmax."""
@@ -75,29 +105,21 @@ class ValueProduct:
             note=join_notes(note, self._note),
             layout=site.layout,
             is_cross=site.is_cross,
-            largest_logits=self._logits(weights, site),
+            largest_logits=self._logits(site),
         )
 
-    def _logits(self, weights: Tensor, site: CallSite) -> LargestLogits | None:
-        """Returns the largest logits, of weights that are in their place."""
-        if self.largest_of_rows is None:
-            return self.largest_logits if self._are_in_place(weights) else None
-        rows = replace(self, weights=self.largest_of_rows).tensors()
+    def _logits(self, site: CallSite) -> LargestLogits | None:
+        """Returns the largest logits of the call's samples and heads."""
+        if self.row_logits is None:
+            return None
+        rows = replace(self, weights=self.row_logits.values).tensors()
         if rows is None:
             return None
         if site.layout is None:
             arranged = _weights_by_shape(rows.weights, site.heads, bool(self.equation))
         else:
             arranged = site.layout.arrange(rows.weights)
-        return LargestLogits(None, arranged.amax((-1, -2)))
-
-    def _are_in_place(self, weights: Tensor) -> bool:
-        """Returns whether these are the softmax's weights with samples and heads in their place."""
-        lead, own = (
-            (each.shape[:-2], each.stride()[:-2], each.data_ptr())
-            for each in (weights, self.weights)
-        )
-        return lead == own
+        return self.row_logits.of_heads(arranged)
 
     @property
     def _note(self) -> str:

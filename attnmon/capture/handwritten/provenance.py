@@ -14,8 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from attnmon.capture.calls.attention_call import LargestLogits
-from attnmon.capture.handwritten.matcher import ValueProduct
+from attnmon.capture.handwritten.matcher import RowLogits, ValueProduct
 from attnmon.capture.handwritten.operations import CHANGES, Operation
 from attnmon.capture.lineage.element_labels import Labels
 from attnmon.capture.lineage.function_calls import base_name, tensors_among
@@ -44,11 +43,8 @@ class _Weights:
     """Whether the softmax is only taken to be one over scores, which were lost sight of."""
     labels: Labels | None = None
     """Labels of the original."""
-    largest_logits: LargestLogits | None = None
-    """Of one sample, where the scores were [samples, heads, queries, keys]."""
-    largest_of_rows: Tensor | None = None
-    """The largest logit of each query, where they were in another order: shaped as the original,
-    with a single key."""
+    row_logits: RowLogits | None = None
+    """What its softmax was given at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,30 +83,24 @@ class Provenance:
         self.assumed: set[int] = set()
         """Softmaxes that are only taken to be over scores; of them alone nothing is said."""
         self._in_parts: set[int] = set()
-        self._largest_logits: LargestLogits | None = None
+        self._row_logits: RowLogits | None = None
         """Of the scores that the next softmax is given."""
-        self._largest_of_rows: Tensor | None = None
         self._unused_scores: torch.Size | None = None
         """Shape of the latest scores, until a softmax, a product or a projection follows."""
 
-    def before_softmax(self, args: Any, kwargs: Any, sample: int) -> None:
+    def before_softmax(self, args: Any, kwargs: Any, sample: int | None) -> None:
         """Keeps the largest logits: the scores are gone when the weights are used.
 
-        Those of one sample's heads in the usual order of dimensions; in another, as where heads are
-        folded into the batch, those of all rows, since it is not known yet which are the sample's.
+        Those of one sample, of [samples, ...] of four dimensions; where it is None, or heads are
+        folded into the batch, those of all rows, since it is not known which are a sample's.
         """
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        self._largest_logits = self._largest_of_rows = None
+        self._row_logits = None
         for scores in tensors_among((*args, *kwargs.values()))[:1]:
             is_plain = type(scores) is Tensor and isinstance(dim, int) and scores.numel()
-            if not is_plain or not isinstance(self._origin(scores), _Scores):
-                continue
-            if scores.dim() == 4 and dim in (-1, 3):
-                index = min(sample, len(scores) - 1)
-                peaks = scores.detach()[index].amax((-1, -2))
-                self._largest_logits = LargestLogits(index, peaks)
-            else:
-                self._largest_of_rows = scores.detach().amax(dim, keepdim=True)
+            if is_plain and isinstance(self._origin(scores), _Scores):
+                one = sample if scores.dim() == 4 and dim in (-1, 3) else None
+                self._row_logits = RowLogits.of(scores.detach(), dim, one)
 
     def before_dropout(self, function: Function, args: Any, kwargs: Any) -> None:
         """Copies the weights if this dropout will overwrite them. Call it before each dropout."""
@@ -189,8 +179,7 @@ class Provenance:
             origin.keys - weights.shape[origin.keys_dim],
             origin.is_changed,
             origin.is_assumed,
-            None if origin.is_changed else origin.largest_logits,
-            None if origin.is_changed else origin.largest_of_rows,
+            None if origin.is_changed else origin.row_logits,
         )
 
     def _combine(self, origins: Iterable[_Origin | None]) -> None:
@@ -208,15 +197,9 @@ class Provenance:
             self.combined -= origin.sums
             keys_dim = dim if dim < 0 else dim - result.dim()
             keys = result.shape[keys_dim]
-            logits, self._largest_logits = self._largest_logits, None
-            rows, self._largest_of_rows = self._largest_of_rows, None
+            rows, self._row_logits = self._row_logits, None
             weights = _Weights(
-                self.softmax_count,
-                keys_dim,
-                keys,
-                is_assumed=is_assumed,
-                largest_logits=logits,
-                largest_of_rows=rows,
+                self.softmax_count, keys_dim, keys, is_assumed=is_assumed, row_logits=rows
             )
             self._set_origin(result, weights)
             if is_assumed:
@@ -290,17 +273,17 @@ def _propagated(
         return origin
     is_changed = origin.is_changed or base_name(function) in CHANGES
     rows = _same_rows(origin, result)
-    return replace(origin, original=None, is_changed=is_changed, largest_of_rows=rows)
+    return replace(origin, original=None, is_changed=is_changed, row_logits=rows)
 
 
-def _same_rows(origin: _Weights, result: Tensor) -> Tensor | None:
+def _same_rows(origin: _Weights, result: Tensor) -> RowLogits | None:
     """Returns the largest logits of the rows; None where the result has no longer the same rows."""
-    rows = origin.largest_of_rows
+    rows = origin.row_logits
     if rows is None:
         return None
     shape = list(result.shape)
     shape[origin.keys_dim] = 1
-    return rows if list(rows.shape) == shape else None
+    return rows if list(rows.values.shape) == shape else None
 
 
 def _permuted(
@@ -313,9 +296,10 @@ def _permuted(
     numbered = torch.empty(tuple(range(1, dims + 1)), device="meta")
     sizes = tuple(function(numbered, *args[1:], **kwargs).shape)
     keys_dim = sizes.index(dims + 1 + origin.keys_dim) - dims
-    rows = origin.largest_of_rows
+    rows = origin.row_logits
     if rows is not None:
-        origin = replace(origin, largest_of_rows=function(rows, *args[1:], **kwargs))
+        turned = rows._replace(values=function(rows.values, *args[1:], **kwargs))
+        origin = replace(origin, row_logits=turned)
     if origin.original is None:
         return replace(origin, keys_dim=keys_dim)
     original, labels = function(origin.original, *args[1:], **kwargs), origin.labels

@@ -146,6 +146,7 @@ EINSUMS = [
     ("bnhd", "bqhd,bkhd->bhqk", 3, "bhqk,bkhd->bqhd", "bqhd"),
     ("nbhd", "ibhd,jbhd->ijbh", 1, "ijbh,jbhd->ibhd", "ibhd"),  # Transformer-XL
     ("bnhd", "b q h d, b k h d -> b q k h", 2, "b q k h, b k h d -> b q h d", "bqhd"),
+    ("bnhd", "bqhd,bkhd->bqhk", -1, "bqhk,bkhd->bqhd", "bqhd"),
     ("hbnd", "hbqd,hbkd->hbqk", -1, "hbqk,hbkd->bqhd", "bqhd"),  # batch is first in the output only
     ("hbnd", "hbqd,hbkd->bhqk", -1, "bhqk,hbkd->bqhd", "bqhd"),
 ]

@@ -15,7 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, has_torch_function
 
-from attnmon.capture.calls.adapter import Adapter, CallSite, UnsupportedCall
+from attnmon.capture.calls.adapter import (
+    Adapter,
+    CallSite,
+    UnsupportedCall,
+    require_no_transform,
+)
 from attnmon.capture.calls.attention_call import AttentionCall
 from attnmon.capture.calls.shapes import ShapeError
 from attnmon.capture.handwritten.matcher import ValueProduct
@@ -285,6 +290,7 @@ class Tap(TorchFunctionMode):
     def _kernel_call(
         self, adapter: Adapter, site: CallSite, result: Any, args: Any, kwargs: Any
     ) -> AttentionCall:
+        require_no_transform()
         query = next(
             (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None
         )
@@ -307,6 +313,7 @@ class Tap(TorchFunctionMode):
         self._provenance.before_softmax(args, kwargs, sample)
 
     def _handwritten_call(self, site: CallSite, product: ValueProduct) -> AttentionCall | None:
+        require_no_transform()
         labels = product.leading_labels()
         return product.to_call(self._layouts.place(site, labels, product.weights))
 

@@ -1,5 +1,6 @@
 """The tap: attention of whole modules, and nothing of the forward changed by capturing it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -165,6 +166,29 @@ def test_what_cannot_be_told_is_refused_with_a_reason() -> None:
         "inside torch.func (vmap, grad)",
         "query (1, 4, 5, 8) beside (3, 4, 5, 8)",
     ]
+
+
+def attended(x: Tensor) -> Tensor:
+    return (x @ x.mT).softmax(-1) @ x
+
+
+TRANSFORMS: dict[str, Callable[[Tensor], object]] = {
+    "each sample by itself": torch.vmap(attended),
+    "a derivative in one direction": lambda x: torch.func.jvp(attended, (x,), (x,)),
+    "gradients": torch.func.grad(lambda x: attended(x).sum()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_inside_a_transform_no_tensor_is_looked_into(
+    transform: Callable[[Tensor], object],
+) -> None:
+    x, log = torch.randn(3, 5, 8), TapLog()
+    with Tap({}, log, layouts=FollowedLayouts((x,), 0)):
+        transform(x)
+    assert log.calls == []
+    assert [why.split(":")[0] for why in log.reasons] == ["inside torch.func (vmap, grad)"]
 
 
 class Counting(TorchFunctionMode):

@@ -17,6 +17,8 @@ from attnmon.capture.lineage.layout import Layout
 DENSE_LIMIT = 1 << 26
 """Largest number of entries of a tensor that an adapter makes, such as a mask written out."""
 
+_TRANSFORMED = "inside torch.func (vmap, grad): give the weights to record()"
+
 
 class UnsupportedCall(Exception):
     """A call whose attention cannot be reproduced. The message says why, and what to do."""
@@ -41,6 +43,12 @@ Adapter = Callable[..., AttentionCall]
 """(call site, the function's result, *its arguments) → the call. Raises `UnsupportedCall`."""
 
 
+def require_no_transform() -> None:
+    """Raises `UnsupportedCall` inside a transform, where tensors stand for others."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise UnsupportedCall(_TRANSFORMED)
+
+
 def require_plain(*tensors: Tensor | None) -> None:
     """Raises `UnsupportedCall` for tensors whose values cannot be read one sample at a time."""
     for tensor in tensors:
@@ -51,7 +59,7 @@ def require_plain(*tensors: Tensor | None) -> None:
                 "nested tensors: pass padded ones, or give the weights to record()"
             )
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            raise UnsupportedCall("inside torch.func (vmap, grad): give the weights to record()")
+            raise UnsupportedCall(_TRANSFORMED)
 
 
 def require_small(entries: int, what: str) -> None:

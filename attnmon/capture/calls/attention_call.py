@@ -187,10 +187,11 @@ def with_evident_mask(call: AttentionCall) -> AttentionCall:
     return replace(call, causal=is_causal(call), bias=bias)
 
 
-def is_causal(call: AttentionCall, earlier: int = 0) -> bool:
+def is_causal(call: AttentionCall, earlier: int = 0, further: int = 0) -> bool:
     """Returns whether no query of this sample sees a later key.
 
-    earlier: number of keys before the first query's own: of a prefix, or a cache.
+    earlier: number of keys before the first query's own: of a prefix, or a cache. further: number
+    of keys after the last query's own, which every query sees: learned ones, or of zeros.
 
     Rows that see all keys alike, or none, are padding and are ignored. A single query tells
     nothing. Reads the tensors, which waits for a device: for discovery only.
@@ -201,7 +202,8 @@ def is_causal(call: AttentionCall, earlier: int = 0) -> bool:
     if allowed is None or padding is None:
         return False
     informative = allowed.any(-1) & ~padding
-    sees_later = allowed.triu(1 + earlier).any(-1)
+    own = allowed[..., : call.keys - further]
+    sees_later = own.triu(1 + earlier).any(-1) | ~allowed[..., call.keys - further :].all(-1)
     return bool(informative.any()) and not bool((informative & sees_later).any())
 
 

@@ -30,8 +30,9 @@ class CallInfo:
         samples: number of samples in the model's batch; 0 if unknown.
         """
         one = call.of_model_sample(0, samples) if call.batch else call
-        earlier = max(one.keys - one.queries, 0)
-        causal = bool(call.batch) and (is_causal(one) or is_causal(one, earlier))
+        more = max(one.keys - one.queries, 0)
+        ways = {(0, 0), (more, 0), (0, more)}
+        causal = bool(call.batch) and any(is_causal(one, *way) for way in sorted(ways))
         return cls(
             one.name, one.call_index, one.source, one.heads, one.queries, one.keys, causal,
             call.batch, one.note, call.layout, call.is_cross,

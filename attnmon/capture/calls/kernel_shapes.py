@@ -29,8 +29,8 @@ class KernelShapes:
         if layout is None:
             note = assumption_note(query, heads)
             return cls(query.shape, to_4d(query, heads), None, heads, note)
-        is_usual = layout.is_plain and query.dim() == 4
         arranged = layout.arrange(query)
+        is_usual = arranged is query
         return cls(query.shape, arranged, None if is_usual else layout, heads, layout.note)
 
     def key(self, tensor: Tensor) -> Tensor:

@@ -248,18 +248,22 @@ def _is_over_channels(query: Factor, key: Factor, output: str) -> bool:
 
 
 def _has_earlier_keys(query: Factor, key: Factor, output: str) -> bool:
-    """Return whether there are more keys than queries, and just those in front are unlabelled."""
+    """Return whether there are more keys than queries, and just those in front are not their own.
+
+    They come from no input, or from another one, as a cache does.
+    """
     labels, column = key.labels, output[-1]
     if labels is None or column not in key.subscripts or output[-2] not in query.subscripts:
         return False
     queries = query.tensor.shape[query.subscripts.index(output[-2])]
     dim = key.subscripts.index(column)
     earlier = key.tensor.shape[dim] - queries
-    for label in (labels.first, labels.second):
+    for label in (labels.source, labels.first, labels.second):
         if label is not None and label.shape[dim] > 1 and earlier > 0:
             places = label.movedim(dim, 0).flatten(1)[:, 0]
-            unlabelled = places == UNKNOWN
-            return bool(unlabelled[:earlier].all()) and not bool(unlabelled[earlier:].any())
+            own = query.labels.stream if query.labels and label is labels.source else None
+            is_other = places == UNKNOWN if own is None else places != own
+            return bool(is_other[:earlier].all()) and not bool(is_other[earlier:].any())
     return False
 
 
@@ -272,8 +276,10 @@ def _is_one_learned(query: Factor, output: str) -> bool:
 def _is_cross(query: Labels, key: Labels) -> bool | None:
     """Return whether the keys come from elsewhere: another input, or another stack's attention.
 
-    Keys of earlier or later layers of the same stack, as shared or pooled ones, do not.
+    Keys of earlier or later layers of the same stack, as shared or pooled ones, do not, nor do keys
+    among which the queries' own stand, beside a prefix or a cache. None for learned keys.
     """
-    if query.stream != key.stream:
-        return True
+    sources = key.joined | {key.stream}
+    if query.stream not in sources:
+        return None if sources == {None} else True
     return not (query.passed <= key.passed or key.passed <= query.passed)

@@ -57,6 +57,8 @@ class Labels:
     """Number of the output feature of the latest projection, as `features_of` numbers them."""
     stream: int | None = None
     """Number of the input, or of the attention, at which its rows began; None if learned."""
+    joined: frozenset[int | None] = frozenset()
+    """The same of all that was joined, where it was joined of several."""
     passed: frozenset[int] = frozenset()
     """Numbers of the attention calls that its rows went through."""
     scores: ScoreOrigin | None = None

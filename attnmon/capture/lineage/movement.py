@@ -147,6 +147,7 @@ def joined_labels(
         join(lambda labels: labels.source),
         join(lambda labels: labels.feature),
         first.stream,
+        frozenset(each.stream for each in labelled).union(*(each.joined for each in labelled)),
         frozenset().union(*(labels.passed for labels in labelled)),
         first.scores,
         any(labels.is_reordered for labels in labelled),

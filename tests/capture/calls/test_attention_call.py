@@ -1,5 +1,6 @@
 """One sample of a call, whether it is causal, and how well it explains its output."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,18 @@ NOT_CAUSAL = {
 @pytest.mark.parametrize("bias", CAUSAL.values(), ids=CAUSAL)
 def test_causal_masks(bias: Tensor) -> None:
     assert is_causal(with_bias(bias))
+
+
+@pytest.mark.parametrize(("seen_by_all", "expected"), [(2, True), (1, False)])
+def test_keys_behind_the_queries_own_that_all_see_leave_it_causal(
+    seen_by_all: int, expected: bool
+) -> None:
+    """As learned ones, or one of zeros."""
+    seen = torch.ones(4, 2, dtype=torch.bool)
+    seen[1:3, seen_by_all:] = False
+    call = replace(with_bias(torch.cat([triangle(), seen], 1)), key=torch.randn(2, 6, 8))
+    assert is_causal(call, further=2) is expected
+    assert not is_causal(call)
 
 
 @pytest.mark.parametrize("bias", NOT_CAUSAL.values(), ids=NOT_CAUSAL)

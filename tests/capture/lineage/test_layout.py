@@ -164,6 +164,9 @@ def test_each_sample_and_head_is_the_one_it_says(way: Callable[..., Tensor]) -> 
             weights_of(call, sample), by_hand(model, x[sample]), atol=1e-6, rtol=0
         )
 
+    (call,) = followed(model, x[:1]).calls  # alone, it has places in all orders alike
+    torch.testing.assert_close(weights_of(call, 0), by_hand(model, x[0]), atol=1e-6, rtol=0)
+
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_layout_that_is_known_serves_a_batch_of_another_size(way: Callable[..., Tensor]) -> None:
@@ -281,6 +284,39 @@ def with_prefix(model: Folded, x: Tensor) -> Tensor:
 def test_the_keys_of_a_prefix_stand_before_the_queries_own() -> None:
     (call,) = followed(Folded(with_prefix), torch.randn(BATCH, LENGTH, WIDTH)).calls
     assert (call.earlier, call.is_cross) == (2, False)
+
+
+@pytest.mark.parametrize("attend", [fused, written_out])
+def test_keys_of_a_cache_that_is_an_input_stand_before_the_queries_own(
+    attend: Callable[..., Callable[..., Tensor]],
+) -> None:
+    cache = torch.randn(BATCH, HEADS, 2, EACH)
+
+    def beside_a_cache(model: Folded, x: Tensor) -> Tensor:
+        own = iter((True, False))
+        return attend(lambda t: split_heads(t) if next(own) else cached(t))(model, x)
+
+    def split_heads(x: Tensor) -> Tensor:
+        return split(x).transpose(1, 2)
+
+    def cached(x: Tensor) -> Tensor:
+        return torch.cat([cache, split_heads(x)], 2)
+
+    x = torch.randn(BATCH, LENGTH, WIDTH)
+    (call,) = followed(Folded(beside_a_cache), x, beside=(cache,)).calls
+    assert (call.earlier, call.is_cross) == (2, False)
+
+
+def test_learned_keys_are_of_no_other_stack() -> None:
+    """As of a memory that is trained: the name of its module tells what it is."""
+    bank = torch.randn(5, WIDTH)
+
+    def reads(model: Folded, x: Tensor) -> Tensor:
+        key = model.key(bank)[None].expand(len(x), -1, -1)
+        return (model.query(x) @ key.mT).softmax(-1) @ key
+
+    (call,) = followed(Folded(reads), torch.randn(BATCH, LENGTH, WIDTH)).calls
+    assert call.is_cross is None
 
 
 def test_an_order_that_is_not_established_is_noted_where_it_had_to_be_assumed() -> None:

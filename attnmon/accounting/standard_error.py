@@ -1,7 +1,6 @@
 """Standard error: what is said there although, or because, nobody has set up logging."""
 
 import contextlib
-import io
 import logging
 import select
 import sys
@@ -23,8 +22,8 @@ def is_watched() -> bool:
 def is_terminal() -> bool:
     """Return whether standard error is a terminal."""
     try:
-        return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # None, closed, or something that a user put there
+        return bool(sys.stderr.isatty())
+    except Exception:  # None, closed, or something that a user put there
         return False
 
 
@@ -49,12 +48,12 @@ def handlers_of(logger: logging.Logger) -> list[logging.Handler]:
 
 def _writes_there(handler: logging.Handler) -> bool:
     stream = getattr(handler, "stream", None)
-    return stream is not None and stream in (sys.stderr, sys.__stderr__)
+    return stream is not None and (stream is sys.stderr or stream is sys.__stderr__)
 
 
 def _takes_text_now() -> bool:
     """Return whether a write would not wait for a reader; True for what is no file."""
     try:
         return bool(select.select([], [sys.stderr.fileno()], [], 0)[1])
-    except (io.UnsupportedOperation, AttributeError):
+    except Exception:  # whatever a user's own stream makes of the question
         return True

@@ -61,6 +61,32 @@ def test_a_standard_error_that_takes_no_text_is_no_trouble(
     assert not standard_error.receives(logger, logging.WARNING)
 
 
+class Wrapped(io.StringIO):
+    """As progress bars and loggers put there: it answers no question but is written to."""
+
+    def isatty(self) -> bool:
+        raise RuntimeError("no terminal is known")
+
+    def fileno(self) -> int:
+        raise NotImplementedError
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("it cannot be compared")
+
+
+def test_a_stream_that_raises_when_it_is_asked_is_written_to(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Wrapped())
+    assert not standard_error.is_watched()
+    to(sys.stderr)(logger)
+    assert standard_error.receives(logger, logging.WARNING)
+    standard_error.write("it is off\n")
+    assert sys.stderr.getvalue() == "it is off\n"  # type: ignore[attr-defined]
+
+
 def test_a_pipe_that_nobody_reads_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -32,6 +32,16 @@ class SoftmaxTile:
     """[heads, rows] The largest logit of each row; None if only weights are known."""
     sink_shares: Floats | None = None
     """[heads, rows] Share of the softmax that the sink took from the keys; None without sinks."""
+    totals: Floats | None = None
+    """[heads, rows] Sum of each row's numerators; None if only weights are known."""
+
+    @property
+    def sums(self) -> Floats:
+        """[heads, rows] Sum of each row's weights."""
+        totals = self.totals
+        if totals is None:
+            totals = self.numerators @ np.ones(self.numerators.shape[2], np.float32)
+        return self.factors * totals
 
     def without(self, padding: Booleans | None) -> "SoftmaxTile | None":
         """Returns the tile without the rows that are padding; None if no row is left."""
@@ -55,6 +65,7 @@ class SoftmaxTile:
             of_rows(self.logits),
             of_rows(self.largest_logits),
             of_rows(self.sink_shares),
+            of_rows(self.totals),
         )
 
     @np.errstate(all="ignore")
@@ -92,14 +103,15 @@ def tile_from_logits(
     logits -= shift[..., None]
     np.exp(logits, out=out)
     totals = out @ np.ones(out.shape[2], np.float32)
-    sink_shares = None
+    denominators, sink_shares = totals, None
     if sinks is not None:
         sink_numerators = np.exp(sinks[:, None] - shift)
-        totals += sink_numerators
-        sink_shares = sink_numerators / totals
+        denominators = totals + sink_numerators
+        sink_shares = sink_numerators / denominators
     nothing_allowed = largest_logits < MASKED_LOGIT / 2
-    factors = np.where(nothing_allowed, np.float32(0), 1 / totals)
+    factors = np.where(nothing_allowed, np.float32(0), 1 / denominators)
     largest_numerators = np.exp(largest_logits - shift)
     return SoftmaxTile(
-        heads, rows, out, factors, largest_numerators, mask, logits, largest_logits, sink_shares
-    )
+        heads, rows, out, factors, largest_numerators, mask, logits, largest_logits, sink_shares,
+        totals,
+    )  # fmt: skip

@@ -9,8 +9,7 @@ Either way the layers are found first, since "the last layer" means nothing befo
 whenever the model makes calls that it did not make then.
 """
 
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,27 +21,15 @@ from attnmon.accounting.error_guard import (
     drop_frames,
     location_of,
 )
-from attnmon.capture import (
-    AttentionCall,
-    ForwardTap,
-    GivenInputs,
-    Inputs,
-    Tap,
-    has_fast_path,
-    inputs_in,
-    module_names,
-    modules_in,
-    unwrap,
-)
-from attnmon.collector.forward_collector import ForwardCollector
-from attnmon.collector.held_forward import HeldForward
-from attnmon.collector.image_collector import ImageCollector
-from attnmon.collector.input_tokens import InputTokens
-from attnmon.collector.logged_inputs import LoggedInputs
+from attnmon.capture import AttentionCall, Inputs, inputs_in
+from attnmon.collector.inputs.image_collector import ImageCollector
+from attnmon.collector.inputs.input_tokens import InputTokens
 from attnmon.collector.manual_attention import ManualAttention
-from attnmon.collector.missed_forward import MissedForward
-from attnmon.collector.probe_batch import ProbeBatch
-from attnmon.collector.probe_collector import ProbeCollector
+from attnmon.collector.own_forward.forward_watch import ForwardWatch
+from attnmon.collector.own_forward.held_forward import HeldForward
+from attnmon.collector.own_forward.logged_inputs import LoggedInputs
+from attnmon.collector.probe.probe_batch import ProbeBatch
+from attnmon.collector.probe.probe_collector import ProbeCollector
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection, SelectedLayer
@@ -77,12 +64,18 @@ class Collector:
         tokens = InputTokens(settings.tokenizer, session.guard)
         self._probe = ProbeCollector(settings, session, self.registry, tokens)
         self._probe_batch = probe_batch
-        self._missed = MissedForward(session.guard, settings.capture)
         self._logged = LoggedInputs(session.guard)
-        self._forward = ForwardCollector(
-            session, self.registry, self.avoid_forward, self._wanted_sample, tokens, self._images
+        self.watch = ForwardWatch(
+            settings,
+            session,
+            self.registry,
+            tokens,
+            self._images,
+            lambda model: self._probe.refusal(model),
+            shows_probe=probe_batch is not None,
         )
-        self._armed: tuple[Callable[[], nn.Module | None], ForwardTap] | None = None
+        """Has the model's own forwards collected."""
+        self._forward = self.watch.forward
 
     # At a step
 
@@ -112,7 +105,9 @@ class Collector:
         logged = inputs_in((enc, dec))
         held = self._held_for(model, logged)
         if not retained and probe_inputs is None:
-            self._review_missed(model)
+            missed = self.watch.review_missed(model)
+            if missed and model is None and not self.manual:
+                raise NotSeen
         builder = held.builder if held else self._new_builder(model, retained=retained)
         with _discarded_on_error(builder):
             was_empty, can_see = self._forward.pop_was_empty(), True
@@ -131,11 +126,15 @@ class Collector:
                     image = padding = None
             self._images.write(builder, image)
             self._write_padding(builder, padding)
-        if can_see and not (self.registry.call_infos or builder.attentions) and not retained:
-            self.registry.find_silent_modules()
-            watched = model or self.registry.model
-            self._guard.failed("nothing", _nothing_found(watched, self.registry.unsupported))
+        if can_see and not retained and not builder.attentions:
+            self._require_layers(model or self.registry.model)
         return builder
+
+    def _require_layers(self, model: nn.Module | None) -> None:
+        """Count it as a failure if no attention of this model was ever seen."""
+        if not self.registry.call_infos:
+            self.registry.find_silent_modules()
+            self._guard.failed("nothing", _nothing_found(model, self.registry.unsupported))
 
     def _write_padding(self, builder: CaptureBuilder, given: Padding) -> None:
         """Write which positions are padding: what the user gave, or what the inputs say."""
@@ -188,26 +187,6 @@ class Collector:
         held.builder.discard()
         return None
 
-    def _review_missed(self, model: nn.Module | None) -> None:
-        """Say so if the model that is watched was not called since the last step.
-
-        Raises `NotSeen` if there is no other way to see anything of this step.
-        """
-        if self._armed is None:
-            return
-        armed, tap = self._armed
-        watched = None if tap.only_times else armed()
-        if watched is None or (model is not None and model is not watched):
-            return
-        if model is not None and not tap.calls[True] and not self._probe.refusal(model):
-            return  # an extra forward takes its place
-        why = self._missed.review(tap, watched)
-        self.registry.unseen.set_missed(why)
-        if why and self._missed.is_repeated(watched):
-            self._missed.warn(why)
-        if why and model is None and not self.manual:
-            raise NotSeen
-
     def _can_see(self, model: nn.Module, *, was_empty: bool) -> bool:
         """Return whether this model's attention can be looked for now; False if it never can.
 
@@ -216,7 +195,7 @@ class Collector:
         refusal = self._probe.refusal(model)
         if not refusal or was_empty:
             return True
-        why = self._why_not_watched(model, modules_in(model))
+        why = self.watch.why_not(model)
         if not why:
             raise NotSeen
         self._guard.warn_once("never seen", _never_seen(why, refusal))
@@ -249,119 +228,6 @@ class Collector:
         if sample != self._wanted_sample:
             self._guard.warn_once("sample", _smaller_batch(self._wanted_sample, sample + 1))
 
-    # The model's own forward
-
-    def arm(self, model: nn.Module | None, *, retained: bool = False) -> None:
-        """Watch the model's next forwards, if that is possible; None: watch none.
-
-        `retained`: the next one is of a step that is not due.
-        """
-        self._forward.retained = retained
-        if model is not None and self._is_probed(model, retained=retained):
-            self.registry.set_model(model)
-            model = None
-        if self._armed is not None:
-            armed, tap = self._armed
-            if model is not None and armed() is model:
-                tap.calls.clear()
-                tap.only_times = False
-                return
-            tap.remove()
-            self._armed = None
-        if model is None:
-            return
-        self.registry.set_model(model)
-        modules = modules_in(model)
-        if self._why_not_watched(model, modules):
-            return
-        registry = self.registry
-        tap = ForwardTap(model, self._forward, registry.scope_of, registry.handwritten)
-        self._armed = (weakref.ref(model), tap)
-
-    def _is_probed(self, model: nn.Module, *, retained: bool) -> bool:
-        """Return whether an extra forward is wanted of this model, and may be made.
-
-        `retained`: of a step that is not due, for which the user's batch is not looked at.
-        """
-        shows_probe = self._probe_batch is not None and not retained
-        is_wanted = shows_probe or self._settings.capture == "probe"
-        return is_wanted and not self._probe.refusal(model)
-
-    def _why_not_watched(self, model: nn.Module, modules: Sequence[nn.Module]) -> str:
-        """Return why the own forward of this model may not be watched; empty if it may."""
-        if self.registry.runs_compiled(model, modules):
-            return "runs compiled code, which cannot be looked into without compiling it again"
-        if self._settings.capture == "auto" and has_fast_path(modules):
-            return (
-                "may run nn.TransformerEncoder's fast path, whose last bits would differ "
-                "(capture='forward' looks on at it all the same)"
-            )
-        return ""
-
-    def disarm(self) -> None:
-        """Watch no forward any more."""
-        self.arm(None)
-
-    def rest(self) -> None:
-        """Watch no forward for now; the next one may be timed, to tell what watching costs."""
-        if self._armed is None:
-            return
-        _, tap = self._armed
-        if tap.only_times or not tap.calls[True] or not self._forward.watching_cost.wants_plain:
-            self.disarm()
-        tap.only_times = True
-
-    @property
-    def armed(self) -> bool:
-        """Whether a model's next forward is watched."""
-        return self._armed is not None
-
-    @contextmanager
-    def watch_block(self, batch: Any = None, *, retained: bool = False) -> Iterator[None]:
-        """Watch whatever forward is made in this block, of the known model or of any.
-
-        `batch`: the model's inputs, if the user has given them; they tell the batch size.
-        """
-        self.disarm()
-        self._forward.retained = retained
-        model, forward = self.registry.model, self._forward
-        if self.registry.compiled or (
-            self._probe_batch is not None
-            and model is not None
-            and self._is_probed(model, retained=retained)
-        ):
-            yield
-            return
-        self.registry.watch_whole_forward()
-        with forward.timed():
-            names = {} if model is None else module_names(unwrap(model))
-            inputs = inputs_in(batch)
-            given = None if batch is None else GivenInputs.of_logged(None, batch)
-            forward.on_forward_start(inputs, given)
-            layouts = self.registry.layouts_for(inputs)
-        completed = False
-        try:
-            with Tap(names, forward, layouts=layouts):
-                yield
-            completed = True
-        finally:
-            try:
-                with forward.timed():
-                    forward.on_forward_end(completed)
-            except Exception as error:  # ours, and not for the user's block
-                forward.on_error(error)
-
-    def avoid_forward(self) -> None:
-        """Never watch this model's forward again: that has made torch compile it once more."""
-        self.registry.compiled = True
-        self.disarm()
-        self._guard.warn_once("compiled", _COMPILED)
-
-    def reset(self) -> None:
-        """Take the tap off the model, and free what was held of its forward."""
-        self.disarm()
-        self._forward.discard()
-
 
 @contextmanager
 def _discarded_on_error(builder: CaptureBuilder) -> Iterator[None]:
@@ -384,13 +250,6 @@ def _nothing_found(model: nn.Module | None, unsupported: Mapping[str, str]) -> s
         "scaled_dot_product_attention, nn.MultiheadAttention or softmax(query · key) · value; give "
         "other weights with monitor.record(name, weights=...). Training goes on."
     )
-
-
-_COMPILED = (
-    "the model's forward runs compiled code, which was compiled once more because it was looked on "
-    "at. It will not be again: from now on an extra forward of one sample takes its place, where "
-    "one may be made."
-)
 
 
 def _not_the_probe(why: str) -> str:

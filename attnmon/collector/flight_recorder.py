@@ -48,11 +48,11 @@ class FlightRecorder:
         """Watch the model's next forward, which is of a step to be retained."""
         uses_blocks, self.uses_blocks = self.uses_blocks, False
         if uses_blocks or not self._can_watch:
-            self._collector.disarm()
+            self._collector.watch.disarm()
             return
         with self._counters.timed():
-            self._collector.arm(model, retained=True)
-        if model is not None and not self._collector.armed:
+            self._collector.watch.arm(model, retained=True)
+        if model is not None and not self._collector.watch.armed:
             self._can_watch = False  # nor at any later step: do not try again at every one
             self._guard.warn_once("keep_last", _CANNOT_WATCH)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from attnmon.accounting.error_guard import logger
 from attnmon.capture import is_uncompiled, modules_in
-from attnmon.collector.probe_batch import ProbeBatch
+from attnmon.collector.probe.probe_batch import ProbeBatch
 from attnmon.config.run_config import config_json
 from attnmon.config.settings import checked_settings
 from attnmon.config.validation import choice, tokenizer_in

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attnmon.accounting import dump_triggers
 from attnmon.accounting.error_guard import comes_from_signal_handler, words_of
 from attnmon.capture import manual_call
-from attnmon.collector.probe_batch import ProbeBatch
+from attnmon.collector.probe.probe_batch import ProbeBatch
 from attnmon.config.settings import Settings, prepare_run
 from attnmon.layers.layer_selection import Coverage
 from attnmon.link.alert import Alert
@@ -134,7 +134,7 @@ class AttentionMonitor:
             self._warn_if_closed()
             return
         if self._guard.off:
-            self._collector.reset()  # or every forward would be looked at to the end of the run
+            self._collector.watch.reset()  # or every forward would be looked at from now on
             self._session.report()
             return
         is_due = False
@@ -256,14 +256,14 @@ class AttentionMonitor:
             _require_model(model)
             self._attached = model
             if self.enabled:
-                self._collector.arm(model, retained=self._steps.next_is_retained())
+                self._collector.watch.arm(model, retained=self._steps.next_is_retained())
 
     def detach(self) -> None:
         """Undo `attach`, and take everything of the monitor off the model. Never raises."""
         self._idle_steps = NO_STEPS
         with self._guard:
             self._attached = None
-            self._collector.reset()
+            self._collector.watch.reset()
 
     @contextmanager
     def capture(self, step: int, inputs: Any = None, *, epoch: int | None = None) -> Iterator[None]:
@@ -292,7 +292,7 @@ class AttentionMonitor:
             if due or (self.enabled and self._flight_recorder.enabled):
                 with self._guard:
                     self._flight_recorder.uses_blocks = True
-                    watching = self._collector.watch_block(inputs, retained=not due)
+                    watching = self._collector.watch.watch_block(inputs, retained=not due)
                     block.enter_context(watching)
             yield
 
@@ -302,7 +302,7 @@ class AttentionMonitor:
         self._schedule.make_next_step_due("step")
         with self._guard:
             if self.enabled:
-                self._collector.arm(self._attached)
+                self._collector.watch.arm(self._attached)
 
     def dump(self, why: str) -> None:
         """Have the last `keep_last` steps drawn, and record the reason. Returns at once.
@@ -342,7 +342,7 @@ class AttentionMonitor:
         """Capture nothing until `enable`; calls then cost next to nothing. Never raises."""
         self._enabled, self._idle_steps = False, NO_STEPS
         with self._guard:
-            self._collector.reset()
+            self._collector.watch.reset()
 
     @property
     def enabled(self) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 from attnmon.accounting.interval_controller import IntervalController
 from attnmon.collector.collector import Collector
 from attnmon.collector.flight_recorder import FlightRecorder
-from attnmon.collector.probe_batch import ProbeBatch
+from attnmon.collector.probe.probe_batch import ProbeBatch
 from attnmon.config.settings import Settings
 from attnmon.schedule import NO_STEPS, Schedule
 from attnmon.serialize.step_info import StepInfo
@@ -58,11 +58,11 @@ class StepCapture:
     def prepare_next_forward(self, model: nn.Module | None) -> None:
         """Arm the collector for the model's next forward if its step is due or to be retained."""
         if self.schedule.next_is_due():
-            self.collector.arm(model)
+            self.collector.watch.arm(model)
         elif self.flight_recorder.enabled:
             self.flight_recorder.arm(model)
         else:
-            self.collector.rest()
+            self.collector.watch.rest()
 
     def next_is_retained(self) -> bool:
         """Return whether the next step is to be retained, not drawn, as far as is known."""
@@ -70,7 +70,7 @@ class StepCapture:
 
     def idle_steps(self) -> range:
         """Return the next steps at which nothing is to be done, if the epoch stays the same."""
-        busy = self.collector.armed or self.flight_recorder.enabled
+        busy = self.collector.watch.armed or self.flight_recorder.enabled
         if busy or self._session.has_pending_copies:
             return NO_STEPS
         return self.schedule.idle_steps()

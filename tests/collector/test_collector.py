@@ -14,7 +14,7 @@ from torch import nn
 
 from attnmon.capture import CallInfo
 from attnmon.collector.collector import Collector
-from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.own_forward.held_forward import HeldForward
 from attnmon.config.option_table import Settings
 from attnmon.config.settings import checked_settings
 from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen, RingFull, TooLarge
@@ -64,7 +64,7 @@ def settings(tmp_path: Path) -> Settings:
 def parts(settings: Settings) -> Iterator[Parts]:
     made = Parts(settings)
     yield made
-    made.collector.reset()
+    made.collector.watch.reset()
 
 
 def test_the_forward_of_the_logged_tensors_is_taken(parts: Parts) -> None:
@@ -165,19 +165,19 @@ def test_the_last_sample_of_a_small_batch_is_warned_of(
 
 def test_it_is_armed_for_one_model_at_a_time(parts: Parts) -> None:
     other = LanguageModel()
-    parts.collector.arm(parts.model)
-    parts.collector.arm(parts.model, retained=True)
+    parts.collector.watch.arm(parts.model)
+    parts.collector.watch.arm(parts.model, retained=True)
     assert is_watched(parts.model)
-    parts.collector.arm(other)
+    parts.collector.watch.arm(other)
     assert (is_watched(parts.model), is_watched(other)) == (False, True)
-    parts.collector.disarm()
-    assert (is_watched(other), parts.collector.armed) == (False, False)
+    parts.collector.watch.disarm()
+    assert (is_watched(other), parts.collector.watch.armed) == (False, False)
 
 
 @pytest.mark.parametrize("retained", [False, True])
 def test_what_an_armed_forward_shows_is_held_for_its_step(parts: Parts, retained: bool) -> None:
-    parts.collector.arm(parts.model, retained=not retained)
-    parts.collector.arm(parts.model, retained=retained)
+    parts.collector.watch.arm(parts.model, retained=not retained)
+    parts.collector.watch.arm(parts.model, retained=retained)
     parts.model(parts.tokens)
     builder = parts.collector.collect(parts.model, parts.tokens, None)
     assert (builder.seen_in, builder.retained) == ("forward", retained)
@@ -186,18 +186,18 @@ def test_what_an_armed_forward_shows_is_held_for_its_step(parts: Parts, retained
 
 def test_who_wants_a_probe_is_not_armed(settings: Settings) -> None:
     parts = Parts(replace(settings, capture="probe"))
-    parts.collector.arm(parts.model)
-    assert not parts.collector.armed
+    parts.collector.watch.arm(parts.model)
+    assert not parts.collector.watch.armed
 
 
 def test_a_model_that_was_compiled_by_watching_is_not_armed_again(
     parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    parts.collector.arm(parts.model)
-    parts.collector.avoid_forward()
-    assert not parts.collector.armed
-    parts.collector.arm(parts.model)
-    assert not parts.collector.armed
+    parts.collector.watch.arm(parts.model)
+    parts.collector.watch.avoid()
+    assert not parts.collector.watch.armed
+    parts.collector.watch.arm(parts.model)
+    assert not parts.collector.watch.armed
     assert "It will not be again" in caplog.text
 
 
@@ -214,13 +214,13 @@ def test_a_frozen_part_is_not_watched_unless_that_is_asked_for(
 
     parts, model = Parts(replace(settings, capture=capture)), Mixed()
     for parts.probe.allowed in (True, False):
-        parts.collector.arm(model)
-        assert parts.collector.armed == watched
-        parts.collector.reset()
+        parts.collector.watch.arm(model)
+        assert parts.collector.watch.armed == watched
+        parts.collector.watch.reset()
 
 
 def test_a_block_shows_whatever_forward_is_made_in_it(parts: Parts) -> None:
-    with parts.collector.watch_block((parts.tokens,), retained=True):
+    with parts.collector.watch.watch_block((parts.tokens,), retained=True):
         parts.model(parts.tokens)
     builder = parts.collector.collect(None, None, None)
     assert (builder.seen_in, builder.retained, len(builder.attentions)) == ("forward", True, 2)
@@ -228,7 +228,7 @@ def test_a_block_shows_whatever_forward_is_made_in_it(parts: Parts) -> None:
 
 def test_a_block_that_fails_shows_nothing_and_its_error_is_the_users(parts: Parts) -> None:
     def block() -> None:
-        with parts.collector.watch_block():
+        with parts.collector.watch.watch_block():
             parts.model(parts.tokens)
             raise KeyError("the user's")
 
@@ -241,7 +241,7 @@ def test_a_block_that_fails_shows_nothing_and_its_error_is_the_users(parts: Part
 def test_an_error_of_ours_in_a_block_is_raised_when_its_step_is_logged(parts: Parts) -> None:
     parts.collector.registry.set_calls({("", 0): CallInfo.of(any_call(""))})
     parts.session.error = ValueError("ours")
-    with parts.collector.watch_block((parts.tokens,)):
+    with parts.collector.watch.watch_block((parts.tokens,)):
         parts.model(parts.tokens)
     with pytest.raises(ValueError, match="ours"):
         parts.collector.collect(parts.model, parts.tokens, None)
@@ -250,14 +250,14 @@ def test_an_error_of_ours_in_a_block_is_raised_when_its_step_is_logged(parts: Pa
 
 def test_compiled_code_is_not_watched_in_a_block(parts: Parts) -> None:
     parts.collector.registry.compiled = True
-    with parts.collector.watch_block((parts.tokens,)):
+    with parts.collector.watch.watch_block((parts.tokens,)):
         parts.model(parts.tokens)
     assert parts.session.builders == []
 
 
 def test_a_reset_frees_what_was_held(parts: Parts) -> None:
-    parts.collector.arm(parts.model)
+    parts.collector.watch.arm(parts.model)
     parts.hold(parts.tokens)
-    parts.collector.reset()
-    assert (parts.session.slots_in_use, parts.collector.armed) == (0, False)
+    parts.collector.watch.reset()
+    assert (parts.session.slots_in_use, parts.collector.watch.armed) == (0, False)
     assert parts.collector._forward.pop_held() is None

@@ -19,11 +19,12 @@ MODEL = nn.Linear(1, 1)
 
 
 class Neighbours:
-    """The session and the collector in one."""
+    """The session, the collector and its watch in one."""
 
     def __init__(self) -> None:
         self.guard, self.counters = ErrorGuard(), Counters()
         self.log: list[Any] = []
+        self.watch = self
         self.sees, self.can_be_armed, self.armed = True, True, False
 
     def retain(self, step_info: StepInfo, collect: Any) -> bool:

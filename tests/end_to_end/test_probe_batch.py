@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.capture.model.fingerprint import fingerprint
-from attnmon.collector.probe_batch import ProbeBatch
+from attnmon.collector.probe.probe_batch import ProbeBatch
 
 RAW: Any = {"visualization_types": ["statistics"], "save_raw_weights": True, "save_frequency": 2}
 LONG, SHORT = 11, 5

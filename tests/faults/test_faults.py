@@ -333,7 +333,7 @@ def test_a_monitor_that_is_let_go_of_is_collected_and_its_renderer_ends(
     for step in range(2):
         model(batch())
         monitor.log_attention(model, batch(), step=step)
-    assert monitor._collector.armed
+    assert monitor._collector.watch.armed
     references = [weakref.ref(monitor), weakref.ref(monitor._session)]
     del monitor
     gc.collect()

@@ -13,7 +13,7 @@ from torch import Tensor
 from attnmon import TrainingAttentionMonitor
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.capture import GivenInputs
-from attnmon.collector.input_tokens import InputTokens
+from attnmon.collector.inputs.input_tokens import InputTokens
 from attnmon.layers.layer_numbering import ROLES
 from attnmon.serialize.sample_tokens import IdTokens
 

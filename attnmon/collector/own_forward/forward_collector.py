@@ -17,9 +17,9 @@ from attnmon.capture import (
     UnknownOrder,
     compilations,
 )
-from attnmon.collector.held_forward import HeldForward
-from attnmon.collector.image_collector import ImageCollector
-from attnmon.collector.input_tokens import InputTokens
+from attnmon.collector.inputs.image_collector import ImageCollector
+from attnmon.collector.inputs.input_tokens import InputTokens
+from attnmon.collector.own_forward.held_forward import HeldForward
 from attnmon.layers.layer_numbering import LayerKey
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.serialize.device_copy import is_recording_a_graph

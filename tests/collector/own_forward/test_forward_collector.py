@@ -6,11 +6,11 @@ from support.collecting import FakeSession, any_call
 
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.capture import CallInfo, SdpaCall
-from attnmon.collector import forward_collector
-from attnmon.collector.forward_collector import ForwardCollector
-from attnmon.collector.held_forward import HeldForward
-from attnmon.collector.image_collector import ImageCollector
-from attnmon.collector.input_tokens import InputTokens
+from attnmon.collector.inputs.image_collector import ImageCollector
+from attnmon.collector.inputs.input_tokens import InputTokens
+from attnmon.collector.own_forward import forward_collector
+from attnmon.collector.own_forward.forward_collector import ForwardCollector
+from attnmon.collector.own_forward.held_forward import HeldForward
 from attnmon.config.settings import checked_settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection

@@ -19,8 +19,8 @@ from attnmon.capture import (
     probe,
     unwrap,
 )
-from attnmon.collector.input_tokens import InputTokens
-from attnmon.collector.probe_permission import ProbePermission
+from attnmon.collector.inputs.input_tokens import InputTokens
+from attnmon.collector.probe.probe_permission import ProbePermission
 from attnmon.config.settings import Settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.serialize.capture_builder import CaptureBuilder, NotSeen

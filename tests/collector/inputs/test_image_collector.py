@@ -9,7 +9,7 @@ from support.collecting import FakeSession
 from support.vision import images
 
 from attnmon.accounting.error_guard import ErrorGuard
-from attnmon.collector.image_collector import ImageCollector
+from attnmon.collector.inputs.image_collector import ImageCollector
 from attnmon.config.settings import checked_settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection

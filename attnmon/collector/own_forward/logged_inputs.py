@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.capture import Inputs
-from attnmon.collector.held_forward import HeldForward
+from attnmon.collector.own_forward.held_forward import HeldForward
 
 MISSES_BEFORE_WARNING = 2
 """One may be missed for a reason of that step alone, such as a validation with gradients."""

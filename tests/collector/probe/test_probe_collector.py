@@ -14,10 +14,10 @@ from support.models import LanguageModel, batch
 from torch import Tensor, nn
 
 from attnmon.accounting.error_guard import ErrorGuard
-from attnmon.collector import probe_permission
-from attnmon.collector.input_tokens import InputTokens
-from attnmon.collector.probe_collector import ProbeCollector
-from attnmon.collector.probe_permission import ProbePermission
+from attnmon.collector.inputs.input_tokens import InputTokens
+from attnmon.collector.probe import probe_permission
+from attnmon.collector.probe.probe_collector import ProbeCollector
+from attnmon.collector.probe.probe_permission import ProbePermission
 from attnmon.config.option_table import Settings
 from attnmon.config.settings import checked_settings
 from attnmon.layers.layer_registry import LayerRegistry

@@ -1,0 +1,1 @@
+"""Collects attention from the forwards that the model makes by itself."""

@@ -1,0 +1,1 @@
+"""Collects attention from an extra forward of one sample."""

@@ -1,9 +1,11 @@
 """Check the monitor's claims on a machine with a CUDA device, and print a table.
 
     python scripts/check_cuda.py [--json FILE] [--minutes 6] [--only TEXT]
+    python scripts/check_cuda.py --compile 80 90
 
 Ends with 0 when every claim holds, 1 when one does not or was not reached, 2 without a device. A
-claim whose process hangs or dies costs itself alone.
+claim whose process hangs or dies costs itself alone. With --compile no device is needed: all
+kernels are compiled, in every way, for these compute capabilities; this takes an hour of one core.
 """
 
 import argparse
@@ -15,8 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +168,18 @@ def nothing_is_compiled_in_the_training() -> tuple[bool, str]:
     found = f"{len(compiled)} kernels compiled in it, {trusted} trusted after {seconds:.0f} s; "
     found += f"longest calls {', '.join(f'{1e3 * call:.0f}' for call in longest)} ms"
     return trusted > 0 and not compiled, found + (f"; {BUILDS.failure}" if BUILDS.failure else "")
+
+
+def kernels_compile() -> tuple[bool, str]:
+    """Compile beside each other what the next claim launches, which would compile one by one."""
+    from benchlib.compiled_kernels import as_table, compile_all, requests
+
+    major, minor = torch.cuda.get_device_capability()
+    layers = [(name, layer, SIDE) for name, layer in variants("cpu").items()]
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # Triton has another driver there
+        asked = pool.submit(requests, 10 * major + minor, layers).result()
+    kernels = list(compile_all(asked, min(os.cpu_count() or 1, 8)))
+    return all(each.fits for each in kernels), as_table(kernels).replace("\n", "; ")
 
 
 def layers_are_summed_up_as_in_float64() -> tuple[bool, str]:
@@ -364,7 +380,8 @@ ON_DEVICE: dict[str, Any] = {"on_device": True, "maps": "all"}
 WITHOUT_PICTURES: dict[str, Any] = {**ON_DEVICE, "visualization_types": ["statistics"]}
 
 CLAIMS: dict[str, Check] = {
-    "on the device: as in float64": layers_are_summed_up_as_in_float64,
+    "on the device: kernels compile": kernels_compile,
+    "… as in float64": layers_are_summed_up_as_in_float64,
     "… compiled beside the training": nothing_is_compiled_in_the_training,
     "… as the renderer finds": a_training_is_summed_up_as_by_the_renderer,
     "… training is bit-identical": partial(training_is_bit_identical, **WITHOUT_PICTURES),
@@ -391,10 +408,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the results to this file, one by one")
     parser.add_argument("--minutes", type=float, default=6, help="begin no claim after so many")
     parser.add_argument("--only", default="", help="claims with this in their names")
+    parser.add_argument("--compile", type=int, nargs="+", metavar="90", help="see above")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--to", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     chosen = {claim: check for claim, check in CLAIMS.items() if options.only in claim}
+    if options.compile:
+        return all_compile(options.compile)
     if options.child is not None:
         check_here(list(chosen.values()), options.child, options.to, torch.cuda.synchronize)
         return 0
@@ -404,6 +424,18 @@ def main() -> int:
     with folder() as cache:
         os.environ.setdefault("TRITON_CACHE_DIR", str(cache))
         return report(chosen, options)
+
+
+def all_compile(capabilities: Collection[int]) -> int:
+    """Compile the kernels in all ways; return 1 where one does not fit."""
+    from benchlib.compiled_kernels import as_table, compile_all, every_layer, requests
+
+    fits = True
+    for capability in capabilities:
+        kernels = list(compile_all(requests(capability, every_layer()), os.cpu_count() or 1))
+        print(f"compute capability {capability / 10}\n{as_table(kernels)}", flush=True)
+        fits = fits and all(each.fits for each in kernels)
+    return 0 if fits else 1
 
 
 def report(chosen: Collection[str], options: argparse.Namespace) -> int:

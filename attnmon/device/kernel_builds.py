@@ -31,7 +31,7 @@ spec.loader.exec_module(package)
 from attnmon.device import kernel_compiler
 kernel_compiler.main()
 """
-_OURS = ("attnmon.device.survey_kernels", "attnmon.device.mask_kernels")
+OURS = ("attnmon.device.survey_kernels", "attnmon.device.mask_kernels")
 WAITING = "its kernels are being compiled"
 
 
@@ -96,9 +96,9 @@ class KernelBuilds:
 
     def _is_missing(self, theirs: Any, **told: Any) -> bool | None:
         """Answer Triton, before it compiles: True, and it neither compiles nor launches."""
-        if told["fn"].module not in _OURS:
+        if told["fn"].module not in OURS:
             return None if theirs is None else theirs(**told)
-        request = _request_of(**told)
+        request = request_of(**told)
         if request in self._built:
             return False
         self._missing[request] = None
@@ -158,7 +158,8 @@ def _cache() -> str:
     return str(knobs.cache.dir)
 
 
-def _request_of(fn: Any, compile: dict[str, Any], **_: Any) -> str:
+def request_of(fn: Any, compile: dict[str, Any], **_: Any) -> str:
+    """Return the request to compile what Triton tells of before it would compile it itself."""
     from triton.runtime import driver
 
     target = driver.active.get_current_target()

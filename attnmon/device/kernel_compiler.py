@@ -23,7 +23,7 @@ def main() -> None:
     os.nice(NICE)
     _answer(_build_driver)
     for line in sys.stdin:
-        _answer(partial(_compile, json.loads(line)))
+        _answer(partial(compile_kernel, json.loads(line)))
 
 
 def _answer(build: Callable[[], object]) -> None:
@@ -44,7 +44,8 @@ def _build_driver() -> None:
     CudaUtils()
 
 
-def _compile(request: Mapping[str, Any]) -> None:
+def compile_kernel(request: Mapping[str, Any]) -> Any:
+    """Compile a kernel, or find it in Triton's cache, and return what Triton makes of it."""
     from triton.backends.compiler import GPUTarget
     from triton.backends.nvidia import driver
     from triton.compiler import ASTSource, compile
@@ -60,6 +61,7 @@ def _compile(request: Mapping[str, Any]) -> None:
     compiled = compile(source, target=GPUTarget(*request["target"]), options=options)
     if hasattr(driver, "make_launcher"):  # before 3.7 one is built for each signature
         driver.CudaLauncher(compiled.src, compiled.metadata)
+    return compiled
 
 
 def _as_tuple(value: Any) -> Any:

@@ -5,7 +5,6 @@ In processes of their own: in this one Triton interprets them.
 
 import json
 import os
-import re
 import subprocess
 import sys
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.project import PROJECT, TESTS
+from support.project import PROJECT, SCRIPTS, TESTS
 
 from attnmon.device import kernel_builds, kernel_compiler
 from attnmon.device.kernel_builds import KernelBuilds, NotBuilt
@@ -26,21 +25,18 @@ pytest.importorskip("triton", reason="Triton has no wheel for this machine")
 CUDA = torch.device("cuda", 0)
 SURVEY = ["survey_rows", "survey_columns", "survey_keys"]
 KERNELS = ["survey_mask_rows", "survey_mask_keys", *SURVEY, *SURVEY]
-LEAST_SHARED = 99 * 1024
-"""Bytes of shared memory that a program may have on every device of capability 8.0 or later."""
-MOST_SPILLED = 256
-"""Bytes a thread of memory that devices set aside anyway: 1 kB, whatever is launched."""
 
 
 @pytest.mark.timeout(300)  # on whatever the machine has left
 def test_kernels_are_compiled_elsewhere_and_launched_when_they_are(tmp_path: Path) -> None:
     """What is launched is found in Triton's cache: this is where training would have waited.
 
-    One layer has all options; the other is of float32, whose wide heads take registers.
+    One layer has all options; the other is of float32, whose wide heads take registers; a third, of
+    16 bits without a mask, has the largest tiles, and is compiled alone.
     """
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path / "cache")
-    environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *sys.path])
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, [PROJECT, SCRIPTS, *sys.path]))
     script = TESTS / "support" / "launched_without_device.py"
     command = [sys.executable, str(script), "90", str(tmp_path / "found.json")]
     subprocess.run(command, env=environment, check=True, timeout=280)
@@ -50,17 +46,8 @@ def test_kernels_are_compiled_elsewhere_and_launched_when_they_are(tmp_path: Pat
     assert found["compiled_here"] == []
     assert found["hashed_here"] == 0
     assert [each["name"] for each in found["launches"]] == KERNELS
-    assert max(each["shared"] for each in found["launches"]) <= LEAST_SHARED
-    import triton
-
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    binaries = list((tmp_path / "cache").rglob("*.cubin"))
-    assert len(binaries) >= len(KERNELS) - 1, "that of keys may be one for both"
-    for binary in binaries:
-        listing = [str(tool), "--dump-resource-usage", str(binary)]
-        used = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
-        (spilled,) = re.findall(r"STACK:(\d+)", used)
-        assert int(spilled) <= MOST_SPILLED, (binary, used)
+    assert found["taken"] == [*KERNELS[:5], *SURVEY[:2], *SURVEY[:2]], "that of keys is one for all"
+    assert found["too much"] == []
 
 
 def told_of(module: str) -> dict[str, Any]:
@@ -134,6 +121,6 @@ def test_a_compilation_ends_with_the_monitor(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_error_of_the_compiler_is_one_line() -> None:
     request = {"specialization": "no JSON\n"}
-    answer = kernel_compiler._error_of(partial(kernel_compiler._compile, request))
+    answer = kernel_compiler._error_of(partial(kernel_compiler.compile_kernel, request))
     assert answer.startswith("JSONDecodeError: ")
     assert "\n" not in answer

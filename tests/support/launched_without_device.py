@@ -3,19 +3,21 @@
     python launched_without_device.py CAPABILITY FILE
 
 Writes JSON: how often nothing could be launched yet, which launches came, what was compiled in this
-very process, and whether it hashed Triton. Half way, the cache moves, as torch's compiler moves it.
+very process, whether it hashed Triton, and which kernels take more than a device has. Half way, the
+cache moves, as torch's compiler moves it.
 """
 
 import json
 import os
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from benchlib.compiled_kernels import compiled, requests
+from benchlib.noted_driver import NotedDriver
 from triton import knobs
-from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.cache import triton_key
 
@@ -28,37 +30,7 @@ from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory, launch
 
 CUDA = torch.device("cuda", 0)
-launches: list[dict[str, Any]] = []
 compiled_here: list[str] = []
-
-
-class NotedDriver:
-    """Stands in for Triton's own."""
-
-    def __init__(self, capability: int) -> None:
-        self.target = GPUTarget("cuda", capability, 32)
-        self.utils = self
-
-    def get_current_target(self) -> GPUTarget:
-        return self.target
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-    def get_device_properties(self, device: int) -> dict[str, int]:
-        return {"max_shared_mem": 99 * 1024}
-
-    def load_binary(self, name: str, binary: bytes, shared: int, device: int) -> Any:
-        return object(), object(), 0, 0, 1024
-
-    def launcher_cls(self, source: Any, metadata: Any) -> Any:
-        def run(x: int, y: int, z: int, *given: Any) -> None:
-            launches.append({"name": metadata.name, "grid": [x, y, z], "shared": metadata.shared})
-
-        return run
 
 
 def once(layer: LayerTensors) -> None:
@@ -73,7 +45,6 @@ def once(layer: LayerTensors) -> None:
 
 
 def main() -> None:
-    driver.set_active(NotedDriver(int(sys.argv[1])))
     # Beside other tests, and without CUDA's library, against which the driver is linked.
     here = "kernel_compiler.NICE, kernel_compiler._build_driver = 0, int\nkernel_compiler.main()"
     kernel_builds._BOOT = kernel_builds._BOOT.replace("kernel_compiler.main()", here)
@@ -92,11 +63,15 @@ def main() -> None:
     )  # fmt: skip
     wide = torch.randn(1, 100, 256)
     layers = masked, LayerTensors(wide, wide, 0.1, causal=True)
+    half = replace(layers[1], query=wide[..., :128].half(), key=wide[..., :128].half())
+    named = [(str(place), layer, 128) for place, layer in enumerate((*layers, half))]
+    asked = requests(int(sys.argv[1]), named)
     moved = Path(os.environ["TRITON_CACHE_DIR"]) / "moved"
+    driver.set_active(noted := NotedDriver(int(sys.argv[1])))
     waited = 0
     until = time.monotonic() + 200
     while time.monotonic() < until:
-        launches.clear()
+        noted.launches.clear()
         try:
             for layer in layers:
                 once(layer)
@@ -109,9 +84,12 @@ def main() -> None:
                 os.environ["TRITON_CACHE_DIR"] = str(moved)
             time.sleep(0.2)
     found = {
-        "waited": waited, "failure": BUILDS.failure, "launches": launches,
-        "compiled_here": compiled_here, "hashed_here": triton_key.cache_info().misses - hashed,
+        "waited": waited, "failure": BUILDS.failure, "launches": noted.launches,
+        "compiled_here": [*compiled_here], "hashed_here": triton_key.cache_info().misses - hashed,
     }  # fmt: skip
+    taken = [compiled(*request) for request in asked.items()]
+    found["taken"] = [each.kernel for each in taken]
+    found["too much"] = [asdict(each) for each in taken if not each.fits]
     with open(sys.argv[2], "w") as file:
         json.dump(found, file)
 

@@ -222,10 +222,8 @@ TESTED_THROUGH = {
         "attnmon_renderer.supervision.drawing_stage",
         "attnmon_renderer.supervision.recording_stage",
     ),
-    "view/test_gate.py": ("attnmon_renderer.view.request_headers",),
     "view/test_endpoints.py": (
         "attnmon_renderer.view.answer",
-        "attnmon_renderer.view.run_documents",
         "attnmon_renderer.view.runs.listed_captures",
     ),
 }

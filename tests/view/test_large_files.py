@@ -15,7 +15,7 @@ from support.served import Served, served
 from support.viewing import Viewed
 
 from attnmon_renderer.storage.history_reader import LONGEST_LINE
-from attnmon_renderer.view.capture_document import MOST_TOKENS
+from attnmon_renderer.view.documents import MOST_TOKENS
 from attnmon_renderer.view.runs.history_chunk import MOST_BYTES, BeyondEnd, read_history
 
 STEM = "decoder_layer0_self_attn"

@@ -4,7 +4,7 @@ import hmac
 import platform
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -77,3 +77,32 @@ def frame_ancestor(text: str) -> str:
     if _ORIGIN.fullmatch(text.lower()) is None:
         raise ValueError(f"{text!r} is no origin: give one such as http://localhost:8888, or self")
     return text.lower()
+
+
+class RequestHeaders:
+    """Names and values, as a server hands them to an application."""
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._headers = [
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers
+        ]
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of a header."""
+        return [value for each, value in self._headers if each == name]
+
+    def one(self, name: str) -> str:
+        """Return the value of a header; empty if there is none."""
+        return next(iter(self.all(name)), "")
+
+    def tokens(self, cookie: str) -> Iterator[str]:
+        """Yield what may be a token, in the cookie of this name and in `Authorization`."""
+        for header in self.all("authorization"):
+            scheme, _, credentials = header.partition(" ")
+            if scheme.lower() == "bearer":
+                yield credentials.strip()
+        for header in self.all("cookie"):
+            for pair in header.split(";"):
+                name, _, value = pair.strip().partition("=")
+                if name == cookie:
+                    yield value

@@ -17,9 +17,8 @@ from attnmon_renderer.maps.maps_file import MEAN, MapsFile
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.storage.run_reader import NoRun
 from attnmon_renderer.view.answer import IMMUTABLE, Answer, Refused, json_answer
-from attnmon_renderer.view.capture_document import capture_document
+from attnmon_renderer.view.documents import capture_document, run_document, run_row
 from attnmon_renderer.view.page_files import PageFiles
-from attnmon_renderer.view.run_documents import run_document, run_row
 from attnmon_renderer.view.runs.history_chunk import BeyondEnd
 from attnmon_renderer.view.runs.listed_captures import MIME_TYPES, ListedCapture
 from attnmon_renderer.view.runs.local_run import LocalRun

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from attnmon_renderer.view.access import Access
-from attnmon_renderer.view.request_headers import RequestHeaders
+from attnmon_renderer.view.access import Access, RequestHeaders
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -98,6 +98,8 @@ def test_a_difference_has_the_renderers_colours(look: MakeLook, ids: Ids) -> Non
     assert f"A {a} · B {b} · B−A" in page.text(".weight")
     page.open(f"run={ids['first']}&layer={CAUSAL}&head=0&step=60&view=both&against=first")
     assert page.cells(None, "change")[0][5] == [CHANGE_PALETTE.masked_index] * 3, "not white"
+    page.press("d")
+    page.page.wait_for_selector("attn-maps h3 >> text=head 0 · B (step 60) − A (step 0)")
 
 
 def test_the_value_pointed_at_is_the_cells(look: MakeLook, ids: Ids) -> None:

@@ -91,14 +91,21 @@ export function axisTokens({ capture, layer }) {
 }
 
 /**
+ * Which layer and head a map is of.
+ * @param {Shown} map
+ */
+export function headOf({ layer, head }) {
+  const name = layerName(layer.stem);
+  const which = name ? `${name.kind} layer ${name.layer}` : layer.stem;
+  return `${which} · ${head === "mean" ? `mean of ${layer.heads.length} heads` : `head ${head}`}`;
+}
+
+/**
  * The words above a map.
  * @param {Shown} map
  */
-export function titleOf({ layer, head, capture }) {
-  const name = layerName(layer.stem);
-  const which = name ? `${name.kind} layer ${name.layer}` : layer.stem;
-  const part = head === "mean" ? `mean of ${layer.heads.length} heads` : `head ${head}`;
-  return `${which} · ${part} · step ${whole(capture.step)}`;
+export function titleOf(map) {
+  return `${headOf(map)} · step ${whole(map.capture.step)}`;
 }
 
 /**

@@ -2,9 +2,9 @@
 
 import { CHANGE_COLOURS, LEVELS, WEIGHT_COLOURS, css, maskedGrey } from "../pure/codes.js";
 import { layerName } from "../pure/history.js";
-import { short } from "../pure/words.js";
+import { short, whole } from "../pure/words.js";
 import { go, topOf, zoomBy } from "./actions.js";
-import { cellWords, changeContent, textsApart, titleOf, unlike, weightContent } from "./content.js";
+import { cellWords, changeContent, headOf, textsApart, titleOf, unlike, weightContent } from "./content.js";
 import { Panel, button, choice, el } from "./elements.js";
 import { MapCanvas } from "./map_canvas.js";
 import * as store from "./store.js";
@@ -51,11 +51,12 @@ function contentsOf(map, pair) {
   const [view, isDark] = [store.place.view.value, store.isDark.value];
   if (!pair) return [weightContent(map, tops([map])[0], isDark, titleOf(map)), null, null];
   const { a, b } = pair;
-  const change = unlike(a, b) ? null : changeContent(a, b, isDark, "B − A: red where B attends more");
+  const [whoA, whoB] = [a, b].map((map) => apart(a, b, map));
+  const words = view === "difference" ? `${headOf(a)} · B (${whoB}) − A (${whoA})` : "B − A";
+  const change = unlike(a, b) ? null : changeContent(a, b, isDark, `${words}: red where B attends more`);
   if (view === "difference" && change) return [null, null, change];
   const [topA, topB] = tops([a, b]);
-  const titles = [a, b].map((map, index) => `${"AB"[index]} · ${apart(a, b, map)}`);
-  return [weightContent(a, topA, isDark, titles[0]), weightContent(b, topB, isDark, titles[1]), change];
+  return [weightContent(a, topA, isDark, `A · ${whoA}`), weightContent(b, topB, isDark, `B · ${whoB}`), change];
 }
 
 /**
@@ -77,7 +78,7 @@ function tops(maps) {
  */
 function apart(a, b, map) {
   const run = store.runs.value?.find(({ id }) => id === map.run)?.title ?? map.run;
-  const step = titleOf(map).split(" · ").at(-1);
+  const step = `step ${whole(map.capture.step)}`;
   const head = a.head === b.head ? "" : ` · head ${map.head}`;
   return a.run === b.run ? step : `${run}${head} · ${step}`;
 }

@@ -19,7 +19,7 @@ from attnmon_renderer.report.gather import ReportData, ReportStep
 from attnmon_renderer.report.map_steps import StepMaps, page_data
 from attnmon_renderer.report.svg_chart import step_x, svg_chart
 
-LIVE_MODULES = ("codes.js", "cells.js")
+LIVE_MODULES = ("codes.js", "cells.js", "words.js")
 """Of the live page: what it has in common with a report."""
 
 

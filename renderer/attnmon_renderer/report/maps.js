@@ -34,15 +34,7 @@ async function unpacked(layer) {
   }
   const allowed = layer.masked ? { data: content.subarray(end), shape: [1, layer.rows, layer.columns] } : null;
   const masked = maskedCells(layer, allowed, 0);
-  return { layer, cells, codes: content.subarray(0, end), masked, telling: tellingRows(layer, masked), mean: null };
-}
-
-/** 1 for rows that see enough keys to set the scale, as on the live page. */
-function tellingRows({ rows, columns }, masked) {
-  const seen = new Uint32Array(rows).fill(columns);
-  masked?.forEach((hidden, cell) => (seen[Math.floor(cell / columns)] -= hidden));
-  const most = Math.max(...seen);
-  return Uint8Array.from(seen, (count) => Number(count * FEW_KEYS >= most));
+  return { layer, cells, codes: content.subarray(0, end), masked, mean: null };
 }
 
 /* What is shown of a head: its codes, weights, or their change since another step */
@@ -80,16 +72,9 @@ function viewOf(block, before, head) {
 }
 
 /** The largest weight, or change, that tells something. */
-function told({ values, scale }, { layer, masked, telling }) {
-  let largest = 0;
-  for (let row = 0, cell = 0; row < layer.rows; row++) {
-    if (!telling[row]) cell += layer.columns;
-    else for (const end = cell + layer.columns; cell < end; cell++) {
-      const size = Math.abs(values[cell]);
-      if (size > largest && !masked?.[cell]) largest = size;
-    }
-  }
-  return scale === undefined ? largest : scale * (largest / 255) ** 2;
+function told({ values, scale }, { layer, masked }) {
+  const largest = largestTold(values, masked, layer.columns);
+  return scale === undefined ? largest : weightsOfCodes(scale)[largest];
 }
 
 function paint(target, view, block, top) {
@@ -278,9 +263,9 @@ function labels(cells, step, tokens, cell, room) {
   return found;
 }
 
-function short(text) {
-  const visible = text.replaceAll("\n", "⏎").replaceAll("\t", "⇥");
-  return visible.length > 12 ? `${visible.slice(0, 11)}…` : visible;
+function cut(token) {
+  const text = visible(token);
+  return text.length > 12 ? `${text.slice(0, 11)}…` : text;
 }
 
 function drawMap() {
@@ -289,7 +274,7 @@ function drawMap() {
   const room = byId("map-frame").clientWidth;
   context.font = "11px system-ui, sans-serif";
   const widest = (list, step) => list.length && step === 1
-    ? Math.min(84, Math.max(...list.map((token) => context.measureText(short(token)).width))) : 34;
+    ? Math.min(84, Math.max(...list.map((token) => context.measureText(cut(token)).width))) : 34;
   const left = Math.ceil(widest(tokens.queries, layer.query_step)) + 24;
   const bottom = (tokens.keys.length && layer.key_step === 1 ? Math.ceil(widest(tokens.keys, 1)) : 12) + 24;
   const most = Math.min(LARGEST, room - left - 2) / Math.max(layer.rows, layer.columns);
@@ -315,7 +300,7 @@ function drawQueries(context, layer, tokens, left, cell, height) {
   context.textAlign = "right";
   context.textBaseline = "middle";
   for (const { index, text } of labels(layer.rows, layer.query_step, tokens, cell, 13)) {
-    context.fillText(short(text), left - 5, (index + 0.5) * cell);
+    context.fillText(cut(text), left - 5, (index + 0.5) * cell);
   }
   context.save();
   context.translate(9, height / 2);
@@ -327,14 +312,14 @@ function drawQueries(context, layer, tokens, left, cell, height) {
 
 function drawKeys(context, layer, tokens, left, cell, width, height, bottom) {
   const areTokens = tokens.length && layer.key_step === 1;
-  const isSideways = areTokens && tokens.some((token) => context.measureText(short(token)).width > cell - 4);
+  const isSideways = areTokens && tokens.some((token) => context.measureText(cut(token)).width > cell - 4);
   context.textBaseline = "middle";
   for (const { index, text } of labels(layer.columns, layer.key_step, tokens, cell, areTokens ? 13 : 34)) {
     context.save();
     context.translate(left + (index + 0.5) * cell, height + 5);
     if (isSideways) context.rotate(-Math.PI / 2);
     context.textAlign = isSideways ? "right" : "center";
-    context.fillText(short(text), 0, isSideways ? 0 : 5);
+    context.fillText(cut(text), 0, isSideways ? 0 : 5);
     context.restore();
   }
   context.textAlign = "center";
@@ -350,14 +335,9 @@ function drawBar(isChange, top) {
   const ends = isChange ? [-top, -top / 4, 0, top / 4, top] : [0, top / 16, top / 4, (top * 9) / 16, top];
   byId("map-ticks").replaceChildren(...ends.map((value) => {
     const tick = document.createElement("span");
-    tick.textContent = number(value, isChange);
+    tick.textContent = isChange ? signed(value) : short(value);
     return tick;
   }));
-}
-
-function number(value, isSigned) {
-  const text = Math.abs(value) >= 0.001 || value === 0 ? String(Number(Math.abs(value).toPrecision(3))) : Math.abs(value).toExponential(1);
-  return (value < 0 ? "−" : isSigned && value > 0 ? "+" : "") + text;
 }
 
 /* The cell that is pointed at */
@@ -381,8 +361,8 @@ function described({ row, column }, layer) {
   const places = `${axis("query", "queries", row, layer.query_step, layer.queries, tokens.queries, 0)} → `
     + axis("key", "keys", column, layer.key_step, layer.keys, tokens.keys, layer.earlier);
   if (block.masked?.[index]) return `${places}: masked`;
-  if (!view.earlier) return `${places}: ${number(shown.weights[index])}`;
-  return `${places}: ${number(view.earlier[index])} → ${number(view.weights[index])}, a change of ${number(view.values[index], true)}`;
+  if (!view.earlier) return `${places}: ${short(shown.weights[index])}`;
+  return `${places}: ${short(view.earlier[index])} → ${short(view.weights[index])}, a change of ${signed(view.values[index])}`;
 }
 
 function axis(one, many, cell, step, count, tokens, earlier) {

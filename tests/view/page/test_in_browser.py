@@ -399,6 +399,9 @@ def test_a_run_without_maps_shows_pictures_and_curves(look: MakeLook, tmp_path: 
         another.rename(run)
         page.page.wait_for_selector("attn-steps >> text=1 of 3")
         page.shown(8)
+        page.open("run=absent")
+        page.page.wait_for_selector("attn-status .trouble")
+        assert page.text("attn-steps .step") == "", "it is not known that there is no capture"
         page.end()
 
 

@@ -22,7 +22,8 @@ class StepControls extends Panel {
   say() {
     const captures = store.runState.value?.captures.value ?? [];
     const capture = store.current.value;
-    this.step.textContent = capture ? `step ${whole(capture.step)}` : "no capture yet";
+    const none = store.runState.value?.facts.value ? "no capture yet" : ""; // nothing is known so far
+    this.step.textContent = capture ? `step ${whole(capture.step)}` : none;
     this.number.textContent = capture ? `${whole(captures.indexOf(capture) + 1)} of ${whole(captures.length)}` : "";
     this.play.textContent = store.isPlaying.value ? "❚❚" : "▶";
     this.follow.setAttribute("aria-pressed", String(store.place.step.value === null));

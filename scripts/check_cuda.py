@@ -407,14 +407,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--json", type=Path, help="write the results to this file, one by one")
     parser.add_argument("--minutes", type=float, default=6, help="begin no claim after so many")
-    parser.add_argument("--only", default="", help="claims with this in their names")
+    parser.add_argument("--only", default="", help="claims, or layers, with this in their names")
     parser.add_argument("--compile", type=int, nargs="+", metavar="90", help="see above")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--to", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     chosen = {claim: check for claim, check in CLAIMS.items() if options.only in claim}
     if options.compile:
-        return all_compile(options.compile)
+        return all_compile(options.compile, options.only)
     if options.child is not None:
         check_here(list(chosen.values()), options.child, options.to, torch.cuda.synchronize)
         return 0
@@ -426,13 +426,14 @@ def main() -> int:
         return report(chosen, options)
 
 
-def all_compile(capabilities: Collection[int]) -> int:
-    """Compile the kernels in all ways; return 1 where one does not fit."""
+def all_compile(capabilities: Collection[int], only: str) -> int:
+    """Compile the kernels in all ways that are called so; return 1 where one does not fit."""
     from benchlib.compiled_kernels import as_table, compile_all, every_layer, requests
 
     fits = True
     for capability in capabilities:
-        kernels = list(compile_all(requests(capability, every_layer()), os.cpu_count() or 1))
+        layers = (named for named in every_layer() if only in named[0])
+        kernels = list(compile_all(requests(capability, layers), os.cpu_count() or 1))
         print(f"compute capability {capability / 10}\n{as_table(kernels)}", flush=True)
         fits = fits and all(each.fits for each in kernels)
     return 0 if fits else 1

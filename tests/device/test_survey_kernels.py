@@ -253,15 +253,32 @@ def test_tensors_are_read_where_they_lie() -> None:
     check(LayerTensors(query[:, :, 4:20], turned[:, :, 4:20], 0.25))
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+def any_mask(kind: str, queries: int, keys: int, seed: int) -> Tensor | None:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (1, keys) if kind == "of keys" else (2, queries, keys)
+    chosen = torch.rand(shape, generator=generator)
+    return {"none": None, "added": torch.where(chosen < 0.8, chosen, -math.inf)}.get(
+        kind, chosen < 0.8
+    )
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     queries=st.integers(1, 50), keys=st.integers(1, 50), width=st.integers(1, 40),
-    side=st.integers(1, 50), causal=st.booleans(), seed=st.integers(0, 99),
+    side=st.integers(1, 50), causal=st.booleans(), sinks=st.booleans(),
+    softcap=st.sampled_from([0.0, 3.0]), seed=st.integers(0, 99),
+    mask=st.sampled_from(["none", "bool", "added", "of keys"]),
 )  # fmt: skip
-def test_any_shape_is_as_in_float64(
-    queries: int, keys: int, width: int, side: int, causal: bool, seed: int
-) -> None:
-    check(replace(made(1, queries, keys, width, seed=seed), causal=causal), side)
+def test_any_shape_and_options_are_as_in_float64(
+    queries: int, keys: int, width: int, side: int, causal: bool, sinks: bool, softcap: float,
+    seed: int, mask: str,
+) -> None:  # fmt: skip
+    layer = replace(
+        made(2, queries, keys, width, key_heads=1, seed=seed), causal=causal, softcap=softcap,
+        sinks=torch.tensor([1.0, -1.0]) if sinks else None,
+        bias=any_mask(mask, queries, keys, seed),
+    )  # fmt: skip
+    check(layer, side)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

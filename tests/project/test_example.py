@@ -15,7 +15,8 @@ from support.project import SCRIPTS
 from attnmon import TrainingAttentionMonitor
 
 SCRIPT = SCRIPTS / "train_example.py"
-STEPS = 400
+STEPS, BATCH = 400, 32
+"""As many steps as a minute has, of half the words: the alignment is there as soon."""
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,10 @@ def share_reversed(weights: np.ndarray, length: int) -> np.ndarray:
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("one_thread")
 def test_reversing_words_turns_cross_attention_into_an_antidiagonal(
-    example: ModuleType, tmp_path: Path
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looks at words it was not trained on, in the raw weights that the renderer wrote."""
+    monkeypatch.setattr(example, "BATCH", BATCH)
     monitor = TrainingAttentionMonitor(
         save_dir=tmp_path,
         save_frequency=STEPS,

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from support.forked_renderer import renderer_server
 from support.forked_script import script_server
-from support.leftovers import MARK, TEST_RUN, end_processes, everything, everything_since
+from support.leftovers import TEST_RUN, end_processes, everything, mark, new_of
+from support.side_by_side import run_side_by_side
 
 from attnmon.link.thread_limits import SINGLE_THREAD
 
@@ -30,8 +31,6 @@ gc.disable()  # until the tests begin: what libraries make when they are loaded 
 for name, one in SINGLE_THREAD.items():
     os.environ.setdefault(name, one)  # here and in every process from here: tests run side by side
 os.environ.setdefault("TRITON_INTERPRET", "1")  # it is read when Triton is imported
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault(TEST_RUN, str(os.getppid()))
 
 
 def hear_signals_as_usual() -> None:
@@ -45,6 +44,21 @@ def hear_signals_as_usual() -> None:
 hear_signals_as_usual()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    words = "how many processes run tests side by side"
+    parser.addoption("--processes", type=int, default=1, metavar="NUMBER", help=words)
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Runs tests side by side; leaves it to pytest where they are to run one by one."""
+    processes: int = session.config.getoption("--processes")
+    if processes == 1 or session.testsfailed or session.config.option.collectonly:
+        return None
+    os.environ.setdefault(TEST_RUN, str(os.getpid()))
+    gc.freeze()  # the forks share what is there
+    return run_side_by_side(session, processes)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with the tests that are given more time than others, so that none is waited for."""
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
@@ -56,7 +70,7 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
         patch.setattr(tempfile, "tempdir", None)
-        patch.setenv(MARK, "1")
+        patch.setenv(mark(), "1")
         gc.freeze()  # the libraries are not searched for cycles after each test
         gc.enable()
         resource_tracker.ensure_running()  # it stays to the end, whichever test starts it
@@ -73,6 +87,38 @@ def pytest_runtest_makereport(
     return report
 
 
+class LastLook:
+    """What was there after the test before, unless what several tests share has changed since."""
+
+    def __init__(self) -> None:
+        self._found: set[str] | None = None
+
+    def take(self) -> set[str] | None:
+        found, self._found = self._found, None
+        return found
+
+    def keep(self, found: set[str]) -> None:
+        self._found = found
+
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> None:
+        self._forget_before(fixturedef)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[object]) -> None:
+        self._forget_before(fixturedef)
+
+    def _forget_before(self, fixturedef: pytest.FixtureDef[object]) -> None:
+        if fixturedef.scope != "function":
+            self._found = None
+
+
+last_look = LastLook()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has it hear of all fixtures: of those of the session, a conftest does not."""
+    config.pluginmanager.register(last_look)
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind(
     request: pytest.FixtureRequest, own_temporary_directory: None
@@ -81,20 +127,22 @@ def leaves_nothing_behind(
     if not Path("/proc/self/fd").exists():
         yield
         return
-    before = everything()
+    before = last_look.take() or everything()
     yield
     # A test that failed keeps the objects of its frames, for the traceback: no use waiting.
     failed: bool = request.node.stash[FAILED]
-    left = wait_until_gone(before, 0.0 if failed else GRACE_SECONDS)
+    now, left = wait_until_gone(before, 0.0 if failed else GRACE_SECONDS)
+    if not left:
+        last_look.keep(now)
     listing = "".join(f"\n  {thing}" for thing in end_processes(sorted(left)))
     if left and not failed:
         pytest.fail(f"the test left behind:{listing}", pytrace=False)
 
 
-def wait_until_gone(before: set[str], seconds: float) -> set[str]:
-    """Returns what was not there before, once it is nothing or the time is up."""
+def wait_until_gone(before: set[str], seconds: float) -> tuple[set[str], set[str]]:
+    """Returns what is there, and what of it was not before, once it is nothing or time is up."""
     deadline = time.monotonic() + seconds
-    while (left := everything_since(before)) and time.monotonic() < deadline:
+    while (left := new_of(now := everything(), before)) and time.monotonic() < deadline:
         gc.collect()  # what lies in a cycle closes its descriptors only when it is found
         time.sleep(0.05)
-    return left
+    return now, left

@@ -11,13 +11,15 @@ from support.project import TESTS
 
 pytestmark = pytest.mark.serial  # it leaves things behind that the look after other tests would see
 
-TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
+TWO_PROCESSES = ("--processes", "2")
 IMPORTS = """
 import mmap, os, socket, subprocess, sys, tempfile, threading
 from multiprocessing.resource_tracker import unregister
 from multiprocessing.shared_memory import SharedMemory
 """
 TIDY = """
+import pytest
+
 def test_tidy(tmp_path):
     import torch
     torch.ones(300, 300) @ torch.ones(300, 300)  # its threads stay, and are nobody's leftover
@@ -37,6 +39,17 @@ def test_tidy_in_the_end():
 def test_cycle():
     cycle = [socket.socket()]
     cycle.append(cycle)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    with socket.socket() as one:
+        yield one
+
+
+@pytest.mark.parametrize("time", range(2))
+def test_shared(shared, time):
+    assert shared.fileno() > 0
 """
 
 UNTIDY = """
@@ -134,9 +147,11 @@ def test_beside_it(tells_when_the_machine_was_looked_at):
 def errors(directory: Path, tests: str, *options: str) -> dict[str, str]:
     """Runs the tests in a pytest of their own, under our conftest; returns its errors by test."""
     conftest = (TESTS / "conftest.py").read_text()
-    (directory / "conftest.py").write_text(conftest + "\nGRACE_SECONDS = 0.4\n")
-    (directory / "test_it.py").write_text(IMPORTS + tests)
-    command = [sys.executable, "-m", "pytest", "--basetemp=temporary", "--junit-xml=report.xml"]
+    (directory / "tests").mkdir()  # as ours: what is in the root folder's conftest hears of more
+    (directory / "tests/conftest.py").write_text(conftest + "\nGRACE_SECONDS = 0.4\n")
+    (directory / "tests/test_it.py").write_text(IMPORTS + tests)
+    command = [sys.executable, "-m", "pytest", "tests", "--rootdir=.", "--basetemp=temporary"]
+    command += ["--junit-xml=report.xml"]
     command += ["-o", f"pythonpath={TESTS}", *options]
     subprocess.run(command, cwd=directory, capture_output=True, timeout=60)
     cases = ElementTree.parse(directory / "report.xml").iter("testcase")
@@ -161,6 +176,7 @@ def test_what_another_test_process_holds_is_no_leftover(tmp_path: Path) -> None:
 def test_a_test_that_cleans_up_passes(tmp_path: Path) -> None:
     assert errors(tmp_path, TIDY) == {
         "test_tidy": "", "test_tidy_in_the_end": "", "test_cycle": "",
+        "test_shared[0]": "", "test_shared[1]": "",
     }  # fmt: skip
 
 

@@ -11,8 +11,6 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 
-MARK = f"ATTNMON_TESTED_BY_{os.getpid()}"
-"""Environment variable of every process started from here, whoever becomes its parent later."""
 ANY_MARK = re.compile(rb"(?:^|\0)ATTNMON_TESTED_BY_\d+=1\0")
 TEST_RUN = "ATTNMON_TEST_RUN"
 """Environment variable with the process whose descendants are the test processes of one run."""
@@ -29,6 +27,11 @@ Table = dict[int, list[bytes]]
 """By process: the fields of /proc/*/stat that follow its name."""
 
 
+def mark() -> str:
+    """Returns the variable of every process started from here, whoever becomes its parent later."""
+    return f"ATTNMON_TESTED_BY_{os.getpid()}"
+
+
 def everything() -> set[str]:
     """Returns a line for each thing that a test could leave behind."""
     return {
@@ -37,9 +40,9 @@ def everything() -> set[str]:
     }  # fmt: skip
 
 
-def everything_since(before: set[str]) -> set[str]:
-    """Returns what is there and was not before, without what belongs to another test process."""
-    return {thing for thing in everything() - before if not is_held_by_another(thing)}
+def new_of(now: set[str], before: set[str]) -> set[str]:
+    """Returns what is there now and was not before, without what another test process holds."""
+    return {thing for thing in now - before if not is_held_by_another(thing)}
 
 
 def end_processes(left: Iterable[str]) -> Iterator[str]:
@@ -90,11 +93,12 @@ def process_table(without: Collection[int] = ()) -> Table:
 def own_processes(table: Table) -> set[int]:
     """Returns our descendants, and all that carry our mark."""
     since = int(table[os.getpid()][START_TIME])
+    ours = f"{mark()}=1".encode()
     return {
         pid
         for pid, fields in table.items()
         if int(fields[START_TIME]) >= since  # none that is older was started from here
-        and (os.getpid() in ancestors(pid, table) or f"{MARK}=1".encode() in environment(pid))
+        and (os.getpid() in ancestors(pid, table) or ours in environment(pid))
     }
 
 

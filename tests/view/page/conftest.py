@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.browsing import NARROW, WIDE, Look, started, why_no_browser
-from support.leftovers import end_processes, everything, everything_since
+from support.leftovers import end_processes, everything, new_of
 from support.maps import random_weights, write_run
 from support.served import Served, served
 
@@ -30,7 +30,7 @@ def browser(own_temporary_directory: None) -> Iterator[Any]:
     with started() as browser:
         yield browser
     deadline = time.monotonic() + GRACE_SECONDS
-    while (left := everything_since(before)) and time.monotonic() < deadline:
+    while (left := new_of(everything(), before)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list(end_processes(sorted(left))) == []
 

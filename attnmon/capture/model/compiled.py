@@ -119,13 +119,18 @@ def _named_by(function: FunctionType, kind: type) -> Iterator[object]:
     yield from _enclosed_by(function)
     names = {name for code in _codes(function.__code__) for name in code.co_names}
     for name in names:
-        referents = [function.__globals__.get(name), getattr(kind, name, None)]
+        referents = [function.__globals__.get(name), _attribute_of(kind, name)]
         if isinstance(referents[0], ModuleType):
             referents += [vars(referents[0]).get(other) for other in names]
         for value in referents:
             named = _underlying_function(value)
             if named is not None and (_is_compiled(named) or _package(named) == _package(kind)):
                 yield named
+
+
+def _attribute_of(kind: type, name: str) -> object:
+    """Returns a class's attribute as it stands there: to ask for it may run the user's code."""
+    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
 
 
 def _enclosed_by(function: FunctionType) -> Iterator[object]:
@@ -145,7 +150,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _underlying_function(value: object) -> FunctionType | None:
-    while isinstance(value, (MethodType, partial)):
+    while isinstance(value, (MethodType, partial, staticmethod, classmethod)):
         value = value.func if isinstance(value, partial) else value.__func__
     return value if isinstance(value, FunctionType) else None
 

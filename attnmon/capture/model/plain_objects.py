@@ -1,6 +1,7 @@
 """Tells objects that only hold values, as batches and configurations do, from all others."""
 
 import sys
+from collections.abc import Set
 from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
@@ -20,21 +21,46 @@ _TRANSPARENT = frozenset({"collections", "types", "argparse", "dataclasses"})
 _OPAQUE = (_CLOSED | {"torch"} | sys.stdlib_module_names) - _TRANSPARENT
 """Packages whose objects are more than what they hold."""
 
-_RESOURCES = frozenset(
-    {"_thread", "threading", "_io", "io", "socket", "_socket", "queue", "_queue", "multiprocessing",
-     "subprocess", "concurrent", "asyncio", "mmap", "sqlite3", "logging"}
+_STATES_OF_TORCH = ("torch.optim.", "torch.amp.", "torch.distributions.", "torch.quasirandom")
+
+_WORKERS = frozenset(
+    {"threading", "socket", "_socket", "queue", "_queue", "multiprocessing", "subprocess",
+     "concurrent", "asyncio"}
 )  # fmt: skip
-"""Packages of values with which an object is a resource, and not state."""
+"""Packages of values with which an object is shared with other threads or processes."""
+
+_RESOURCES = _WORKERS | {"_thread", "_io", "io", "mmap", "sqlite3", "logging"}
+"""Packages of values with which an object is a resource, and not state alone."""
+
+
+def is_object_of_the_users(value: object) -> bool:
+    """Returns whether this is an object, and no class, of a class of the user's or a library's."""
+    kind = type(value)
+    return not (issubclass(kind, type) or is_opaque(kind))
 
 
 def is_plain_object(value: object) -> bool:
     """Returns whether this is an object of the user's that is all in its attributes."""
-    kind = type(value)
-    if issubclass(kind, type) or is_opaque(kind):
-        return False
+    return is_object_of_the_users(value) and not _holds_one_of(value, _RESOURCES)
+
+
+def is_worker(value: object) -> bool:
+    """Returns whether an object's state is shared with other threads or processes."""
+    return _holds_one_of(value, _WORKERS)
+
+
+def _holds_one_of(value: object, packages: Set[str]) -> bool:
     attributes = getattr(value, "__dict__", None)
     values = attributes.values() if isinstance(attributes, dict) else ()
-    return not any(package_of(type(held)) in _RESOURCES for held in values)
+    return any(package_of(type(held)) in packages for held in values)
+
+
+def is_state_of_torch(kind: type) -> bool:
+    """Returns whether objects of a class of torch's are all in their attributes, and change.
+
+    As those of optimizers and what schedules them, scalers and distributions do.
+    """
+    return kind.__module__.startswith(_STATES_OF_TORCH)
 
 
 def is_opaque(value: type | FunctionType | ModuleType) -> bool:

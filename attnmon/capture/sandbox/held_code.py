@@ -1,5 +1,6 @@
 """What functions and classes hold besides their code, as it was, and how it is put back."""
 
+import sys
 import threading
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -9,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from attnmon.capture.model.plain_objects import is_opaque, is_plain_object
+from attnmon.capture.model.plain_objects import is_object_of_the_users, is_opaque
 from attnmon.capture.sandbox.held_containers import (
     SEQUENCES,
     WEAK,
@@ -17,7 +18,12 @@ from attnmon.capture.sandbox.held_containers import (
     HeldNames,
     is_iterator,
 )
-from attnmon.capture.sandbox.held_values import LEAVES, held_generator, is_writable_array
+from attnmon.capture.sandbox.held_values import (
+    LEAVES,
+    HeldEnvironment,
+    held_generator,
+    is_writable_array,
+)
 
 CODE = (
     FunctionType, MethodType, partial, CellType, staticmethod, classmethod, property,
@@ -104,7 +110,12 @@ def _hold_function(function: FunctionType) -> Found:
 def _hold_globals(function: FunctionType) -> Found:
     """Holds what the function's code names: globals, and what is in modules that it names."""
     mentioned = names_in(function.__code__)
+    imported = (sys.modules[name] for name in mentioned if name in sys.modules)
+    modules = [*_enclosed_modules(function), *imported]
     spaces, held, found = [function.__globals__], list[Held](), list[object]()
+    spaces += [vars(module) for module in modules if not is_opaque(module)]
+    if "environ" in mentioned:
+        held.append(HeldEnvironment())
     for space in spaces:  # it grows
         there = {name: space[name] for name in mentioned if name in space}
         states = [name for name, value in there.items() if _is_state(value)]
@@ -120,6 +131,11 @@ def _hold_globals(function: FunctionType) -> Found:
     return held, found
 
 
+def _enclosed_modules(function: FunctionType) -> list[ModuleType]:
+    cells = [cell for cell in function.__closure__ or () if cell != CellType()]  # or it is empty
+    return [c.cell_contents for c in cells if isinstance(c.cell_contents, ModuleType)]
+
+
 def _is_state(value: object) -> bool:
     """Whether what a global or a class's attribute refers to may be a model's state."""
     return not isinstance(value, _NAMELESS) and (
@@ -129,7 +145,7 @@ def _is_state(value: object) -> bool:
         or is_writable_array(value)
         or held_generator(value) is not None
         or isinstance(value, threading.local)
-        or is_plain_object(value)
+        or is_object_of_the_users(value)
     )
 
 

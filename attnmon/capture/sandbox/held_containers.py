@@ -189,6 +189,9 @@ class StoppedIterator:
             self._stop("would have advanced an iterator")
         return next(self._held)
 
+    def __aiter__(self) -> "StoppedIterator":
+        return self
+
     def __getattr__(self, name: str) -> Any:
         if get_ident() == self._thread:
             self._stop(f"would have used the attribute {name} of an iterator")
@@ -206,7 +209,8 @@ def is_iterator(value: object) -> bool:
 
 @lru_cache(maxsize=1024)
 def _iterates(kind: Any) -> bool:
-    return hasattr(kind, "__next__") and is_opaque(kind) and package_of(kind) not in ("_io", "io")
+    advances = hasattr(kind, "__next__") or hasattr(kind, "__anext__")
+    return advances and is_opaque(kind) and package_of(kind) not in ("_io", "io")
 
 
 def stopping(value: Any, stop: Callable[[str], None]) -> Any:

@@ -20,7 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnmon.capture.model.plain_objects import is_plain_object, slots_of
+from attnmon.capture.model.plain_objects import (
+    attributes_of,
+    is_object_of_the_users,
+    is_state_of_torch,
+    is_worker,
+    package_of,
+    slots_of,
+)
 from attnmon.capture.sandbox.held_code import CODE, hold_class, hold_code
 from attnmon.capture.sandbox.held_containers import (
     SEQUENCES,
@@ -175,9 +182,13 @@ class HeldObjects:
             return [*value.parameters()]
         if isinstance(value, _CODE_AND_CLASSES):
             return self._hold_code(value)
-        if isinstance(value, nn.Module) or is_plain_object(value):
-            return [*self._hold_attributes(value), type(value)]
-        if isinstance(value, _NOT_RESTORABLE):
+        kind = type(value)
+        is_of_the_users = is_object_of_the_users(value)
+        if is_of_the_users and is_worker(value) and not isinstance(value, nn.Module):
+            return [v for v in attributes_of(value).values() if isinstance(v, _NOT_RESTORABLE)]
+        if is_of_the_users or isinstance(value, nn.Module) or is_state_of_torch(kind):
+            return [*self._hold_attributes(value), kind]
+        if isinstance(value, _NOT_RESTORABLE) or package_of(kind) in _STATES_IN_C:
             self.irreversible = f"a {type(value).__module__}.{type(value).__qualname__}"
         return ()
 
@@ -208,7 +219,7 @@ class HeldObjects:
         if not self._own.has(tensor):
             self._tensors.append(HeldTensor(tensor, self._names.get(id(tensor), "a tensor")))
         attributes = getattr(tensor, "__dict__", None)
-        return [attributes] if attributes else ()
+        return [type(tensor), *([attributes] if attributes else ())]
 
     def _hold_array(self, array: Any) -> Iterable[object]:
         if array.nbytes > MOST_ARRAY_BYTES:
@@ -238,6 +249,12 @@ _IN_PARTS = (threading.local, *_CODE_AND_CLASSES)
 
 _NOT_RESTORABLE = (Queue, SimpleQueue, StringIO, BytesIO)
 """Kinds of objects of Python's that hold state which cannot be put back."""
+
+_STATES_IN_C = frozenset(
+    {"_hashlib", "_sha1", "_sha2", "_sha256", "_sha512", "_sha3", "_md5", "_blake2", "hmac", "mmap",
+     "sqlite3", "zlib", "_bz2", "bz2", "_lzma", "lzma", "_csv", "_gdbm", "_dbm", "dbm", "shelve"}
+)  # fmt: skip
+"""Packages of Python's whose objects hold such state, too."""
 
 
 def _number_of_items(value: object) -> int:

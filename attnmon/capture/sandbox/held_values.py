@@ -1,6 +1,7 @@
 """Tensors, arrays and random generators as they were, and how they are put back."""
 
 import ctypes
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -78,6 +79,19 @@ class HeldBytes:
             self._view[:] = self._before
 
 
+class HeldEnvironment:
+    """The variables of the process's environment."""
+
+    def __init__(self) -> None:
+        self._before = dict(os.environ)
+
+    def put_back(self) -> None:
+        now = dict(os.environ)
+        for name in now.keys() - self._before.keys():
+            del os.environ[name]
+        os.environ.update({n: v for n, v in self._before.items() if now.get(n) != v})
+
+
 class HeldState:
     """The state of a random generator."""
 
@@ -113,7 +127,9 @@ def is_writable_array(value: Any) -> bool:
 
 
 def is_shared_value(value: object) -> bool:
-    """Returns whether this is a number or an array of `ctypes`, or one that processes share."""
+    """Returns whether this is a number or an array of `ctypes`, or memory that is shared."""
+    if isinstance(value, memoryview):
+        return value.c_contiguous and not value.readonly
     package, _, module = type(value).__module__.partition(".")
     is_number = isinstance(value, (ctypes._SimpleCData, ctypes.Array, ctypes.Structure))
     return is_number or (package, module) == ("multiprocessing", "sharedctypes")

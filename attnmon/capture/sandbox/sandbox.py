@@ -16,6 +16,9 @@ from attnmon.capture.sandbox.own_memory import OwnMemory, storages_of
 from attnmon.capture.sandbox.raw_access import RawAccess
 from attnmon.capture.sandbox.stopped import ForwardStopped, ThreadReaches
 
+_WITHOUT_CLASSES = torch._C.DisableTorchFunctionSubclass
+"""Around what looks at tensors: what a class of them does then would not be put back."""
+
 
 class Sandbox:
     """What is known of one forward while it runs."""
@@ -85,7 +88,8 @@ def sandboxed(
     """
     _refuse_uninitialized(model)
     sandbox = Sandbox(model, names)
-    held = HeldObjects(model, inputs, sandbox.own, sandbox.stop)
+    with _WITHOUT_CLASSES():
+        held = HeldObjects(model, inputs, sandbox.own, sandbox.stop)
     if held.irreversible:
         raise ForwardStopped(f"could not be undone: {held.irreversible} is held", "")
     if (thread := held.reaching_thread) is not None:
@@ -96,8 +100,9 @@ def sandboxed(
             yield sandbox
     finally:
         sandbox.kept.put_back()
-        failure = held.put_back()
-        _raise_if_stopped(sandbox, held, failure)
+        with _WITHOUT_CLASSES():
+            failure = held.put_back()
+            _raise_if_stopped(sandbox, held, failure)
 
 
 def _raise_if_stopped(sandbox: Sandbox, held: HeldObjects, failure: str) -> None:

@@ -3,9 +3,12 @@
 from typing import Any
 
 from torch import nn
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from torch.utils.weak import WeakIdKeyDictionary
 
-from attnmon.capture import ReachingThread, is_sharded, unwrap
+from attnmon.capture import ReachingThread, Tap, is_sharded, unwrap
 from attnmon.config.distributed import find_process_rank
 from attnmon.config.settings import Settings
 
@@ -27,6 +30,8 @@ class ProbePermission:
         reason, thread = self._stopped.get(inner, ("", None))
         if reason and (thread is None or thread.runs):
             return f"its extra forward {reason}"
+        if self._settings.capture != "probe" and (mode := _mode_of_the_users()):
+            return f"{mode} is on, which would see an extra forward: use capture='probe' if it may"
         if self._settings.capture != "probe" and self._is_one_of_several_processes():
             return (
                 "one of several processes makes no extra forward by itself: use capture='probe' "
@@ -44,3 +49,10 @@ class ProbePermission:
     def _is_one_of_several_processes(self) -> bool:
         """Return whether there are others, which a forward may wait for; they may come late."""
         return max(self._settings.world_size, find_process_rank().world_size) > 1
+
+
+def _mode_of_the_users() -> str:
+    """Return the kind of a mode that sees or changes what is computed; empty if none is on."""
+    modes = [*_get_current_function_mode_stack(), *_get_current_dispatch_mode_stack()]
+    theirs = [mode for mode in modes if not isinstance(mode, (DeviceContext, Tap))]
+    return type(theirs[-1]).__name__ if theirs else ""

@@ -213,3 +213,23 @@ def test_what_is_compiled_is_counted() -> None:
     assert once > before
     model(x)
     assert compilations() == once
+
+
+def test_no_attribute_of_a_class_is_asked_for() -> None:
+    """One that counts how often it is asked would count otherwise."""
+
+    class Counter:
+        asked = 0
+
+        def __get__(self, instance: object, owner: type | None = None) -> int:
+            self.asked += 1
+            return self.asked
+
+    class Asking(Model):
+        count = Counter()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x * self.count)
+
+    assert not reaches_compiled(Asking())
+    assert vars(Asking)["count"].asked == 0

@@ -2,10 +2,13 @@
 
 import ctypes
 import functools
+import hashlib
 import io
 import itertools
+import mmap
 import queue
 import random
+import sqlite3
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -86,6 +89,7 @@ class Changing(nn.Module):
         self.nested = {"deep": [{"deeper": [torch.zeros(WIDTH)]}]}
         self.settings, self.slotted, self.record, self.calls = Settings(), Slotted(), Record(), 0
         self.numbers, self.draws = itertools.count(1), squares()
+        self.optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
         self.numbers_in_c, self.shared = array("l", [1]), ctypes.c_long(0)
         self.change = change
 
@@ -274,6 +278,12 @@ def statistics_that_are_attributes(model: Changing, x: Tensor) -> Tensor:
 @harm
 def a_norm_that_is_no_submodule(model: Changing, x: Tensor) -> Tensor:
     return x + model.hidden[0](x.mT).mT + model.hidden[0].running_mean  # type: ignore[operator]
+
+
+@change
+def a_rate_of_an_optimizer(model: Changing, x: Tensor) -> Tensor:
+    model.optimizer.param_groups[0]["lr"] *= 0.9
+    return x * model.optimizer.param_groups[0]["lr"]
 
 
 @harm
@@ -767,6 +777,9 @@ IRREVERSIBLE: dict[str, Callable[[], Any]] = {
     "a list of 2,000,001 items": lambda: [0] * 2_000_001,
     "a queue.Queue": queue.Queue,
     "a _io.StringIO": io.StringIO,
+    "a _hashlib.HASH": hashlib.sha256,
+    "a mmap.mmap": lambda: mmap.mmap(-1, 8),
+    "a sqlite3.Connection": lambda: sqlite3.connect(":memory:"),
 }
 
 

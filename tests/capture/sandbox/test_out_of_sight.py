@@ -1,8 +1,10 @@
 """State that the model's modules do not hold, but their code names: an extra forward leaves it."""
 
 import itertools
+import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from types import ModuleType
@@ -53,6 +55,30 @@ class Numbered:
     def next_call(self) -> int:
         Numbered.calls += 1
         return Numbered.calls
+
+
+class Guarded:
+    """Counts under a lock."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.lock = threading.Lock()
+
+    def next_call(self) -> int:
+        with self.lock:
+            self.calls += 1
+        return self.calls
+
+
+class Picture(Tensor):
+    """Counts what is done to its kind."""
+
+    calls = 0
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        cls.calls += 1
+        return super().__torch_function__(func, types, args, kwargs or {})
 
 
 elsewhere = ModuleType("elsewhere")
@@ -134,6 +160,64 @@ def of_another_module() -> int:
     return int(elsewhere.calls)  # type: ignore[attr-defined]
 
 
+def of_a_module_imported_here() -> int:
+    import elsewhere  # type: ignore[import-not-found]
+
+    elsewhere.calls += 1
+    return int(elsewhere.calls)
+
+
+def enclosed_module() -> Count:
+    module = elsewhere
+
+    def count() -> int:
+        module.calls += 1  # type: ignore[attr-defined]
+        return int(module.calls)  # type: ignore[attr-defined]
+
+    return count
+
+
+def of_the_environment() -> int:
+    os.environ["ATTNMON_CALLS"] = str(int(os.environ.get("ATTNMON_CALLS", 0)) + 1)
+    return int(os.environ["ATTNMON_CALLS"])
+
+
+def enclosed_memory() -> Count:
+    memory = memoryview(bytearray(1))
+
+    def count() -> int:
+        memory[0] += 1
+        return memory[0]
+
+    return count
+
+
+def enclosed_picture() -> Count:
+    picture = torch.zeros(1).as_subclass(Picture)
+
+    def count() -> int:
+        picture.abs()
+        return Picture.calls
+
+    return count
+
+
+async def later() -> AsyncIterator[int]:
+    for number in range(1, 99):
+        yield number
+
+
+def enclosed_async_generator() -> Count:
+    numbers = later()
+
+    def count() -> int:
+        with pytest.raises(StopIteration) as ended:
+            numbers.__anext__().__await__().send(None)
+        return int(ended.value.value)
+
+    return count
+
+
 def of_another_function() -> int:
     return a_global() + helper()
 
@@ -156,6 +240,13 @@ WAYS: dict[str, Callable[[], Count]] = {
     "a weak dictionary of values": lambda: lambda: of_values(),
     "a weak set": lambda: lambda: of_a_set(),
     "another module": lambda: lambda: of_another_module(),
+    "a module that is imported there": lambda: lambda: of_a_module_imported_here(),
+    "a module in a closure": enclosed_module,
+    "an object beside its lock": lambda: Guarded().next_call,
+    "the environment": lambda: lambda: of_the_environment(),
+    "memory": enclosed_memory,
+    "a kind of tensors": enclosed_picture,
+    "an asynchronous generator": enclosed_async_generator,
 }
 STOPPED = {name for name in WAYS if "iterator" in name or "generator" in name}
 
@@ -169,7 +260,16 @@ def start_anew() -> None:
     Key.alive[:] = []
     Key()
     current.set(0), seen_here.set([])
+    Picture.calls = 0
+    os.environ.pop("ATTNMON_CALLS", None)
     elsewhere.calls = 0  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(sys.modules, "elsewhere", elsewhere)
+    yield
+    os.environ.pop("ATTNMON_CALLS", None)
 
 
 @pytest.mark.parametrize("way", WAYS)

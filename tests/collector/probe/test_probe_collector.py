@@ -12,6 +12,7 @@ import torch
 from support.collecting import FakeSession
 from support.models import LanguageModel, batch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.collector.inputs.input_tokens import InputTokens
@@ -141,6 +142,10 @@ def test_where_no_extra_forward_may_be_made(
         launched.setenv("RANK", "1")
         launched.setenv("WORLD_SIZE", "4")
         assert "several processes" in ProbePermission(settings).refusal(model)
+    with FlopCounterMode(display=False):
+        assert "FlopCounterMode is on" in ProbePermission(settings).refusal(model)
+    with torch.device("cpu"):  # it changes nothing that is computed
+        assert not ProbePermission(settings).refusal(model)
     monkeypatch.setattr(probe_permission, "is_sharded", lambda module: True)
     assert "sharded" in ProbePermission(settings).refusal(model)
 

@@ -15,7 +15,7 @@ from support.outputs import check_outputs, history, summary
 from support.slow_device import SlowDevice
 from torch import Tensor
 
-from attnmon import TrainingAttentionMonitor
+from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.serialize import device_copy, ring_writer
 from attnmon.serialize.device_copy import DeviceCopies
 
@@ -99,6 +99,25 @@ def test_a_capture_is_announced_at_a_later_step_when_it_has_landed(
     assert monitor.close()["rendered"] == 2, "the end of training may wait"
     assert [line["metadata"]["loss"] for line in history(tmp_path / "slow")] == [0.0, 2.0]
     check_outputs(tmp_path / "slow")
+
+
+@pytest.mark.parametrize("device", [{"pins": True, "queries": 0}], indirect=True)
+def test_a_capture_while_a_graph_is_recorded_fails_alone(
+    device: SlowDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LanguageModel()
+    with LightweightAttentionMonitor(tmp_path / "run", 1, max_overhead=None) as monitor:
+        for step in range(3):
+            monkeypatch.setattr(device_copy, "is_recording_a_graph", lambda at=step: at == 1)
+            started = device.log.count("on the side stream")
+            output = model(batch(seed=step))
+            monitor.log_attention(model, batch(seed=step), step=step)
+            assert torch.isfinite(output).all()
+            assert (device.log.count("on the side stream") == started) == (step == 1)
+        (warning,) = monitor._session.guard.remarks.warnings
+        accounts = monitor.close()
+    assert "while a CUDA graph is recorded" in warning
+    assert (accounts["rendered"], accounts["failed"]) == (2, 1)
 
 
 @pytest.mark.parametrize("device", [{"pins": False, "queries": 2}], indirect=True)

@@ -256,6 +256,14 @@ def test_no_screen_is_wider_than_the_window_in_either_theme(look: MakeLook, ids:
     assert paper == PAPER["light"], "chosen"
 
 
+_TITLES_ARE_ABOVE = """() => {
+  const boxes = (name) =>
+    [...document.querySelectorAll(`.curves .${name}`)].map((each) => each.getBoundingClientRect());
+  const frames = boxes("frame");
+  return boxes("title").every(({ bottom }, lane) => bottom <= frames[lane].top + 1);
+}"""
+
+
 def test_a_tap_holds_a_cell(look: MakeLook, ids: Ids) -> None:
     page = look(NARROW)
     page.open(f"run={ids['first']}&layer={CROSS}&head=1")
@@ -265,6 +273,8 @@ def test_a_tap_holds_a_cell(look: MakeLook, ids: Ids) -> None:
     page.until("document.querySelector('.weight') !== null")
     page.page.click("text=let go")
     page.until("document.querySelector('.weight') === null")
+    page.until("document.querySelectorAll('.curves .title').length === 2")
+    assert page.page.evaluate(_TITLES_ARE_ABOVE), "they hide no curve"
 
 
 def test_a_head_of_which_nothing_was_recorded_says_so(look: MakeLook, ids: Ids) -> None:

@@ -9,6 +9,7 @@ import { lanesOf } from "./lanes.js";
 import * as store from "./store.js";
 
 const [LEFT, RIGHT, LANE, GAP, RAIL, FOOT] = [52, 14, 54, 6, 20, 18];
+const [NARROW, HEADING] = [560, 18];
 
 /** @type {[number, string][]} */
 const UNITS = [[86400, "days"], [3600, "h"], [60, "min"]];
@@ -42,14 +43,15 @@ class Timeline extends Panel {
     const rows = state.rows.value;
     const lanes = lanesOf(rows);
     const [first, last] = extent([...rows.map(({ step }) => step), ...state.steps.value]);
-    const rail = lanes.length * (LANE + GAP);
+    const heading = width < NARROW ? HEADING : 0; // there a title in the lane would hide the curves
+    const rail = lanes.length * (heading + LANE + GAP);
     const seconds = store.place.axis.value === "time" ? secondsAt(rows) : null;
     const ends = seconds ? [seconds(first), seconds(last)] : [first, last];
     const pixel = scale(ends[0], ends[1], LEFT, width - RIGHT);
     this.x = seconds ? (step) => pixel(seconds(step)) : pixel;
     this.size(width, rail);
     this.drawing.replaceChildren(
-      ...lanes.flatMap((lane, index) => this.lane(lane, index * (LANE + GAP), rows)),
+      ...lanes.flatMap((lane, index) => this.lane(lane, index * (heading + LANE + GAP) + heading, heading ? -5 : 15, rows)),
       ...this.captures(state.steps.value, rail),
       ...this.foot(ends, pixel, rail + RAIL + FOOT - 4, seconds !== null),
       ...this.alerts(state.facts.value?.alerts ?? [], rail),
@@ -71,9 +73,10 @@ class Timeline extends Panel {
   /**
    * @param {import("./lanes.js").Lane} lane
    * @param {number} top
+   * @param {number} down to the foot of the title
    * @param {{step: number}[]} rows
    */
-  lane({ title, ends, curves }, top, rows) {
+  lane({ title, ends, curves }, top, down, rows) {
     const y = scale(ends[0], ends[1], top + LANE - 3, top + 3);
     const width = this.width.value - LEFT - RIGHT;
     const paths = curves.map(({ className, values }) => {
@@ -87,7 +90,7 @@ class Timeline extends Panel {
       ...paths,
       svgText("tick", LEFT - 6, top + 11, "end", short(ends[1])),
       svgText("tick", LEFT - 6, top + LANE - 3, "end", short(ends[0])),
-      svgText("title", LEFT + width - 8, top + 15, "end", title),
+      svgText("title", LEFT + width - 8, top + down, "end", title),
     ];
   }
 

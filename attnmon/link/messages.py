@@ -30,6 +30,11 @@ Models that know no bool masks add -inf, the least number of a dtype (-65504 in 
 -1e4. bfloat16 rounds -1e4 to -9984, so that -1e4 itself would miss it. Position biases such as
 ALiBi's stay far above.
 """
+WEAKEST_MASK = -50.0
+"""Of a bias that has no other values but 0 and this, or less, that number forbids the key too.
+
+Some windows are masked by -100. A weight is less than 2e-22 then.
+"""
 LONGEST_SIDE = 1 << 22
 """The largest dimension of an array: the renderer holds a few rows of so many keys at once."""
 LONGEST_ERROR = 500

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.layout import Layout, join_notes
-from attnmon.link.messages import MASKED_BIAS
+from attnmon.link.messages import MASKED_BIAS, WEAKEST_MASK
 
 
 class UnknownOrder(ValueError):
@@ -216,9 +216,16 @@ def _allowed_and_padding(call: AttentionCall) -> tuple[Tensor | None, Tensor | N
         return allowed, uniform
     if bias is None:
         return None, None
-    allowed = bias if bias.dtype == torch.bool else bias > MASKED_BIAS
+    allowed = bias if bias.dtype == torch.bool else bias > _bound_of(bias)
     allowed = allowed.expand(*allowed.shape[:-2], call.queries, call.keys)
     return allowed, allowed.all(-1)
+
+
+def _bound_of(bias: Tensor) -> float:
+    """Returns the largest of the numbers by which a bias forbids a key."""
+    lowest = float(bias.min()) if bias.numel() else 0.0
+    is_mask = lowest <= WEAKEST_MASK and bool(((bias == 0) | (bias == lowest)).all())
+    return max(MASKED_BIAS, lowest / 2) if is_mask else MASKED_BIAS
 
 
 def sample_of(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import MASKED_BIAS
+from attnmon.link.messages import MASKED_BIAS, WEAKEST_MASK
 from attnmon_renderer.analysis.arrays import Booleans, Floats, Integers, Rows, to_float32
 
 MASKED_LOGIT = np.float32(-1e38)
@@ -26,13 +26,15 @@ class MaskTile:
     causal: bool
     bias: npt.NDArray[Any] | None
     """Broadcastable to [heads, rows, keys]; bool or float, in the dtype that was sent."""
+    bound: float = MASKED_BIAS
+    """The largest of the numbers that forbid a key, where the bias is float."""
 
     def only(self, rows: Rows, selector: slice | Integers) -> "MaskTile":
         """Returns the mask of some of its rows."""
         bias = self.bias
         if bias is not None and bias.shape[1] > 1:
             bias = bias[:, selector]
-        return MaskTile(rows, self.keys, self.causal, bias)
+        return MaskTile(rows, self.keys, self.causal, bias, self.bound)
 
     def apply_to(self, logits: Floats) -> None:
         """Mask logits [heads, rows, keys] in place; future keys are overwritten, even NaN."""
@@ -56,7 +58,7 @@ class MaskTile:
         """[1 or heads, 1 or rows, keys] True where the query may attend to the key."""
         allowed = np.ones((1, 1, self.keys), np.bool_)
         if self.bias is not None:
-            allowed = allowed & _allowed_by(self.bias)
+            allowed = allowed & _allowed_by(self.bias, self.bound)
         if self.causal:
             allowed = allowed & (np.arange(self.keys) <= self.rows.indices[:, None])
         return allowed
@@ -88,6 +90,7 @@ class Mask:
     def __init__(self, bias: npt.NDArray[Any] | None, causal: bool) -> None:
         self._bias = None if bias is None else bias.reshape((1,) * (3 - bias.ndim) + bias.shape)
         self._causal = causal
+        self._bound = MASKED_BIAS if self._bias is None else _bound_of(self._bias)
         self.differs_by_head = self._bias is not None and len(self._bias) > 1
         """If False, one `MaskTile` serves all heads of some rows."""
 
@@ -96,7 +99,7 @@ class Mask:
         """[1 or heads, 1 or queries, 1 or keys] What the bias allows; None if it allows all."""
         if self._bias is None:
             return None
-        allowed = _allowed_by(self._bias)
+        allowed = _allowed_by(self._bias, self._bound)
         return None if allowed.all() else allowed
 
     def padding(self, queries: int, keys: int, earlier: int) -> Booleans | None:
@@ -110,10 +113,10 @@ class Mask:
         bias = np.broadcast_to(self._bias, (*self._bias.shape[:2], keys))
         own = np.arange(queries)
         own_keys = bias[:, own if bias.shape[1] > 1 else 0, own + earlier]
-        sees_itself: Booleans = np.array(_allowed_by(own_keys).any(axis=0))
-        if sees_itself.all() and not _allowed_by(bias[:, 0]).all():
+        sees_itself: Booleans = np.array(_allowed_by(own_keys, self._bound).any(axis=0))
+        if sees_itself.all() and not _allowed_by(bias[:, 0], self._bound).all():
             return None  # as most are, whose masks need not be read
-        allowed = _allowed_by(bias)
+        allowed = _allowed_by(bias, self._bound)
         blind = _rows_without_a_mask(allowed)
         sees_itself[:blind] = False
         (candidates,) = np.nonzero(~sees_itself)
@@ -129,12 +132,26 @@ class Mask:
             bias = bias[heads] if len(bias) > 1 else bias
             bias = bias[:, rows.selector] if bias.shape[1] > 1 else bias
             bias = bias[:, :, :keys]
-        return MaskTile(rows, keys, self._causal, bias)
+        return MaskTile(rows, keys, self._causal, bias, self._bound)
 
 
-def _allowed_by(bias: npt.NDArray[Any]) -> Booleans:
-    """Returns where a bias allows attention: True in a bool one, not very negative in a float."""
-    return bias if bias.dtype == np.bool_ else to_float32(bias) > MASKED_BIAS
+def _allowed_by(bias: npt.NDArray[Any], bound: float) -> Booleans:
+    """Returns where a bias allows attention: True in a bool one, above the bound in a float."""
+    return bias if bias.dtype == np.bool_ else to_float32(bias) > bound
+
+
+def _bound_of(bias: npt.NDArray[Any]) -> float:
+    """Returns the largest of the numbers by which a bias [heads, queries, keys] forbids a key.
+
+    In one of nothing but 0 and another number, that number is a mask, also where it is as small
+    as -100. The first and the last query are looked at: more would have large masks read.
+    """
+    if bias.dtype == np.bool_ or not bias.size:
+        return MASKED_BIAS
+    rows = to_float32(bias[:, [0, -1]])
+    lowest = float(rows.min())
+    is_mask = lowest <= WEAKEST_MASK and bool(((rows == 0) | (rows == lowest)).all())
+    return max(MASKED_BIAS, lowest / 2) if is_mask else MASKED_BIAS
 
 
 def _rows_without_a_mask(allowed: Booleans) -> int:

@@ -69,6 +69,7 @@ def test_no_sample_is_taken_where_it_is_not_known_which_entry_is_whose(
 CAUSAL = {
     "a triangle of booleans": triangle(),
     "of the least number": torch.zeros(4, 4).masked_fill(~triangle(), NEGATIVE),
+    "of nothing but -100": ~triangle() * -100.0,
     "of -1e9, beside a position bias": torch.randn(2, 4, 4) + ~triangle() * -1e9,
     "with padding to the left": triangle() & (torch.arange(4) > 0),
     "with padding that may see everything": torch.cat(

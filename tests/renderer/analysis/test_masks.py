@@ -49,6 +49,24 @@ def test_a_bias_that_forbids_nothing_is_no_mask(bias: np.ndarray | None, expecte
     assert Mask(bias, causal=True).allowed is expected
 
 
+@pytest.mark.parametrize(
+    ("lowest", "others", "is_mask"),
+    [(-100.0, 0.0, True), (-1000.0, 0.0, True), (-100.0, 0.5, False), (-20.0, 0.0, False)],
+)
+def test_a_bias_of_nothing_but_zero_and_a_low_number_is_a_mask(
+    lowest: float, others: float, is_mask: bool
+) -> None:
+    seen = np.tri(QUERIES, KEYS, dtype=bool)
+    bias = np.where(seen, np.float32(0), np.float32(lowest))
+    bias[0, 0] = others
+    mask = Mask(bias, causal=False)
+    tile = mask.tile(slice(0, 1), Rows(np.arange(QUERIES)), KEYS)
+    for allowed in (mask.allowed, tile.allowed, tile.only(tile.rows, slice(None)).allowed):
+        expected = seen if is_mask else np.ones_like(seen)
+        assert allowed is None or np.array_equal(allowed[0], expected)
+    assert (mask.allowed is None) != is_mask
+
+
 def test_the_future_is_masked_even_where_it_is_nan() -> None:
     logits = np.full((1, 2, 3), np.nan, np.float32)
     logits[0, :, 0] = 1

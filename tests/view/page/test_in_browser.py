@@ -96,6 +96,7 @@ def test_a_difference_has_the_renderers_colours(look: MakeLook, ids: Ids) -> Non
     page.point(3, 5, "B")
     a, b = (f"{each[3, 5]:.4f}" for each in (before, after))
     assert f"A {a} · B {b} · B−A" in page.text(".weight")
+    assert "apart (mean Jensen–Shannon of the rows) · head of B: entropy" in page.text("attn-facts")
     page.open(f"run={ids['first']}&layer={CAUSAL}&head=0&step=60&view=both&against=first")
     assert page.cells(None, "change")[0][5] == [CHANGE_PALETTE.masked_index] * 3, "not white"
     page.press("d")

@@ -1,4 +1,4 @@
-/** The head that is looked at in the last captures, and the pictures of one. */
+/** The head that is looked at, in the captures up to this one; and the pictures of this one. */
 
 import { Signal } from "../pure/signals.js";
 import { short, whole } from "../pure/words.js";
@@ -17,7 +17,7 @@ class FilmStrip extends Panel {
 
   build() {
     this.strip = el("div", { className: "film" });
-    this.append(el("h2", {}, "The last captures"), this.strip);
+    this.append(el("h2", {}, "The captures up to this one"), this.strip);
     this.watch(() => this.wait());
   }
 

@@ -98,7 +98,8 @@ function quoted(tokens, ends) {
  * @param {Shown} map
  * @param {Pair | null} pair
  */
-function headFacts({ run, capture, layer, head }, pair) {
+function headFacts(map, pair) {
+  const { run, capture, layer, head } = map;
   const row = store.stateOf(run).row(capture.step);
   const facts = head === "mean" ? [] : Object.entries(STATISTICS).flatMap(([name, words]) => {
     const value = headValue(row, layer.stem, Number(head), name);
@@ -107,7 +108,8 @@ function headFacts({ run, capture, layer, head }, pair) {
   const distance = pair && meanDistance(pair.a.weights, pair.b.weights, layer.columns);
   const least = layer.key_step > 1 || layer.query_step > 1 ? "at least " : "";
   const apart = typeof distance === "number" ? [`A and B are ${least}${short(distance)} bits apart (mean Jensen–Shannon of the rows)`] : [];
-  return [...apart, ...facts].join(" · ");
+  const whose = pair && facts.length ? [`head of ${map === pair.a ? "A" : "B"}: ${facts.join(" · ")}`] : facts;
+  return [...apart, ...whose].join(" · ");
 }
 
 class TokenText extends Panel {

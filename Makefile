@@ -148,7 +148,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(call install,$(VENV),$(CONSTRAINED))
 	touch $@
 
+# Meanwhile a second processor compiles what all tests import first.
 $(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -c 'import torch._dynamo, matplotlib.figure' > /dev/null 2>&1 &
 	$(call install-dev,$(VENV),$(CONSTRAINED))
 	touch $@
 

@@ -14,6 +14,7 @@ WAYS = (
     "largest logit > 100",
     "logit_growth",
     "attention_collapse",
+    "dead_attention",
     "logit_high",
     "nonfinite",
     "loss_spike",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attnmon._version import __version__
 
 if TYPE_CHECKING:
-    from attnmon.link.alert import Alert
+    from attnmon.link.records.alert import Alert
     from attnmon.monitor import LightweightAttentionMonitor, TrainingAttentionMonitor
     from attnmon_renderer.report.notebook import ShownRun
 
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(monitor, name)
     if name == "Alert":
-        from attnmon.link.alert import Alert
+        from attnmon.link.records.alert import Alert
 
         return Alert
     if name == "ShownRun":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
-from attnmon.link.alert import Alert, Severity
+from attnmon.link.records.alert import Alert, Severity
 
 PICTURES = (
     "heatmap",

@@ -24,15 +24,11 @@ import numpy.typing as npt
 from benchlib.one_thread import run_on_one_thread
 from benchlib.real_maps import RealMaps
 
-from attnmon.link.messages import (
-    Accounts,
-    ArrayBlock,
-    Attention,
-    Capture,
-    RenderOptions,
-    Setup,
-    Slots,
-)
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer.maps.maps_file import open_maps
 from attnmon_renderer.worker import process_capture
 

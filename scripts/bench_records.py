@@ -28,7 +28,7 @@ from benchlib import small_capture
 from benchlib.one_thread import run_on_one_thread
 from benchlib.renderer_cost import renderer_cost
 
-from attnmon.link.messages import Accounts
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer.process_messages import RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder
 from attnmon_renderer.results import Results

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from benchlib.one_thread import run_on_one_thread
 
-from attnmon.link.messages import ArrayBlock, Attention
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics

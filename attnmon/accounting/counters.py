@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-from attnmon.link.messages import Accounts
+from attnmon.link.records.training_accounts import Accounts
 
 WEIGHT_OF_THE_LATEST = 0.3
 """In the running mean of what drawing a capture takes."""

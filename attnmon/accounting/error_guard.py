@@ -16,7 +16,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Literal
 
 from attnmon.accounting import standard_error
-from attnmon.link.messages import LONGEST_ERROR, MOST_REMARKS, NO_REMARKS
+from attnmon.link.records.training_accounts import LONGEST_ERROR, MOST_REMARKS, NO_REMARKS
 
 FAILURES_BEFORE_OFF = 3
 """Failures in a row after which the monitor switches itself off."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attnmon.accounting.error_guard import ErrorGuard, say
-from attnmon.link.alert import Alert, Severity
+from attnmon.link.records.alert import Alert, Severity
 
 OnAlert = Callable[[Alert], Any]
 

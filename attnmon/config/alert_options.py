@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attnmon.config.validation import choice
-from attnmon.link.messages import ChosenRule
+from attnmon.link.records.run_setup import ChosenRule
 from attnmon.options import ALERT_RULES
 
 VARIABLE = "ATTNMON_NOTIFY"

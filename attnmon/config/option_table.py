@@ -22,8 +22,8 @@ from attnmon.config.validation import (
     switch,
     whole_number,
 )
-from attnmon.link.alert import Alert, Severity
-from attnmon.link.messages import MOST_MAP_SIDE, ChosenRule
+from attnmon.link.records.alert import Alert, Severity
+from attnmon.link.records.run_setup import MOST_MAP_SIDE, ChosenRule
 from attnmon.options import (
     DEFAULT_EPOCHS,
     MOST_KEPT,

@@ -7,7 +7,7 @@ attend to it.
 import triton
 import triton.language as tl
 
-from attnmon.link.messages import MASKED_BIAS
+from attnmon.link.records.attention_record import MASKED_BIAS
 
 ROWS, KEYS, WARPS = 32, 64, 4
 """Queries and keys in a tile, and how the kernels are launched."""

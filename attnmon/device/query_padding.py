@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attnmon.link.messages import MASKED_BIAS
+from attnmon.link.records.attention_record import MASKED_BIAS
 
 
 def is_alike_for_queries(bias: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.layers.layer_selection import SelectedLayer
-from attnmon.link.messages import RenderOptions
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon.link.summaries.picture_sides import PICTURE_SIDES, SINGLE_ROWS
 
 

@@ -12,7 +12,7 @@ make of masks, NaN and infinity, are those of the renderer's `analysis`.
 import triton
 import triton.language as tl
 
-from attnmon.link.messages import MASKED_BIAS
+from attnmon.link.records.attention_record import MASKED_BIAS
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS, SINK_SHARE
 
 WARPS, STAGES = 8, 2

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from torch import nn
 
 from attnmon.integrations.trainer_callback import MonitoredTraining, learning_rate
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 from attnmon.monitor import AttentionMonitor
 from attnmon.options import CallbackSettings
 

@@ -15,7 +15,7 @@ from typing import Any, Self, Unpack
 from torch import Tensor
 
 from attnmon.integrations.trainer_callback import MonitoredTraining, learning_rate
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 from attnmon.monitor import AttentionMonitor
 from attnmon.options import CallbackSettings
 

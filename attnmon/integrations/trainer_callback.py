@@ -17,7 +17,7 @@ from attnmon.collector.probe.probe_batch import ProbeBatch
 from attnmon.config.run_config import config_json
 from attnmon.config.settings import checked_settings
 from attnmon.config.validation import choice, tokenizer_in
-from attnmon.link.alert import SEVERITIES, Severity
+from attnmon.link.records.alert import SEVERITIES, Severity
 from attnmon.monitor import AttentionMonitor, TrainingAttentionMonitor
 from attnmon.options import CallbackSettings, CaptureMode
 

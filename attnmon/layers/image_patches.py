@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from attnmon.capture import module_names, unwrap
-from attnmon.link.messages import Attention, PatchedLayer
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.sample_image import PatchedLayer
 
 _TOKENS = r"_?(tok|token|emb|embed|embedding)s?"
 _CLASS = re.compile(rf"cls|(cls|class){_TOKENS}")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from attnmon.link import descriptors as files
-from attnmon.link.schema import LIMIT
+from attnmon.link.records.schema import LIMIT
 
 PACKET_BYTES = 64 * 1024
 """The most bytes of one packet: the system bounds them, some systems at little more."""

@@ -11,7 +11,7 @@ so is the ring. Nothing of this is stored in shared memory: no crash can leave i
 
 from bisect import bisect_left, insort
 
-from attnmon.link.messages import Slots
+from attnmon.link.records.ring_blocks import Slots
 
 
 class SlotPool:

@@ -19,7 +19,7 @@ from attnmon.capture import manual_call
 from attnmon.collector.probe.probe_batch import ProbeBatch
 from attnmon.config.settings import Settings, prepare_run
 from attnmon.layers.layer_selection import Coverage
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon.monitor.logged_models import LoggedModels
 from attnmon.monitor.model_part import ModelPart
 from attnmon.monitor.step_capture import StepCapture

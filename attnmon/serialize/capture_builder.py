@@ -15,7 +15,10 @@ from typing import Protocol
 from torch import Tensor
 
 from attnmon.layers.layer_numbering import Role
-from attnmon.link.messages import ArrayBlock, Attention, SampleImage, SeenIn, Slots
+from attnmon.link.messages import SeenIn
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.sample_image import SampleImage
 from attnmon.link.ring import SLOT_BYTES
 from attnmon.serialize.ring_writer import aligned
 from attnmon.serialize.sample_padding import SamplePadding

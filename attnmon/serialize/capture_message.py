@@ -6,7 +6,8 @@ import time
 from torch import Tensor
 
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, words_of
-from attnmon.link.messages import Accounts, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.training_accounts import Accounts
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.step_info import StepInfo
 from attnmon.serialize.token_labels import Labels, Tokens, read_tokens

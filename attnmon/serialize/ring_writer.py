@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from attnmon.link.messages import ArrayBlock
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.link.ring import Ring
 from attnmon.serialize.device_copy import DeviceCopies
 
@@ -84,7 +84,7 @@ def choose_heads(
     key: Tensor | None = None,
     sinks: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the tensors of one sample for these heads only; shapes as in `messages.Attention`.
+    """Return the tensors of one sample for these heads only; shapes as in `Attention`.
 
     Views, where the heads are neighbours. A key head that serves several query heads is repeated
     only where the choice of heads breaks up its group.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attnmon.capture import GivenInputs
 from attnmon.layers.layer_numbering import Role
-from attnmon.link.messages import ArrayBlock
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.serialize.ring_writer import RingWriter
 
 Padding = Tensor | tuple[Tensor | None, Tensor | None] | None

@@ -15,14 +15,12 @@ from attnmon.capture import (
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.query_padding import is_alike_for_queries
 from attnmon.layers.layer_selection import SelectedLayer
-from attnmon.link.messages import (
-    Accounts,
-    ArrayBlock,
-    Attention,
-    Capture,
-    LayerSummary,
-    RenderOptions,
-)
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.layer_summary import LayerSummary
+from attnmon.link.records.ring_blocks import ArrayBlock
+from attnmon.link.records.run_setup import RenderOptions
+from attnmon.link.records.training_accounts import Accounts
 from attnmon.link.ring import Ring
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.capture_message import MessageFactory

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter, functional
 
-from attnmon.link.messages import LONGEST_IMAGE_SIDE
+from attnmon.link.records.sample_image import LONGEST_IMAGE_SIDE
 
 Image = Any | Callable[[], Any] | None
 """A batch of images, one image, or a function that returns either, as a user gives it."""

@@ -20,7 +20,9 @@ from attnmon.device.summary_choice import SummaryChoice
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory, launch, of_heads
 from attnmon.layers.layer_selection import SelectedLayer
-from attnmon.link.messages import ArrayBlock, LayerSummary, RenderOptions, SummarisedHeads
+from attnmon.link.records.layer_summary import LayerSummary, SummarisedHeads
+from attnmon.link.records.ring_blocks import ArrayBlock
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.ring_writer import RingWriter
 from attnmon.serialize.sample_padding import SamplePadding

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from attnmon.link.messages import Attention
+from attnmon.link.records.attention_record import Attention
 
 Tokens = (
     Sequence[str]

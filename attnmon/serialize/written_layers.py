@@ -10,7 +10,8 @@ from torch import Tensor
 
 from attnmon.capture import AttentionCall, CallSignature
 from attnmon.layers.layer_selection import SelectedLayer
-from attnmon.link.messages import ArrayBlock, Attention
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.serialize.ring_writer import RingWriter, aligned
 
 MAX_LAYERS = 1024

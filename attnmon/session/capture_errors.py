@@ -15,8 +15,8 @@ from attnmon.accounting.error_guard import (
     location_of,
 )
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import LONGEST_ERROR
-from attnmon.link.schema import MessageError
+from attnmon.link.records.schema import MessageError
+from attnmon.link.records.training_accounts import LONGEST_ERROR
 from attnmon.serialize.capture_builder import (
     NoRoomToRetain,
     NotSeen,

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from attnmon.link.messages import Slots
+from attnmon.link.records.ring_blocks import Slots
 from attnmon.serialize.capture_builder import NoRoomToRetain, RingFull, TooLarge
 from attnmon.session.slot_allocator import SlotAllocator
 

@@ -10,22 +10,14 @@ from dataclasses import replace
 
 from attnmon.accounting.counters import Counters
 from attnmon.link import descriptors, messages
-from attnmon.link.alert import Alert
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import (
-    Acknowledgement,
-    Capture,
-    Dump,
-    Goodbye,
-    Refusal,
-    Release,
-    Remarks,
-    SeenIn,
-    Setup,
-    Slots,
-)
+from attnmon.link.messages import Acknowledgement, Capture, Dump, Goodbye, Refusal, Release, SeenIn
+from attnmon.link.records.alert import Alert
+from attnmon.link.records.ring_blocks import Slots
+from attnmon.link.records.run_setup import Setup
+from attnmon.link.records.schema import MessageError
+from attnmon.link.records.training_accounts import Remarks
 from attnmon.link.ring import SLOT_BYTES, Ring
-from attnmon.link.schema import MessageError
 from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, RingFull
 from attnmon.session.eviction import reclaim
 from attnmon.session.retention_window import count_slots

@@ -9,7 +9,8 @@ from torch import Tensor
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.dump_triggers import LossWatch
 from attnmon.accounting.error_guard import ErrorGuard
-from attnmon.link.messages import LONGEST_ERROR, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.training_accounts import LONGEST_ERROR
 from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, NotSeen
 from attnmon.serialize.device_copy import CopyBatch, DeviceCopies
 from attnmon.serialize.serializer import CaptureSerializer

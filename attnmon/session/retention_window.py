@@ -11,7 +11,7 @@ the slots hold what the renderer was last told.
 from collections.abc import Iterable
 from math import ceil
 
-from attnmon.link.messages import Slots
+from attnmon.link.records.ring_blocks import Slots
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES
 
 RETAINED_FRACTION = 1 / 2

@@ -22,7 +22,8 @@ from attnmon.accounting.received_alerts import ReceivedAlerts
 from attnmon.accounting.stand_in_summary import amend_summary, finish_summary, write_summary
 from attnmon.config.settings import Settings, is_disabled
 from attnmon.link import descriptors
-from attnmon.link.messages import Remarks, SeenIn
+from attnmon.link.messages import SeenIn
+from attnmon.link.records.training_accounts import Remarks
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.serialize.step_info import StepInfo

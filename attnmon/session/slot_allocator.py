@@ -5,7 +5,7 @@ Tracks slots and memory; sends nothing to the renderer.
 
 from collections.abc import Iterable
 
-from attnmon.link.messages import Slots
+from attnmon.link.records.ring_blocks import Slots
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, Ring
 from attnmon.link.slots import SlotPool
 from attnmon.session.retention_window import RetentionWindow

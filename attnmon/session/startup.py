@@ -21,7 +21,7 @@ from attnmon.config.run_config import HIDDEN, command_without_secrets
 from attnmon.config.settings import Settings
 from attnmon.link import directory_lock
 from attnmon.link.channel import CLOSED_BY_OTHERS, ChannelClosed
-from attnmon.link.messages import (
+from attnmon.link.records.run_setup import (
     Launch,
     Mirror,
     ModelPlace,

@@ -1,4 +1,4 @@
-"""The messages between the renderer's own processes, encoded as `attnmon.link.schema` does it.
+"""The messages between the renderer's own processes, encoded as `link.records.schema` does it.
 
 supervisor → worker      the training process's Capture, byte for byte as it came
 worker     → supervisor  Drawn           with a descriptor of the results (see `results`)
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from attnmon.link.alert import Alert
-from attnmon.link.messages import NO_REMARKS, Accounts, Remarks
-from attnmon.link.schema import Schema
+from attnmon.link.records.alert import Alert
+from attnmon.link.records.schema import Schema
+from attnmon.link.records.training_accounts import NO_REMARKS, Accounts, Remarks
 
 LONGEST_ERROR = 1000
 """The most characters of one capture's errors: a message holds those of several captures."""

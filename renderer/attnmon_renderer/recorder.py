@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from attnmon.link import directory_lock, messages
-from attnmon.link.alert import Alert
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Capture, Setup
+from attnmon.link.messages import Capture
+from attnmon.link.records.alert import Alert
+from attnmon.link.records.run_setup import Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.insight.alarmed_steps import AlarmedSteps
 from attnmon_renderer.insight.alert_log import FILE as ALERTS

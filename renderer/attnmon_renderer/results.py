@@ -12,7 +12,8 @@ import msgpack
 import numpy as np
 
 from attnmon.link import descriptors
-from attnmon.link.messages import AttentionType, SeenIn, Stack
+from attnmon.link.messages import SeenIn
+from attnmon.link.records.attention_record import AttentionType, Stack
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 
 if TYPE_CHECKING:  # it loads matplotlib, which the recorder can do without until it draws

@@ -14,7 +14,10 @@ from pathlib import Path
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Attention, Capture, RenderOptions, Setup
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import LONGEST_ERROR
 from attnmon_renderer import process_messages
 from attnmon_renderer.analysis.arrays import Pixels, read_array
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
@@ -167,7 +170,7 @@ def _verdicts(layers: Mapping[Attention, LayerAttention]) -> tuple[tuple[str, st
             except Exception as error:
                 told = f"summary: {describe_error(error)}"
             if told is not None:
-                found.append((attention.summary.kernel, told[: messages.LONGEST_ERROR]))
+                found.append((attention.summary.kernel, told[:LONGEST_ERROR]))
     return tuple(found)
 
 

@@ -15,7 +15,9 @@ import numpy as np
 from attnmon.accounting.counters import Counters
 from attnmon.link import messages
 from attnmon.link.channel import Channel
-from attnmon.link.messages import ArrayBlock, Attention, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.link.ring import make_ring
 from attnmon.session.producer import Producer
 

@@ -9,7 +9,8 @@ from statistics import median
 from typing import Any, TypeVar
 
 from attnmon.link import messages
-from attnmon.link.messages import Accounts, Setup
+from attnmon.link.records.run_setup import Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder

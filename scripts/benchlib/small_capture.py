@@ -4,17 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from attnmon.link.messages import (
-    Accounts,
-    ArrayBlock,
-    Attention,
-    AttentionType,
-    Capture,
-    RenderOptions,
-    Setup,
-    Slots,
-    Stack,
-)
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention, AttentionType, Stack
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 
 HEADS, POSITIONS, WIDTH = 4, 48, 16
 PICTURES = ("heatmap", "multi_head", "layer_comparison")

@@ -7,7 +7,7 @@ from math import inf, isfinite
 from pathlib import Path
 from statistics import median
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.insight.engine import Engine
 from attnmon_renderer.insight.judging.capture_record import record_of
 from attnmon_renderer.insight.news import News

@@ -6,7 +6,9 @@ from dataclasses import fields
 import pytest
 
 from attnmon.accounting.counters import Counters
-from attnmon.link.messages import LONGEST_ERROR, Accounts, Goodbye, MessageError, decode, encode
+from attnmon.link.messages import Goodbye, decode, encode
+from attnmon.link.records.schema import MessageError
+from attnmon.link.records.training_accounts import LONGEST_ERROR, Accounts
 
 
 def test_a_message_is_a_copy_of_all_that_was_counted() -> None:

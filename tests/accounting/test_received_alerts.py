@@ -10,7 +10,7 @@ import pytest
 
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.accounting.received_alerts import ReceivedAlerts
-from attnmon.link.alert import Alert, Severity
+from attnmon.link.records.alert import Alert, Severity
 
 GROWTH = Alert("g-0", "logit_growth", "warn", "firing", 120, text="They grew.", advice="Stop.")
 MORE = Alert("g-1", "logit_growth", "warn", "firing", 120, text="These too.")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.captures import capture, layer
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.commands import main
 from attnmon_renderer.commands.check import judge
 from attnmon_renderer.insight.alert_log import append_alerts

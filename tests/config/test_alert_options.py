@@ -8,7 +8,7 @@ import pytest
 from attnmon.config.alert_options import chosen_rules, notify_address
 from attnmon.config.run_config import command_without_secrets, config_json
 from attnmon.config.settings import checked_settings
-from attnmon.link.messages import ChosenRule, Notification
+from attnmon.link.records.run_setup import ChosenRule, Notification
 from attnmon.options import ALERT_RULES
 from attnmon_renderer.insight.rule_table import RULES
 from attnmon_renderer.insight.rules.logit_growth import LogitGrowth

@@ -14,7 +14,7 @@ from support.surveyed_layers import pretend_device
 from attnmon.capture import AttentionCall
 from attnmon.device import kernel_support, survey_launch
 from attnmon.device.kernel_builds import WAITING, NotBuilt
-from attnmon.link.messages import RenderOptions
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon.serialize import summary_writer
 
 pytest.importorskip("triton", reason="Triton has no wheel for this machine")

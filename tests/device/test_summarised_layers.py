@@ -26,7 +26,8 @@ from attnmon.device.query_padding import padding_of
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import SelectedLayer
-from attnmon.link.messages import Capture, RenderOptions
+from attnmon.link.messages import Capture
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon.link.summaries.picture_sides import PICTURE_SIDES
 from attnmon.serialize import summary_writer
 from attnmon.serialize.serializer import CaptureSerializer

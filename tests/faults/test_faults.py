@@ -40,7 +40,7 @@ from support.training_process import (
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.accounting.error_guard import ErrorGuard, logger
 from attnmon.link.channel import Channel
-from attnmon.link.messages import Accounts
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import LONGEST_ERROR, RunStatus, WriteResults, join_errors
 from attnmon_renderer.storage import atomic_files

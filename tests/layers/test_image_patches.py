@@ -6,7 +6,9 @@ from support.vision import TinyVision
 from torch import nn
 
 from attnmon.layers.image_patches import Grid, NoPatches, find_cuts, patched_layer
-from attnmon.link.messages import ArrayBlock, Attention, PatchedLayer
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
+from attnmon.link.records.sample_image import PatchedLayer
 
 SIZE = (32, 48)
 """4 × 6 patches of 8 × 8 pixels."""

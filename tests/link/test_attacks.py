@@ -24,18 +24,11 @@ from support.outputs import history, summary
 from attnmon import TrainingAttentionMonitor
 from attnmon.accounting.counters import Counters
 from attnmon.link.channel import Channel
-from attnmon.link.messages import (
-    Accounts,
-    Acknowledgement,
-    Capture,
-    Dump,
-    Goodbye,
-    MessageError,
-    Setup,
-    Slots,
-    decode,
-    encode,
-)
+from attnmon.link.messages import Acknowledgement, Capture, Dump, Goodbye, decode, encode
+from attnmon.link.records.ring_blocks import Slots
+from attnmon.link.records.run_setup import Setup
+from attnmon.link.records.schema import MessageError
+from attnmon.link.records.training_accounts import Accounts
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES, make_ring
 from attnmon.serialize.capture_builder import CaptureBuilder, RingFull
 from attnmon.session.producer import Producer

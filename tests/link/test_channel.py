@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attnmon.link.channel import PACKET_BYTES, Channel, ChannelClosed
-from attnmon.link.schema import LIMIT
+from attnmon.link.records.schema import LIMIT
 
 KINDS = {"packets": socket.SOCK_SEQPACKET, "stream": socket.SOCK_STREAM}
 

@@ -9,19 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.messages import CAPTURE, EVERY_KIND, KEY, LAYER
 
-from attnmon.link.messages import (
-    VERSION,
-    Acknowledgement,
-    ArrayBlock,
-    Capture,
-    Goodbye,
-    MessageError,
-    Setup,
-    Slots,
-    decode,
-    encode,
-)
-from attnmon.link.schema import LIMIT
+from attnmon.link.messages import VERSION, Acknowledgement, Capture, Goodbye, decode, encode
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.run_setup import Setup
+from attnmon.link.records.schema import LIMIT, MessageError
 
 
 @pytest.mark.parametrize("message", EVERY_KIND, ids=lambda message: type(message).__name__)

@@ -117,9 +117,9 @@ def renderer_pids_when_done(summary: Path, captures: int) -> list[int]:
 
 # Who opens a file by its path follows links. What is listed opens nothing in a run's directory.
 OPEN_BY_PATH = {
-    "commands/__init__.py", "commands/renderer.py", "compare/page/comparison_page.py",
+    "commands/__init__.py", "commands/renderer.py", "html_parts.py",
     "doctor/machine.py", "doctor/software.py",
-    "drawing/text/font_files.py", "process_title.py", "report/html.py", "server/client.py",
+    "drawing/text/font_files.py", "process_title.py", "server/client.py",
     "server/listener.py", "storage/regular_files.py", "supervision/child_process.py",
 }  # fmt: skip
 OPENING = re.compile(

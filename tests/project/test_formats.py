@@ -11,7 +11,10 @@ import pytest
 from support.attention_layers import random_query_and_key, sent_layer, softmax
 from support.project import PROJECT
 
-from attnmon.link.messages import Accounts, Capture, RenderOptions, Setup, Slots
+from attnmon.link.messages import Capture
+from attnmon.link.records.ring_blocks import Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer.worker import process_capture
 
 TEXT = (PROJECT / "docs" / "formats.md").read_text()

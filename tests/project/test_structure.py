@@ -39,6 +39,7 @@ TRAINING_ROOMS = (
     "options",
     "schedule",
     "link",
+    "link/records",
     "link/memory",
     "link/summaries",
     "_version",
@@ -168,7 +169,7 @@ TESTED_THROUGH = {
         "attnmon_renderer.summaries.summarised_maps",
     ),
     "integrations/test_lightning.py": ("attnmon.integrations.trainer_callback",),
-    "link/test_messages.py": ("attnmon.link.dtypes",),
+    "link/test_messages.py": ("attnmon.link.records.dtypes",),
     "serialize/test_serializer.py": ("attnmon.serialize.capture_message",),
     "commands/test_export.py": (
         "attnmon_renderer.commands.export",

@@ -14,9 +14,10 @@ from PIL import Image
 from support.outputs import history, summary
 
 from attnmon.link import directory_lock
-from attnmon.link.alert import Alert
 from attnmon.link.channel import Channel
-from attnmon.link.messages import Accounts, RenderOptions, Setup
+from attnmon.link.records.alert import Alert
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import process_messages, recorder
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.insight.alert_log import append_alerts

@@ -11,15 +11,11 @@ import pytest
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel
-from attnmon.link.messages import (
-    Accounts,
-    ArrayBlock,
-    Attention,
-    Capture,
-    RenderOptions,
-    Setup,
-    Slots,
-)
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import process_messages, worker
 from attnmon_renderer.drawing.spec.page import Page
 from attnmon_renderer.figures.figure_plan import Figure

@@ -6,7 +6,7 @@ import pytest
 
 from attnmon.accounting.counters import Counters
 from attnmon.link.channel import Channel
-from attnmon.link.messages import Slots
+from attnmon.link.records.ring_blocks import Slots
 from attnmon.link.ring import SLOT_BYTES, make_ring
 from attnmon.session.producer import Producer
 

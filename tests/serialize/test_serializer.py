@@ -15,7 +15,9 @@ from attnmon.capture import SdpaCall
 from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.channel import Channel
-from attnmon.link.messages import Accounts, ArrayBlock, Attention
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
+from attnmon.link.records.training_accounts import Accounts
 from attnmon.link.ring import MEBIBYTE, make_ring
 from attnmon.serialize import serializer as serializer_module
 from attnmon.serialize.capture_builder import CaptureBuilder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnmon.link.messages import LONGEST_IMAGE_SIDE
+from attnmon.link.records.sample_image import LONGEST_IMAGE_SIDE
 from attnmon.serialize.small_image import NoImage, small_image
 
 

@@ -1,6 +1,7 @@
 """The labels that are sent: those of long sequences too, of which pictures show some."""
 
-from attnmon.link.messages import ArrayBlock, Attention
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.serialize.token_labels import LONGEST, LONGEST_TOKEN, MOST_BYTES, read_tokens
 
 

@@ -9,7 +9,7 @@ import pytest
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import FAILURES_BEFORE_OFF, ErrorGuard
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.schema import MessageError
+from attnmon.link.records.schema import MessageError
 from attnmon.serialize.capture_builder import NoRoomToRetain, NotSeen, RingFull, TooLarge
 from attnmon.serialize.step_info import StepInfo
 from attnmon.session.capture_errors import CaptureErrors

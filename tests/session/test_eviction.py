@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from attnmon.link.messages import Slots
+from attnmon.link.records.ring_blocks import Slots
 from attnmon.link.ring import FIRST_BYTES, SLOT_BYTES, Ring, make_ring
 from attnmon.serialize.capture_builder import NoRoomToRetain, RingFull, TooLarge
 from attnmon.session.eviction import reclaim

@@ -10,18 +10,10 @@ from support.messages import CAPTURE
 from attnmon.accounting.counters import Counters
 from attnmon.link import messages
 from attnmon.link.channel import ChannelClosed, Packet
-from attnmon.link.messages import (
-    Acknowledgement,
-    Capture,
-    Dump,
-    Goodbye,
-    Message,
-    Refusal,
-    Release,
-    Slots,
-)
+from attnmon.link.messages import Acknowledgement, Capture, Dump, Goodbye, Message, Refusal, Release
+from attnmon.link.records.ring_blocks import Slots
+from attnmon.link.records.schema import MessageError
 from attnmon.link.ring import SLOT_BYTES, make_ring
-from attnmon.link.schema import MessageError
 from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, RingFull
 from attnmon.session.producer import Producer
 

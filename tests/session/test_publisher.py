@@ -9,7 +9,9 @@ from support.messages import CAPTURE, LAYER
 
 from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
-from attnmon.link.messages import Accounts, Capture, Slots
+from attnmon.link.messages import Capture
+from attnmon.link.records.ring_blocks import Slots
+from attnmon.link.records.training_accounts import Accounts
 from attnmon.serialize.capture_builder import CaptureBuilder, NoRoomToRetain, NotSeen, RingFull
 from attnmon.serialize.step_info import StepInfo
 from attnmon.session.capture_errors import CaptureErrors

@@ -12,9 +12,10 @@ from support.messages import CAPTURE, LAYER
 from attnmon.accounting.counters import Counters
 from attnmon.link import messages
 from attnmon.link.channel import Channel
-from attnmon.link.messages import ArrayBlock, Capture, Dump, Release, Slots
+from attnmon.link.messages import Capture, Dump, Release
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.schema import LIMIT
 from attnmon.link.ring import SLOT_BYTES, make_ring
-from attnmon.link.schema import LIMIT
 from attnmon.serialize.capture_builder import NoRoomToRetain, RingFull, TooLarge
 from attnmon.session.producer import Producer
 from attnmon.session.retention_window import RetentionWindow, count_slots

@@ -11,7 +11,7 @@ import pytest
 from attnmon.config.option_table import Settings
 from attnmon.config.settings import checked_settings
 from attnmon.link.channel import ChannelClosed
-from attnmon.link.messages import Remarks
+from attnmon.link.records.training_accounts import Remarks
 from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.step_info import StepInfo
 from attnmon.session import session as session_module

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from attnmon.link.messages import Slots
+from attnmon.link.records.ring_blocks import Slots
 from attnmon.link.ring import FIRST_BYTES, MEBIBYTE, SLOT_BYTES, Ring, make_ring
 from attnmon.session.slot_allocator import SlotAllocator
 

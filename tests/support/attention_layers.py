@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from attnmon.link.messages import ArrayBlock, Attention
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
 
 Array = np.ndarray[Any, Any]
 

@@ -9,7 +9,8 @@ from attnmon.accounting.counters import Counters
 from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.capture import AttentionCall, SdpaCall
 from attnmon.layers.layer_selection import SelectedLayer
-from attnmon.link.messages import SeenIn, Slots
+from attnmon.link.messages import SeenIn
+from attnmon.link.records.ring_blocks import Slots
 from attnmon.serialize.capture_builder import CaptureBuilder
 from support.messages import LAYER
 

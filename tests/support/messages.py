@@ -2,25 +2,13 @@
 
 from dataclasses import replace
 
-from attnmon.link.messages import (
-    Accounts,
-    Acknowledgement,
-    ArrayBlock,
-    Attention,
-    Capture,
-    Dump,
-    Goodbye,
-    LayerSummary,
-    PatchedLayer,
-    Refusal,
-    Release,
-    Remarks,
-    RenderOptions,
-    SampleImage,
-    Setup,
-    Slots,
-    SummarisedHeads,
-)
+from attnmon.link.messages import Acknowledgement, Capture, Dump, Goodbye, Refusal, Release
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.layer_summary import LayerSummary, SummarisedHeads
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.sample_image import PatchedLayer, SampleImage
+from attnmon.link.records.training_accounts import Accounts, Remarks
 
 QUERY = ArrayBlock(0, "float32", (4, 7, 8))
 KEY = ArrayBlock(1024, "bfloat16", (2, 9, 8))

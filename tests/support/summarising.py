@@ -9,7 +9,8 @@ from attnmon.accounting.error_guard import ErrorGuard
 from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.channel import Channel
-from attnmon.link.messages import Attention, RenderOptions
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon.link.ring import MEBIBYTE, make_ring
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon.session.producer import Producer

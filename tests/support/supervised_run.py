@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel
-from attnmon.link.messages import Accounts, Goodbye, Message
+from attnmon.link.messages import Goodbye, Message
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import ResultsWritten, RunStatus, WriteResults
 from attnmon_renderer.supervision.scheduling.competition import Supply

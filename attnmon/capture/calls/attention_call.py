@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.layout import Layout, join_notes
-from attnmon.link.messages import MASKED_BIAS, WEAKEST_MASK
+from attnmon.link.messages import WEAKEST_MASK
+from attnmon.link.records.attention_record import MASKED_BIAS
 
 
 class UnknownOrder(ValueError):

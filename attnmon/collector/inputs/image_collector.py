@@ -12,7 +12,7 @@ from attnmon.capture import Inputs
 from attnmon.config.settings import Settings
 from attnmon.layers.image_patches import NoPatches, PatchCut, find_cuts, patched_layer
 from attnmon.layers.layer_registry import LayerRegistry
-from attnmon.link.messages import PatchedLayer, SampleImage
+from attnmon.link.records.sample_image import PatchedLayer, SampleImage
 from attnmon.serialize.capture_builder import CaptureBuilder, RingFull, TooLarge
 from attnmon.serialize.small_image import Image, NoImage, SmallImage, is_plain, small_image
 from attnmon.session.session import Session

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.dtypes import DTYPES
-from attnmon.link.messages import ArrayBlock
+from attnmon.link.records.dtypes import DTYPES
+from attnmon.link.records.ring_blocks import ArrayBlock
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

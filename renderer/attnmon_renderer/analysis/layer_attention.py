@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
 from attnmon_renderer.analysis.arrays import (
     Booleans,
     Doubles,

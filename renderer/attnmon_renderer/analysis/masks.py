@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import MASKED_BIAS, WEAKEST_MASK
+from attnmon.link.messages import WEAKEST_MASK
+from attnmon.link.records.attention_record import MASKED_BIAS
 from attnmon_renderer.analysis.arrays import Booleans, Floats, Integers, Rows, to_float32
 
 MASKED_LOGIT = np.float32(-1e38)

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnmon.link.messages import Attention, PatchedLayer, SampleImage
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.sample_image import PatchedLayer, SampleImage
 from attnmon_renderer.analysis.arrays import Doubles, Floats
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.analysis.layer_attention import LayerAttention

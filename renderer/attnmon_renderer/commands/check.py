@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from attnmon.link.alert import SEVERITIES, Alert, Severity
+from attnmon.link.records.alert import SEVERITIES, Alert, Severity
 from attnmon_renderer.insight.engine import Engine
 from attnmon_renderer.insight.judging.capture_record import record_of
 from attnmon_renderer.insight.judging.rule import Rule

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 from attnmon_renderer.commands.bucket_places import place, reads_buckets
 from attnmon_renderer.insight.alert_log import read_alerts
 from attnmon_renderer.mirror.remote_folders import is_account

@@ -13,17 +13,11 @@ import numpy as np
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import (
-    Accounts,
-    Acknowledgement,
-    ArrayBlock,
-    Attention,
-    Capture,
-    Goodbye,
-    RenderOptions,
-    Setup,
-    Slots,
-)
+from attnmon.link.messages import Acknowledgement, Capture, Goodbye
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon.link.ring import SLOT_BYTES, make_ring
 
 TRIAL_WEIGHTS = np.full((2, 12, 12), 1 / 12, np.float32)

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from attnmon.link.messages import Capture, RenderOptions
+from attnmon.link.messages import Capture
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon_renderer.figures.figure_plan import Figure
 from attnmon_renderer.figures.figure_source import Analyses, FigureSource
 from attnmon_renderer.results import AnimationFrame, RenderedImage

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attnmon.link.messages import Capture, RenderOptions
+from attnmon.link.messages import Capture
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon_renderer.analysis.arrays import Pixels
 from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS, FigureKind
 from attnmon_renderer.figures.figure_source import Analyses, FigureSource, Layers

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnmon.link.messages import Attention, Capture, PatchedLayer
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.sample_image import PatchedLayer
 from attnmon_renderer.analysis.arrays import Pixels
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.storage import paths

@@ -1,6 +1,7 @@
 """What the user is told of labels that no font on this machine can draw."""
 
-from attnmon.link.messages import Capture, RenderOptions
+from attnmon.link.messages import Capture
+from attnmon.link.records.run_setup import RenderOptions
 
 Notices = tuple[tuple[str, str], ...]
 """(kind, text) of what the user should be told, once a kind."""

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnmon.link.messages import Attention, PatchedLayer
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.sample_image import PatchedLayer
 from attnmon_renderer import drawing
 from attnmon_renderer.analysis.arrays import Doubles
 from attnmon_renderer.analysis.patch_rows import patch_row

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from attnmon.link import alert as alerts
 from attnmon.link import descriptors
-from attnmon.link.alert import Alert
+from attnmon.link.records import alert as alerts
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.storage import atomic_files, regular_files
 from attnmon_renderer.storage.json_fields import (
     Check,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from attnmon.link.alert import LONGEST_TEXT, MOST_HEADS, SEVERITIES, Alert
+from attnmon.link.records.alert import LONGEST_TEXT, MOST_HEADS, SEVERITIES, Alert
 from attnmon_renderer.insight.judging.capture_record import CaptureRecord
 from attnmon_renderer.insight.judging.past import Past
 from attnmon_renderer.insight.judging.rule import PlaceOrRun, Rule, Symptom

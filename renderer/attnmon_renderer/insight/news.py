@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from attnmon.link.alert import SEVERITIES, Alert, Severity
+from attnmon.link.records.alert import SEVERITIES, Alert, Severity
 
 FAMILIES = {
     "nonfinite": "numbers",

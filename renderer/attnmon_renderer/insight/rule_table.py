@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from attnmon.link.messages import ChosenRule
+from attnmon.link.records.run_setup import ChosenRule
 from attnmon_renderer.insight.judging.rule import Rule
 from attnmon_renderer.insight.rules.attention_collapse import AttentionCollapse
 from attnmon_renderer.insight.rules.dead_attention import DeadAttention

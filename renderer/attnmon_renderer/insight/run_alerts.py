@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from attnmon.link import descriptors
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.insight.alert_log import append_alerts, read_alerts
 from attnmon_renderer.insight.alert_pictures import find_pictures
 from attnmon_renderer.insight.engine import Change, Engine

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from attnmon.link.messages import Attention, Capture, RenderOptions
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.maps import maps_writer
 from attnmon_renderer.maps.map_collector import MapCollector

@@ -7,7 +7,8 @@ told.
 from collections.abc import Mapping
 from typing import Any
 
-from attnmon.link.messages import MOST_MAP_SIDE, Stack
+from attnmon.link.records.attention_record import Stack
+from attnmon.link.records.run_setup import MOST_MAP_SIDE
 from attnmon_renderer.maps.maps_bytes import MapsBytes
 from attnmon_renderer.maps.maps_metadata import (
     ELEMENT_BYTES,

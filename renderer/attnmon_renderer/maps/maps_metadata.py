@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
 
-from attnmon.link.messages import Stack
+from attnmon.link.records.attention_record import Stack
 from attnmon_renderer.storage import paths
 
 FORMAT = "attnmon-maps 1"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import Attention, Capture, Stack
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention, Stack
 from attnmon_renderer.analysis.arrays import Booleans
 from attnmon_renderer.maps.codes import encode, thumbnails
 from attnmon_renderer.maps.map_collector import MapCollector

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from attnmon.link.messages import AttentionType
+from attnmon.link.records.attention_record import AttentionType
 from attnmon_renderer.storage.records import recorded_layers
 
 Role = tuple[str, AttentionType]

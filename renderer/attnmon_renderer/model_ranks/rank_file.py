@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnmon.link.messages import ModelPlace, Setup
+from attnmon.link.records.run_setup import ModelPlace, Setup
 from attnmon_renderer.storage import atomic_files, regular_files
 from attnmon_renderer.storage.json_fields import count, listed, parse, record, text
 from attnmon_renderer.storage.records import MOST_SUMMARY_BYTES

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.storage.run_reader import Run
 from attnmon_renderer.terminal import ago, harmless

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attnmon.link.alert import SEVERITIES, Alert, Severity
+from attnmon.link.records.alert import SEVERITIES, Alert, Severity
 from attnmon_renderer.insight.alert_log import read_alerts
 from attnmon_renderer.storage.run_reader import Run
 from attnmon_renderer.terminal import counted, harmless

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 from attnmon_renderer.overview.run_lines import overview_lines
 from attnmon_renderer.overview.troubles import find_troubles
 from attnmon_renderer.storage.run_reader import NoRun, Run, find_runs, read_run

@@ -7,7 +7,9 @@ from fnmatch import fnmatchcase
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon.link.messages import ArrayBlock, Attention, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon_renderer.analysis.arrays import Memory, read_array
 from attnmon_renderer.analysis.layer_attention import LayerAttention, share_padding
 from attnmon_renderer.redraw.stored_capture import StoredCapture

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from attnmon.link.messages import RenderOptions
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon_renderer.redraw.capture_selection import Heads, Layers
 
 

@@ -11,16 +11,11 @@ from typing import cast
 
 import numpy as np
 
-from attnmon.link.messages import (
-    Accounts,
-    ArrayBlock,
-    Attention,
-    Capture,
-    PatchedLayer,
-    SampleImage,
-    SeenIn,
-    Slots,
-)
+from attnmon.link.messages import Capture, SeenIn
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.sample_image import PatchedLayer, SampleImage
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer.analysis.arrays import Memory
 from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.raw_weights import ALLOWED, IMAGE

@@ -10,7 +10,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, Slots
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer.figures.captions import FROM_MAPS
 from attnmon_renderer.maps.maps_file import MapsFile, open_maps
 from attnmon_renderer.maps.maps_header import BadMaps

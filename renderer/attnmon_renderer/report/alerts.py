@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from attnmon.link.alert import SEVERITIES, Alert
+from attnmon.link.records.alert import SEVERITIES, Alert
 from attnmon_renderer.report.capture_facts import CaptureFacts
 from attnmon_renderer.report.gather import ReportData
 from attnmon_renderer.terminal import counted, were

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.insight.alert_log import read_alerts
 from attnmon_renderer.maps.maps_file import open_maps
 from attnmon_renderer.maps.maps_header import BadMaps

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attnmon.link.messages import Stack
+from attnmon.link.records.attention_record import Stack
 from attnmon_renderer.maps.maps_file import open_maps
 from attnmon_renderer.maps.maps_header import BadMaps
 from attnmon_renderer.report.map_blocks import MapBlock, map_block

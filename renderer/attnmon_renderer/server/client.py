@@ -15,8 +15,10 @@ from pathlib import Path
 
 from attnmon.link import descriptors, messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Accounts, Refusal, Setup
-from attnmon.link.schema import MessageError
+from attnmon.link.messages import Refusal
+from attnmon.link.records.run_setup import Setup
+from attnmon.link.records.schema import MessageError
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import RunStatus, TrainerRefused, TrainerServed
 from attnmon_renderer.process_title import set_title

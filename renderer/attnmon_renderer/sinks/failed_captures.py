@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from attnmon.link.messages import ArrayBlock, Attention, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon_renderer.sinks import safetensors
 from attnmon_renderer.sinks.safetensors import Tensor
 from attnmon_renderer.storage import atomic_files, paths, regular_files

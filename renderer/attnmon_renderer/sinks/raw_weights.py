@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
 from attnmon_renderer.analysis.arrays import Pixels
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.sinks import safetensors

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attnmon.link.messages import Setup
+from attnmon.link.records.run_setup import Setup
 from attnmon_renderer.results import LayerResult, Results
 from attnmon_renderer.sinks.statistics_json import to_json
 from attnmon_renderer.sinks.summary import settings_shown

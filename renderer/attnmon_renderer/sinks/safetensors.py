@@ -16,8 +16,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.dtypes import DTYPES
-from attnmon.link.messages import ArrayBlock
+from attnmon.link.records.dtypes import DTYPES
+from attnmon.link.records.ring_blocks import ArrayBlock
 
 _LENGTH_BYTES = 8
 """A file starts with the length of its header, little-endian."""
@@ -31,7 +31,7 @@ class Tensor:
 
     name: str
     dtype: str
-    """As in `attnmon.link.dtypes`: "float32", "bool", …"""
+    """As in `attnmon.link.records.dtypes`: "float32", "bool", …"""
     shape: tuple[int, ...]
     pieces: Iterator[bytes | memoryview]
     """Together all bytes of the tensor, in C order."""

@@ -5,7 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.results import LayerResult, Results
 from attnmon_renderer.storage import paths

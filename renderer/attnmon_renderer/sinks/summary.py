@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from attnmon.link.messages import Setup
+from attnmon.link.records.run_setup import Setup
 from attnmon_renderer.process_messages import RunStatus
 from attnmon_renderer.sinks.statistics_json import to_json
 from attnmon_renderer.storage import atomic_files

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from attnmon.link.alert import SEVERITIES, Alert
-from attnmon.link.messages import Attention, Capture
+from attnmon.link.messages import Capture
+from attnmon.link.records.alert import SEVERITIES, Alert
+from attnmon.link.records.attention_record import Attention
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis
 from attnmon_renderer.results import RenderedImage, Results
 from attnmon_renderer.sinks.tensorboard_layout import layout_event

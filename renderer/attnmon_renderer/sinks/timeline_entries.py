@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.results import Results
 from attnmon_renderer.storage.history_reader import HistoryFile
 from attnmon_renderer.storage.records import recorded_layers

@@ -7,7 +7,8 @@ the epoch, the stack, the layer's index and the type, and nothing else.
 import re
 from typing import cast
 
-from attnmon.link.messages import Attention, AttentionType, Capture, Stack
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention, AttentionType, Stack
 
 SHORT_TYPE: dict[AttentionType, str] = {"self_attention": "self", "cross_attention": "cross"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from attnmon.link.messages import LayerSummary
+from attnmon.link.records.layer_summary import LayerSummary
 from attnmon.link.summaries.summary_parts import LOGIT_PARTS
 from attnmon_renderer.analysis.arrays import Floats, Memory, read_array
 from attnmon_renderer.analysis.keys.reach import reach_between

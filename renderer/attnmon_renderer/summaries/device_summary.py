@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import LayerSummary, SummarisedHeads
+from attnmon.link.records.layer_summary import LayerSummary, SummarisedHeads
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
 from attnmon_renderer.analysis.arrays import Booleans, Doubles, Floats, Memory, read_array
 from attnmon_renderer.analysis.head_statistics import HEAD_STATISTICS

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from attnmon.link import descriptors
 from attnmon.link.channel import Packet
-from attnmon.link.messages import Setup
+from attnmon.link.records.run_setup import Setup
 from attnmon_renderer import process_messages
 from attnmon_renderer.process_messages import LONGEST_ERROR, Drawn
 from attnmon_renderer.supervision.child_process import Child

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 
 MOST_TRIES = 2
 """How often a capture is drawn, or recorded, when the process at it dies each time."""

@@ -11,17 +11,10 @@ from dataclasses import replace
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import (
-    Acknowledgement,
-    Capture,
-    Dump,
-    Goodbye,
-    Refusal,
-    Release,
-    Remarks,
-    Setup,
-)
-from attnmon.link.schema import MessageError
+from attnmon.link.messages import Acknowledgement, Capture, Dump, Goodbye, Refusal, Release
+from attnmon.link.records.run_setup import Setup
+from attnmon.link.records.schema import MessageError
+from attnmon.link.records.training_accounts import Remarks
 from attnmon_renderer.supervision.run_state import RunState
 from attnmon_renderer.supervision.write_lock import WriteLock
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from attnmon.link import messages
 from attnmon.link.messages import Capture
-from attnmon.link.schema import MessageError
+from attnmon.link.records.schema import MessageError
 from attnmon_renderer.process_messages import Dumped
 
 REMEMBERED = 10

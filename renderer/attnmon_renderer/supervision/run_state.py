@@ -5,7 +5,7 @@ import time
 from collections import deque
 from dataclasses import replace
 
-from attnmon.link.messages import NO_REMARKS, Accounts
+from attnmon.link.records.training_accounts import NO_REMARKS, Accounts
 from attnmon_renderer.process_messages import LONGEST_ERROR, RunStatus
 from attnmon_renderer.supervision.ledger import Entry, Ledger
 from attnmon_renderer.supervision.retained_captures import RetainedCaptures

@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Acknowledgement, Setup
+from attnmon.link.messages import Acknowledgement
+from attnmon.link.records.run_setup import Setup
 from attnmon.link.ring import map_read_only
 from attnmon_renderer import process_messages
 from attnmon_renderer.insight.notify.notifier import Notifier

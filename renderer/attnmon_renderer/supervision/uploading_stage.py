@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Setup
+from attnmon.link.records.run_setup import Setup
 from attnmon_renderer.process_title import set_title
 from attnmon_renderer.storage import regular_files
 from attnmon_renderer.supervision import child_process

@@ -13,7 +13,9 @@ from attnmon.collector.inputs.image_collector import ImageCollector
 from attnmon.config.settings import checked_settings
 from attnmon.layers.layer_registry import LayerRegistry
 from attnmon.layers.layer_selection import LayerSelection
-from attnmon.link.messages import ArrayBlock, Attention, SampleImage
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
+from attnmon.link.records.sample_image import SampleImage
 from attnmon.serialize.capture_builder import RingFull, TooLarge
 
 PIXELS = ArrayBlock(0, "uint8", (32, 48, 3))

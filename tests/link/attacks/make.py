@@ -18,21 +18,18 @@ import msgpack
 from attnmon.link.channel import PACKET_BYTES
 from attnmon.link.messages import (
     VERSION,
-    Accounts,
     Acknowledgement,
-    ArrayBlock,
-    Attention,
     Capture,
     Goodbye,
-    LayerSummary,
     Message,
-    PatchedLayer,
     Refusal,
-    SampleImage,
-    Slots,
-    SummarisedHeads,
     encode,
 )
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.layer_summary import LayerSummary, SummarisedHeads
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.sample_image import PatchedLayer, SampleImage
+from attnmon.link.records.training_accounts import Accounts
 from attnmon.link.ring import MEBIBYTE, SLOT_BYTES
 
 HERE = Path(__file__).parent

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnmon.link.messages import ArrayBlock
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon_renderer.analysis.arrays import Rows, ScratchBuffer, read_array, to_float32
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from support.messages import CAPTURE
 
-from attnmon.link.messages import ArrayBlock, Attention
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention, declare_padding, share_padding
 from attnmon_renderer.analysis.layer_batch import layer_statistics

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attnmon.link.messages import ArrayBlock, Attention, PatchedLayer, SampleImage
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
+from attnmon.link.records.sample_image import PatchedLayer, SampleImage
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.patch_rows import patch_row, patch_rows, with_patch_rows

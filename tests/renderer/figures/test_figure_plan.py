@@ -8,7 +8,9 @@ import pytest
 from support.messages import CAPTURE, OPTIONS
 from support.pictures import assert_texts_stand_apart
 
-from attnmon.link.messages import ArrayBlock, Attention, AttentionType, Capture, Stack
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention, AttentionType, Stack
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.options import PICTURES
 from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from support.no_fonts import no_fonts, only
 
-from attnmon.link.messages import Capture, RenderOptions
+from attnmon.link.messages import Capture
+from attnmon.link.records.run_setup import RenderOptions
 from attnmon_renderer.doctor.trial_capture import _capture
 from attnmon_renderer.figures.missing_fonts import missing_font_notices
 

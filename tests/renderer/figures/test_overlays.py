@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 from support.messages import CAPTURE, OPTIONS
 
-from attnmon.link.messages import (
-    ArrayBlock,
-    Attention,
-    Capture,
-    MessageError,
-    PatchedLayer,
-    SampleImage,
-)
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock
+from attnmon.link.records.sample_image import PatchedLayer, SampleImage
+from attnmon.link.records.schema import MessageError
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.drawing import Page

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from attnmon.link.alert import Alert
-from attnmon.link.schema import MessageError
+from attnmon.link.records.alert import Alert
+from attnmon.link.records.schema import MessageError
 from attnmon_renderer import process_messages
 from attnmon_renderer.insight.alert_log import (
     append_alerts,

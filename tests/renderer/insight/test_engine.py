@@ -4,7 +4,7 @@ from typing import Any
 
 from support.captures import capture, changes, engine, layer, record
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.insight.judging.capture_record import CaptureRecord, record_of
 
 SICK = {"entropy": 0.03, "coverage": 0.1, "max_logit": 60.0}

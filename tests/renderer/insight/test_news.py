@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon.options import ALERT_RULES
 from attnmon_renderer.insight.news import FAMILIES, News
 

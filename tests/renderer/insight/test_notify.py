@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.insight.notify import attachment
 from attnmon_renderer.insight.notify.attachment import Attachment, read_attachment
 from attnmon_renderer.insight.notify.notifier import FAILED

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.captures import capture, changes, engine, layer, record
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.insight.engine import Engine
 from attnmon_renderer.insight.judging.capture_record import record_of
 from attnmon_renderer.insight.judging.past import Past

@@ -13,7 +13,11 @@ import safetensors.numpy
 from support.attention_layers import random_query_and_key, sent_layer, softmax
 from support.maps import encoded, pooled, shrunk
 
-from attnmon.link.messages import Accounts, Attention, Capture, RenderOptions, Setup, Slots
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import worker
 from attnmon_renderer.maps import capture_maps
 from attnmon_renderer.maps.maps_file import open_maps

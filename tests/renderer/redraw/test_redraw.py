@@ -13,7 +13,10 @@ from support.outputs import strict_json
 from support.stored_run import KEYS, KINDS, train_with_raw_weights
 from support.streams import TerminalStream
 
-from attnmon.link.messages import Accounts, ArrayBlock, Attention, Capture, Slots
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.training_accounts import Accounts
 from attnmon.options import PICTURES
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from attnmon.link.messages import ArrayBlock, Attention, AttentionType, Stack
+from attnmon.link.records.attention_record import Attention, AttentionType, Stack
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon_renderer.analysis.arrays import read_array
 from attnmon_renderer.redraw.stored_capture import NotStored, read_capture
 from attnmon_renderer.sinks.safetensors import read_index

@@ -16,7 +16,7 @@ from PIL import Image
 from support.outputs import history
 from support.stored_run import HOSTILE, STEPS, train_with_raw_weights
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.commands import main
 from attnmon_renderer.html_parts import inert_json
 from attnmon_renderer.insight.alert_log import append_alerts

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.report import tables
 from attnmon_renderer.report.alerts import MOST_ALERTS, find_alerts
 from attnmon_renderer.report.capture_facts import facts_of

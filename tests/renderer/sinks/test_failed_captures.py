@@ -12,15 +12,11 @@ from safetensors.numpy import load_file
 from support.outputs import check_outputs, history, summary
 from support.training_process import run_training
 
-from attnmon.link.messages import (
-    Accounts,
-    ArrayBlock,
-    Attention,
-    Capture,
-    RenderOptions,
-    Setup,
-    Slots,
-)
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import results
 from attnmon_renderer.process_messages import RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder

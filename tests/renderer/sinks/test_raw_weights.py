@@ -10,7 +10,10 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load, load_file
 
-from attnmon.link.messages import Accounts, ArrayBlock, Attention, AttentionType, Capture, Slots
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention, AttentionType
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.sinks.raw_weights import NAME, write_raw, write_safetensors
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attnmon.link.messages import Launch, RenderOptions, Setup
+from attnmon.link.records.run_setup import Launch, RenderOptions, Setup
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.results import LayerResult, Results
 from attnmon_renderer.sinks import run_json

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.sinks import timeline_entries
 from attnmon_renderer.sinks.statistics_json import to_json
 from attnmon_renderer.sinks.timeline_entries import Entropies, TimelineEntries, TimelineEntry

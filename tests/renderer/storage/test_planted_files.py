@@ -7,15 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnmon.link.messages import (
-    Accounts,
-    ArrayBlock,
-    Attention,
-    Capture,
-    RenderOptions,
-    Setup,
-    Slots,
-)
+from attnmon.link.messages import Capture
+from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.ring_blocks import ArrayBlock, Slots
+from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer.process_messages import RunStatus, WriteResults
 from attnmon_renderer.recorder import Recorder
 from attnmon_renderer.worker import process_capture

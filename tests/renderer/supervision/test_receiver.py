@@ -10,18 +10,10 @@ from support.messages import CAPTURE, SETUP
 
 from attnmon.link import messages
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import (
-    Accounts,
-    Acknowledgement,
-    Capture,
-    Dump,
-    Goodbye,
-    Message,
-    MessageError,
-    Refusal,
-    Release,
-    Slots,
-)
+from attnmon.link.messages import Acknowledgement, Capture, Dump, Goodbye, Message, Refusal, Release
+from attnmon.link.records.ring_blocks import Slots
+from attnmon.link.records.schema import MessageError
+from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer.supervision.ledger import State
 from attnmon_renderer.supervision.receiver import NO_GOODBYE, Receiver, receive_setup
 from attnmon_renderer.supervision.run_state import RunState

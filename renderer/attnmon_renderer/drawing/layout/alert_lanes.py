@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon.link.alert import SEVERITIES, Severity
+from attnmon.link.records.alert import SEVERITIES, Severity
 from attnmon_renderer.drawing.layout import labels
 from attnmon_renderer.drawing.spec.figure_data import AlertSpan
 from attnmon_renderer.drawing.spec.page import ColorBlock, Text

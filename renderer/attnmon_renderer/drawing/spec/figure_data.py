@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 from attnmon_renderer.drawing.spec.panel import (
     Axis,
     Caption,

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 
 Indices = NDArray[np.uint8]
 """Palette indices, such as [rows, columns] of a raster image."""

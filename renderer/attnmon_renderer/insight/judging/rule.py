@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 from attnmon_renderer.insight.judging.past import Past
 
 PlaceOrRun = tuple[str, int | None]

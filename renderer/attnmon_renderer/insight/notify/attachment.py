@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.storage import packed_step, paths, regular_files
 
 MOST_BYTES = 8 << 20

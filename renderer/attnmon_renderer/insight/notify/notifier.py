@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attnmon.link import messages
-from attnmon.link.alert import Alert
 from attnmon.link.channel import Channel, ChannelClosed
-from attnmon.link.messages import Acknowledgement, Notification, Refusal, Setup
+from attnmon.link.messages import Acknowledgement, Refusal
+from attnmon.link.records.alert import Alert
+from attnmon.link.records.run_setup import Notification, Setup
 from attnmon_renderer.insight.news import News
 from attnmon_renderer.process_title import set_title
 

@@ -6,7 +6,7 @@ import secrets
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from attnmon.link.alert import Alert, Severity
+from attnmon.link.records.alert import Alert, Severity
 from attnmon_renderer.insight.notify.attachment import Attachment
 
 _COLORS: dict[Severity, int] = {"info": 0x3B82F6, "warn": 0xF59E0B, "error": 0xDC2626}

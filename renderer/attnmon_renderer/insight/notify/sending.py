@@ -7,7 +7,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.insight.notify.attachment import Attachment
 from attnmon_renderer.insight.notify.payloads import Payload, payload
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from attnmon.link.alert import Severity
+from attnmon.link.records.alert import Severity
 from attnmon_renderer.insight.judging.capture_record import LayerRecord, Values
 from attnmon_renderer.insight.judging.past import Past
 from attnmon_renderer.insight.judging.rule import Rule, Symptom

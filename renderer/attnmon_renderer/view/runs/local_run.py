@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from attnmon.link.alert import Alert
+from attnmon.link.records.alert import Alert
 from attnmon_renderer.insight.alert_log import read_alerts
 from attnmon_renderer.maps.maps_file import MapsFile, open_maps
 from attnmon_renderer.storage import packed_step, paths, records, regular_files

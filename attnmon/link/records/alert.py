@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from attnmon.link.schema import require
+from attnmon.link.records.schema import require
 
 Severity = Literal["info", "warn", "error"]
 AlertState = Literal["firing", "resolved"]

@@ -1,0 +1,1 @@
+"""The inert records that messages consist of."""

@@ -135,6 +135,11 @@ def announce(text: str) -> None:
         standard_error.write(f"{text}\n")
 
 
+def inform(text: str) -> None:
+    """Say a line in the log alone, that is no warning."""
+    _log(logging.INFO, text)
+
+
 def say(text: str) -> None:
     """Say a line as a warning, as often as it is to be said."""
     _warn(shortened(text, LONGEST_LINE))

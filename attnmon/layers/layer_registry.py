@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from torch import nn
 
-from attnmon.accounting.error_guard import ErrorGuard, logger
+from attnmon.accounting.error_guard import ErrorGuard, inform
 from attnmon.capture import (
     OTHERWISE,
     CallInfo,
@@ -139,7 +139,7 @@ class LayerRegistry:
                 self._selection.not_found(self.call_infos, self._numbering)
             ):
                 self._guard.warn_once(f"missing {kind}", text)
-            logger.info("attnmon: the attention of this model\n%s", coverage_table(self.coverage()))
+            inform(f"attnmon: the attention of this model\n{coverage_table(self.coverage())}")
 
     def add_calls(self, call_infos: Iterable[tuple[LayerKey, CallInfo]]) -> None:
         """Add calls that were not made before, or that the user has given with `record`."""

@@ -254,6 +254,7 @@ class AttentionMonitor:
         self._idle_steps = NO_STEPS
         with self._guard:
             _require_model(model)
+            self._models.tell_replaced(self._attached, model)
             self._attached = model
             if self.enabled:
                 self._collector.watch.arm(model, retained=self._steps.next_is_retained())

@@ -45,6 +45,12 @@ class LoggedModels:
         self._latest, self._given = weakref.ref(inner), weakref.ref(model)
         return ""
 
+    def tell_replaced(self, before: nn.Module | None, model: nn.Module) -> None:
+        """Warn if another model was attached already, which this one takes the place of."""
+        if before is not None and unwrap(before) is not unwrap(model):
+            names = f"{type(unwrap(before)).__name__} and {type(unwrap(model)).__name__}"
+            self._guard.warn_once("two attached", f"two models, {names}, {_ATTACHED}")
+
 
 def _no_model() -> None:
     return None
@@ -58,4 +64,8 @@ _SAME_STEP = (
 _IN_TURN = (
     "are logged with one monitor in turn, so that their layers and curves are mixed from step to "
     "step: use a monitor with a save_dir of its own for each model."
+)
+_ATTACHED = (
+    "are attached to one monitor: the second takes the place of the first. Use a monitor with a "
+    "save_dir of its own for each model, or detach the first."
 )

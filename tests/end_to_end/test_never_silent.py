@@ -148,16 +148,19 @@ def test_a_forward_inside_compiled_code_is_said_to_be_perhaps_that(
     assert "Nor is a call that compiled code makes" in said
 
 
-def test_a_forward_that_is_not_called_is_seen_by_an_extra_one_without_a_word(
+def test_a_forward_that_is_not_called_is_seen_by_an_extra_one_and_what_that_costs_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = ByName()
+    caplog.set_level(logging.INFO, "attnmon")
     with LightweightAttentionMonitor(tmp_path, 1, max_overhead=None) as monitor:
         for step in range(4):
             model.forward(batch(seed=step))
             monitor.log_attention(model, batch(seed=step), step=step)
     accounts = monitor.close()
-    assert (accounts["rendered"], accounts["not_seen"], caplog.messages) == (4, [], [])
+    assert (accounts["rendered"], accounts["not_seen"], accounts["warnings"]) == (4, [], [])
+    (said,) = (text for text in caplog.messages if "was not called as model(...)" in text)
+    assert "each capture costs an extra forward" in said
 
 
 def test_a_forward_that_comes_late_or_twice_is_no_alarm(
@@ -267,6 +270,21 @@ def test_a_second_model_of_a_step_replaces_nothing_and_is_told_to_have_its_own_m
     assert {name: weights.shape[-1] for name, weights in shown.items()} == {
         f"step_{step}/attention_weights.safetensors": 7 for step in (0, 2, 4)
     }
+
+
+def test_a_second_model_that_is_attached_takes_the_place_of_the_first_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = LanguageModel(), LanguageModel()
+    with LightweightAttentionMonitor(tmp_path, 1) as monitor:
+        for model in (first, first, nn.DataParallel(first)):
+            monitor.attach(model)
+        monitor.detach()
+        monitor.attach(second)
+        assert caplog.messages == []
+        monitor.attach(first)
+    (said,) = caplog.messages
+    assert "two models, LanguageModel and LanguageModel, are attached to one monitor" in said
 
 
 def test_models_that_are_logged_in_turn_are_said_and_one_after_the_other_are_not(

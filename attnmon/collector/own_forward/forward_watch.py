@@ -143,9 +143,10 @@ class ForwardWatch:
         watched = None if tap.only_times else armed()
         if watched is None or (model is not None and model is not watched):
             return ""
-        if model is not None and not tap.calls[True] and not self._refusal(model):
-            return ""
         why = self._missed.review(tap, watched)
+        if why and model is not None and not self._refusal(model):
+            self._missed.tell_what_it_costs(why, watched)
+            return ""
         self._registry.unseen.set_missed(why)
         if why and self._missed.is_repeated(watched):
             self._missed.warn(why)

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from attnmon.accounting.error_guard import ErrorGuard
+from attnmon.accounting.error_guard import ErrorGuard, inform
 from attnmon.capture import ForwardTap, compilations
 
 MISSES_BEFORE_WARNING = 2
@@ -20,6 +20,7 @@ class MissedForward:
         self._guard = guard
         self._capture = capture
         self._misses: Any = WeakIdKeyDictionary()
+        self._has_told = False
 
     def review(self, tap: ForwardTap, model: nn.Module) -> str:
         """Return why the model's forward since the last step was not seen; empty if it was."""
@@ -37,6 +38,12 @@ class MissedForward:
         """Return whether so many were missed in a row that it is the way of this script."""
         return bool(self._misses.get(model, 0) >= MISSES_BEFORE_WARNING)
 
+    def tell_what_it_costs(self, why: str, model: nn.Module) -> None:
+        """Tell once, where it is the way of this script, that extra forwards take their place."""
+        if self.is_repeated(model) and not self._has_told:
+            self._has_told = True
+            inform(f"attnmon: {why} {_REPLACED} {_REMEDY}.")
+
     def warn(self, why: str) -> None:
         """Warn once that nothing is captured, and say what would help."""
         remedy = ", or use capture='auto'" if self._capture == "forward" else ""
@@ -49,6 +56,7 @@ _NEVER = (
 )
 _WITHOUT = "since the step before it was called without gradients only."
 _COMPILED = " Nor is a call that compiled code makes (torch.compile)."
+_REPLACED = "So each capture costs an extra forward, of the model as it is after the step."
 _REMEDY = (
     "Call the model itself, log the module that you call, or put the forward into `with "
     "monitor.capture(step):`"

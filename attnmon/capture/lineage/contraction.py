@@ -159,6 +159,7 @@ def scored(query: Factor, key: Factor, output: str, is_known: bool = True) -> La
         _is_cross(mine, theirs) if is_known and not _is_one_learned(query, output) else None,
         is_weights=False,
         has_earlier_keys=_has_earlier_keys(query, key, output),
+        is_in_order=_are_in_order(query, output[-2]) and _are_in_order(key, output[-1]),
     )
     return replace(
         mine,
@@ -265,6 +266,26 @@ def _has_earlier_keys(query: Factor, key: Factor, output: str) -> bool:
             is_other = places == UNKNOWN if own is None else places != own
             return bool(is_other[:earlier].all()) and not bool(is_other[earlier:].any())
     return False
+
+
+def _are_in_order(factor: Factor, subscript: str) -> bool:
+    """Return whether rows or columns stand as in the input; True where that is not known.
+
+    Where several samples or heads stand in them, or several inputs, that is told elsewhere.
+    """
+    labels = factor.labels
+    if labels is None or subscript not in factor.subscripts:
+        return True
+    dim = factor.subscripts.index(subscript)
+    varying = [
+        label
+        for label in (labels.first, labels.second, labels.feature, labels.source)
+        if label is not None and label.shape[dim] > 1
+    ]
+    if len(varying) != 1 or varying[0] is labels.feature or varying[0] is labels.source:
+        return True
+    places = varying[0].movedim(dim, 0).flatten(1)[:, 0]
+    return not bool((places[places != UNKNOWN].diff() < 0).any())
 
 
 def _is_one_learned(query: Factor, output: str) -> bool:

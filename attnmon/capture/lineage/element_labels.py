@@ -37,6 +37,8 @@ class ScoreOrigin:
     """Whether a softmax has made weights of the scores."""
     has_earlier_keys: bool
     """Whether keys that come from no input stand before the queries' own: a prefix, or a cache."""
+    is_in_order: bool = True
+    """Whether its queries, and its keys, stand in the order of the inputs' positions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -272,7 +272,7 @@ def _laid_out(labels: Labels, sample: Tensor, dim: int | None, heads: int | None
         divides=(_divides(labels, 0), _divides(labels, 1)),
         is_reordered=labels.is_reordered or layout.is_reordered,
         has_earlier_keys=labels.scores is not None and labels.scores.has_earlier_keys,
-        note=join_notes(_windows_note(layout), _variables_note(labels), note),
+        note=join_notes(_windows_note(layout), _variables_note(labels), _order_note(labels), note),
     )
 
 
@@ -284,6 +284,11 @@ def _windows_note(layout: Layout) -> str:
 def _variables_note(labels: Labels) -> str:
     is_over_variables = labels.last is not None and labels.last.shape[-2] > 1
     return "its positions are the last dimension of the model's inputs" if is_over_variables else ""
+
+
+def _order_note(labels: Labels) -> str:
+    is_moved = labels.scores is not None and not labels.scores.is_in_order
+    return "its positions stand in another order than in the inputs" if is_moved else ""
 
 
 def _divides(labels: Labels, dim: int) -> bool:

@@ -307,6 +307,24 @@ def test_keys_of_a_cache_that_is_an_input_stand_before_the_queries_own(
     assert (call.earlier, call.is_cross) == (2, False)
 
 
+@pytest.mark.parametrize("attend", [fused, written_out])
+@pytest.mark.parametrize("moves", ["queries", "keys", "nothing"])
+def test_positions_in_another_order_than_the_inputs_are_noted(
+    attend: Callable[..., Callable[..., Tensor]], moves: str
+) -> None:
+    def moved(model: Folded, x: Tensor) -> Tensor:
+        given = iter(("queries", "keys"))
+
+        def fold(t: Tensor) -> Tensor:
+            heads = split(t).transpose(1, 2)
+            return heads.flip(2) if next(given) == moves else heads
+
+        return attend(fold)(model, x)
+
+    (call,) = followed(Folded(moved), torch.randn(BATCH, LENGTH, WIDTH)).calls
+    assert ("in another order" in call.note) == (moves != "nothing")
+
+
 def test_learned_keys_are_of_no_other_stack() -> None:
     """As of a memory that is trained: the name of its module tells what it is."""
     bank = torch.randn(5, WIDTH)

@@ -18,8 +18,8 @@ ON_THE_WHEEL_ALONE := $(patsubst %,tests/%.py,project/test_boundaries commands/t
 WHEEL_TESTS := tests/project/test_packaging.py $(ON_THE_WHEEL_ALONE)
 PAGE_TESTS := tests/view/page
 FONTS := fonts-noto-cjk fonts-noto-color-emoji fonts-noto-core
-# Many tests wait for other processes: four side by side keep two processors busy.
-SIDE_BY_SIDE := --processes 4
+# Many tests wait for other processes: three side by side keep two processors busy.
+SIDE_BY_SIDE := -n 3 --dist worksteal
 # Only in these files: to import the others takes longer than some of their tests.
 SERIAL_TESTS = $(shell grep --recursive --files-with-matches --include='test_*.py' mark.serial tests)
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
@@ -47,7 +47,7 @@ fonts: ## in CI: install the fonts that tests of labels need, as root on Debian
 	|| { apt-get update -qq && apt-get install -qq --yes $(FONTS); } \
 	|| echo "no fonts were installed"
 
-test-source: $(VENV)/.installed-dev fonts ## run the tests on the source, but those of other targets
+test-source: $(VENV)/.compiled fonts ## run the tests on the source, but those of other targets
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not serial and not browser" \
 	$(ON_THE_WHEEL_ALONE:%=--ignore=%)
 
@@ -70,7 +70,7 @@ test-browser: $(VENV)/.installed-dev browser ## look at the page in a real brows
 # run the same code a second time. One by one, since they run beside those on the source in CI.
 # The second environment sees the dependencies of the first, but neither its editable install nor
 # the source: a plain path in a .pth file is searched, while the .pth files below it are not read.
-test-wheel: $(VENV)/.installed-dev ## run the tests on the built wheel, with the source out of the way
+test-wheel: $(VENV)/.compiled ## run the tests on the built wheel, with the source out of the way
 	rm -rf $(WHEEL)
 	$(BIN)/python -m build --no-isolation --outdir $(WHEEL)/dist .
 	$(BIN)/python -m twine check --strict $(WHEEL)/dist/*
@@ -152,6 +152,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -c 'import torch._dynamo, matplotlib.figure' > /dev/null 2>&1 &
 	$(call install-dev,$(VENV),$(CONSTRAINED))
+	touch $@
+
+# Each of the processes that test side by side would compile tests and libraries, all at once.
+$(VENV)/.compiled: $(VENV)/.installed-dev
+	-$(BIN)/python -m pytest --collect-only --quiet > /dev/null
 	touch $@
 
 newest:

@@ -18,7 +18,6 @@ import pytest
 from support.forked_renderer import renderer_server
 from support.forked_script import script_server
 from support.leftovers import TEST_RUN, end_processes, everything, mark, new_of
-from support.side_by_side import run_side_by_side
 
 from attnmon.link.thread_limits import SINGLE_THREAD
 
@@ -31,6 +30,8 @@ gc.disable()  # until the tests begin: what libraries make when they are loaded 
 for name, one in SINGLE_THREAD.items():
     os.environ.setdefault(name, one)  # here and in every process from here: tests run side by side
 os.environ.setdefault("TRITON_INTERPRET", "1")  # it is read when Triton is imported
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault(TEST_RUN, str(os.getppid()))
 
 
 def hear_signals_as_usual() -> None:
@@ -42,21 +43,6 @@ def hear_signals_as_usual() -> None:
 
 
 hear_signals_as_usual()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    words = "how many processes run tests side by side"
-    parser.addoption("--processes", type=int, default=1, metavar="NUMBER", help=words)
-
-
-def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Runs tests side by side; leaves it to pytest where they are to run one by one."""
-    processes: int = session.config.getoption("--processes")
-    if processes == 1 or session.testsfailed or session.config.option.collectonly:
-        return None
-    os.environ.setdefault(TEST_RUN, str(os.getpid()))
-    gc.freeze()  # the forks share what is there
-    return run_side_by_side(session, processes)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ from support.project import TESTS
 
 pytestmark = pytest.mark.serial  # it leaves things behind that the look after other tests would see
 
-TWO_PROCESSES = ("--processes", "2")
+TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
 IMPORTS = """
 import mmap, os, socket, subprocess, sys, tempfile, threading
 from multiprocessing.resource_tracker import unregister

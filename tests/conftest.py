@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support.forked_renderer import renderer_server
 from support.forked_script import script_server
@@ -24,6 +25,11 @@ from attnmon.link.thread_limits import SINGLE_THREAD
 GRACE_SECONDS = 20.0
 """A renderer ends when nobody else wants the processors; the tests beside may want them all."""
 FAILED = pytest.StashKey[bool]()
+
+hypothesis.settings.register_profile(
+    "untimed", deadline=None
+)  # other tests may want all processors
+hypothesis.settings.load_profile("untimed")
 
 gc.disable()  # until the tests begin: what libraries make when they are loaded stays
 

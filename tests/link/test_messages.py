@@ -91,14 +91,14 @@ def test_an_unknown_kind_is_refused() -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_noise_is_refused_and_nothing_else_happens(noise: bytes) -> None:
     with pytest.raises(MessageError):
         decode(noise)
 
 
 @given(st.data())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_a_damaged_message_is_refused_or_still_follows_the_schema(data: st.DataObject) -> None:
     packed = bytearray(encode(CAPTURE))
     for _ in range(data.draw(st.integers(1, 4))):

@@ -67,7 +67,7 @@ class Allocating(RuleBasedStateMachine):
 
 
 TestAllocating = Allocating.TestCase
-TestAllocating.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAllocating.settings = settings(max_examples=200, stateful_step_count=40)
 
 
 def test_all_can_be_lent_again_as_one_run_after_coming_back_in_any_order() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attnmon.link.records.attention_record import Attention
@@ -62,7 +62,6 @@ def mass(cell: Array) -> float:
     pooling=st.sampled_from(["mass", "max"]),
     data=st.data(),
 )
-@settings(deadline=None)  # a busy machine can take 200 ms for an example
 def test_pooled_maps_are_those_of_the_whole_map(
     seed: int,
     shape: tuple[int, int, int],

@@ -80,7 +80,7 @@ class Work(RuleBasedStateMachine):
 
 
 TestWork = Work.TestCase
-TestWork.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestWork.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 @pytest.mark.parametrize("state", State)

@@ -8,9 +8,10 @@ and by `add_figure` in the loop; with torch on every core, and with one to spare
 process of its own that trains from the start, for `--seconds` with attnmon and a quarter of that
 otherwise, a third with a core to spare; runs without a monitor lie before, between and after. The
 age of the newest picture is counted from the step that it shows. What is lost is how much longer
-steps take, imports and first capture included, with an interval of 95 %: for attnmon, the steps in
-which it or its renderer does anything against quiet ones before and after; for the others, which
-draw all the time, windows of 15 s against those of the runs without a monitor. All takes twelve
+steps take, with an interval of 95 %: for attnmon, the steps in which it or its renderer does
+anything against quiet ones before and after, with its start, imports and first capture, told
+apart; for the others, which draw all the time, windows of 15 s against those of the runs without a
+monitor. All takes twelve
 minutes, on a machine with nothing else to do.
 
 `--docs` renews the table in docs/performance.md and README's plot.

@@ -34,6 +34,8 @@ def table(found: dict[str, Any]) -> str:
 def _line(row: Row) -> str:
     name = f"{DESIGNS[row['design']][0]}, {REGIMES[row['regime']]}"
     lost = f"{row['lost']:+.1%} ({row['low']:+.1%} … {row['high']:+.1%})"
+    if row["start_seconds"] is not None:
+        lost = f"{row['start_seconds']:.1f} s once, then {lost}"
     first, age = (
         "none while it trains" if row[key] is None else f"{row[key]:.1f} s"
         for key in ("first_picture", "worst_age")

@@ -24,14 +24,16 @@ def _row(regime: str, design: str, runs: Sequence[dict[str, Any]]) -> Row:
     )
     stretches = [Stretch(*one) for run in own for one in run["stretches"] or ()]
     seconds = sum(run["seconds"] for run in own)
-    if stretches:
-        lost, low, high = lost_beside(stretches, seconds)
+    start = stretches[0] if stretches else None
+    if start is not None:
+        lost, low, high = lost_beside(stretches[1:], seconds - start.seconds)
     else:
         lost, low, high = lost_to(_windows(own), _windows(alone))
     return {
         "regime": regime,
         "design": design,
         "seconds": seconds,
+        "start_seconds": None if start is None else start.excess,
         "step_ms": float(np.mean(_windows(own))),
         "lost": lost,
         "low": low,

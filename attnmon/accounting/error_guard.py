@@ -9,7 +9,7 @@ What it says goes to the log, and is kept: scripts disable loggers, some without
 import inspect
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from types import CodeType, FrameType, TracebackType
@@ -98,11 +98,7 @@ class ErrorGuard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> Literal[False] | bool:
-        if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
-            return False
-        self.failed(location_of(error), describe(error))
-        drop_frames(error)
-        return True
+        return _is_ours(error, traceback, self.failed)
 
 
 class _Tolerance:
@@ -120,11 +116,18 @@ class _Tolerance:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
-            return False
-        self._guard.warn_once(location_of(error), describe(error))
-        drop_frames(error)
-        return True
+        return _is_ours(error, traceback, self._guard.warn_once)
+
+
+def _is_ours(
+    error: BaseException | None, traceback: TracebackType | None, tell: Callable[[str, str], None]
+) -> bool:
+    """Return whether an error is ours, and ends here; `tell` is given its kind and its words."""
+    if not isinstance(error, Exception) or comes_from_signal_handler(traceback):
+        return False
+    tell(location_of(error), describe(error))
+    drop_frames(error)
+    return True
 
 
 def announce(text: str) -> None:

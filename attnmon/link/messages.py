@@ -22,14 +22,6 @@ from attnmon.link.records.training_accounts import Accounts, Remarks
 
 VERSION = 7
 
-
-WEAKEST_MASK = -50.0
-"""Of a bias that has no other values but 0 and this, or less, that number forbids the key too.
-
-Some windows are masked by -100. A weight is less than 2e-22 then.
-"""
-
-
 SeenIn = Literal["forward", "probe", "recorded"]
 
 

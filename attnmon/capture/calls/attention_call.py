@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from attnmon.capture.lineage.layout import Layout, join_notes
-from attnmon.link.messages import WEAKEST_MASK
-from attnmon.link.records.attention_record import MASKED_BIAS
+from attnmon.link.records.attention_record import MASKED_BIAS, mask_bound
 
 
 class UnknownOrder(ValueError):
@@ -225,8 +224,9 @@ def _allowed_and_padding(call: AttentionCall) -> tuple[Tensor | None, Tensor | N
 def _bound_of(bias: Tensor) -> float:
     """Returns the largest of the numbers by which a bias forbids a key."""
     lowest = float(bias.min()) if bias.numel() else 0.0
-    is_mask = lowest <= WEAKEST_MASK and bool(((bias == 0) | (bias == lowest)).all())
-    return max(MASKED_BIAS, lowest / 2) if is_mask else MASKED_BIAS
+    bound = mask_bound(lowest)
+    is_mask = bound > MASKED_BIAS and bool(((bias == 0) | (bias == lowest)).all())
+    return bound if is_mask else MASKED_BIAS
 
 
 def sample_of(

@@ -14,9 +14,19 @@ Models that know no bool masks add -inf, the least number of a dtype (-65504 in 
 -1e4. bfloat16 rounds -1e4 to -9984, so that -1e4 itself would miss it. Position biases such as
 ALiBi's stay far above.
 """
+WEAKEST_MASK = -50.0
+"""Of a bias that has no other values but 0 and this, or less, that number forbids the key too.
+
+Some windows are masked by -100. A weight is less than 2e-22 then.
+"""
 
 Stack = Literal["encoder", "decoder"]
 AttentionType = Literal["self_attention", "cross_attention"]
+
+
+def mask_bound(lowest: float) -> float:
+    """Return the largest of the numbers that forbid a key, in a bias of 0 and `lowest` alone."""
+    return max(MASKED_BIAS, lowest / 2) if lowest <= WEAKEST_MASK else MASKED_BIAS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnmon.link.messages import WEAKEST_MASK
-from attnmon.link.records.attention_record import MASKED_BIAS
+from attnmon.link.records.attention_record import MASKED_BIAS, mask_bound
 from attnmon_renderer.analysis.arrays import Booleans, Floats, Integers, Rows, to_float32
 
 MASKED_LOGIT = np.float32(-1e38)
@@ -151,8 +150,9 @@ def _bound_of(bias: npt.NDArray[Any]) -> float:
         return MASKED_BIAS
     rows = to_float32(bias[:, [0, -1]])
     lowest = float(rows.min())
-    is_mask = lowest <= WEAKEST_MASK and bool(((rows == 0) | (rows == lowest)).all())
-    return max(MASKED_BIAS, lowest / 2) if is_mask else MASKED_BIAS
+    bound = mask_bound(lowest)
+    is_mask = bound > MASKED_BIAS and bool(((rows == 0) | (rows == lowest)).all())
+    return bound if is_mask else MASKED_BIAS
 
 
 def _rows_without_a_mask(allowed: Booleans) -> int:

@@ -8,9 +8,12 @@ from importlib.resources import files
 from typing import Any
 
 
-def inert_json(content: Any) -> str:
-    """Return JSON that is safe in a script element: it cannot end the element or start another."""
-    text = json.dumps(content, separators=(",", ":"))
+def inert_json(content: Any, *, allow_nan: bool = True) -> str:
+    """Return JSON that is safe in a script element: it cannot end the element or start another.
+
+    Raises ValueError for numbers that are not finite, where they are not allowed.
+    """
+    text = json.dumps(content, separators=(",", ":"), allow_nan=allow_nan)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 

@@ -53,7 +53,7 @@ def comparison_page(found: Comparison) -> str:
         curves=_curves(found),
         numbers=_numbers(found),
         maps=_maps(found),
-        data=inert_json(_data(found)),
+        data=inert_json(_data(found), allow_nan=False),
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M %Z"),
     )

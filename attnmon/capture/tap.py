@@ -127,11 +127,7 @@ class Tap(TorchFunctionMode):
                 return function(*args, **kwargs)
         if function is _MULTI_HEAD:
             return self._enter_multi_head(args, kwargs)
-        result = function(*args, **kwargs)
-        if not self._is_alike_in_module(self.module, args, kwargs):
-            adapter = scaled_dot_product_attention
-            self._guard(self._describe_kernel, adapter, self.module, result, args, kwargs)
-        return result
+        return self._run_kernel(scaled_dot_product_attention, function, *args, **kwargs)
 
     def finish(self) -> None:
         """Reports the softmaxes that are no map by themselves. Call it after the forward."""
@@ -307,8 +303,8 @@ class Tap(TorchFunctionMode):
             self._describe(site, lambda: self._handwritten_call(site, product))
 
     def _before_softmax(self, args: Any, kwargs: Any) -> None:
-        site = self._call_site(self.module or calling_module(self.names))
-        is_usual = self._layouts.is_usual(site.name, site.call_index)
+        name = self.names.get(id(self.module or calling_module(self.names)), "")
+        is_usual = self._layouts.is_usual(name, self._calls[name])
         sample = self._listener.sample if is_usual else None
         self._provenance.before_softmax(args, kwargs, sample)
 

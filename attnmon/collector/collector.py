@@ -71,7 +71,7 @@ class Collector:
             self.registry,
             tokens,
             self._images,
-            lambda model: self._probe.refusal(model),
+            self._probe.refusal,
             shows_probe=probe_batch is not None,
         )
         """Has the model's own forwards collected."""

@@ -44,6 +44,7 @@ class Parts:
         self.session, self.probe = FakeSession(), Probe()
         self.collector = Collector(settings, self.session)  # type: ignore[arg-type]
         self.collector._probe = self.probe  # type: ignore[assignment]
+        self.collector.watch._refusal = self.probe.refusal
         self.model, self.tokens = LanguageModel(), batch()
 
     def hold(self, *inputs: torch.Tensor, sample: int = 0) -> CaptureBuilder:

@@ -42,15 +42,13 @@ def unwatch_calls(module: nn.Module, context: CallContext) -> None:
     watched = vars(module).get(_ATTRIBUTE)
     if isinstance(watched, WatchedCalls):
         undone: Any = context
-        left = []
-        for owner, function in watched.contexts:
-            there = owner()
-            if there is not None and (
-                there is not undone.__self__ or function is not undone.__func__
-            ):
-                left.append((owner, function))
-        watched.contexts = left
-        if not left:
+        watched.contexts = [
+            (owner, function)
+            for owner, function in watched.contexts
+            if (there := owner()) is not None
+            and (there is not undone.__self__ or function is not undone.__func__)
+        ]
+        if not watched.contexts:
             del vars(module)[_ATTRIBUTE]
 
 

@@ -33,7 +33,7 @@ CODE = (
 
 _DEFAULTS = ("__defaults__", "__kwdefaults__")
 
-_FOLLOWED = (type, *CODE)
+CODE_AND_CLASSES = (type, *CODE)
 
 _NAMELESS = (type, ModuleType, FunctionType, staticmethod, classmethod)
 
@@ -126,7 +126,7 @@ def _hold_globals(function: FunctionType) -> Found:
             if isinstance(value, ModuleType):
                 if not is_opaque(value) and all(vars(value) is not other for other in spaces):
                     spaces.append(vars(value))
-            elif isinstance(value, _FOLLOWED):
+            elif isinstance(value, CODE_AND_CLASSES):
                 found.append(value)
     return held, found
 

@@ -28,7 +28,7 @@ from attnmon.capture.model.plain_objects import (
     package_of,
     slots_of,
 )
-from attnmon.capture.sandbox.held_code import CODE, hold_class, hold_code
+from attnmon.capture.sandbox.held_code import CODE_AND_CLASSES, hold_class, hold_code
 from attnmon.capture.sandbox.held_containers import (
     SEQUENCES,
     WEAK,
@@ -180,7 +180,7 @@ class HeldObjects:
             return ()
         if isinstance(value, torch.jit.ScriptModule):
             return [*value.parameters()]
-        if isinstance(value, _CODE_AND_CLASSES):
+        if isinstance(value, CODE_AND_CLASSES):
             return self._hold_code(value)
         kind = type(value)
         is_of_the_users = is_object_of_the_users(value)
@@ -242,9 +242,8 @@ class HeldObjects:
         return found
 
 
-_CODE_AND_CLASSES = (type, *CODE)
-_CODE_ITSELF = frozenset(_CODE_AND_CLASSES)
-_IN_PARTS = (threading.local, *_CODE_AND_CLASSES)
+_CODE_ITSELF = frozenset(CODE_AND_CLASSES)
+_IN_PARTS = (threading.local, *CODE_AND_CLASSES)
 """Kinds of objects of which only some names are put back."""
 
 _NOT_RESTORABLE = (Queue, SimpleQueue, StringIO, BytesIO)

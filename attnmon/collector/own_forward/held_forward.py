@@ -33,11 +33,8 @@ class HeldForward:
 
     def is_of(self, logged: Inputs) -> bool:
         """Return whether it was the forward of these tensors; true where that cannot be told."""
-        if not (logged and self.inputs):
-            return True
-        pairs = [(one, other) for one in logged for other in self.inputs]
-        return any(one is other for one, other in pairs) or any(
-            _is_same_memory(one, other) for one, other in pairs
+        return not (logged and self.inputs) or any(
+            one is other or _is_same_memory(one, other) for one in logged for other in self.inputs
         )
 
 

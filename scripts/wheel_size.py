@@ -22,7 +22,7 @@ PARTS = {
     "attnmon view: server": ("view/", "commands/view.py"),
     "attnmon view: page": ("view/page/",),
     "attnmon compare": ("compare/", "commands/compare.py"),
-    "maps in the report": ("report/map", "report/player.js", "html_parts.py"),
+    "maps in the report": ("report/map", "html_parts.py", "inlined_answers.py"),
 }
 """A file belongs to the part whose path is the longest of those that it begins with."""
 

@@ -57,6 +57,7 @@ RENDERER_ROOMS = (
     "compare/measures",
     "redraw",
     "tables",
+    "inlined_answers",
     "html_parts",
     "server",
     "supervision",
@@ -210,7 +211,10 @@ TESTED_THROUGH = {
         "attnmon_renderer.maps.maps_metadata",
         "attnmon_renderer.maps.maps_writer",
     ),
-    "renderer/report/test_report.py": ("attnmon_renderer.report.embed",),
+    "renderer/report/test_report.py": (
+        "attnmon_renderer.report.embed",
+        "attnmon_renderer.report.html",
+    ),
     "renderer/server/test_server.py": (
         "attnmon.session.attached_renderer",
         "attnmon_renderer.server.client",

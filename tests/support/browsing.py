@@ -66,7 +66,7 @@ class Look:
     """A page of a server, and what went wrong in it."""
 
     page: Any
-    server: Served
+    server: Served | None
     wrong: list[str] = field(default_factory=list)
     expected: tuple[str, ...] = ()
     """Texts of errors that a test causes on purpose."""
@@ -90,11 +90,13 @@ class Look:
 
     def _requested(self, request: Any) -> None:
         where = urlsplit(request.url)
+        assert self.server is not None
         if where.netloc != self.server.address.netloc and where.scheme not in ("data", "blob"):
             self.wrong.append(f"foreign request: {request.url}")
 
     def open(self, query: str = "", path: str = "/") -> None:
         """Opens an address with the token, and waits until something is painted."""
+        assert self.server is not None
         token = f"{self.server.address.query}&" if query else self.server.address.query
         base = f"http://{self.server.address.netloc}{path}"
         self.page.goto(f"{base}?{token}{query}", wait_until="commit")
@@ -162,3 +164,24 @@ class Look:
         ]  # fmt: skip
         if wrong:
             pytest.fail("in the browser: " + "; ".join(wrong), pytrace=False)
+
+
+class Document(Look):
+    """A file in a tab: it may ask for nothing at all."""
+
+    def __init__(self, browser: Any, path: Path, size: tuple[int, int], theme: str) -> None:
+        width, height = size
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=theme
+        )
+        super().__init__(context.new_page(), None)
+        self.page.goto(path.as_uri())
+
+    def _requested(self, request: Any) -> None:
+        if not request.url.startswith(("file:", "blob:", "data:")):
+            self.wrong.append(f"request: {request.url}")
+
+    def point(self, query: int, key: int, map_name: str = "A") -> None:
+        """Moves the pointer over the middle of a position, which is scrolled to first."""
+        self.shown(None, map_name).evaluate("(map) => map.scrollIntoView()")
+        super().point(query, key, map_name)

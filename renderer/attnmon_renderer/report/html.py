@@ -11,16 +11,13 @@ from string import Template
 from typing import Any
 
 from attnmon._version import __version__
-from attnmon_renderer.html_parts import inert_json, live_modules, note, resource
+from attnmon_renderer.html_parts import inert_json, live_script, note, resource
 from attnmon_renderer.report import tables
 from attnmon_renderer.report.alerts import find_alerts
 from attnmon_renderer.report.embed import data_uris
 from attnmon_renderer.report.gather import ReportData, ReportStep
-from attnmon_renderer.report.map_steps import StepMaps, page_data
+from attnmon_renderer.report.map_steps import page_answers
 from attnmon_renderer.report.svg_chart import step_x, svg_chart
-
-LIVE_MODULES = ("codes.js", "cells.js", "words.js")
-"""Of the live page: what it has in common with a report."""
 
 
 def render_report(data: ReportData, title: str) -> str:
@@ -30,7 +27,7 @@ def render_report(data: ReportData, title: str) -> str:
     return _fill_template(
         "page.html",
         title=escape(title),
-        style=_resource("page.css"),
+        style=resource("view/page/style.css", "report/page.css"),
         headline=escape(tables.headline(data)),
         alerts=_alert_list(find_alerts(data)),
         chart=svg_chart(history) or note("No capture was recorded."),
@@ -47,20 +44,11 @@ def render_report(data: ReportData, title: str) -> str:
 def _maps(data: ReportData) -> str:
     if not data.maps.steps:
         return ""
-
-    def label(step: StepMaps) -> dict[str, Any]:
-        number = step.metadata["step"]
-        x = round(step_x(number, data.history), 1)
-        return {"label": tables.step_label(number, step.metadata), "x": x}
-
-    facts, codes = page_data(data.maps, label)
     return _fill_template(
         "maps.html",
         shown=escape(tables.shown_maps(data.maps)),
-        last=str(len(data.maps.steps) - 1),
-        facts=inert_json(facts),
-        codes=codes,
-        script="\n".join([live_modules(LIVE_MODULES), _resource("player.js", "maps.js")]),
+        answers=page_answers(data.maps, data.history, data.alerts).elements(),
+        script=live_script("document.js"),
     )
 
 
@@ -76,7 +64,7 @@ def _pictures(data: ReportData) -> str:
         shown=escape(shown),
         last=str(len(steps) - 1),
         steps=inert_json(steps),
-        script=_resource("player.js", "page.js"),
+        script=_resource("page.js"),
     )
 
 

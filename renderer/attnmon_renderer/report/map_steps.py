@@ -1,6 +1,5 @@
 """The maps of every step of a run, made as small as a report has room for."""
 
-import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attnmon.link.records.alert import Alert
 from attnmon.link.records.attention_record import Stack
+from attnmon_renderer.inlined_answers import InlinedAnswers
+from attnmon_renderer.maps.map_blocks import MapBlock, map_block
 from attnmon_renderer.maps.maps_file import open_maps
 from attnmon_renderer.maps.maps_header import BadMaps
-from attnmon_renderer.report.map_blocks import MapBlock, map_block
 from attnmon_renderer.report.stored_pictures import StepKey
+from attnmon_renderer.sinks.statistics_json import to_json
 from attnmon_renderer.storage import paths
+from attnmon_renderer.storage.records import recorded_layers
 
 MOST_STEPS = 400
 SIDES = (1024, 512, 256, 128, 96, 64, 48, 32, 24, 16)
@@ -40,7 +43,8 @@ class StepMaps:
     @property
     def size(self) -> float:
         """Characters of the codes in the document, about."""
-        return sum(len(block.content) for block in self.layers.values()) * _BASE64
+        blocks = self.layers.values()
+        return sum(len(block.content) + len(block.allowed) for block in blocks) * _BASE64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,11 @@ class ReportMaps:
     found: int = 0
     """Steps that have maps, shown or not."""
 
-    def stems(self) -> list[str]:
-        """Return the layers of all steps, in the order of stack, type and number."""
-        named = {stem: paths.parse_stem(stem) for step in self.steps for stem in step.layers}
-        order = {stem: (found[0] != "encoder", found[2] != "self_attention", found[1])
-                 for stem, found in named.items() if found is not None}  # fmt: skip
-        return sorted(order, key=lambda stem: order[stem])
+
+def _place(stem: str) -> tuple[bool, bool, int]:
+    """Return where a layer stands in the order of stack, type and number."""
+    stack, number, type_ = paths.parse_stem(stem) or ("", 0, "")
+    return stack != "encoder", type_ != "self_attention", number
 
 
 def gather_maps(
@@ -138,22 +141,34 @@ def _read(run: Path, key: StepKey, side: int, damages: list[str]) -> StepMaps:
     return StepMaps(metadata, tokens, layers)
 
 
-def page_data(maps: ReportMaps, label: Callable[[StepMaps], Any]) -> tuple[dict[str, Any], str]:
-    """Return what the page is told, and the codes of all maps as one text of base64.
+def page_answers(
+    maps: ReportMaps, history: Sequence[dict[str, Any]], alerts: Sequence[Alert]
+) -> InlinedAnswers:
+    """Return what the live page is told of this run, whose captures are these steps."""
+    answers = InlinedAnswers()
+    captures = []
+    for number, step in enumerate(maps.steps):
+        row = {"c": str(number), **step.metadata}
+        captures.append({**row, "folder": str(number), "maps": True, "pictures": []})
+        layers = dict(sorted(step.layers.items(), key=lambda each: _place(each[0])))
+        answers.add_capture(f"runs/run/captures/{number}", row, step.tokens, layers)
+    steps = {step.metadata["step"] for step in maps.steps}
+    rows = [_history_row(each) for each in history if each["metadata"]["step"] in steps]
+    answers.add("runs", [{"id": "run", "title": "run"}])
+    answers.add("runs/run/history", "\n".join(rows))
+    run = {"run": {}, "captures": captures, "alerts": [alert.fields() for alert in alerts]}
+    answers.add("runs/run", run)
+    return answers
 
-    label: returns what else it is told of a step, as a dict.
-    """
-    texts: dict[tuple[str, ...], int] = {}
-    steps, pieces, end = [], [], 0
-    for step in maps.steps:
-        layers = {}
-        for stem, block in step.layers.items():
-            piece = base64.b64encode(block.content).decode()
-            layers[stem] = {**block.about, "at": end, "length": len(piece)}
-            pieces.append(piece)
-            end += len(piece)
-        tokens = {
-            stack: texts.setdefault(found, len(texts)) for stack, found in step.tokens.items()
+
+def _history_row(capture: Mapping[str, Any]) -> str:
+    """Return a capture's line, with as many digits of what its heads do as curves show."""
+    line: dict[str, Any] = {"metadata": capture["metadata"], "encoder": [], "decoder": []}
+    for stack, row in recorded_layers(capture):
+        heads: dict[str, Any] = {
+            name: [None if value is None else float(f"{value:.4g}") for value in values]
+            for name, values in (row.get("heads") or {}).items()
         }
-        steps.append({**label(step), "tokens": tokens, "layers": layers})
-    return {"stems": maps.stems(), "texts": list(texts), "steps": steps}, "".join(pieces)
+        named = ("layer", "type", "head_indices")
+        line[stack].append({**{name: row.get(name) for name in named}, "heads": heads})
+    return to_json(line)

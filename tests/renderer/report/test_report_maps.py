@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,10 @@ import safetensors.numpy
 from support.maps import encoded, random_weights, write_maps, write_run
 
 from attnmon_renderer.commands import main
-from attnmon_renderer.compare.page import comparison_page
-from attnmon_renderer.html_parts import live_modules, resource
+from attnmon_renderer.inlined_answers import InlinedAnswers
+from attnmon_renderer.maps.map_blocks import map_block
 from attnmon_renderer.maps.maps_file import open_maps
-from attnmon_renderer.report import html
 from attnmon_renderer.report.gather import gather_report_data
-from attnmon_renderer.report.map_blocks import map_block
 from attnmon_renderer.report.map_steps import SIDES
 
 SELF, CROSS = "decoder_layer0_self_attn", "decoder_layer0_cross_attn"
@@ -46,33 +43,42 @@ def report(run: Path, *arguments: str) -> tuple[dict[str, Any], str, str]:
     def inside(name: str) -> str:
         return text.partition(f'id="{name}">')[2].partition("</script>")[0]
 
-    return json.loads(inside("map-facts")), inside("map-codes"), text
+    return json.loads(inside("answers")), inside("codes"), text
 
 
 def codes_of(layer: dict[str, Any], codes: str) -> np.ndarray[Any, Any]:
     packed = base64.b64decode(codes[layer["at"] : layer["at"] + layer["length"]])
     found = np.frombuffer(zlib.decompress(packed), np.uint8)
     shape = len(layer["heads"]), layer["rows"], layer["columns"]
-    return np.cumsum(found[: np.prod(shape)].reshape(shape), axis=1, dtype=np.uint8)
+    return np.cumsum(found.reshape(shape), axis=1, dtype=np.uint8)
 
 
 def test_every_map_of_every_step_is_in_it(run: Path) -> None:
-    facts, codes, text = report(run)
-    assert facts["stems"] == [SELF, CROSS]
-    assert [step["label"].partition(" · ")[0] for step in facts["steps"]] == [
-        "step 0", "step 100", "step 200",
-    ]  # fmt: skip
-    for number, step in zip((0, 100, 200), facts["steps"], strict=True):
-        for stem, weights in layers(number).items():
-            layer = step["layers"][stem]
+    told, codes, text = report(run)
+    lines = json.loads(told["answers"]["runs/run"])["captures"]
+    assert [line["step"] for line in lines] == [0, 100, 200]
+    for line in lines:
+        capture = told["captures"][f"runs/run/captures/{line['c']}"]
+        assert [layer["stem"] for layer in capture["layers"]] == [SELF, CROSS]
+        assert told["texts"][capture["text"]] == TOKENS
+        for layer in capture["layers"]:
+            weights = layers(line["step"])[layer["stem"]]
             expected, scale = encoded(weights.astype(np.float64))
             assert codes_of(layer, codes).tolist() == expected.tolist()
             assert layer["scale"] == pytest.approx(scale.tolist(), rel=1e-5)
-            assert (layer["heads"], layer["causal"]) == ([0, 1], stem == SELF)
-    texts = [facts["texts"][facts["steps"][0]["tokens"][stack]] for stack in TOKENS]
-    assert texts == list(TOKENS.values())
+            assert (layer["heads"], layer["causal"]) == ([0, 1], layer["stem"] == SELF)
     assert text.count("</script>") == text.count("<script"), "a token ends no element"
     assert "All 3 steps that have maps." in text
+
+
+def test_the_history_of_the_steps_shown_is_in_it(run: Path) -> None:
+    told, _, _ = report(run)
+    rows = [json.loads(line) for line in told["answers"]["runs/run/history"].splitlines()]
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    assert [row["metadata"] for row in rows] == [line["metadata"] for line in lines]
+    for row, line in zip(rows, lines, strict=True):
+        found, expected = (each["decoder"][0]["heads"]["entropy"] for each in (row, line))
+        assert found == pytest.approx(expected, rel=1e-3)
 
 
 def test_what_maps_show_is_not_shown_again_as_pictures(run: Path) -> None:
@@ -124,15 +130,40 @@ def test_pooled_again_a_cell_is_the_mean_over_queries_of_the_sum_over_keys(
     assert np.abs(decoded - cells).max() <= 0.01 * cells.max()
 
 
-def test_heads_of_which_nothing_was_recorded_are_not_shown_as_empty(tmp_path: Path) -> None:
+def test_heads_of_which_nothing_was_recorded_are_named(tmp_path: Path) -> None:
     path = tmp_path / "maps.safetensors"
     write_maps(path, 1, {SELF: random_weights(3, 5, 5)}, **{f"{SELF}.missing": "1"})
     with open_maps(path) as maps:
-        block = map_block(maps, maps.metadata.layers[SELF], 16)
-    assert block.about["heads"] == [0, 2]
-    assert len(block.about["scale"]) == 2
-    assert block.about["note"] == "nothing was recorded of head 1"
-    assert len(zlib.decompress(block.content)) == 2 * 25
+        layer = maps.metadata.layers[SELF]
+        block, chosen = map_block(maps, layer, 16), map_block(maps, layer, 16, [2, 0])
+    assert (block.about["heads"], block.about["missing"]) == ([0, 1, 2], (1,))
+    assert chosen.about["heads"] == [2, 0]
+    assert chosen.about["scale"] == [block.about["scale"][place] for place in (2, 0)]
+    assert len(zlib.decompress(chosen.content)) == 2 * 25
+
+
+def test_a_mask_that_all_layers_have_is_in_it_once(tmp_path: Path) -> None:
+    weights = random_weights(2, 6, 6)
+    allowed = np.ones((1, 6, 6), np.uint8)
+    allowed[:, :, 4:] = 0
+    answers = InlinedAnswers()
+    for number in range(2):
+        path = tmp_path / f"{number}.safetensors"
+        write_maps(path, 1, {SELF: weights, CROSS: weights})
+        with safetensors.safe_open(str(path), "np") as file:
+            about = file.metadata()
+        masks = {f"{stem}.allowed": allowed for stem in (SELF, CROSS)}
+        safetensors.numpy.save_file(safetensors.numpy.load_file(path) | masks, path, about)
+        with open_maps(path) as maps:
+            blocks = {
+                stem: map_block(maps, layer, 3) for stem, layer in maps.metadata.layers.items()
+            }
+        answers.add_capture(str(number), {}, {}, blocks)
+    told = json.loads(answers.elements().partition(">")[2].partition("<")[0])
+    [mask] = told["masks"]
+    assert base64.b64decode(mask) == bytes([1, 1, 0] * 3)
+    assert [layer["mask"] for layer in told["captures"]["1"]["layers"]] == [0, 0]
+    assert [layer["thumbs_at"] for layer in told["captures"]["1"]["layers"]] == [0, 2 * 9]
 
 
 def test_a_scale_beyond_all_numbers_leaves_the_page_whole(tmp_path: Path) -> None:
@@ -155,20 +186,9 @@ def test_damaged_maps_are_told_and_the_others_shown(
     (run / "step_100" / "maps.safetensors").write_bytes(b"\xff" * 100)
     (run / "step_200" / "maps.safetensors").unlink()
     (run / "step_200" / "maps.safetensors").symlink_to("/etc/passwd")
-    facts, _, _ = report(run)
-    assert len(facts["steps"]) == 1
+    told, _, _ = report(run)
+    assert len(told["captures"]) == 1
     assert "step_100/maps.safetensors: a header of" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("page", [html, comparison_page])
-def test_what_modules_of_the_live_page_need_is_there_and_no_name_twice(page: Any) -> None:
-    """They are put together without their imports."""
-    for name in page.LIVE_MODULES:
-        source = resource(f"view/page/pure/{name}")
-        assert set(re.findall(r'from "\./(.+?)"', source)) <= set(page.LIVE_MODULES), name
-    names = re.findall(r"^(?:function|const|let) (\w+)", live_modules(page.LIVE_MODULES), re.M)
-    assert "decode" in names
-    assert len(set(names)) == len(names)
 
 
 def test_a_run_without_maps_has_no_such_section(run: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.project import TESTS
 
 from attnmon_renderer.drawing.spec.palettes import CHANGE_PALETTE, LEVELS, WEIGHT_PALETTE, Palette
-from attnmon_renderer.view.page_files import joined
+from attnmon_renderer.html_parts import joined
 
 PAGE = Path(str(resources.files("attnmon_renderer"))) / "view" / "page"
 HERE = TESTS / "view" / "page"

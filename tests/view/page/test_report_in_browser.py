@@ -1,26 +1,22 @@
 """A report in a real browser: it opens as a file, loads nothing, and shows the maps as they are."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.browsing import NARROW, WIDE
+from support.browsing import NARROW, WIDE, Document
 from support.maps import encoded, random_weights, write_run
 
 from attnmon_renderer.commands import main
 from attnmon_renderer.drawing.spec.palettes import CHANGE_PALETTE, LEVELS, WEIGHT_PALETTE
+from attnmon_renderer.drawing.spec.scales import rounded_top
 
 pytestmark = pytest.mark.browser
 
 SELF, CROSS = "decoder_layer0_self_attn", "decoder_layer1_cross_attn"
 MASKED = {"light": 228, "dark": 82}
-_WATCHED = """
-  window.reports = [];
-  addEventListener("securitypolicyviolation", (event) => reports.push(event.violatedDirective));
-"""
 
 
 def layers(step: int) -> dict[str, Any]:
@@ -39,67 +35,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-class Opened:
-    """A report in a tab, and all that was wrong in it."""
-
-    def __init__(self, page: Any, report: Path) -> None:
-        self.page, self.wrong = page, list[str]()
-        page.add_init_script(_WATCHED)
-        page.on("console", lambda message: self.wrong.append(message.text))
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", lambda request: self.requested(request.url))
-        page.goto(report.as_uri())
-        page.wait_for_selector("#map-heads button")
-
-    def requested(self, url: str) -> None:
-        if not url.startswith(("file:", "blob:", "data:")):
-            self.wrong.append(url)
-
-    def choose(self, name: str, value: str) -> None:
-        self.page.select_option(f"#map-{name}", value)
-
-    def go_to(self, index: int) -> None:
-        self.page.evaluate(
-            "(index) => { const slider = document.getElementById('map-step');"
-            " slider.value = index; slider.dispatchEvent(new Event('input')); }",
-            index,
-        )
-
-    def until(self, script: str) -> None:
-        for _ in range(500):
-            if self.page.evaluate(script):
-                return
-            self.page.wait_for_timeout(10)
-        pytest.fail(f"in vain: {script}")
-
-    def colours(self, stem: str, head: int) -> np.ndarray[Any, Any]:
-        """Returns the pixels of a small map, [rows, columns, 3]."""
-        width, height, found = self.page.evaluate(
-            "([stem, head]) => { const canvas = document.querySelector("
-            "  `button[data-stem='${stem}'][data-head='${head}'] canvas`);"
-            " const { width, height } = canvas; const pen = canvas.getContext('2d');"
-            " return [width, height, [...pen.getImageData(0, 0, width, height).data]]; }",
-            [stem, head],
-        )
-        return np.reshape(found, (height, width, 4))[..., :3]
-
-    def readout(self) -> str:
-        text: str = self.page.inner_text("#map-readout")
-        return text
-
-
 @pytest.fixture(params=[(WIDE, "light"), (NARROW, "dark")], ids=["wide", "narrow"])
-def opened(browser: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
-    (width, height), theme = request.param
-    size = {"width": width, "height": height}
-    context = browser.new_context(viewport=size, color_scheme=theme)
-    found = Opened(context.new_page(), report)
+def opened(browser: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Document]:
+    found = Document(browser, report, *request.param)
+    found.page.wait_for_selector("attn-film button")  # the last that takes its place
     yield found
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert found.page.evaluate(overflow) <= 0
-    assert found.page.evaluate("window.reports") == []
-    assert found.wrong == []
-    context.close()
+    assert found.overflow() <= 0
+    found.end()
 
 
 def decoded(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -107,44 +49,63 @@ def decoded(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(scale[:, None, None] * np.square(codes / 255))
 
 
-def test_colours_and_readout_are_those_of_the_stored_map(opened: Opened) -> None:
-    opened.choose("group", "decoder self")
-    opened.choose("colours", "one")
-    opened.go_to(1)
-    opened.until("document.getElementById('map-canvas').ariaLabel.includes('step 100')")
-    weights = decoded(layers(100)[SELF])
-    is_dark = opened.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-    levels = np.minimum(LEVELS - 1, np.floor(np.sqrt(weights[1]) * LEVELS)).astype(int)
+def choose(opened: Document, stem: str, head: str) -> None:
+    opened.page.select_option("select[aria-label=layer]", stem)
+    opened.until(
+        "(stem) => document.querySelector('attn-map').content.value.map.layer.stem === stem", stem
+    )
+    opened.page.select_option("select[aria-label=head]", head)
+    opened.until(
+        "(head) => document.querySelector('attn-map').content.value.map.head === head", head
+    )
+
+
+def test_colours_and_facts_are_those_of_the_stored_map(opened: Document) -> None:
+    choose(opened, SELF, "1")
+    opened.page.click("button[title^='the capture before']")
+    weights = decoded(layers(100)[SELF])[1]
+    found = np.array(opened.cells(100))
+    top = rounded_top(weights.max())
+    levels = np.minimum(LEVELS - 1, np.floor(np.sqrt(weights / top) * LEVELS)).astype(int)
     expected = WEIGHT_PALETTE.colours[levels].astype(int)
+    is_dark = opened.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
     expected[np.triu_indices(12, 1)] = MASKED["dark" if is_dark else "light"]
-    assert opened.colours(SELF, 1).tolist() == expected.tolist()
-    opened.page.click(f"button[data-stem='{SELF}'][data-head='1']")
-    opened.until("document.getElementById('map-title').textContent.endsWith('head 1')")
-    opened.page.focus("#map-canvas")
-    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
-        opened.page.keyboard.press(key)
-    places, _, value = opened.readout().rpartition(": ")
-    assert places == "query 2 “f” → key 1 “e”"
-    assert float(value) == pytest.approx(weights[1, 2, 1], rel=0.005)
-    opened.page.keyboard.press("ArrowRight")
-    opened.page.keyboard.press("ArrowRight")
-    assert opened.readout() == "query 2 “f” → key 3 “a”: masked"
+    assert found.tolist() == expected.tolist()
+    opened.point(2, 1)
+    assert opened.text(".spot b") == "query 2 “f” → key 1 “e”"
+    assert float(opened.text(".spot .weight")) == pytest.approx(weights[2, 1], abs=6e-5)
+    opened.point(2, 3)
+    assert opened.text(".spot .weight").startswith("masked")
 
 
-def test_the_difference_of_two_steps_is_that_of_their_weights(opened: Opened) -> None:
-    opened.choose("against", "first")
-    opened.choose("colours", "one")
-    opened.until("document.getElementById('map-note').textContent.includes('of the same text')")
-    change = decoded(layers(200)[CROSS])[2] - decoded(layers(0)[CROSS])[2]
-    places = (np.sign(change) * np.sqrt(np.abs(change)) + 1) / 2
-    levels = np.minimum(LEVELS - 1, np.floor(places * LEVELS)).astype(int)
-    found = opened.colours(CROSS, 2)
-    assert (found == CHANGE_PALETTE.colours[levels]).all(-1).mean() > 0.97, "but for rounding"
-    opened.page.click(f"button[data-stem='{CROSS}'][data-head='2']")
-    opened.until("document.getElementById('map-title').textContent.endsWith('head 2')")
-    canvas = opened.page.locator("#map-canvas")
-    canvas.hover(position={"x": canvas.bounding_box()["width"] - 6, "y": 12})
-    before, _, rest = opened.readout().partition(": ")
-    assert before == "query 0 “d” → key 8 “h”"
-    amount = rest.rpartition(" ")[2].replace("−", "-")
-    assert math.isclose(float(amount), change[0, 8], rel_tol=0.01, abs_tol=1e-5)
+def test_the_difference_of_two_steps_is_that_of_their_weights(opened: Document) -> None:
+    choose(opened, CROSS, "2")
+    opened.page.select_option("select[aria-label='what to compare with']", "first")
+    opened.page.click("button[title^='show B−A']")
+    a, b = (decoded(layers(step)[CROSS])[2] for step in (0, 200))
+    change = (b - a) / rounded_top(np.abs(b - a).max())
+    levels = np.minimum(
+        LEVELS - 1, np.floor((np.sign(change) * np.sqrt(np.abs(change)) + 1) / 2 * LEVELS)
+    )
+    found = np.array(opened.cells(map_name="change"))
+    expected = CHANGE_PALETTE.colours[levels.astype(int)]
+    assert (found == expected).all(-1).mean() > 0.97, "but for rounding"
+    opened.point(0, 8, "change")
+    assert opened.text(".spot b") == "query 0 “d” → key 8 “h”"
+    told = opened.text(".spot .weight").replace("−", "-").split(" · ")
+    values = [float(part.split()[-1]) for part in told]
+    assert values == pytest.approx([a[0, 8], b[0, 8], b[0, 8] - a[0, 8]], rel=0.01, abs=6e-5)
+
+
+def test_the_mean_small_maps_and_keys_are_as_on_the_live_page(opened: Document) -> None:
+    mean = decoded(layers(200)[CROSS]).mean(0)
+    found = opened.page.evaluate("[...document.querySelector('attn-map').content.value.values]")
+    assert found == pytest.approx(mean.ravel().tolist(), abs=0.004 * mean.max())
+    assert opened.page.locator("attn-film button").count() == 3
+    sheet = "document.querySelector('.sheet').getContext('2d')"
+    opened.until(f"{sheet}.getImageData(0, 0, 9999, 999).data.some((value) => value > 0)")
+    opened.press("ArrowLeft")
+    assert opened.text(".step") == "step 200", "keys outside are the document's own"
+    opened.page.focus("attn-map")
+    opened.press("ArrowLeft")
+    opened.shown(100)

@@ -29,7 +29,7 @@ function nameRun() {
 }
 
 followTheme();
-listenToKeys();
+listenToKeys(document);
 begin();
 effect(nameRun);
 effect(() => {

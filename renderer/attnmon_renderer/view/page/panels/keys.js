@@ -56,9 +56,12 @@ const KEYS = [
 
 const work = Object.assign({}, ...KEYS.map(([, , keys]) => keys));
 
-/** Listens from now on. */
-export function listenToKeys() {
-  document.addEventListener("keydown", (event) => {
+/**
+ * Listens from now on.
+ * @param {GlobalEventHandlers} where
+ */
+export function listenToKeys(where) {
+  where.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || isTyping(event)) return;
     const action = work[named(event)];
     if (!action || !runState.value) return;

@@ -20,8 +20,13 @@ export function begin() {
   setInterval(tick, CLOCK_MS);
   setInterval(() => document.hidden || refreshRuns(), RUNS_MS);
   document.addEventListener("visibilitychange", listen);
-  refreshRuns();
   listen();
+  load();
+}
+
+/** Loads what is looked at now and from now on. */
+export function load() {
+  refreshRuns();
   effect(() => void (store.runId.value !== null && refresh(store.stateOf(store.runId.value))));
   effect(() => void (store.otherState.value && refresh(store.otherState.value)));
   effect(loadShown);

@@ -1,6 +1,7 @@
-/** Asks the server: relative addresses only, so that the page works below any prefix. */
+/** What the server is asked for; what never changes is kept. */
 
 import { byKind } from "../pure/history.js";
+import { answerTo } from "./ask.js";
 import { trouble } from "./store.js";
 
 /** @typedef {import("../pure/shapes.js").Codes} Codes */
@@ -30,7 +31,7 @@ export class Refused extends Error {
  * @param {string} path below `api/v1/`
  */
 async function ask(path) {
-  const answer = await fetch(`api/v1/${path}`, { credentials: "same-origin" });
+  const answer = await answerTo(path);
   if (!answer.ok) throw new Refused(answer.status, path);
   return answer;
 }

@@ -160,4 +160,22 @@
  * @property {{a: number, b: number, distance: number | null, numbered: number | null}[]} heads
  */
 
+/**
+ * @typedef {object} Packed what a document has of a layer's maps: which mask, and where its codes lie
+ * @property {number} mask
+ * @property {number} at
+ * @property {number} length
+ */
+
+/** @typedef {Omit<LayerMaps, "allowed"> & Packed} PackedMaps */
+/** @typedef {Omit<Capture, "tokens" | "layers"> & {text: number, layers: PackedMaps[]}} PackedCapture */
+
+/**
+ * @typedef {object} Inlined the answers in a document, by what the server would be asked
+ * @property {Record<string, string>} answers
+ * @property {Record<string, PackedCapture>} captures
+ * @property {({encoder: string[], decoder: string[]} | null)[]} texts of which a capture names one
+ * @property {string[]} masks base64
+ */
+
 export {};

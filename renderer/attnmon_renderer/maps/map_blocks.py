@@ -1,5 +1,6 @@
 """The maps of one layer at one step, made small and compressed, for a browser to unpack."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,28 +21,31 @@ LARGEST_SCALE = 1e30
 
 
 class MapBlock(NamedTuple):
-    """What the page is told of the maps, and their codes, as differences, and their mask."""
+    """What the page is told of the maps, their codes, as differences, and their mask."""
 
     about: dict[str, Any]
     content: bytes
     """In zlib's format."""
+    allowed: bytes
+    """[rows, columns] Whether any head may attend; empty where no mask says more than causality."""
     is_pooled: bool
     """Whether the cells are larger than those of the file."""
 
 
-def map_block(maps: MapsFile, layer: LayerMaps, side: int) -> MapBlock:
-    """Return the maps of all heads, of at most `side` cells a side. Raises BadMaps."""
-    there = [index for index, head in enumerate(layer.heads) if head not in layer.missing]
-    codes, scales = maps.all_codes(layer.stem)[there], maps.scale(layer.stem)[there]
+def map_block(maps: MapsFile, layer: LayerMaps, side: int, heads: Sequence[int] = ()) -> MapBlock:
+    """Return the maps of some heads, by default all, of at most `side` cells a side.
+
+    Raises BadMaps.
+    """
+    places = [layer.heads.index(head) for head in heads or layer.heads]
+    codes, scales = maps.all_codes(layer.stem)[places], maps.scale(layer.stem)[places]
     factors = -(-layer.rows // side), -(-layer.columns // side)
     last = layer.shape[1] - (layer.rows - 1) * layer.query_step
     codes, scales = pooled(codes, scales, factors, last / layer.query_step)
     allowed = maps.allowed(layer.stem)
-    content = differences(codes).tobytes()
-    if allowed is not None:
-        content += pooled_mask(allowed, layer, factors).astype(np.uint8).tobytes()
+    mask = b"" if allowed is None else pooled_mask(allowed, layer, factors).tobytes()
     about = {
-        "heads": [layer.heads[index] for index in there],
+        "heads": [layer.heads[place] for place in places],
         "rows": codes.shape[1],
         "columns": codes.shape[2],
         "queries": layer.shape[1],
@@ -50,17 +54,14 @@ def map_block(maps: MapsFile, layer: LayerMaps, side: int) -> MapBlock:
         "key_step": layer.key_step * factors[1],
         "causal": layer.causal,
         "earlier": layer.earlier,
-        "masked": allowed is not None,
-        "note": " · ".join(filter(None, (layer.note, _missing_note(layer)))),
+        "note": layer.note,
+        "sampled": layer.sampled,
+        "non_finite": layer.non_finite,
+        "missing": layer.missing,
         "scale": [float(f"{min(scale, LARGEST_SCALE):.6g}") for scale in scales],
     }
-    return MapBlock(about, zlib.compress(content, _LEVEL), max(factors) > 1)
-
-
-def _missing_note(layer: LayerMaps) -> str:
-    if not layer.missing:
-        return ""
-    return f"nothing was recorded of head {', '.join(map(str, layer.missing))}"
+    content = zlib.compress(differences(codes).tobytes(), _LEVEL)
+    return MapBlock(about, content, mask, max(factors) > 1)
 
 
 def differences(codes: Codes) -> Codes:

@@ -3,7 +3,6 @@
 import json
 import posixpath
 import re
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,6 @@ def resource(*paths: str) -> str:
     folder = Path(__file__).parent
     texts = (folder.joinpath(path).read_text(encoding="utf-8") for path in paths)
     return "\n".join(map(str.rstrip, texts))
-
-
-def live_modules(names: Iterable[str]) -> str:
-    """Return modules of the live page as a part of a script: nothing is imported or exported."""
-    source = resource(*(f"view/page/pure/{name}" for name in names))
-    without_imports = re.sub(r"^import [^;]*;\n", "", source, flags=re.MULTILINE)
-    return re.sub(r"^export ", "", without_imports, flags=re.MULTILINE)
 
 
 def live_script(first: str) -> str:

@@ -185,7 +185,6 @@ TESTED_THROUGH = {
     "renderer/analysis/test_layer_statistics.py": (
         "attnmon_renderer.analysis.statistics_accumulator",
     ),
-    "renderer/compare/test_comparison_page.py": ("attnmon_renderer.compare.page.curve_svg",),
     "renderer/compare/test_comparison.py": (
         "attnmon_renderer.compare.comparability",
         "attnmon_renderer.compare.findings",

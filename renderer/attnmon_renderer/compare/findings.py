@@ -123,6 +123,7 @@ class Comparison:
             "settings": self.settings,
             "verdict": self.verdict,
             "reason": self.reason,
+            "meaning": verdicts.MEANINGS[self.verdict],
             "score": self.score,
             "align": self.align,
             "at": self.at,

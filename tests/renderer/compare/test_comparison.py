@@ -308,7 +308,7 @@ def test_a_damaged_file_gives_a_verdict_or_says_that_there_is_no_run(
     for damage in 3 * damages:
         (other / name).write_bytes(damage(chance, whole, ()))
         with contextlib.suppress(NoRun):
-            assert compared(first, other)["verdict"] in verdicts.WORDS
+            assert compared(first, other)["verdict"] in verdicts.MEANINGS
 
 
 # Settings

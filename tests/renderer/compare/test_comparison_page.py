@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,26 @@ from support.maps import write_run
 from attnmon_renderer.commands import main
 from attnmon_renderer.compare.comparison import compare_runs
 from attnmon_renderer.compare.group_comparison import compare_groups
-from attnmon_renderer.compare.page import map_data
+from attnmon_renderer.compare.page import compared_maps
 from attnmon_renderer.compare.page.comparison_page import comparison_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
-def data_of(page: str) -> Any:
-    [text] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+def told_by(page: str) -> Any:
+    [text] = re.findall(r'<script type="application/json" id="answers">(.*?)</script>', page, re.S)
     return json.loads(text)
+
+
+def comparison_in(page: str) -> Any:
+    return json.loads(told_by(page)["answers"]["compare"])
+
+
+def codes_in(page: str, layer: dict[str, Any]) -> np.ndarray[Any, Any]:
+    codes = page.partition('id="codes">')[2].partition("</script>")[0]
+    packed = base64.b64decode(codes[layer["at"] : layer["at"] + layer["length"]])
+    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(-1, LENGTH, LENGTH)
+    return np.cumsum(rows, axis=1, dtype=np.uint8)
 
 
 class Attributes(HTMLParser):
@@ -40,8 +52,8 @@ class Attributes(HTMLParser):
 
 
 def content(page: str, tag: str) -> str:
-    """Returns what is in the last element of that tag, which has no attributes."""
-    return page.rpartition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    """Returns what is in the element that begins with that tag."""
+    return page.partition(f"<{tag}>")[2].partition(f"</{tag.split()[0]}>")[0]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +79,7 @@ def test_it_loads_nothing_and_only_its_own_style_and_script_may_run(page: str) -
     rules = {rule.split()[0]: rule.split()[1:] for rule in policy.split("; ")}
     assert rules["default-src"] == ["'none'"]
     assert rules["trusted-types"] == ["'none'"]
-    for kind, tag in (("style-src", "style"), ("script-src", "script")):
+    for kind, tag in (("style-src", "style"), ("script-src", 'script type="module"')):
         digest = hashlib.sha256(content(page, tag).encode()).digest()
         assert rules[kind] == [f"'sha256-{base64.b64encode(digest).decode()}'"]
     assert re.findall(r"url\(|@import", content(page, "style")) == []
@@ -80,46 +92,54 @@ def test_it_loads_nothing_and_only_its_own_style_and_script_may_run(page: str) -
 
 def test_what_a_run_says_is_data(page: str) -> None:
     assert "<img" not in page
-    assert page.count("</script>") == 2
+    assert page.count("</script>") == 3
     assert "/&lt;b&gt;first | " in page
-    assert data_of(page)["maps"]["layers"][0]["tokens"][0][0] == HOSTILE
+    assert told_by(page)["texts"][0]["decoder"][0] == HOSTILE
 
 
-def test_it_shows_the_verdict_the_settings_curves_and_numbers(page: str) -> None:
-    assert "differs in these two runs" in page
-    assert "<td>config.lr</td>" in page
-    assert page.count("<svg") == 1 + len(STEMS)
-    assert page.count("<tr>") > HEADS * len(STEMS)
+def test_it_holds_what_was_found_and_says_it_without_a_script_too(
+    page: str, runs: tuple[Path, Path]
+) -> None:
+    assert comparison_in(page) == json.loads(json.dumps(compare_runs(*runs).to_json()))
+    without = page.partition("<noscript>")[2].partition("</noscript>")[0]
+    assert "differs in these two runs" in without
+    assert "config.lr" in without
 
 
-def test_its_maps_are_those_of_the_files_and_each_head_has_its_partner(page: str) -> None:
-    found = data_of(page)["maps"]
-    assert found["left_out"] == 0
-    assert [layer["name"] for layer in found["layers"]] == ["decoder self 0", "decoder self 1"]
-    for layer, stem in zip(found["layers"], STEMS, strict=True):
-        for head in layer["heads"]:
-            assert head["b"] == HEADS - 1 - head["a"]
-            assert head["matched"] < head["numbered"]
-        weights = wandering(1)[1100][stem]
-        for head, shown in layer["maps_a"].items():
-            codes = np.frombuffer(base64.b64decode(shown["codes"]), np.uint8)
-            decoded = shown["scale"] * (codes.reshape(LENGTH, LENGTH) / 255.0) ** 2
-            assert decoded == pytest.approx(weights[int(head)], abs=0.004 * shown["scale"])
-        assert (layer["queries"], layer["keys"], layer["causal"]) == (LENGTH, LENGTH, True)
-        assert layer["allowed"] == "", "no mask forbids more"
+def test_its_maps_are_those_of_the_files(page: str) -> None:
+    told = told_by(page)
+    for seed, run, order in ((1, "a", 1), (2, "b", -1)):
+        [line] = json.loads(told["answers"][f"runs/{run}"])["captures"]
+        capture = told["captures"][f"runs/{run}/captures/{line['c']}"]
+        assert line["step"] == 1100
+        assert [layer["stem"] for layer in capture["layers"]] == list(STEMS)
+        for layer in capture["layers"]:
+            weights = wandering(seed)[1100][layer["stem"]][::order]
+            scale = np.array(layer["scale"])[:, None, None]
+            decoded = scale * np.square(codes_in(page, layer) / 255.0)
+            assert np.abs(decoded - weights).max() <= 0.004 * scale.max()
+            assert layer["heads"] == list(range(HEADS))
+            assert (layer["queries"], layer["keys"], layer["causal"]) == (LENGTH, LENGTH, True)
+            assert told["masks"][layer["mask"]] == "", "no mask forbids more"
+    assert "are left out" not in page.partition("<attn-compare>")[2].partition("<script")[0]
 
 
 def test_where_there_is_no_room_the_heads_that_differ_most_are_shown(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(map_data, "MOST_BYTES", 4 * 3 * LENGTH**2)
+    monkeypatch.setattr(compared_maps, "MOST_BYTES", 4 * 3 * LENGTH**2)
     found = compare_runs(*runs)
-    shown = data_of(comparison_page(found))["maps"]
-    assert shown["left_out"] == HEADS * len(STEMS) - 4
+    page = comparison_page(found)
+    assert f"{HEADS * len(STEMS) - 4} more heads" in page
     assert found.matching is not None
-    every = sorted(np.concatenate([layer.numbered for layer in found.matching.layers]))
-    distances = [head["numbered"] for layer in shown["layers"] for head in layer["heads"]]
+    numbered = {layer.stem: layer.numbered for layer in found.matching.layers}
+    every = sorted(np.concatenate(list(numbered.values())))
+    first, second = (told_by(page)["captures"][f"runs/{run}/captures/0"] for run in "ab")
+    distances = [numbered[each["stem"]][head] for each in first["layers"] for head in each["heads"]]
     assert sorted(distances) == pytest.approx(every[-4:])
+    for a, b in zip(first["layers"], second["layers"], strict=True):
+        partners = {HEADS - 1 - head for head in a["heads"]}
+        assert set(b["heads"]) == {*a["heads"], *partners}, "with the head that each is matched to"
 
 
 def test_what_cannot_be_compared_and_groups_have_a_page_too(
@@ -127,13 +147,13 @@ def test_what_cannot_be_compared_and_groups_have_a_page_too(
 ) -> None:
     other = write_wandering(tmp_path / "other", 3, tokens={"decoder": ["word"] * LENGTH})
     page = comparison_page(compare_runs(runs[0], other))
-    assert "not comparable" in page
+    assert comparison_in(page)["verdict"] == "not comparable"
     assert "tokens are not the same" in page
-    assert data_of(page)["maps"] is None
+    assert told_by(page)["captures"] == {}
+    assert "<attn-maps>" not in page
     empty = comparison_page(compare_runs(runs[0], write_run(tmp_path / "empty", {})))
-    assert "There are no numbers that both have." in empty
+    assert comparison_in(empty)["layers"] == []
     groups = comparison_page(compare_groups([runs[0]], [runs[1]]))
-    assert "in spreads within a group" in groups
     assert "too few" in groups
 
 

@@ -26,10 +26,14 @@ export function writeAddress() {
 }
 
 /**
- * Shows another screen; the browser's way back leads here again.
+ * Shows another screen; the browser's way back leads here again. A document has all of them on one page.
  * @param {Partial<Place>} changes
  */
 export function visit(changes) {
+  if (!document.body.dataset.screen) {
+    go({ ...changes, screen: place.screen.value });
+    return document.querySelector("attn-maps")?.scrollIntoView();
+  }
   writeAddress();
   history.pushState(null, "", location.href);
   go(changes);

@@ -1,19 +1,20 @@
 /** Two runs: what differs, by how much, and where to look. */
 
-import { extent, path, scale, thinned, ticks } from "../pure/curves.js";
 import { Signal, effect } from "../pure/signals.js";
 import { short, signed, whole } from "../pure/words.js";
 import { go, visit } from "./actions.js";
-import { Panel, button, choice, el, svg, svgText, table, written } from "./elements.js";
+import { curveCharts } from "./curve_charts.js";
+import { Panel, button, choice, el, more, present, table, written } from "./elements.js";
+import { headMatrices, inWobbles } from "./head_matrices.js";
 import { getComparison } from "./server.js";
-import { otherState, place, runId, runState, runs } from "./store.js";
+import { headShown, place, runId, runs, stemShown } from "./store.js";
 
 /** @typedef {import("../pure/shapes.js").Comparison} Comparison */
 /** @typedef {import("../pure/shapes.js").NumberRow} NumberRow */
-/** @typedef {import("../pure/history.js").HistoryRow} HistoryRow */
 
-const MOST_ROWS = 200;
-const [LEFT, RIGHT, TOP, HEIGHT, FOOT] = [52, 14, 6, 150, 20];
+const [FIRST_ROWS, MOST_ROWS] = [25, 2000];
+/** @type {Record<string, string>} */
+const TONES = { identical: "same", "within the run's own wobble": "same", "not comparable": "" };
 
 const found = new Signal(/** @type {Comparison | null} */ (null));
 const problem = new Signal("");
@@ -22,13 +23,14 @@ const statistic = new Signal("");
 class CompareScreen extends Panel {
   build() {
     const bar = el("div", { className: "controls" });
-    const [answer, body] = [el("div", {}), el("div", {})];
-    const curves = document.createElement("attn-two-curves");
-    this.append(bar, answer, curves, body);
+    const [answer, pick, heads, rows] = [el("div"), el("div"), el("div"), el("div")];
+    this.append(bar, answer, pick, heads, rows);
     this.watch(() => bar.replaceChildren(...choices()));
-    this.watch(() => answer.replaceChildren(...answerNow()));
-    this.watch(() => body.replaceChildren(...details()));
-    this.watch(() => (curves.hidden = !found.value));
+    this.watch(() => answer.replaceChildren(...present(answerNow())));
+    this.watch(() => pick.replaceChildren(...present([statistics()])));
+    this.watch(() => heads.replaceChildren(...present([everyHead()])));
+    this.watch(() => rows.replaceChildren(...present([numbers()])));
+    this.watch(() => mark(heads));
   }
 }
 
@@ -60,30 +62,27 @@ function choices() {
   ];
 }
 
-/** @returns {Node[]} */
 function answerNow() {
   if (place.other.value === null) return [el("p", { className: "note" }, "Choose a second run, B, to compare with.")];
   if (problem.value) return [el("p", { className: "verdict trouble" }, problem.value)];
   const comparison = found.value;
   if (!comparison) return [el("p", { className: "note" }, "comparing …")];
-  return [verdict(comparison)];
-}
-
-/** @returns {Node[]} */
-function details() {
-  const comparison = found.value;
-  if (!comparison) return [];
-  const parts = [settings(comparison), matching(comparison), numbers(comparison)];
-  return parts.filter((part) => part !== null);
+  return [verdict(comparison), comparedRuns(comparison), settings(comparison), ...curveCharts(comparison), matching(comparison)];
 }
 
 /** @param {Comparison} comparison */
-function verdict({ verdict: words, reason, why, a, b }) {
-  const reasons = why.filter((each) => each !== reason).map((each) => el("li", {}, each));
-  const points = [...(a ?? []), ...(b ?? [])].map(({ name, step, loss, captures }, index) =>
-    el("li", {}, `${"AB"[index]} ${name}: ${whole(captures)} ${captures === 1 ? "capture" : "captures"}, compared at step ${whole(step)}, loss ${short(loss)}`),
+function verdict({ verdict: words, reason, meaning, why, damages }) {
+  const reasons = [...why.filter((each) => each !== reason), ...damages].map((each) => el("li", {}, each));
+  const tone = TONES[words] ?? "apart";
+  return el("section", { className: `verdict ${tone}` }, el("h2", {}, words), el("p", {}, reason), el("p", { className: "note" }, meaning), el("ul", {}, ...reasons));
+}
+
+/** @param {Comparison} comparison */
+function comparedRuns({ a, b }) {
+  const rows = [a, b].flatMap((group, index) =>
+    group.map(({ name, state, captures, step, loss }) => [el("b", { className: "ab"[index] }, "AB"[index]), name, state, whole(captures), whole(step), short(loss)]),
   );
-  return el("section", { className: "verdict" }, el("h2", {}, words), el("p", {}, reason ?? ""), el("ul", {}, ...reasons, ...points));
+  return table("", ["", "run", "state", "captures", "compared at step", "loss"], rows);
 }
 
 /** @param {Comparison} comparison */
@@ -109,7 +108,7 @@ function matching({ matching: maps }) {
     el("h2", {}, "How far the maps are apart"),
     el("p", {}, numbered),
     el("p", {}, matched + moved),
-    pairs && el("details", {}, el("summary", {}, "Each head, as numbered and as matched"), pairs),
+    pairs && more("Each head, as numbered and as matched", () => pairs),
   );
 }
 
@@ -143,7 +142,7 @@ function matchedRow({ role, layer }, { a, b, distance, numbered }) {
  * @param {string | null} partner
  */
 function look(layer, head, partner) {
-  const [a, b] = [found.value?.a?.[0].step ?? null, found.value?.b?.[0].step ?? null];
+  const [a, b] = [found.value?.a[0]?.step ?? null, found.value?.b[0]?.step ?? null];
   const steps = a === null || b === null || a === b ? { tied: true } : { tied: false, against: String(b) };
   visit({ screen: "live", view: "both", step: a, ...steps, layer, head, partner });
 }
@@ -157,25 +156,47 @@ function stemOf(role, layer) {
   return `${stack}_layer${layer}_${type}_attn`;
 }
 
-/** @param {Comparison} comparison */
-function numbers({ layers }) {
-  const names = [...new Set(layers.map((row) => row.statistic))].sort();
-  const seen = layers.filter((row) => !statistic.value || row.statistic === statistic.value);
-  const rows = seen.slice(0, MOST_ROWS).map(numberRow);
-  const titles = ["layer", "head", "statistic", "A", "B", "B − A", "own wobbles", ""];
-  const made = table(`Numbers, the most different first (${Math.min(MOST_ROWS, seen.length)} of ${seen.length})`, titles, rows);
+function statistics() {
+  const names = [...new Set(found.value?.layers.map((row) => row.statistic))].sort();
   /** @type {[string, string][]} */
   const options = [["", "every statistic"], ...names.map((name) => /** @type {[string, string]} */ ([name, name.replaceAll("_", " ")]))];
-  made?.children[0]?.after(choice("statistic", options, statistic.value, (name) => (statistic.value = name)));
-  return made;
+  return names.length > 0 && el("label", {}, "Statistic ", choice("statistic", options, statistic.value, (name) => (statistic.value = name)));
+}
+
+function everyHead() {
+  const comparison = found.value;
+  return comparison && headMatrices(comparison.layers, statistic.value, (row) => look(stemOf(row.role, row.layer), String(row.head), null));
+}
+
+/**
+ * Marks the head whose map is looked at.
+ * @param {Element} heads
+ */
+function mark(heads) {
+  void [found.value, statistic.value];
+  const shown = `${stemShown.value} ${headShown.value}`;
+  for (const each of heads.querySelectorAll("button")) {
+    const { role = "", layer, head } = each.dataset;
+    each.setAttribute("aria-pressed", String(`${stemOf(role, Number(layer))} ${head}` === shown));
+  }
+}
+
+function numbers() {
+  const comparison = found.value;
+  if (!comparison) return null;
+  const { layers, a, b } = comparison;
+  const seen = layers.filter((row) => !statistic.value || row.statistic === statistic.value).slice(0, MOST_ROWS);
+  const unit = a.length + b.length > 2 ? "spreads within a group" : "own wobbles";
+  const titles = ["layer", "head", "statistic", "A", "B", "B − A", unit, ""];
+  const made = table("Numbers, the most different first", titles, seen.slice(0, FIRST_ROWS).map(numberRow));
+  const rest = seen.slice(FIRST_ROWS);
+  if (rest.length) made?.append(more(`${rest.length} more`, () => table("", titles, rest.map(numberRow))));
+  return made ?? el("p", { className: "note" }, "There are no numbers that both have.");
 }
 
 /** @param {NumberRow} row */
 function numberRow({ role, layer, head, statistic: name, a, b, delta, times }) {
   const stem = stemOf(role, layer);
-  const both = button("look", "look at this head in both runs", () =>
-    look(stem, head === null ? "mean" : String(head), null),
-  );
   return [
     `${role.replace("_", " ")} ${layer}`,
     head === null ? "all" : String(head),
@@ -183,50 +204,9 @@ function numberRow({ role, layer, head, statistic: name, a, b, delta, times }) {
     short(a),
     short(b),
     signed(delta),
-    times === null || times === undefined ? "–" : times < 1000 ? `${short(times)} ×` : "> 1000 ×",
-    both,
+    inWobbles(times),
+    button("look", "look at this head in both runs", () => look(stem, head === null ? "mean" : String(head), null)),
   ];
 }
 
-/** The losses of two runs, over the same steps. */
-class TwoCurves extends Panel {
-  width = new Signal(0);
-
-  build() {
-    const body = el("div", {});
-    this.append(body);
-    this.className = "card wide";
-    this.watchWidth((width) => (this.width.value = width));
-    this.watch(() => body.replaceChildren(...this.curves()));
-  }
-
-  curves() {
-    if (place.screen.value !== "compare") return [];
-    const runs = [runState.value, otherState.value].map((state) => state?.rows.value ?? []);
-    const losses = runs.flat().filter(({ loss }) => loss !== null);
-    if (!losses.length || !this.width.value) return [];
-    const legend = el("p", { className: "legend" }, el("span", { className: "a" }, "A"), " and ", el("span", { className: "b" }, "B"));
-    return [el("h2", {}, "Loss"), legend, this.drawing(runs)];
-  }
-
-  /** @param {HistoryRow[][]} runs */
-  drawing(runs) {
-    const width = this.width.value - 26;
-    const ends = extent(runs.flat().map(({ loss }) => loss));
-    const [first, last] = extent(runs.flat().map(({ step }) => step));
-    const x = scale(first, last, LEFT, width - RIGHT);
-    const y = scale(ends[0], ends[1], TOP + HEIGHT - 4, TOP + 4);
-    const paths = runs.map((rows, index) => {
-      const points = rows.map(({ step, loss }) => ({ x: x(step), y: loss === null ? null : y(loss) }));
-      return svg("path", { class: `curve ${"ab"[index]}`, d: path(thinned(points)) });
-    });
-    const frame = svg("rect", { class: "frame", x: LEFT, y: TOP, width: width - LEFT - RIGHT, height: HEIGHT });
-    const down = ticks(...ends, 4).map((value) => svgText("tick", LEFT - 6, y(value) + 4, "end", short(value)));
-    const along = ticks(first, last, width / 110).filter(Number.isInteger).map((step) => svgText("tick", x(step), TOP + HEIGHT + 15, "middle", whole(step)));
-    const height = TOP + HEIGHT + FOOT;
-    return svg("svg", { class: "curves", viewBox: `0 0 ${width} ${height}`, height }, frame, ...paths, ...down, ...along);
-  }
-}
-
-customElements.define("attn-two-curves", TwoCurves);
 customElements.define("attn-compare", CompareScreen);

@@ -165,6 +165,17 @@ export function table(title, titles, rows) {
 }
 
 /**
+ * What is shown when it is asked for.
+ * @param {string} summary
+ * @param {() => Child} make is called once
+ */
+export function more(summary, make) {
+  const details = el("details", {}, el("summary", {}, summary));
+  details.addEventListener("toggle", () => details.append(...present([make()])), { once: true });
+  return details;
+}
+
+/**
  * A value in words.
  * @param {any} value
  * @returns {string}

@@ -129,14 +129,28 @@
  */
 
 /**
+ * @typedef {object} CurvePair one quantity in both runs: points [x, y]
+ * @property {string} quantity
+ * @property {string} [role]
+ * @property {number} [layer]
+ * @property {[number, number][]} a
+ * @property {[number, number][]} b
+ */
+
+/**
  * @typedef {object} Comparison
  * @property {boolean} comparable
  * @property {string[]} why
  * @property {Record<string, [any, any]>} settings
  * @property {string} verdict
- * @property {string} [reason]
- * @property {RunInfo[]} [a]
- * @property {RunInfo[]} [b]
+ * @property {string} reason
+ * @property {string} meaning
+ * @property {"step" | "loss" | "end"} align
+ * @property {number | null} at
+ * @property {RunInfo[]} a
+ * @property {RunInfo[]} b
+ * @property {CurvePair[]} curves
+ * @property {string[]} damages
  * @property {NumberRow[]} layers
  * @property {Matching | null} matching
  */

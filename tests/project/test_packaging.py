@@ -76,7 +76,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in files
-        if "__pycache__" not in path.parts and not path.match("view/page/pure/shapes.js")
+        if "__pycache__" not in path.parts and not path.match("view/page/types.d.ts")
     }
 
 

@@ -6,7 +6,6 @@ from math import prod
 from typing import NamedTuple
 
 from attnmon.link.records.attention_record import Stack
-from attnmon_renderer.storage import paths
 
 FORMAT = "attnmon-maps 1"
 ELEMENT_BYTES = {"U8": 1, "F16": 2, "F32": 4, "U32": 4}
@@ -72,18 +71,3 @@ class MapsMetadata:
     """By stem, in the order of the file."""
     damages: tuple[str, ...] = ()
     """A line for each layer that was left out."""
-
-    def axis_tokens(self, layer: LayerMaps) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the token at each query and at each key; empty where they are not known.
-
-        Keys of a prefix are numbered back from the first query.
-        """
-        stack, _, type_ = paths.parse_stem(layer.stem) or ("decoder", 0, "self_attention")
-        attended: Stack = "encoder" if type_ == "cross_attention" else stack
-        queries, keys = self.tokens.get(stack, ()), self.tokens.get(attended, ())
-        before = tuple(f"−{place}" for place in range(layer.earlier, 0, -1))
-        _, query_count, key_count = layer.shape
-        return (
-            queries if len(queries) == query_count else (),
-            (*before, *keys) if keys and len(before) + len(keys) == key_count else (),
-        )

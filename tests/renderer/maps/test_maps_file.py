@@ -46,8 +46,7 @@ def test_what_the_file_says_of_its_capture(path: Path) -> None:
     assert (layer.heads, layer.shape, layer.causal) == ((4, 9), (2, 300, 300), True)
     assert (layer.rows, layer.columns, layer.query_step, layer.key_step) == (100, 100, 3, 3)
     assert (layer.module, layer.source, layer.note) == ("decoder.0", "sdpa", "")
-    assert about.axis_tokens(layer) == (("d",) * 300, ("d",) * 300)
-    assert about.axis_tokens(about.layers[CROSS]) == (("d",) * 300, tuple(TOKENS["encoder"]))
+    assert about.tokens == {"encoder": tuple(TOKENS["encoder"]), "decoder": ("d",) * 300}
 
 
 @pytest.mark.parametrize("pack", [False, True])

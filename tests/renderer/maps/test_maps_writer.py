@@ -97,7 +97,7 @@ def test_our_own_reader_reads_it_too(tmp_path: Path) -> None:
     draw(tmp_path, *capture_of(sent_layer(**arrays)))
     with open_maps(tmp_path / "step_7" / "maps.safetensors") as maps:
         about = maps.metadata
-        assert about.axis_tokens(about.layers[STEM]) == (("a", "b", "c"),) * 2
+        assert about.tokens == {"decoder": ("a", "b", "c")}
         assert np.allclose(maps.weights(STEM), softmax(**arrays), atol=0.004)
 
 

@@ -6,8 +6,6 @@ import { ownTop } from "../pure/codes.js";
 import { inside, wholeMap, zoomed } from "../pure/cells.js";
 import { current, isPlaying, place, placeNow, runState, shown, spot } from "./store.js";
 
-/** @typedef {import("../pure/address.js").Place} Place */
-
 const PLAY_MS = 150;
 
 /**
@@ -124,7 +122,7 @@ export function nextScale() {
 
 /**
  * Where the map's own scale ends.
- * @param {import("./store.js").Shown | null} map
+ * @param {Shown | null} map
  */
 export function topOf(map) {
   return map ? ownTop(map.codes, map.scale, map.masked, map.layer.columns) : 1;
@@ -145,7 +143,7 @@ export function zoomBy(factor) {
 
 /**
  * Shows this part of the map.
- * @param {import("../pure/cells.js").Part} part
+ * @param {Part} part
  */
 export function lookAt(part) {
   const grid = shown.value?.layer;
@@ -169,11 +167,7 @@ export function spotBy(rows, columns) {
   spot.value = { query: row * grid.query_step, key: column * grid.key_step, isLocked: true };
 }
 
-/**
- * @param {number} cell
- * @param {number} count
- * @param {number} cells
- */
+/** @param {number} cell @param {number} count @param {number} cells */
 function moveIn(cell, count, cells) {
   return Math.min(Math.max(cell + count, 0), cells - 1);
 }

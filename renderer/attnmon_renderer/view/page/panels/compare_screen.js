@@ -9,9 +9,6 @@ import { headMatrices, inWobbles } from "./head_matrices.js";
 import { getComparison } from "./server.js";
 import { headShown, place, runId, runs, stemShown } from "./store.js";
 
-/** @typedef {import("../pure/shapes.js").Comparison} Comparison */
-/** @typedef {import("../pure/shapes.js").NumberRow} NumberRow */
-
 const [FIRST_ROWS, MOST_ROWS] = [25, 2000];
 /** @type {Record<string, string>} */
 const TONES = { identical: "same", "within the run's own wobble": "same", "not comparable": "" };
@@ -113,7 +110,7 @@ function matching({ matching: maps }) {
 }
 
 /**
- * @param {import("../pure/shapes.js").MatchedLayer} where
+ * @param {MatchedLayer} where
  * @param {{a: number, b: number, distance: number | null, numbered: number | null}} pair
  */
 function matchedRow({ role, layer }, { a, b, distance, numbered }) {
@@ -147,10 +144,7 @@ function look(layer, head, partner) {
   visit({ screen: "live", view: "both", step: a, ...steps, layer, head, partner });
 }
 
-/**
- * @param {string} role
- * @param {number} layer
- */
+/** @param {string} role @param {number} layer */
 function stemOf(role, layer) {
   const [stack, type = "self"] = role.split("_");
   return `${stack}_layer${layer}_${type}_attn`;

@@ -6,26 +6,7 @@ import { difference } from "../pure/distance.js";
 import { layerName } from "../pure/history.js";
 import { whole } from "../pure/words.js";
 
-/** @typedef {import("./store.js").Shown} Shown */
-
-/**
- * @typedef {object} Content
- * @property {Shown} map whose cells and tokens these are
- * @property {Float64Array} values
- * @property {Uint8Array | null} masked
- * @property {Uint32Array} pixels
- * @property {number} top where the scale ends
- * @property {boolean} isChange
- * @property {string} title
- */
-
-/**
- * @param {Shown} map
- * @param {number} top
- * @param {boolean} isDark
- * @param {string} title
- * @returns {Content}
- */
+/** @param {Shown} map @param {number} top @param {boolean} isDark @param {string} title @returns {Content} */
 export function weightContent(map, top, isDark, title) {
   const { codes, scale, weights: values, masked } = map;
   const pixels = new Uint32Array(codes.length);
@@ -110,7 +91,7 @@ export function titleOf(map) {
 
 /**
  * What the cells of a map are, and what they are not.
- * @param {import("../pure/shapes.js").LayerMaps} layer
+ * @param {LayerMaps} layer
  */
 export function cellWords(layer) {
   const size = `${layer.queries} ${layer.queries === 1 ? "query" : "queries"} × ${layer.keys} ${layer.keys === 1 ? "key" : "keys"}`;

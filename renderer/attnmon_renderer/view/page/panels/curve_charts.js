@@ -4,9 +4,6 @@ import { extent, path, scale } from "../pure/curves.js";
 import { short } from "../pure/words.js";
 import { el, more, svg, svgText } from "./elements.js";
 
-/** @typedef {import("../pure/shapes.js").Comparison} Comparison */
-/** @typedef {import("../pure/shapes.js").CurvePair} CurvePair */
-
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT] = [360, 150, 46, 354, 20, 130];
 const FIRST = 6;
 /** Values that differ by more than this factor have a logarithmic scale. */

@@ -2,8 +2,6 @@
 
 import { effect } from "../pure/signals.js";
 
-/** @typedef {Node | string | null | undefined | false} Child */
-
 /**
  * An element with properties, attributes (whose names have a dash, and "role") and children.
  * @template {keyof HTMLElementTagNameMap} Name
@@ -49,10 +47,7 @@ export function svgText(className, x, y, anchor, words) {
   return svg("text", { class: className, x, y, "text-anchor": anchor }, words);
 }
 
-/**
- * @param {Child[]} children
- * @returns {(Node | string)[]}
- */
+/** @param {Child[]} children @returns {(Node | string)[]} */
 export function present(children) {
   return children.filter((child) => child !== null && child !== undefined && child !== false);
 }
@@ -127,10 +122,7 @@ export class Panel extends HTMLElement {
     this.watchSize(this, () => work(this.clientWidth));
   }
 
-  /**
-   * @param {Element} element
-   * @param {() => void} work
-   */
+  /** @param {Element} element @param {() => void} work */
   watchSize(element, work) {
     const observer = new ResizeObserver(work);
     observer.observe(element);

@@ -30,9 +30,7 @@ class FilmStrip extends Panel {
     if (map && !this.hidden) this.timer = setTimeout(() => this.fill(map), REST_MS);
   }
 
-  /**
-   * @param {store.Shown} map
-   */
+  /** @param {Shown} map */
   fill(map) {
     const captures = store.stateOf(map.run).captures.value.filter(({ maps }) => maps);
     const index = captures.findIndex(({ c }) => c === map.capture.c);
@@ -41,10 +39,7 @@ class FilmStrip extends Panel {
   }
 }
 
-/**
- * @param {store.Shown} map
- * @param {import("../pure/shapes.js").CaptureLine} line
- */
+/** @param {Shown} map @param {CaptureLine} line */
 function frame(map, line) {
   const canvas = el("canvas", { width: 32, height: 32, "aria-hidden": "true" });
   const loss = store.stateOf(map.run).row(line.step)?.loss ?? null;
@@ -57,11 +52,7 @@ function frame(map, line) {
   return made;
 }
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {store.Shown} map
- * @param {string} c
- */
+/** @param {HTMLCanvasElement} canvas @param {Shown} map @param {string} c */
 async function paint(canvas, map, c) {
   try {
     const capture = await getCapture(map.run, c);

@@ -8,7 +8,6 @@ import { getThumbs, told } from "./server.js";
 import * as store from "./store.js";
 import { paintSheet, thumbsOf } from "./thumbnail.js";
 
-/** @typedef {import("../pure/history.js").HeadPlace} HeadPlace */
 /** @typedef {{stem: string, head: string, place: HTMLElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
 
 const [FAST_MS, REST_MS, LONGEST_MS] = [400, 250, 500];
@@ -20,9 +19,9 @@ class HeadGrid extends Panel {
   drawn = "";
   rows = el("div", {});
   sheet = el("canvas", { className: "sheet", "aria-hidden": "true" });
-  /** @type {import("../pure/shapes.js").Capture | null} */
+  /** @type {Capture | null} */
   capture = null;
-  /** @type {{layers: import("../pure/shapes.js").LayerMaps[], codes: Uint8Array} | null} */
+  /** @type {{layers: LayerMaps[], codes: Uint8Array} | null} */
   loaded = null;
   changedAt = -Infinity;
   isFast = false;
@@ -56,7 +55,7 @@ class HeadGrid extends Panel {
     else this.show(map);
   }
 
-  /** @param {store.Shown} map */
+  /** @param {Shown} map */
   show(map) {
     this.shownAt = performance.now();
     this.lay();
@@ -83,10 +82,7 @@ class HeadGrid extends Panel {
     this.rows.classList.toggle("by-change", isByChange);
   }
 
-  /**
-   * @param {HeadPlace[]} places
-   * @param {boolean} isByChange
-   */
+  /** @param {HeadPlace[]} places @param {boolean} isByChange */
   grid(places, isByChange) {
     this.cells = new Map(places.map(({ stem, head }) => [`${stem} ${head}`, cell(stem, String(head))]));
     if (isByChange) return [el("div", { className: "flow" }, ...[...this.cells.values()].map((each) => each.button))];
@@ -97,11 +93,7 @@ class HeadGrid extends Panel {
     ]);
   }
 
-  /**
-   * @param {string} stem
-   * @param {string} head
-   * @param {number | null} change
-   */
+  /** @param {string} stem @param {string} head @param {number | null} change */
   say(stem, head, change) {
     const made = this.cells.get(`${stem} ${head}`);
     if (!made) return;

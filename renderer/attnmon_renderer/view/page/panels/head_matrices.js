@@ -4,8 +4,6 @@ import { CHANGE_COLOURS, LEVELS, css } from "../pure/codes.js";
 import { short, signed } from "../pure/words.js";
 import { button, el } from "./elements.js";
 
-/** @typedef {import("../pure/shapes.js").NumberRow} NumberRow */
-
 /** Wobbles from which on a difference has the full colour. */
 const FULL = 3;
 
@@ -35,11 +33,7 @@ export function headMatrices(rows, chosen, look) {
   );
 }
 
-/**
- * @param {string} role
- * @param {NumberRow[]} rows
- * @param {(row: NumberRow, words: string) => void} pressed
- */
+/** @param {string} role @param {NumberRow[]} rows @param {(row: NumberRow, words: string) => void} pressed */
 function matrix(role, rows, pressed) {
   const heads = [...new Set(rows.map(({ head }) => Number(head)))].sort((a, b) => a - b);
   const layers = [...Map.groupBy(rows, ({ layer }) => layer)].sort(([a], [b]) => a - b);
@@ -54,10 +48,7 @@ function matrix(role, rows, pressed) {
   return el("div", {}, el("h3", {}, title), el("div", { className: "scroll" }, table));
 }
 
-/**
- * @param {NumberRow} row
- * @param {(row: NumberRow, words: string) => void} pressed
- */
+/** @param {NumberRow} row @param {(row: NumberRow, words: string) => void} pressed */
 function cell(row, pressed) {
   const { role, layer, head, statistic, a, b, delta, times } = row;
   const where = `${role.replace("_", " ")} ${layer} · head ${head}: ${statistic.replaceAll("_", " ")}`;

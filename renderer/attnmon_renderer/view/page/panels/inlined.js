@@ -2,12 +2,9 @@
 
 import { weightsOfCodes } from "../pure/codes.js";
 
-/** @typedef {import("../pure/shapes.js").Capture} Capture */
-/** @typedef {import("../pure/shapes.js").PackedMaps} PackedMaps */
-
 const MOST_LAYERS = 100;
 
-/** @type {import("../pure/shapes.js").Inlined} */
+/** @type {Inlined} */
 const { answers, captures, texts, masks } = JSON.parse(textOf("answers"));
 const packed = textOf("codes");
 
@@ -19,10 +16,7 @@ function textOf(id) {
   return document.getElementById(id)?.textContent ?? "";
 }
 
-/**
- * @param {string} path
- * @returns {Promise<Response>}
- */
+/** @param {string} path @returns {Promise<Response>} */
 export async function answerTo(path) {
   const [place] = path.split("?");
   const [, , , , stem, head] = place.split("/").map(decodeURIComponent);
@@ -36,7 +30,7 @@ export async function answerTo(path) {
 
 /**
  * A capture with its texts and masks, of which the document has each once.
- * @param {import("../pure/shapes.js").PackedCapture} capture
+ * @param {PackedCapture} capture
  * @returns {Capture}
  */
 function readable(capture) {
@@ -50,10 +44,7 @@ async function thumbsOf(layers) {
   return answer(await blob.arrayBuffer(), layers.length === 1 ? layers[0].thumbs_shape : [blob.size], 1);
 }
 
-/**
- * @param {PackedMaps} layer
- * @param {string} head
- */
+/** @param {PackedMaps} layer @param {string} head */
 async function mapOf(layer, head) {
   const [cells, codes] = [layer.rows * layer.columns, await codesOf(layer)];
   const index = layer.heads.indexOf(Number(head));
@@ -64,11 +55,7 @@ async function mapOf(layer, head) {
   return answer(own, [layer.rows, layer.columns], scale);
 }
 
-/**
- * @param {BufferSource} codes
- * @param {number[]} shape
- * @param {number} scale
- */
+/** @param {BufferSource} codes @param {number[]} shape @param {number} scale */
 function answer(codes, shape, scale) {
   return new Response(codes, { headers: { "X-Shape": shape.join(","), "X-Scale": String(scale) } });
 }

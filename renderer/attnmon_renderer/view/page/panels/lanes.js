@@ -5,10 +5,6 @@ import { headValue, layerMean, layerName } from "../pure/history.js";
 import { STATISTICS } from "../pure/words.js";
 import { headShown, place, stemShown } from "./store.js";
 
-/** @typedef {import("../pure/history.js").HistoryRow} HistoryRow */
-/** @typedef {{className: string, values: (number | null)[]}} Curve */
-/** @typedef {{title: string, ends: [number, number], curves: Curve[]}} Lane */
-
 /**
  * The lanes for which there are numbers.
  * @param {HistoryRow[]} rows
@@ -22,10 +18,7 @@ export function lanesOf(rows) {
   );
 }
 
-/**
- * @param {HistoryRow[]} rows
- * @returns {Lane}
- */
+/** @param {HistoryRow[]} rows @returns {Lane} */
 function statisticLane(rows) {
   const [statistic, kind] = [place.statistic.value, place.kind.value];
   const [own, head] = [stemShown.value, headShown.value];
@@ -43,11 +36,7 @@ function statisticLane(rows) {
   return { title: title(statistic, own, head), ends: extent(curves.flatMap(({ values }) => values)), curves };
 }
 
-/**
- * @param {string} statistic
- * @param {string | null} stem
- * @param {string} head
- */
+/** @param {string} statistic @param {string | null} stem @param {string} head */
 function title(statistic, stem, head) {
   const name = stem === null ? null : layerName(stem);
   const layer = name ? ` · bold: ${name.kind} layer ${name.layer}` : "";

@@ -6,9 +6,6 @@ import { loadBeside, loadShown } from "./map_loader.js";
 import { Refused, getHistory, getRun, getRuns, told } from "./server.js";
 import * as store from "./store.js";
 
-/** @typedef {import("../pure/shapes.js").CaptureLine} CaptureLine */
-/** @typedef {import("./store.js").RunState} RunState */
-
 const [RUNS_MS, AGAIN_MS] = [10000, 3000];
 const [CLOCK_MS, SHOWN_MS, ASLEEP_SECONDS] = [1000, 500, 30];
 
@@ -43,12 +40,12 @@ function refreshRuns() {
   });
 }
 
-/** @type {Map<RunState, boolean>} whether there is news while it is being read */
+/** @type {Map<store.RunState, boolean>} whether there is news while it is being read */
 const underWay = new Map();
 
 /**
  * Reads what is new of a run; if that is under way, once more afterwards.
- * @param {RunState} state
+ * @param {store.RunState} state
  */
 async function refresh(state) {
   if (underWay.has(state)) {
@@ -71,7 +68,7 @@ function isLookedAt(run) {
 
 /**
  * Reads on; from the beginning where another run has begun in the place of this one.
- * @param {RunState} state
+ * @param {store.RunState} state
  */
 async function readNews(state) {
   try {
@@ -83,7 +80,7 @@ async function readNews(state) {
   }
 }
 
-/** @param {RunState} state */
+/** @param {store.RunState} state */
 async function readOn(state) {
   const known = state.facts.held;
   const facts = await getRun(state.id, known?.cursor ?? null);
@@ -109,7 +106,7 @@ async function readOn(state) {
 
 /**
  * A folder that was drawn again has another key.
- * @param {RunState} state
+ * @param {store.RunState} state
  * @param {CaptureLine[]} news
  */
 function withNews(state, news) {

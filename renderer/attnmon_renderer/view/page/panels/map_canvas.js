@@ -10,8 +10,6 @@ import { FONT, MapFrame, cut } from "./map_frame.js";
 import { marginalRoom, paintMarginals } from "./marginals.js";
 import { isDark, place, spot } from "./store.js";
 
-/** @typedef {import("./content.js").Content} Content */
-
 const LEAST_DRAG = 4;
 const [SPOT_LIGHT, SPOT_DARK, INK_LIGHT, INK_DARK] = ["#ff2d55", "#ff6b8a", "#23262b", "#e4e6ea"];
 
@@ -25,7 +23,7 @@ export class MapCanvas extends Panel {
   frame = null;
   /** Another one after each painting: the pointer paints nothing again. */
   painted = new Signal({});
-  /** @type {{x: number, y: number, part: import("../pure/cells.js").Part} | null} */
+  /** @type {{x: number, y: number, part: Part} | null} */
   grabbed = null;
 
   build() {
@@ -61,11 +59,7 @@ export class MapCanvas extends Panel {
     this.painted.value = {};
   }
 
-  /**
-   * @param {Content} content
-   * @param {CanvasRenderingContext2D} pen
-   * @param {MapFrame} frame
-   */
+  /** @param {Content} content @param {CanvasRenderingContext2D} pen @param {MapFrame} frame */
   cells({ map: { layer }, pixels }, pen, { part, box }) {
     const { rows, columns, query_step: down, key_step: across } = layer;
     if (this.image.width !== columns) this.image.width = columns;
@@ -202,11 +196,7 @@ function context(canvas) {
   return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
 }
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {number} width
- * @param {number} height
- */
+/** @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
 function resize(canvas, width, height) {
   const fine = devicePixelRatio || 1;
   const [across, down] = [Math.round(width * fine), Math.round(height * fine)];

@@ -1,9 +1,5 @@
 /** Where a map, its labels and its cells lie on a canvas. */
 
-/** @typedef {import("../pure/cells.js").Part} Part */
-/** @typedef {import("../pure/cells.js").Grid} Grid */
-/** @typedef {{left: number, top: number, width: number, height: number}} Box */
-
 export const FONT = "12px system-ui, 'DejaVu Sans', sans-serif";
 const LONGEST = 76;
 const LEAST_LABEL = 11;
@@ -89,12 +85,7 @@ export class MapFrame {
   }
 }
 
-/**
- * @param {string[]} tokens
- * @param {number} start
- * @param {number} end
- * @param {(text: string) => number} measure
- */
+/** @param {string[]} tokens @param {number} start @param {number} end @param {(text: string) => number} measure */
 function longest(tokens, start, end, measure) {
   const seen = tokens.slice(Math.floor(start), Math.ceil(end));
   return Math.min(LONGEST, Math.max(measure("000"), ...seen.map(measure)));

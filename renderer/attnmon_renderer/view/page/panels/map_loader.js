@@ -5,10 +5,6 @@ import { decode } from "../pure/codes.js";
 import { Refused, getCapture, getMap, getRun, told } from "./server.js";
 import * as store from "./store.js";
 
-/** @typedef {import("../pure/shapes.js").CaptureLine} CaptureLine */
-/** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */
-/** @typedef {import("./store.js").Shown} Shown */
-
 /** @typedef {{run: string, capture: CaptureLine, layer: string | null, head: string}} Wish */
 
 const AHEAD = 2;

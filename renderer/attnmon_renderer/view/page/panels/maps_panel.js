@@ -9,8 +9,6 @@ import { Panel, button, choice, el } from "./elements.js";
 import { MapCanvas } from "./map_canvas.js";
 import * as store from "./store.js";
 
-/** @typedef {import("./content.js").Content} Content */
-/** @typedef {{a: store.Shown, b: store.Shown}} Pair */
 /** @typedef {{box: HTMLElement, canvas: MapCanvas, title: HTMLElement, bar: ColourBar}} Slot */
 
 class MapsPanel extends Panel {
@@ -43,7 +41,7 @@ class MapsPanel extends Panel {
 
 /**
  * A, B and the difference; null for what is not shown.
- * @param {store.Shown} map
+ * @param {Shown} map
  * @param {Pair | null} pair
  * @returns {(Content | null)[]}
  */
@@ -61,7 +59,7 @@ function contentsOf(map, pair) {
 
 /**
  * Where the scales of maps end that are side by side.
- * @param {store.Shown[]} maps
+ * @param {Shown[]} maps
  */
 function tops(maps) {
   const scale = store.place.scale.value;
@@ -72,9 +70,9 @@ function tops(maps) {
 
 /**
  * What tells A and B apart: the step, or the run and its step.
- * @param {store.Shown} a
- * @param {store.Shown} b
- * @param {store.Shown} map
+ * @param {Shown} a
+ * @param {Shown} b
+ * @param {Shown} map
  */
 function apart(a, b, map) {
   const run = store.runs.value?.find(({ id }) => id === map.run)?.title ?? map.run;
@@ -90,10 +88,7 @@ function notes(pair) {
   return [unlike(pair.a, pair.b), textsApart(pair.a, pair.b)].filter(Boolean);
 }
 
-/**
- * @param {Slot} slot
- * @param {Content | null} content
- */
+/** @param {Slot} slot @param {Content | null} content */
 function put({ box, canvas, title, bar }, content) {
   box.hidden = !content;
   canvas.content.value = content;
@@ -155,7 +150,7 @@ class ColourBar extends HTMLElement {
     this.replaceChildren(this.low, this.levels, this.high, this.masked);
   }
 
-  /** @param {import("./content.js").Content} content */
+  /** @param {Content} content */
   show({ top, isChange, masked, map: { layer } }) {
     const colours = isChange ? CHANGE_COLOURS : WEIGHT_COLOURS;
     const image = new ImageData(LEVELS, 1);

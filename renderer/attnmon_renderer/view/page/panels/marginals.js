@@ -5,7 +5,6 @@ import { short, tokensAt } from "../pure/words.js";
 import { cut } from "./map_frame.js";
 
 /** @typedef {import("./map_frame.js").MapFrame} MapFrame */
-/** @typedef {import("./content.js").Content} Content */
 
 const LEAST_WIDTH = 340;
 const [BARS, LABELS, LEAST_TEXT] = [34, 80, 10];
@@ -52,7 +51,7 @@ export function paintMarginals(pen, frame, { map }, measure) {
  * The token of a row's strongest key, or where rows are narrow a dot as far to the right as the key is.
  * @param {CanvasRenderingContext2D} pen
  * @param {MapFrame} frame
- * @param {import("./store.js").Shown} map
+ * @param {Shown} map
  * @param {number} row
  * @param {(text: string) => number} measure
  */
@@ -71,7 +70,7 @@ function strongest(pen, frame, map, row, measure) {
 /**
  * The position of the key that a row of cells attends to most: as it was recorded, or the first of the
  * largest cell. Null where nothing is attended to.
- * @param {import("./store.js").Shown} map
+ * @param {Shown} map
  * @param {number} row
  */
 export function strongestKey({ layer, weights, strongest }, row) {

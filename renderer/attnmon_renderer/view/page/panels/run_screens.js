@@ -6,9 +6,6 @@ import { Panel, button, el, facts, table, written } from "./elements.js";
 import { pictureAddress } from "./server.js";
 import * as store from "./store.js";
 
-/** @typedef {import("../pure/shapes.js").Run} Run */
-/** @typedef {import("../pure/shapes.js").RunLine} RunLine */
-
 const MOST_FILES = 200;
 const TITLES = ["run", "state", "step", "loss", "captures", "alerts", "last news", ""];
 
@@ -115,11 +112,7 @@ function files(run) {
   return el("details", { className: "files" }, summary, made);
 }
 
-/**
- * @param {string} run
- * @param {string} c
- * @param {string} name
- */
+/** @param {string} run @param {string} c @param {string} name */
 function link(run, c, name) {
   return el("a", { href: pictureAddress(run, c, name), target: "_blank", rel: "noopener" }, name.replace(/\.\w+$/, ""));
 }

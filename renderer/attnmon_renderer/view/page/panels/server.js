@@ -4,8 +4,6 @@ import { byKind } from "../pure/history.js";
 import { answerTo } from "./ask.js";
 import { trouble } from "./store.js";
 
-/** @typedef {import("../pure/shapes.js").Codes} Codes */
-
 const MOST_BYTES = 96 * 2 ** 20;
 
 /** @type {Record<number, string>} */
@@ -17,33 +15,26 @@ const WORDS = {
 
 /** An answer that is no success. */
 export class Refused extends Error {
-  /**
-   * @param {number} status
-   * @param {string} path
-   */
+  /** @param {number} status @param {string} path */
   constructor(status, path) {
     super(WORDS[status] ?? `${status} for ${path}`);
     this.status = status;
   }
 }
 
-/**
- * @param {string} path below `api/v1/`
- */
+/** @param {string} path below `api/v1/` */
 async function ask(path) {
   const answer = await answerTo(path);
   if (!answer.ok) throw new Refused(answer.status, path);
   return answer;
 }
 
-/**
- * @param {string[]} parts of a path
- */
+/** @param {string[]} parts of a path */
 function route(...parts) {
   return parts.map(encodeURIComponent).join("/");
 }
 
-/** @returns {Promise<import("../pure/shapes.js").RunLine[]>} */
+/** @returns {Promise<RunLine[]>} */
 export async function getRuns() {
   return (await ask("runs")).json();
 }
@@ -51,7 +42,7 @@ export async function getRuns() {
 /**
  * @param {string} run
  * @param {string | null} after cursor: captures that are new since; null for all
- * @returns {Promise<import("../pure/shapes.js").Run>}
+ * @returns {Promise<Run>}
  */
 export async function getRun(run, after) {
   const query = after === null ? "" : `?after=${encodeURIComponent(after)}`;
@@ -69,21 +60,12 @@ export async function getHistory(run, cursor) {
   return { text: await answer.text(), cursor: answer.headers.get("X-Cursor") ?? cursor };
 }
 
-/**
- * @param {string} a
- * @param {string} b
- * @param {string} align
- * @returns {Promise<import("../pure/shapes.js").Comparison>}
- */
+/** @param {string} a @param {string} b @param {string} align @returns {Promise<Comparison>} */
 export async function getComparison(a, b, align) {
   return (await ask(`compare?${new URLSearchParams({ a, b, align })}`)).json();
 }
 
-/**
- * @param {string} run
- * @param {string} c
- * @returns {Promise<import("../pure/shapes.js").Capture>}
- */
+/** @param {string} run @param {string} c @returns {Promise<Capture>} */
 export function getCapture(run, c) {
   return kept(route("runs", run, "captures", c), readCapture);
 }
@@ -121,20 +103,14 @@ export function pictureAddress(run, c, name) {
   return `api/v1/${route("runs", run, "pictures", c, name)}`;
 }
 
-/**
- * @param {Response} answer
- * @returns {Promise<[import("../pure/shapes.js").Capture, number]>}
- */
+/** @param {Response} answer @returns {Promise<[Capture, number]>} */
 async function readCapture(answer) {
   const text = await answer.text();
   const capture = JSON.parse(text);
   return [{ ...capture, layers: byKind(capture.layers) }, text.length];
 }
 
-/**
- * @param {Response} answer
- * @returns {Promise<[Codes, number]>}
- */
+/** @param {Response} answer @returns {Promise<[Codes, number]>} */
 async function readCodes(answer) {
   const data = new Uint8Array(await answer.arrayBuffer());
   const shape = (answer.headers.get("X-Shape") ?? "").split(",").map(Number);

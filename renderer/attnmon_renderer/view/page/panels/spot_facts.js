@@ -11,9 +11,6 @@ import { Panel, button, el } from "./elements.js";
 import { strongestKey } from "./marginals.js";
 import * as store from "./store.js";
 
-/** @typedef {import("./store.js").Shown} Shown */
-/** @typedef {{a: Shown, b: Shown}} Pair */
-
 class SpotFacts extends Panel {
   draw() {
     const [map, pair, at] = [store.shown.value, store.pair.value, store.spot.value];
@@ -30,11 +27,7 @@ function hint() {
   return touch ? "Tap a cell to see its weight." : "Point at a cell to see its weight; click to hold it.";
 }
 
-/**
- * @param {Shown} map
- * @param {Pair | null} pair
- * @param {{row: number, column: number}} cell
- */
+/** @param {Shown} map @param {Pair | null} pair @param {{row: number, column: number}} cell */
 function cellFacts(map, pair, { row, column }) {
   const { layer, weights, masked } = map;
   const index = row * layer.columns + column;
@@ -58,10 +51,7 @@ function cellFacts(map, pair, { row, column }) {
   ].filter((child) => child !== false && child !== undefined);
 }
 
-/**
- * @param {number} a
- * @param {number} b
- */
+/** @param {number} a @param {number} b */
 function values(a, b) {
   return `A ${exact(a)} · B ${exact(b)} · B−A ${signed(b - a)}`;
 }
@@ -71,11 +61,7 @@ function exact(weight) {
   return weight >= 0.001 ? weight.toFixed(4) : short(weight);
 }
 
-/**
- * @param {Shown} map
- * @param {"query" | "key"} axis
- * @param {number} cell
- */
+/** @param {Shown} map @param {"query" | "key"} axis @param {number} cell */
 function named(map, axis, cell) {
   const { layer } = map;
   const tokens = axisTokens(map);
@@ -94,10 +80,7 @@ function quoted(tokens, ends) {
   return `${positions(ends)}${text && ` “${text.length > 40 ? `${text.slice(0, 40)}…` : text}”`}`;
 }
 
-/**
- * @param {Shown} map
- * @param {Pair | null} pair
- */
+/** @param {Shown} map @param {Pair | null} pair */
 function headFacts(map, pair) {
   const { run, capture, layer, head } = map;
   const row = store.stateOf(run).row(capture.step);
@@ -158,21 +141,14 @@ class TokenText extends Panel {
   }
 }
 
-/**
- * @param {import("./store.js").Shown} map
- * @param {number} row
- */
+/** @param {Shown} map @param {number} row */
 function asked(map, row) {
   const ends = span(row, map.layer.query_step, map.layer.queries);
   const token = tokensAt(axisTokens(map).queries, ends);
   return `What query ${positions(ends)}${token && ` “${token}”`} attends to:`;
 }
 
-/**
- * @param {string[]} keys
- * @param {[number, number]} ends
- * @param {number} column
- */
+/** @param {string[]} keys @param {[number, number]} ends @param {number} column */
 function part(keys, ends, column) {
   const show = () => {
     const [map, at] = [store.shown.value, store.spot.value];

@@ -7,8 +7,6 @@ import { showKeys } from "./keys.js";
 import { clock, muted, place, runId, runState, runs, trouble } from "./store.js";
 import { nextTheme } from "./theme.js";
 
-/** @typedef {import("../pure/address.js").Place} Place */
-
 /** @type {[Place["screen"], string][]} */
 const SCREENS = [
   ["live", "Maps"],
@@ -59,7 +57,7 @@ function runFacts() {
   return [state(facts), ...progress(), ...accounts(facts.summary)].map((part) => el("span", {}, part));
 }
 
-/** @param {import("../pure/shapes.js").Run} facts */
+/** @param {Run} facts */
 function state(facts) {
   const dot = el("i", { className: facts.alive ? "dot alive" : "dot" });
   return el("b", {}, dot, facts.alive ? "running" : facts.state);
@@ -98,7 +96,7 @@ class AlertList extends Panel {
   }
 }
 
-/** @param {import("../pure/shapes.js").Alert} alert */
+/** @param {Alert} alert */
 function alertLine(alert) {
   const { severity, step, text } = alert;
   const show = button("show", "show the map of this alert", () => go(placeOf(alert)));
@@ -111,7 +109,7 @@ function alertLine(alert) {
   return el("li", { className: severity }, words, advice, show, mute);
 }
 
-/** @param {import("../pure/shapes.js").Alert} alert */
+/** @param {Alert} alert */
 function placeOf({ step, role, layer, heads }) {
   const [stack, type = "self"] = (role ?? "").split("_");
   const isOfLayer = stack !== "" && layer !== null;

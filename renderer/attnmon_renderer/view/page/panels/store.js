@@ -4,38 +4,13 @@ import { parse } from "../pure/address.js";
 import { nearest } from "../pure/curves.js";
 import { Computed, Signal } from "../pure/signals.js";
 
-/** @typedef {import("../pure/shapes.js").Capture} Capture */
-/** @typedef {import("../pure/shapes.js").CaptureLine} CaptureLine */
-/** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */
-/** @typedef {import("../pure/shapes.js").Run} Run */
-
-/**
- * One map, as it was loaded.
- * @typedef {object} Shown
- * @property {string} run
- * @property {Capture} capture
- * @property {LayerMaps} layer
- * @property {string} head
- * @property {Uint8Array} codes
- * @property {number} scale
- * @property {Float64Array} weights
- * @property {Uint8Array | null} masked
- * @property {number[] | null} received mean weight that the keys of a column get
- * @property {number[] | null} strongest position of the key that each row attends to most
- */
-
-/**
- * A place on the maps, in positions. One that is locked stays when the pointer leaves.
- * @typedef {{query: number, key: number, isLocked: boolean}} Spot
- */
-
 /** A run with its history, whose cursor is where to read on. */
 export class RunState {
   /** @param {string} id */
   constructor(id) {
     this.id = id;
     this.facts = new Signal(/** @type {Run | null} */ (null));
-    this.rows = new Signal(/** @type {import("../pure/history.js").HistoryRow[]} */ ([]));
+    this.rows = new Signal(/** @type {HistoryRow[]} */ ([]));
     /** @type {string | null} */
     this.cursor = null;
     this.captures = new Computed(() => sortedByStep(this.facts.value?.captures ?? []));
@@ -69,12 +44,10 @@ export class RunState {
   }
 }
 
-/** @typedef {import("../pure/address.js").Place} Place */
-
 /** What is looked at, as the address keeps it. */
 export const place = signals(parse(location.search));
 export const runs = new Signal(
-  /** @type {import("../pure/shapes.js").RunLine[] | null} */ (null),
+  /** @type {RunLine[] | null} */ (null),
 );
 /** Why nothing comes from the server; empty if all is well. */
 export const trouble = new Signal("");
@@ -143,10 +116,7 @@ export const against = new Computed(() => {
   return capture ? { run: state.id, capture } : null;
 });
 
-/**
- * @param {RunState} state
- * @param {CaptureLine} here
- */
+/** @param {RunState} state @param {CaptureLine} here */
 function captureAgainst(state, here) {
   const [named, other, tied] = [place.against.value, place.other.value, place.tied.value];
   const captures = state.captures.value;

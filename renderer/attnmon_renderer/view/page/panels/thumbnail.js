@@ -5,10 +5,6 @@ import { WEIGHT_COLOURS, colourTable, maskedGrey, ownTop, paintCodes } from "../
 import { maskOf } from "./map_loader.js";
 import { isDark, place } from "./store.js";
 
-/** @typedef {import("../pure/shapes.js").LayerMaps} LayerMaps */
-/** @typedef {import("../pure/shapes.js").Codes} Codes */
-/** @typedef {{codes: Uint8Array, scale: number, top: number, masked: Uint8Array | null, shape: [number, number]}} Thumb */
-
 const MOST_FINE = 2;
 
 /**
@@ -109,10 +105,7 @@ function together(thumbs) {
   return { canvas, sources };
 }
 
-/**
- * @param {Thumb} thumb
- * @param {Uint32Array} pixels to be filled
- */
+/** @param {Thumb} thumb @param {Uint32Array} pixels to be filled */
 function fill({ codes, scale, top, masked }, pixels) {
   paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, maskedGrey(isDark.value), pixels);
 }

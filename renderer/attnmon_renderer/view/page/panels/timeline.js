@@ -59,10 +59,7 @@ class Timeline extends Panel {
     this.painted.value = {};
   }
 
-  /**
-   * @param {number} width
-   * @param {number} rail
-   */
+  /** @param {number} width @param {number} rail */
   size(width, rail) {
     const height = rail + RAIL + FOOT;
     this.drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -71,7 +68,7 @@ class Timeline extends Panel {
   }
 
   /**
-   * @param {import("./lanes.js").Lane} lane
+   * @param {Lane} lane
    * @param {number} top
    * @param {number} down to the foot of the title
    * @param {{step: number}[]} rows
@@ -94,10 +91,7 @@ class Timeline extends Panel {
     ];
   }
 
-  /**
-   * @param {number[]} steps
-   * @param {number} top
-   */
+  /** @param {number[]} steps @param {number} top */
   captures(steps, top) {
     const pixels = new Set(steps.map((step) => Math.round(this.x(step) * 2) / 2));
     const d = [...pixels].map((pixel) => `M${pixel} ${top + 5}v${RAIL - 10}`).join("");
@@ -106,10 +100,7 @@ class Timeline extends Panel {
     return [svg("line", rail), svg("path", { class: "captures", d })];
   }
 
-  /**
-   * @param {import("../pure/shapes.js").Alert[]} alerts
-   * @param {number} top
-   */
+  /** @param {Alert[]} alerts @param {number} top */
   alerts(alerts, top) {
     const half = RAIL / 2 - 2;
     return alerts.map(({ step, text: words, severity, state }) => {
@@ -119,12 +110,7 @@ class Timeline extends Panel {
     });
   }
 
-  /**
-   * @param {number[]} ends
-   * @param {(value: number) => number} pixel
-   * @param {number} y
-   * @param {boolean} isTime
-   */
+  /** @param {number[]} ends @param {(value: number) => number} pixel @param {number} y @param {boolean} isTime */
   foot([first, last], pixel, y, isTime) {
     const count = this.width.value / 110;
     if (!isTime) {
@@ -184,10 +170,7 @@ class Timeline extends Panel {
     if (index >= 0) goToIndex(index);
   }
 
-  /**
-   * @param {PointerEvent} event
-   * @param {number[]} steps
-   */
+  /** @param {PointerEvent} event @param {number[]} steps */
   nearestTo(event, steps) {
     return nearest(steps.map(this.x), event.clientX - this.drawing.getBoundingClientRect().left);
   }

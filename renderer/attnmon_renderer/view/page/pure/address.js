@@ -1,30 +1,5 @@
 /** What is looked at, as the query of the page's address keeps it. */
 
-/** @typedef {import("./cells.js").Part} Part */
-
-/**
- * @typedef {object} Place
- * @property {"live" | "compare" | "run" | "runs"} screen
- * @property {string | null} run null: the newest
- * @property {number | null} step null: the newest, whatever comes
- * @property {string | null} layer stem
- * @property {string} head a number, or "mean"
- * @property {"map" | "both" | "difference"} view
- * @property {string} against step to compare with: "first", "previous" or a number
- * @property {string | null} other run to compare with
- * @property {string | null} partner a layer, a head of A, and the head of B that is beside it:
- *   "decoder_layer0_self_attn:3:5"; null and elsewhere: heads of the same number
- * @property {boolean} tied whether the other run follows the step
- * @property {string} kind of layers shown; "" is all
- * @property {"layer" | "change"} sort
- * @property {string} statistic
- * @property {string} scale "shared", "own", or where a scale that is held ends
- * @property {Part | null} part null: the whole map
- * @property {boolean} full
- * @property {"step" | "loss" | "end"} align
- * @property {"step" | "time"} axis of the curves
- */
-
 /** @type {Readonly<Place>} */
 export const START = Object.freeze({
   screen: "live",
@@ -82,18 +57,12 @@ export function parse(query) {
   return /** @type {Place} */ (place);
 }
 
-/**
- * @param {string} name
- * @param {string} text
- */
+/** @param {string} name @param {string} text */
 function isMeant(name, text) {
   return CHOICES[name]?.includes(text) ?? PATTERNS[name]?.test(text) ?? true;
 }
 
-/**
- * @param {string} name
- * @param {string} text
- */
+/** @param {string} name @param {string} text */
 function parseValue(name, text) {
   if (name === "step") return Number(text);
   if (name === "full" || name === "tied") return text === "1";

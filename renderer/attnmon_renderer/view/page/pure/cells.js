@@ -1,24 +1,6 @@
 /** Cells and positions: which queries and keys a cell stands for, and which part of a map is seen. */
 
 /**
- * How a map lies over the positions.
- * @typedef {object} Grid
- * @property {number} rows
- * @property {number} columns
- * @property {number} queries
- * @property {number} keys
- * @property {number} query_step queries a cell
- * @property {number} key_step keys a cell
- * @property {boolean} causal
- * @property {number} earlier keys of a prefix, before the first query's own
- */
-
-/**
- * A part of a map, in positions: the first, and the one after the last.
- * @typedef {{q0: number, q1: number, k0: number, k1: number}} Part
- */
-
-/**
  * The first and the last position of a cell.
  * @param {number} cell
  * @param {number} step positions a cell
@@ -118,11 +100,7 @@ export function inside(part, grid) {
   return { q0, q1, k0, k1 };
 }
 
-/**
- * @param {number} low
- * @param {number} high
- * @param {number} count
- */
+/** @param {number} low @param {number} high @param {number} count */
 function held(low, high, count) {
   const size = Math.min(Math.max(high - low, Math.min(2, count)), count);
   const start = Math.min(Math.max(low, 0), count - size);

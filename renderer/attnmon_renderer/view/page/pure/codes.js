@@ -134,11 +134,7 @@ export function largestTold(values, masked, columns) {
   return largest;
 }
 
-/**
- * @param {number} rows
- * @param {number} columns
- * @param {Uint8Array | null} masked
- */
+/** @param {number} rows @param {number} columns @param {Uint8Array | null} masked */
 function cellsSeen(rows, columns, masked) {
   const seen = new Uint32Array(rows).fill(columns);
   masked?.forEach((hidden, index) => (seen[Math.floor(index / columns)] -= hidden));

@@ -1,7 +1,5 @@
 /** Curves: from numbers to lengths, ticks, and as many points as can be seen. */
 
-/** @typedef {{x: number, y: number | null}} Point */
-
 /**
  * A function from numbers to pixels, along a line.
  * @param {number} low

@@ -45,10 +45,7 @@ export function jensenShannon(a, b) {
   return Math.min(1, Math.max(0, bits / 2));
 }
 
-/**
- * @param {number} part
- * @param {number} both
- */
+/** @param {number} part @param {number} both */
 function half(part, both) {
   return part > 0 ? part * Math.log2((2 * part) / both) : 0;
 }

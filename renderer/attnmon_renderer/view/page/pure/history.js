@@ -1,22 +1,5 @@
 /** Reads `history.jsonl`, as far as curves and the order of heads need it. */
 
-/**
- * The statistics of a layer's heads, by name; null is a number that is not finite.
- * @typedef {{heads: number[], values: Record<string, (number | null)[]>}} LayerRow
- */
-
-/**
- * One capture.
- * @typedef {object} HistoryRow
- * @property {number} step
- * @property {number | null} epoch
- * @property {number | null} loss
- * @property {number | null} time seconds since 1970
- * @property {Map<string, LayerRow>} layers by the stem of their pictures
- */
-
-/** @typedef {{stem: string, head: number, change: number | null}} HeadPlace */
-
 const KINDS = ["encoder", "decoder self", "decoder cross"];
 
 /**
@@ -31,10 +14,7 @@ export function readLines(text) {
   });
 }
 
-/**
- * @param {string} line
- * @returns {HistoryRow | null}
- */
+/** @param {string} line @returns {HistoryRow | null} */
 function readLine(line) {
   try {
     const record = JSON.parse(line);
@@ -53,11 +33,7 @@ function readLine(line) {
   }
 }
 
-/**
- * @param {string} stack
- * @param {any} layers
- * @returns {[string, LayerRow][]}
- */
+/** @param {string} stack @param {any} layers @returns {[string, LayerRow][]} */
 function readStack(stack, layers) {
   if (!Array.isArray(layers)) return [];
   return layers.map((layer) => {

@@ -13,9 +13,7 @@ let current = null;
 /** @type {Set<() => void>} */
 const waiting = new Set();
 
-/**
- * @template T
- */
+/** @template T */
 export class Signal {
   version = 0;
   /** @type {Set<Reader>} */
@@ -41,9 +39,7 @@ export class Signal {
   refresh() {}
 }
 
-/**
- * @template T
- */
+/** @template T */
 export class Computed {
   version = 0;
   /** @type {Set<Reader>} */
@@ -121,11 +117,7 @@ function forget(reader) {
   reader.sources.clear();
 }
 
-/**
- * @template T
- * @param {Reader} reader
- * @param {() => T} work
- */
+/** @template T @param {Reader} reader @param {() => T} work */
 function run(reader, work) {
   forget(reader);
   const outer = current;

@@ -20,7 +20,7 @@ test("what an address has that is not meant is as at the start", () => {
 });
 
 test("numbers are short, and have a minus sign of their own", () => {
-  const cases = [[0, "0"], [0.41234, "0.412"], [-2.5, "−2.5"], [12345.6, "12,346"], [1e-5, "1.0e−5"], [null, "–"], [NaN, "–"]];
+  const cases = [[0, "0"], [0.41234, "0.412"], [-2.5, "−2.5"], [12345.6, "12,346"], [1e-5, "1.0e−5"], [-3.9e-11, "−3.9e−11"], [null, "–"], [NaN, "–"]];
   for (const [value, text] of cases) assert.equal(words.short(/** @type {number | null} */ (value)), text);
   assert.deepEqual([words.signed(0.5), words.signed(-0.5), words.signed(0)], ["+0.5", "−0.5", "0"]);
   assert.deepEqual([words.whole(12400), words.whole(-1234567), words.whole(5)], ["12,400", "-1,234,567", "5"]);

@@ -16,6 +16,20 @@ from attnmon_renderer.drawing.spec.scales import rounded_top
 pytestmark = pytest.mark.browser
 
 SELF, CROSS = "decoder_layer0_self_attn", "decoder_layer1_cross_attn"
+SMALL_IS = """([stem, colours]) => {
+  const grid = document.querySelector("attn-heads"), { sheet } = grid;
+  const place = grid.cells.get(`${stem} 2`).place.getBoundingClientRect();
+  const box = sheet.getBoundingClientRect(), fine = sheet.width / box.width;
+  const pen = sheet.getContext("2d"), [rows, columns] = [colours.length, colours[0].length];
+  let alike = 0;
+  colours.forEach((line, row) => line.forEach((colour, column) => {
+    const x = (place.x - box.x + ((column + 0.5) * place.width) / columns) * fine;
+    const y = (place.y - box.y + ((row + 0.5) * place.height) / rows) * fine;
+    alike += String([...pen.getImageData(x, y, 1, 1).data.slice(0, 3)]) === String(colour);
+  }));
+  return alike > 0.9 * rows * columns;
+}"""
+"""Whether the small map of head 2 has these colours, but for rounding."""
 MASKED = {"light": 228, "dark": 82}
 
 
@@ -87,9 +101,11 @@ def test_the_difference_of_two_steps_is_that_of_their_weights(opened: Document) 
     levels = np.minimum(
         LEVELS - 1, np.floor((np.sign(change) * np.sqrt(np.abs(change)) + 1) / 2 * LEVELS)
     )
-    found = np.array(opened.cells(map_name="change"))
     expected = CHANGE_PALETTE.colours[levels.astype(int)]
+    found = np.array(opened.cells(map_name="change"))
     assert (found == expected).all(-1).mean() > 0.97, "but for rounding"
+    opened.page.select_option("select[aria-label='colour scale']", "own")
+    opened.until(SMALL_IS, [CROSS, expected.tolist()])
     opened.point(0, 8, "change")
     assert opened.text(".spot b") == "query 0 “d” → key 8 “h”"
     told = opened.text(".spot .weight").replace("−", "-").split(" · ")

@@ -94,7 +94,9 @@ interface Content {
 }
 
 type Box = { left: number; top: number; width: number; height: number };
-type Thumb = { codes: Uint8Array; scale: number; top: number; masked: Uint8Array | null; shape: [number, number] };
+type Thumb = { codes: Uint8Array; scale: number; top: number; masked: Uint8Array | null; shape: [number, number]; changes?: Float64Array };
+/** The small maps of a capture. */
+type Thumbs = { layers: LayerMaps[]; codes: Uint8Array };
 type Point = { x: number; y: number | null };
 type Curve = { className: string; values: (number | null)[] };
 type Lane = { title: string; ends: [number, number]; curves: Curve[] };

@@ -1,10 +1,11 @@
 /** Two runs: what differs, by how much, and where to look. */
 
+import { stemOf } from "../pure/history.js";
 import { Signal, effect } from "../pure/signals.js";
 import { short, signed, whole } from "../pure/words.js";
 import { go, visit } from "./actions.js";
 import { curveCharts } from "./curve_charts.js";
-import { Panel, button, choice, el, more, present, table, written } from "./elements.js";
+import { Panel, button, card, choice, el, more, table, written } from "./elements.js";
 import { headMatrices, inWobbles } from "./head_matrices.js";
 import { getComparison } from "./server.js";
 import { headShown, place, runId, runs, stemShown } from "./store.js";
@@ -22,11 +23,11 @@ class CompareScreen extends Panel {
     const bar = el("div", { className: "controls" });
     const [answer, pick, heads, rows] = [el("div"), el("div"), el("div"), el("div")];
     this.append(bar, answer, pick, heads, rows);
-    this.watch(() => bar.replaceChildren(...choices()));
-    this.watch(() => answer.replaceChildren(...present(answerNow())));
-    this.watch(() => pick.replaceChildren(...present([statistics()])));
-    this.watch(() => heads.replaceChildren(...present([everyHead()])));
-    this.watch(() => rows.replaceChildren(...present([numbers()])));
+    this.fill(bar, choices);
+    this.fill(answer, answerNow);
+    this.fill(pick, () => [statistics()]);
+    this.fill(heads, () => [everyHead()]);
+    this.fill(rows, () => [numbers()]);
     this.watch(() => mark(heads));
   }
 }
@@ -45,9 +46,7 @@ effect(() => {
 });
 
 function choices() {
-  /** @type {[string, string][]} */
   const options = (runs.value ?? []).map(({ id, title }) => [id, title]);
-  /** @type {[string, string][]} */
   const others = [["", "choose a run"], ...options.filter(([id]) => id !== runId.value)];
   const { other, align } = place;
   return [
@@ -99,10 +98,8 @@ function matching({ matching: maps }) {
   const rows = maps.layers.flatMap((layer) => layer.heads.map((pair) => matchedRow(layer, pair)));
   const titles = ["layer", "head of A", "same number: bits", "resembles most: head of B", "bits", ""];
   const pairs = table("", titles, rows);
-  return el(
-    "section",
-    { className: "card wide" },
-    el("h2", {}, "How far the maps are apart"),
+  return card(
+    "How far the maps are apart",
     el("p", {}, numbered),
     el("p", {}, matched + moved),
     pairs && more("Each head, as numbered and as matched", () => pairs),
@@ -144,16 +141,9 @@ function look(layer, head, partner) {
   visit({ screen: "live", view: "both", step: a, ...steps, layer, head, partner });
 }
 
-/** @param {string} role @param {number} layer */
-function stemOf(role, layer) {
-  const [stack, type = "self"] = role.split("_");
-  return `${stack}_layer${layer}_${type}_attn`;
-}
-
 function statistics() {
   const names = [...new Set(found.value?.layers.map((row) => row.statistic))].sort();
-  /** @type {[string, string][]} */
-  const options = [["", "every statistic"], ...names.map((name) => /** @type {[string, string]} */ ([name, name.replaceAll("_", " ")]))];
+  const options = [["", "every statistic"], ...names.map((name) => [name, name.replaceAll("_", " ")])];
   return names.length > 0 && el("label", {}, "Statistic ", choice("statistic", options, statistic.value, (name) => (statistic.value = name)));
 }
 

@@ -2,7 +2,7 @@
 
 import { extent, path, scale } from "../pure/curves.js";
 import { short } from "../pure/words.js";
-import { el, more, svg, svgText } from "./elements.js";
+import { card, el, more, svg, svgText } from "./elements.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT] = [360, 150, 46, 354, 20, 130];
 const FIRST = 6;
@@ -19,8 +19,7 @@ export function curveCharts({ curves, align, at }) {
   const grid = (/** @type {CurvePair[]} */ pairs) =>
     el("div", { className: "charts" }, ...pairs.map((pair) => chart(pair, align, align === "end" && at !== null ? -at : at)));
   return [
-    el("section", { className: "card wide" },
-      el("h2", {}, "Over the training"),
+    card("Over the training",
       el("p", { className: "note" }, el("b", { className: "a" }, "A"), " is the full line, ", el("b", { className: "b" }, "B"), " the dashed one; the thin line is where they are compared."),
       grid(first),
       rest.length > 0 && more(`${rest.length} more`, () => grid(rest))),

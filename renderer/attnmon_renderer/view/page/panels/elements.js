@@ -48,14 +48,14 @@ export function svgText(className, x, y, anchor, words) {
 }
 
 /** @param {Child[]} children @returns {(Node | string)[]} */
-export function present(children) {
+function present(children) {
   return children.filter((child) => child !== null && child !== undefined && child !== false);
 }
 
 /**
  * A choice among named values.
  * @param {string} label
- * @param {[string, string][]} options value and text
+ * @param {string[][]} options value and text
  * @param {string} value
  * @param {(value: string) => void} chosen
  */
@@ -95,7 +95,16 @@ export class Panel extends HTMLElement {
 
   /** Makes what is there from the start, and watches the rest. */
   build() {
-    this.watch(() => this.replaceChildren(...present(this.draw())));
+    this.fill(this, () => this.draw());
+  }
+
+  /**
+   * Fills an element, and again when a signal that was read has changed.
+   * @param {Element} element
+   * @param {() => Child[]} make
+   */
+  fill(element, make) {
+    this.watch(() => element.replaceChildren(...present(make())));
   }
 
   /**
@@ -131,6 +140,15 @@ export class Panel extends HTMLElement {
 }
 
 /**
+ * A part of a screen, with a title.
+ * @param {string} title
+ * @param {...Child} children
+ */
+export function card(title, ...children) {
+  return el("section", { className: "card wide" }, title && el("h2", {}, title), ...children);
+}
+
+/**
  * A list of names and values; what is not known is left out.
  * @param {string} title
  * @param {[string, any][]} rows
@@ -153,7 +171,7 @@ export function table(title, titles, rows) {
   const head = el("tr", {}, ...titles.map((each) => el("th", { scope: "col" }, each)));
   const lines = rows.map((row) => el("tr", {}, ...row.map((each) => el("td", {}, each))));
   const made = el("table", {}, el("thead", {}, head), el("tbody", {}, ...lines));
-  return el("section", { className: "card wide" }, el("h2", {}, title), el("div", { className: "scroll" }, made));
+  return card(title, el("div", { className: "scroll" }, made));
 }
 
 /**

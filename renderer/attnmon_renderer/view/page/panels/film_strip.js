@@ -27,11 +27,11 @@ class FilmStrip extends Panel {
     void [store.isDark.value, store.place.scale.value];
     this.hidden = !map;
     clearTimeout(this.timer);
-    if (map && !this.hidden) this.timer = setTimeout(() => this.fill(map), REST_MS);
+    if (map && !this.hidden) this.timer = setTimeout(() => this.show(map), REST_MS);
   }
 
   /** @param {Shown} map */
-  fill(map) {
+  show(map) {
     const captures = store.stateOf(map.run).captures.value.filter(({ maps }) => maps);
     const index = captures.findIndex(({ c }) => c === map.capture.c);
     const last = captures.slice(Math.max(0, index + 1 - MOST), index + 1);
@@ -78,7 +78,6 @@ class Pictures extends Panel {
     const { pictures, maps } = capture;
     if (!pictures.length) return [maps ? "" : el("p", { className: "note" }, "This capture has statistics alone: no maps and no pictures.")];
     const name = pictures.find((each) => each === this.name.value) ?? pictures[0];
-    /** @type {[string, string][]} */
     const options = pictures.map((each) => [each, each.replace(/\.\w+$/, "").replaceAll("_", " ")]);
     const image = el("img", { src: pictureAddress(run, capture.c, name), alt: `${name}, step ${capture.step}`, loading: "lazy" });
     const why = maps ? "" : el("p", { className: "note" }, "No maps were kept here (option maps=): these are the pictures.");

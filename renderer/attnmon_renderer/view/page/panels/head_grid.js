@@ -4,9 +4,9 @@ import { byChange, changes, layerName } from "../pure/history.js";
 import { STATISTICS, signed } from "../pure/words.js";
 import { go, layersShown } from "./actions.js";
 import { Panel, button, choice, el } from "./elements.js";
-import { getThumbs, told } from "./server.js";
+import { getCapture, getThumbs, told } from "./server.js";
 import * as store from "./store.js";
-import { paintSheet, thumbsOf } from "./thumbnail.js";
+import { paintSheet, thumbsNow } from "./thumbnail.js";
 
 /** @typedef {{stem: string, head: string, place: HTMLElement, button: HTMLButtonElement, words: HTMLElement}} Cell */
 
@@ -21,7 +21,7 @@ class HeadGrid extends Panel {
   sheet = el("canvas", { className: "sheet", "aria-hidden": "true" });
   /** @type {Capture | null} */
   capture = null;
-  /** @type {{layers: LayerMaps[], codes: Uint8Array} | null} */
+  /** @type {{now: Thumbs, then: Thumbs | null} | null} */
   loaded = null;
   changedAt = -Infinity;
   isFast = false;
@@ -32,7 +32,7 @@ class HeadGrid extends Panel {
   build() {
     const bar = el("div", { className: "controls" });
     this.append(bar, el("div", { className: "heads" }, this.rows, this.sheet));
-    this.watch(() => bar.replaceChildren(...choices()));
+    this.fill(bar, choices);
     this.watch(() => this.follow());
     this.watch(() => this.select());
     this.watchSize(this.rows, () => this.paint());
@@ -41,8 +41,8 @@ class HeadGrid extends Panel {
   /** Shows what has changed at once, but while the steps fly past only now and then. */
   follow() {
     const map = store.shown.value;
-    const { sort, kind, statistic, scale } = store.place;
-    void [sort.value, kind.value, statistic.value, scale.value, store.isDark.value, thenRow()];
+    const { sort, kind, statistic, scale, view } = store.place;
+    void [sort.value, kind.value, statistic.value, scale.value, view.value, store.isDark.value, thenRow()];
     clearTimeout(this.timer);
     this.hidden = !map;
     if (!map) return;
@@ -60,9 +60,9 @@ class HeadGrid extends Panel {
     this.shownAt = performance.now();
     this.lay();
     void told(async () => {
-      const { data } = await getThumbs(map.run, map.capture.c, "all");
+      const [now, then] = await Promise.all([loaded(map.run, map.capture.c), loadedThen()]);
       if (store.shown.value?.capture !== map.capture) return;
-      this.loaded = { layers: map.capture.layers, codes: data };
+      this.loaded = { now, then };
       this.paint();
     });
   }
@@ -127,10 +127,10 @@ class HeadGrid extends Panel {
 
   paint() {
     if (!this.loaded) return;
-    const { layers, codes } = this.loaded;
-    paintSheet(this.sheet, layers.flatMap((layer) => {
-      const { thumbs_at: start, thumbs_shape: [heads, rows, columns], missing } = layer;
-      const thumbs = thumbsOf(layer, codes.subarray(start, start + heads * rows * columns));
+    const { now, then } = this.loaded;
+    paintSheet(this.sheet, now.layers.flatMap((layer) => {
+      const { missing } = layer;
+      const thumbs = thumbsNow(layer, now, then);
       return layer.heads.flatMap((head, index) => {
         const made = this.cells.get(`${layer.stem} ${head}`);
         if (!made) return [];
@@ -142,6 +142,19 @@ class HeadGrid extends Panel {
   }
 }
 
+/** @param {string} run @param {string} c @returns {Promise<Thumbs>} */
+async function loaded(run, c) {
+  const [{ layers }, { data }] = await Promise.all([getCapture(run, c), getThumbs(run, c, "all")]);
+  return { layers, codes: data };
+}
+
+/** The small maps of the capture that is compared with, where differences are looked at. */
+async function loadedThen() {
+  const other = store.against.value;
+  const isWanted = store.place.view.value === "difference" && other?.capture.maps;
+  return isWanted ? loaded(other.run, other.capture.c).catch(() => null) : null; // who shows the map says why
+}
+
 /** The line of the history that the changes are counted from. */
 function thenRow() {
   const other = store.against.value;
@@ -151,8 +164,7 @@ function thenRow() {
 function choices() {
   const kinds = [...new Set(store.layout.value.map(({ stem }) => layerName(stem)?.kind ?? ""))];
   const { sort, kind } = store.place;
-  /** @type {[string, string][]} */
-  const options = [["", "all kinds"], ...kinds.map((each) => /** @type {[string, string]} */ ([each, each]))];
+  const options = [["", "all kinds"], ...kinds.map((each) => [each, each])];
   const then = store.against.value;
   const words = sort.value === "change" && then ? `since step ${then.capture.step}` : "";
   return [

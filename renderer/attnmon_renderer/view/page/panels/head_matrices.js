@@ -2,7 +2,7 @@
 
 import { CHANGE_COLOURS, LEVELS, css } from "../pure/codes.js";
 import { short, signed } from "../pure/words.js";
-import { button, el } from "./elements.js";
+import { button, card, el } from "./elements.js";
 
 /** Wobbles from which on a difference has the full colour. */
 const FULL = 3;
@@ -23,10 +23,8 @@ export function headMatrices(rows, chosen, look) {
     words.textContent = text;
     look(row);
   };
-  return el(
-    "section",
-    { className: "card wide" },
-    el("h2", {}, `Every head: ${shown.replaceAll("_", " ")}`),
+  return card(
+    `Every head: ${shown.replaceAll("_", " ")}`,
     el("p", { className: "note" }, `B − A: red where B is larger, blue where it is smaller, in full colour from ${FULL} of a run's own wobbles on. Choose a cell to see the maps of its head.`),
     el("div", { className: "matrices" }, ...[...roles].map(([role, own]) => matrix(role, own, pressed))),
     words,

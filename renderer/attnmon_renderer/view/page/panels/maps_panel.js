@@ -20,11 +20,11 @@ class MapsPanel extends Panel {
     const bar = el("div", { className: "controls" });
     const facts = document.createElement("attn-facts");
     this.append(bar, el("div", { className: "beside" }, this.maps, facts), this.note);
-    this.watch(() => bar.replaceChildren(...choices()));
-    this.watch(() => this.fill());
+    this.fill(bar, choices);
+    this.watch(() => this.show());
   }
 
-  fill() {
+  show() {
     const map = store.shown.value;
     this.hidden = !map;
     if (!map) return;
@@ -116,7 +116,7 @@ function choices() {
     el("span", { className: "group" }, button("+", "magnify (+)", () => zoomBy(1.5)), button("−", "shrink (−)", () => zoomBy(1 / 1.5)), button("whole", "the whole map (0)", () => go({ part: null }))),
     other.value !== null && button("tied", "the other run follows the step", () => go({ tied: !tied.value }), tied.value),
     button("⤢", "the map alone, large (f)", () => go({ full: !full.value }), full.value),
-  ].filter((child) => child !== false);
+  ];
 }
 
 /** @param {string} scale */
@@ -129,10 +129,8 @@ function picks() {
   const [layout, stem, head] = [store.layout.value, store.stemShown.value, store.headShown.value];
   const layer = layout.find((each) => each.stem === stem);
   if (!layer) return [];
-  /** @type {[string, string][]} */
   const layers = layout.map(({ stem }) => [stem, `${layerName(stem)?.kind} ${layerName(stem)?.layer}`]);
-  /** @type {[string, string][]} */
-  const heads = [["mean", "mean"], ...layer.heads.map((head) => /** @type {[string, string]} */ ([String(head), `head ${head}`]))];
+  const heads = [["mean", "mean"], ...layer.heads.map((head) => [String(head), `head ${head}`])];
   return [
     choice("layer", layers, layer.stem, (layer) => go({ layer })),
     choice("head", heads, head, (head) => go({ head })),

@@ -2,7 +2,7 @@
 
 import { age, short, whole } from "../pure/words.js";
 import { visit } from "./actions.js";
-import { Panel, button, el, facts, table, written } from "./elements.js";
+import { Panel, button, card, el, facts, table, written } from "./elements.js";
 import { pictureAddress } from "./server.js";
 import * as store from "./store.js";
 
@@ -80,7 +80,7 @@ function errors({ summary, damages }) {
   const lines = [...(summary.errors ?? []).map(written), ...damages];
   if (!lines.length) return null;
   const items = lines.map((line) => el("li", {}, line));
-  return el("section", { className: "card wide" }, el("h2", {}, "Errors and damages"), el("ul", {}, ...items));
+  return card("Errors and damages", el("ul", {}, ...items));
 }
 
 /** @param {Run} run */

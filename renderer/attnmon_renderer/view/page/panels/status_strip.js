@@ -1,5 +1,6 @@
 /** The first line: is it alive? */
 
+import { stemOf } from "../pure/history.js";
 import { age, short, whole } from "../pure/words.js";
 import { go, visit } from "./actions.js";
 import { Panel, button, choice, el } from "./elements.js";
@@ -28,9 +29,9 @@ class StatusStrip extends Panel {
       button("◐", "light, dark, or as the system", nextTheme),
       button("?", "keys (?)", showKeys),
     );
-    this.watch(() => picker.replaceChildren(pickRun()));
-    this.watch(() => facts.replaceChildren(...runFacts()));
-    this.watch(() => screens.replaceChildren(...SCREENS.map(screenButton)));
+    this.fill(picker, () => [pickRun()]);
+    this.fill(facts, runFacts);
+    this.fill(screens, () => SCREENS.map(screenButton));
   }
 }
 
@@ -43,7 +44,6 @@ function screenButton([screen, text]) {
 
 function pickRun() {
   const lines = runs.value ?? [];
-  /** @type {[string, string][]} */
   const options = lines.map(({ id, title }) => [id, title]);
   const id = runId.value ?? "";
   if (id && !lines.some((line) => line.id === id)) options.push([id, runs.value ? "no such run" : "…"]);
@@ -111,9 +111,7 @@ function alertLine(alert) {
 
 /** @param {Alert} alert */
 function placeOf({ step, role, layer, heads }) {
-  const [stack, type = "self"] = (role ?? "").split("_");
-  const isOfLayer = stack !== "" && layer !== null;
-  const stem = isOfLayer ? `${stack}_layer${layer}_${type}_attn` : place.layer.value;
+  const stem = role && layer !== null ? stemOf(role, layer) : place.layer.value;
   const head = heads?.length ? String(heads[0]) : "mean";
   return /** @type {const} */ ({ screen: "live", step, layer: stem, head });
 }

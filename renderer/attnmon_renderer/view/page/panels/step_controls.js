@@ -16,7 +16,7 @@ class StepControls extends Panel {
     const [back, next] = [button("‹", "the capture before (←)", () => stepBy(-1)), button("›", "the next capture (→)", () => stepBy(1))];
     this.append(back, this.play, next, this.step, this.number, this.follow, this.choices);
     this.watch(() => this.say());
-    this.watch(() => this.choices.replaceChildren(againstChoice(), curveChoice(), axisChoice()));
+    this.fill(this.choices, () => [againstChoice(), curveChoice(), axisChoice()]);
   }
 
   say() {
@@ -49,17 +49,15 @@ function againstChoice() {
   const [against, other] = [store.place.against.value, store.place.other.value];
   const isStep = against !== "previous" && against !== "first";
   const others = (store.runs.value ?? []).filter(({ id }) => id !== store.runId.value);
-  /** @type {([string, string] | false)[]} */
   const options = [
-    isStep && [against, `step ${whole(Number(against))}`],
+    ...(isStep ? [[against, `step ${whole(Number(against))}`]] : []),
     ["previous", "the capture before"],
     ["first", "the first capture"],
     ["pin", "this capture, from now on (p)"],
-    ...others.map(({ id, title }) => /** @type {[string, string]} */ ([`run:${id}`, `run ${title}`])),
+    ...others.map(({ id, title }) => [`run:${id}`, `run ${title}`]),
   ];
-  const present = options.filter((option) => option !== false);
   const chosen = other === null ? against : `run:${other}`;
-  return el("label", {}, "against ", choice("what to compare with", present, chosen, compareWith));
+  return el("label", {}, "against ", choice("what to compare with", options, chosen, compareWith));
 }
 
 /** @param {string} value */

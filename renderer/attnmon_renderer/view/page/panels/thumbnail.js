@@ -1,7 +1,8 @@
 /** Small maps, which are painted again when their codes change. */
 
 import { pooledMask } from "../pure/cells.js";
-import { WEIGHT_COLOURS, colourTable, maskedGrey, ownTop, paintCodes } from "../pure/codes.js";
+import { CHANGE_COLOURS, WEIGHT_COLOURS, colourTable, decode, largestTold, maskedGrey, ownTop, paintChanges, paintCodes, roundedTop } from "../pure/codes.js";
+import { difference } from "../pure/distance.js";
 import { maskOf } from "./map_loader.js";
 import { isDark, place } from "./store.js";
 
@@ -25,6 +26,44 @@ export function thumbsOf(layer, codes) {
   const scale = place.scale.value;
   if (scale === "own") return thumbs;
   const top = scale === "shared" ? Math.max(...thumbs.map((thumb) => thumb.top)) : Number(scale);
+  return thumbs.map((thumb) => ({ ...thumb, top }));
+}
+
+/**
+ * The thumbnails of a layer: of the change, where it is looked at and both have the same cells.
+ * @param {LayerMaps} layer
+ * @param {Thumbs} now
+ * @param {Thumbs | null} then
+ */
+export function thumbsNow(layer, now, then) {
+  const form = (/** @type {LayerMaps} */ { stem, heads, thumbs_shape: shape, query_step, key_step }) => String([stem, heads, shape, query_step, key_step]);
+  const other = then?.layers.find((each) => form(each) === form(layer));
+  const own = thumbsIn(now, layer);
+  if (!then || !other) return own;
+  const before = thumbsIn(then, other);
+  return place.other.value === null ? changeThumbs(before, own) : changeThumbs(own, before);
+}
+
+/** @param {Thumbs} thumbs @param {LayerMaps} layer */
+function thumbsIn({ codes }, layer) {
+  const [heads, rows, columns] = layer.thumbs_shape;
+  return thumbsOf(layer, codes.subarray(layer.thumbs_at, layer.thumbs_at + heads * rows * columns));
+}
+
+/**
+ * The thumbnails of B − A, for the same heads of a layer.
+ * @param {Thumb[]} a
+ * @param {Thumb[]} b
+ * @returns {Thumb[]}
+ */
+function changeThumbs(a, b) {
+  const thumbs = b.map((thumb, index) => {
+    const [before, after] = [a[index], thumb].map(({ codes, scale }) => decode(codes, scale));
+    const changes = difference(before, after);
+    return { ...thumb, changes, top: roundedTop(largestTold(changes, thumb.masked, thumb.shape[1])) };
+  });
+  if (place.scale.value === "own") return thumbs;
+  const top = Math.max(...thumbs.map((thumb) => thumb.top));
   return thumbs.map((thumb) => ({ ...thumb, top }));
 }
 
@@ -106,6 +145,7 @@ function together(thumbs) {
 }
 
 /** @param {Thumb} thumb @param {Uint32Array} pixels to be filled */
-function fill({ codes, scale, top, masked }, pixels) {
-  paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, maskedGrey(isDark.value), pixels);
+function fill({ codes, scale, top, masked, changes }, pixels) {
+  if (changes) paintChanges(changes, CHANGE_COLOURS, top, masked, maskedGrey(isDark.value, true), pixels);
+  else paintCodes(codes, colourTable(WEIGHT_COLOURS, scale, top), masked, maskedGrey(isDark.value), pixels);
 }

@@ -40,8 +40,7 @@ function readStack(stack, layers) {
     const values = layer.heads ?? {};
     const count = Math.max(0, ...Object.values(values).map((column) => column.length));
     const heads = layer.head_indices ?? Array.from({ length: count }, (_, index) => index);
-    const type = String(layer.type).split("_")[0];
-    return [`${stack}_layer${layer.layer}_${type}_attn`, { heads, values }];
+    return [stemOf(`${stack}_${layer.type}`, layer.layer), { heads, values }];
   });
 }
 
@@ -143,4 +142,14 @@ export function layerName(stem) {
   if (!named) return null;
   const [, role, layer, type] = named;
   return { role, layer: Number(layer), type, kind: role === "encoder" ? role : `${role} ${type}` };
+}
+
+/**
+ * The stem of a layer.
+ * @param {string} role such as "decoder_cross"
+ * @param {number} layer
+ */
+export function stemOf(role, layer) {
+  const [stack, type = "self"] = role.split("_");
+  return `${stack}_layer${layer}_${type}_attn`;
 }

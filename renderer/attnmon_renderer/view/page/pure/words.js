@@ -8,7 +8,7 @@ export function short(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size >= 1e6 || size < 0.001) return value.toExponential(1).replace("-", "−");
+  if (size >= 1e6 || size < 0.001) return value.toExponential(1).replaceAll("-", "−");
   const text = size >= 1000 ? whole(Math.round(value)) : String(Number(value.toPrecision(3)));
   return text.replace("-", "−");
 }

@@ -12,9 +12,17 @@ from typing import Any
 
 import torch
 from benchlib import device_layers
-from benchlib.device_layers import SIDE, layer_on, materialised, median_ms, peak_bytes, survey
+from benchlib.device_layers import (
+    PICTURE,
+    SIDE,
+    layer_on,
+    materialised,
+    median_ms,
+    peak_bytes,
+    survey,
+)
 
-from attnmon.device.kernel_support import heads_at_once
+from attnmon.device.kernel_support import division
 from attnmon.device.survey_grid import SurveyGrid
 
 SHAPES = ((12, 1024, 64), (32, 4096, 128), (32, 8192, 128), (32, 32768, 128))
@@ -25,15 +33,19 @@ LARGEST_DENSE = 2**31
 def bytes_of(heads: int, positions: int, width: int) -> dict[str, Any]:
     """Return what is sent of a causal layer in bfloat16."""
     layer = layer_on("meta", heads, positions, width, torch.bfloat16)
-    grid, plain = SurveyGrid.of(layer, SIDE), SurveyGrid.of(layer, None)
+    grids = {
+        "with_picture": SurveyGrid.of(layer, SIDE, PICTURE),
+        "with_map": SurveyGrid.of(layer, SIDE),
+        "without_map": SurveyGrid.of(layer, None),
+    }
+    divided = {name: division(layer, grid) for name, grid in grids.items()}
     return {
         "heads": heads,
         "positions": positions,
         "width": width,
         "query_and_key": layer.nbytes,
-        "with_map": heads * grid.bytes_sent,
-        "without_map": heads * plain.bytes_sent,
-        "heads_at_once": heads_at_once(layer, grid),
+        **{name: divided[name].bytes_sent(grid) for name, grid in grids.items()},
+        "heads_at_once": divided["with_picture"].at_once,
     }
 
 
@@ -42,8 +54,8 @@ def times_of(heads: int, positions: int, width: int) -> dict[str, Any]:
     layer = layer_on("cuda", heads, positions, width, torch.bfloat16)
     scratch = device_layers.new_scratch("cuda")
     found = {
-        "ms": median_ms(lambda: survey(layer, scratch)),
-        "peak_bytes": peak_bytes(lambda: survey(layer, scratch)) + scratch.nbytes,
+        "ms": median_ms(lambda: list(survey(layer, scratch))),
+        "peak_bytes": peak_bytes(lambda: list(survey(layer, scratch))) + scratch.nbytes,
     }
     if heads * positions**2 <= LARGEST_DENSE:
         found["dense_ms"] = median_ms(lambda: materialised(layer), 3)
@@ -73,9 +85,10 @@ def main() -> None:
         rows.append(row)
         if options.json:  # one by one: the next shape may not fit
             options.json.write_text(json.dumps({"device": device, "rows": rows}, indent=2) + "\n")
-        share = row["query_and_key"] / row["with_map"]
+        share = row["query_and_key"] / row["with_picture"]
         line = f"{shape[0]} heads × {shape[1]:6,}: {row['query_and_key'] / 1e6:6.1f} MB of query "
-        line += f"and key, {row['with_map'] / 1e6:.2f} MB with a map (1/{share:.0f}), "
+        line += f"and key, {row['with_picture'] / 1e6:.2f} MB with a picture (1/{share:.0f}), "
+        line += f"{row['with_map'] / 1e6:.2f} with its maps alone, "
         line += f"{row['without_map'] / 1e6:.2f} without"
         if "ms" in row:
             line += f"; {row['ms']:.2f} ms, {row['peak_bytes'] / 1e6:.1f} MB on the device"

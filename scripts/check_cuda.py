@@ -28,6 +28,7 @@ import torch
 from benchlib.attention_block import AttentionBlock
 from benchlib.claim_runner import Check, Row, check_here, checked_apart
 from benchlib.device_layers import (
+    PICTURE,
     SIDE,
     largest_error,
     layer_on,
@@ -42,6 +43,7 @@ from torch import Tensor, nn
 
 from attnmon import LightweightAttentionMonitor, TrainingAttentionMonitor
 from attnmon.device.kernel_builds import BUILDS
+from attnmon.device.kernel_support import division
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.link.ring import MEBIBYTE, make_ring
 from attnmon.serialize.device_copy import DeviceCopies
@@ -172,10 +174,10 @@ def nothing_is_compiled_in_the_training() -> tuple[bool, str]:
 
 def kernels_compile() -> tuple[bool, str]:
     """Compile beside each other what the next claim launches, which would compile one by one."""
-    from benchlib.compiled_kernels import as_table, compile_all, requests
+    from benchlib.compiled_kernels import Case, as_table, compile_all, requests
 
     major, minor = torch.cuda.get_device_capability()
-    layers = [(name, layer, SIDE) for name, layer in variants("cpu").items()]
+    layers = [Case(name, layer, SIDE, PICTURE) for name, layer in variants("cpu").items()]
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # Triton has another driver there
         asked = pool.submit(requests, 10 * major + minor, layers).result()
     kernels = list(compile_all(asked, min(os.cpu_count() or 1, 8)))
@@ -214,16 +216,17 @@ def a_long_layer_is_quick_and_small() -> tuple[bool, str]:
     layer = layer_on(DEVICE, 32, 8192, 128, torch.bfloat16)
     scratch = new_scratch(DEVICE)
     free = torch.cuda.mem_get_info()[0]
-    survey(layer, scratch)
+    list(survey(layer, scratch))
     torch.cuda.synchronize()
     taken = free - torch.cuda.mem_get_info()[0]
     ms, dense_ms = (
-        median_ms(lambda: survey(layer, scratch)),
+        median_ms(lambda: list(survey(layer, scratch))),
         median_ms(lambda: materialised(layer), 3),
     )
-    extra = peak_bytes(lambda: survey(layer, scratch)) + scratch.nbytes
+    extra = peak_bytes(lambda: list(survey(layer, scratch))) + scratch.nbytes
     dense = peak_bytes(lambda: materialised(layer))
-    sent = 32 * SurveyGrid.of(layer, SIDE).bytes_sent
+    grid = SurveyGrid.of(layer, SIDE, PICTURE)
+    sent = division(layer, grid).bytes_sent(grid)
     holds = dense_ms >= 10 * ms and dense >= 100 * extra and extra <= 2**21
     holds = holds and 100 * sent <= layer.nbytes
     return holds, (
@@ -432,7 +435,7 @@ def all_compile(capabilities: Collection[int], only: str) -> int:
 
     fits = True
     for capability in capabilities:
-        layers = (named for named in every_layer() if only in named[0])
+        layers = (case for case in every_layer() if only in case.name)
         kernels = list(compile_all(requests(capability, layers), os.cpu_count() or 1))
         print(f"compute capability {capability / 10}\n{as_table(kernels)}", flush=True)
         fits = fits and all(each.fits for each in kernels)

@@ -251,8 +251,8 @@ class Settings:
         False,
         switch,
         "Whether a layer on a CUDA device is summed up there, so that kilobytes leave it and not "
-        "queries and keys: for sequences of thousands of positions. Layers that are drawn finer "
-        "than `maps_side` are sent as ever. Not tried on a device yet; see "
+        "queries and keys, with the pictures as they are without it: for sequences of hundreds of "
+        "positions and more. Not tried on a device yet; see "
         "[On the device](how-it-works.md#on-the-device).",
     )
     keep_last: int = option(

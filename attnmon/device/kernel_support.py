@@ -3,16 +3,23 @@
 import os
 from contextlib import suppress
 from functools import cache
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from attnmon.accounting.error_guard import describe
+from attnmon.device.cell_grid import cells_along
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.survey_grid import MOST_CHUNKS, SurveyGrid
 
 MEMORY = 1_900_000
 """Bytes on each device, reserved once, in which layers are summed up one after the other."""
-ALIGNMENTS = 10 * 64
+MOST_KEPT = 0.6
+"""Share of it for what is kept of the heads of one mean: the less is left, the more launches."""
+ALIGNMENT = 64
+"""Bytes at whose multiples arrays begin: for others Triton compiles a kernel once more."""
+ALIGNMENTS = 12 * ALIGNMENT
 """Of these, what may lie between the arrays."""
 WIDEST = 256
 LEAST_CAPABILITY = (8, 0)
@@ -30,20 +37,49 @@ def why_not(layer: LayerTensors, grid: SurveyGrid) -> str:
         return "its tensors are on several devices"
     if layer.query.shape[2] > WIDEST:
         return f"its heads are {layer.query.shape[2]} wide, and the kernels read {WIDEST}"
-    if grid.chunks > MOST_CHUNKS or not heads_at_once(layer, grid):
+    if grid.chunks > MOST_CHUNKS or not division(layer, grid).at_once:
         return f"its {max(layer.shape[1:])} positions need more than {MEMORY / 10**6} MB"
     return why_not_on(layer.query.device)
 
 
-def heads_at_once(layer: LayerTensors, grid: SurveyGrid) -> int:
-    """Return how many heads are summed up at once: whole groups that share a key head.
+class Division(NamedTuple):
+    """How many heads of a layer are summed up at a time: whole groups that share a key head."""
 
-    As many as the memory suffices for, and equally many each time; 0 where it suffices for none.
+    at_once: int
+    """By one launch of each kernel; 0 where the memory suffices for none."""
+    averaged: int
+    """Into one mean: so many are summed up before it is made."""
+
+    def parts(self, scratch: Tensor, grid: SurveyGrid, heads: int) -> tuple[Tensor, Tensor]:
+        """Return memory for the log-sum-exp [heads, queries] of these heads, and the rest of it."""
+        end = heads * grid.lse_bytes
+        lse = scratch[:end].view(torch.float32).view(heads, grid.queries)
+        return lse, scratch[-(-end // ALIGNMENT) * ALIGNMENT :]
+
+    def bytes_sent(self, grid: SurveyGrid) -> int:
+        """Return how many bytes of a layer leave the device."""
+        average = grid.average
+        means = cells_along(grid.heads, self.averaged)
+        of_means = 0 if average is None else means * average.tiles * average.tile_bytes
+        return grid.heads * grid.bytes_sent + of_means
+
+
+def division(layer: LayerTensors, grid: SurveyGrid) -> Division:
+    """Return the fewest means that the memory suffices for, and for each the fewest launches.
+
+    Where there is no mean, heads whose log-sum-exp is kept are summed up at once.
     """
-    group, groups = layer.shape[0] // len(layer.key), len(layer.key)
-    each = group * (grid.bytes_kept + grid.bytes_sent)
-    most = (MEMORY - ALIGNMENTS) // each
-    return group * -(-groups // -(-groups // most)) if most else 0
+    groups, group = len(layer.key), layer.shape[0] // len(layer.key)
+    each = group * (grid.received_bytes + grid.bytes_sent)
+    for means in range(1, groups + 1):
+        averaged = cells_along(groups, means)
+        kept = averaged * group * grid.lse_bytes
+        most = min((MEMORY - ALIGNMENTS - kept) // each, averaged)
+        is_mean = grid.average is not None and kept <= MOST_KEPT * MEMORY
+        if most >= (1 if is_mean else averaged):
+            at_once = cells_along(averaged, cells_along(averaged, most))
+            return Division(at_once * group, averaged * group)
+    return Division(0, 0)
 
 
 @cache

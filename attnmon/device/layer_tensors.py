@@ -23,10 +23,14 @@ class KernelKind(NamedTuple):
     declared: bool
     scaled: bool
     """Whether the key that corresponds to a query is found by the ratio of their lengths."""
+    triangle: bool
+    """Whether the cells above the diagonal are left out."""
     cells: bool
     cell_rows: int
     cell_keys: int
     chunks: int
+    average: tuple[int, int] | None
+    """Of a cell of the mean over heads, how many queries and keys a tile has."""
     places: tuple[int, ...]
     """What Triton compiles for of how query, key and bias lie in memory, as `divisor`."""
 
@@ -49,6 +53,8 @@ class LayerTensors:
     softcap: float = 0.0
     bias: Tensor | None = None
     """Broadcastable to [heads, queries, keys]. Bool: True may be attended. Float: is added."""
+    bound: Tensor | None = None
+    """float32 [1] The largest number of a float bias that forbids a key."""
     sinks: Tensor | None = None
     """[heads]"""
     padding: Tensor | None = None

@@ -3,7 +3,7 @@
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.records.run_setup import RenderOptions
-from attnmon.link.summaries.picture_sides import PICTURE_SIDES, SINGLE_ROWS
+from attnmon.link.summaries.picture_sides import AVERAGE_SIDES, HEAD_SIDES, SINGLE_ROWS
 
 
 class SummaryChoice:
@@ -15,8 +15,14 @@ class SummaryChoice:
         """Those whose self-attention has a mask, which tells which queries are padding."""
 
     def side(self, layer: SelectedLayer) -> int | None:
-        """Return the most cells a side of a layer's map; None where none is asked for."""
+        """Return the most cells a side of the heads' maps; None where none is asked for."""
         return min(self._sides(layer), default=None)
+
+    def average_side(self, layer: SelectedLayer) -> int | None:
+        """Return the same of the mean over heads."""
+        pictures = self._options.pictures if layer.drawn else ()
+        sides = (AVERAGE_SIDES[kind] for kind in pictures if kind in AVERAGE_SIDES)
+        return max(sides, default=None)
 
     def why_not(self, layer: SelectedLayer, tensors: LayerTensors) -> str:
         """Return what a layer's summary would not tell; empty if it tells all."""
@@ -39,13 +45,13 @@ class SummaryChoice:
         if layer.drawn and options.pooling != "mass":
             return "its pictures are pooled by the largest weight"
         if len(sides) > 1 and max(tensors.shape[1:]) > min(sides):
-            return "its pictures are larger than the maps that are stored"
+            return "the pictures of its heads are larger than the maps that are stored"
         return ""
 
     def _sides(self, layer: SelectedLayer) -> set[int]:
-        """Return the sides of all maps that are made of a layer."""
+        """Return the sides of all maps that are made of each head."""
         options = self._options
-        shown = {PICTURE_SIDES[kind] for kind in options.pictures if kind in PICTURE_SIDES}
+        shown = {HEAD_SIDES[kind] for kind in options.pictures if kind in HEAD_SIDES}
         is_stored = options.maps == "all" or (
             options.maps == "drawn" and layer.drawn and bool(options.pictures)
         )

@@ -1,7 +1,16 @@
-"""How a layer is divided: the cells of its map, the tiles of the kernels, and their bytes."""
+"""How a layer is divided: the cells of its maps, the tiles of the kernels, and their bytes."""
 
 from dataclasses import dataclass
 
+from attnmon.device.cell_grid import (
+    AverageGrid,
+    CellGrid,
+    cells_along,
+    is_triangle,
+    power_of_2,
+    tile_of,
+    triangle,
+)
 from attnmon.device.layer_tensors import KernelKind, LayerTensors, divisor
 from attnmon.link.summaries.summary_parts import (
     COLUMN_PARTS,
@@ -12,11 +21,6 @@ from attnmon.link.summaries.summary_parts import (
 
 STORE_SIDE = 128
 """Cells a side where no picture and no store asks for more."""
-WIDE_TILE, TILE, NARROW_TILE = 64, 32, 16
-"""Positions a side of a tile. In a larger one registers spill, which ptxas tells without a device:
-so the wide one is for what is cheapest, 16-bit numbers without a mask. What is spilled is memory of
-the device, for each thread that it could run: 5 kB of float32 in wide heads would be a gigabyte."""
-WIDE_HEAD = 128
 MOST_PROGRAMS = 1024
 """Of the first kernel, over all heads: each leaves a few numbers."""
 MOST_LENGTHS = 64
@@ -25,60 +29,43 @@ MOST_CHUNKS = 64
 _FLOAT, _HALF = 4, 2
 
 
-def power_of_2(number: int) -> int:
-    """Return the smallest power of 2 that is not less."""
-    return 1 << max(number - 1, 0).bit_length()
-
-
-def cells_along(positions: int, step: int) -> int:
-    """Return how many cells of so many positions cover an axis."""
-    return -(-positions // step)
-
-
 def length_step(positions: int) -> int:
     """Return from how many positions one is taken to measure the length of its vector."""
     return max(1, -(-positions // MOST_LENGTHS))
 
 
 @dataclass(frozen=True, slots=True)
-class SurveyGrid:
-    """The cells and the tiles of a layer of this shape."""
+class SurveyGrid(CellGrid):
+    """The cells of each head's map, and the tiles of a layer of this shape."""
 
     heads: int
-    queries: int
-    keys: int
-    query_step: int
-    """Queries in a cell; the last one may have fewer."""
-    key_step: int
     has_cells: bool
-    """Whether the map leaves the device, and not its statistics alone."""
-    tile: int
+    """Whether the maps of heads leave the device, and not their statistics alone."""
+    average: AverageGrid | None
+    """The map of the mean over heads; None where none is asked for."""
 
     @classmethod
-    def of(cls, layer: LayerTensors, side: int | None) -> "SurveyGrid":
-        """Return the finest grid with at most `side` cells a side; None: there is no map."""
+    def of(cls, layer: LayerTensors, side: int | None, average: int | None = None) -> "SurveyGrid":
+        """Return the finest grid with at most `side` cells a side, and `average` of the mean's.
+
+        None: there is no such map.
+        """
         heads, queries, keys = layer.shape
-        rows, columns = (max(1, -(-size // (side or STORE_SIDE))) for size in (queries, keys))
+        rows, columns = (max(1, cells_along(size, side or STORE_SIDE)) for size in (queries, keys))
         if side is None:  # then cells may be as suits the tiles
             rows, columns = power_of_2(rows), power_of_2(columns)
-        return cls(heads, queries, keys, rows, columns, side is not None, _tile(layer))
+        return cls(
+            queries, keys, rows, columns, tile_of(layer), is_triangle(layer), heads,
+            has_cells=side is not None,
+            average=None if average is None else AverageGrid.of(layer, average),
+        )  # fmt: skip
 
     @property
-    def query_cells(self) -> int:
-        return cells_along(self.queries, self.query_step)
-
-    @property
-    def key_cells(self) -> int:
-        return cells_along(self.keys, self.key_step)
-
-    @property
-    def cell_rows(self) -> int:
-        """A cell's queries in a tile, a power of 2."""
-        return min(power_of_2(self.query_step), self.tile)
-
-    @property
-    def cell_keys(self) -> int:
-        return min(power_of_2(self.key_step), self.tile)
+    def cells(self) -> int:
+        """Cells a head that leave the device."""
+        if not self.has_cells:
+            return 0
+        return triangle(self.query_cells) if self.is_triangle else self.query_cells * self.key_cells
 
     @property
     def chunks(self) -> int:
@@ -97,25 +84,29 @@ class SurveyGrid:
         return cells_along(self.key_cells, self.tile // self.cell_keys)
 
     @property
-    def bytes_kept(self) -> int:
-        """Bytes a head of what a kernel leaves for the next."""
-        return _FLOAT * (self.queries + self.keys)
+    def lse_bytes(self) -> int:
+        """Bytes a head of the log-sum-exp of its queries, which all kernels but the first read."""
+        return _FLOAT * self.queries
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes a head of what the second kernel leaves for the third."""
+        return _FLOAT * self.keys
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes a head of what leaves the device."""
+        """Bytes a head of what leaves the device, but for the mean over heads."""
         strongest = self.query_cells if self.has_cells else 0
-        cells = self.key_cells * strongest
         lengths = sum(cells_along(each, length_step(each)) for each in (self.queries, self.keys))
         numbers = self.row_programs * len(ROW_PARTS) + self.column_programs * len(COLUMN_PARTS)
         numbers += len(KEY_PARTS) + self.query_cells * len(LOGIT_PARTS)
-        return _FLOAT * (numbers + lengths + strongest) + _HALF * cells
+        return _FLOAT * (numbers + lengths + strongest) + _HALF * self.cells
 
     def kind(self, layer: LayerTensors) -> KernelKind:
         """Return what chooses the kernels' code for a layer of this shape."""
-        both = layer.query, layer.key
+        both, average = (layer.query, layer.key), self.average
         places = [place for each in both for place in (each.data_ptr(), *each.stride())]
-        places.append(layer.bias_strides[2])
+        places += [layer.bias_strides[2], layer.shape[0] // len(layer.key)]
         return KernelKind(
             dtypes=(layer.query.dtype, layer.key.dtype),
             width=layer.query.shape[2],
@@ -127,16 +118,11 @@ class SurveyGrid:
             ends=layer.ends is not None,
             declared=layer.declared is not None,
             scaled=layer.is_scaled,
+            triangle=self.is_triangle,
             cells=self.has_cells,
             cell_rows=self.cell_rows,
             cell_keys=self.cell_keys,
             chunks=self.chunks,
+            average=None if average is None else (average.cell_rows, average.cell_keys),
             places=tuple(map(divisor, places)),
         )
-
-
-def _tile(layer: LayerTensors) -> int:
-    is_half = layer.query.itemsize == layer.key.itemsize == _HALF
-    if layer.query.shape[2] > WIDE_HEAD:
-        return TILE if is_half else NARROW_TILE
-    return WIDE_TILE if is_half and layer.bias is None else TILE

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attnmon.device.cell_grid import CellGrid, cells_along, power_of_2
 from attnmon.device.kernel_builds import BUILDS
+from attnmon.device.kernel_support import ALIGNMENT
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.survey_grid import SurveyGrid, cells_along, length_step, power_of_2
+from attnmon.device.survey_grid import SurveyGrid, length_step
 from attnmon.link.summaries.summary_parts import (
     COLUMN_PARTS,
     KEY_PARTS,
@@ -21,8 +23,6 @@ KEYS_AT_ONCE = 1024
 _OTHER_DTYPES = {"strongest": torch.int32, "cells": torch.float16}
 NARROWEST = 16
 """Columns of the narrowest matrix that Triton multiplies."""
-ALIGNMENT = 64
-"""Bytes at whose multiples arrays begin: for others Triton compiles a kernel once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class SurveyMemory:
     """Where the kernels write what is made of some heads; parts of memory that is reused."""
 
     lse: Tensor
-    """float32 [heads, queries] Log-sum-exp of each row, for the second kernel."""
+    """float32 [heads, queries] Log-sum-exp of each row, for the other kernels."""
     received: Tensor
     """float32 [heads, keys] What each key receives, for the third."""
     rows: Tensor
@@ -48,18 +48,18 @@ class SurveyMemory:
     strongest: Tensor
     """int32 [heads, query cells] The key with the largest weight in each row of cells."""
     cells: Tensor
-    """float16 [heads, query cells, key cells]: the map, pooled by mass. A sign marks a cell in
-    which no query that counts may attend to any key. Empty without a map."""
+    """float16 [heads, cells]: the map, pooled by mass; of a triangle without what is above the
+    diagonal. A sign marks a cell in which no query that counts may attend to any key. Empty
+    without a map."""
 
     sent_bytes: Tensor
     """uint8 All that leaves the device, side by side."""
 
     @classmethod
-    def on(cls, scratch: Tensor, grid: SurveyGrid, heads: int, key_heads: int) -> "SurveyMemory":
-        """Divide bytes among so many heads of a grid. What is sent lies side by side."""
-        rows, columns = (grid.query_cells, grid.key_cells) if grid.has_cells else (0, 0)
+    def on(cls, scratch: Tensor, grid: SurveyGrid, lse: Tensor, key_heads: int) -> "SurveyMemory":
+        """Divide bytes among the heads of `lse`. What is sent lies side by side."""
+        heads = len(lse)
         shapes = {
-            "lse": (heads, grid.queries),
             "received": (heads, grid.keys),
             "rows": (heads, grid.row_programs, len(ROW_PARTS)),
             "columns": (heads, grid.column_programs, len(COLUMN_PARTS)),
@@ -67,8 +67,8 @@ class SurveyMemory:
             "logits": (heads, len(LOGIT_PARTS), grid.query_cells),
             "query_lengths": (heads, cells_along(grid.queries, length_step(grid.queries))),
             "key_lengths": (key_heads, cells_along(grid.keys, length_step(grid.keys))),
-            "strongest": (heads, rows),
-            "cells": (heads, rows, columns),
+            "strongest": (heads, grid.query_cells if grid.has_cells else 0),
+            "cells": (heads, grid.cells),
         }
         parts: dict[str, Tensor] = {}
         starts: dict[str, int] = {}
@@ -78,7 +78,7 @@ class SurveyMemory:
             starts[name], end = start, start + prod(shape) * dtype.itemsize
             parts[name] = scratch[start:end].view(dtype).view(shape)
             start = -(-end // ALIGNMENT) * ALIGNMENT
-        return cls(**parts, sent_bytes=scratch[starts["rows"] : end])
+        return cls(lse, **parts, sent_bytes=scratch[starts["rows"] : end])
 
     @property
     def sent(self) -> tuple[Tensor, ...]:
@@ -95,28 +95,16 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
     Raises:
         NotBuilt: a kernel was not launched.
     """
-    from attnmon.device import survey_kernels as kernels  # they need Triton
+    from attnmon.device.kernels import survey_kernels as kernels  # they need Triton
 
-    heads, queries, keys = layer.shape
-    bias = layer.bias_as_bytes
-    unused = memory.lse  # an argument for what is not there
-    shared = {
-        "queries": queries,
-        "keys": keys,
-        "width": layer.query.shape[2],
-        "group": heads // layer.key.shape[0],
-        "query_step": grid.query_step,
+    heads, _, keys = layer.shape
+    unused = memory.received  # an argument for what is not there
+    shared = arguments(layer, grid) | {
         "query_cells": grid.query_cells,
-        "scale": layer.scale,
-        "softcap": layer.softcap,
-        **_strides("query", "row", "column", layer.query.stride()),
-        **_strides("key", "row", "column", layer.key.stride()),
-        **_strides("bias", "row", "key", layer.bias_strides),
-        **_flags(layer, grid),
-        "num_warps": kernels.WARPS,
-        "num_stages": kernels.STAGES,
+        "PADDING": layer.padding is not None,
+        "CELLS": grid.has_cells,
     }
-    given = layer.query, layer.key, unused if bias is None else bias
+    given = tensors_read(layer, unused)
     padding = unused if layer.padding is None else layer.padding.view(torch.uint8)
     declared = [each.view(torch.uint8) for each in layer.declared or ()] or [unused, unused]
     kernels.survey_rows[(grid.row_programs, heads)](
@@ -147,6 +135,7 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
         center=1 / keys,
         CELL_KEYS=grid.cell_keys,
         CHUNKS=grid.chunks,
+        TRIANGLE=grid.is_triangle,
         **shared,
     )
     kernels.survey_keys[(heads,)](
@@ -155,6 +144,35 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
     BUILDS.require()
     _measure_lengths(layer.query, memory.query_lengths)
     _measure_lengths(layer.key, memory.key_lengths)
+
+
+def tensors_read(layer: LayerTensors, unused: Tensor) -> tuple[Tensor, ...]:
+    """Return the query, the key, the bias and its bound; `unused` for what is not there."""
+    bias = unused if layer.bias is None else layer.bias_as_bytes
+    assert bias is not None
+    return layer.query, layer.key, bias, unused if layer.bound is None else layer.bound
+
+
+def arguments(layer: LayerTensors, grid: CellGrid) -> dict[str, Any]:
+    """Return what all kernels that read queries and keys are launched with."""
+    from attnmon.device.kernels import survey_kernels as kernels
+
+    heads, queries, keys = layer.shape
+    return {
+        "queries": queries,
+        "keys": keys,
+        "width": layer.query.shape[2],
+        "group": heads // layer.key.shape[0],
+        "query_step": grid.query_step,
+        "scale": layer.scale,
+        "softcap": layer.softcap,
+        **_strides("query", "row", "column", layer.query.stride()),
+        **_strides("key", "row", "column", layer.key.stride()),
+        **_strides("bias", "row", "key", layer.bias_strides),
+        **_flags(layer, grid),
+        "num_warps": kernels.WARPS,
+        "num_stages": kernels.STAGES,
+    }
 
 
 def _measure_lengths(vectors: Tensor, lengths: Tensor) -> None:
@@ -188,8 +206,8 @@ def _multiplied(is_cuda: bool) -> set[torch.dtype]:
     return {torch.float16, torch.bfloat16} if is_cuda else {torch.float16}  # the interpreter's
 
 
-def _flags(layer: LayerTensors, grid: SurveyGrid) -> dict[str, Any]:
-    """Return what both kernels are compiled for."""
+def _flags(layer: LayerTensors, grid: CellGrid) -> dict[str, Any]:
+    """Return what they all are compiled for."""
     bias, dtypes = layer.bias, {layer.query.dtype, layer.key.dtype}
     return {
         "WIDTH": max(NARROWEST, power_of_2(layer.query.shape[2])),
@@ -199,7 +217,5 @@ def _flags(layer: LayerTensors, grid: SurveyGrid) -> dict[str, Any]:
         "SOFTCAP": bool(layer.softcap),
         "BIAS": 0 if bias is None else 1 if bias.dtype == torch.bool else 2,
         "CAUSAL": layer.causal,
-        "PADDING": layer.padding is not None,
-        "CELLS": grid.has_cells,
         "CELL_ROWS": grid.cell_rows,
     }

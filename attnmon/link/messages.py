@@ -20,7 +20,7 @@ from attnmon.link.records.sample_image import SampleImage
 from attnmon.link.records.schema import Schema, require
 from attnmon.link.records.training_accounts import Accounts, Remarks
 
-VERSION = 7
+VERSION = 8
 
 SeenIn = Literal["forward", "probe", "recorded"]
 

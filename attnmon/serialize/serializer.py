@@ -13,7 +13,7 @@ from attnmon.capture import (
     with_evident_mask,
 )
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.query_padding import is_alike_for_queries
+from attnmon.device.mask_facts import is_alike_for_queries
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.messages import Capture
 from attnmon.link.records.attention_record import Attention

@@ -5,21 +5,25 @@ difference, and wherever kernels, pictures or the layer are not made for it, que
 as they always were.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from attnmon.accounting.error_guard import ErrorGuard, comes_from_signal_handler, describe
-from attnmon.device import kernel_support, query_padding
+from attnmon.device import kernel_support
+from attnmon.device.average_launch import AverageMemory
 from attnmon.device.kernel_builds import BUILDS, NotBuilt
 from attnmon.device.kernel_trust import KernelTrust
+from attnmon.device.layer_survey import survey_layer
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.mask_facts import mask_facts
+from attnmon.device.mask_facts import is_alike_for_queries, mask_bound, mask_facts, padding_of
 from attnmon.device.summary_choice import SummaryChoice
 from attnmon.device.survey_grid import SurveyGrid
-from attnmon.device.survey_launch import SurveyMemory, launch, of_heads
+from attnmon.device.survey_launch import SurveyMemory
 from attnmon.layers.layer_selection import SelectedLayer
+from attnmon.link.records.average_map import AverageMap, AverageTiles
 from attnmon.link.records.layer_summary import LayerSummary, SummarisedHeads
 from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.link.records.run_setup import RenderOptions
@@ -27,9 +31,14 @@ from attnmon.serialize.capture_builder import CaptureBuilder
 from attnmon.serialize.ring_writer import RingWriter
 from attnmon.serialize.sample_padding import SamplePadding
 
-WORTH = 2
+WORTH = 1
 """A summary is sent where query and key would take so many times its bytes."""
-_NAMES = {torch.float32: "float32", torch.int32: "int32", torch.float16: "float16"}
+_NAMES = {
+    torch.float32: "float32",
+    torch.int32: "int32",
+    torch.float16: "float16",
+    torch.uint8: "uint8",
+}
 
 
 class SummaryWriter:
@@ -110,7 +119,8 @@ class SummaryWriter:
         self, layer: SelectedLayer, tensors: LayerTensors
     ) -> tuple[LayerTensors, SurveyGrid, str]:
         """Return the layer with its padding, its grid, and why it is not summed up."""
-        grid = SurveyGrid.of(tensors, self._choice.side(layer))
+        choice = self._choice
+        grid = SurveyGrid.of(tensors, choice.side(layer), choice.average_side(layer))
         failure = "" if tensors.bias is None else self._mask_failure
         if reason := failure or self._grid_reason(tensors, grid):
             return tensors, grid, reason
@@ -129,7 +139,7 @@ class SummaryWriter:
     def _grid_reason(self, tensors: LayerTensors, grid: SurveyGrid) -> str:
         if reason := kernel_support.why_not(tensors, grid):
             return reason
-        if WORTH * tensors.shape[0] * grid.bytes_sent > tensors.nbytes:
+        if WORTH * kernel_support.division(tensors, grid).bytes_sent(grid) > tensors.nbytes:
             return "query and key are hardly larger than what would be made of them"
         return ""
 
@@ -147,34 +157,44 @@ class SummaryWriter:
             if kernel in builder.compared:
                 return None  # an earlier layer of this capture will show whether it can be trusted
             builder.compared.add(kernel)
-        heads = tensors.shape[0]
-        at_once = kernel_support.heads_at_once(tensors, grid)
-        groups = []
-        for first in range(0, heads, at_once):
-            some = of_heads(tensors, first, min(first + at_once, heads))
-            try:
-                memory = SurveyMemory.on(scratch, grid, some.shape[0], len(some.key))
-                launch(some, grid, memory)
-            except NotBuilt:
-                builder.compared.discard(kernel)
+        try:
+            groups, average = self._launch(tensors, grid, scratch, builder)
+        except NotBuilt:
+            builder.compared.discard(kernel)
+            raise
+        except Exception as error:  # of Triton's, or of its compiler's
+            if comes_from_signal_handler(error.__traceback__):
                 raise
-            except Exception as error:  # of Triton's, or of its compiler's
-                if comes_from_signal_handler(error.__traceback__):
-                    raise
-                self.trust.refuse(kind, f"its kernel failed: {describe(error)}")
-                self._warn(f"a kernel failed: {describe(error)}")
-                self.reasons[layer.name] = self.trust.refusal(kind)
-                return None
-            groups.append(self._copy(memory, builder))
+            self.trust.refuse(kind, f"its kernel failed: {describe(error)}")
+            self._warn(f"a kernel failed: {describe(error)}")
+            self.reasons[layer.name] = self.trust.refusal(kind)
+            return None
         facts = {}
         if tensors.ends is not None and tensors.padding is not None:
             written = {"ends": tensors.ends, "padding": tensors.padding}
             facts = self._writer.write(written, builder)
         return LayerSummary(
             tensors.shape, tensors.query.shape[2], grid.query_step, grid.key_step, kernel,
-            tuple(groups), knows_padding=tensors.declared is not None,
+            groups, knows_padding=tensors.declared is not None,
             ends=facts.get("ends"), padding=facts.get("padding"),
+            is_triangle=grid.is_triangle, average=average,
         )  # fmt: skip
+
+    def _launch(
+        self, tensors: LayerTensors, grid: SurveyGrid, scratch: Tensor, builder: CaptureBuilder
+    ) -> tuple[tuple[SummarisedHeads, ...], AverageMap | None]:
+        """Launch the kernels, and start to copy what each leaves."""
+        groups: list[SummarisedHeads] = []
+        tiles: list[AverageTiles] = []
+        for heads, memory in survey_layer(tensors, grid, scratch):
+            blocks = self._copy(memory, builder)
+            if isinstance(memory, SurveyMemory):
+                groups.append(SummarisedHeads(*blocks))
+            else:
+                tiles.append(AverageTiles(heads, memory.first, *blocks))
+        if (average := grid.average) is None:
+            return tuple(groups), None
+        return tuple(groups), AverageMap(average.query_step, average.key_step, tuple(tiles))
 
     def _scratch_on(self, device: torch.device) -> Tensor:
         """Return the device's own memory, which is used by one layer after the other.
@@ -186,17 +206,18 @@ class SummaryWriter:
             self._scratch[device] = torch.empty(size, dtype=torch.uint8, device=device)
         return self._scratch[device]
 
-    def _copy(self, memory: SurveyMemory, builder: CaptureBuilder) -> SummarisedHeads:
+    def _copy(
+        self, memory: SurveyMemory | AverageMemory, builder: CaptureBuilder
+    ) -> Iterator[ArrayBlock]:
+        """Start copying what kernels leave, and return where each array of it will lie."""
         sent = memory.sent_bytes
         offset = builder.reserve(sent.nbytes)
         self._writer.copy_from_device(offset, sent)
         start = int(sent.storage_offset())  # an empty array has no address, but a place
         distances = (int(part.storage_offset()) * part.itemsize - start for part in memory.sent)
-        return SummarisedHeads(
-            *(
-                ArrayBlock(offset + distance, _NAMES[part.dtype], tuple(part.shape))
-                for distance, part in zip(distances, memory.sent, strict=True)
-            )
+        return (
+            ArrayBlock(offset + distance, _NAMES[part.dtype], tuple(part.shape))
+            for distance, part in zip(distances, memory.sent, strict=True)
         )
 
     def _warn(self, what: str) -> None:
@@ -218,12 +239,14 @@ def _with_padding(layer: SelectedLayer, tensors: LayerTensors) -> LayerTensors:
     """Return the layer with what its mask says of padding, as the renderer would find it."""
     _, queries, keys = tensors.shape
     padding = ends = None
-    if layer.role.type == "self_attention" and tensors.bias is not None:
-        if query_padding.is_alike_for_queries(tensors.bias):
-            padding = query_padding.padding_of(tensors.bias, queries, keys, tensors.earlier)
+    told = replace(tensors, bound=mask_bound(tensors))
+    if layer.role.type == "self_attention" and told.bias is not None:
+        if is_alike_for_queries(told.bias):
+            shape = queries, keys, told.earlier
+            padding = padding_of(told.bias, told.bound, *shape)
         else:
-            padding, ends = mask_facts(tensors)
-    return replace(tensors, padding=padding, ends=ends)
+            padding, ends = mask_facts(told)
+    return replace(told, padding=padding, ends=ends)
 
 
 def _declared(

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from attnmon.device import survey_launch
+from attnmon.device.average_launch import divide, launch_average
 from attnmon.device.kernel_builds import OURS, request_of
 from attnmon.device.kernel_compiler import compile_kernel
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.mask_facts import mask_facts
+from attnmon.device.mask_facts import mask_bound, mask_facts
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory, launch
 from benchlib.noted_driver import LEAST_SHARED, NotedDriver
@@ -28,6 +29,15 @@ MOST_STACK = 256
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 WIDTHS = (256, 128, 80, 64, 16)
 LENGTH, LONG = 500, 4001
+
+
+class Case(NamedTuple):
+    """A layer, and the sides of its heads' maps and of their mean; None: there is no such map."""
+
+    name: str
+    layer: LayerTensors
+    side: int | None
+    average: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,19 +59,19 @@ class CompiledKernel:
         return not self.error and self.stack <= MOST_STACK and self.shared <= LEAST_SHARED
 
 
-def every_layer() -> Iterator[tuple[str, LayerTensors, int | None]]:
-    """Yield a name, a layer and the side of its map, for every way to compile the kernels."""
+def every_layer() -> Iterator[Case]:
+    """Yield a case for every way to compile the kernels."""
     pairs = [(dtype, dtype) for dtype in DTYPES] + [(torch.bfloat16, torch.float32)]
     for of_query, of_key in pairs:
         for width in WIDTHS:
             query = torch.zeros(4, LENGTH, width, dtype=of_query)
             key = torch.zeros(2, LENGTH, width, dtype=of_key)
             name = f"{of_query} × {of_key}, {width} wide".replace("torch.", "")
-            for option, layer, side in _options(LayerTensors(query, key, 0.1)):
-                yield f"{name}, {option}", layer, side
+            for case in _options(LayerTensors(query, key, 0.1)):
+                yield case._replace(name=f"{name}, {case.name}")
 
 
-def _options(plain: LayerTensors) -> Iterator[tuple[str, LayerTensors, int | None]]:
+def _options(plain: LayerTensors) -> Iterator[Case]:
     nowhere = torch.zeros(LENGTH).bool()
     added = torch.zeros(4, LENGTH, LENGTH)
     full = replace(
@@ -69,25 +79,23 @@ def _options(plain: LayerTensors) -> Iterator[tuple[str, LayerTensors, int | Non
     )
     causal = replace(plain, causal=True)
     long = replace(causal, query=_repeated(plain.query), key=_repeated(plain.key))
-    yield "causal", causal, 128
-    yield "fine cells", plain, 1024
-    yield "one cell", causal, 1
-    yield "large cells", long, 2
-    yield "statistics alone, mask of bfloat16", replace(plain, bias=added.bfloat16()), None
-    yield "all", replace(full, causal=True), 128
-    yield "all, mask of bool", replace(full, causal=True, bias=added.bool()), 128
-    yield "all, mask of float32", replace(full, bias=added), 128
+    yield Case("causal", causal, 128, 1024)
+    yield Case("fine cells", plain, 1024, 128)
+    yield Case("one cell", causal, 1, 1)
+    yield Case("large cells", long, 2, 1024)
+    yield Case("statistics alone, mask of bfloat16", replace(plain, bias=added.bfloat16()), None)
+    yield Case("all", replace(full, causal=True), 128, 128)
+    yield Case("all, mask of bool", replace(full, causal=True, bias=added.bool()), 128, 1024)
+    yield Case("all, mask of float32", replace(full, bias=added), 128, 1024)
     fewer = plain.query[:, :300], (nowhere[:300], nowhere)
-    yield "fewer queries", replace(plain, query=fewer[0], declared=fewer[1]), 128
+    yield Case("fewer queries", replace(plain, query=fewer[0], declared=fewer[1]), 128, 1024)
 
 
 def _repeated(vectors: torch.Tensor) -> torch.Tensor:
     return vectors[:, :1].expand(-1, LONG, -1)
 
 
-def requests(
-    capability: int, layers: Iterable[tuple[str, LayerTensors, int | None]]
-) -> Mapping[str, str]:
+def requests(capability: int, layers: Iterable[Case]) -> Mapping[str, str]:
     """Return what Triton would compile to launch these, each with the layer that asks first."""
     from triton import knobs
     from triton.runtime import driver
@@ -102,16 +110,24 @@ def requests(
 
     as_on_device = survey_launch._multiplied(is_cuda=True)
     survey_launch._multiplied = lambda is_cuda: as_on_device
-    for name, layer, side in layers:
+    for name, layer, side, average in layers:
         knobs.runtime.jit_cache_hook = partial(note, name)
-        grid = SurveyGrid.of(layer, side)
-        heads, key_heads = layer.shape[0], len(layer.key)
-        scratch = torch.zeros(4096 + heads * (grid.bytes_kept + grid.bytes_sent)).byte()
-        if layer.bias is not None:
-            mask_facts(layer)
-        launch(layer, grid, SurveyMemory.on(scratch, grid, heads, key_heads))
+        launch_all(layer, SurveyGrid.of(layer, side, average))
     knobs.runtime.jit_cache_hook = None
     return found
+
+
+def launch_all(layer: LayerTensors, grid: SurveyGrid) -> None:
+    """Launch every kernel for a layer once, for all heads and some tiles."""
+    layer = replace(layer, bound=mask_bound(layer))
+    if layer.bias is not None:
+        mask_facts(layer)
+    heads = layer.shape[0]
+    lse = torch.zeros(heads, grid.queries)
+    scratch = torch.zeros(4096 + heads * (grid.received_bytes + grid.bytes_sent)).byte()
+    launch(layer, grid, SurveyMemory.on(scratch, grid, lse, len(layer.key)))
+    if grid.average is not None:
+        launch_average(layer, grid.average, lse, next(divide(scratch, grid.average)))
 
 
 def compile_all(requests: Mapping[str, str], processes: int) -> Iterator[CompiledKernel]:

@@ -2,19 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from attnmon.device.kernel_support import MEMORY, heads_at_once
+from attnmon.device.average_launch import AverageMemory
+from attnmon.device.cell_grid import AverageGrid, CellGrid
+from attnmon.device.kernel_support import MEMORY
+from attnmon.device.layer_survey import survey_layer
 from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.mask_facts import mask_bound
 from attnmon.device.survey_grid import SurveyGrid
-from attnmon.device.survey_launch import SurveyMemory, launch, of_heads
-from attnmon.link.summaries.summary_parts import ROW_PARTS
+from attnmon.device.survey_launch import SurveyMemory
+from attnmon.link.summaries.summary_parts import AVERAGE_LEVELS, CLOSED_CODE, ROW_PARTS
 
-SIDE = 128
+SIDE, PICTURE = 128, 1024
+"""Cells a side of the maps that are stored, and of the mean that a picture shows."""
+Memory = SurveyMemory | AverageMemory
 
 
 def layer_on(
@@ -45,16 +51,11 @@ def variants(device: str) -> dict[str, LayerTensors]:
     }
 
 
-def survey(layer: LayerTensors, scratch: Tensor, side: int | None = SIDE) -> list[SurveyMemory]:
-    """Sum up a layer, some heads after the others, in the same memory; return the last ones."""
-    grid = SurveyGrid.of(layer, side)
-    heads, at_once = layer.shape[0], heads_at_once(layer, grid)
-    made = []
-    for first in range(0, heads, at_once):
-        some = of_heads(layer, first, min(first + at_once, heads))
-        made = [SurveyMemory.on(scratch, grid, some.shape[0], len(some.key))]
-        launch(some, grid, made[0])
-    return made
+def survey(layer: LayerTensors, scratch: Tensor) -> Iterator[Memory]:
+    """Sum up a layer, with the maps of its heads and their mean; yield what each launch leaves."""
+    told = replace(layer, bound=mask_bound(layer))
+    for _, memory in survey_layer(told, SurveyGrid.of(layer, SIDE, PICTURE), scratch):
+        yield memory
 
 
 def new_scratch(device: str) -> Tensor:
@@ -85,7 +86,16 @@ def weights_of(layer: LayerTensors, dtype: torch.dtype = torch.float64) -> Tenso
 def largest_error(layer: LayerTensors) -> float:
     """Return the largest difference to float64: of mean entropies, first keys, and cells."""
     weights = weights_of(layer)
-    (memory,) = survey(layer, new_scratch(str(layer.query.device)))
+    errors: list[Tensor] = []
+    for memory in survey(layer, new_scratch(str(layer.query.device))):
+        if isinstance(memory, SurveyMemory):  # of all heads: these are summed up at once
+            errors += _errors_of_sums(layer, weights, memory)
+        else:
+            errors += _errors_of_mean(layer, weights, memory)
+    return float(torch.stack(errors).max())
+
+
+def _errors_of_sums(layer: LayerTensors, weights: Tensor, memory: SurveyMemory) -> list[Tensor]:
     counts = torch.ones_like(weights[0, :, 0]) if layer.padding is None else ~layer.padding
     rows = memory.rows.double().sum(1)
     entropy = -torch.xlogy(weights, weights).sum(-1)
@@ -100,10 +110,41 @@ def largest_error(layer: LayerTensors) -> float:
         for name, sums in expected.items()
     ]
     grid = SurveyGrid.of(layer, SIDE)
+    cells = _pooled(weights, grid)
+    if grid.is_triangle:
+        cells = cells[:, *torch.tril_indices(*cells.shape[1:], device=cells.device)]
+    found = memory.cells.abs().double()
+    errors.append((found - cells.flatten(1)).abs().max() / 100)  # they are float16
+    return errors
+
+
+def _errors_of_mean(layer: LayerTensors, weights: Tensor, memory: AverageMemory) -> list[Tensor]:
+    """Compare tiles by the codes of a picture, of which one is 1e-5 here."""
+    grid = AverageGrid.of(layer, PICTURE)
+    mean = _pooled(weights.mean(0, keepdim=True), grid)[0]
+    errors = []
+    for place, (scale, codes) in enumerate(zip(memory.scales, memory.codes, strict=True)):
+        row, column = _tile(memory.first + place, grid)
+        tall, wide = codes.shape
+        exact = mean[row * tall : (row + 1) * tall, column * wide : (column + 1) * wide]
+        found = codes[: exact.shape[0], : exact.shape[1]]
+        shares = (found / AVERAGE_LEVELS).masked_fill(found == CLOSED_CODE, 0).double()
+        apart = shares * scale.double().sqrt() - exact.sqrt()
+        errors.append(255e-5 * apart.abs().max() / mean.max().sqrt())
+    return errors
+
+
+def _tile(number: int, grid: AverageGrid) -> tuple[int, int]:
+    """Return the row and the column of the tile of this number."""
+    if not grid.is_triangle:
+        return divmod(number, grid.key_tiles)
+    row = (math.isqrt(8 * number + 1) - 1) // 2
+    return row, number - row * (row + 1) // 2
+
+
+def _pooled(weights: Tensor, grid: CellGrid) -> Tensor:
     by_keys = torch.stack([part.sum(-1) for part in weights.split(grid.key_step, 2)], 2)
-    cells = torch.stack([part.mean(1) for part in by_keys.split(grid.query_step, 1)], 1)
-    errors.append((memory.cells.abs().double() - cells).abs().max() / 100)  # they are float16
-    return float(torch.stack(errors).max())
+    return torch.stack([part.mean(1) for part in by_keys.split(grid.query_step, 1)], 1)
 
 
 def materialised(layer: LayerTensors) -> Tensor:

@@ -12,7 +12,7 @@ from support.summarising import Device
 from support.surveyed_layers import pretend_device
 
 from attnmon.capture import AttentionCall
-from attnmon.device import kernel_support, survey_launch
+from attnmon.device import kernel_support, layer_survey, survey_launch
 from attnmon.device.kernel_builds import WAITING, NotBuilt
 from attnmon.link.records.run_setup import RenderOptions
 from attnmon.serialize import summary_writer
@@ -124,7 +124,8 @@ def test_after_an_error_of_triton(
     def fail(*arguments: object) -> None:
         raise RuntimeError("no ptxas")
 
-    monkeypatch.setattr(summary_writer, where, fail)
+    place = layer_survey if where == "launch" else summary_writer
+    monkeypatch.setattr(place, where, fail)
     bias = torch.ones(20, 20).tril().bool() if where == "mask_facts" else None
     check_sent_as_ever(device, called(bias=bias, causal=False), "no ptxas")
     (warning,) = device.guard.remarks.warnings

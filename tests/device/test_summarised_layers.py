@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from support.collecting import any_call
 from support.models import LanguageModel, batch
@@ -19,17 +20,19 @@ from support.surveyed_layers import pretend_device
 from support.training_process import wait_for
 from torch import Tensor
 
-from attnmon import LightweightAttentionMonitor
+from attnmon import TrainingAttentionMonitor
 from attnmon.capture import AttentionCall
+from attnmon.device import layer_survey
+from attnmon.device.average_launch import divide
+from attnmon.device.kernel_support import division
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.query_padding import padding_of
+from attnmon.device.mask_facts import padding_of
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.messages import Capture
 from attnmon.link.records.run_setup import RenderOptions
-from attnmon.link.summaries.picture_sides import PICTURE_SIDES
-from attnmon.serialize import summary_writer
+from attnmon.link.summaries.picture_sides import AVERAGE_SIDES, HEAD_SIDES
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.masks import Mask
@@ -42,7 +45,7 @@ from attnmon_renderer.summaries.top_logits import top_logits
 pytest.importorskip("triton", reason="Triton has no wheel for this machine")
 
 CROSS = SelectedLayer("blocks.0", parse_role("decoder_cross"), 0, (0, 1))
-MAPS = RenderOptions((), maps="all", maps_side=8)
+MAPS = RenderOptions(("heatmap",), maps="all", maps_side=8)
 
 
 @pytest.fixture
@@ -116,8 +119,11 @@ def test_where_numbers_are_not_finite_the_same_ones_are_unknown(
         assert one == pytest.approx(other, rel=1e-4, abs=1e-5, nan_ok=True), name
     assert found.per_head is not None
     assert exact.per_head is not None
-    unknown = [np.isnan(each.per_head.values) for each in (found, exact)]
+    assert (found.per_head.masked == exact.per_head.masked).all()
+    shown = ~exact.per_head.masked
+    unknown = [np.isnan(each.per_head.values) & shown for each in (found, exact)]
     assert (unknown[0] == unknown[1]).all()
+    assert unknown[0].any()
 
 
 @pytest.mark.parametrize("name", ["causal", "sinks", "padding", "masked cross"])
@@ -169,14 +175,14 @@ def test_once_it_was_found_right_a_layer_leaves_without_query_and_key(device: De
 def test_a_kernel_that_differs_is_not_used_again_and_that_is_said(
     device: Device, monkeypatch: pytest.MonkeyPatch, array: str, part: int, place: str
 ) -> None:
-    right = summary_writer.launch
+    right = layer_survey.launch
 
     def wrong(layer: LayerTensors, grid: SurveyGrid, memory: Any) -> None:
         right(layer, grid, memory)
         values = getattr(memory, array)
         values.select(2 if array == "rows" else 1, part).mul_(1.01)
 
-    monkeypatch.setattr(summary_writer, "launch", wrong)
+    monkeypatch.setattr(layer_survey, "launch", wrong)
     attention = device.write(called(causal=True))
     assert attention.summary is not None
     read = device.read(attention)
@@ -196,7 +202,7 @@ def test_a_kernel_that_differs_is_not_used_again_and_that_is_said(
 @pytest.mark.parametrize(
     ("options", "call", "reason"),
     [
-        (RenderOptions(("heatmap",), maps="all", maps_side=8), called(), "larger than the maps"),
+        (RenderOptions(("multi_head",), maps="all", maps_side=8), called(), "larger than the maps"),
         (RenderOptions(("heatmap",), pooling="max"), called(), "largest weight"),
         (RenderOptions((), raw_weights=True), called(), "single weights"),
     ],
@@ -215,22 +221,71 @@ def test_what_a_summary_would_not_tell_is_sent_as_query_and_key(
         device.close()
 
 
-def layer_of(heads: int, positions: int, width: int, dtype: torch.dtype) -> LayerTensors:
-    empty = torch.empty(heads, positions, width, dtype=dtype, device="meta")
-    return LayerTensors(empty, empty, 1.0, causal=True)
+def layer_of(
+    heads: int, positions: int, width: int, *, key_heads: int = 0, causal: bool = True
+) -> LayerTensors:
+    query, key = (
+        torch.empty(each, positions, width, dtype=torch.bfloat16, device="meta")
+        for each in (heads, key_heads or heads)
+    )
+    return LayerTensors(query, key, 1.0, causal=causal)
 
 
-def test_a_long_layer_leaves_in_a_hundredth_of_its_query_and_key() -> None:
-    layer = layer_of(32, 8192, 128, torch.bfloat16)
-    grid = SurveyGrid.of(layer, 128)
-    assert 100 * 32 * grid.bytes_sent <= layer.nbytes
-    assert 800 * 32 * SurveyGrid.of(layer, None).bytes_sent <= layer.nbytes
+@pytest.mark.parametrize(
+    ("layer", "sides", "share"),
+    [
+        (layer_of(32, 8192, 128), (128, 1024), 100),
+        (layer_of(32, 8192, 128), (128, None), 150),
+        (layer_of(32, 8192, 128), (None, None), 800),
+        (layer_of(32, 8192, 128, causal=False), (128, None), 100),
+        (layer_of(32, 8192, 128, causal=False), (128, 1024), 50),
+        (layer_of(32, 32768, 128), (128, 1024), 100),
+        *((layer_of(12, positions, 64), (128, 1024), 2) for positions in (256, 512, 1024)),
+        *((layer_of(12, length, 64, causal=False), (128, 1024), 1) for length in (256, 512, 1024)),
+    ],
+)
+def test_a_long_layer_leaves_in_a_hundredth_of_its_query_and_key(
+    layer: LayerTensors, sides: tuple[int | None, int | None], share: int
+) -> None:
+    """With the maps to be stored and the picture that default settings draw."""
+    grid = SurveyGrid.of(layer, *sides)
+    assert share * division(layer, grid).bytes_sent(grid) <= layer.nbytes
+
+
+@pytest.mark.parametrize("side", [None, 1024])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layer_of(32, 8192, 128),
+        layer_of(32, 8192, 128, key_heads=8, causal=False),
+        layer_of(12, 1024, 64, causal=False),
+        layer_of(7, 32768, 128),
+        layer_of(1, 1, 16),
+    ],
+)
+def test_a_layer_is_divided_to_fit_the_memory(layer: LayerTensors, side: int | None) -> None:
+    grid = SurveyGrid.of(layer, 128, side)
+    found, group = division(layer, grid), layer.shape[0] // len(layer.key)
+    assert found.at_once > 0
+    assert found.at_once % group == found.averaged % group == 0
+    assert side is not None or found.at_once == found.averaged
+    taken = found.averaged * grid.lse_bytes
+    taken += found.at_once * (grid.received_bytes + grid.bytes_sent)
+    assert taken <= 1_900_000
+    lse, rest = found.parts(torch.empty(1_900_000, dtype=torch.uint8), grid, found.averaged)
+    assert lse.shape == (found.averaged, layer.shape[1])
+    if grid.average is not None:
+        parts = list(divide(rest, grid.average))
+        assert sum(len(part.scales) for part in parts) == grid.average.tiles
+        assert parts[-1].first + len(parts[-1].codes) == grid.average.tiles
 
 
 def test_sides_are_those_of_the_pictures() -> None:
-    sides = {name: max(kind.average_side, kind.head_side) for name, kind in FIGURE_KINDS.items()}
-    sides["animation"] = ANIMATION_SIDE
-    assert {name: side for name, side in sides.items() if side} == PICTURE_SIDES
+    of_means = {name: kind.average_side for name, kind in FIGURE_KINDS.items()}
+    of_means["animation"] = ANIMATION_SIDE
+    of_heads = {name: kind.head_side for name, kind in FIGURE_KINDS.items()}
+    for shown, told in ((of_means, AVERAGE_SIDES), (of_heads, HEAD_SIDES)):
+        assert {name: side for name, side in shown.items() if side} == told
 
 
 @pytest.mark.parametrize("queries", [12, 20])
@@ -239,10 +294,10 @@ def test_queries_that_are_padding_are_found_as_in_the_renderer(queries: int) -> 
         generator = torch.Generator().manual_seed(seed)
         bias = torch.rand(2, 1, 20, generator=generator) < 0.6
         expected = Mask(bias.numpy(), causal=True).padding(queries, 20, 20 - queries)
-        found = padding_of(bias, queries, 20, 20 - queries)
+        found = padding_of(bias, None, queries, 20, 20 - queries)
         assert found is not None
         assert found.tolist() == ([False] * queries if expected is None else expected.tolist())
-    assert padding_of(bias, queries, 21, 20 - queries) is None
+    assert padding_of(bias, None, queries, 21, 20 - queries) is None
 
 
 def test_a_training_is_recorded_as_without_kernels(
@@ -262,8 +317,8 @@ def test_a_training_is_recorded_as_without_kernels(
         if where == "device":
             pretend_device(monkeypatch)
             monkeypatch.setattr(CaptureSerializer, "message", note)
-        with LightweightAttentionMonitor(
-            tmp_path / where, 2, on_device=where == "device", maps="all", max_overhead=None
+        with TrainingAttentionMonitor(
+            tmp_path / where, 2, on_device=where == "device", max_overhead=None
         ) as monitor:
             for step in range(0, 6, 2):
                 monitor.log_attention(model, batch(seed=step), step=step)
@@ -286,9 +341,17 @@ def test_a_training_is_recorded_as_without_kernels(
     for key, values in exact_maps.items():
         apart = (found_maps[key].double() - values.double()).abs().max()
         assert apart <= (1 if values.dtype == torch.uint8 else 1e-3), key
+    for layer in range(2):
+        name = f"step_4/decoder_layer{layer}_self_attn.png"
+        one, other = (np.asarray(Image.open(tmp_path / each / name)) for each in ("device", "cpu"))
+        assert np.abs(one.astype(int) - other).max() <= NEIGHBOURS, name
 
 
-def is_drawn(monitor: LightweightAttentionMonitor, step: int) -> bool:
+NEIGHBOURS = 6
+"""How far the colours of neighbouring codes are apart, of 255."""
+
+
+def is_drawn(monitor: TrainingAttentionMonitor, step: int) -> bool:
     monitor._session.poll()
     return 2 * monitor._counters.rendered > step
 

@@ -61,7 +61,7 @@ def check(layer: LayerTensors, side: int = 128, tile: int = 32) -> None:
     ):
         every = -(-vectors.shape[1] // 64)
         torch.testing.assert_close(lengths, vectors[:, ::every].float().norm(dim=2))
-    cells = found.memory.cells.abs().double()
+    cells = found.cells.abs().double()
     torch.testing.assert_close(cells, exact_cells(layer, side), rtol=2**-10, atol=1e-6)
     logits = exact_logits_of_cells(layer, side)
     torch.testing.assert_close(found.memory.logits.double(), logits, rtol=FLOAT, atol=FLOAT)
@@ -218,7 +218,7 @@ def test_a_layer_of_4096_positions_is_as_in_float64() -> None:
         mean = found.parts[name] / 4096
         torch.testing.assert_close(mean, expected.mean(-1), rtol=FLOAT, atol=FLOAT)
     pooled = weights.view(1, 128, 32, 128, 32).sum(-1).mean(2)
-    torch.testing.assert_close(found.memory.cells.abs().double(), pooled, rtol=2**-10, atol=1e-6)
+    torch.testing.assert_close(found.cells.abs().double(), pooled, rtol=2**-10, atol=1e-6)
     logits = exact_logits_of_cells(layer, 128)
     torch.testing.assert_close(found.memory.logits.double(), logits, rtol=FLOAT, atol=FLOAT)
 
@@ -289,7 +289,7 @@ def test_what_is_not_finite_stays_visible(value: float) -> None:
     found = survey(layer)
     assert found.parts["non_finite"].item() == 20
     assert math.isnan(found.parts["mass"].item())
-    cells = found.memory.cells[0]
+    cells = found.cells[0]
     assert torch.isnan(cells[7]).all()
     assert not torch.isnan(cells[:7]).any()
 
@@ -299,7 +299,7 @@ def test_cells_that_nobody_may_see_are_marked() -> None:
     bias = torch.ones(24, 24).bool()
     bias[:, 20:] = False
     layer = replace(made(queries=24), bias=bias, causal=True, padding=torch.arange(24) >= 20)
-    marked = torch.signbit(survey(layer, side=6).memory.cells[0])
+    marked = torch.signbit(survey(layer, side=6).cells[0])
     expected = ~torch.ones(6, 6).tril().bool()
     expected[5], expected[:, 5] = True, True
     assert torch.equal(marked, expected)

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from benchlib.compiled_kernels import compiled, requests
+from benchlib.compiled_kernels import Case, compiled, launch_all, requests
 from benchlib.noted_driver import NotedDriver
 from triton import knobs
 from triton.runtime import driver
@@ -25,9 +25,7 @@ from attnmon.device import kernel_builds
 from attnmon.device.kernel_builds import BUILDS, NotBuilt
 from attnmon.device.kernel_support import load_triton
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.mask_facts import mask_facts
 from attnmon.device.survey_grid import SurveyGrid
-from attnmon.device.survey_launch import SurveyMemory, launch
 
 CUDA = torch.device("cuda", 0)
 compiled_here: list[str] = []
@@ -35,13 +33,8 @@ compiled_here: list[str] = []
 
 def once(layer: LayerTensors) -> None:
     """Launch all kernels for a layer: for its mask, if it has one, its rows, columns and keys."""
-    grid = SurveyGrid.of(layer, 128)
-    heads, key_heads = layer.shape[0], len(layer.key)
-    scratch = torch.zeros(4_000_000, dtype=torch.uint8)
     with BUILDS.only_built(CUDA):
-        if layer.bias is not None:
-            mask_facts(layer)
-        launch(layer, grid, SurveyMemory.on(scratch, grid, heads, key_heads))
+        launch_all(layer, SurveyGrid.of(layer, 128, 128))
 
 
 def main() -> None:
@@ -64,7 +57,7 @@ def main() -> None:
     wide = torch.randn(1, 100, 256)
     layers = masked, LayerTensors(wide, wide, 0.1, causal=True)
     half = replace(layers[1], query=wide[..., :128].half(), key=wide[..., :128].half())
-    named = [(str(place), layer, 128) for place, layer in enumerate((*layers, half))]
+    named = [Case(str(place), layer, 128, 128) for place, layer in enumerate((*layers, half))]
     asked = requests(int(sys.argv[1]), named)
     moved = Path(os.environ["TRITON_CACHE_DIR"]) / "moved"
     driver.set_active(noted := NotedDriver(int(sys.argv[1])))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from attnmon.link.messages import Acknowledgement, Capture, Dump, Goodbye, Refusal, Release
 from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.average_map import AverageMap, AverageTiles
 from attnmon.link.records.layer_summary import LayerSummary, SummarisedHeads
 from attnmon.link.records.ring_blocks import ArrayBlock, Slots
 from attnmon.link.records.run_setup import RenderOptions, Setup
@@ -32,7 +33,18 @@ SUMMED_UP = replace(
                 ArrayBlock(3072, "float32", (4, 7)),
                 ArrayBlock(4096, "float32", (2, 9)),
                 ArrayBlock(5120, "int32", (4, 7)),
-                ArrayBlock(6144, "float16", (4, 7, 5)),
+                ArrayBlock(6144, "float16", (4, 35)),
+            ),
+        ),
+        average=AverageMap(
+            1, 1,
+            (
+                AverageTiles(
+                    4, 0, ArrayBlock(8192, "float32", (3,)), ArrayBlock(8256, "uint8", (3, 4, 4))
+                ),
+                AverageTiles(
+                    4, 3, ArrayBlock(8320, "float32", (3,)), ArrayBlock(8384, "uint8", (3, 4, 4))
+                ),
             ),
         ),
     ),

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from attnmon.device.average_launch import divide, launch_average
+from attnmon.device.cell_grid import AverageGrid
 from attnmon.device.layer_tensors import LayerTensors
+from attnmon.device.mask_facts import mask_bound
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory, launch
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS, SINK_SHARE
@@ -20,15 +23,19 @@ class Surveyed:
     memory: SurveyMemory
     parts: Mapping[str, Tensor]
     """float64 [heads], by the names of the parts."""
+    cells: Tensor
+    """float16 [heads, query cells, key cells], also those of the future, which are not left."""
 
 
 def survey(layer: LayerTensors, side: int | None = 128, tile: int = 32) -> Surveyed:
     """Run both kernels. `tile`: fewer, larger tiles are quicker in the interpreter."""
     grid = SurveyGrid.of(layer, side)
     object.__setattr__(grid, "tile", tile)
-    heads, key_heads = layer.shape[0], len(layer.key)
-    scratch = torch.full((512 + heads * (grid.bytes_kept + grid.bytes_sent),), 0xFF).byte()
-    memory = SurveyMemory.on(scratch, grid, heads, key_heads)
+    layer = replace(layer, bound=mask_bound(layer))
+    heads = layer.shape[0]
+    size = 512 + heads * (grid.received_bytes + grid.bytes_sent)
+    lse = torch.full((heads, grid.queries), math.nan)
+    memory = SurveyMemory.on(torch.full((size,), 0xFF).byte(), grid, lse, len(layer.key))
     launch(layer, grid, memory)
     parts = {
         **dict(zip(ROW_PARTS, memory.rows.double().unbind(2), strict=True)),
@@ -38,7 +45,51 @@ def survey(layer: LayerTensors, side: int | None = 128, tile: int = 32) -> Surve
     extremes["max"] = torch.amax
     summed = {name: extremes.get(name, torch.sum)(part, 1) for name, part in parts.items()}
     keys = dict(zip(KEY_PARTS, memory.keys.double().unbind(1), strict=True))
-    return Surveyed(memory, summed | keys)
+    return Surveyed(memory, summed | keys, _whole(memory.cells, grid))
+
+
+def _whole(cells: Tensor, grid: SurveyGrid) -> Tensor:
+    rows, columns = grid.query_cells, grid.key_cells
+    if not grid.is_triangle:
+        return cells.view(-1, rows, columns)
+    whole = torch.full((len(cells), rows, columns), -0.0, dtype=cells.dtype)
+    whole[:, *torch.tril_indices(rows, rows)] = cells
+    return whole
+
+
+def averaged(layer: LayerTensors, side: int, tile: int, tiles: int) -> tuple[Tensor, Tensor]:
+    """Return the mean over heads, made so many tiles at a time, and which of its cells are closed.
+
+    float32 and bool [query cells, key cells]; what is not finite is NaN.
+    """
+    layer = replace(layer, bound=mask_bound(layer))
+    grid = AverageGrid.of(layer, side)
+    object.__setattr__(grid, "tile", tile)
+    lse = exact_lse(layer).float()
+    height = -(-grid.query_cells // grid.tile_rows) * grid.tile_rows
+    values = torch.zeros(height, grid.key_tiles * grid.tile_keys)
+    closed = torch.ones_like(values).bool()
+    number = 0
+    for part in divide(torch.zeros(64 + tiles * (grid.tile_bytes + 64)).byte(), grid):
+        launch_average(layer, grid, lse, part)
+        for scale, codes in zip(part.scales, part.codes, strict=True):
+            row, column = _tile_of(number, grid)
+            rows = slice(row * grid.tile_rows, (row + 1) * grid.tile_rows)
+            columns = slice(column * grid.tile_keys, (column + 1) * grid.tile_keys)
+            shares = (codes / 253).square() * scale
+            values[rows, columns] = torch.where(codes == 254, math.nan, shares)
+            closed[rows, columns] = codes == 255
+            number += 1
+    shape = slice(grid.query_cells), slice(grid.key_cells)
+    return values.masked_fill(closed, 0)[shape], closed[shape]
+
+
+def _tile_of(number: int, grid: AverageGrid) -> tuple[int, int]:
+    """Return the row and the column of the tile of this number, counted row by row."""
+    row = 0
+    while number >= (length := row + 1 if grid.is_triangle else grid.key_tiles):
+        number, row = number - length, row + 1
+    return row, number
 
 
 def exact_logits(layer: LayerTensors) -> Tensor:
@@ -58,18 +109,29 @@ def exact_logits(layer: LayerTensors) -> Tensor:
     return logits
 
 
-def is_allowed(layer: LayerTensors) -> Tensor:
+def exact_lse(layer: LayerTensors) -> Tensor:
+    """Return the log-sum-exp [heads, queries] in float64; of a row without any key infinity."""
+    lse = _with_sinks(layer, exact_logits(layer)).logsumexp(-1)
+    return torch.where(lse.isneginf(), math.inf, lse)
+
+
+def _with_sinks(layer: LayerTensors, logits: Tensor) -> Tensor:
+    if layer.sinks is None:
+        return logits
+    sinks = layer.sinks.double()[:, None, None].expand(*logits.shape[:2], 1)
+    return torch.cat([logits, sinks], -1)
+
+
+def is_allowed(layer: LayerTensors, weakest_mask: float = -50.0) -> Tensor:
     """Return where a query may attend to a key, [heads, queries, keys]: by the masks alone."""
-    return exact_logits(replace(layer, query=torch.zeros_like(layer.query))) > -9e3
+    return exact_logits(replace(layer, query=torch.zeros_like(layer.query))) > weakest_mask
 
 
 def exact_weights(layer: LayerTensors) -> Tensor:
     """Return the weights [heads, queries, keys] in float64; zeros for a row without any key."""
     logits = exact_logits(layer)
-    if layer.sinks is not None:
-        sinks = layer.sinks.double()[:, None, None].expand(*logits.shape[:2], 1)
-        return torch.cat([logits, sinks], -1).softmax(-1)[..., :-1]
-    return logits.softmax(-1).nan_to_num(0.0)
+    keys = logits.shape[-1]
+    return _with_sinks(layer, logits).softmax(-1)[..., :keys].nan_to_num(0.0)
 
 
 def exact_parts(layer: LayerTensors) -> dict[str, Tensor]:
@@ -130,11 +192,8 @@ def exact_logits_of_cells(layer: LayerTensors, side: int) -> Tensor:
     logits = exact_logits(layer)
     counts = torch.ones(layer.shape[1]).bool() if layer.padding is None else ~layer.padding
     attends = counts & is_allowed(layer).any(-1)
-    every = logits
-    if layer.sinks is not None:
-        sinks = layer.sinks.double()[:, None, None].expand(*logits.shape[:2], 1)
-        every = torch.cat([logits, sinks], -1)
-    both = torch.stack([every.logsumexp(-1), logits.amax(-1)], 1)
+    lse = _with_sinks(layer, logits).logsumexp(-1)
+    both = torch.stack([lse, logits.amax(-1)], 1)
     both = torch.where(attends[:, None], both, -math.inf)
     step = max(1, -(-layer.shape[1] // side))
     return torch.stack([part.amax(-1) for part in both.split(step, -1)], -1)

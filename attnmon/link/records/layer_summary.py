@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from attnmon.link.records.average_map import AverageMap
 from attnmon.link.records.ring_blocks import LONGEST_SIDE, ArrayBlock
 from attnmon.link.records.schema import require
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, LOGIT_PARTS, ROW_PARTS
@@ -26,19 +27,18 @@ class SummarisedHeads:
     strongest: ArrayBlock
     """[heads, query cells] The key with the largest weight; [heads, 0] without a map."""
     cells: ArrayBlock
-    """[heads, query cells, key cells] The map, pooled by mass; the sign of a cell is set where no
-    query that counts may attend to any of its keys. [heads, 0, 0] without a map."""
+    """[heads, cells] The map, pooled by mass, row by row; the sign of a cell is set where no query
+    that counts may attend to any of its keys. [heads, 0] without a map."""
 
     def __post_init__(self) -> None:
         parts = (len(ROW_PARTS), len(COLUMN_PARTS), len(KEY_PARTS))
-        for block, dimensions in zip(self.blocks, (3, 3, 2, 3, 2, 2, 2, 3), strict=True):
+        for block, dimensions in zip(self.blocks, (3, 3, 2, 3, 2, 2, 2, 2), strict=True):
             require(len(block.shape) == dimensions, "shape", block.shape)
         found = tuple(block.shape[-1] for block in self.blocks[:3])
         require(found == parts, "parts", found)
         require(self.logits.shape[1] == len(LOGIT_PARTS), "parts", self.logits.shape)
         heads = {block.shape[0] for block in self.blocks if block is not self.key_lengths}
         require(len(heads) == 1, "heads", heads)
-        require(self.strongest.shape == self.cells.shape[:2], "cells", self.cells.shape)
         dtypes = tuple(block.dtype for block in self.blocks)
         require(dtypes == (*["float32"] * 6, "int32", "float16"), "dtypes", dtypes)
 
@@ -73,6 +73,10 @@ class LayerSummary:
     differs from query to query and is not sent: the number of keys, and −1, where there is none."""
     padding: ArrayBlock | None = None
     """bool [queries] True for those that are padding; beside `ends`."""
+    is_triangle: bool = False
+    """Whether maps are square, and what is above their diagonal was left out: it is masked."""
+    average: AverageMap | None = None
+    """The mean over heads, where a picture of it is wanted."""
 
     def __post_init__(self) -> None:
         heads, queries, keys = self.shape
@@ -86,17 +90,23 @@ class LayerSummary:
         for block, dtype, shape in of_mask:
             require(block is None or (block.dtype, block.shape) == (dtype, shape), "mask", block)
         require((self.ends is None) == (self.padding is None), "mask", self.padding)
-        found = {some.cells.shape[1:] for some in self.heads}
-        require(found in ({cells}, {(0, 0)}), "cells", found)
+        require(not self.is_triangle or cells[0] == cells[1], "triangle", cells)
+        sent = cells[0] * (cells[0] + 1) // 2 if self.is_triangle else cells[0] * cells[1]
+        found = {(some.strongest.shape[1], some.cells.shape[1]) for some in self.heads}
+        require(found in ({(cells[0], sent)}, {(0, 0)}), "cells", found)
         rows = {some.logits.shape[2] for some in self.heads}
         require(rows == {cells[0]}, "rows of cells", rows)
+        if self.average is not None:
+            self.average.require_whole(self.shape, self.is_triangle)
 
     @property
     def blocks(self) -> tuple[ArrayBlock, ...]:
         """All its arrays."""
         mask = (self.ends, self.padding)
+        tiles = () if self.average is None else self.average.tiles
         of_heads = (block for some in self.heads for block in some.blocks)
-        return (*of_heads, *(block for block in mask if block is not None))
+        of_mean = (block for some in tiles for block in some.blocks)
+        return (*of_heads, *of_mean, *(block for block in mask if block is not None))
 
     @property
     def has_map(self) -> bool:

@@ -18,3 +18,6 @@ that is a sink, and of keys that may be attended to: the sum, how many they are,
 their shares, as in the renderer's `KeyUsage`."""
 SINK_SHARE = 0.3
 """Of a row, in the mean: a first key that gets more is a sink (Gu et al., arXiv 2410.10781)."""
+AVERAGE_LEVELS, UNKNOWN_CODE, CLOSED_CODE = 253, 254, 255
+"""A cell of the mean over heads is sent as round(253 · √(w / s)), s being the largest of its tile;
+as 254 where it is not finite, as 255 where in no head any of its queries may attend to a key."""

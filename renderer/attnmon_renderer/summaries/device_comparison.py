@@ -10,9 +10,10 @@ from attnmon.link.records.layer_summary import LayerSummary
 from attnmon.link.summaries.summary_parts import LOGIT_PARTS
 from attnmon_renderer.analysis.arrays import Floats, Memory, read_array
 from attnmon_renderer.analysis.keys.reach import reach_between
-from attnmon_renderer.analysis.layer_analysis import analyze_layer
+from attnmon_renderer.analysis.layer_analysis import PooledMap, analyze_layer
 from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
+from attnmon_renderer.analysis.pooling_grid import PoolingGrid
 from attnmon_renderer.summaries.device_summary import DeviceSummary
 from attnmon_renderer.summaries.top_logits import top_logits
 
@@ -33,21 +34,44 @@ def difference(layer: LayerAttention, memory: Memory) -> str | None:
     None where nothing can be said, since the layer's numbers are not finite.
     """
     summary = DeviceSummary(layer, memory)
-    side = max(summary.grid.shape) if summary.record.has_map else None
-    exact = analyze_layer(layer, head_side=side, statistics_queries="all")
+    head_side = max(summary.grid.shape) if summary.record.has_map else None
+    average_side = _average_side(summary)
+    exact = analyze_layer(
+        layer, average_side=average_side, head_side=head_side, statistics_queries="all"
+    )
     if exact.statistics.non_finite:
         return None
-    found = summary.statistics()
-    for name, one, other in _numbers(found, exact.statistics):
+    found = summary.analysis(average_side, head_side)
+    for name, one, other in _numbers(found.statistics, exact.statistics):
         if not _is_close(one, other):
             return f"in {name}: {one} instead of {other}"
-    if exact.per_head is not None and (codes := _codes_apart(summary.cells, exact.per_head.values)):
-        return f"by {codes} of 255 in a cell of its map"
-    if exact.per_head is not None and (summary.masked != exact.per_head.masked).any():
-        return "in which cells are masked"
+    for told, one_map, other_map in (
+        ("its map", found.per_head, exact.per_head),
+        ("the mean over its heads", found.average, exact.average),
+    ):
+        if differs := _map_difference(told, one_map, other_map):
+            return differs
     if differs := _logit_difference(layer, summary):
         return differs
     return _mask_difference(layer, summary.record, memory)
+
+
+def _average_side(summary: DeviceSummary) -> int | None:
+    average, (_, queries, keys) = summary.record.average, summary.record.shape
+    if average is None:
+        return None
+    return max(PoolingGrid(queries, keys, average.query_step, average.key_step).shape)
+
+
+def _map_difference(name: str, found: PooledMap | None, exact: PooledMap | None) -> str:
+    """Return in what one map differs from the other; what is masked has no value to be shown."""
+    if found is None or exact is None:
+        return ""
+    if (found.masked != exact.masked).any():
+        return f"in which cells of {name} are masked"
+    shown = (np.where(each.masked, 0, each.values) for each in (found, exact))
+    codes = _codes_apart(*(values.reshape(-1, *exact.masked.shape) for values in shown))
+    return f"by {codes} of 255 in a cell of {name}" if codes else ""
 
 
 def _logit_difference(layer: LayerAttention, summary: DeviceSummary) -> str:

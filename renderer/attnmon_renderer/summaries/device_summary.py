@@ -17,6 +17,7 @@ from attnmon_renderer.analysis.layer_analysis import LayerAnalysis, PooledMap
 from attnmon_renderer.analysis.layer_attention import LayerAttention, have_one_length
 from attnmon_renderer.analysis.layer_statistics import LayerStatistics
 from attnmon_renderer.analysis.pooling_grid import PoolingGrid
+from attnmon_renderer.summaries.average_reader import read_average
 
 _EXTREMES = {"row_sum_error": np.max, "min": np.min, "max": np.max}
 
@@ -39,15 +40,20 @@ class DeviceSummary:
         """Return statistics and maps, as `analyze_layer` does of query and key."""
         return LayerAnalysis(
             self.statistics(),
-            None if average_side is None else self._map(average_side, self._average),
-            None if head_side is None else self._map(head_side, self.cells),
+            None if average_side is None else self.average(average_side),
+            None if head_side is None else self._heads(head_side),
         )
 
     # Maps
 
     @cached_property
     def _signed(self) -> npt.NDArray[np.float16]:
-        return self._joined("cells")
+        sent, (rows, columns) = self._joined("cells"), self.grid.shape
+        if not self.record.is_triangle:
+            return sent.reshape(len(sent), rows, columns)
+        whole = np.full((len(sent), rows, columns), -0.0, np.float16)
+        whole[:, *np.tril_indices(rows)] = sent
+        return whole
 
     @property
     def cells(self) -> Floats:
@@ -70,21 +76,28 @@ class DeviceSummary:
         return self._joined("logits").astype(np.float64)
 
     @property
-    def _average(self) -> Floats:
-        average: Floats = self.cells.mean(axis=0)
-        return average
-
-    @property
     def grid(self) -> PoolingGrid:
         """The cells of its map."""
         _, queries, keys = self.record.shape
         return PoolingGrid(queries, keys, self.record.query_step, self.record.key_step)
 
-    def _map(self, side: int, values: Floats) -> PooledMap:
+    def average(self, side: int) -> PooledMap:
+        """Return the mean over heads. Raises ValueError where it was not sent of that side."""
+        sent, (_, queries, keys) = self.record.average, self.record.shape
+        grid = PoolingGrid.of_side(queries, keys, side)
+        if sent is None or (sent.query_step, sent.key_step) != (grid.query_step, grid.key_step):
+            raise ValueError(f"no mean over heads of {grid.shape} cells was sent")
+        values, masked = read_average(self.record, grid, self._memory)
+        if self.layer.padding is not None:
+            starts = np.arange(0, queries, grid.query_step)
+            masked |= np.logical_and.reduceat(self.layer.padding, starts)[:, None]
+        return PooledMap(values, masked, grid.query_step, grid.key_step, "mass")
+
+    def _heads(self, side: int) -> PooledMap:
         grid, wanted = self.grid, PoolingGrid.of_side(*self.record.shape[1:], side)
         if grid != wanted or not self.record.has_map:
-            raise ValueError(f"a map of {grid.shape} cells was sent, not of {wanted.shape}")
-        return PooledMap(values, self.masked, grid.query_step, grid.key_step, "mass")
+            raise ValueError(f"maps of {grid.shape} cells were sent, not of {wanted.shape}")
+        return PooledMap(self.cells, self.masked, grid.query_step, grid.key_step, "mass")
 
     # Statistics
 

@@ -26,6 +26,7 @@ from attnmon.link.messages import (
     encode,
 )
 from attnmon.link.records.attention_record import Attention
+from attnmon.link.records.average_map import AverageMap, AverageTiles
 from attnmon.link.records.layer_summary import LayerSummary, SummarisedHeads
 from attnmon.link.records.ring_blocks import ArrayBlock, Slots
 from attnmon.link.records.sample_image import PatchedLayer, SampleImage
@@ -48,11 +49,15 @@ SUMS = SummarisedHeads(
     ArrayBlock(640, "float32", (4, 6)), ArrayBlock(1792, "float32", (4, 2, 7)),
     ArrayBlock(768, "float32", (4, 7)),
     ArrayBlock(1024, "float32", (2, 7)), ArrayBlock(1152, "int32", (4, 7)),
-    ArrayBlock(1280, "float16", (4, 7, 7)),
+    ArrayBlock(1280, "float16", (4, 49)),
 )  # fmt: skip
+TILES = AverageTiles(
+    4, 0, ArrayBlock(2560, "float32", (4,)), ArrayBlock(2624, "uint8", (4, 4, 4))
+)  # fmt: skip
+MEAN = AverageMap(1, 1, (TILES,))
 SUMMARY = LayerSummary(
     (4, 7, 7), 8, 1, 1, "kernel 0", (SUMS,), True,
-    ArrayBlock(2048, "int32", (2, 7)), ArrayBlock(2304, "bool", (7,)),
+    ArrayBlock(2048, "int32", (2, 7)), ArrayBlock(2304, "bool", (7,)), average=MEAN,
 )  # fmt: skip
 GIVEN = Attention(
     "encoder.0", "encoder", 0, "self_attention", "recorded", (0, 1),
@@ -189,7 +194,12 @@ REFUSED: dict[str, bytes] = {
 
 OUTSIDE: dict[str, bytes] = {
     "summary_beyond_its_slots": summed_up(
-        heads=(replace(SUMS, cells=ArrayBlock(2 * SLOT_BYTES, "float16", (4, 7, 7))),)
+        heads=(replace(SUMS, cells=ArrayBlock(2 * SLOT_BYTES, "float16", (4, 49))),)
+    ),
+    "summary_of_a_mean_beyond_its_slots": summed_up(
+        average=AverageMap(
+            1, 1, (replace(TILES, codes=ArrayBlock(2 * SLOT_BYTES, "uint8", (4, 4, 4))),)
+        )
     ),
     "summary_of_a_mask_beyond_the_ring": summed_up(ends=ArrayBlock(RING_BYTES, "int32", (2, 7))),
     "slots_beyond_the_ring": capture(slots=(Slots(RING_BYTES // SLOT_BYTES, 1),)),
@@ -209,16 +219,22 @@ OUTSIDE: dict[str, bytes] = {
 
 ALLOWED: dict[str, bytes] = {
     "summary_of_anything": summed_up(),
+    "summary_of_a_mean_of_one_tile_again_and_again": summed_up(
+        average=AverageMap(
+            1, 1, (replace(TILES, heads=1), replace(TILES, heads=1), replace(TILES, heads=2))
+        )
+    ),
     "summary_of_a_kernel_of_30000_letters": summed_up(kernel="k" * 30_000),
     "summary_of_steps_beyond_its_positions": summed_up(
         query_step=1 << 22,
         key_step=1 << 22,
+        average=None,
         heads=(
             replace(
                 SUMS,
                 logits=ArrayBlock(1792, "float32", (4, 2, 1)),
                 strongest=ArrayBlock(1152, "int32", (4, 1)),
-                cells=ArrayBlock(1280, "float16", (4, 1, 1)),
+                cells=ArrayBlock(1280, "float16", (4, 1)),
             ),
         ),
     ),

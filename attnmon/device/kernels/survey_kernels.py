@@ -12,12 +12,11 @@ make of masks, NaN and infinity, are those of the renderer's `analysis`.
 import triton
 import triton.language as tl
 
-from attnmon.link.records.attention_record import MASKED_BIAS
+from attnmon.device.kernels import hash_first
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS, SINK_SHARE
 
 WARPS, STAGES = 8, 2
 """How the kernels are launched."""
-_MASKED_BIAS = tl.constexpr(MASKED_BIAS)
 _MASKED = tl.constexpr(-1e38)
 """Added to the logit of a masked key; its exponential is 0, and 0 times it is no NaN."""
 _LOWEST = tl.constexpr(-1e37)
@@ -34,6 +33,8 @@ _SINK_SHARE = tl.constexpr(SINK_SHARE)
 
 _VARYING = [
     "bias",
+    "bound",
+    "lse",
     "padding",
     "declared_queries",
     "declared_keys",
@@ -49,7 +50,7 @@ _VARYING = [
 
 
 @triton.jit
-def _load(
+def load_rows(
     pointer, rows, valid, row_stride, stride, width,
     WIDTH: tl.constexpr,
 ):  # fmt: skip
@@ -60,7 +61,7 @@ def _load(
 
 
 @triton.jit
-def _positions(tile, chunk, step, end, TILE: tl.constexpr, IN_CELL: tl.constexpr):
+def positions_of(tile, chunk, step, end, TILE: tl.constexpr, IN_CELL: tl.constexpr):
     """Return the positions of a tile, and which of them there are.
 
     A tile has whole cells of `step` positions, IN_CELL of each at a time: its part number `chunk`.
@@ -83,14 +84,15 @@ def _tanh(x):
 
 
 @triton.jit
-def _logits(
-    query, key, bias, rows, keys, valid, scale, softcap,
+def masked_logits(
+    query, key, bias, bound, rows, keys, valid, scale, softcap,
     bias_row, bias_key,
     HALF: tl.constexpr, SOFTCAP: tl.constexpr, BIAS: tl.constexpr, CAUSAL: tl.constexpr,
 ):  # fmt: skip
     """Return the masked logits [rows, keys], and where a query may attend to a key.
 
-    BIAS: 0 there is none, 1 it is bool, 2 it is added.
+    BIAS: 0 there is none, 1 it is bool, 2 it is added. bound: [1] the largest number of one that is
+    added which forbids a key.
     """
     if HALF:
         logits = tl.dot(query, tl.trans(key)) * scale
@@ -108,7 +110,7 @@ def _logits(
             logits += tl.where(given != 0, 0.0, _MASKED)
         else:
             given = given.to(tl.float32)
-            allowed = allowed & (given > _MASKED_BIAS)
+            allowed = allowed & (given > tl.load(bound))
             finite = tl.where(given < _LOWEST, _LOWEST, given)
             logits += tl.where(given == float("-inf"), _MASKED, finite)
     if CAUSAL:
@@ -118,9 +120,12 @@ def _logits(
     return tl.where(valid, logits, _OUTSIDE), allowed
 
 
+hash_first(load_rows, positions_of, _tanh, masked_logits)
+
+
 @triton.jit(do_not_specialize=_VARYING)
 def survey_rows(
-    query, key, bias, sinks, padding, declared_queries, declared_keys, lse,
+    query, key, bias, bound, sinks, padding, declared_queries, declared_keys, lse,
     top_logits, strongest, parts,
     queries, keys, width, group, query_step, query_cells, earlier, scale, softcap,
     query_head, query_row, query_column,
@@ -157,8 +162,8 @@ def survey_rows(
         top_lse = tl.zeros([tile_rows], tl.float32) + float("-inf")
         top_logit = top_lse
         for row_chunk in range(tl.cdiv(query_step, CELL_ROWS)):
-            rows, is_row = _positions(tile, row_chunk, query_step, queries, ROWS, CELL_ROWS)
-            q = _load(query, rows, is_row, query_row, query_column, width, WIDTH)
+            rows, is_row = positions_of(tile, row_chunk, query_step, queries, ROWS, CELL_ROWS)
+            q = load_rows(query, rows, is_row, query_row, query_column, width, WIDTH)
             if SCALED:
                 position = rows.to(tl.float64) * (keys.to(tl.float64) / queries.to(tl.float64))
             else:
@@ -180,9 +185,9 @@ def survey_rows(
                 columns = start + tl.arange(0, KEYS)
                 is_key = columns < keys
                 valid = is_row[:, None] & is_key[None, :]
-                k = _load(key, columns, is_key, key_row, key_column, width, WIDTH)
-                logits, allowed = _logits(
-                    q, k, bias, rows, columns, valid, scale, softcap, bias_row, bias_key,
+                k = load_rows(key, columns, is_key, key_row, key_column, width, WIDTH)
+                logits, allowed = masked_logits(
+                    q, k, bias, bound, rows, columns, valid, scale, softcap, bias_row, bias_key,
                     HALF, SOFTCAP, BIAS, CAUSAL,
                 )  # fmt: skip
                 peak = tl.max(logits, 1)
@@ -304,7 +309,7 @@ def survey_rows(
 
 @triton.jit(do_not_specialize=[*_VARYING, "key_step", "key_cells"])
 def survey_columns(
-    query, key, bias, padding, lse, received, cells, parts,
+    query, key, bias, bound, padding, lse, received, cells, parts,
     queries, keys, width, group, query_step, key_step,
     query_cells, key_cells, scale, softcap, center,
     query_head, query_row, query_column,
@@ -313,13 +318,15 @@ def survey_columns(
     WIDTH: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr, HALF: tl.constexpr,
     SOFTCAP: tl.constexpr, BIAS: tl.constexpr, CAUSAL: tl.constexpr, PADDING: tl.constexpr,
     CELLS: tl.constexpr, CELL_ROWS: tl.constexpr, CELL_KEYS: tl.constexpr, CHUNKS: tl.constexpr,
+    TRIANGLE: tl.constexpr,
 ):  # fmt: skip
     """Pool the weights of some columns of cells of a head; sum up what their keys receive.
 
     received: [heads, keys] The sum over the queries that count; its sign is set where none of them
-    may attend to the key. cells: [heads, query cells, key cells] float16: a cell is the mean over
-    its queries of the sum over its keys; its sign is set where no query that counts may attend to
-    any of its keys. parts: [heads, programs, …], by `COLUMN_PARTS`.
+    may attend to the key. cells: [heads, cells] float16, of a TRIANGLE only those that are
+    not above the diagonal: a cell is the mean over its queries of the sum over its keys; its sign
+    is set where no query that counts may attend to any of its keys. parts: [heads, programs, …], by
+    `COLUMN_PARTS`.
 
     CELL_ROWS, CELL_KEYS: a cell's positions in a tile, a power of 2; a larger cell takes several
     tiles. CHUNKS: so many along the keys, or more.
@@ -345,19 +352,19 @@ def survey_columns(
         if CAUSAL:  # nothing of what lies in the future
             row_chunks = tl.where((tile + 1) * tile_rows * query_step > first_key, row_chunks, 0)
         for row_chunk in range(row_chunks):
-            rows, is_row = _positions(tile, row_chunk, query_step, queries, ROWS, CELL_ROWS)
+            rows, is_row = positions_of(tile, row_chunk, query_step, queries, ROWS, CELL_ROWS)
             counts = is_row
             if PADDING:
                 counts = counts & (tl.load(padding + rows, mask=is_row, other=1) == 0)
             real = tl.maximum(real, tl.max(counts.to(tl.int32).reshape(tile_rows, CELL_ROWS), 1))
-            q = _load(query, rows, is_row, query_row, query_column, width, WIDTH)
+            q = load_rows(query, rows, is_row, query_row, query_column, width, WIDTH)
             normaliser = tl.load(lse + head * queries + rows, mask=is_row, other=float("inf"))
             for chunk in range(tl.cdiv(key_step, CELL_KEYS)):
-                columns, is_key = _positions(program, chunk, key_step, keys, KEYS, CELL_KEYS)
+                columns, is_key = positions_of(program, chunk, key_step, keys, KEYS, CELL_KEYS)
                 valid = is_row[:, None] & is_key[None, :]
-                k = _load(key, columns, is_key, key_row, key_column, width, WIDTH)
-                logits, allowed = _logits(
-                    q, k, bias, rows, columns, valid, scale, softcap, bias_row, bias_key,
+                k = load_rows(key, columns, is_key, key_row, key_column, width, WIDTH)
+                logits, allowed = masked_logits(
+                    q, k, bias, bound, rows, columns, valid, scale, softcap, bias_row, bias_key,
                     HALF, SOFTCAP, BIAS, CAUSAL,
                 )  # fmt: skip
                 weights = tl.where(valid, tl.exp(logits - normaliser[:, None]), 0.0)
@@ -382,7 +389,13 @@ def survey_columns(
             count = tl.minimum(query_step, queries - cell_rows * query_step)
             count = tl.maximum(count, 1).to(tl.float32)
             sign = tl.where((permitted > 0) & (real > 0)[:, None], 1.0, -1.0)
-            place = (head * query_cells + cell_rows)[:, None] * key_cells + cell_keys[None, :]
+            if TRIANGLE:
+                inside = inside & (cell_keys[None, :] <= cell_rows[:, None])
+                starts = cell_rows * (cell_rows + 1) // 2
+                place = head * (query_cells * (query_cells + 1) // 2) + starts[:, None]
+                place = place + cell_keys[None, :]
+            else:
+                place = (head * query_cells + cell_rows)[:, None] * key_cells + cell_keys[None, :]
             values = pooled / count[:, None] * sign
             tl.store(cells + place, values.to(tl.float16), mask=inside)
     parts += (head * programs + program) * _COLUMN_LENGTH
@@ -393,6 +406,16 @@ def survey_columns(
     inside = (places < key_step) & (columns < keys)
     signed = gets * tl.where(seen > 0, 1.0, -1.0)
     tl.store(received + head * keys + columns, signed, mask=inside)
+
+
+@triton.jit
+def _is_counted(signed, columns, is_key, has_sink):
+    """Return which keys may be attended to, but for a first one that is a sink."""
+    is_seen = signed.to(tl.int32, bitcast=True) >= 0
+    return is_key & is_seen & ((columns > 0) | (has_sink == 0))
+
+
+hash_first(_is_counted)
 
 
 @triton.jit(do_not_specialize=["keys", "programs"])
@@ -439,10 +462,3 @@ def survey_keys(received, row_parts, parts, keys, programs, KEYS: tl.constexpr):
     tl.store(parts + 3, rest)
     tl.store(parts + 4, count)
     tl.store(parts + 5, tl.sum(shares, 0))
-
-
-@triton.jit
-def _is_counted(signed, columns, is_key, has_sink):
-    """Return which keys may be attended to, but for a first one that is a sink."""
-    is_seen = signed.to(tl.int32, bitcast=True) >= 0
-    return is_key & is_seen & ((columns > 0) | (has_sink == 0))

@@ -101,9 +101,9 @@ class TrainingAttentionMonitor(AttentionMonitor):
             capture, or the window of `keep_last`, takes more: an eighth of what is free at most,
             and 1 GiB. Less is taken where less is free. Default: None.
         on_device (bool): Whether a layer on a CUDA device is summed up there, so that kilobytes
-            leave it and not queries and keys: for sequences of thousands of positions. Layers that
-            are drawn finer than `maps_side` are sent as ever. Not tried on a device yet; see [On
-            the device](how-it-works.md#on-the-device). Default: False.
+            leave it and not queries and keys, with the pictures as they are without it: for
+            sequences of hundreds of positions and more. Not tried on a device yet; see [On the
+            device](how-it-works.md#on-the-device). Default: False.
         keep_last (int): Number of steps that are not due but retained all the same, and drawn when
             training breaks: see "What happened before it broke" in docs/guide.md. Default: 0.
         alerts ("default" | Iterable[Any]): Rules that judge the training: `"default"` for all of

@@ -2,10 +2,11 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from attnmon.link.records.alert import Alert
 from attnmon.link.records.attention_record import Stack
 from attnmon_renderer.html_parts import inert_json
 from attnmon_renderer.maps.map_blocks import MapBlock
@@ -18,6 +19,7 @@ class InlinedAnswers:
 
     def __init__(self) -> None:
         self._answers: dict[str, str] = {}
+        self._runs: list[dict[str, str]] = []
         self._captures: dict[str, dict[str, Any]] = {}
         self._texts: dict[str, int] = {}
         self._masks: dict[bytes, int] = {}
@@ -28,20 +30,45 @@ class InlinedAnswers:
         """Add an answer of JSON, or a text."""
         self._answers[path] = answer if isinstance(answer, str) else to_json(answer)
 
+    def add_run(
+        self, run: str, title: str, history: str = "", alerts: Sequence[Alert] = ()
+    ) -> None:
+        """Add a run, after its captures; `history` has lines as they are in `history.jsonl`."""
+        captures = [
+            {**capture, "layers": [], "folder": capture["c"], "maps": True}
+            for path, capture in self._captures.items()
+            if path.startswith(f"runs/{run}/")
+        ]
+        told = {"run": {}, "captures": captures, "alerts": [alert.fields() for alert in alerts]}
+        self._runs.append({"id": run, "title": title})
+        self.add("runs", self._runs)
+        self.add(f"runs/{run}", told)
+        self.add(f"runs/{run}/history", history)
+
     def add_capture(
         self,
-        path: str,
-        about: Mapping[str, Any],
+        run: str,
+        metadata: Mapping[str, Any],
         tokens: Mapping[Stack, Sequence[str]],
-        layers: Mapping[str, MapBlock],
+        layers: Iterable[MapBlock],
     ) -> None:
-        """Add a capture, its layers' maps by stem."""
-        rows, thumbs = [], 0
-        for stem, block in layers.items():
+        """Add a capture, and the maps of its layers. `metadata` has its step, epoch and loss."""
+        text = to_json({stack: readable(tuple(known)) for stack, known in tokens.items()} or None)
+        key = str(len(self._captures))
+        self._captures[f"runs/{run}/captures/{key}"] = {
+            "c": key,
+            **metadata,
+            "text": self._texts.setdefault(text, len(self._texts)),
+            "layers": list(self._packed(layers)),
+            "pictures": [],
+        }
+
+    def _packed(self, layers: Iterable[MapBlock]) -> Iterable[dict[str, Any]]:
+        thumbs = 0
+        for block in layers:
             shape = [len(block.about["heads"]), block.about["rows"], block.about["columns"]]
             piece = base64.b64encode(block.content).decode()
-            row = {
-                "stem": stem,
+            yield {
                 **block.about,
                 "thumbs_at": thumbs,
                 "thumbs_shape": shape,
@@ -53,10 +80,6 @@ class InlinedAnswers:
             thumbs += prod(shape)
             self._end += len(piece)
             self._pieces.append(piece)
-            rows.append(row)
-        text = to_json({stack: readable(known) for stack, known in tokens.items()} or None)
-        number = self._texts.setdefault(text, len(self._texts))
-        self._captures[path] = {**about, "text": number, "layers": rows, "pictures": []}
 
     def elements(self) -> str:
         """Return the elements of the document."""

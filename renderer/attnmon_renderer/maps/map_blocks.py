@@ -44,20 +44,12 @@ def map_block(maps: MapsFile, layer: LayerMaps, side: int, heads: Sequence[int] 
     codes, scales = pooled(codes, scales, factors, last / layer.query_step)
     allowed = maps.allowed(layer.stem)
     mask = b"" if allowed is None else pooled_mask(allowed, layer, factors).tobytes()
-    about = {
+    about = layer.for_page() | {
         "heads": [layer.heads[place] for place in places],
         "rows": codes.shape[1],
         "columns": codes.shape[2],
-        "queries": layer.shape[1],
-        "keys": layer.shape[2],
         "query_step": layer.query_step * factors[0],
         "key_step": layer.key_step * factors[1],
-        "causal": layer.causal,
-        "earlier": layer.earlier,
-        "note": layer.note,
-        "sampled": layer.sampled,
-        "non_finite": layer.non_finite,
-        "missing": layer.missing,
         "scale": [float(f"{min(scale, LARGEST_SCALE):.6g}") for scale in scales],
     }
     content = zlib.compress(differences(codes).tobytes(), _LEVEL)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attnmon.link.records.attention_record import Stack
 
@@ -56,6 +56,13 @@ class LayerMaps:
     """Of a split model, the heads whose process recorded nothing; their maps are empty."""
     spans: Mapping[str, Span] = field(repr=False)
     """By suffix, those of `PARTS` that are there."""
+
+    def for_page(self) -> dict[str, Any]:
+        """Return what a page is told of the layer, whose cells it draws."""
+        _, queries, keys = self.shape
+        told = ("stem", "heads", "rows", "columns", "query_step", "key_step", "causal", "earlier",
+                "note", "sampled", "non_finite", "missing")  # fmt: skip
+        return {name: getattr(self, name) for name in told} | {"queries": queries, "keys": keys}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,14 +37,12 @@ class StepMaps:
     metadata: dict[str, Any]
     """Its step, epoch and loss, as in `statistics.json`."""
     tokens: Mapping[Stack, tuple[str, ...]]
-    layers: dict[str, MapBlock]
-    """By stem."""
+    layers: list[MapBlock]
 
     @property
     def size(self) -> float:
         """Characters of the codes in the document, about."""
-        blocks = self.layers.values()
-        return sum(len(block.content) + len(block.allowed) for block in blocks) * _BASE64
+        return sum(len(block.content) + len(block.allowed) for block in self.layers) * _BASE64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +54,6 @@ class ReportMaps:
     """The most cells a side, where they were pooled for this file; None where none was."""
     found: int = 0
     """Steps that have maps, shown or not."""
-
-
-def _place(stem: str) -> tuple[bool, bool, int]:
-    """Return where a layer stands in the order of stack, type and number."""
-    stack, number, type_ = paths.parse_stem(stem) or ("", 0, "")
-    return stack != "encoder", type_ != "self_attention", number
 
 
 def gather_maps(
@@ -95,7 +87,7 @@ def gather_maps(
 
 def _pooled_to(steps: Sequence[StepMaps], side: int) -> int | None:
     """Return the most cells a side, None where no map was pooled."""
-    is_pooled = any(block.is_pooled for step in steps for block in step.layers.values())
+    is_pooled = any(block.is_pooled for step in steps for block in step.layers)
     return side if is_pooled else None
 
 
@@ -123,7 +115,7 @@ def _read(run: Path, key: StepKey, side: int, damages: list[str]) -> StepMaps:
     path = run / key[1] / paths.MAPS
     metadata: dict[str, Any] = {"step": key[0]}
     tokens: Mapping[Stack, tuple[str, ...]] = {}
-    layers: dict[str, MapBlock] = {}
+    layers: list[MapBlock] = []
     try:
         with open_maps(path) as maps:
             about = maps.metadata
@@ -132,8 +124,7 @@ def _read(run: Path, key: StepKey, side: int, damages: list[str]) -> StepMaps:
             tokens = {
                 stack: known for stack, known in about.tokens.items() if len(known) <= MOST_TOKENS
             }
-            for stem, layer in about.layers.items():
-                layers[stem] = map_block(maps, layer, side)
+            layers.extend(map_block(maps, layer, side) for layer in about.layers.values())
     except BadMaps as error:
         damages.append(f"{error}; its maps are left out")
     except OSError as error:
@@ -146,18 +137,11 @@ def page_answers(
 ) -> InlinedAnswers:
     """Return what the live page is told of this run, whose captures are these steps."""
     answers = InlinedAnswers()
-    captures = []
-    for number, step in enumerate(maps.steps):
-        row = {"c": str(number), **step.metadata}
-        captures.append({**row, "folder": str(number), "maps": True, "pictures": []})
-        layers = dict(sorted(step.layers.items(), key=lambda each: _place(each[0])))
-        answers.add_capture(f"runs/run/captures/{number}", row, step.tokens, layers)
+    for step in maps.steps:
+        answers.add_capture("run", step.metadata, step.tokens, step.layers)
     steps = {step.metadata["step"] for step in maps.steps}
     rows = [_history_row(each) for each in history if each["metadata"]["step"] in steps]
-    answers.add("runs", [{"id": "run", "title": "run"}])
-    answers.add("runs/run/history", "\n".join(rows))
-    run = {"run": {}, "captures": captures, "alerts": [alert.fields() for alert in alerts]}
-    answers.add("runs/run", run)
+    answers.add_run("run", "run", "\n".join(rows), alerts)
     return answers
 
 

@@ -159,24 +159,9 @@ def _values_of(layer: LayerMaps) -> int:
 def _layer(maps: MapsFile, layer: LayerMaps) -> dict[str, Any]:
     """Return what is known of a layer. Raises `BadMaps`."""
     allowed = maps.allowed(layer.stem)
-    _, queries, keys = layer.shape
-    return {
-        "stem": layer.stem,
+    return layer.for_page() | {
         "module": layer.module,
         "source": layer.source,
-        "heads": layer.heads,
-        "rows": layer.rows,
-        "columns": layer.columns,
-        "queries": queries,
-        "keys": keys,
-        "query_step": layer.query_step,
-        "key_step": layer.key_step,
-        "causal": layer.causal,
-        "earlier": layer.earlier,
-        "note": layer.note,
-        "sampled": layer.sampled,
-        "non_finite": layer.non_finite,
-        "missing": layer.missing,
         "thumbs_shape": layer.spans[".thumbs"].shape,
         "scale": maps.scale(layer.stem).tolist(),
         "allowed": "" if allowed is None else base64.b64encode(allowed.tobytes()).decode(),

@@ -59,7 +59,7 @@ def test_every_map_of_every_step_is_in_it(run: Path) -> None:
     assert [line["step"] for line in lines] == [0, 100, 200]
     for line in lines:
         capture = told["captures"][f"runs/run/captures/{line['c']}"]
-        assert [layer["stem"] for layer in capture["layers"]] == [SELF, CROSS]
+        assert {layer["stem"] for layer in capture["layers"]} == {SELF, CROSS}
         assert told["texts"][capture["text"]] == TOKENS
         for layer in capture["layers"]:
             weights = layers(line["step"])[layer["stem"]]
@@ -155,15 +155,16 @@ def test_a_mask_that_all_layers_have_is_in_it_once(tmp_path: Path) -> None:
         masks = {f"{stem}.allowed": allowed for stem in (SELF, CROSS)}
         safetensors.numpy.save_file(safetensors.numpy.load_file(path) | masks, path, about)
         with open_maps(path) as maps:
-            blocks = {
-                stem: map_block(maps, layer, 3) for stem, layer in maps.metadata.layers.items()
-            }
-        answers.add_capture(str(number), {}, {}, blocks)
+            blocks = [map_block(maps, layer, 3) for layer in maps.metadata.layers.values()]
+        answers.add_capture("run", {"step": number}, {}, blocks)
     told = json.loads(answers.elements().partition(">")[2].partition("<")[0])
     [mask] = told["masks"]
     assert base64.b64decode(mask) == bytes([1, 1, 0] * 3)
-    assert [layer["mask"] for layer in told["captures"]["1"]["layers"]] == [0, 0]
-    assert [layer["thumbs_at"] for layer in told["captures"]["1"]["layers"]] == [0, 2 * 9]
+    assert [layer["mask"] for layer in told["captures"]["runs/run/captures/1"]["layers"]] == [0, 0]
+    assert [layer["thumbs_at"] for layer in told["captures"]["runs/run/captures/1"]["layers"]] == [
+        0,
+        2 * 9,
+    ]
 
 
 def test_a_scale_beyond_all_numbers_leaves_the_page_whole(tmp_path: Path) -> None:

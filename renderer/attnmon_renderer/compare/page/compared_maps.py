@@ -1,7 +1,6 @@
 """Chooses the maps in a comparison's document: of the heads that differ most, in both runs."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -32,21 +31,18 @@ class ComparedMaps:
         layer, head = next(_farthest_first(self._maps.layers))
         return layer.stem, str(layer.heads[head])
 
-    def add_to(self, answers: InlinedAnswers, run: str) -> dict[str, Any]:
-        """Add the capture of run "a" or "b"; returns its line in the list of captures."""
+    def add_to(self, answers: InlinedAnswers, run: str) -> None:
+        """Add the capture of run "a" or "b"."""
         which = "ab".index(run)
+        chosen = [layer for layer in self._maps.layers if self._chosen[layer.stem]]
         with open_maps(self._maps.paths[which]) as maps:
             about = maps.metadata
-            blocks = {
-                layer.stem: map_block(
-                    maps, about.layers[layer.stem], MOST_MAP_SIDE, self._heads(layer, which)
-                )
-                for layer in self._maps.layers
-                if self._chosen[layer.stem]
-            }
-            row = {"c": "0", "step": about.step, "epoch": about.epoch, "loss": about.loss}
-            answers.add_capture(f"runs/{run}/captures/0", row, about.tokens, blocks)
-        return {**row, "folder": "0", "maps": True, "pictures": []}
+            blocks = [
+                map_block(maps, about.layers[each.stem], MOST_MAP_SIDE, self._heads(each, which))
+                for each in chosen
+            ]
+            metadata = {"step": about.step, "epoch": about.epoch, "loss": about.loss}
+            answers.add_capture(run, metadata, about.tokens, blocks)
 
     def _heads(self, layer: MatchedLayer, which: int) -> list[int]:
         """Return the numbers of the heads; of the second run, also of those that are matched."""

@@ -67,12 +67,11 @@ def _left_out(maps: ComparedMaps) -> str:
 
 def _answers(found: Comparison, maps: ComparedMaps | None) -> InlinedAnswers:
     answers = InlinedAnswers()
-    groups = {"a": found.a, "b": found.b}
     answers.add("compare", found.to_json())
-    answers.add("runs", [{"id": key, "title": _name(group)} for key, group in groups.items()])
-    for key in groups:
-        captures = [] if maps is None else [maps.add_to(answers, key)]
-        answers.add(f"runs/{key}", {"run": {}, "captures": captures, "alerts": []})
+    for run, group in (("a", found.a), ("b", found.b)):
+        if maps is not None:
+            maps.add_to(answers, run)
+        answers.add_run(run, _name(group))
     return answers
 
 

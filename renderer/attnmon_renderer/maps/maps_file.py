@@ -54,7 +54,7 @@ class MapsFile:
         return read_header(self._content)
 
     def codes(self, stem: str, head: int | Literal["mean"]) -> MapCodes:
-        """Return the map of a head, or the mean over the heads that are stored."""
+        """Return the map of a head, or the mean over those that were recorded."""
         if head == MEAN:
             return self._mean(stem)
         layer = self._layer(stem)
@@ -127,8 +127,8 @@ class MapsFile:
         """Return the mean, a head at a time: all of them may be much memory."""
         layer, scale = self._layer(stem), self.scale(stem)
         total = np.zeros((1, layer.rows, layer.columns), np.float32)
-        for index in range(len(layer.heads)):
-            total[0] += self._head(layer, index, scale).weights() / len(layer.heads)
+        for index in layer.recorded:
+            total[0] += self._head(layer, index, scale).weights() / len(layer.recorded)
         codes, scales = codes_of_weights.encode(total)
         return MapCodes(codes[0], float(scales[0]))
 

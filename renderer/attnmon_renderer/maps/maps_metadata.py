@@ -57,6 +57,11 @@ class LayerMaps:
     spans: Mapping[str, Span] = field(repr=False)
     """By suffix, those of `PARTS` that are there."""
 
+    @property
+    def recorded(self) -> list[int]:
+        """The places of the heads that were recorded."""
+        return [place for place, head in enumerate(self.heads) if head not in self.missing]
+
     def for_page(self) -> dict[str, Any]:
         """Return what a page is told of the layer, whose cells it draws."""
         _, queries, keys = self.shape

@@ -140,12 +140,13 @@ Endpoint = Callable[[Endpoints, Asked], Answer]
 def _marginals(maps: MapsFile, stem: str, head: int | Literal["mean"]) -> Iterator[tuple[str, str]]:
     """Yield the headers that say what each key receives, and each query's strongest key."""
     received, strongest = maps.received(stem), maps.strongest(stem)
-    heads = maps.metadata.layers[stem].heads
+    layer = maps.metadata.layers[stem]
     if received is not None:
-        own = received.mean(0) if head == MEAN else received[heads.index(head)]
+        places = layer.recorded if head == MEAN else [layer.heads.index(head)]
+        own = received[places].sum(0) / max(1, len(places))
         yield "X-Received", ",".join(f"{share:.4g}" for share in own)
     if strongest is not None and head != MEAN:
-        yield "X-Strongest", ",".join(map(str, strongest[heads.index(head)]))
+        yield "X-Strongest", ",".join(map(str, strongest[layer.heads.index(head)]))
 
 
 def _codes_answer(

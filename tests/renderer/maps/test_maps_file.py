@@ -61,6 +61,16 @@ def test_a_head_is_what_was_written(path: Path, pack: bool) -> None:
         assert np.abs(mean.weights() - cells.mean(0)).max() <= 0.008 * cells.max()
 
 
+def test_the_mean_is_of_the_heads_that_were_recorded(tmp_path: Path) -> None:
+    weights = random_weights(3, 6, 6)
+    weights[1] = 0
+    path = tmp_path / "maps.safetensors"
+    write_maps(path, 1, {CROSS: weights}, **{f"{CROSS}.missing": "1"})
+    with open_maps(path) as maps:
+        mean = maps.codes(CROSS, "mean").weights()
+    assert np.abs(mean - weights[[0, 2]].mean(0)).max() <= 0.008 * weights.max()
+
+
 def test_the_other_tensors_are_those_of_the_library(path: Path) -> None:
     reference = safetensors.numpy.load_file(path)
     with open_maps(path) as maps:

@@ -78,7 +78,7 @@ export function axisTokens({ capture, layer }) {
 export function headOf({ layer, head }) {
   const name = layerName(layer.stem);
   const which = name ? `${name.kind} layer ${name.layer}` : layer.stem;
-  return `${which} · ${head === "mean" ? `mean of ${layer.heads.length} heads` : `head ${head}`}`;
+  return `${which} · ${head === "mean" ? `mean of ${layer.heads.length - layer.missing.length} heads` : `head ${head}`}`;
 }
 
 /**

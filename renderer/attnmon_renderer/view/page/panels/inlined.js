@@ -61,14 +61,14 @@ function answer(codes, shape, scale) {
 }
 
 /**
- * The mean over the heads, as codes.
+ * The mean over the heads that were recorded, as codes.
  * @param {PackedMaps} layer
  * @param {Uint8Array<ArrayBuffer>} codes
  */
-function meanOf({ heads, scale: scales, rows, columns }, codes) {
+function meanOf({ heads, missing, scale: scales, rows, columns }, codes) {
   const mean = new Float64Array(rows * columns);
   scales.forEach((scale, head) => {
-    const weights = weightsOfCodes(scale / heads.length);
+    const weights = weightsOfCodes(scale / (heads.length - missing.length || 1)); // one that is missing has the scale 0
     for (let cell = 0; cell < mean.length; cell++) mean[cell] += weights[codes[head * mean.length + cell]];
   });
   const scale = mean.reduce((largest, weight) => Math.max(largest, weight), 0);

@@ -64,6 +64,7 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv(mark(), "1")
         gc.freeze()  # the libraries are not searched for cycles after each test
+        gc.set_threshold(700, 10, 1000)
         gc.enable()
         resource_tracker.ensure_running()  # it stays to the end, whichever test starts it
         with script_server(), renderer_server():

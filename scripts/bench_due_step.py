@@ -4,9 +4,10 @@
 
 A capture costs what three things take longer than at a step that is not due: the call before it,
 which arms the monitor; the forward that is watched; and the call that publishes it. Each figure is
-the median over the captures of one training; `fastest` is the tenth percentile. Real steps lie in
-between, so that nothing of the monitor is in the processor's caches. `accounted` is what the
-monitor itself says. On a busy machine compare processor time, which is that of one thread.
+the median over the captures of one training, with a 95 % bootstrap interval of the whole and of the
+ratio; `fastest` is the tenth percentile. Real steps lie in between, so that nothing of the monitor
+is in the processor's caches. `accounted` is what the monitor itself says. On a busy machine compare
+processor time, which is that of one thread.
 """
 
 import argparse
@@ -33,6 +34,8 @@ EVERY = 8
 WARM_UP = 4
 """Captures that are not counted: layers are found, described, and learnt where they are told."""
 BATCH = 8
+ALL = slice(None)
+DRAWS = 500
 
 
 class Block(AttentionBlock):
@@ -112,13 +115,29 @@ class DueSteps:
         for name, value in seconds.items() if capture >= WARM_UP else ():
             self.parts[name].append(value)
 
-    def row(self, quantile: float = 0.5) -> dict[str, float]:
-        """Returns the microseconds of each part, and of all that a capture costs."""
-        row = {name: 1e6 * float(np.quantile(part, quantile)) for name, part in self.parts.items()}
+    def row(self, quantile: float = 0.5, of: "slice | np.ndarray" = ALL) -> dict[str, float]:
+        """Returns the microseconds of each part, and of all that a capture costs.
+
+        of: which captures, by their numbers.
+        """
+        seconds = {**self.parts, "accounted": self.accounted}
+        row = {
+            name: 1e6 * float(np.quantile(np.array(each)[of], quantile))
+            for name, each in seconds.items()
+        }
         row["watching"] = row.pop("due forward") - row["idle forward"]
         row["real"] = row["arming call"] + row["watching"] + row["due call"]
-        row["accounted"] = 1e6 * float(np.quantile(self.accounted, quantile))
+        row["ratio"] = row["accounted"] / row["real"]
         return row
+
+    def intervals(self) -> dict[str, list[float]]:
+        """Returns 95 % bootstrap intervals over the captures, of the whole and of the ratio."""
+        rng, captures = np.random.default_rng(0), len(self.accounted)
+        rows = [self.row(of=rng.integers(captures, size=captures)) for _ in range(DRAWS)]
+        return {
+            name: np.percentile([row[name] for row in rows], [2.5, 97.5]).tolist()
+            for name in ("real", "ratio")
+        }
 
 
 def measure(name: str, captures: int, clock: Callable[[], float]) -> dict[str, Any]:
@@ -128,15 +147,18 @@ def measure(name: str, captures: int, clock: Callable[[], float]) -> dict[str, A
         steps.run(captures + WARM_UP)
         accounts = steps.monitor.close()
     counts = {key: accounts[key] for key in ("captured", "rendered", "dropped", "failed")}
-    return {"model": name, **steps.row(), "fastest": steps.row(0.1), **counts}
+    found = {**steps.row(), "fastest": steps.row(0.1), "intervals": steps.intervals()}
+    return {"model": name, **found, **counts}
 
 
 def line(row: dict[str, Any]) -> str:
-    names = ("arming call", "watching", "due call", "real", "accounted")
+    names = ("arming call", "watching", "due call", "accounted")
     figures = "".join(f"{row[name]:13.0f}" for name in names)
+    (low, high), (least, most) = (row["intervals"][name] for name in ("real", "ratio"))
     return (
-        f"{row['model']:16}{figures}{row['accounted'] / row['real']:8.2f}"
-        f"{row['fastest']['real']:9.0f}{row['idle forward'] / 1e3:15.2f} ms"
+        f"{row['model']:16}{figures}   {row['real']:5.0f} ({low:.0f} … {high:.0f})"
+        f"   {row['ratio']:.2f} ({least:.2f} … {most:.2f})"
+        f"{row['fastest']['real']:9.0f}{row['idle forward'] / 1e3:10.2f} ms"
         + (f"   {row['dropped']} dropped" if row["dropped"] else "")
     )
 
@@ -145,16 +167,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one capture")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--captures", type=int, default=100)
     parser.add_argument("--model", choices=MODELS, nargs="+", default=list(MODELS))
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     options = parser.parse_args()
     run_on_one_thread()
     print(f"µs a capture of 6 layers, {options.clock} time, torch {torch.__version__}")
-    heading = ("arming call", "watching", "due call", "real", "accounted")
-    print(f"{'':16}" + "".join(f"{name:>13}" for name in heading) + "   ratio  fastest   forward")
+    heading = ("arming call", "watching", "due call", "accounted")
+    print(f"{'':16}" + "".join(f"{name:>13}" for name in heading), end="")
+    print("   real (95 %)           accounted / real     fastest   forward")
     rows = []
     for name in options.model:
-        rows.append(measure(name, 1 if options.quick else 100, CLOCKS[options.clock]))
+        rows.append(measure(name, 1 if options.quick else options.captures, CLOCKS[options.clock]))
         print(line(rows[-1]), flush=True)
     if options.json:
         about = {"machine": platform.platform(), "torch": torch.__version__, "rows": rows}

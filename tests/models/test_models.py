@@ -37,8 +37,7 @@ from attnmon.capture import compilations
 TOLERANCE = 1e-6
 SAMPLE = 1
 STEPS = 3
-LOGGED = 2
-"""Of these steps: the first meets the model, the next knows it. The last shows what both did."""
+"""Of a compiled model."""
 PATIENCE = 60.0
 """Seconds to wait for a picture-less capture, at idle priority on a busy machine."""
 
@@ -179,41 +178,54 @@ def test_in_bfloat16_the_maps_are_those_of_the_kernels_own_inputs(looking_on: Wa
 
 @dataclass(frozen=True)
 class Way:
-    """How a model is trained."""
+    """How a model is trained at a step."""
 
     autocast: bool = False
     reentrant: bool | None = None
     """Of activation checkpointing; None is without."""
 
 
-WAYS = {
-    "as it is": Way(),
-    "autocast": Way(autocast=True),
-    "checkpointed": Way(reentrant=False),
-    "checkpointed, reentrant": Way(reentrant=True),
-}
+WAYS = (Way(), Way(autocast=True), Way(reentrant=False), Way(reentrant=True))
 
 
-def train(row: Row, way: Way, watch: Watch | None) -> dict[str, Any]:
-    """All that a training leaves."""
+def ways_of(name: str) -> list[Way]:
+    """Returns how a row's model is trained, a step each: the first way meets it, and knows it then.
+
+    Which one is the first goes round from row to row.
+    """
+    ways = [way for way in WAYS if ROWS[name].checkpoints or way.reentrant is None]
+    first = list(ROWS).index(name) % len(ways)
+    ways = ways[first:] + ways[:first]
+    return [ways[0], *ways]
+
+
+def choose(way: Way, model: nn.Module) -> Any:
+    """Returns the context to train the model in."""
+    if way.reentrant is not None:
+        model.gradient_checkpointing_enable({"use_reentrant": way.reentrant})  # type: ignore[operator]
+    elif hasattr(model, "gradient_checkpointing_disable"):
+        model.gradient_checkpointing_disable()  # type: ignore[operator]
+    return torch.autocast("cpu", torch.bfloat16) if way.autocast else nullcontext()
+
+
+def train(row: Row, ways: list[Way], watch: Watch | None) -> dict[str, Any]:
+    """All that a training leaves. Its last step is not logged: it shows what the captures did."""
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)
     model, inputs = row.build().train(), row.inputs()
-    if way.reentrant is not None:
-        model.gradient_checkpointing_enable({"use_reentrant": way.reentrant})  # type: ignore[operator]
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     if watch is not None and watch.place == "forward":
         watch.monitor.attach(model)
     losses = []
-    for step in range(STEPS):
-        with torch.autocast("cpu", torch.bfloat16) if way.autocast else nullcontext():
+    for step, way in enumerate([*ways, ways[0]]):
+        with choose(way, model):
             loss = first_tensor(call_model(model, inputs)).float().square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.detach())
-        if watch is not None and step < LOGGED:
+        if watch is not None and step < len(ways):
             watch.log(model, inputs)
     if watch is not None:
         watch.monitor.detach()
@@ -228,12 +240,15 @@ def train(row: Row, way: Way, watch: Watch | None) -> dict[str, Any]:
     }
 
 
-def check_identity(row: Row, way: Way, *watches: Watch) -> None:
-    alone = train(row, way, None)
+def check_identity(row: Row, ways: list[Way], *watches: Watch) -> None:
+    alone = train(row, ways, None)
     for watch in watches:
         before = watch.captured
-        watched = train(row, way, watch)
-        assert watch.captured == before + LOGGED, "it must have looked at every step it was given"
+        watched = train(row, ways, watch)
+        # Where checkpointing begins or ends, the forward may be seen to call other functions than
+        # it is known to; it is looked into anew at the next step.
+        most_missed = int(watch.place == "forward")
+        assert before + len(ways) - most_missed <= watch.captured <= before + len(ways)
         assert watch.monitor._counters.failed == 0
         assert alone.keys() == watched.keys()
         for name, expected in alone.items():
@@ -242,22 +257,14 @@ def check_identity(row: Row, way: Way, *watches: Watch) -> None:
             assert not differs, f"{name} differs in the {watch.place}"
 
 
-TRAINED = [
-    (name, way)
-    for name, row in ROWS.items()
-    for way in WAYS
-    if row.checkpoints or WAYS[way].reentrant is None
-]
-
-
-@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable. is deprecated")
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_")
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
-@pytest.mark.parametrize(("name", "way"), TRAINED)
-def test_training_is_bit_identical(name: str, way: str, probing: Watch, looking_on: Watch) -> None:
+@pytest.mark.parametrize("name", ROWS)
+def test_training_is_bit_identical(name: str, probing: Watch, looking_on: Watch) -> None:
+    """As it is, under autocast, and with each kind of activation checkpointing."""
     row = ROWS[name]
-    watches = (probing,) if row.probe_only else (probing, looking_on)
-    check_identity(row, WAYS[way], *watches)
+    check_identity(row, ways_of(name), *((probing,) if row.probe_only else (probing, looking_on)))
 
 
 def compiled(row: Row, backend: str, watch: Watch | None) -> dict[str, Any]:

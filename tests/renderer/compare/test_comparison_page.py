@@ -152,7 +152,7 @@ def test_what_cannot_be_compared_and_groups_have_a_page_too(
     assert comparison_in(page)["verdict"] == "not comparable"
     assert "tokens are not the same" in page
     assert told_by(page)["captures"] == {}
-    assert "<attn-maps>" not in page
+    assert "<attn-looks" not in page
     empty = comparison_page(compare_runs(runs[0], write_run(tmp_path / "empty", {})))
     assert comparison_in(empty)["layers"] == []
     groups = comparison_page(compare_groups([runs[0]], [runs[1]]))

@@ -18,10 +18,7 @@ from attnmon_renderer.compare.page.compared_maps import ComparedMaps
 from attnmon_renderer.html_parts import live_script, note, resource
 from attnmon_renderer.inlined_answers import InlinedAnswers
 
-MAPS = """<section class="maps-of-both">
-<h2>Maps of both</h2>
-{}<div class="looks"><attn-heads></attn-heads><div class="look"><attn-maps></attn-maps><attn-tokens></attn-tokens></div></div>
-</section>"""  # noqa: E501
+MAPS = '<section>\n<h2>Maps of both</h2>\n{}<attn-looks class="looks"></attn-looks>\n</section>'
 
 
 def comparison_page(found: Comparison) -> str:

@@ -25,9 +25,9 @@ class FilmStrip extends Panel {
   wait() {
     const map = store.shown.value;
     void [store.isDark.value, store.place.scale.value];
-    this.hidden = !map;
+    if (!map) this.hidden = true;
     clearTimeout(this.timer);
-    if (map && !this.hidden) this.timer = setTimeout(() => this.show(map), REST_MS);
+    if (map) this.timer = setTimeout(() => this.show(map), REST_MS);
   }
 
   /** @param {Shown} map */
@@ -35,6 +35,7 @@ class FilmStrip extends Panel {
     const captures = store.stateOf(map.run).captures.value.filter(({ maps }) => maps);
     const index = captures.findIndex(({ c }) => c === map.capture.c);
     const last = captures.slice(Math.max(0, index + 1 - MOST), index + 1);
+    this.hidden = captures.length < 2;
     this.strip?.replaceChildren(...last.map((line) => frame(map, line)));
   }
 }

@@ -163,5 +163,14 @@ class ColourBar extends HTMLElement {
   }
 }
 
+/** The heads, and beside them a map with what is known of it. */
+class Looks extends HTMLElement {
+  connectedCallback() {
+    const [heads, ...others] = ["heads", "maps", "tokens", "film"].map((name) => document.createElement(`attn-${name}`));
+    this.replaceChildren(heads, el("div", { className: "look" }, ...others));
+  }
+}
+
+customElements.define("attn-looks", Looks);
 customElements.define("attn-bar", ColourBar);
 customElements.define("attn-maps", MapsPanel);  // it has the other in it

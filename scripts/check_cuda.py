@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from benchlib.attention_block import AttentionBlock
 from benchlib.claim_runner import Check, Row, check_here, checked_apart
+from benchlib.compiled_kernels import Case, as_table, compile_all, every_layer, requests
 from benchlib.device_layers import (
     PICTURE,
     SIDE,
@@ -179,14 +180,17 @@ def nothing_is_compiled_in_the_training() -> tuple[bool, str]:
 
 def kernels_compile() -> tuple[bool, str]:
     """Compile beside each other what the next claim launches, which would compile one by one."""
-    from benchlib.compiled_kernels import Case, as_table, compile_all, requests
-
     major, minor = torch.cuda.get_device_capability()
     layers = [Case(name, layer, SIDE, PICTURE) for name, layer in variants("cpu").items()]
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # Triton has another driver there
-        asked = pool.submit(requests, 10 * major + minor, layers).result()
+    asked = requested(10 * major + minor, layers)
     kernels = list(compile_all(asked, min(os.cpu_count() or 1, 8)))
     return all(each.fits for each in kernels), as_table(kernels).replace("\n", "; ")
+
+
+def requested(capability: int, layers: list[Case]) -> Mapping[str, str]:
+    """Return what is to be compiled for these, of a process whose Triton has this one driver."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(requests, capability, layers).result()
 
 
 def layers_are_summed_up_as_in_float64() -> tuple[bool, str]:
@@ -435,12 +439,10 @@ def main() -> int:
 
 def all_compile(capabilities: Collection[int], only: str) -> int:
     """Compile the kernels in all ways that are called so; return 1 where one does not fit."""
-    from benchlib.compiled_kernels import as_table, compile_all, every_layer, requests
-
     fits = True
     for capability in capabilities:
-        layers = (case for case in every_layer() if only in case.name)
-        kernels = list(compile_all(requests(capability, layers), os.cpu_count() or 1))
+        layers = [case for case in every_layer() if only in case.name]
+        kernels = list(compile_all(requested(capability, layers), os.cpu_count() or 1))
         print(f"compute capability {capability / 10}\n{as_table(kernels)}", flush=True)
         fits = fits and all(each.fits for each in kernels)
     return 0 if fits else 1

@@ -31,7 +31,7 @@ spec.loader.exec_module(package)
 from attnmon.device import kernel_compiler
 kernel_compiler.main()
 """
-_KERNELS = ("survey_kernels", "mask_kernels", "average_kernels")
+_KERNELS = ("survey_kernels", "mask_kernels", "average_kernels", "window_kernels")
 OURS = tuple(f"attnmon.device.kernels.{name}" for name in _KERNELS)
 WAITING = "its kernels are being compiled"
 

@@ -61,7 +61,8 @@ class Division(NamedTuple):
         average = grid.average
         means = cells_along(grid.heads, self.averaged)
         of_means = 0 if average is None else means * average.tiles * average.tile_bytes
-        return grid.heads * grid.bytes_sent + of_means
+        of_keys = grid.received_bytes if grid.window else 0
+        return grid.heads * (grid.bytes_sent + of_keys) + of_means
 
 
 def division(layer: LayerTensors, grid: SurveyGrid) -> Division:

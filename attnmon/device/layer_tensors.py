@@ -31,6 +31,8 @@ class KernelKind(NamedTuple):
     chunks: int
     average: tuple[int, int] | None
     """Of a cell of the mean over heads, how many queries and keys a tile has."""
+    window: bool
+    """Whether weights of single queries are asked for."""
     places: tuple[int, ...]
     """What Triton compiles for of how query, key and bias lie in memory, as `divisor`."""
 

@@ -24,6 +24,10 @@ class SummaryChoice:
         sides = (AVERAGE_SIDES[kind] for kind in pictures if kind in AVERAGE_SIDES)
         return max(sides, default=None)
 
+    def has_window(self, layer: SelectedLayer) -> bool:
+        """Return whether a picture shows weights of single queries, which are in no map."""
+        return layer.drawn and not {*SINGLE_ROWS}.isdisjoint(self._options.pictures)
+
     def why_not(self, layer: SelectedLayer, tensors: LayerTensors) -> str:
         """Return what a layer's summary would not tell; empty if it tells all."""
         return self._mask_reason(layer, tensors) or self._picture_reason(layer, tensors)
@@ -40,8 +44,10 @@ class SummaryChoice:
 
     def _picture_reason(self, layer: SelectedLayer, tensors: LayerTensors) -> str:
         options, sides = self._options, self._sides(layer)
-        if layer.drawn and (options.raw_weights or set(options.pictures) & {*SINGLE_ROWS}):
-            return "its single weights are asked for"
+        if layer.drawn and options.raw_weights:
+            return "all its weights are asked for"
+        if self.has_window(layer) and tensors.bias is not None:
+            return "its single weights are asked for, and some are masked"
         if layer.drawn and options.pooling != "mass":
             return "its pictures are pooled by the largest weight"
         if len(sides) > 1 and max(tensors.shape[1:]) > min(sides):

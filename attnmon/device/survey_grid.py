@@ -26,6 +26,8 @@ MOST_PROGRAMS = 1024
 MOST_LENGTHS = 64
 """Positions of which the lengths of queries and keys are taken."""
 MOST_CHUNKS = 64
+WINDOW = 8
+"""Queries whose weights are sent as they are, where single ones are asked for: the first ones."""
 _FLOAT, _HALF = 4, 2
 
 
@@ -43,9 +45,18 @@ class SurveyGrid(CellGrid):
     """Whether the maps of heads leave the device, and not their statistics alone."""
     average: AverageGrid | None
     """The map of the mean over heads; None where none is asked for."""
+    window: int
+    """First queries whose weights are sent as they are, and with them what all keys receive."""
 
     @classmethod
-    def of(cls, layer: LayerTensors, side: int | None, average: int | None = None) -> "SurveyGrid":
+    def of(
+        cls,
+        layer: LayerTensors,
+        side: int | None,
+        average: int | None = None,
+        *,
+        window: bool = False,
+    ) -> "SurveyGrid":
         """Return the finest grid with at most `side` cells a side, and `average` of the mean's.
 
         None: there is no such map.
@@ -58,6 +69,7 @@ class SurveyGrid(CellGrid):
             queries, keys, rows, columns, tile_of(layer), is_triangle(layer), heads,
             has_cells=side is not None,
             average=None if average is None else AverageGrid.of(layer, average),
+            window=min(WINDOW, queries) if window else 0,
         )  # fmt: skip
 
     @property
@@ -90,16 +102,17 @@ class SurveyGrid(CellGrid):
 
     @property
     def received_bytes(self) -> int:
-        """Bytes a head of what the second kernel leaves for the third."""
+        """Bytes a head of what the second kernel leaves for the third; it may be sent as well."""
         return _FLOAT * self.keys
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes a head of what leaves the device, but for the mean over heads."""
+        """Bytes a head of what leaves the device, but for the mean, and for what keys receive."""
         strongest = self.query_cells if self.has_cells else 0
         lengths = sum(cells_along(each, length_step(each)) for each in (self.queries, self.keys))
         numbers = self.row_programs * len(ROW_PARTS) + self.column_programs * len(COLUMN_PARTS)
         numbers += len(KEY_PARTS) + self.query_cells * len(LOGIT_PARTS)
+        numbers += self.window * self.keys
         return _FLOAT * (numbers + lengths + strongest) + _HALF * self.cells
 
     def kind(self, layer: LayerTensors) -> KernelKind:
@@ -124,5 +137,6 @@ class SurveyGrid(CellGrid):
             cell_keys=self.cell_keys,
             chunks=self.chunks,
             average=None if average is None else (average.cell_rows, average.cell_keys),
+            window=self.window > 0,
             places=tuple(map(divisor, places)),
         )

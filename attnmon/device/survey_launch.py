@@ -32,7 +32,7 @@ class SurveyMemory:
     lse: Tensor
     """float32 [heads, queries] Log-sum-exp of each row, for the other kernels."""
     received: Tensor
-    """float32 [heads, keys] What each key receives, for the third."""
+    """float32 [heads, keys] What each key receives, for the third; sent beside a window."""
     rows: Tensor
     """float32 [heads, programs, …], by `ROW_PARTS`"""
     columns: Tensor
@@ -52,6 +52,9 @@ class SurveyMemory:
     diagonal. A sign marks a cell in which no query that counts may attend to any key. Empty
     without a map."""
 
+    window: Tensor
+    """float32 [heads, queries, keys] Weights of the first queries; empty without a window."""
+
     sent_bytes: Tensor
     """uint8 All that leaves the device, side by side."""
 
@@ -69,6 +72,7 @@ class SurveyMemory:
             "key_lengths": (key_heads, cells_along(grid.keys, length_step(grid.keys))),
             "strongest": (heads, grid.query_cells if grid.has_cells else 0),
             "cells": (heads, grid.cells),
+            "window": (heads, grid.window, grid.keys if grid.window else 0),
         }
         parts: dict[str, Tensor] = {}
         starts: dict[str, int] = {}
@@ -78,14 +82,17 @@ class SurveyMemory:
             starts[name], end = start, start + prod(shape) * dtype.itemsize
             parts[name] = scratch[start:end].view(dtype).view(shape)
             start = -(-end // ALIGNMENT) * ALIGNMENT
-        return cls(lse, **parts, sent_bytes=scratch[starts["rows"] : end])
+        return cls(
+            lse, **parts, sent_bytes=scratch[starts["received" if grid.window else "rows"] : end]
+        )
 
     @property
     def sent(self) -> tuple[Tensor, ...]:
         """What leaves the device."""
+        received = self.received if self.window.numel() else self.window.view(len(self.lse), 0)
         return (
             self.rows, self.columns, self.keys, self.logits, self.query_lengths,
-            self.key_lengths, self.strongest, self.cells,
+            self.key_lengths, self.strongest, self.cells, received, self.window,
         )  # fmt: skip
 
 
@@ -141,9 +148,25 @@ def launch(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
     kernels.survey_keys[(heads,)](
         memory.received, memory.rows, memory.keys, keys, grid.row_programs, KEYS=KEYS_AT_ONCE
     )
+    if grid.window:
+        _launch_window(layer, grid, memory)
     BUILDS.require()
     _measure_lengths(layer.query, memory.query_lengths)
     _measure_lengths(layer.key, memory.key_lengths)
+
+
+def _launch_window(layer: LayerTensors, grid: SurveyGrid, memory: SurveyMemory) -> None:
+    from attnmon.device.kernels import window_kernels as kernels
+
+    heads, _, keys = layer.shape
+    rows = max(NARROWEST, power_of_2(grid.window))
+    kernels.survey_window[(cells_along(keys, grid.tile), heads)](
+        *tensors_read(layer, memory.received),
+        memory.lse,
+        memory.window,
+        count=grid.window,
+        **(arguments(layer, grid) | {"ROWS": rows, "CELL_ROWS": rows}),
+    )
 
 
 def tensors_read(layer: LayerTensors, unused: Tensor) -> tuple[Tensor, ...]:

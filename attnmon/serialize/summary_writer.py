@@ -120,7 +120,8 @@ class SummaryWriter:
     ) -> tuple[LayerTensors, SurveyGrid, str]:
         """Return the layer with its padding, its grid, and why it is not summed up."""
         choice = self._choice
-        grid = SurveyGrid.of(tensors, choice.side(layer), choice.average_side(layer))
+        sides = choice.side(layer), choice.average_side(layer)
+        grid = SurveyGrid.of(tensors, *sides, window=choice.has_window(layer))
         failure = "" if tensors.bias is None else self._mask_failure
         if reason := failure or self._grid_reason(tensors, grid):
             return tensors, grid, reason

@@ -17,6 +17,7 @@ from attnmon.link.channel import Channel, ChannelClosed
 from attnmon.link.messages import Capture
 from attnmon.link.records.attention_record import Attention
 from attnmon.link.records.run_setup import RenderOptions, Setup
+from attnmon.link.records.sample_image import SampleImage
 from attnmon.link.records.training_accounts import LONGEST_ERROR
 from attnmon_renderer import process_messages
 from attnmon_renderer.analysis.arrays import Pixels, read_array
@@ -102,7 +103,8 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
     folder = regular_files.resolved(setup.save_dir) / paths.folder(capture)
     atomic_files.remove_orphans(folder)  # a worker before may have died at this capture
     maps = CaptureMaps(layers, options)
-    analyses = with_patch_rows(analyze_all(layers, options, maps), layers, capture.image)
+    found = analyze_all(layers, options, maps, capture.image)
+    analyses = with_patch_rows(found, layers, capture.image)
     drawn = {attention: found for attention, found in analyses.items() if attention.drawn}
     pixels = None if capture.image is None else read_array(capture.image.pixels, ring)
     results = collect_results(capture, analyses, setup.rank if setup.world_size > 1 else None)
@@ -125,11 +127,14 @@ def _process(capture: Capture, setup: Setup, ring: memoryview) -> tuple[Drawn, R
 
 
 def analyze_all(
-    layers: Mapping[Attention, LayerAttention], options: RenderOptions, maps: CaptureMaps
+    layers: Mapping[Attention, LayerAttention],
+    options: RenderOptions,
+    maps: CaptureMaps,
+    image: SampleImage | None = None,
 ) -> dict[Attention, LayerAnalysis]:
     """Analyze all layers, together where no map of them is needed."""
     needs_maps = map_sizes(options) != NO_MAPS
-    found = _analyze_summarised(layers, options, maps)
+    found = _analyze_summarised(layers, options, maps, image)
     for attention, layer in layers.items():
         if attention in found:
             continue
@@ -146,7 +151,10 @@ def analyze_all(
 
 
 def _analyze_summarised(
-    layers: Mapping[Attention, LayerAttention], options: RenderOptions, maps: CaptureMaps
+    layers: Mapping[Attention, LayerAttention],
+    options: RenderOptions,
+    maps: CaptureMaps,
+    image: SampleImage | None,
 ) -> dict[Attention, LayerAnalysis]:
     """Return the analyses of layers that were summed up on their device; keep their maps."""
     found = {}
@@ -154,7 +162,10 @@ def _analyze_summarised(
         if attention.is_summarised:
             summary = DeviceSummary(layer, layer.memory)
             sizes = map_sizes(options) if attention.drawn else NO_MAPS
-            found[attention] = summary.analysis(sizes.average_side, sizes.head_side)
+            analysis = summary.analysis(sizes.average_side, sizes.head_side)
+            patches = None if image is None else image.patches_of(attention)
+            rows = None if patches is None else summary.patch_rows(patches)
+            found[attention] = replace(analysis, patch_rows=rows)
             if attention in maps:
                 maps.add(attention, SummarisedMaps(summary))
     return found

@@ -112,13 +112,14 @@ def requests(capability: int, layers: Iterable[Case]) -> Mapping[str, str]:
     survey_launch._multiplied = lambda is_cuda: as_on_device
     for name, layer, side, average in layers:
         knobs.runtime.jit_cache_hook = partial(note, name)
-        launch_all(layer, SurveyGrid.of(layer, side, average))
+        launch_all(layer, side, average)
     knobs.runtime.jit_cache_hook = None
     return found
 
 
-def launch_all(layer: LayerTensors, grid: SurveyGrid) -> None:
+def launch_all(layer: LayerTensors, side: int | None, average: int | None) -> None:
     """Launch every kernel for a layer once, for all heads and some tiles."""
+    grid = SurveyGrid.of(layer, side, average, window=layer.bias is None)
     layer = replace(layer, bound=mask_bound(layer))
     if layer.bias is not None:
         mask_facts(layer)

@@ -51,10 +51,14 @@ def variants(device: str) -> dict[str, LayerTensors]:
     }
 
 
-def survey(layer: LayerTensors, scratch: Tensor) -> Iterator[Memory]:
-    """Sum up a layer, with the maps of its heads and their mean; yield what each launch leaves."""
+def survey(layer: LayerTensors, scratch: Tensor, window: bool = False) -> Iterator[Memory]:
+    """Sum up a layer, with the maps of its heads and their mean; yield what each launch leaves.
+
+    window: with the weights of its first queries.
+    """
     told = replace(layer, bound=mask_bound(layer))
-    for _, memory in survey_layer(told, SurveyGrid.of(layer, SIDE, PICTURE), scratch):
+    grid = SurveyGrid.of(layer, SIDE, PICTURE, window=window)
+    for _, memory in survey_layer(told, grid, scratch):
         yield memory
 
 
@@ -87,7 +91,8 @@ def largest_error(layer: LayerTensors) -> float:
     """Return the largest difference to float64: of mean entropies, first keys, and cells."""
     weights = weights_of(layer)
     errors: list[Tensor] = []
-    for memory in survey(layer, new_scratch(str(layer.query.device))):
+    scratch = new_scratch(str(layer.query.device))
+    for memory in survey(layer, scratch, window=layer.bias is None):
         if isinstance(memory, SurveyMemory):  # of all heads: these are summed up at once
             errors += _errors_of_sums(layer, weights, memory)
         else:
@@ -115,6 +120,8 @@ def _errors_of_sums(layer: LayerTensors, weights: Tensor, memory: SurveyMemory) 
         cells = cells[:, *torch.tril_indices(*cells.shape[1:], device=cells.device)]
     found = memory.cells.abs().double()
     errors.append((found - cells.flatten(1)).abs().max() / 100)  # they are float16
+    if (first := memory.window.shape[1]) > 0:
+        errors.append((memory.window.double() - weights[:, :first]).abs().max())
     return errors
 
 

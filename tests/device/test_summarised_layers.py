@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.messages import Capture
 from attnmon.link.records.run_setup import RenderOptions
+from attnmon.link.records.sample_image import PatchedLayer
 from attnmon.link.summaries.picture_sides import AVERAGE_SIDES, HEAD_SIDES
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
@@ -144,6 +146,26 @@ def test_the_largest_logits_of_query_and_key_are_those_of_float64(
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
 
 
+OVER_IMAGE = RenderOptions(("image_overlay", "heatmap"), maps="all", maps_side=8)
+
+
+@pytest.mark.parametrize("device", [OVER_IMAGE], indirect=True)
+@pytest.mark.parametrize(("earlier", "has_class"), [(1, True), (5, True), (0, False), (4, False)])
+def test_what_a_layer_looks_at_in_an_image_is_as_in_float64(
+    device: Device, earlier: int, has_class: bool
+) -> None:
+    call = called()
+    read = device.read(device.write(call))
+    assert difference(read, read.memory) == ""
+    weights = (call.query.double() @ call.key.double().mT * 0.25).softmax(-1)
+    patches = PatchedLayer("decoder", 0, "self_attention", 1, 20 - earlier, earlier, has_class)
+    expected = weights[:, 0] if has_class else weights[:, earlier:].mean(1)
+    found = DeviceSummary(read, read.memory).patch_rows(patches)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-7)
+    too_many = replace(patches, earlier=9, has_class=False, columns=11)
+    assert DeviceSummary(read, read.memory).patch_rows(too_many) is None
+
+
 @pytest.mark.parametrize("device", [RenderOptions((), maps=None)], indirect=True)
 def test_statistics_alone_are_sent_without_a_map(device: Device) -> None:
     attention = device.write(called(causal=True))
@@ -204,7 +226,8 @@ def test_a_kernel_that_differs_is_not_used_again_and_that_is_said(
     [
         (RenderOptions(("multi_head",), maps="all", maps_side=8), called(), "larger than the maps"),
         (RenderOptions(("heatmap",), pooling="max"), called(), "largest weight"),
-        (RenderOptions((), raw_weights=True), called(), "single weights"),
+        (RenderOptions((), raw_weights=True), called(), "all its weights"),
+        (OVER_IMAGE, called(bias=window(20, 6)), "some are masked"),
     ],
 )
 def test_what_a_summary_would_not_tell_is_sent_as_query_and_key(

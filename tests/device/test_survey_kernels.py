@@ -303,3 +303,20 @@ def test_cells_that_nobody_may_see_are_marked() -> None:
     expected = ~torch.ones(6, 6).tril().bool()
     expected[5], expected[:, 5] = True, True
     assert torch.equal(marked, expected)
+
+
+@pytest.mark.parametrize("name", ["plain", "more keys", "grouped", "sinks", "softcap"])
+def test_weights_of_the_first_queries_are_those_of_float64(name: str) -> None:
+    layer = VARIANTS[name]
+    memory = survey(layer, side=16, tile=64, window=True).memory
+    weights = exact_weights(layer)
+    torch.testing.assert_close(memory.window.double(), weights[:, :8], rtol=FLOAT, atol=1e-7)
+    received = memory.sent[-2].abs().double()
+    torch.testing.assert_close(received, weights.sum(1), rtol=FLOAT, atol=1e-6)
+
+
+def test_of_fewer_queries_than_a_window_has_all_are_sent() -> None:
+    layer = made(queries=3, keys=20)
+    window = survey(layer, window=True).memory.window
+    torch.testing.assert_close(window.double(), exact_weights(layer), rtol=FLOAT, atol=1e-7)
+    assert survey(layer).memory.window.shape == (1, 0, 0)

@@ -165,7 +165,10 @@ TESTED_THROUGH = {
     ),
     "device/test_average_kernel.py": ("attnmon.device.kernels.average_kernels",),
     "device/test_mask_facts.py": ("attnmon.device.kernels.mask_kernels",),
-    "device/test_survey_kernels.py": ("attnmon.device.kernels.survey_kernels",),
+    "device/test_survey_kernels.py": (
+        "attnmon.device.kernels.survey_kernels",
+        "attnmon.device.kernels.window_kernels",
+    ),
     "device/test_summarised_layers.py": (
         "attnmon.device.kernel_trust",
         "attnmon.device.summary_choice",

@@ -25,7 +25,6 @@ from attnmon.device import kernel_builds
 from attnmon.device.kernel_builds import BUILDS, NotBuilt
 from attnmon.device.kernel_support import load_triton
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.survey_grid import SurveyGrid
 
 CUDA = torch.device("cuda", 0)
 compiled_here: list[str] = []
@@ -34,7 +33,7 @@ compiled_here: list[str] = []
 def once(layer: LayerTensors) -> None:
     """Launch all kernels for a layer: for its mask, if it has one, its rows, columns and keys."""
     with BUILDS.only_built(CUDA):
-        launch_all(layer, SurveyGrid.of(layer, 128, 128))
+        launch_all(layer, 128, 128)
 
 
 def main() -> None:

@@ -34,6 +34,8 @@ SUMMED_UP = replace(
                 ArrayBlock(4096, "float32", (2, 9)),
                 ArrayBlock(5120, "int32", (4, 7)),
                 ArrayBlock(6144, "float16", (4, 35)),
+                ArrayBlock(9216, "float32", (4, 9)),
+                ArrayBlock(10240, "float32", (4, 2, 9)),
             ),
         ),
         average=AverageMap(

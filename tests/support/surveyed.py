@@ -27,9 +27,11 @@ class Surveyed:
     """float16 [heads, query cells, key cells], also those of the future, which are not left."""
 
 
-def survey(layer: LayerTensors, side: int | None = 128, tile: int = 32) -> Surveyed:
-    """Run both kernels. `tile`: fewer, larger tiles are quicker in the interpreter."""
-    grid = SurveyGrid.of(layer, side)
+def survey(
+    layer: LayerTensors, side: int | None = 128, tile: int = 32, *, window: bool = False
+) -> Surveyed:
+    """Run the kernels. `tile`: fewer, larger tiles are quicker in the interpreter."""
+    grid = SurveyGrid.of(layer, side, window=window)
     object.__setattr__(grid, "tile", tile)
     layer = replace(layer, bound=mask_bound(layer))
     heads = layer.shape[0]

@@ -29,10 +29,15 @@ class SummarisedHeads:
     cells: ArrayBlock
     """[heads, cells] The map, pooled by mass, row by row; the sign of a cell is set where no query
     that counts may attend to any of its keys. [heads, 0] without a map."""
+    received: ArrayBlock
+    """[heads, keys] What each key receives of all queries; the sign is set where no query that
+    counts may attend to it. [heads, 0] without a window."""
+    window: ArrayBlock
+    """[heads, queries, keys] Weights of the first queries; [heads, 0, 0] where none are wanted."""
 
     def __post_init__(self) -> None:
         parts = (len(ROW_PARTS), len(COLUMN_PARTS), len(KEY_PARTS))
-        for block, dimensions in zip(self.blocks, (3, 3, 2, 3, 2, 2, 2, 2), strict=True):
+        for block, dimensions in zip(self.blocks, (3, 3, 2, 3, 2, 2, 2, 2, 2, 3), strict=True):
             require(len(block.shape) == dimensions, "shape", block.shape)
         found = tuple(block.shape[-1] for block in self.blocks[:3])
         require(found == parts, "parts", found)
@@ -40,14 +45,16 @@ class SummarisedHeads:
         heads = {block.shape[0] for block in self.blocks if block is not self.key_lengths}
         require(len(heads) == 1, "heads", heads)
         dtypes = tuple(block.dtype for block in self.blocks)
-        require(dtypes == (*["float32"] * 6, "int32", "float16"), "dtypes", dtypes)
+        require(
+            dtypes == (*["float32"] * 6, "int32", "float16", *["float32"] * 2), "dtypes", dtypes
+        )
 
     @property
     def blocks(self) -> tuple[ArrayBlock, ...]:
         """All its arrays, in the order in which they lie."""
         return (
             self.rows, self.columns, self.keys, self.logits, self.query_lengths,
-            self.key_lengths, self.strongest, self.cells,
+            self.key_lengths, self.strongest, self.cells, self.received, self.window,
         )  # fmt: skip
 
 
@@ -94,6 +101,10 @@ class LayerSummary:
         sent = cells[0] * (cells[0] + 1) // 2 if self.is_triangle else cells[0] * cells[1]
         found = {(some.strongest.shape[1], some.cells.shape[1]) for some in self.heads}
         require(found in ({(cells[0], sent)}, {(0, 0)}), "cells", found)
+        windows = {(some.received.shape[1:], some.window.shape[1:]) for some in self.heads}
+        count = self.heads[0].window.shape[1]
+        require(windows in ({((keys,), (count, keys))}, {((0,), (0, 0))}), "window", windows)
+        require(count <= queries, "window", count)
         rows = {some.logits.shape[2] for some in self.heads}
         require(rows == {cells[0]}, "rows of cells", rows)
         if self.average is not None:

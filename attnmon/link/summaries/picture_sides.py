@@ -16,4 +16,4 @@ AVERAGE_SIDES = {
 HEAD_SIDES = {"multi_head": 256}
 """The same of the map of each head."""
 SINGLE_ROWS = ("image_overlay",)
-"""Pictures that show rows of queries, which are in no map."""
+"""Pictures that show the weights of single queries, or of all but the first."""

@@ -107,7 +107,11 @@ def image_overlay(source: FigureSource, layers: Layers) -> Page:
     attention = layers[0]
     patches, rows = source.patches_of(attention), source.analyses[attention].patch_rows
     assert patches is not None
-    assert rows is not None
+    if rows is None:
+        raise ValueError(
+            f"{patches.earlier} tokens come before its patches, more than a device sends: leave "
+            "out on_device"
+        )
     weights = rows.mean(axis=0, dtype=np.float64)
     note = captions.overlay_note(patches, attention, weights, captions.describe_average(attention))
     caption = captions.overlay_caption(source.capture, paths.layer_title(attention), note)

@@ -51,7 +51,7 @@ def difference(layer: LayerAttention, memory: Memory) -> str | None:
     ):
         if differs := _map_difference(told, one_map, other_map):
             return differs
-    if differs := _logit_difference(layer, summary):
+    if differs := _logit_difference(layer, summary) or _window_difference(layer, summary):
         return differs
     return _mask_difference(layer, summary.record, memory)
 
@@ -84,6 +84,16 @@ def _logit_difference(layer: LayerAttention, summary: DeviceSummary) -> str:
         one, other = (float(values[head, part, cell]) for values in (found, exact))
         return f"in the {LOGIT_PARTS[part]} of head {head}: {one} instead of {other}"
     return ""
+
+
+def _window_difference(layer: LayerAttention, summary: DeviceSummary) -> str:
+    """Return in what the weights of single queries differ."""
+    found = summary.window
+    exact = np.zeros_like(found)
+    for tile in layer.tiles(np.arange(found.shape[1])):
+        exact[tile.heads, tile.rows.selector] = tile.weights(found.shape[2])
+    apart = np.abs(found - exact) > ABSOLUTE + RELATIVE * exact
+    return f"in {np.count_nonzero(apart)} weights of its first queries" if apart.any() else ""
 
 
 def _mask_difference(layer: LayerAttention, summary: LayerSummary, memory: Memory) -> str:

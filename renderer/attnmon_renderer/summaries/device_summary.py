@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnmon.link.records.layer_summary import LayerSummary, SummarisedHeads
+from attnmon.link.records.sample_image import PatchedLayer
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS
 from attnmon_renderer.analysis.arrays import Booleans, Doubles, Floats, Memory, read_array
 from attnmon_renderer.analysis.head_statistics import HEAD_STATISTICS
@@ -92,6 +93,27 @@ class DeviceSummary:
             starts = np.arange(0, queries, grid.query_step)
             masked |= np.logical_and.reduceat(self.layer.padding, starts)[:, None]
         return PooledMap(values, masked, grid.query_step, grid.key_step, "mass")
+
+    @property
+    def window(self) -> Floats:
+        """[heads, queries, keys] The weights of the first queries; none where none were asked."""
+        found: Floats = self._joined("window")
+        return found
+
+    def patch_rows(self, patches: PatchedLayer) -> Floats | None:
+        """Return [heads, keys] what a layer looks at in its image, as the module `patch_rows` does.
+
+        None where it was not sent: what more tokens than a window has give, which are no patches.
+        """
+        window, count = self.window, self.record.shape[1] - patches.earlier
+        if (patches.has_class or self.record.shape[1] == 1) and window.shape[1]:
+            return window[:, 0]
+        if patches.earlier > window.shape[1] or not window.size:
+            return None
+        received = np.abs(self._joined("received").astype(np.float64))
+        others = window[:, : patches.earlier].sum(axis=1, dtype=np.float64)
+        mean: Floats = ((received - others) / count).astype(np.float32)
+        return mean
 
     def _heads(self, side: int) -> PooledMap:
         grid, wanted = self.grid, PoolingGrid.of_side(*self.record.shape[1:], side)

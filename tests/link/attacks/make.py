@@ -50,6 +50,7 @@ SUMS = SummarisedHeads(
     ArrayBlock(768, "float32", (4, 7)),
     ArrayBlock(1024, "float32", (2, 7)), ArrayBlock(1152, "int32", (4, 7)),
     ArrayBlock(1280, "float16", (4, 49)),
+    ArrayBlock(2752, "float32", (4, 0)), ArrayBlock(2752, "float32", (4, 0, 0)),
 )  # fmt: skip
 TILES = AverageTiles(
     4, 0, ArrayBlock(2560, "float32", (4,)), ArrayBlock(2624, "uint8", (4, 4, 4))

@@ -42,8 +42,8 @@ from attnmon_renderer.figures.figure_plan import (
 )
 from attnmon_renderer.figures.figure_source import Analyses
 from attnmon_renderer.figures.missing_fonts import missing_font_notices
-from attnmon_renderer.maps.capture_maps import CaptureMaps
 from attnmon_renderer.maps.map_collector import MapCollector
+from attnmon_renderer.maps.maps_writer import CaptureMaps
 from attnmon_renderer.process_messages import Drawn
 from attnmon_renderer.results import LayerResult, Results, write_to_descriptor
 from attnmon_renderer.sinks import raw_weights, statistics_json, tensorboard

@@ -214,7 +214,6 @@ TESTED_THROUGH = {
     "renderer/maps/test_maps_file.py": (
         "attnmon_renderer.maps.maps_bytes",
         "attnmon_renderer.maps.maps_metadata",
-        "attnmon_renderer.maps.maps_writer",
     ),
     "renderer/report/test_report.py": (
         "attnmon_renderer.report.embed",

@@ -15,7 +15,7 @@ from attnmon_renderer.analysis.layer_attention import LayerAttention
 from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.drawing import Page
 from attnmon_renderer.figures.figure_plan import missing_figure_notices, plan_figures
-from attnmon_renderer.maps.capture_maps import CaptureMaps
+from attnmon_renderer.maps.maps_writer import CaptureMaps
 from attnmon_renderer.worker import analyze_all
 
 ROWS, COLUMNS, EARLIER, HEADS, LAYERS = 3, 4, 2, 2, 2

@@ -19,7 +19,7 @@ from attnmon.link.records.ring_blocks import Slots
 from attnmon.link.records.run_setup import RenderOptions, Setup
 from attnmon.link.records.training_accounts import Accounts
 from attnmon_renderer import worker
-from attnmon_renderer.maps import capture_maps
+from attnmon_renderer.maps import maps_writer
 from attnmon_renderer.maps.maps_file import open_maps
 
 STEM = "decoder_layer0_self_attn"
@@ -141,7 +141,7 @@ def test_what_is_not_finite_has_code_0_and_is_counted(tmp_path: Path) -> None:
 
 
 def test_sampled_queries_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture_maps, "MOST_WEIGHTS", 90_000)
+    monkeypatch.setattr(maps_writer, "MOST_WEIGHTS", 90_000)
     draw(tmp_path, *capture_of(sent_layer(**random_query_and_key(2, 300, 300))))
     _, about = tensors_and_metadata(tmp_path / "step_7" / "maps.safetensors")
     assert about[f"{STEM}.sampled"] == "100"
@@ -179,6 +179,6 @@ def test_maps_that_cannot_be_written_are_an_error_beside_the_results(
     def fail(*_: object) -> None:
         raise ValueError("no room")
 
-    monkeypatch.setattr(capture_maps.CaptureMaps, "write", fail)
+    monkeypatch.setattr(maps_writer.CaptureMaps, "write", fail)
     error = draw(tmp_path, *capture_of(sent_layer(**random_query_and_key(1, 3, 3))))
     assert error.startswith("maps.safetensors: ValueError: no room")

@@ -4,9 +4,8 @@ import { stemOf } from "../pure/history.js";
 import { Signal, effect } from "../pure/signals.js";
 import { short, signed, whole } from "../pure/words.js";
 import { go, visit } from "./actions.js";
-import { curveCharts } from "./curve_charts.js";
+import { curveCharts, headMatrices, inWobbles } from "./comparison_drawings.js";
 import { Panel, button, card, choice, el, more, table, written } from "./elements.js";
-import { headMatrices, inWobbles } from "./head_matrices.js";
 import { getComparison } from "./server.js";
 import { headShown, place, runId, runs, stemShown } from "./store.js";
 

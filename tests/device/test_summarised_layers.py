@@ -32,17 +32,21 @@ from attnmon.device.survey_grid import SurveyGrid
 from attnmon.layers.layer_numbering import parse_role
 from attnmon.layers.layer_selection import SelectedLayer
 from attnmon.link.messages import Capture
+from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.link.records.run_setup import RenderOptions
-from attnmon.link.records.sample_image import PatchedLayer
+from attnmon.link.records.sample_image import PatchedLayer, SampleImage
 from attnmon.link.summaries.picture_sides import AVERAGE_SIDES, HEAD_SIDES
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.masks import Mask
+from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.analysis.pooling_grid import PoolingGrid
 from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS
+from attnmon_renderer.maps.capture_maps import CaptureMaps
 from attnmon_renderer.summaries.device_comparison import difference
 from attnmon_renderer.summaries.device_summary import DeviceSummary
 from attnmon_renderer.summaries.top_logits import top_logits
+from attnmon_renderer.worker import analyze_all
 
 pytest.importorskip("triton", reason="Triton has no wheel for this machine")
 
@@ -155,19 +159,32 @@ def test_what_a_layer_looks_at_in_an_image_is_as_in_float64(
     device: Device, earlier: int, has_class: bool
 ) -> None:
     call = called()
-    read = device.read(device.write(call))
+    both = device.write(call)
+    read = device.read(both)
     assert difference(read, read.memory) == ""
+    assert both.summary is not None
+    device.summaries.settle([(both.summary.kernel, "")])
+    device.next_capture()
+    alone = device.read(device.write(call))
+    assert alone.attention.query is None
     weights = (call.query.double() @ call.key.double().mT * 0.25).softmax(-1)
     patches = PatchedLayer("decoder", 0, "self_attention", 1, 20 - earlier, earlier, has_class)
     expected = weights[:, 0] if has_class else weights[:, earlier:].mean(1)
-    found = DeviceSummary(read, read.memory).patch_rows(patches)
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-7)
+    image = SampleImage(ArrayBlock(0, "uint8", (4, 4, 3)), False, (patches,))
+    layers = {alone.attention: alone}
+    found = analyze_all(layers, OVER_IMAGE, CaptureMaps(layers, OVER_IMAGE), image)
+    rows = with_patch_rows(found, layers, image)[alone.attention].patch_rows
+    np.testing.assert_allclose(rows, expected.numpy(), rtol=1e-5, atol=1e-7)
     too_many = replace(patches, earlier=9, has_class=False, columns=11)
     assert DeviceSummary(read, read.memory).patch_rows(too_many) is None
 
 
-@pytest.mark.parametrize("device", [RenderOptions((), maps=None)], indirect=True)
-def test_statistics_alone_are_sent_without_a_map(device: Device) -> None:
+@pytest.mark.parametrize(
+    "device",
+    [RenderOptions((), maps=None), RenderOptions(("heatmap",), maps=None)],
+    indirect=True,
+)
+def test_without_stored_maps_there_is_none_of_heads(device: Device) -> None:
     attention = device.write(called(causal=True))
     assert attention.summary is not None
     assert not attention.summary.has_map

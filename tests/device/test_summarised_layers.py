@@ -36,12 +36,13 @@ from attnmon.link.records.ring_blocks import ArrayBlock
 from attnmon.link.records.run_setup import RenderOptions
 from attnmon.link.records.sample_image import PatchedLayer, SampleImage
 from attnmon.link.summaries.picture_sides import AVERAGE_SIDES, HEAD_SIDES
+from attnmon.serialize import summary_writer
 from attnmon.serialize.serializer import CaptureSerializer
 from attnmon_renderer.analysis.layer_analysis import analyze_layer
 from attnmon_renderer.analysis.masks import Mask
 from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.analysis.pooling_grid import PoolingGrid
-from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS
+from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS, LARGE_SIDE
 from attnmon_renderer.maps.capture_maps import CaptureMaps
 from attnmon_renderer.summaries.device_comparison import difference
 from attnmon_renderer.summaries.device_summary import DeviceSummary
@@ -65,8 +66,8 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 def called(queries: int = 20, keys: int | None = None, **how: Any) -> AttentionCall:
     torch.manual_seed(queries)
     query, key = torch.randn(2, queries, 16) * 2, torch.randn(2, keys or queries, 16)
-    fields = {"causal": False, "scale": 0.25, **how}
-    return any_call("blocks.0", query=query, key=key, **fields)
+    fields = {"causal": False, "scale": 0.25, "query": query, "key": key, **how}
+    return any_call("blocks.0", **fields)
 
 
 def window(length: int, back: int) -> Tensor:
@@ -148,6 +149,28 @@ def test_the_largest_logits_of_query_and_key_are_those_of_float64(
     found = top_logits(read, grid, np.arange(grid.shape[0]))
     exact = exact_logits_of_cells(tensors, 8).numpy()
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
+
+
+DEFAULTS = RenderOptions(("heatmap", "statistics"), maps="drawn")
+
+
+@pytest.mark.parametrize("device", [DEFAULTS], indirect=True)
+def test_default_settings_draw_each_of_256_positions(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary_writer, "WORTH", 1)
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 2, 256, 64, generator=generator).half()
+    read = device.read(device.write(called(query=query, key=key, causal=True)))
+    found = DeviceSummary(read, read.memory).analysis(LARGE_SIDE, None).average
+    assert found is not None
+    future = torch.ones(256, 256).triu(1).bool()
+    logits = query.double() @ key.double().mT * 0.25
+    weights = logits.masked_fill(future, -math.inf).softmax(-1).mean(0).numpy()
+    one, other = (np.round(255 * np.sqrt(each / weights.max())) for each in (found.values, weights))
+    assert np.abs(one - other).max() <= 1
+    assert (found.masked == future.numpy()).all()
+    assert device.summaries.reasons == {}
 
 
 OVER_IMAGE = RenderOptions(("image_overlay", "heatmap"), maps="all", maps_side=8)

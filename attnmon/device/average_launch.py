@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from attnmon.device.cell_grid import AverageGrid
-from attnmon.device.kernel_builds import BUILDS
 from attnmon.device.kernel_support import ALIGNMENT
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.survey_launch import arguments, tensors_read
@@ -48,11 +47,7 @@ def divide(scratch: Tensor, grid: AverageGrid) -> Iterator[AverageMemory]:
 def launch_average(
     layer: LayerTensors, grid: AverageGrid, lse: Tensor, memory: AverageMemory
 ) -> None:
-    """Start to make these tiles on the present stream. `lse`: [heads, queries] of `launch`.
-
-    Raises:
-        NotBuilt: the kernel was not launched.
-    """
+    """Start to make these tiles on the present stream. `lse`: [heads, queries] of `launch`."""
     from attnmon.device.kernels import average_kernels as kernels  # it needs Triton
 
     kernels.survey_average[(len(memory.scales),)](
@@ -68,4 +63,3 @@ def launch_average(
         TRIANGLE=grid.is_triangle,
         **arguments(layer, grid),
     )
-    BUILDS.require()

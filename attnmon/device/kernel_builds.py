@@ -78,6 +78,11 @@ class KernelBuilds:
         finally:
             knobs.runtime.jit_cache_hook = theirs
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a kernel of the present block was not launched."""
+        return bool(self._missing)
+
     def require(self) -> None:
         """Raise `NotBuilt` where a kernel of the present block was not launched.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from attnmon.device.average_launch import AverageMemory, divide, launch_average
+from attnmon.device.kernel_builds import BUILDS
 from attnmon.device.kernel_support import division
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.survey_grid import SurveyGrid
@@ -28,8 +29,12 @@ def survey_layer(
             some = of_heads(block, start, end)
             memory = SurveyMemory.on(rest, grid, lse[start:end], len(some.key))
             launch(some, grid, memory)
+            if grid.average is not None and BUILDS.is_incomplete:  # ask for all kernels at once
+                launch_average(block, grid.average, lse, next(divide(rest, grid.average)))
+            BUILDS.require()
             yield end - start, memory
         if grid.average is not None:
             for part in divide(rest, grid.average):
                 launch_average(block, grid.average, lse, part)
+                BUILDS.require()
                 yield len(lse), part

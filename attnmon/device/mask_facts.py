@@ -45,10 +45,8 @@ def padding_of(
 def mask_bound(layer: LayerTensors) -> Tensor | None:
     """Start to find the largest number of a float bias that forbids a key; None without one.
 
-    float32 [1]. Of the first and the last query, as in the renderer.
-
-    Raises:
-        NotBuilt: a kernel was not launched.
+    float32 [1]. Of the first and the last query, as in the renderer. Where the kernel was not
+    launched, others tell by `require`.
     """
     from attnmon.device.kernels import mask_kernels as kernels  # they need Triton
 
@@ -61,7 +59,6 @@ def mask_bound(layer: LayerTensors) -> Tensor | None:
     kernels.survey_mask_bound[(1,)](
         bias, bound, *read, KEYS=kernels.BOUND_KEYS, num_warps=kernels.WARPS
     )
-    BUILDS.require()
     return bound
 
 

@@ -16,7 +16,7 @@ import torch
 
 from attnmon.device import survey_launch
 from attnmon.device.average_launch import divide, launch_average
-from attnmon.device.kernel_builds import OURS, request_of
+from attnmon.device.kernel_builds import BUILDS, OURS, request_of
 from attnmon.device.kernel_compiler import compile_kernel
 from attnmon.device.layer_tensors import LayerTensors
 from attnmon.device.mask_facts import mask_bound, mask_facts
@@ -129,6 +129,7 @@ def launch_all(layer: LayerTensors, side: int | None, average: int | None) -> No
     launch(layer, grid, SurveyMemory.on(scratch, grid, lse, len(layer.key)))
     if grid.average is not None:
         launch_average(layer, grid.average, lse, next(divide(scratch, grid.average)))
+    BUILDS.require()
 
 
 def compile_all(requests: Mapping[str, str], processes: int) -> Iterator[CompiledKernel]:

@@ -12,7 +12,7 @@ from support.summarising import Device
 from support.surveyed_layers import pretend_device
 
 from attnmon.capture import AttentionCall
-from attnmon.device import kernel_support, layer_survey, survey_launch
+from attnmon.device import kernel_support, layer_survey
 from attnmon.device.kernel_builds import WAITING, NotBuilt
 from attnmon.link.records.run_setup import RenderOptions
 from attnmon.serialize import summary_writer
@@ -151,7 +151,7 @@ def test_until_a_kernel_is_compiled(device: Device, monkeypatch: pytest.MonkeyPa
         raise NotBuilt(WAITING)
 
     with monkeypatch.context() as patch:
-        patch.setattr(survey_launch.BUILDS, "require", unbuilt)
+        patch.setattr(layer_survey.BUILDS, "require", unbuilt)
         check_sent_as_ever(device, called(causal=True), WAITING)
         assert not device.summaries.is_decided("blocks.0")
     device.next_capture()
@@ -164,8 +164,8 @@ def test_after_a_failed_compilation(device: Device, monkeypatch: pytest.MonkeyPa
     def unbuilt() -> None:
         raise NotBuilt("its kernels could not be compiled: no compiler")
 
-    monkeypatch.setattr(survey_launch.BUILDS, "require", unbuilt)
-    monkeypatch.setattr(survey_launch.BUILDS, "failure", "no compiler")
+    monkeypatch.setattr(layer_survey.BUILDS, "require", unbuilt)
+    monkeypatch.setattr(layer_survey.BUILDS, "failure", "no compiler")
     check_sent_as_ever(device, called(causal=True), "could not be compiled")
     assert device.summaries.is_decided("blocks.0")
     (warning,) = device.guard.remarks.warnings

@@ -18,8 +18,8 @@ ON_THE_WHEEL_ALONE := $(patsubst %,tests/%.py,project/test_boundaries commands/t
 WHEEL_TESTS := tests/project/test_packaging.py $(ON_THE_WHEEL_ALONE)
 PAGE_TESTS := tests/view/page
 FONTS := fonts-noto-cjk fonts-noto-color-emoji fonts-noto-core
-# Many tests wait for other processes: three side by side keep two processors busy.
-SIDE_BY_SIDE := -n 3 --dist worksteal
+# Many tests wait for other processes: four side by side keep two processors busy.
+SIDE_BY_SIDE := -n 4 --dist worksteal
 # Only in these files: to import the others takes longer than some of their tests.
 SERIAL_TESTS = $(shell grep --recursive --files-with-matches --include='test_*.py' mark.serial tests)
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attnmon_renderer.maps.capture_maps import CaptureMaps
 from PIL import Image
 from safetensors.torch import load_file
 from support.collecting import any_call
@@ -44,6 +43,7 @@ from attnmon_renderer.analysis.masks import Mask
 from attnmon_renderer.analysis.patch_rows import with_patch_rows
 from attnmon_renderer.analysis.pooling_grid import PoolingGrid
 from attnmon_renderer.figures.figure_kinds import ANIMATION_SIDE, FIGURE_KINDS, LARGE_SIDE
+from attnmon_renderer.maps.maps_writer import CaptureMaps
 from attnmon_renderer.summaries.device_comparison import difference
 from attnmon_renderer.summaries.device_summary import DeviceSummary
 from attnmon_renderer.summaries.top_logits import top_logits

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -369,24 +370,22 @@ def test_a_renderer_that_cannot_be_started_turns_the_monitor_off(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the limit on processes is no limit for this user")
-def test_without_room_for_a_process_the_monitor_is_off_and_says_so(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    for parent in tmp_path.parents:
-        if parent.stat().st_mode & 0o005 == 0o005:  # the system's own, open to everybody
-            break
-        parent.chmod(0o755)
-    ran = run_training(
-        f"""
-        import resource
-        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-        os.setgid(65534), os.setuid(54321)
-        monitor = TrainingAttentionMonitor({str(tmp_path / "out")!r}, 1)
-        for step in range(3):
-            monitor.log_attention(LanguageModel(), batch(), step=step)
-        sys.exit(5)
-        """,
-        HOME="/",
-    )
+def test_without_room_for_a_process_the_monitor_is_off_and_says_so() -> None:
+    # Another user writes there: pytest keeps its own directories closed, and closes them again.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o777)
+        ran = run_training(
+            f"""
+            import resource
+            resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+            os.setgid(65534), os.setuid(54321)
+            monitor = TrainingAttentionMonitor({folder + "/out"!r}, 1)
+            for step in range(3):
+                monitor.log_attention(LanguageModel(), batch(), step=step)
+            sys.exit(5)
+            """,
+            HOME="/",
+        )
     assert ran.returncode == 5, ran.stderr
     assert ran.stderr.count("\n") == 1, ran.stderr
     assert "could not be started" in ran.stderr

@@ -3,6 +3,8 @@
 import gzip
 import json
 import math
+import os
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +154,27 @@ def test_what_was_drawn_again_has_another_address(tmp_path: Path) -> None:
     assert after[5] != before[5]
     assert viewed.ask(before[5]).status == 404
     assert viewed.ask(after[5]).status == 200
+
+
+def test_a_capture_that_is_still_being_drawn_is_not_shown(tmp_path: Path) -> None:
+    """Its pictures and maps come one after the other; its line of the history comes last."""
+    run = write_run(tmp_path / "run", {0: LAYERS, 5: LAYERS})
+    summary = json.loads((run / "summary.json").read_text())
+    going_on = {"state": "running", "host": platform.node(), "pids": [os.getpid()]}
+    (run / "summary.json").write_text(json.dumps({**summary, **going_on}))
+    first, second = (run / "history.jsonl").read_text().splitlines(keepends=True)
+    (run / "history.jsonl").write_text("")
+    viewed = Viewed([run])
+    cursor = viewed.json(viewed.only_run())["cursor"]
+    for line, steps in ((first, [0]), (second, [0, 5])):
+        with (run / "history.jsonl").open("a") as file:
+            file.write(line)
+        told = viewed.json(f"{viewed.only_run()}?after={cursor}")
+        assert [row["step"] for row in told["captures"]] == steps
+        cursor = told["cursor"]
+    (run / "history.jsonl").write_text(first)
+    (run / "summary.json").write_text(json.dumps({**summary, **going_on, "pids": [0]}))
+    assert viewed.captures().keys() == {0, 5}, "of a run that has died, all there is"
 
 
 def test_a_run_without_maps_gives_pictures_and_curves(tmp_path: Path) -> None:

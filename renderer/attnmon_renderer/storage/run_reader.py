@@ -68,6 +68,11 @@ class Run:
         pids = self.summary.get("pids", [])
         return {pid: self._is_alive(pid) for pid in pids if pid > 0}
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is still written to, as far as can be told from this machine."""
+        return not self.has_ended and any(each is not False for each in self.processes().values())
+
     def runs_below(self) -> list[Path]:
         """Return the directories of other monitors that were given the same one."""
         return runs_below(self.folder)

@@ -33,7 +33,7 @@ def run_row(key: str, title: str, source: LocalRun) -> dict[str, Any]:
         "title": title,
         "directory": shown_place(run.folder),
         "state": run.state,
-        "alive": is_alive(run),
+        "alive": run.goes_on,
         "step": _first_known(run.summary.get("last_step"), metadata.get("step")),
         "loss": metadata.get("loss"),
         "updated": _first_known(run.summary.get("written"), metadata.get("timestamp")),
@@ -58,7 +58,7 @@ def run_document(key: str, title: str, source: LocalRun, after: int) -> dict[str
         "id": key,
         "title": title,
         "state": run.state,
-        "alive": is_alive(run),
+        "alive": run.goes_on,
         "cursor": cursor,
         "summary": run.summary,
         "run": description,
@@ -68,11 +68,6 @@ def run_document(key: str, title: str, source: LocalRun, after: int) -> dict[str
         "damages": damages,
         "troubles": find_troubles(run),
     }
-
-
-def is_alive(run: Run) -> bool:
-    """Return whether a run goes on, as far as can be told from this machine."""
-    return not run.has_ended and any(alive is not False for alive in run.processes().values())
 
 
 def capture_row(capture: ListedCapture) -> dict[str, Any]:

@@ -48,10 +48,17 @@ class ListedCaptures:
         self.by_key: dict[str, ListedCapture] = {}
         """In step order."""
 
-    def refresh(self, history_size: int) -> None:
-        """Look at each folder that has changed since the last time."""
+    def refresh(self, history_size: int, last_whole: float) -> None:
+        """Look at each folder that has changed since the last time.
+
+        last_whole: the step of the last capture that is whole; a later one is still being drawn.
+        """
         entries = regular_files.statuses_in(self._folder, MOST_ENTRIES)
-        stamps = self._stamps_of(entries)
+        stamps = {
+            name: stamp
+            for name, stamp in self._stamps_of(entries).items()
+            if (paths.step_of(name) or 0) <= last_whole
+        }
         if stamps == self._stamps:
             return
         for name, stamp in stamps.items():
@@ -63,14 +70,14 @@ class ListedCaptures:
         in_order = sorted(self._by_folder.values(), key=lambda each: (each.step, each.folder))
         self.by_key = {capture.key: capture for capture in in_order}
 
-    def find(self, key: str, history_size: int) -> ListedCapture | None:
+    def find(self, key: str, history_size: int, last_whole: float) -> ListedCapture | None:
         """Return a capture that is as it was when it got this key; None if there is none."""
         if (capture := self.by_key.get(key)) is not None:
             names = (capture.folder, capture.folder + paths.PACKED)
             found = regular_files.statuses_of(self._folder, *names)
             if self._stamps_of(found).get(capture.folder) == self._stamps[capture.folder]:
                 return capture
-        self.refresh(history_size)
+        self.refresh(history_size, last_whole)
         return self.by_key.get(key)
 
     def _stamps_of(self, entries: dict[str, os.stat_result]) -> dict[str, _Stamp]:

@@ -1,5 +1,6 @@
 """Reads one run's directory for the server, again only where a file has changed."""
 
+import math
 import os
 from pathlib import Path
 from threading import RLock
@@ -81,13 +82,27 @@ class LocalRun:
     def captures(self) -> dict[str, ListedCapture]:
         """Return the captures by their keys, in step order."""
         with self._lock:
-            self._captures.refresh(self.cursor())
+            self._captures.refresh(self.cursor(), self._last_whole())
             return self._captures.by_key
 
     def capture(self, key: str) -> ListedCapture | None:
         """Return the capture of this key; None if there is none, or no longer."""
         with self._lock:
-            return self._captures.find(key, self.cursor())
+            return self._captures.find(key, self.cursor(), self._last_whole())
+
+    def _last_whole(self) -> float:
+        """Return the step of the last capture that nothing is added to any more.
+
+        While a run goes on that is the last in its history, which is written when all is drawn.
+        """
+        try:
+            run = self.read()
+        except NoRun:
+            return math.inf
+        if not run.goes_on:
+            return math.inf
+        last = None if run.last is None else run.last["metadata"].get("step")
+        return -math.inf if last is None else last
 
     def maps(self, capture: ListedCapture) -> MapsFile:
         """Open the maps of a capture, to be closed again. Raises OSError, `BadMaps`."""

@@ -49,9 +49,10 @@ class Pace:
     """Seconds that a block waits for drawing."""
     turns: tuple[str, ...] = TURNS
     """Names of the arms, in the order of their blocks."""
-    warmed_up: tuple[str, ...] = ("none", "attnmon", "attnmon", "thread_pool", "in_loop")
+    warmed_up: tuple[str, ...] = ("none", *("attnmon",) * 4, "thread_pool", "in_loop")
     """Blocks that are run first and not counted. The first loads what draws; attnmon counts the
-    model's layers at its first capture and describes them at its second."""
+    model's layers at its first capture, describes them at its second, and learns where they are
+    told in the two after that."""
 
     longest: int = 300
     """Most steps of a block without a monitor, which is otherwise as long as attnmon's block before

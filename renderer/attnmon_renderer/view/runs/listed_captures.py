@@ -70,15 +70,14 @@ class ListedCaptures:
         in_order = sorted(self._by_folder.values(), key=lambda each: (each.step, each.folder))
         self.by_key = {capture.key: capture for capture in in_order}
 
-    def find(self, key: str, history_size: int, last_whole: float) -> ListedCapture | None:
-        """Return a capture that is as it was when it got this key; None if there is none."""
-        if (capture := self.by_key.get(key)) is not None:
-            names = (capture.folder, capture.folder + paths.PACKED)
-            found = regular_files.statuses_of(self._folder, *names)
-            if self._stamps_of(found).get(capture.folder) == self._stamps[capture.folder]:
-                return capture
-        self.refresh(history_size, last_whole)
-        return self.by_key.get(key)
+    def unchanged(self, key: str) -> ListedCapture | None:
+        """Return a capture that is as it was when it got this key; None if it is not."""
+        if (capture := self.by_key.get(key)) is None:
+            return None
+        names = (capture.folder, capture.folder + paths.PACKED)
+        found = regular_files.statuses_of(self._folder, *names)
+        is_same = self._stamps_of(found).get(capture.folder) == self._stamps[capture.folder]
+        return capture if is_same else None
 
     def _stamps_of(self, entries: dict[str, os.stat_result]) -> dict[str, _Stamp]:
         """Return, by a capture's folder, what changes as soon as anything of the capture does.

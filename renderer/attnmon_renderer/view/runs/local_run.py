@@ -88,7 +88,7 @@ class LocalRun:
     def capture(self, key: str) -> ListedCapture | None:
         """Return the capture of this key; None if there is none, or no longer."""
         with self._lock:
-            return self._captures.find(key, self.cursor(), self._last_whole())
+            return self._captures.unchanged(key) or self.captures().get(key)
 
     def _last_whole(self) -> float:
         """Return the step of the last capture that nothing is added to any more.

@@ -42,7 +42,7 @@ def padding_of(
     return padding & ~padding.all()
 
 
-def mask_bound(layer: LayerTensors) -> Tensor | None:
+def find_mask_bound(layer: LayerTensors) -> Tensor | None:
     """Start to find the largest number of a float bias that forbids a key; None without one.
 
     float32 [1]. Of the first and the last query, as in the renderer. Where the kernel was not

@@ -18,7 +18,7 @@ from attnmon.device.kernel_builds import BUILDS, NotBuilt
 from attnmon.device.kernel_trust import KernelTrust
 from attnmon.device.layer_survey import survey_layer
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.mask_facts import is_alike_for_queries, mask_bound, mask_facts, padding_of
+from attnmon.device.mask_facts import find_mask_bound, is_alike_for_queries, mask_facts, padding_of
 from attnmon.device.summary_choice import SummaryChoice
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory
@@ -33,12 +33,6 @@ from attnmon.serialize.sample_padding import SamplePadding
 
 WORTH = 1
 """A summary is sent where query and key would take so many times its bytes."""
-_NAMES = {
-    torch.float32: "float32",
-    torch.int32: "int32",
-    torch.float16: "float16",
-    torch.uint8: "uint8",
-}
 
 
 class SummaryWriter:
@@ -216,9 +210,10 @@ class SummaryWriter:
         self._writer.copy_from_device(offset, sent)
         start = int(sent.storage_offset())  # an empty array has no address, but a place
         distances = (int(part.storage_offset()) * part.itemsize - start for part in memory.sent)
+        names = (str(part.dtype).removeprefix("torch.") for part in memory.sent)  # as in `DTYPES`
         return (
-            ArrayBlock(offset + distance, _NAMES[part.dtype], tuple(part.shape))
-            for distance, part in zip(distances, memory.sent, strict=True)
+            ArrayBlock(offset + distance, name, tuple(part.shape))
+            for distance, name, part in zip(distances, names, memory.sent, strict=True)
         )
 
     def _warn(self, what: str) -> None:
@@ -240,7 +235,7 @@ def _with_padding(layer: SelectedLayer, tensors: LayerTensors) -> LayerTensors:
     """Return the layer with what its mask says of padding, as the renderer would find it."""
     _, queries, keys = tensors.shape
     padding = ends = None
-    told = replace(tensors, bound=mask_bound(tensors))
+    told = replace(tensors, bound=find_mask_bound(tensors))
     if layer.role.type == "self_attention" and told.bias is not None:
         if is_alike_for_queries(told.bias):
             shape = queries, keys, told.earlier

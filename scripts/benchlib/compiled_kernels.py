@@ -19,7 +19,7 @@ from attnmon.device.average_launch import divide, launch_average
 from attnmon.device.kernel_builds import BUILDS, OURS, request_of
 from attnmon.device.kernel_compiler import compile_kernel
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.mask_facts import mask_bound, mask_facts
+from attnmon.device.mask_facts import find_mask_bound, mask_facts
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory, launch
 from benchlib.noted_driver import LEAST_SHARED, NotedDriver
@@ -120,7 +120,7 @@ def requests(capability: int, layers: Iterable[Case]) -> Mapping[str, str]:
 def launch_all(layer: LayerTensors, side: int | None, average: int | None) -> None:
     """Launch every kernel for a layer once, for all heads and some tiles."""
     grid = SurveyGrid.of(layer, side, average, window=layer.bias is None)
-    layer = replace(layer, bound=mask_bound(layer))
+    layer = replace(layer, bound=find_mask_bound(layer))
     if layer.bias is not None:
         mask_facts(layer)
     heads = layer.shape[0]

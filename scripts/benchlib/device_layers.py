@@ -13,7 +13,7 @@ from attnmon.device.cell_grid import AverageGrid, CellGrid
 from attnmon.device.kernel_support import MEMORY
 from attnmon.device.layer_survey import survey_layer
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.mask_facts import mask_bound
+from attnmon.device.mask_facts import find_mask_bound
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory
 from attnmon.link.summaries.summary_parts import AVERAGE_LEVELS, CLOSED_CODE, ROW_PARTS
@@ -56,7 +56,7 @@ def survey(layer: LayerTensors, scratch: Tensor, window: bool = False) -> Iterat
 
     window: with the weights of its first queries.
     """
-    told = replace(layer, bound=mask_bound(layer))
+    told = replace(layer, bound=find_mask_bound(layer))
     grid = SurveyGrid.of(layer, SIDE, PICTURE, window=window)
     for _, memory in survey_layer(told, grid, scratch):
         yield memory

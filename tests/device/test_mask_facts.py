@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.mask_facts import mask_bound, mask_facts
+from attnmon.device.mask_facts import find_mask_bound, mask_facts
 from attnmon_renderer.analysis.masks import Mask
 
 pytest.importorskip("triton", reason="Triton has no wheel for this machine")
@@ -52,7 +52,7 @@ def test_padding_and_ends_are_those_of_the_mask(name: str) -> None:
     queries, keys = bias.shape[-2:]
     empty = torch.empty(2, queries, 16), torch.empty(2, keys, 16)
     layer = LayerTensors(*empty, 1.0, bias=bias, earlier=earlier)
-    found = mask_facts(replace(layer, bound=mask_bound(layer)))
+    found = mask_facts(replace(layer, bound=find_mask_bound(layer)))
     allowed = (bias if bias.dtype == torch.bool else bias == 0).reshape(-1, queries, keys).any(0)
     sees = allowed.any(1)
     first = torch.where(sees, allowed.int().argmax(1), keys)
@@ -87,7 +87,7 @@ WEAK = {
 def test_which_numbers_forbid_a_key_is_as_in_the_renderer(name: str) -> None:
     bias, bound = WEAK[name]
     empty = torch.empty(2, 37, 16)
-    found = mask_bound(LayerTensors(empty, empty, 1.0, bias=bias))
+    found = find_mask_bound(LayerTensors(empty, empty, 1.0, bias=bias))
     assert found is not None
     assert found.item() == bound
     if bias.dtype != torch.bfloat16:

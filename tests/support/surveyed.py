@@ -10,7 +10,7 @@ from torch import Tensor
 from attnmon.device.average_launch import divide, launch_average
 from attnmon.device.cell_grid import AverageGrid
 from attnmon.device.layer_tensors import LayerTensors
-from attnmon.device.mask_facts import mask_bound
+from attnmon.device.mask_facts import find_mask_bound
 from attnmon.device.survey_grid import SurveyGrid
 from attnmon.device.survey_launch import SurveyMemory, launch
 from attnmon.link.summaries.summary_parts import COLUMN_PARTS, KEY_PARTS, ROW_PARTS, SINK_SHARE
@@ -33,7 +33,7 @@ def survey(
     """Run the kernels. `tile`: fewer, larger tiles are quicker in the interpreter."""
     grid = SurveyGrid.of(layer, side, window=window)
     object.__setattr__(grid, "tile", tile)
-    layer = replace(layer, bound=mask_bound(layer))
+    layer = replace(layer, bound=find_mask_bound(layer))
     heads = layer.shape[0]
     size = 512 + heads * (grid.received_bytes + grid.bytes_sent)
     lse = torch.full((heads, grid.queries), math.nan)
@@ -64,7 +64,7 @@ def averaged(layer: LayerTensors, side: int, tile: int, tiles: int) -> tuple[Ten
 
     float32 and bool [query cells, key cells]; what is not finite is NaN.
     """
-    layer = replace(layer, bound=mask_bound(layer))
+    layer = replace(layer, bound=find_mask_bound(layer))
     grid = AverageGrid.of(layer, side)
     object.__setattr__(grid, "tile", tile)
     lse = exact_lse(layer).float()

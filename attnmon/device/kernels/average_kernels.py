@@ -3,7 +3,13 @@
 import triton
 import triton.language as tl
 
-from attnmon.device.kernels.survey_kernels import load_rows, masked_logits, positions_of
+from attnmon.device.kernels.survey_kernels import (
+    any_by_cell,
+    load_rows,
+    masked_logits,
+    positions_of,
+    summed_by_cell,
+)
 from attnmon.link.summaries.summary_parts import AVERAGE_LEVELS, CLOSED_CODE, UNKNOWN_CODE
 
 _LEVELS = tl.constexpr(AVERAGE_LEVELS)
@@ -75,11 +81,9 @@ def survey_average(
                     )  # fmt: skip
                     normaliser = tl.load(lse_here + rows, mask=is_row, other=float("inf"))
                     weights = tl.where(valid, tl.exp(logits - normaliser[:, None]), 0.0)
-                    split = tl.sum(weights.reshape(tile_rows, CELL_ROWS, tile_keys, CELL_KEYS), 3)
-                    pooled += tl.sum(split, 1)
-                    open_cells = allowed.to(tl.int32)
-                    open_cells = open_cells.reshape(tile_rows, CELL_ROWS, tile_keys, CELL_KEYS)
-                    permitted = tl.maximum(permitted, tl.max(tl.max(open_cells, 3), 1))
+                    pooled += summed_by_cell(weights, tile_rows, CELL_ROWS, tile_keys, CELL_KEYS)
+                    open_cells = any_by_cell(allowed, tile_rows, CELL_ROWS, tile_keys, CELL_KEYS)
+                    permitted = tl.maximum(permitted, open_cells)
                     query_here += query_head
                     bias_here += bias_head
                     lse_here += queries

@@ -120,7 +120,24 @@ def masked_logits(
     return tl.where(valid, logits, _OUTSIDE), allowed
 
 
-hash_first(load_rows, positions_of, _tanh, masked_logits)
+@triton.jit
+def summed_by_cell(
+    values, TALL: tl.constexpr, CELL_ROWS: tl.constexpr, WIDE: tl.constexpr, CELL_KEYS: tl.constexpr
+):
+    """Return [TALL, WIDE] the sum of what each cell has of a tile."""
+    return tl.sum(tl.sum(values.reshape(TALL, CELL_ROWS, WIDE, CELL_KEYS), 3), 1)
+
+
+@triton.jit
+def any_by_cell(
+    flags, TALL: tl.constexpr, CELL_ROWS: tl.constexpr, WIDE: tl.constexpr, CELL_KEYS: tl.constexpr
+):
+    """Return [TALL, WIDE] 1 where a cell has a flag in a tile, else 0."""
+    numbers = flags.to(tl.int32).reshape(TALL, CELL_ROWS, WIDE, CELL_KEYS)
+    return tl.max(tl.max(numbers, 3), 1)
+
+
+hash_first(load_rows, positions_of, _tanh, masked_logits, summed_by_cell, any_by_cell)
 
 
 @triton.jit(do_not_specialize=_VARYING)
@@ -368,11 +385,9 @@ def survey_columns(
                     HALF, SOFTCAP, BIAS, CAUSAL,
                 )  # fmt: skip
                 weights = tl.where(valid, tl.exp(logits - normaliser[:, None]), 0.0)
-                split = tl.sum(weights.reshape(tile_rows, CELL_ROWS, tile_keys, CELL_KEYS), 3)
-                pooled += tl.sum(split, 1)
-                open_cells = allowed.to(tl.int32)
-                open_cells = open_cells.reshape(tile_rows, CELL_ROWS, tile_keys, CELL_KEYS)
-                permitted = tl.maximum(permitted, tl.max(tl.max(open_cells, 3), 1))
+                pooled += summed_by_cell(weights, tile_rows, CELL_ROWS, tile_keys, CELL_KEYS)
+                open_cells = any_by_cell(allowed, tile_rows, CELL_ROWS, tile_keys, CELL_KEYS)
+                permitted = tl.maximum(permitted, open_cells)
                 used = valid & counts[:, None]
                 sights = tl.max((allowed & counts[:, None]).to(tl.int32), 0)
                 sums = tl.sum(tl.where(used, weights, 0.0), 0)

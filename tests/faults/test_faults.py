@@ -13,7 +13,6 @@ import logging
 import os
 import random
 import selectors
-import shutil
 import signal
 import sys
 import textwrap
@@ -31,6 +30,7 @@ from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, summary, tensorboard
 from support.tapping import is_watched
 from support.training_process import (
+    delete_in_use,
     renderer_pids,
     run_training,
     wait_until_closed,
@@ -426,7 +426,7 @@ def test_events_deleted_in_the_middle_of_a_run_are_begun_anew(tmp_path: Path) ->
     with LightweightAttentionMonitor(tmp_path, 1) as monitor:
         monitor.log_attention(model, batch(), step=0, loss=1.0)
         wait_until_rendered(tmp_path, 1)
-        shutil.rmtree(tmp_path / "tensorboard")
+        delete_in_use(tmp_path / "tensorboard")
         monitor.log_attention(model, batch(), step=1, loss=1.0)
     events = tensorboard(tmp_path)
     assert [event.step for event in events.Scalars("train/loss")] == [1]
@@ -437,7 +437,7 @@ def test_the_directory_is_deleted_or_taken_in_the_middle_of_a_run(tmp_path: Path
     with TrainingAttentionMonitor(folder, 1) as monitor:
         monitor.log_attention(model, batch(), step=0)
         wait_until_rendered(folder, 1)
-        shutil.rmtree(folder)
+        delete_in_use(folder)
         monitor.log_attention(model, batch(), step=1)
         wait_until_rendered(folder, 2)
         (folder / "step_2").write_text("a file of the user's")

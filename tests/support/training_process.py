@@ -1,6 +1,7 @@
 """Runs training scripts in processes of their own, and waits for what their renderers do."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -73,6 +74,16 @@ def wait_until_closed(folder: Path, last_step: int | None = None) -> None:
     """
     wait_for(lambda: _has_ended(folder, last_step), "the last summary is not written")
     wait_for(renderer_process.none_is_finishing, "the renderer does not end")
+
+
+def delete_in_use(folder: Path) -> None:
+    """Deletes a folder to which a renderer may be writing this moment.
+
+    It is moved away first: a file that is written while a tree is deleted would fail the deletion.
+    """
+    aside = folder.with_name(f"{folder.name} aside")
+    folder.rename(aside)
+    shutil.rmtree(aside)
 
 
 def renderer_pids(folder: Path) -> list[int]:

@@ -22,7 +22,7 @@ from support.leftovers import TEST_RUN, end_processes, everything, mark, new_of
 
 from attnmon.link.thread_limits import SINGLE_THREAD
 
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 60.0
 """A renderer ends when nobody else wants the processors; the tests beside may want them all."""
 FAILED = pytest.StashKey[bool]()
 

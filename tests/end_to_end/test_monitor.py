@@ -89,7 +89,13 @@ def test_the_third_snippet_writes_numbers_only(tmp_path: Path) -> None:
 def test_every_other_kind_of_picture_is_drawn_when_it_is_asked_for(tmp_path: Path) -> None:
     kinds = ["alignment", "head_matrix", "rollout", "surface3d", "animation", "timeline"]
     with TrainingAttentionMonitor(
-        tmp_path, 1, None, kinds, layers_to_visualize="all", image_format="svg"
+        tmp_path,
+        1,
+        None,
+        kinds,
+        layers_to_visualize="all",
+        image_format="svg",
+        close_timeout=120,
     ) as monitor:
         train(monitor, Translator(), 3)
     cross = {f"decoder_layer{i}_cross_attn_alignment" for i in (0, 1)}

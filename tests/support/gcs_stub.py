@@ -28,6 +28,7 @@ class FaultyServer(ThreadingHTTPServer):
     """Answers as `answer` does, but for faults; counts what it was sent."""
 
     daemon_threads = True
+    request_queue_size = 128  # a client whose connection is not taken tries again a second later
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -12,7 +12,7 @@ from support.leftovers import end_processes, everything, new_of
 from support.maps import random_weights, write_run
 from support.served import Served, served
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 60.0
 TEXT = list("defaultvalue")
 STEPS = (0, 20, 40, 60)
 

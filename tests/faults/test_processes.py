@@ -109,7 +109,9 @@ instead({role!r}, die)
 SHORT_CLOCKS = """
 import attnmon_renderer.supervision.supervisor as supervisor
 children.IDLE_LIMIT_SECONDS, children.CPU_LIMIT_SECONDS, supervisor.TICK_SECONDS = 1.0, 1.0, 0.1
+children.LATE_SECONDS = 600.0
 """
+"""A worker that is starved by the tests beside is replaced as well; it is not to be here."""
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ export function goToIndex(index) {
 
 /** Shows the newest capture, and each that comes; or stays where it is. */
 export function toggleFollow() {
+  isPlaying.value = false; // or the next capture of the play would be shown instead
   go({ step: place.step.value === null ? (current.value?.step ?? null) : null });
 }
 

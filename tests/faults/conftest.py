@@ -1,4 +1,4 @@
-"""Renderers start here as users' do, by a new interpreter: a fault may be anywhere in it."""
+"""Renderers that start as users' do, by a new interpreter: for faults that the start may meet."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import pytest
 from support.forked_renderer import new_interpreters
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def renderers_are_new_interpreters() -> Iterator[None]:
     with new_interpreters():
         yield

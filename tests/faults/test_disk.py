@@ -20,6 +20,8 @@ from support.training_process import (
 from attnmon import TrainingAttentionMonitor
 from attnmon.link.ring import SMALLEST_BYTES
 
+pytestmark = pytest.mark.usefixtures("renderers_are_new_interpreters")
+
 WELL = 2
 """Captures that must succeed in a row at the end, when no call is left to fail."""
 

@@ -10,12 +10,15 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from support.models import LanguageModel, batch
 from support.outputs import check_outputs, history, strict_json, summary, tensorboard
 from support.project import TESTS
 from support.training_process import run_training, wait_until_closed
 
 from attnmon import TrainingAttentionMonitor
+
+pytestmark = pytest.mark.usefixtures("renderers_are_new_interpreters")
 
 SCRIPT = f"""
 import sys

@@ -18,6 +18,8 @@ from attnmon import LightweightAttentionMonitor
 from attnmon.link.ring import DEFAULT_BYTES, FIRST_BYTES, MEBIBYTE, make_ring
 from attnmon.session import renderer_process
 
+pytestmark = pytest.mark.usefixtures("renderers_are_new_interpreters")
+
 TRAINER_ERRORS = (
     errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EAGAIN, errno.EPIPE, errno.EINTR, errno.ENOSPC,
 )  # fmt: skip

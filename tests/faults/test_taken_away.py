@@ -14,6 +14,8 @@ from torch import Tensor
 from attnmon import TrainingAttentionMonitor
 from attnmon.config import settings
 
+pytestmark = pytest.mark.usefixtures("renderers_are_new_interpreters")
+
 CLOSES_EVERYTHING = """
     import socket
     monitor = TrainingAttentionMonitor({folder!r}, 1, keep_last=2)

@@ -1,8 +1,8 @@
 """Starts renderers as forks of a process that has their libraries loaded: it saves half a second.
 
 All the rest is as ever: each renderer is a process of its own, in its own group, with its own
-workers, and the test process is its parent. `tests/faults` and trainings in processes of their own
-start renderers as users do.
+workers, and the test process is its parent. Trainings in processes of their own, and tests of
+faults that the start of a renderer may meet, start renderers as users do.
 """
 
 import contextlib

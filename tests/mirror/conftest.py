@@ -18,7 +18,7 @@ def service_account(url: str) -> str:
                        "private_key": "", "private_key_id": ""})  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def started_library() -> None:
     """Have obstore start its threads before a test looks what is open."""
     with pytest.MonkeyPatch.context() as patch, serving(server := GcsStub()):
@@ -28,7 +28,7 @@ def started_library() -> None:
 
 
 @pytest.fixture
-def stub(started_library: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsStub]:
+def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsStub]:
     """Google's storage, as far as it is used, with one bucket of the name "bucket"."""
     server = GcsStub()
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", service_account(server.url))

@@ -124,7 +124,7 @@ def descriptors() -> Iterator[str]:
             target = os.readlink(f"/proc/self/fd/{number}")
         except FileNotFoundError:  # the one that made the listing
             continue
-        if not target.endswith(FONTS):
+        if not target.removesuffix(" (deleted)").endswith(FONTS):
             yield f"file descriptor {number}: {target}"
 
 

@@ -50,6 +50,24 @@ def shared():
 @pytest.mark.parametrize("time", range(2))
 def test_shared(shared, time):
     assert shared.fileno() > 0
+
+
+@pytest.fixture(scope="module")
+def shell():
+    with subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+        yield one
+
+
+def test_a_shared_process_is_there(shell):
+    assert shell.poll() is None
+
+
+def test_of_the_shared_process(shell):
+    shell.stdin.write(b"sleep 64.25 > /dev/null & echo $!\\n")
+    shell.stdin.flush()
+    started = int(shell.stdout.readline())
+    shell.stdin.write(b"trap 'kill %d' EXIT\\n" % started)
+    shell.stdin.flush()
 """
 
 UNTIDY = """
@@ -177,6 +195,7 @@ def test_a_test_that_cleans_up_passes(tmp_path: Path) -> None:
     assert errors(tmp_path, TIDY) == {
         "test_tidy": "", "test_tidy_in_the_end": "", "test_cycle": "",
         "test_shared[0]": "", "test_shared[1]": "",
+        "test_a_shared_process_is_there": "", "test_of_the_shared_process": "",
     }  # fmt: skip
 
 

@@ -41,8 +41,15 @@ def everything() -> set[str]:
 
 
 def new_of(now: set[str], before: set[str]) -> set[str]:
-    """Returns what is there now and was not before, without what another test process holds."""
-    return {thing for thing in now - before if not is_held_by_another(thing)}
+    """Returns what is there now and was not before, without what others have made.
+
+    Others are other test processes, and the processes that were there before: the renderer of a
+    monitor that several tests share may start a worker at any time.
+    """
+    return {
+        thing for thing in now - before
+        if not is_held_by_another(thing) and not is_started_by_one_of(before, thing)
+    }  # fmt: skip
 
 
 def end_processes(left: Iterable[str]) -> Iterator[str]:
@@ -105,6 +112,14 @@ def own_processes(table: Table) -> set[int]:
 def ancestors(pid: int, table: Table) -> Iterator[int]:
     while pid in table and (pid := int(table[pid][PARENT])):
         yield pid
+
+
+def is_started_by_one_of(before: set[str], thing: str) -> bool:
+    """Whether this is a process, and one of these has started it."""
+    kind, _, pid = thing.partition(" ")
+    if kind != "process":
+        return False
+    return any(f"process {above}" in before for above in ancestors(int(pid), process_table()))
 
 
 def environment(pid: int) -> bytes:

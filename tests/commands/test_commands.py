@@ -236,12 +236,17 @@ def test_help_names_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_commands_load_nothing_heavy() -> None:
     code = (
-        "import sys; from attnmon_renderer.commands import main, renderer\n"
+        "import contextlib, sys; from attnmon_renderer.commands import SUBCOMMANDS, main\n"
+        "import attnmon_renderer.commands.renderer\n"
         "main(['status', '/nowhere'])\n"
+        "loaded = lambda: {*SUBCOMMANDS} & {name.rpartition('.')[2] for name in sys.modules}\n"
+        "print(*loaded())\n"
+        "with contextlib.suppress(SystemExit): main(['nothing'])\n"
+        "assert loaded() == {*SUBCOMMANDS}\n"
         "print(*{'torch', 'numpy', 'matplotlib', 'PIL'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "\n"
+    assert ran.stdout == "status\n\n"
 
 
 def test_doctor_tries_everything_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:

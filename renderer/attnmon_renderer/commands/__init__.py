@@ -22,9 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"attnmon {__version__}")
     subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in SUBCOMMANDS:
+    given = sys.argv[1:] if argv is None else argv
+    for name in set(SUBCOMMANDS).intersection(given[:1]) or SUBCOMMANDS:  # importing takes time
         _add_subcommand(subcommands, name)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(given)
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()

@@ -7,7 +7,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -143,8 +142,8 @@ def test_a_step_that_vanishes_while_it_is_looked_at_is_left_out(
 ) -> None:
     folders_in = regular_files.folders_in
 
-    def vanishing(folder: Path, *wanted: Any) -> list[str]:
-        found = folders_in(folder, *wanted)
+    def vanishing(folder: Path) -> list[str]:
+        found = folders_in(folder)
         if folder == run.folder and (run.folder / "step_2").exists():
             shutil.rmtree(run.folder / "step_2")
         return found

@@ -72,7 +72,7 @@ def read_rank(folder: Path) -> ModelRank:
 def model_ranks(folder: Path) -> list[ModelRank]:
     """Return the processes of one model whose runs are below a directory, by their places."""
     found: dict[tuple[int, int], ModelRank] = {}
-    for name in sorted(regular_files.folders_in(folder, _FOLDER.fullmatch)):
+    for name in sorted(filter(_FOLDER.fullmatch, regular_files.folders_in(folder))):
         try:
             rank = read_rank(folder / name)
         except (OSError, ValueError):

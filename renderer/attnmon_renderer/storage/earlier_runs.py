@@ -37,7 +37,7 @@ def is_folder(name: str) -> bool:
 
 def folders(save_dir: Path) -> list[Path]:
     """Return the directories of the earlier runs below this one, oldest first."""
-    names = regular_files.folders_in(save_dir, _FOLDER.fullmatch)
+    names = filter(_FOLDER.fullmatch, regular_files.folders_in(save_dir))
     return [save_dir / name for name in sorted(names)]
 
 

@@ -176,20 +176,9 @@ def files_in(folder: Path, *names: str) -> dict[str, os.stat_result]:
     return {name: status for name, status in found.items() if stat.S_ISREG(status.st_mode)}
 
 
-def folders_in(folder: Path, wanted: Callable[[str], object] | None = None) -> list[str]:
-    """Return the names of the folders in a folder; none if it is no folder itself.
-
-    wanted: tells of which names, before it is looked whether they are folders: that is quicker
-    where few of many thousands are.
-    """
-    if wanted is None:
-        return _names_in(folder, _is_folder)
-    try:
-        with opened_folder(folder) as outer:
-            names = filter(wanted, _all_names(outer))
-            return [name for name in names if _is_folder_in(outer, name)]
-    except OSError:
-        return []
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder; none if it is no folder itself."""
+    return _names_in(folder, _is_folder)
 
 
 def strangers_in(folder: Path) -> list[str]:
@@ -273,19 +262,6 @@ def _names_in(folder: Path, is_wanted: _IsWanted) -> list[str]:
 def _listed(folder: int, is_wanted: _IsWanted) -> list[str]:
     with _entries(".", folder) as entries:
         return [entry.name for entry in entries if is_wanted(entry)]
-
-
-def _all_names(folder: int) -> list[str]:
-    listable = os.open(".", os.O_RDONLY | _FOLDER, dir_fd=folder)
-    try:
-        return os.listdir(listable)
-    finally:
-        os.close(listable)
-
-
-def _is_folder_in(folder: int, name: str) -> bool:
-    found = _status(name, folder)
-    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 @contextmanager

@@ -96,7 +96,8 @@ def read_run(folder: Path) -> Run:
 
 def runs_below(folder: Path) -> list[Path]:
     """Return the runs of other ranks, and of monitors that found the directory in use."""
-    below = (folder / name for name in regular_files.folders_in(folder, _is_of_no_step))
+    names = regular_files.folders_in(folder)
+    below = (folder / name for name in names if paths.step_of(name) is None)
     return sorted(run for run in below if regular_files.exists(run / "summary.json"))
 
 
@@ -116,13 +117,9 @@ def find_runs(folder: Path) -> list[Path]:
 def _folders_below(level: list[Path]) -> Iterator[Path]:
     """Yield the folders in these folders, but for those of steps and hidden ones."""
     for above in level:
-        for name in regular_files.folders_in(above, _is_of_no_step):
-            if not name.startswith("."):
+        for name in regular_files.folders_in(above):
+            if paths.step_of(name) is None and not name.startswith("."):
                 yield above / name
-
-
-def _is_of_no_step(name: str) -> bool:
-    return paths.step_of(name) is None
 
 
 def is_alive(pid: int) -> bool:

@@ -91,17 +91,7 @@ def test_a_folder_that_is_a_link_is_not_entered(run: Path, use: Callable[[Path],
         use(run / "step_1" / "victim")
     assert regular_files.files_in(run / "step_1") == {}
     assert regular_files.folders_in(run) == []
-    assert regular_files.folders_in(run, lambda name: True) == []
     assert regular_files.strangers_in(run) == ["step_1"]
-
-
-def test_only_folders_of_wanted_names_are_listed(run: Path) -> None:
-    for name in ("rank_0", "rank_1", "other"):
-        (run / name).mkdir()
-    (run / "rank_2").touch()
-    wanted = regular_files.folders_in(run, lambda name: name.startswith("rank_"))
-    assert sorted(wanted) == ["rank_0", "rank_1"]
-    assert regular_files.folders_in(run / "nowhere", bool) == []
 
 
 def test_the_link_by_which_a_user_names_a_directory_is_followed(run: Path) -> None:

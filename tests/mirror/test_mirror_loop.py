@@ -146,8 +146,8 @@ def test_a_reader_never_finds_an_index_that_names_a_missing_object(
     looking: list[bool] = []
     reader = IndexReader(open_bucket(URL))
     stub.fault = look
-    mirror(run.folder, Day(run, end=900, seconds_per_capture=15))
-    assert polls > 4000
+    mirror(run.folder, Day(run, end=1500, seconds_per_capture=15))
+    assert polls > 10_000
 
 
 NO_BUCKET = 404, b"<Error><Code>NoSuchBucket</Code></Error>"

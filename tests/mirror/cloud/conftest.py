@@ -123,7 +123,7 @@ def google(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[tuple[FaultyServ
 
 @pytest.fixture(scope="module", params=[s3, azure, google], ids=["s3", "az", "gs"])
 def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, started_library: None
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[FaultyServer, str]]:
     """A service, and the URL of a place in its bucket."""
     with (
